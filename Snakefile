@@ -1,0 +1,50 @@
+# Sparrow: what is left of a robust neural network after pruning.
+#
+#   make run                                       the default study, to its report
+#   snakemake --cores 2 --configfile STUDY.yaml    any other
+#
+# Snakemake decides what runs; src/sparrow knows how.
+
+import os
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+# This checkout's own code: here, and in every job, whatever else is installed.
+SOURCE = str(Path(workflow.basedir, "src"))
+sys.path.insert(0, SOURCE)
+os.environ["SPARROW_HOME"] = str(workflow.basedir)
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCE, os.environ.get("PYTHONPATH")]))
+
+
+# A study given with --configfile takes the place of the default one; Snakemake alone would merge the two.
+if not workflow.config_settings.configfiles:
+
+    configfile: Path(workflow.basedir, "config.yaml")
+
+
+include: "workflow/rules/study.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/pretrain.smk"
+include: "workflow/rules/prune.smk"
+include: "workflow/rules/finetune.smk"
+include: "workflow/rules/attack.smk"
+include: "workflow/rules/verify.smk"
+include: "workflow/rules/report.smk"
+
+
+report: "reports/workflow.rst"
+
+
+rule all:
+    default_target: True
+    input:
+        f"{RESULTS}/outcomes.csv",
+        f"{RESULTS}/summary.csv",
+        f"{RESULTS}/costs.csv",
+        f"{RESULTS}/tables/summary.html",
+        f"{RESULTS}/tables/costs.html",
+        FIGURES,

@@ -1,0 +1,22 @@
+"""FGSM: one step of length eps along the sign of the gradient.
+
+Source: Goodfellow et al., "Explaining and Harnessing Adversarial Examples", ICLR 2015, sec. 4.
+"""
+
+from __future__ import annotations
+
+from sparrow.lazy import torch
+from sparrow.settings import Evaluation, Threat
+
+NORMS = ("linf",)
+
+
+class Params(Evaluation):
+    """FGSM has no settings of its own."""
+
+
+def attack(model, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int) -> torch.Tensor:
+    """Adversarial images (n, c, h, w)."""
+    from sparrow.attacks._torchattacks import torchattacks
+
+    return torchattacks().FGSM(model, eps=threat.eps)(images, labels)

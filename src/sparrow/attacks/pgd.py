@@ -1,0 +1,42 @@
+"""PGD: projected gradient ascent on the cross-entropy from random starts.
+
+Source: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, sec. 2.1.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from sparrow.lazy import torch
+from sparrow.settings import Evaluation, Threat
+
+NORMS = ("linf", "l2")
+
+
+class Params(Evaluation):
+    """Length, number and size of the walks."""
+
+    steps: int = Field(20, ge=1)
+    """Gradient steps."""
+    restarts: int = Field(1, ge=1)
+    """Random starts; an image is broken if one of them breaks it."""
+    step_size: float | None = Field(None, gt=0)
+    """Length of one step in pixel units; 2.5 * eps / steps if null."""
+
+
+def attack(model, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int) -> torch.Tensor:
+    """Adversarial images (n, c, h, w); those of the last start where none succeeds."""
+    from sparrow.attacks._torchattacks import torchattacks
+
+    step_size = params.step_size if params.step_size is not None else 2.5 * threat.eps / params.steps
+    walk = torchattacks().PGD if threat.norm == "linf" else torchattacks().PGDL2
+    pgd = walk(model, eps=threat.eps, alpha=step_size, steps=params.steps, random_start=True)
+    adversarial = images.clone()
+    left = torch.arange(len(images), device=images.device)
+    for _ in range(params.restarts):
+        adversarial[left] = pgd(images[left], labels[left])
+        with torch.no_grad():
+            left = left[model(adversarial[left]).argmax(dim=1) == labels[left]]
+        if not len(left):
+            break
+    return adversarial

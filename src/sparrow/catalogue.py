@@ -1,0 +1,62 @@
+"""What there is to choose from: every file of a room is one entry, named after its file.
+
+A room is a package (`sparrow.pruning`, ...). Each of its modules that does not start with an underscore is an entry of
+the configuration: `pruning/my_method.py` is the method `my-method`. There is nothing else to register.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import re
+from types import ModuleType
+from typing import Literal
+
+Room = Literal["datasets", "models", "objectives", "methods", "attacks", "verifiers"]
+
+PACKAGES: dict[Room, str] = {
+    "datasets": "sparrow.data",
+    "models": "sparrow.models",
+    "objectives": "sparrow.objectives",
+    "methods": "sparrow.pruning",
+    "attacks": "sparrow.attacks",
+    "verifiers": "sparrow.verification",
+}
+
+
+def kinds(room: Room) -> list[str]:
+    """Names of the entries of `room`, sorted."""
+    package = importlib.import_module(PACKAGES[room])
+    modules = (info.name for info in pkgutil.iter_modules(package.__path__))
+    return sorted(name.replace("_", "-") for name in modules if not name.startswith("_"))
+
+
+def module_name(room: Room, kind: str) -> str:
+    """Full name of the module behind an entry, such as `sparrow.objectives.crown_ibp`."""
+    return f"{PACKAGES[room]}.{kind.replace('-', '_')}"
+
+
+def load(room: Room, kind: str) -> ModuleType:
+    """The module behind an entry. Raises ModuleNotFoundError for a name that `kinds` does not list."""
+    return importlib.import_module(module_name(room, kind))
+
+
+def from_spec(room: Room, spec: dict) -> tuple[ModuleType, object]:
+    """The module and the parameters that a resolved piece of configuration, `{"kind": ..., **parameters}`, stands for."""
+    parameters = dict(spec)
+    entry = load(room, parameters.pop("kind"))
+    return entry, entry.Params(**parameters)
+
+
+def summary(room: Room, kind: str) -> str:
+    """First paragraph of the entry's docstring, on one line."""
+    doc = inspect.getdoc(load(room, kind)) or ""
+    return " ".join(doc.split("\n\n")[0].split())
+
+
+def source(room: Room, kind: str) -> str:
+    """Where the entry comes from: what follows `Source:` in its docstring."""
+    doc = inspect.getdoc(load(room, kind)) or ""
+    match = re.search(r"^Source: (.+?)(?:\n\n|\Z)", doc, re.DOTALL | re.MULTILINE)
+    return " ".join(match[1].split()) if match else ""

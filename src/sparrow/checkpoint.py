@@ -1,0 +1,94 @@
+"""Checkpoints: one safetensors file with the weights, the masks and, in its header, where they come from.
+
+Tensors are named `weight/NAME` (the model's state dict) and `mask/NAME` (bool, True where kept; none for a dense
+network). The header's one key, `sparrow`, holds JSON. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from sparrow import catalogue
+from sparrow.checkpoint_file import FORMAT, read
+from sparrow.errors import CheckpointError
+from sparrow.models._prunable import prunable_weights
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network, its masks (empty for a dense one) and its header."""
+
+    model: nn.Module
+    masks: dict[str, Tensor]
+    header: dict[str, Any] = field(default_factory=dict)
+
+
+def save(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint in one step: a killed job leaves no half-written file.
+
+    Raises CheckpointError if a masked weight is not zero or a weight is not finite.
+    """
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.model.state_dict().items()}
+    for name, tensor in state.items():
+        if not tensor.isfinite().all():
+            raise CheckpointError(f"{path}: {name} holds values that are not finite; training diverged, try a smaller lr")
+    for name, mask in checkpoint.masks.items():
+        revived = int(state[name][~mask.cpu()].count_nonzero())
+        if revived:
+            raise CheckpointError(f"{path}: {revived} pruned weights of {name} are not zero")
+    tensors = {f"weight/{name}": tensor for name, tensor in state.items()}
+    tensors |= {f"mask/{name}": mask.cpu().contiguous() for name, mask in checkpoint.masks.items()}
+    header = {
+        "format": FORMAT,
+        "torch": torch.__version__,
+        "parameters": [name for name, _ in checkpoint.model.named_parameters()],
+        "prunable": list(prunable_weights(checkpoint.model)),
+        **checkpoint.header,
+    }
+    # One key only: safetensors writes several in no fixed order, and the same study has to give the same bytes.
+    partial = path.with_name(path.name + ".partial")
+    save_file(tensors, partial, {"sparrow": json.dumps(header, sort_keys=True)})
+    os.replace(partial, path)
+
+
+def load(path: Path, model: dict | None = None) -> Checkpoint:
+    """Read a checkpoint and build its network, in eval mode on the CPU.
+
+    `model` is the specification that is expected (`{"kind": ..., **parameters}`). Raises CheckpointError, naming the
+    file, if it is truncated, foreign, of another architecture, or if a weight that its masks prune is not zero.
+    """
+    header, tensors = read(path)
+    if model is not None and header["model"] != model:
+        raise CheckpointError(f"{path}: holds the model {header['model']}, expected {model}")
+    entry, parameters = catalogue.from_spec("models", header["model"])
+    network = entry.build(parameters, tuple(header["shape"]), header["classes"])
+    state = {name.removeprefix("weight/"): t for name, t in tensors.items() if name.startswith("weight/")}
+    masks = {name.removeprefix("mask/"): t for name, t in tensors.items() if name.startswith("mask/")}
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            kind = header["model"]["kind"]
+            raise CheckpointError(
+                f"{path}: not a {kind}: {name} is {found.get(name, 'missing')}, expected {expected.get(name, 'no such tensor')}"
+            )
+    for name, mask in masks.items():
+        if name not in state or mask.shape != state[name].shape or state[name][~mask].count_nonzero():
+            raise CheckpointError(f"{path}: the mask of {name} does not fit its weights")
+    network.load_state_dict(state)
+    return Checkpoint(network.eval(), masks, header)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, by which checkpoints name their parents."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,35 @@
+"""Checkpoint files as they lie on disk, readable without torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from safetensors import SafetensorError, safe_open
+
+from sparrow.errors import CheckpointError
+
+FORMAT = "sparrow-checkpoint/1"
+
+
+def read(path: Path, framework: Literal["pt", "np"] = "pt") -> tuple[dict[str, Any], dict[str, Any]]:
+    """Header and tensors (torch's or numpy's) of a checkpoint.
+
+    Raises CheckpointError, naming the file, if it is missing, truncated or not written by Sparrow.
+    """
+    try:
+        with safe_open(path, framework=framework) as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file") from None
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: truncated, or not a safetensors file ({error})") from None
+    try:
+        header = json.loads(metadata["sparrow"])
+    except (KeyError, json.JSONDecodeError):
+        raise CheckpointError(f"{path}: a safetensors file, but not written by Sparrow (no header)") from None
+    if header.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: format {header.get('format')!r}, expected {FORMAT!r}")
+    return header, tensors

@@ -1,0 +1,168 @@
+"""The study as one tree of pydantic models, put together from what each room declares. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal, Union
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, create_model, model_validator
+
+from sparrow import catalogue
+from sparrow.catalogue import Room
+from sparrow.config_errors import explain
+from sparrow.errors import ConfigError
+from sparrow.settings import Settings, Threat
+from sparrow.training.schedule import Schedule
+
+STAGES = ("pretrain", "prune", "finetune")
+
+
+def _optional(model: type[Settings], name: str) -> type[Settings]:
+    """`model` with every field optional and unset by default: a patch."""
+    fields = {
+        key: (field.annotation | None, Field(None, description=field.description))
+        for key, field in model.model_fields.items()
+    }
+    patch = create_model(name, __base__=Settings, **fields)
+    patch.__doc__ = f"What to change in {model.__name__} for one objective."
+    return patch
+
+
+SchedulePatch = _optional(Schedule, "SchedulePatch")
+
+
+class TrainingPatch(Settings):
+    """Changes to the study's schedules for one objective; the same for every method."""
+
+    pretrain: SchedulePatch = Field(default_factory=SchedulePatch)
+    """Changes to `training.pretrain`."""
+    prune: SchedulePatch = Field(default_factory=SchedulePatch)
+    """Changes to `training.prune`."""
+    finetune: SchedulePatch = Field(default_factory=SchedulePatch)
+    """Changes to `training.finetune`."""
+
+
+class Training(Settings):
+    """Schedules of the three training stages."""
+
+    pretrain: Schedule
+    """Dense pre-training."""
+    prune: Schedule
+    """Learning of masks; methods that do not learn skip it."""
+    finetune: Schedule
+    """Fine-tuning under fixed masks: the same budget for every method."""
+
+
+def _fill_kinds(entries: Any) -> Any:
+    """`hydra:` alone means `hydra: {kind: hydra}`."""
+    if not isinstance(entries, dict):
+        return entries
+    filled = {}
+    for label, entry in entries.items():
+        entry = {} if entry is None else entry
+        filled[label] = {"kind": label, **entry} if isinstance(entry, dict) else entry
+    return filled
+
+
+def _entries(room: Room, base: type[Settings] | None = None) -> Any:
+    """Type of a section: label to the parameters of one entry of `room`, told apart by `kind`."""
+    variants = []
+    for kind in catalogue.kinds(room):
+        params = catalogue.load(room, kind).Params
+        fields: dict[str, Any] = {"kind": (Literal[kind], Field(kind, description=f"The label, if it is not `{kind}`."))}
+        if base is not None:
+            fields["training"] = (base, Field(default_factory=base, description="Changes to `training` for this objective."))
+        name = "".join(part.title() for part in kind.split("-")) + room.title().removesuffix("s")
+        variant = create_model(name, __base__=params, **fields)
+        variant.__doc__ = catalogue.summary(room, kind)
+        variants.append(variant)
+    label = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+    union = Annotated[Union[tuple(variants)], Field(discriminator="kind")]  # noqa: UP007 - made at run time
+    return Annotated[dict[label, union], BeforeValidator(_fill_kinds)]
+
+
+def _unique(values: list) -> list:
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"{value} appears {values.count(value)} times; every entry must be there once")
+    return values
+
+
+Seed = Annotated[int, Field(ge=0)]
+Ratio = Annotated[float, Field(gt=0, lt=1)]
+EvaluatedStage = Literal["dense", "pruned", "finetuned"]
+
+
+class Study(Settings):
+    """A whole study: every data set x model x objective x method x ratio x seed is one cell."""
+
+    results: str = Field("results", pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$")
+    """Folder for all results, relative to the working directory. Give each study its own."""
+    seeds: Annotated[list[Seed], AfterValidator(_unique)] = Field(min_length=1)
+    """Each seed repeats the whole study."""
+    threat: Threat
+    """The adversary of all attacks and verifiers, and of every objective that names no `eps` of its own."""
+    datasets: _entries("datasets") = Field(min_length=1)
+    """Data sets by label."""
+    models: _entries("models") = Field(min_length=1)
+    """Networks by label."""
+    objectives: _entries("objectives", TrainingPatch) = Field(min_length=1)
+    """Training objectives by label: the same one pre-trains, prunes and fine-tunes."""
+    methods: _entries("methods") = Field(min_length=1)
+    """Pruning methods by label."""
+    ratios: Annotated[list[Ratio], AfterValidator(_unique)] = Field(min_length=1)
+    """Pruning ratios: shares of the prunable weights that are removed."""
+    training: Training
+    """Schedules shared by all objectives; an objective's own `training` changes what it needs to."""
+    attacks: _entries("attacks") = Field(min_length=1)
+    """Attacks by label."""
+    verifiers: _entries("verifiers") = Field(min_length=1)
+    """Verifiers by label."""
+    evaluate: Annotated[list[EvaluatedStage], AfterValidator(_unique)] = Field(["dense", "finetuned"], min_length=1)
+    """Checkpoints that are attacked and verified. `dense` is what preservation is measured against."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Study:
+        if "dense" in self.methods:
+            raise ValueError("methods.dense: 'dense' names the network before pruning; choose another label")
+        if not {"pruned", "finetuned"} & set(self.evaluate):
+            raise ValueError(f"evaluate: {self.evaluate} leaves out every pruned network; add 'finetuned' or 'pruned'")
+        for model_label, model in self.models.items():
+            for data_label, dataset in self.datasets.items():
+                shape = catalogue.load("datasets", dataset.kind).SHAPE
+                try:
+                    catalogue.load("models", model.kind).check(model, shape)
+                except ValueError as error:
+                    raise ValueError(f"models.{model_label}: does not fit datasets.{data_label}: {error}") from None
+        for section, room in (("attacks", self.attacks), ("verifiers", self.verifiers)):
+            for label, entry in room.items():
+                norms = catalogue.load(section, entry.kind).NORMS
+                if self.threat.norm not in norms:
+                    raise ValueError(
+                        f"{section}.{label}: {entry.kind} does not know threat.norm {self.threat.norm!r}, only {', '.join(norms)}"
+                    )
+        for objective in self.objectives:
+            for stage in STAGES:
+                self.schedule(objective, stage)
+        return self
+
+    def schedule(self, objective: str, stage: Literal["pretrain", "prune", "finetune"]) -> Schedule:
+        """The study's schedule of `stage` with the changes that an objective makes to it."""
+        patch = getattr(self.objectives[objective].training, stage).model_dump(exclude_unset=True)
+        try:
+            return Schedule(**getattr(self.training, stage).model_dump() | patch)
+        except ValidationError as error:
+            mistake = error.errors()[0]
+            key = ".".join(map(str, ("objectives", objective, "training", stage, *mistake["loc"])))
+            message = mistake["msg"].removeprefix("Value error, ").replace("Input should be", f"{mistake['input']!r} must be")
+            raise ValueError(f"{key}: {message}") from None
+
+
+def load_study(raw: dict, source: str = "config.yaml") -> Study:
+    """Validate a configuration. Raises ConfigError: one line per mistake, each naming key, value and what is valid."""
+    try:
+        return Study.model_validate(json.loads(json.dumps(raw)))
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{source}: {line}" for line in explain(error, Study))) from None
+    except TypeError as error:
+        raise ConfigError(f"{source}: {error}") from None

@@ -1,0 +1,17 @@
+"""The errors a user can act on."""
+
+
+class SparrowError(Exception):
+    """Bad input or a broken promise: one line that names the key or file, the value and what would be valid."""
+
+
+class ConfigError(SparrowError):
+    """The study's configuration is not valid."""
+
+
+class CheckpointError(SparrowError):
+    """A file is not a checkpoint, or not the one that was expected."""
+
+
+class ContradictionError(SparrowError):
+    """Two results that cannot both be true, such as a sample both verified and broken."""

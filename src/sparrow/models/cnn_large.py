@@ -1,0 +1,30 @@
+"""CNN-large: four convolutions (32, 32, 64, 64 channels, two of them with stride 2) and three linear layers (512, 512, classes).
+
+2,466,858 parameters on 3 x 32 x 32 images.
+
+Source: the large network for verifiable training in the released code of Sehwag et al., "HYDRA", NeurIPS 2020
+(inspire-group/hydra), after Wong et al., NeurIPS 2018.
+"""
+
+from __future__ import annotations
+
+from sparrow.lazy import torch
+from sparrow.models import _convnet
+from sparrow.settings import Settings
+
+CONVOLUTIONS = [_convnet.Conv(32, 3, 1), _convnet.Conv(32, 4, 2), _convnet.Conv(64, 3, 1), _convnet.Conv(64, 4, 2)]
+HIDDEN = [512, 512]
+
+
+class Params(Settings):
+    """Nothing to set."""
+
+
+def check(params: Params, shape: tuple[int, int, int]) -> None:
+    """Raise ValueError if images of `shape` are too small."""
+    _convnet.check_size(CONVOLUTIONS, shape)
+
+
+def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn.Module:
+    """The network, with torch's default initialisation."""
+    return _convnet.build(CONVOLUTIONS, HIDDEN, shape, classes)

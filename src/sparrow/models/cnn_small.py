@@ -1,0 +1,30 @@
+"""CNN-small: two convolutions (16 and 32 channels, 4 x 4, stride 2) and two linear layers (100, classes).
+
+214,918 parameters on 3 x 32 x 32 images, 22,406 on 1 x 8 x 8.
+
+Source: the small network for verifiable training in the released code of Sehwag et al., "HYDRA", NeurIPS 2020
+(inspire-group/hydra), after Wong and Kolter, ICML 2018.
+"""
+
+from __future__ import annotations
+
+from sparrow.lazy import torch
+from sparrow.models import _convnet
+from sparrow.settings import Settings
+
+CONVOLUTIONS = [_convnet.Conv(16, 4, 2), _convnet.Conv(32, 4, 2)]
+HIDDEN = [100]
+
+
+class Params(Settings):
+    """Nothing to set."""
+
+
+def check(params: Params, shape: tuple[int, int, int]) -> None:
+    """Raise ValueError if images of `shape` are too small."""
+    _convnet.check_size(CONVOLUTIONS, shape)
+
+
+def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn.Module:
+    """The network, with torch's default initialisation."""
+    return _convnet.build(CONVOLUTIONS, HIDDEN, shape, classes)

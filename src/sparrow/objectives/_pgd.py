@@ -1,0 +1,47 @@
+"""Projected gradient ascent on the input, for objectives that train on what it finds.
+
+Source: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, sec. 2.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from sparrow.perturbation import direction, project
+from sparrow.settings import Threat
+
+
+def maximise(
+    model: nn.Module,
+    loss: Callable[[Tensor], Tensor],
+    images: Tensor,
+    start: Tensor,
+    threat: Threat,
+    steps: int,
+    step_size: float,
+) -> Tensor:
+    """Images (n, c, h, w) in [0, 1], within `threat` of `images`, found by ascending `loss(logits)` from `start`.
+
+    The network is in eval mode meanwhile, so that batch norm statistics see training images only.
+    """
+    adversarial = project(start, images, threat)
+    with _eval_mode(model):
+        for _ in range(steps):
+            adversarial.requires_grad_(True)
+            (gradient,) = torch.autograd.grad(loss(model(adversarial)), adversarial)
+            adversarial = project(adversarial.detach() + step_size * direction(gradient, threat), images, threat)
+    return adversarial
+
+
+@contextmanager
+def _eval_mode(model: nn.Module) -> Iterator[None]:
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)

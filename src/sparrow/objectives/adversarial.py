@@ -1,0 +1,33 @@
+"""Adversarial training: cross-entropy on the worst images that PGD finds.
+
+Source: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, eq. 2.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sparrow.lazy import torch
+from sparrow.objectives._params import PGDParams
+from sparrow.settings import Threat
+
+
+class Params(PGDParams):
+    """PGD with a random start."""
+
+
+def prepare(params: Params, threat: Threat) -> Callable:
+    """The loss: `max over the perturbation set of CE(f(x'), y)`, the maximum approximated by PGD."""
+    from sparrow.objectives import _pgd
+    from sparrow.perturbation import random_start
+
+    def loss(model, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
+        def attack_loss(logits: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
+
+        start = random_start(images, threat)
+        step_size = params.resolved_step_size(threat.eps)
+        adversarial = _pgd.maximise(model, attack_loss, images, start, threat, params.steps, step_size)
+        return torch.nn.functional.cross_entropy(model(adversarial), labels)
+
+    return loss

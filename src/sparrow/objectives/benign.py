@@ -1,0 +1,21 @@
+"""Cross-entropy on the images as they are: ordinary training, the non-robust reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sparrow.lazy import torch
+from sparrow.settings import Settings, Threat
+
+
+class Params(Settings):
+    """Nothing to set."""
+
+
+def prepare(params: Params, threat: Threat | None) -> Callable:
+    """The loss; `threat` plays no part in it."""
+
+    def loss(model, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
+        return torch.nn.functional.cross_entropy(model(images), labels)
+
+    return loss

@@ -1,0 +1,54 @@
+"""CROWN-IBP training: tight CROWN bounds while eps is small, cheap IBP bounds as training gets there.
+
+With progress t from 0 to 1 along the ramp, eps grows from 0 to its target, beta falls from `beta_start` to `beta_end` in
+the bound `beta * CROWN-IBP + (1 - beta) * IBP`, and kappa from `kappa_start` to `kappa_end` in
+`kappa * CE(f(x), y) + (1 - kappa) * CE(-bound, y)`.
+
+Source: Zhang et al., "Towards Stable and Efficient Training of Verifiably Robust Neural Networks", ICLR 2020, eq. 11-13.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pydantic import Field
+
+from sparrow.lazy import torch
+from sparrow.objectives._params import RobustParams
+from sparrow.settings import Threat
+
+
+class Params(RobustParams):
+    """The mixing schedules."""
+
+    kappa_start: float = Field(1.0, ge=0, le=1)
+    """Weight of the benign loss at the start of the ramp."""
+    kappa_end: float = Field(0.5, ge=0, le=1)
+    """Weight of the benign loss at its end."""
+    beta_start: float = Field(1.0, ge=0, le=1)
+    """Weight of the CROWN-IBP bound against the IBP bound at the start of the ramp."""
+    beta_end: float = Field(0.0, ge=0, le=1)
+    """Weight of the CROWN-IBP bound at its end; at 0 it is no longer computed."""
+
+
+def prepare(params: Params, threat: Threat) -> Callable:
+    """The loss."""
+    from sparrow.objectives._certified import BoundedView, mixture
+
+    view = BoundedView()
+
+    def loss(model, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
+        beta = params.beta_start + progress * (params.beta_end - params.beta_start)
+
+        def lower_margins(ramped: Threat) -> torch.Tensor:
+            if beta == 0:
+                return view.margins(model, images, labels, ramped, "IBP")
+            tight = view.margins(model, images, labels, ramped, "CROWN-IBP")
+            if beta == 1:
+                return tight
+            return beta * tight + (1 - beta) * view.margins(model, images, labels, ramped, "IBP")
+
+        kappa = params.kappa_start + progress * (params.kappa_end - params.kappa_start)
+        return mixture(model, images, labels, threat, progress, kappa, lower_margins)
+
+    return loss

@@ -1,0 +1,43 @@
+"""IBP training: a mixture of cross-entropy and of its worst case over the box that interval bound propagation gives.
+
+With progress t from 0 to 1 along the ramp, eps grows from 0 to its target and kappa falls from `kappa_start` to
+`kappa_end` in `kappa * CE(f(x), y) + (1 - kappa) * CE(z, y)`, z the worst logits within the bounds.
+
+Source: Gowal et al., "Scalable Verified Training for Provably Robust Image Classification", ICCV 2019, eq. 12 and
+sec. 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pydantic import Field
+
+from sparrow.lazy import torch
+from sparrow.objectives._params import RobustParams
+from sparrow.settings import Threat
+
+
+class Params(RobustParams):
+    """The mixing schedule."""
+
+    kappa_start: float = Field(1.0, ge=0, le=1)
+    """Weight of the benign loss at the start of the ramp."""
+    kappa_end: float = Field(0.5, ge=0, le=1)
+    """Weight of the benign loss at its end."""
+
+
+def prepare(params: Params, threat: Threat) -> Callable:
+    """The loss."""
+    from sparrow.objectives._certified import BoundedView, mixture
+
+    view = BoundedView()
+
+    def loss(model, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
+        def lower_margins(ramped: Threat) -> torch.Tensor:
+            return view.margins(model, images, labels, ramped, "IBP")
+
+        kappa = params.kappa_start + progress * (params.kappa_end - params.kappa_start)
+        return mixture(model, images, labels, threat, progress, kappa, lower_margins)
+
+    return loss

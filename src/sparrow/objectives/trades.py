@@ -1,0 +1,49 @@
+"""TRADES: cross-entropy on the images plus beta times the divergence that the worst perturbation causes.
+
+Source: Zhang et al., "Theoretically Principled Trade-off between Robustness and Accuracy", ICML 2019, eq. 5 and alg. 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pydantic import Field
+
+from sparrow.lazy import torch
+from sparrow.objectives._params import PGDParams
+from sparrow.settings import Threat
+
+
+class Params(PGDParams):
+    """PGD on the divergence, from a point 0.001 * N(0, 1) away."""
+
+    beta: float = Field(6.0, ge=0)
+    """Weight of the divergence (1/lambda in the paper)."""
+
+
+def prepare(params: Params, threat: Threat) -> Callable:
+    """The loss: `CE(f(x), y) + beta * max KL(f(x) || f(x'))`, the maximum approximated by PGD."""
+    from sparrow.objectives import _pgd
+
+    functional = torch.nn.functional
+
+    def loss(model, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
+        training = model.training
+        model.eval()
+        with torch.no_grad():
+            reference = functional.softmax(model(images), dim=1)
+        model.train(training)
+
+        def attack_loss(logits: torch.Tensor) -> torch.Tensor:
+            return functional.kl_div(functional.log_softmax(logits, dim=1), reference, reduction="sum")
+
+        start = images + 0.001 * torch.randn_like(images)
+        step_size = params.resolved_step_size(threat.eps)
+        adversarial = _pgd.maximise(model, attack_loss, images, start, threat, params.steps, step_size)
+        clean, perturbed = model(images), model(adversarial)
+        divergence = functional.kl_div(
+            functional.log_softmax(perturbed, dim=1), functional.softmax(clean, dim=1), reduction="batchmean"
+        )
+        return functional.cross_entropy(clean, labels) + params.beta * divergence
+
+    return loss

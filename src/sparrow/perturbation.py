@@ -1,0 +1,39 @@
+"""The geometry of a threat: balls in the l_inf and l_2 norms around images, inside [0, 1]."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sparrow.settings import Threat
+
+
+def direction(gradient: Tensor, threat: Threat) -> Tensor:
+    """Steepest ascent direction of unit length in the norm of `threat`."""
+    if threat.norm == "linf":
+        return gradient.sign()
+    return gradient / _length(gradient).clamp_min(1e-12)
+
+
+def project(images: Tensor, centre: Tensor, threat: Threat) -> Tensor:
+    """The nearest images within `threat` of `centre`, then clipped to [0, 1]."""
+    difference = images - centre
+    if threat.norm == "linf":
+        difference = difference.clamp(-threat.eps, threat.eps)
+    else:
+        difference = difference * (threat.eps / _length(difference).clamp_min(1e-12)).clamp_max(1)
+    return (centre + difference).clamp(0, 1)
+
+
+def random_start(images: Tensor, threat: Threat) -> Tensor:
+    """A uniformly drawn point of the perturbation set of each image."""
+    if threat.norm == "linf":
+        return images + torch.empty_like(images).uniform_(-threat.eps, threat.eps)
+    noise = torch.randn_like(images)
+    dimensions = noise[0].numel()
+    radius = torch.rand(len(images), *[1] * (images.dim() - 1), device=images.device) ** (1 / dimensions)
+    return images + threat.eps * radius * noise / _length(noise)
+
+
+def _length(batch: Tensor) -> Tensor:
+    return batch.flatten(1).norm(dim=1).view(-1, *[1] * (batch.dim() - 1))

@@ -1,0 +1,170 @@
+"""From a study to its cells, its files and the slice of the configuration that each job reads. Imports no torch.
+
+A slice holds what the job reads and nothing more, plus a digest of the code that it runs, so that a change re-runs what
+it touches and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Any, NamedTuple
+
+from sparrow import catalogue
+from sparrow.catalogue import Room
+from sparrow.config import Study
+from sparrow.digest import code_digest
+
+DENSE = "dense"
+
+
+class Parent(NamedTuple):
+    """A dense network: data set x model x objective x seed."""
+
+    dataset: str
+    model: str
+    objective: str
+    seed: int
+
+    @property
+    def path(self) -> str:
+        return f"{self.dataset}/{self.model}/{self.objective}/seed{self.seed}"
+
+
+class Cell(NamedTuple):
+    """A pruned network: a dense one x method x ratio."""
+
+    parent: Parent
+    method: str
+    ratio: float
+
+    @property
+    def path(self) -> str:
+        return f"{self.parent.path}/{self.method}-{ratio_label(self.ratio)}"
+
+
+class Checkpoint(NamedTuple):
+    """A network at one stage of its life; `path` is the file's, without its suffix."""
+
+    parent: Parent
+    cell: Cell | None
+    stage: str
+
+    @property
+    def path(self) -> str:
+        return f"{(self.cell or self.parent).path}/{self.stage}"
+
+    def identity(self) -> dict[str, Any]:
+        """Who it is, in plain values; a dense network has the method `dense` and the ratio 0."""
+        own = {"method": self.cell.method, "ratio": self.cell.ratio} if self.cell else {"method": DENSE, "ratio": 0.0}
+        return {**self.parent._asdict(), **own, "stage": self.stage}
+
+
+def ratio_label(ratio: float) -> str:
+    """A ratio as it stands in paths: at least two decimals, as many as it takes."""
+    short = f"{ratio:.2f}"
+    return short if float(short) == ratio else repr(ratio)
+
+
+def parents(study: Study) -> list[Parent]:
+    """The dense networks of a study."""
+    return [Parent(*labels) for labels in product(study.datasets, study.models, study.objectives, study.seeds)]
+
+
+def cells(study: Study) -> list[Cell]:
+    """The pruned networks of a study."""
+    return [Cell(*labels) for labels in product(parents(study), study.methods, study.ratios)]
+
+
+def trainings(study: Study) -> Iterator[Checkpoint]:
+    """All checkpoints of a study."""
+    for parent in parents(study):
+        yield Checkpoint(parent, None, DENSE)
+    for cell in cells(study):
+        for stage in ("pruned", "finetuned"):
+            yield Checkpoint(cell.parent, cell, stage)
+
+
+def evaluated(study: Study) -> Iterator[Checkpoint]:
+    """The checkpoints that are attacked and verified."""
+    return (checkpoint for checkpoint in trainings(study) if checkpoint.stage in study.evaluate)
+
+
+def spec(study: Study, room: Room, label: str) -> dict[str, Any]:
+    """An entry's parameters with its kind, as plain values; schedules and eps are passed on their own."""
+    return getattr(study, room)[label].model_dump(exclude={"training", "eps"})
+
+
+def data_slice(study: Study, dataset: str) -> dict[str, Any]:
+    """What preparing a data set reads."""
+    entry = spec(study, "datasets", dataset)
+    return {"dataset": entry, "code": code_digest("sparrow.stages.data", catalogue.module_name("datasets", entry["kind"]))}
+
+
+def pretrain_slice(study: Study, parent: Parent) -> dict[str, Any]:
+    """What pre-training reads."""
+    return _training_slice(study, parent, "pretrain", parent._asdict())
+
+
+def prune_slice(study: Study, cell: Cell) -> dict[str, Any]:
+    """What pruning reads; the objective and the schedule only for a method that learns."""
+    method = spec(study, "methods", cell.method)
+    entry = catalogue.load("methods", method["kind"])
+    own = {"method": method, "ratio": cell.ratio}
+    names = ("sparrow.stages.prune", entry.__name__)
+    if entry.LEARNS:
+        return _training_slice(study, cell.parent, "prune", _identity(cell), names) | own
+    model = spec(study, "models", cell.parent.model)
+    code = code_digest(*names, catalogue.module_name("models", model["kind"]))
+    return {"cell": _identity(cell), "model": model, "code": code} | own
+
+
+def finetune_slice(study: Study, cell: Cell) -> dict[str, Any]:
+    """What fine-tuning reads: nothing of the method, which is in the weights and masks that it starts from."""
+    return _training_slice(study, cell.parent, "finetune", _identity(cell))
+
+
+def attack_slice(study: Study, model: str, attack: str, seed: int) -> dict[str, Any]:
+    """What an attack reads."""
+    return _evaluation_slice(study, model, "attack", spec(study, "attacks", attack), seed)
+
+
+def verify_slice(study: Study, model: str, verifier: str, seed: int) -> dict[str, Any]:
+    """What a verifier reads."""
+    return _evaluation_slice(study, model, "verifier", spec(study, "verifiers", verifier), seed)
+
+
+def _identity(cell: Cell) -> dict[str, Any]:
+    return {**cell.parent._asdict(), "method": cell.method, "ratio": cell.ratio}
+
+
+def _training_slice(
+    study: Study, parent: Parent, stage: str, cell: dict[str, Any], modules: tuple[str, ...] | None = None
+) -> dict[str, Any]:
+    model, objective = spec(study, "models", parent.model), spec(study, "objectives", parent.objective)
+    names = (catalogue.module_name("models", model["kind"]), catalogue.module_name("objectives", objective["kind"]))
+    result = {
+        "cell": cell,
+        "model": model,
+        "objective": objective,
+        "schedule": study.schedule(parent.objective, stage).model_dump(),
+        "code": code_digest(*(modules or (f"sparrow.stages.{stage}",)), *names),
+    }
+    settings = study.objectives[parent.objective]
+    if hasattr(settings, "eps"):
+        eps = study.threat.eps if settings.eps is None else settings.eps
+        result["threat"] = {"norm": study.threat.norm, "eps": eps}
+    return result
+
+
+def _evaluation_slice(study: Study, model: str, role: str, entry: dict[str, Any], seed: int) -> dict[str, Any]:
+    architecture = spec(study, "models", model)
+    stage, room = {"attack": ("attack", "attacks"), "verifier": ("verify", "verifiers")}[role]
+    modules = catalogue.module_name(room, entry["kind"]), catalogue.module_name("models", architecture["kind"])
+    return {
+        "seed": seed,
+        "model": architecture,
+        role: entry,
+        "threat": study.threat.model_dump(),
+        "code": code_digest(f"sparrow.stages.{stage}", *modules),
+    }

@@ -1,0 +1,25 @@
+"""What each job of a study cost, in one table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+
+def collect_costs(files: list[Path], output: Path, root: Path) -> None:
+    """One row per `*.cost.json`: the job, named by its path below `root`, and its cost."""
+    rows = []
+    for path in sorted(files):
+        job = str(path.relative_to(root)).removesuffix(".cost.json")
+        rows.append({"job": job, "stage": _stage(job), **json.loads(path.read_text())})
+    pd.DataFrame(rows).to_csv(output, index=False, lineterminator="\n")
+
+
+def _stage(job: str) -> str:
+    """`.../dense` was pre-trained, `.../attacks/pgd` attacked."""
+    *_, folder, name = job.split("/")
+    by_folder = {"attacks": "attack", "verifiers": "verify"}
+    by_name = {"dense": "pretrain", "pruned": "prune", "finetuned": "finetune"}
+    return by_folder.get(folder) or by_name[name]

@@ -1,0 +1,100 @@
+"""How all figures look, and how they are written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sparrow.results.statistics import mean_over_seeds
+
+# Okabe and Ito's palette, told apart by colour-blind readers; markers tell them apart in print.
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442"]
+MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
+METRICS = {"benign": "benign accuracy", "era": "era (all attacks)", "vra": "vra (any verifier)"}
+
+plt.rcParams.update(
+    {
+        "font.size": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.alpha": 0.3,
+        "grid.linewidth": 0.5,
+        "lines.linewidth": 1.5,
+        "lines.markersize": 4.5,
+        "legend.frameon": False,
+        "figure.constrained_layout.use": True,
+        "svg.fonttype": "path",
+        # Without these two, an SVG differs from run to run.
+        "svg.hashsalt": "sparrow",
+    }
+)
+
+
+def panels(rows: int, columns: int, width: float = 2.7, height: float = 2.0, **options) -> tuple[Figure, np.ndarray]:
+    """A grid of axes, always two-dimensional."""
+    return plt.subplots(rows, columns, figsize=(width * columns + 0.6, height * rows + 0.7), squeeze=False, **options)
+
+
+def look(methods: list[str], method: str) -> dict[str, str]:
+    """Colour and marker of a method, the same in every figure of a study."""
+    position = sorted(methods).index(method)
+    return {"color": COLOURS[position % len(COLOURS)], "marker": MARKERS[position % len(MARKERS)]}
+
+
+def compression_axis(axes: Axes, ratios: list[float]) -> None:
+    """Ticks at the study's ratios on an axis that is even in compression, where 0.9 to 0.99 has room."""
+    axes.set_xticks([position(ratio) for ratio in ratios], [f"{ratio:g}" for ratio in ratios])
+    axes.minorticks_off()
+
+
+def position(ratio: float) -> float:
+    """Where a pruning ratio lies on the compression axis."""
+    return -np.log10(1 - ratio)
+
+
+def over_seeds(table: pd.DataFrame, value: str) -> pd.DataFrame:
+    """Mean and 95 % interval of `value` by ratio: over images with one seed, over seeds with several."""
+
+    def one(rows: pd.DataFrame) -> pd.Series:
+        if len(rows) > 1:
+            return pd.Series(mean_over_seeds(rows[value].to_numpy()), index=["mean", "low", "high"])
+        first = rows.iloc[0]
+        return pd.Series([first[value], first[f"{value}_low"], first[f"{value}_high"]], index=["mean", "low", "high"])
+
+    columns = ["seed", value, f"{value}_low", f"{value}_high"]
+    return table.groupby("ratio")[columns].apply(one).dropna(subset=["mean"])
+
+
+def error_bars(points: pd.DataFrame) -> np.ndarray:
+    """Distances below and above the mean (2, n), as matplotlib wants them; none where there is no interval."""
+    return np.nan_to_num(np.array([points["mean"] - points["low"], points["high"] - points["mean"]])).clip(min=0)
+
+
+def legend_below(figure: Figure, axes: Axes) -> None:
+    """One legend for the whole figure."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 6) or 1)
+
+
+def write(figure: Figure, svg: Path, png: Path) -> None:
+    """The same bytes for the same picture."""
+    figure.savefig(svg, metadata={"Date": None})
+    figure.savefig(png, dpi=150, metadata={"Software": None})
+    plt.close(figure)
+
+
+def select(table: pd.DataFrame, **values: object) -> pd.DataFrame:
+    """The rows that have these values."""
+    for key, value in values.items():
+        table = table[table[key] == value]
+    return table

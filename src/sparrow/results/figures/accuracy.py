@@ -1,0 +1,43 @@
+"""Accuracy against pruning ratio: a panel for each metric and objective, a line for each method."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from sparrow.results.figures import _style as style
+
+
+def draw_accuracy(source: Path, svg: Path, png: Path, spec: dict) -> None:
+    """Draw benign accuracy, era and vra of the fine-tuned networks of one data set and model; dashed: before pruning."""
+    table = style.select(pd.read_csv(source), dataset=spec["dataset"], model=spec["model"])
+    pruned = table[table["stage"] == spec["stage"]]
+    methods, ratios = sorted(pruned["method"].unique()), sorted(pruned["ratio"].unique())
+    objectives = list(dict.fromkeys(spec["objectives"]))
+    figure, grid = style.panels(len(style.METRICS), len(objectives), sharex=True, sharey=True)
+    for row, (metric, title) in zip(grid, style.METRICS.items(), strict=True):
+        row[0].set_ylabel(f"{title} (%)")
+        for axes, objective in zip(row, objectives, strict=True):
+            for method in methods:
+                points = style.over_seeds(style.select(pruned, objective=objective, method=method), metric)
+                axes.errorbar(
+                    [style.position(ratio) for ratio in points.index],
+                    100 * points["mean"],
+                    100 * style.error_bars(points),
+                    label=method,
+                    capsize=2,
+                    elinewidth=0.8,
+                    **style.look(methods, method),
+                )
+            dense = style.select(table, stage="dense", objective=objective)
+            if len(dense):
+                axes.axhline(100 * dense[metric].mean(), color="grey", linestyle="--", linewidth=1, label="dense")
+            style.compression_axis(axes, ratios)
+    for axes, objective in zip(grid[0], objectives, strict=True):
+        axes.set_title(objective)
+    for axes in grid[-1]:
+        axes.set_xlabel("pruning ratio")
+    grid[0, 0].set_ylim(-3, 103)
+    style.legend_below(figure, grid[0, 0])
+    style.write(figure, svg, png)

@@ -1,0 +1,50 @@
+"""Learning curves of all stages: the objective's own loss and the benign accuracy on validation images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from sparrow.results.figures import _style as style
+
+STAGES = {"dense": "pre-training", "pruned": "pruning", "finetuned": "fine-tuning"}
+
+
+def draw_curves(source: list[Path], svg: Path, png: Path, spec: dict) -> None:
+    """Draw the curves of one data set and model. `spec["runs"]` says whose each file in `source` is, in the same order.
+
+    Darker lines have lower ratios; methods that do not learn have no curve in the pruning row.
+    """
+    runs = pd.DataFrame(spec["runs"])
+    tables = [pd.read_csv(path) for path in source]
+    methods = sorted(set(runs["method"]) - {"dense"})
+    ratios = sorted(set(runs["ratio"]) - {0.0})
+    objectives = list(dict.fromkeys(spec["objectives"]))
+    figure, grid = style.panels(2 * len(STAGES), len(objectives), height=1.5, sharey=False)
+    for number, (stage, title) in enumerate(STAGES.items()):
+        for column, objective in enumerate(objectives):
+            loss, benign = grid[2 * number, column], grid[2 * number + 1, column]
+            for index, run in runs[(runs["stage"] == stage) & (runs["objective"] == objective)].iterrows():
+                table = tables[index]
+                if table.empty:
+                    continue
+                look = {"color": "black", "alpha": 1.0}
+                if stage != "dense":
+                    fade = ratios.index(run["ratio"]) / max(1, len(ratios) - 1)
+                    look = {"color": style.look(methods, run["method"])["color"], "alpha": 1 - 0.7 * fade}
+                loss.plot(table["epoch"], table["validation_loss"], linewidth=1, **look)
+                benign.plot(table["epoch"], 100 * table["validation_benign"], linewidth=1, **look)
+            benign.set_ylim(0, 103)
+            if column == 0:
+                loss.set_ylabel(f"{title}\nloss")
+                benign.set_ylabel(f"{title}\nbenign (%)")
+    for axes, objective in zip(grid[0], objectives, strict=True):
+        axes.set_title(objective)
+    for axes in grid[-1]:
+        axes.set_xlabel("epoch")
+    for method in methods:
+        grid[0, 0].plot([], [], color=style.look(methods, method)["color"], label=method)
+    grid[0, 0].plot([], [], color="black", label="dense")
+    style.legend_below(figure, grid[0, 0])
+    style.write(figure, svg, png)

@@ -1,0 +1,45 @@
+"""What is preserved of each metric at each ratio: pruned over dense, a bar for each method."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sparrow.results.figures import _style as style
+
+
+def draw_preservation(source: Path, svg: Path, png: Path, spec: dict) -> None:
+    """Draw preserved benign accuracy, era and vra of one data set and model; no bar where the dense network had none."""
+    table = style.select(pd.read_csv(source), dataset=spec["dataset"], model=spec["model"], stage=spec["stage"])
+    methods, ratios = sorted(table["method"].unique()), sorted(table["ratio"].unique())
+    objectives = list(dict.fromkeys(spec["objectives"]))
+    figure, grid = style.panels(len(style.METRICS), len(objectives), sharex=True, sharey="row")
+    width = 0.8 / len(methods)
+    for row, metric in zip(grid, style.METRICS, strict=True):
+        row[0].set_ylabel(f"preserved {metric} (%)")
+        for axes, objective in zip(row, objectives, strict=True):
+            for place, method in enumerate(methods):
+                rows = style.select(table, objective=objective, method=method)
+                points = style.over_seeds(rows, f"preserved_{metric}")
+                axes.bar(
+                    [ratios.index(ratio) + (place - (len(methods) - 1) / 2) * width for ratio in points.index],
+                    100 * points["mean"],
+                    width,
+                    yerr=100 * style.error_bars(points),
+                    error_kw={"elinewidth": 0.8, "capsize": 1.5},
+                    color=style.look(methods, method)["color"],
+                    label=method,
+                )
+            axes.axhline(100, color="grey", linestyle="--", linewidth=1)
+            if table.loc[table["objective"] == objective, f"preserved_{metric}"].isna().all():
+                axes.text(0.5, 0.5, "nothing to preserve", transform=axes.transAxes, ha="center", color="grey")
+            axes.set_xticks(np.arange(len(ratios)), [f"{ratio:g}" for ratio in ratios])
+            axes.grid(axis="x", visible=False)
+    for axes, objective in zip(grid[0], objectives, strict=True):
+        axes.set_title(objective)
+    for axes in grid[-1]:
+        axes.set_xlabel("pruning ratio")
+    style.legend_below(figure, grid[0, 0])
+    style.write(figure, svg, png)

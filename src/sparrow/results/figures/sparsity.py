@@ -1,0 +1,35 @@
+"""Where the remaining weights are: the share kept in each layer, a line for each method."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from sparrow.results.figures import _style as style
+
+
+def draw_sparsity(source: Path, svg: Path, png: Path, spec: dict) -> None:
+    """Draw the kept share of every prunable layer of one data set and model, at each ratio (mean over seeds)."""
+    table = style.select(pd.read_csv(source), dataset=spec["dataset"], model=spec["model"], stage=spec["stage"])
+    methods, ratios = sorted(table["method"].unique()), sorted(table["ratio"].unique())
+    objectives = list(dict.fromkeys(spec["objectives"]))
+    names = list(dict.fromkeys(table["layer"]))
+    figure, grid = style.panels(len(objectives), len(ratios), width=2.2, height=1.7, sharex=True, sharey=True)
+    for row, objective in zip(grid, objectives, strict=True):
+        row[0].set_ylabel(f"{objective}\nkept weights (%)")
+        for axes, ratio in zip(row, ratios, strict=True):
+            for place, method in enumerate(methods):
+                rows = style.select(table, objective=objective, method=method, ratio=ratio)
+                kept = 100 * (1 - rows.groupby("layer")["sparsity"].mean().reindex(names))
+                # Methods that keep the same share everywhere would hide each other.
+                shift = 0.12 * (place - (len(methods) - 1) / 2)
+                axes.plot([i + shift for i in range(len(names))], kept, label=method, **style.look(methods, method))
+            axes.set_yscale("log")
+            axes.set_xticks(range(len(names)), [str(i + 1) for i in range(len(names))])
+    for axes, ratio in zip(grid[0], ratios, strict=True):
+        axes.set_title(f"ratio {ratio:g}")
+    for axes in grid[-1]:
+        axes.set_xlabel("layer")
+    style.legend_below(figure, grid[0, 0])
+    style.write(figure, svg, png)

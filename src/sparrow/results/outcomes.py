@@ -1,0 +1,87 @@
+"""All outcome tables of one checkpoint, side by side, and the check that they do not contradict each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sparrow.errors import ContradictionError, SparrowError
+
+COLUMNS = ["index", "label", "prediction", "status", "margin", "norm", "eps"]
+STATUS = {"attacks": ("robust", "broken"), "verifiers": ("verified", "falsified", "unknown")}
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """The tables of one checkpoint by attack and by verifier, each indexed by image."""
+
+    path: Path
+    attacks: dict[str, pd.DataFrame]
+    verifiers: dict[str, pd.DataFrame]
+
+    def correct(self) -> pd.Series:
+        """Which images are classified correctly, over all that any table has seen."""
+        tables = [*self.attacks.values(), *self.verifiers.values()]
+        correct = pd.concat([table["prediction"] == table["label"] for table in tables])
+        return correct.groupby(level=0).all()
+
+    def robust(self) -> pd.Series:
+        """Which images survive every attack, over those that every attack has seen."""
+        return _combine(self.attacks, "robust", np.logical_and)
+
+    def verified(self) -> pd.Series:
+        """Which images some verifier proves, over those that every verifier has seen."""
+        return _combine(self.verifiers, "verified", np.logical_or)
+
+
+def read_outcomes(path: Path, attacks: list[str], verifiers: list[str]) -> Outcomes:
+    """The tables of the checkpoint at `path` (without suffix).
+
+    Raises SparrowError if a file is not an outcome table, ContradictionError if an image is both verified and broken.
+    """
+    outcomes = Outcomes(
+        path,
+        {name: _read(path / "attacks" / f"{name}.csv", "attacks") for name in attacks},
+        {name: _read(path / "verifiers" / f"{name}.csv", "verifiers") for name in verifiers},
+    )
+    _check(outcomes)
+    return outcomes
+
+
+def _read(path: Path, role: str) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise SparrowError(f"{path}: not a readable outcome table ({error})") from None
+    if list(table.columns) != COLUMNS:
+        raise SparrowError(f"{path}: has the columns {list(table.columns)}, expected {COLUMNS}")
+    unknown = set(table["status"]) - set(STATUS[role])
+    if unknown or table["index"].duplicated().any() or table.empty:
+        what = f"status {unknown.pop()!r}" if unknown else "no rows" if table.empty else "an index twice"
+        raise SparrowError(f"{path}: has {what}; valid: one row per image, status {', '.join(STATUS[role])}")
+    return table.set_index("index")
+
+
+def _check(outcomes: Outcomes) -> None:
+    """A sample both verified and broken at the same norm and radius is a bug somewhere: no number may rest on it."""
+    for verifier, proofs in outcomes.verifiers.items():
+        verified = proofs[proofs["status"] == "verified"]
+        for attack, tries in outcomes.attacks.items():
+            broken = tries[tries["status"] == "broken"]
+            both = verified.join(broken, how="inner", rsuffix="_attack")
+            both = both[(both["norm"] == both["norm_attack"]) & (both["eps"] == both["eps_attack"])]
+            if len(both):
+                raise ContradictionError(
+                    f"{outcomes.path}: image {both.index[0]} is verified by {verifier} and broken by {attack} at "
+                    f"{both['norm'].iloc[0]} eps {both['eps'].iloc[0]:g} ({len(both)} such images); nothing was aggregated"
+                )
+
+
+def _combine(tables: dict[str, pd.DataFrame], status: str, how: np.ufunc) -> pd.Series:
+    seen = reduce(pd.Index.intersection, [table.index for table in tables.values()])
+    hits = [(table.loc[seen, "status"] == status).to_numpy() for table in tables.values()]
+    return pd.Series(how.reduce(hits), index=seen).sort_index()

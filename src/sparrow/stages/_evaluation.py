@@ -1,0 +1,66 @@
+"""What attacks and verifiers set up alike, and the outcome table that both write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from sparrow import checkpoint
+from sparrow.data._store import Part, read
+from sparrow.errors import SparrowError
+from sparrow.settings import Evaluation, Threat
+
+COLUMNS = ["index", "label", "prediction", "status", "margin", "norm", "eps"]
+
+
+def open_case(network: Path, data: Path, spec: dict, params: Evaluation, device: torch.device) -> tuple[nn.Module, Part, int]:
+    """The network in eval mode, the test images to evaluate and the number of classes.
+
+    Raises SparrowError if the network was trained on another data set.
+    """
+    part, about = read(data, "test")
+    loaded = checkpoint.load(network, spec["model"])
+    if loaded.header["data"] != about.digest:
+        raise SparrowError(f"{network}: trained on a data set other than {data} (digest {loaded.header['data'][:12]})")
+    return loaded.model.to(device), part.first(params.samples).to(device), about.classes
+
+
+def predict(model: nn.Module, images: Tensor, batch_size: int) -> Tensor:
+    """Predicted classes (n,)."""
+    with torch.no_grad():
+        return torch.cat([model(batch).argmax(dim=1) for batch in images.split(batch_size)])
+
+
+def batches(selected: Tensor, size: int) -> list[Tensor]:
+    """Indices of the True entries of `selected` (n,), at most `size` at a time; no batch is empty."""
+    indices = selected.nonzero().squeeze(1)
+    return list(indices.split(size)) if len(indices) else []
+
+
+def margin(logits: Tensor, labels: Tensor) -> Tensor:
+    """The label's logit minus the largest other one (n,): negative where the prediction is wrong."""
+    own = logits.gather(1, labels.unsqueeze(1)).squeeze(1)
+    others = logits.scatter(1, labels.unsqueeze(1), -torch.inf).amax(dim=1)
+    return own - others
+
+
+def write_outcomes(
+    path: Path, part: Part, predictions: Tensor, status: list[str], margins: Tensor, threat: Threat
+) -> None:
+    """One row per image, by index in the data set."""
+    table = pd.DataFrame(
+        {
+            "index": part.indices.numpy(),
+            "label": part.labels.cpu().numpy(),
+            "prediction": predictions.cpu().numpy(),
+            "status": status,
+            "margin": margins.cpu().numpy(),
+            "norm": threat.norm,
+            "eps": threat.eps,
+        },
+        columns=COLUMNS,
+    )
+    table.sort_values("index").to_csv(path, index=False, float_format="%.6g", lineterminator="\n")

@@ -1,0 +1,27 @@
+"""Pre-train a dense network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sparrow import catalogue, checkpoint
+from sparrow.costs import measured
+from sparrow.reproducible import pick_device, seed_everything
+from sparrow.stages._training import objective, training_data, write_curve
+from sparrow.training.loop import train
+from sparrow.training.provenance import header
+from sparrow.training.schedule import Schedule
+
+
+def pretrain(data: Path, output: Path, curve: Path, cost: Path, spec: dict) -> None:
+    """Train the network `spec["model"]` from scratch on `spec["objective"]` under `spec["schedule"]`."""
+    with measured(cost):
+        generator = seed_everything(spec["cell"]["seed"], "pretrain")
+        device = pick_device()
+        parts, about = training_data(data, device)
+        entry, params = catalogue.from_spec("models", spec["model"])
+        model = entry.build(params, about.shape, about.classes).to(device)
+        schedule = Schedule(**spec["schedule"])
+        rows = train(model, objective(spec), parts, schedule, list(model.parameters()), generator)
+        write_curve(curve, rows)
+        checkpoint.save(output, checkpoint.Checkpoint(model, {}, header("dense", spec, about)))

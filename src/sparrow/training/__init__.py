@@ -1,0 +1,1 @@
+"""One loop for pre-training, pruning and fine-tuning."""

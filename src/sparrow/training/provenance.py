@@ -1,0 +1,27 @@
+"""What a checkpoint's header says of its origin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sparrow.checkpoint import file_digest
+from sparrow.data._store import Header
+
+
+def header(stage: str, spec: dict[str, Any], data: Header, parent: Path | None = None) -> dict[str, Any]:
+    """Header of a checkpoint made by `stage` under the configuration slice `spec`.
+
+    `spec["cell"]` names the cell and `spec["code"]` the code digest; `parent` is the checkpoint that it started from.
+    """
+    return {
+        "stage": stage,
+        "cell": spec["cell"],
+        "model": spec["model"],
+        "shape": list(data.shape),
+        "classes": data.classes,
+        "data": data.digest,
+        "config": {key: value for key, value in spec.items() if key not in ("cell", "code", "model")},
+        "code": spec["code"],
+        "parent": file_digest(parent) if parent is not None else None,
+    }

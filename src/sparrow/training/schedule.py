@@ -1,0 +1,47 @@
+"""How long and how fast a stage trains, importable without torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from sparrow.settings import Settings
+
+
+class Schedule(Settings):
+    """Budget, optimiser and ramp of one stage."""
+
+    epochs: int = Field(ge=1)
+    """Passes over the training images."""
+    batch_size: int = Field(128, ge=1)
+    """Images per step; the last, smaller batch of an epoch is used too."""
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    """SGD with momentum, or Adam."""
+    lr: float = Field(0.1, gt=0)
+    """Initial learning rate."""
+    lr_decay: Literal["cosine", "constant"] = "cosine"
+    """Cosine annealing to zero over the stage, step by step, or none."""
+    momentum: float = Field(0.9, ge=0, lt=1)
+    """Momentum of SGD; Adam ignores it."""
+    weight_decay: float = Field(0.0, ge=0)
+    """L2 penalty."""
+    max_grad_norm: float | None = Field(None, gt=0)
+    """Clip the gradient to this L2 norm; no clipping if null."""
+    warmup_epochs: float = Field(0.0, ge=0)
+    """Epochs before the ramp starts, at progress 0 (certified objectives: benign training)."""
+    ramp_epochs: float = Field(0.0, ge=0)
+    """Epochs over which an objective's schedules (eps, mixing weights) run from their start to their end."""
+
+    @model_validator(mode="after")
+    def _ramp_ends(self) -> Schedule:
+        if self.warmup_epochs + self.ramp_epochs > self.epochs:
+            total = self.warmup_epochs + self.ramp_epochs
+            raise ValueError(f"warmup_epochs + ramp_epochs is {total:g}, must be at most epochs ({self.epochs})")
+        return self
+
+    def progress(self, epoch: float) -> float:
+        """How far the ramp has come, in [0, 1], at a fractional epoch counted from 0."""
+        if self.ramp_epochs == 0:
+            return float(epoch >= self.warmup_epochs)
+        return min(1.0, max(0.0, (epoch - self.warmup_epochs) / self.ramp_epochs))

@@ -1,0 +1,78 @@
+"""Lower bounds on classification margins over a perturbation set, through auto_LiRPA."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from sparrow.settings import Threat
+from sparrow.verification._bridge import auto_lirpa
+
+# Without these two, alpha-CROWN of auto_LiRPA 0.3 fails with a shape mismatch; they change no bound.
+BOUND_OPTIONS = {"sparse_features_alpha": False, "sparse_spec_alpha": False}
+
+
+def margin_matrix(labels: Tensor, classes: int) -> Tensor:
+    """C (n, classes - 1, classes) such that C @ logits are the margins `logit[label] - logit[other]`, others ascending."""
+    identity = torch.eye(classes, device=labels.device)
+    differences = identity[labels].unsqueeze(1) - identity.unsqueeze(0)
+    others = torch.arange(classes, device=labels.device).unsqueeze(0) != labels.unsqueeze(1)
+    return differences[others].view(len(labels), classes - 1, classes)
+
+
+def perturbed(images: Tensor, threat: Threat) -> Tensor:
+    """`images` as auto_LiRPA's bounded tensor: all images within `threat.eps`; for linf, clipped to [0, 1]."""
+    lirpa = auto_lirpa()
+    if threat.norm == "linf":
+        lower, upper = (images - threat.eps).clamp(0, 1), (images + threat.eps).clamp(0, 1)
+        ball = lirpa.PerturbationLpNorm(norm=float("inf"), eps=threat.eps, x_L=lower, x_U=upper)
+    else:
+        ball = lirpa.PerturbationLpNorm(norm=2, eps=threat.eps)
+    return lirpa.BoundedTensor(images, ball)
+
+
+def bounded(model: nn.Module, images: Tensor, options: dict | None = None) -> nn.Module:
+    """auto_LiRPA's view of `model`, made for batches shaped like `images`. It shares the model's parameters."""
+    return auto_lirpa().BoundedModule(model, images[:1].detach().clone(), bound_opts=BOUND_OPTIONS | (options or {}))
+
+
+def margins(network: nn.Module, images: Tensor, labels: Tensor, threat: Threat, classes: int, method: str) -> Tensor:
+    """Lower bounds (n, classes - 1) on the margins to every other class. `network` comes from `bounded`."""
+    specification = margin_matrix(labels, classes)
+    lower, _ = network.compute_bounds(x=(perturbed(images, threat),), C=specification, method=method, bound_upper=False)
+    return lower
+
+
+def smallest_margin(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    threat: Threat,
+    classes: int,
+    method: str,
+    options: dict | None = None,
+) -> Tensor:
+    """Lower bound (n,) on the smallest margin; `model` is left as it was.
+
+    A fresh BoundedModule each time: one that has computed other bounds keeps some of their state.
+    """
+    with _flags_restored(model):
+        network = bounded(model, images, options)
+        network.eval()
+        return margins(network, images, labels, threat, classes, method).detach().amin(dim=1)
+
+
+@contextmanager
+def _flags_restored(model: nn.Module) -> Iterator[None]:
+    """BoundedModule.eval() sets `requires_grad = False` on the parameters that it shares with the model."""
+    flags = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    training = model.training
+    try:
+        yield
+    finally:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(flags[name])
+        model.train(training)

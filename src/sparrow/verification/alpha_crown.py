@@ -1,0 +1,33 @@
+"""alpha-CROWN: CROWN with the slopes of the lower ReLU relaxations optimised by gradient ascent for each sample.
+
+Source: Xu et al., "Fast and Complete: Enabling Complete Verification with Massively Parallel Incomplete Verifiers",
+ICLR 2021, eq. 9.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from sparrow.lazy import torch
+from sparrow.settings import Evaluation, Threat
+
+NORMS = ("linf", "l2")
+
+
+class Params(Evaluation):
+    """Settings of the optimisation of the slopes."""
+
+    iterations: int = Field(20, ge=1)
+    """Gradient steps on the slopes."""
+    lr: float = Field(0.5, gt=0)
+    """Learning rate of the slopes (Adam)."""
+
+
+def bound(model, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int) -> torch.Tensor:
+    """Lower bound (n,) on the smallest margin."""
+    from sparrow.costs import METER
+    from sparrow.verification._bounds import smallest_margin
+
+    options = {"optimize_bound_args": {"iteration": params.iterations, "lr_alpha": params.lr}}
+    METER.add(params.iterations * len(images))
+    return smallest_margin(model, images, labels, threat, classes, "CROWN-Optimized", options)

@@ -1,0 +1,127 @@
+rule aggregate:
+    input:
+        networks=NETWORKS,
+        tables=TABLES,
+    output:
+        outcomes=report(
+            f"{RESULTS}/outcomes.csv",
+            caption="../../reports/captions/outcomes.rst",
+            category="Tables",
+            labels={"table": "outcomes (CSV)"},
+        ),
+        summary=report(
+            f"{RESULTS}/summary.csv",
+            caption="../../reports/captions/summary.rst",
+            category="Tables",
+            labels={"table": "summary (CSV)"},
+        ),
+        layers=f"{RESULTS}/layers.csv",
+    params:
+        spec={
+            "attacks": list(STUDY.attacks),
+            "verifiers": list(STUDY.verifiers),
+            "threat": STUDY.threat.model_dump(),
+            "code": code_digest("sparrow.results.aggregate"),
+        },
+    log:
+        f"{LOGS}/aggregate.log",
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    conda:
+        "../../envs/sparrow.yaml"
+    message:
+        "Aggregate all outcome tables"
+    script:
+        "../scripts/aggregate.py"
+
+
+rule costs:
+    input:
+        COSTS,
+    output:
+        report(
+            f"{RESULTS}/costs.csv",
+            caption="../../reports/captions/costs.rst",
+            category="Tables",
+            labels={"table": "costs (CSV)"},
+        ),
+    params:
+        root=RESULTS,
+        code=code_digest("sparrow.results.costs"),
+    log:
+        f"{LOGS}/costs.log",
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    conda:
+        "../../envs/sparrow.yaml"
+    message:
+        "Collect what every job cost"
+    script:
+        "../scripts/costs.py"
+
+
+rule tables:
+    input:
+        summary=f"{RESULTS}/summary.csv",
+        costs=f"{RESULTS}/costs.csv",
+    output:
+        summary=report(
+            f"{RESULTS}/tables/summary.html",
+            caption="../../reports/captions/summary.rst",
+            category="Tables",
+            labels={"table": "summary"},
+        ),
+        costs=report(
+            f"{RESULTS}/tables/costs.html",
+            caption="../../reports/captions/costs.rst",
+            category="Tables",
+            labels={"table": "costs"},
+        ),
+    params:
+        code=code_digest("sparrow.results.tables"),
+    log:
+        f"{LOGS}/tables.log",
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    conda:
+        "../../envs/sparrow.yaml"
+    message:
+        "Lay out the tables"
+    script:
+        "../scripts/tables.py"
+
+
+rule figure:
+    input:
+        figure_input,
+    output:
+        report(
+            f"{RESULTS}/figures/{{dataset}}.{{model}}.{{figure}}.svg",
+            caption="../../reports/captions/{figure}.rst",
+            category="Figures",
+            subcategory="{dataset}, {model}",
+            labels={"figure": "{figure}"},
+        ),
+        f"{RESULTS}/figures/{{dataset}}.{{model}}.{{figure}}.png",
+    params:
+        spec=figure_spec,
+    wildcard_constraints:
+        figure="|".join(FIGURE_INPUTS),
+    log:
+        f"{LOGS}/{{dataset}}/{{model}}/{{figure}}.log",
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    conda:
+        "../../envs/sparrow.yaml"
+    message:
+        "Draw {wildcards.figure} of {wildcards.model} on {wildcards.dataset}"
+    script:
+        "../scripts/figure.py"

@@ -1,0 +1,87 @@
+# From the config to cells and file names: the only place that knows which cells exist.
+
+from sparrow import plan
+from sparrow.config import load_study
+from sparrow.digest import code_digest
+from sparrow.errors import ConfigError
+
+CONFIG_NAME = ", ".join(map(str, workflow.config_settings.configfiles)) or "config.yaml"
+try:
+    STUDY = load_study(config, CONFIG_NAME)
+except ConfigError as error:
+    # The message says it all: no traceback, no line of the Snakefile.
+    print(error, file=sys.stderr)
+    sys.exit(1)
+
+RESULTS = STUDY.results
+LABEL = "[a-z0-9]+(?:-[a-z0-9]+)*"
+
+# One folder per dense network, one below it per pruned one; every checkpoint has its evaluations in a folder of its name.
+DATA = f"{RESULTS}/{{dataset}}/data.safetensors"
+PARENT = f"{RESULTS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}"
+CELL = f"{PARENT}/{{method}}-{{ratio}}"
+CHECKPOINT = f"{PARENT}/{{checkpoint}}"
+TRAINED = [".safetensors", ".curve.csv", ".cost.json"]
+LOGS = f"{RESULTS}/logs"
+
+
+wildcard_constraints:
+    dataset=LABEL,
+    model=LABEL,
+    objective=LABEL,
+    method=LABEL,
+    attack=LABEL,
+    verifier=LABEL,
+    seed=r"\d+",
+    ratio=r"[0-9.e-]+",
+    checkpoint=rf"dense|{LABEL}-[0-9.e-]+/(?:pruned|finetuned)",
+
+
+def parent_of(wildcards):
+    return plan.Parent(wildcards.dataset, wildcards.model, wildcards.objective, int(wildcards.seed))
+
+
+def cell_of(wildcards):
+    return plan.Cell(parent_of(wildcards), wildcards.method, float(wildcards.ratio))
+
+
+EVALUATED = [f"{RESULTS}/{one.path}" for one in plan.evaluated(STUDY)]
+NETWORKS = [f"{path}.safetensors" for path in EVALUATED]
+TABLES = [f"{path}/attacks/{attack}.csv" for path in EVALUATED for attack in STUDY.attacks] + [
+    f"{path}/verifiers/{verifier}.csv" for path in EVALUATED for verifier in STUDY.verifiers
+]
+COSTS = [f"{RESULTS}/{run.path}.cost.json" for run in plan.trainings(STUDY)] + [
+    table.removesuffix(".csv") + ".cost.json" for table in TABLES
+]
+
+# What each figure is drawn from; all but the curves come from an aggregated table.
+FIGURE_INPUTS = {"accuracy": "summary.csv", "preservation": "summary.csv", "sparsity": "layers.csv", "curves": None}
+FIGURES = [
+    f"{RESULTS}/figures/{dataset}.{model}.{figure}.{suffix}"
+    for dataset in STUDY.datasets
+    for model in STUDY.models
+    for figure in FIGURE_INPUTS
+    for suffix in ("svg", "png")
+]
+
+
+def runs_of(wildcards):
+    return [run for run in plan.trainings(STUDY) if (run.parent.dataset, run.parent.model) == (wildcards.dataset, wildcards.model)]
+
+
+def figure_input(wildcards):
+    table = FIGURE_INPUTS[wildcards.figure]
+    return f"{RESULTS}/{table}" if table else [f"{RESULTS}/{run.path}.curve.csv" for run in runs_of(wildcards)]
+
+
+def figure_spec(wildcards):
+    spec = {
+        "dataset": wildcards.dataset,
+        "model": wildcards.model,
+        "objectives": list(STUDY.objectives),
+        "stage": "finetuned" if "finetuned" in STUDY.evaluate else "pruned",
+        "code": code_digest(f"sparrow.results.figures.{wildcards.figure}"),
+    }
+    if wildcards.figure == "curves":
+        spec["runs"] = [run.identity() for run in runs_of(wildcards)]
+    return spec

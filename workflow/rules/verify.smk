@@ -1,0 +1,21 @@
+rule verify:
+    input:
+        network=f"{CHECKPOINT}.safetensors",
+        data=DATA,
+    output:
+        multiext(f"{CHECKPOINT}/verifiers/{{verifier}}", ".csv", ".cost.json"),
+    params:
+        spec=lambda wildcards: plan.verify_slice(STUDY, wildcards.model, wildcards.verifier, int(wildcards.seed)),
+    log:
+        f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/{{checkpoint}}/verifiers/{{verifier}}.log",
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=720,
+        gpu=1,
+    conda:
+        "../../envs/sparrow.yaml"
+    message:
+        "Verify {wildcards.objective} {wildcards.model} {wildcards.checkpoint} by {wildcards.verifier}"
+    script:
+        "../scripts/verify.py"

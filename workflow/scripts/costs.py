@@ -1,0 +1,10 @@
+from sparrow.jobs import run
+
+run(
+    "sparrow.results.costs:collect_costs",
+    snakemake.log[0],
+    snakemake.threads,
+    files=list(snakemake.input),
+    output=snakemake.output[0],
+    root=snakemake.params.root,
+)

@@ -1,0 +1,9 @@
+from sparrow.jobs import run
+
+run(
+    "sparrow.stages.data:prepare_data",
+    snakemake.log[0],
+    snakemake.threads,
+    output=snakemake.output[0],
+    dataset=snakemake.params.spec["dataset"],
+)

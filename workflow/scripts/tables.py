@@ -1,0 +1,11 @@
+from sparrow.jobs import run
+
+run(
+    "sparrow.results.tables:write_tables",
+    snakemake.log[0],
+    snakemake.threads,
+    summary=snakemake.input.summary,
+    costs=snakemake.input.costs,
+    summary_html=snakemake.output.summary,
+    costs_html=snakemake.output.costs,
+)
