@@ -16,9 +16,12 @@ min_version("9.0")
 # This checkout's own code: here, and in every job, whatever else is installed.
 SOURCE = str(Path(workflow.basedir, "src"))
 sys.path.insert(0, SOURCE)
-os.environ["SPARROW_HOME"] = str(workflow.basedir)
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCE, os.environ.get("PYTHONPATH")]))
+os.environ.update(
+    SPARROW_HOME=str(workflow.basedir),
+    PYTHONPATH=os.pathsep.join(filter(None, [SOURCE, os.getenv("PYTHONPATH")])),
+)
 
+from sparrow import warm
 
 # A study given with --configfile takes the place of the default one; Snakemake alone would merge the two.
 if not workflow.config_settings.configfiles:
@@ -37,6 +40,12 @@ include: "workflow/rules/report.smk"
 
 
 report: "reports/workflow.rst"
+
+
+onstart:
+    # Local jobs fork from one process that has done the imports; jobs elsewhere import for themselves.
+    if workflow.is_main_process and workflow.local_exec:
+        warm.start()
 
 
 rule all:

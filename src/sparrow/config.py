@@ -20,8 +20,7 @@ STAGES = ("pretrain", "prune", "finetune")
 def _optional(model: type[Settings], name: str) -> type[Settings]:
     """`model` with every field optional and unset by default: a patch."""
     fields = {
-        key: (field.annotation | None, Field(None, description=field.description))
-        for key, field in model.model_fields.items()
+        key: (field.annotation | None, Field(None, description=field.description)) for key, field in model.model_fields.items()
     }
     patch = create_model(name, __base__=Settings, **fields)
     patch.__doc__ = f"What to change in {model.__name__} for one objective."
@@ -138,9 +137,8 @@ class Study(Settings):
             for label, entry in room.items():
                 norms = catalogue.load(section, entry.kind).NORMS
                 if self.threat.norm not in norms:
-                    raise ValueError(
-                        f"{section}.{label}: {entry.kind} does not know threat.norm {self.threat.norm!r}, only {', '.join(norms)}"
-                    )
+                    known = ", ".join(norms)
+                    raise ValueError(f"{section}.{label}: threat.norm is {self.threat.norm!r}, {entry.kind} knows only {known}")
         for objective in self.objectives:
             for stage in STAGES:
                 self.schedule(objective, stage)

@@ -36,7 +36,8 @@ def _line(mistake: dict, key: str, location: list, kind: str | None, study: type
         case "extra_forbidden":
             valid = sorted(_keys(study, location[:-1], kind))
             name = str(location[-1])
-            return f"{key}: unknown key {name!r} (value {value!r}){_closest(name, valid)}; valid keys: {', '.join(valid) or 'none'}"
+            choice = ", ".join(valid) or "none"
+            return f"{key}: unknown key {name!r} (value {value!r}){_closest(name, valid)}; valid keys: {choice}"
         case "missing":
             return f"{key}: missing; this key is required"
         case "value_error":

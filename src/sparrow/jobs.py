@@ -6,42 +6,56 @@ import contextlib
 import importlib
 import os
 import sys
+import traceback
 import warnings
 from pathlib import Path
 from typing import Any
 
+from sparrow import warm
 from sparrow.errors import SparrowError
 
 
 def run(function: str, log: str, threads: int, **arguments: Any) -> None:
-    """Call `function` (`module:name`) with `arguments`, its output going to the file `log`.
+    """Call `function` (`module:name`) with `arguments`, its output going to the file `log`; end the process if it fails.
 
-    Strings, and lists of strings, stand for files. A SparrowError ends the process with its message and no traceback.
+    Strings, and lists of strings, stand for files. A SparrowError is reported by its message alone.
     """
-    # OpenMP reads this when torch is first imported, which happens below.
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    with open(log, "w", buffering=1) as file, contextlib.redirect_stdout(file):
+    request = {"function": function, "log": log, "threads": threads, "arguments": arguments}
+    answer = warm.call(request)
+    status, message = (answer["status"], answer["message"]) if answer else execute(**request)
+    if status:
+        sys.exit(message)
+
+
+def execute(function: str, log: str, threads: int, arguments: dict[str, Any]) -> tuple[int, str]:
+    """Do the work of `run` in this process; exit status and, if that is not 0, one line for the user."""
+    module, _, name = function.partition(":")
+    with open(log, "w", buffering=1) as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
         try:
-            with contextlib.redirect_stderr(file):
-                _quieten()
-                module, _, name = function.partition(":")
-                getattr(importlib.import_module(module), name)(**{key: _paths(value) for key, value in arguments.items()})
+            _prepare(threads)
+            getattr(importlib.import_module(module), name)(**{key: _files(value) for key, value in arguments.items()})
         except SparrowError as error:
             print(f"error: {error}")
-            print(f"error: {error}", file=sys.__stderr__)
-            sys.exit(1)
+            return 1, f"error: {error}"
+        except Exception as error:
+            traceback.print_exc()
+            return 1, f"error: {type(error).__name__}: {error} (traceback in {log})"
+    return 0, ""
 
 
-def _paths(value: Any) -> Any:
+def _prepare(threads: int) -> None:
+    # For libraries that are yet to be imported, and for torch if it is there already.
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+    # What libraries say about their own future is nothing that a reader of the log can act on.
+    for category in (FutureWarning, DeprecationWarning):
+        warnings.simplefilter("ignore", category)
+
+
+def _files(value: Any) -> Any:
     if isinstance(value, str):
         return Path(value)
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return [Path(item) for item in value]
     return value
-
-
-def _quieten() -> None:
-    """Drop what libraries say about their own future, which no user of a log can act on."""
-    for category in (FutureWarning, DeprecationWarning):
-        warnings.simplefilter("ignore", category)
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")

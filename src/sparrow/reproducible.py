@@ -17,14 +17,16 @@ def derive_seed(*parts: object) -> int:
 
 
 def seed_everything(*parts: object) -> torch.Generator:
-    """Seed every global generator from `parts`, ask torch for deterministic kernels, return a CPU generator of its own."""
+    """Seed every global generator from `parts`, ask a GPU for deterministic kernels, return a CPU generator of its own."""
     seed = derive_seed(*parts)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.backends.cudnn.benchmark = False
+    if torch.cuda.is_available():
+        # On the CPU nothing that we use depends on it, and asking costs a second of imports.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cudnn.benchmark = False
     return torch.Generator().manual_seed(derive_seed(*parts, "generator"))
 
 

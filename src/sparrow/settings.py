@@ -28,6 +28,6 @@ class Evaluation(Settings):
     """What attacks and verifiers have in common."""
 
     samples: int | None = Field(None, ge=1)
-    """Evaluate on this many test images, a fixed seeded subset (smaller subsets are contained in larger ones); all of them if null."""
+    """Evaluate on this many test images, a fixed seeded subset (smaller ones are part of larger ones); on all if null."""
     batch_size: int = Field(512, ge=1)
     """Images per batch."""

@@ -1,16 +1,16 @@
 rule data:
     output:
         DATA,
-    params:
-        spec=lambda wildcards: plan.data_slice(STUDY, wildcards.dataset),
     log:
         f"{LOGS}/{{dataset}}/data.log",
+    conda:
+        "../../envs/sparrow.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
-    conda:
-        "../../envs/sparrow.yaml"
+    params:
+        spec=lambda wildcards: plan.data_slice(STUDY, wildcards.dataset),
     message:
         "Prepare {wildcards.dataset}: load, split, store"
     script:

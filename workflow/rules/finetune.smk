@@ -4,17 +4,17 @@ rule finetune:
         data=DATA,
     output:
         multiext(f"{CELL}/finetuned", *TRAINED),
-    params:
-        spec=lambda wildcards: plan.finetune_slice(STUDY, cell_of(wildcards)),
     log:
         f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/{{method}}-{{ratio}}/finetuned.log",
+    conda:
+        "../../envs/sparrow.yaml"
     threads: 1
     resources:
         mem_mb=3000,
         runtime=1440,
         gpu=1,
-    conda:
-        "../../envs/sparrow.yaml"
+    params:
+        spec=lambda wildcards: plan.finetune_slice(STUDY, cell_of(wildcards)),
     message:
         "Fine-tune {wildcards.objective} {wildcards.model} pruned by {wildcards.method} at {wildcards.ratio}"
     script:

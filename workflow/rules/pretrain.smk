@@ -3,19 +3,19 @@ rule pretrain:
         data=DATA,
     output:
         multiext(f"{PARENT}/dense", *TRAINED),
-    params:
-        spec=lambda wildcards: plan.pretrain_slice(STUDY, parent_of(wildcards)),
-    # Eligible for the between-workflow cache: snakemake --cache pretrain
-    cache: True
     log:
         f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/dense.log",
+    # Eligible for the between-workflow cache: snakemake --cache pretrain
+    cache: True
+    conda:
+        "../../envs/sparrow.yaml"
     threads: 1
     resources:
         mem_mb=3000,
         runtime=1440,
         gpu=1,
-    conda:
-        "../../envs/sparrow.yaml"
+    params:
+        spec=lambda wildcards: plan.pretrain_slice(STUDY, parent_of(wildcards)),
     message:
         "Pre-train {wildcards.model} on {wildcards.dataset} ({wildcards.objective}, seed {wildcards.seed})"
     script:

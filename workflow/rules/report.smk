@@ -16,6 +16,14 @@ rule aggregate:
             labels={"table": "summary (CSV)"},
         ),
         layers=f"{RESULTS}/layers.csv",
+    log:
+        f"{LOGS}/aggregate.log",
+    conda:
+        "../../envs/sparrow.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
     params:
         spec={
             "attacks": list(STUDY.attacks),
@@ -23,14 +31,6 @@ rule aggregate:
             "threat": STUDY.threat.model_dump(),
             "code": code_digest("sparrow.results.aggregate"),
         },
-    log:
-        f"{LOGS}/aggregate.log",
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=60,
-    conda:
-        "../../envs/sparrow.yaml"
     message:
         "Aggregate all outcome tables"
     script:
@@ -47,17 +47,16 @@ rule costs:
             category="Tables",
             labels={"table": "costs (CSV)"},
         ),
-    params:
-        root=RESULTS,
-        code=code_digest("sparrow.results.costs"),
     log:
         f"{LOGS}/costs.log",
+    conda:
+        "../../envs/sparrow.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=30,
-    conda:
-        "../../envs/sparrow.yaml"
+    params:
+        code=code_digest("sparrow.results.costs"),
     message:
         "Collect what every job cost"
     script:
@@ -81,16 +80,16 @@ rule tables:
             category="Tables",
             labels={"table": "costs"},
         ),
-    params:
-        code=code_digest("sparrow.results.tables"),
     log:
         f"{LOGS}/tables.log",
+    conda:
+        "../../envs/sparrow.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=30,
-    conda:
-        "../../envs/sparrow.yaml"
+    params:
+        code=code_digest("sparrow.results.tables"),
     message:
         "Lay out the tables"
     script:
@@ -103,24 +102,24 @@ rule figure:
     output:
         report(
             f"{RESULTS}/figures/{{dataset}}.{{model}}.{{figure}}.svg",
-            caption="../../reports/captions/{figure}.rst",
+            caption="../../reports/captions/figure.rst",
             category="Figures",
             subcategory="{dataset}, {model}",
             labels={"figure": "{figure}"},
         ),
         f"{RESULTS}/figures/{{dataset}}.{{model}}.{{figure}}.png",
-    params:
-        spec=figure_spec,
-    wildcard_constraints:
-        figure="|".join(FIGURE_INPUTS),
     log:
         f"{LOGS}/{{dataset}}/{{model}}/{{figure}}.log",
+    wildcard_constraints:
+        figure="|".join(FIGURE_INPUTS),
+    conda:
+        "../../envs/sparrow.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=30,
-    conda:
-        "../../envs/sparrow.yaml"
+    params:
+        spec=figure_spec,
     message:
         "Draw {wildcards.figure} of {wildcards.model} on {wildcards.dataset}"
     script:

@@ -15,6 +15,7 @@ except ConfigError as error:
 
 RESULTS = STUDY.results
 LABEL = "[a-z0-9]+(?:-[a-z0-9]+)*"
+RATIO = r"\d[0-9.]*(?:e-\d+)?"
 
 # One folder per dense network, one below it per pruned one; every checkpoint has its evaluations in a folder of its name.
 DATA = f"{RESULTS}/{{dataset}}/data.safetensors"
@@ -33,8 +34,8 @@ wildcard_constraints:
     attack=LABEL,
     verifier=LABEL,
     seed=r"\d+",
-    ratio=r"[0-9.e-]+",
-    checkpoint=rf"dense|{LABEL}-[0-9.e-]+/(?:pruned|finetuned)",
+    ratio=RATIO,
+    checkpoint=f"dense|{LABEL}-{RATIO}/(?:pruned|finetuned)",
 
 
 def parent_of(wildcards):
@@ -55,7 +56,12 @@ COSTS = [f"{RESULTS}/{run.path}.cost.json" for run in plan.trainings(STUDY)] + [
 ]
 
 # What each figure is drawn from; all but the curves come from an aggregated table.
-FIGURE_INPUTS = {"accuracy": "summary.csv", "preservation": "summary.csv", "sparsity": "layers.csv", "curves": None}
+FIGURE_INPUTS = {
+    "accuracy": "summary.csv",
+    "preservation": "summary.csv",
+    "sparsity": "layers.csv",
+    "curves": None,
+}
 FIGURES = [
     f"{RESULTS}/figures/{dataset}.{model}.{figure}.{suffix}"
     for dataset in STUDY.datasets
@@ -66,7 +72,9 @@ FIGURES = [
 
 
 def runs_of(wildcards):
-    return [run for run in plan.trainings(STUDY) if (run.parent.dataset, run.parent.model) == (wildcards.dataset, wildcards.model)]
+    return [
+        run for run in plan.trainings(STUDY) if (run.parent.dataset, run.parent.model) == (wildcards.dataset, wildcards.model)
+    ]
 
 
 def figure_input(wildcards):

@@ -4,17 +4,17 @@ rule verify:
         data=DATA,
     output:
         multiext(f"{CHECKPOINT}/verifiers/{{verifier}}", ".csv", ".cost.json"),
-    params:
-        spec=lambda wildcards: plan.verify_slice(STUDY, wildcards.model, wildcards.verifier, int(wildcards.seed)),
     log:
         f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/{{checkpoint}}/verifiers/{{verifier}}.log",
+    conda:
+        "../../envs/sparrow.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=720,
         gpu=1,
-    conda:
-        "../../envs/sparrow.yaml"
+    params:
+        spec=lambda wildcards: plan.verify_slice(STUDY, wildcards.model, wildcards.verifier, int(wildcards.seed)),
     message:
         "Verify {wildcards.objective} {wildcards.model} {wildcards.checkpoint} by {wildcards.verifier}"
     script:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 from sparrow.jobs import run
 
 run(
@@ -6,5 +8,5 @@ run(
     snakemake.threads,
     files=list(snakemake.input),
     output=snakemake.output[0],
-    root=snakemake.params.root,
+    root=str(Path(snakemake.output[0]).parent),
 )

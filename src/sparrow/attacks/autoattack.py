@@ -32,20 +32,21 @@ def attack(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
 
     Raises SparrowError for fewer.
     """
-    from sparrow.attacks._torchattacks import torchattacks
+    import torchattacks
+
     from sparrow.errors import SparrowError
 
     if classes < 4:
         raise SparrowError(f"autoattack: the data set has {classes} classes; its targeted DLR loss needs at least 4")
     norm = {"linf": "Linf", "l2": "L2"}[threat.norm]
     common = {"norm": norm, "eps": threat.eps, "seed": params.attack_seed, "n_restarts": 1}
-    library = torchattacks()
-    ensemble = library.MultiAttack(
+
+    ensemble = torchattacks.MultiAttack(
         [
-            library.APGD(model, loss="ce", steps=params.steps, **common),
-            library.APGDT(model, n_classes=classes, steps=params.steps, **common),
-            library.FAB(model, multi_targeted=True, n_classes=classes, steps=params.steps, **common),
-            library.Square(model, n_queries=params.queries, **common),
+            torchattacks.APGD(model, loss="ce", steps=params.steps, **common),
+            torchattacks.APGDT(model, n_classes=classes, steps=params.steps, **common),
+            torchattacks.FAB(model, multi_targeted=True, n_classes=classes, steps=params.steps, **common),
+            torchattacks.Square(model, n_queries=params.queries, **common),
         ]
     )
     return ensemble(images, labels)

@@ -17,6 +17,6 @@ class Params(Evaluation):
 
 def attack(model, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int) -> torch.Tensor:
     """Adversarial images (n, c, h, w)."""
-    from sparrow.attacks._torchattacks import torchattacks
+    import torchattacks
 
-    return torchattacks().FGSM(model, eps=threat.eps)(images, labels)
+    return torchattacks.FGSM(model, eps=threat.eps)(images, labels)

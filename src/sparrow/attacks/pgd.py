@@ -26,10 +26,10 @@ class Params(Evaluation):
 
 def attack(model, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int) -> torch.Tensor:
     """Adversarial images (n, c, h, w); those of the last start where none succeeds."""
-    from sparrow.attacks._torchattacks import torchattacks
+    import torchattacks
 
     step_size = params.step_size if params.step_size is not None else 2.5 * threat.eps / params.steps
-    walk = torchattacks().PGD if threat.norm == "linf" else torchattacks().PGDL2
+    walk = torchattacks.PGD if threat.norm == "linf" else torchattacks.PGDL2
     pgd = walk(model, eps=threat.eps, alpha=step_size, steps=params.steps, random_start=True)
     adversarial = images.clone()
     left = torch.arange(len(images), device=images.device)

@@ -9,9 +9,7 @@ PRUNABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 def prunable_weights(model: nn.Module) -> dict[str, nn.Parameter]:
     """Weights of all convolutions and linear layers by state dict name, in the network's order; no biases, no norms."""
-    return {
-        f"{name}.weight": module.weight for name, module in model.named_modules() if isinstance(module, PRUNABLE)
-    }
+    return {f"{name}.weight": module.weight for name, module in model.named_modules() if isinstance(module, PRUNABLE)}
 
 
 def norm_parameters(model: nn.Module) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""CNN-large: four convolutions (32, 32, 64, 64 channels, two of them with stride 2) and three linear layers (512, 512, classes).
+"""CNN-large: four convolutions (32, 32, 64, 64 channels, two of them with stride 2), then linear layers (512, 512, classes).
 
 2,466,858 parameters on 3 x 32 x 32 images.
 

@@ -10,9 +10,7 @@ import numpy as np
 import pandas as pd
 
 from sparrow.errors import ContradictionError, SparrowError
-
-COLUMNS = ["index", "label", "prediction", "status", "margin", "norm", "eps"]
-STATUS = {"attacks": ("robust", "broken"), "verifiers": ("verified", "falsified", "unknown")}
+from sparrow.outcome_table import COLUMNS, STATUS
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,14 @@ from pathlib import Path
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-METRICS = {"benign": "benign", "era": "era", "vra": "vra"}
+METRICS = ("benign", "era", "vra")
 KEYS = ["dataset", "model", "objective", "method", "ratio", "stage", "seed"]
 CSS = [
     {"selector": "", "props": "border-collapse: collapse; font: 13px system-ui, sans-serif; margin: 1em"},
-    {"selector": "th, td", "props": "padding: 3px 10px; text-align: right; border-bottom: 1px solid #e5e5e5"},
+    {
+        "selector": "th, td",
+        "props": "padding: 3px 8px; text-align: right; white-space: nowrap; border-bottom: 1px solid #e5e5e5",
+    },
     {"selector": "th", "props": "background: #f5f5f5; position: sticky; top: 0"},
     {"selector": "caption", "props": "text-align: left; padding: 6px 0; color: #555; max-width: 60em"},
 ]
@@ -35,8 +38,9 @@ def summary_table(summary: Path, output: Path) -> None:
         shown[metric] = [_with_interval(row, metric) for _, row in table.iterrows()]
     for metric in METRICS:
         shown[f"preserved {metric}"] = [_with_interval(row, f"preserved_{metric}") for _, row in table.iterrows()]
+    images = "; ".join(f"{metric} {_span(table[f'{metric}_n'])}" for metric in METRICS)
     caption = (
-        "Accuracies in percent with 95 % intervals (Wilson); preserved: pruned over dense, on the same images. "
+        f"Images: {images}. Accuracies in percent with 95 % intervals (Wilson); preserved: pruned over dense, on the same images. "
         "era: no attack of the study succeeds; vra: some verifier proves it."
     )
     _write(shown, output, caption)
@@ -60,12 +64,16 @@ def cost_table(costs: Path, output: Path) -> None:
     _write(shown, output, "Seconds are those of the jobs' own work, imports not counted; memory is the largest job's peak.")
 
 
+def _span(counts: pd.Series) -> str:
+    return str(counts.min()) if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
+
+
 def _with_interval(row: pd.Series, name: str) -> str:
     if pd.isna(row[name]):
         return "–"
     if pd.isna(row[f"{name}_low"]):
         return f"{100 * row[name]:.1f}"
-    return f"{100 * row[name]:.1f} ({100 * row[f'{name}_low']:.1f} to {100 * row[f'{name}_high']:.1f})"
+    return f"{100 * row[name]:.1f} [{100 * row[f'{name}_low']:.1f}, {100 * row[f'{name}_high']:.1f}]"
 
 
 def _write(table: pd.DataFrame, output: Path, caption: str) -> None:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from sparrow import checkpoint
+from sparrow.csv_file import write_csv
 from sparrow.data._store import Part, read
 from sparrow.errors import SparrowError
+from sparrow.outcome_table import COLUMNS
 from sparrow.settings import Evaluation, Threat
-
-COLUMNS = ["index", "label", "prediction", "status", "margin", "norm", "eps"]
 
 
 def open_case(network: Path, data: Path, spec: dict, params: Evaluation, device: torch.device) -> tuple[nn.Module, Part, int]:
@@ -47,20 +46,8 @@ def margin(logits: Tensor, labels: Tensor) -> Tensor:
     return own - others
 
 
-def write_outcomes(
-    path: Path, part: Part, predictions: Tensor, status: list[str], margins: Tensor, threat: Threat
-) -> None:
+def write_outcomes(path: Path, part: Part, predictions: Tensor, status: list[str], margins: Tensor, threat: Threat) -> None:
     """One row per image, by index in the data set."""
-    table = pd.DataFrame(
-        {
-            "index": part.indices.numpy(),
-            "label": part.labels.cpu().numpy(),
-            "prediction": predictions.cpu().numpy(),
-            "status": status,
-            "margin": margins.cpu().numpy(),
-            "norm": threat.norm,
-            "eps": threat.eps,
-        },
-        columns=COLUMNS,
-    )
-    table.sort_values("index").to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+    columns = (part.indices, part.labels, predictions, status, margins)
+    rows = zip(*(column.tolist() if isinstance(column, Tensor) else column for column in columns), strict=True)
+    write_csv(path, COLUMNS, [(*row, threat.norm, threat.eps) for row in sorted(rows)])

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import pandas as pd
 import torch
 
 from sparrow import catalogue
+from sparrow.csv_file import write_csv
 from sparrow.data._store import Header, Part, read
 from sparrow.settings import Threat
+from sparrow.training.loop import CURVE_COLUMNS
 
 
 def objective(spec: dict) -> Callable:
@@ -28,6 +29,6 @@ def training_data(path: Path, device: torch.device) -> tuple[dict[str, Part], He
     return parts, header
 
 
-def write_curve(path: Path, curve: pd.DataFrame) -> None:
+def write_curve(path: Path, rows: list[tuple]) -> None:
     """One row an epoch; only a header for a stage that did not train."""
-    curve.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+    write_csv(path, CURVE_COLUMNS, rows)

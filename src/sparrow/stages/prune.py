@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
-
 from sparrow import catalogue, checkpoint
 from sparrow.costs import measured
 from sparrow.errors import SparrowError
 from sparrow.models._prunable import norm_parameters, prunable_weights
 from sparrow.reproducible import derive_seed, pick_device, seed_everything
 from sparrow.stages._training import objective, training_data, write_curve
-from sparrow.training.loop import CURVE_COLUMNS, Hooks, train
+from sparrow.training.loop import Hooks, train
 from sparrow.training.provenance import header
 from sparrow.training.schedule import Schedule
 
@@ -32,7 +30,7 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, cost: Path, spec:
         pruner = entry.prepare(params, spec["ratio"], generator)
         weights = prunable_weights(model)
         optimised = pruner.start(weights)
-        rows = pd.DataFrame(columns=CURVE_COLUMNS)
+        rows = []
         if optimised:
             schedule = Schedule(**spec["schedule"])
             hooks = Hooks(lambda: pruner.after_backward(weights), lambda: pruner.after_step(weights))
@@ -52,4 +50,6 @@ def _check_ratio(masks: dict, ratio: float, method: str) -> None:
     size = sum(mask.numel() for mask in masks.values())
     pruned = size - sum(int(mask.sum()) for mask in masks.values())
     if abs(pruned - ratio * size) > len(masks):
-        raise SparrowError(f"methods.{method}: pruned {pruned} of {size} weights, the ratio {ratio:g} asks for {ratio * size:.0f}")
+        raise SparrowError(
+            f"methods.{method}: pruned {pruned} of {size} weights, the ratio {ratio:g} asks for {ratio * size:.0f}"
+        )

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -40,8 +39,8 @@ def train(
     generator: torch.Generator,
     hooks: Hooks = Hooks(),
     report: Callable[[str], None] = print,
-) -> pd.DataFrame:
-    """Minimise `objective` over the tensors in `optimised` for a whole schedule; returns the learning curve.
+) -> list[tuple]:
+    """Minimise `objective` over the tensors in `optimised` for a whole schedule; returns the learning curve, `CURVE_COLUMNS`.
 
     `data` holds the parts `train` and `validation`, on the model's device; `generator` (on the CPU) orders the batches.
     The validation loss is the objective's own, at the ramp's present state. One line an epoch goes to `report`.
@@ -74,22 +73,20 @@ def train(
             step += 1
         train_loss = total.item() / len(train_part)
         validation_loss, benign = _validate(model, objective, validation, schedule, schedule.progress(epoch + 1))
-        rows.append([epoch + 1, lr, schedule.progress(epoch + 1), train_loss, validation_loss, benign])
+        rows.append((epoch + 1, lr, schedule.progress(epoch + 1), train_loss, validation_loss, benign))
         left = (time.perf_counter() - started) / (epoch + 1) * (schedule.epochs - epoch - 1)
         report(
             f"epoch {epoch + 1}/{schedule.epochs}  loss {train_loss:.4f}  validation loss {validation_loss:.4f}  "
             f"benign {benign:.2%}  ETA {left:.0f} s"
         )
     model.eval()
-    return pd.DataFrame(rows, columns=CURVE_COLUMNS)
+    return rows
 
 
 def _optimiser(schedule: Schedule, tensors: list[Tensor]) -> torch.optim.Optimizer:
     if schedule.optimizer == "adam":
         return torch.optim.Adam(tensors, lr=schedule.lr, weight_decay=schedule.weight_decay)
-    return torch.optim.SGD(
-        tensors, lr=schedule.lr, momentum=schedule.momentum, weight_decay=schedule.weight_decay
-    )
+    return torch.optim.SGD(tensors, lr=schedule.lr, momentum=schedule.momentum, weight_decay=schedule.weight_decay)
 
 
 def _learning_rate(schedule: Schedule, done: float) -> float:
@@ -99,17 +96,13 @@ def _learning_rate(schedule: Schedule, done: float) -> float:
     return schedule.lr * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def _validate(
-    model: nn.Module, objective: Objective, part: Part, schedule: Schedule, progress: float
-) -> tuple[float, float]:
+def _validate(model: nn.Module, objective: Objective, part: Part, schedule: Schedule, progress: float) -> tuple[float, float]:
     """The objective and the benign accuracy on `part`, in eval mode. Leaves torch's random state as it was."""
     model.eval()
     loss, correct = 0.0, 0
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(0)
-        for images, labels in zip(
-            part.images.split(schedule.batch_size), part.labels.split(schedule.batch_size), strict=True
-        ):
+        for images, labels in zip(part.images.split(schedule.batch_size), part.labels.split(schedule.batch_size), strict=True):
             loss += objective(model, images, labels, progress).item() * len(labels)
             with torch.no_grad():
                 correct += int((model(images).argmax(dim=1) == labels).sum())

@@ -1,7 +1,7 @@
 """Lets auto_LiRPA 0.3, the newest release on PyPI, run on today's torch and numpy.
 
-Four things that it uses have moved since 2022, and one has changed its meaning. Where a newer auto_LiRPA is installed there is nothing to do; where even
-this does not help, the import says so in one line.
+Four things that it uses have moved since 2022, and one has changed its meaning. Where a newer auto_LiRPA is installed
+there is nothing to do; where even this does not help, the import says so in one line.
 """
 
 from __future__ import annotations

@@ -75,6 +75,12 @@ def over_seeds(table: pd.DataFrame, value: str) -> pd.DataFrame:
     return table.groupby("ratio")[columns].apply(one).dropna(subset=["mean"])
 
 
+def images(counts: pd.Series) -> str:
+    """How many images are behind a panel."""
+    fewest, most = counts.min(), counts.max()
+    return f"{fewest} images" if fewest == most else f"{fewest} to {most} images"
+
+
 def error_bars(points: pd.DataFrame) -> np.ndarray:
     """Distances below and above the mean (2, n), as matplotlib wants them; none where there is no interval."""
     return np.nan_to_num(np.array([points["mean"] - points["low"], points["high"] - points["mean"]])).clip(min=0)

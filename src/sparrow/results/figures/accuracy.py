@@ -17,7 +17,7 @@ def draw_accuracy(source: Path, svg: Path, png: Path, spec: dict) -> None:
     objectives = list(dict.fromkeys(spec["objectives"]))
     figure, grid = style.panels(len(style.METRICS), len(objectives), sharex=True, sharey=True)
     for row, (metric, title) in zip(grid, style.METRICS.items(), strict=True):
-        row[0].set_ylabel(f"{title} (%)")
+        row[0].set_ylabel(f"{title} (%)\n{style.images(pruned[f'{metric}_n'])}")
         for axes, objective in zip(row, objectives, strict=True):
             for method in methods:
                 points = style.over_seeds(style.select(pruned, objective=objective, method=method), metric)

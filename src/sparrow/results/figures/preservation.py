@@ -15,10 +15,10 @@ def draw_preservation(source: Path, svg: Path, png: Path, spec: dict) -> None:
     table = style.select(pd.read_csv(source), dataset=spec["dataset"], model=spec["model"], stage=spec["stage"])
     methods, ratios = sorted(table["method"].unique()), sorted(table["ratio"].unique())
     objectives = list(dict.fromkeys(spec["objectives"]))
-    figure, grid = style.panels(len(style.METRICS), len(objectives), sharex=True, sharey="row")
+    figure, grid = style.panels(len(style.METRICS), len(objectives), sharex=True)
     width = 0.8 / len(methods)
     for row, metric in zip(grid, style.METRICS, strict=True):
-        row[0].set_ylabel(f"preserved {metric} (%)")
+        row[0].set_ylabel(f"preserved {metric} (%)\n{style.images(table[f'{metric}_n'])}")
         for axes, objective in zip(row, objectives, strict=True):
             for place, method in enumerate(methods):
                 rows = style.select(table, objective=objective, method=method)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
+from matplotlib import ticker
 
 from sparrow.results.figures import _style as style
 
@@ -26,6 +27,7 @@ def draw_sparsity(source: Path, svg: Path, png: Path, spec: dict) -> None:
                 shift = 0.12 * (place - (len(methods) - 1) / 2)
                 axes.plot([i + shift for i in range(len(names))], kept, label=method, **style.look(methods, method))
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
             axes.set_xticks(range(len(names)), [str(i + 1) for i in range(len(names))])
     for axes, ratio in zip(grid[0], ratios, strict=True):
         axes.set_title(f"ratio {ratio:g}")

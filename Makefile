@@ -1,0 +1,49 @@
+# make run     set up, run the default study, write its report
+# make test    set up, run the lints and the tests
+# make lock    resolve envs/requirements.in anew (needs uv)
+#
+# Another study:  make run STUDY=workflow/studies/digits-objectives.yaml
+# More options:   make run ARGS="--cores 1 --dry-run"
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+STUDY ?= config.yaml
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default --configfile $(STUDY)
+NAME := $(if $(filter config.yaml,$(STUDY)),report,$(basename $(notdir $(STUDY))))
+REPORT := reports/$(NAME).html
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: run test lint setup lock slow
+run: setup
+	$(SNAKEMAKE) $(ARGS)
+	@$(if $(findstring -n,$(ARGS))$(findstring --dry-run,$(ARGS)),:,$(SNAKEMAKE) --report $(REPORT) --quiet all && \
+	echo && echo "Results: $$($(BIN)/python -c 'import yaml; print(yaml.safe_load(open("$(STUDY)")).get("results", "results"))')/summary.csv" && \
+	echo "Report:  $(REPORT)")
+
+test: setup lint
+	$(BIN)/python -m pytest
+
+slow: setup
+	$(BIN)/python -m pytest -m slow
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakemake --lint
+
+setup: $(VENV)/.complete
+
+$(VENV)/.complete: envs/requirements.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 13) else f"Python {v[0]}.{v[1]} found; Sparrow needs 3.11 or 3.12: make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r envs/requirements.txt
+	@touch $@
+
+lock:
+	cd envs && uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--override overrides.txt requirements.in -o requirements.txt
+	sed -i "s/^# lock: .*/# lock: $$(sha256sum envs/requirements.txt | cut -c1-16)/" envs/sparrow.yaml

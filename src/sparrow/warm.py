@@ -1,0 +1,114 @@
+"""One interpreter that has torch, torchattacks and auto_LiRPA imported, and forks a process for each local job.
+
+A small job spends most of its time importing. `start` launches the server beside a workflow that runs on this machine;
+`call` hands it a job. Everything else stays as it is: a job is a process of its own, reads and writes the same files, and
+fails alone. Without a server, or with one of another environment, `call` says so and the job runs where it is.
+
+The server outlives nothing: it ends when the process that started it does, and a job ends when its caller does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+VARIABLE = "SPARROW_WARM"
+PRELOADED = ("torch", "torchattacks", "safetensors.torch")
+
+
+def start() -> subprocess.Popen:
+    """Launch a server for this process and its children, which find it through the environment."""
+    folder = Path(tempfile.mkdtemp(prefix="sparrow-"))
+    os.environ[VARIABLE] = f"{sys.prefix}{os.pathsep}{folder / 'socket'}"
+    # One thread: the server forks, and a process with threads must not.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    # A session of its own keeps Ctrl-C away from it; its end comes with the end of standard input.
+    return subprocess.Popen(
+        [sys.executable, "-m", "sparrow.warm", folder / "socket"],
+        stdin=subprocess.PIPE,
+        env=environment,
+        start_new_session=True,
+    )
+
+
+def call(request: dict[str, Any]) -> dict[str, Any] | None:
+    """Have the server run `request`; its answer, or None if there is no server to ask.
+
+    An answer has `status`, the job's exit status, and `message`, what it has to say to the user.
+    """
+    prefix, _, address = os.environ.get(VARIABLE, "").rpartition(os.pathsep)
+    if prefix != sys.prefix:
+        return None
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(address)
+            stream = connection.makefile("rw")
+            print(json.dumps({**request, "directory": os.getcwd(), "environment": dict(os.environ)}), file=stream, flush=True)
+            if stream.readline() != "accepted\n":
+                return None
+        except OSError:
+            return None
+        answer = stream.readline()
+    return json.loads(answer) if answer else {"status": 1, "message": "the job's process was killed"}
+
+
+def serve(address: str) -> None:
+    """Listen until standard input ends."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Nobody waits for the jobs here; the system buries them.
+    with socket.socket(socket.AF_UNIX) as listener, selectors.DefaultSelector() as selector:
+        listener.bind(address)
+        listener.listen(128)
+        for name in PRELOADED:
+            importlib.import_module(name)
+        from sparrow.verification._bridge import auto_lirpa
+
+        auto_lirpa()
+        selector.register(listener, selectors.EVENT_READ)
+        selector.register(sys.stdin, selectors.EVENT_READ)
+        while all(key.fileobj is listener for key, _ in selector.select()):
+            connection, _ = listener.accept()
+            if os.fork() == 0:
+                listener.close()
+                _work(connection)
+            connection.close()
+    Path(address).unlink()
+    Path(address).parent.rmdir()
+
+
+def _work(connection: socket.socket) -> None:
+    """Run one job in a process just forked, answer, and end."""
+    from sparrow.jobs import execute
+
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    stream = connection.makefile("rw")
+    request = json.loads(stream.readline())
+    os.chdir(request.pop("directory"))
+    os.environ.clear()
+    os.environ.update(request.pop("environment"))
+    print("accepted", file=stream, flush=True)
+    threading.Thread(target=_end_with_caller, args=(connection,), daemon=True).start()
+    status, message = execute(**request)
+    with contextlib.suppress(OSError):
+        print(json.dumps({"status": status, "message": message}), file=stream, flush=True)
+    os._exit(status)
+
+
+def _end_with_caller(connection: socket.socket) -> None:
+    """Snakemake ends a job by ending the process that it started, which is the caller."""
+    if not connection.recv(1):
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])
