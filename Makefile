@@ -5,7 +5,10 @@
 # Another study:  make run STUDY=workflow/studies/digits-objectives.yaml
 # More options:   make run ARGS="--cores 1 --dry-run"
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+# The first Python that fits: 3.11 or 3.12.
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
+PYTHON ?= $(shell for python in python3.11 python3.12 python3; do \
+	$$python -c "$(FITS)" 2>/dev/null && echo $$python && break; done)
 STUDY ?= config.yaml
 ARGS ?=
 VENV := .venv
@@ -38,7 +41,7 @@ lint: setup
 setup: $(VENV)/.complete
 
 $(VENV)/.complete: envs/requirements.txt
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 13) else f"Python {v[0]}.{v[1]} found; Sparrow needs 3.11 or 3.12: make PYTHON=/path/to/python3.11")'
+	@"$(PYTHON)" -c "$(FITS)" || { echo "Sparrow needs Python 3.11 or 3.12: make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r envs/requirements.txt
 	@touch $@

@@ -20,7 +20,8 @@ def test_all_results_are_there(finished: Checkout) -> None:
     assert sorted(summary["method"]) == ["dense", "hydra", "lwm"]
     assert {"benign", "era", "era_fgsm", "vra", "vra_alpha-crown", "preserved_era"} <= set(summary.columns)
     costs = pd.read_csv(finished.root / "results/costs.csv")
-    assert len(costs) == 1 + 2 * 2 + 3 * 4
+    # The data set, a dense network, two pruned and fine-tuned, and three of these evaluated in four ways.
+    assert len(costs) == 1 + 1 + 2 * 2 + 3 * 4
     for figure in ("accuracy", "preservation", "sparsity", "curves"):
         for suffix in ("svg", "png"):
             assert (finished.root / f"results/figures/digits.cnn-small.{figure}.{suffix}").stat().st_size > 1000
@@ -29,7 +30,8 @@ def test_all_results_are_there(finished: Checkout) -> None:
 def test_verified_implies_robust_implies_correct(finished: Checkout) -> None:
     for table in (finished.root / "results").rglob("attacks/*.csv"):
         attacked = pd.read_csv(table)
-        assert (attacked.loc[attacked["status"] == "robust", "prediction"] == attacked["label"]).all()
+        robust = attacked[attacked["status"] == "robust"]
+        assert (robust["prediction"] == robust["label"]).all()
 
 
 def test_second_run_gives_the_same_bytes(finished: Checkout, checkout: Checkout) -> None:
@@ -51,7 +53,6 @@ def test_pretraining_comes_from_the_cache(checkout: Checkout, tmp_path: Path) ->
     first, second = (tmp_path / place / f"{DENSE}.cost.json" for place in ("first", "second"))
     # No two trainings take the same time to the millisecond: equal costs mean one training.
     assert first.read_bytes() == second.read_bytes()
-    assert not (tmp_path / "second" / "results/logs/digits/cnn-small/benign/seed0/dense.log").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 rule data:
     output:
-        DATA,
+        multiext(f"{RESULTS}/{{dataset}}/data", ".safetensors", ".cost.json"),
     log:
         f"{LOGS}/{{dataset}}/data.log",
     conda:

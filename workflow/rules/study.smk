@@ -5,7 +5,7 @@ from sparrow.config import load_study
 from sparrow.digest import code_digest
 from sparrow.errors import ConfigError
 
-CONFIG_NAME = ", ".join(map(str, workflow.config_settings.configfiles)) or "config.yaml"
+CONFIG_NAME = ", ".join(os.path.relpath(path) for path in workflow.config_settings.configfiles) or "config.yaml"
 try:
     STUDY = load_study(config, CONFIG_NAME)
 except ConfigError as error:
@@ -51,7 +51,8 @@ NETWORKS = [f"{path}.safetensors" for path in EVALUATED]
 TABLES = [f"{path}/attacks/{attack}.csv" for path in EVALUATED for attack in STUDY.attacks] + [
     f"{path}/verifiers/{verifier}.csv" for path in EVALUATED for verifier in STUDY.verifiers
 ]
-COSTS = [f"{RESULTS}/{run.path}.cost.json" for run in plan.trainings(STUDY)] + [
+COSTS = [f"{RESULTS}/{dataset}/data.cost.json" for dataset in STUDY.datasets]
+COSTS += [f"{RESULTS}/{run.path}.cost.json" for run in plan.trainings(STUDY)] + [
     table.removesuffix(".csv") + ".cost.json" for table in TABLES
 ]
 

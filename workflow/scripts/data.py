@@ -5,5 +5,6 @@ run(
     snakemake.log[0],
     snakemake.threads,
     output=snakemake.output[0],
+    cost=snakemake.output[1],
     dataset=snakemake.params.spec["dataset"],
 )

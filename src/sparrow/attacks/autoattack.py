@@ -3,7 +3,7 @@
 torchattacks' own `AutoAttack` gives APGD and FAB 10 iterations each; the standard has 100, and so have we.
 
 Source: Croce and Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
-Attacks", ICML 2020, sec. 5 and 6.
+Attacks", ICML 2020.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def mixture(
     """`kappa * CE(f(x), y) + (1 - kappa) * CE(worst logits, y)` at `progress * threat.eps`; benign where that is 0.
 
     `lower_margins(ramped threat)` gives bounds (n, classes - 1) on `logit[y] - logit[other]`. The worst logits relative to
-    the label's own are 0 for the label and minus the bound for each other class (Zhang et al. 2020, eq. 5).
+    the label's own are 0 for the label and minus the bound for each other class.
     """
     if progress == 0 or kappa == 1:
         return functional.cross_entropy(model(images), labels)

@@ -3,8 +3,7 @@
 With progress t from 0 to 1 along the ramp, eps grows from 0 to its target and kappa falls from `kappa_start` to
 `kappa_end` in `kappa * CE(f(x), y) + (1 - kappa) * CE(z, y)`, z the worst logits within the bounds.
 
-Source: Gowal et al., "Scalable Verified Training for Provably Robust Image Classification", ICCV 2019, eq. 12 and
-sec. 4.
+Source: Gowal et al., "Scalable Verified Training for Provably Robust Image Classification", ICCV 2019.
 """
 
 from __future__ import annotations

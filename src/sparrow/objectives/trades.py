@@ -1,6 +1,6 @@
 """TRADES: cross-entropy on the images plus beta times the divergence that the worst perturbation causes.
 
-Source: Zhang et al., "Theoretically Principled Trade-off between Robustness and Accuracy", ICML 2019, eq. 5 and alg. 1.
+Source: Zhang et al., "Theoretically Principled Trade-off between Robustness and Accuracy", ICML 2019.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """HYDRA: the mask is learned, as scores trained on the robust objective while the weights stay frozen.
 
 With frozen weights `W0` and scores `s`, a layer computes with `W = W0 * M`, `M` being 1 for the `1 - ratio` share of the
-largest `|s|` in the layer. The straight-through estimator passes the gradient as if `M` were `|s|` (eq. 4), so
-`dL/ds = dL/dW * W0 * sign(s)`. Scores start at `s = sqrt(6 / fan_in) * W0 / max|W0|` (eq. 5). Biases are frozen; batch
+largest `|s|` in the layer. The straight-through estimator passes the gradient as if `M` were `|s|`, so
+`dL/ds = dL/dW * W0 * sign(s)`. Scores start at `s = sqrt(6 / fan_in) * W0 / max|W0|`. Biases are frozen; batch
 norm goes on learning unless `freeze_norms`.
 
-Source: Sehwag et al., "HYDRA: Pruning Adversarially Robust Neural Networks", NeurIPS 2020, sec. 3.2, eq. 3-5.
+Source: Sehwag et al., "HYDRA: Pruning Adversarially Robust Neural Networks", NeurIPS 2020; what is frozen while the
+scores learn follows its released code (inspire-group/hydra, utils/model.py).
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def prepare(params: Params, ratio: float, generator: torch.Generator):
 
 
 def initial_scores(weight: torch.Tensor, gain: float) -> torch.Tensor:
-    """Scores proportional to the weights (eq. 5); all zero for a layer of zeros."""
+    """Scores proportional to the weights, as released; all zero for a layer of zeros."""
     fan_in = weight[0].numel()
     largest = weight.abs().max().clamp_min(torch.finfo(weight.dtype).tiny)
     return (gain / fan_in) ** 0.5 * weight / largest

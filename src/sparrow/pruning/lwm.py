@@ -1,6 +1,6 @@
 """Lowest weight magnitude (LWM): the smallest weights go, in one shot.
 
-Source: Han et al., "Learning both Weights and Connections for Efficient Neural Networks", NeurIPS 2015, sec. 3; for
+Source: Han et al., "Learning both Weights and Connections for Efficient Neural Networks", NeurIPS 2015; for
 robust networks Sehwag et al., "Towards Compact and Robust Deep Neural Networks", arXiv 1906.06110.
 """
 

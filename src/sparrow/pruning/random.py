@@ -1,6 +1,6 @@
 """Random pruning: weights drawn uniformly in each layer, the control that every method has to beat.
 
-Source: the control of Blalock et al., "What is the State of Neural Network Pruning?", MLSys 2020, sec. 7.
+Source: the control of Blalock et al., "What is the State of Neural Network Pruning?", MLSys 2020.
 """
 
 from __future__ import annotations

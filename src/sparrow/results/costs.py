@@ -21,5 +21,5 @@ def _stage(job: str) -> str:
     """`.../dense` was pre-trained, `.../attacks/pgd` attacked."""
     *_, folder, name = job.split("/")
     by_folder = {"attacks": "attack", "verifiers": "verify"}
-    by_name = {"dense": "pretrain", "pruned": "prune", "finetuned": "finetune"}
+    by_name = {"data": "data", "dense": "pretrain", "pruned": "prune", "finetuned": "finetune"}
     return by_folder.get(folder) or by_name[name]

@@ -22,7 +22,7 @@ def preserved(pruned: np.ndarray, dense: np.ndarray) -> tuple[float, float, floa
     """`mean(pruned) / mean(dense)` for outcomes (n,) of the same images, and its 95 % interval.
 
     The interval is Wald's on the log scale for a ratio of paired proportions (Fagerland, Lydersen and Laake,
-    "Statistical Analysis of Contingency Tables", 2017, sec. 8.7): with a images right in both, b only in the first and c
+    "Statistical Analysis of Contingency Tables", 2017): with a images right in both, b only in the first and c
     only in the second, `SE(log ratio) = sqrt((b + c) / ((a + b)(a + c)))`. All NaN where nothing was right to begin
     with; the interval alone where nothing is left.
     """

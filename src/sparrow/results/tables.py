@@ -40,8 +40,8 @@ def summary_table(summary: Path, output: Path) -> None:
         shown[f"preserved {metric}"] = [_with_interval(row, f"preserved_{metric}") for _, row in table.iterrows()]
     images = "; ".join(f"{metric} {_span(table[f'{metric}_n'])}" for metric in METRICS)
     caption = (
-        f"Images: {images}. Accuracies in percent with 95 % intervals (Wilson); preserved: pruned over dense, on the same images. "
-        "era: no attack of the study succeeds; vra: some verifier proves it."
+        f"Images: {images}. Accuracies in percent with 95 % intervals (Wilson); preserved: pruned over dense, on the same "
+        "images. era: no attack of the study succeeds; vra: some verifier proves it."
     )
     _write(shown, output, caption)
 

@@ -1,6 +1,6 @@
 """CROWN-IBP: intermediate layers bounded by IBP, the margin by one backward CROWN pass.
 
-Source: Zhang et al., "Towards Stable and Efficient Training of Verifiably Robust Neural Networks", ICLR 2020, sec. 3.2.
+Source: Zhang et al., "Towards Stable and Efficient Training of Verifiably Robust Neural Networks", ICLR 2020.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Interval bound propagation: the cheapest sound bound, tight on networks trained for it.
 
-Source: Gowal et al., "Scalable Verified Training for Provably Robust Image Classification", ICCV 2019, eq. 6-7.
+Source: Gowal et al., "Scalable Verified Training for Provably Robust Image Classification", ICCV 2019.
 """
 
 from __future__ import annotations
