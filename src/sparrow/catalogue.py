@@ -10,6 +10,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+from functools import cache
 from types import ModuleType
 from typing import Literal
 
@@ -25,6 +26,7 @@ PACKAGES: dict[Room, str] = {
 }
 
 
+@cache
 def kinds(room: Room) -> list[str]:
     """Names of the entries of `room`, sorted."""
     package = importlib.import_module(PACKAGES[room])
@@ -39,6 +41,8 @@ def module_name(room: Room, kind: str) -> str:
 
 def load(room: Room, kind: str) -> ModuleType:
     """The module behind an entry. Raises ModuleNotFoundError for a name that `kinds` does not list."""
+    if kind not in kinds(room):
+        raise ModuleNotFoundError(f"{room} has no {kind!r}")
     return importlib.import_module(module_name(room, kind))
 
 

@@ -67,7 +67,12 @@ def _entries(room: Room, base: type[Settings] | None = None) -> Any:
     """Type of a section: label to the parameters of one entry of `room`, told apart by `kind`."""
     variants = []
     for kind in catalogue.kinds(room):
-        params = catalogue.load(room, kind).Params
+        module = catalogue.load(room, kind)
+        if not hasattr(module, "Params"):
+            raise ConfigError(
+                f"{module.__file__}: declares no Params; {catalogue.PACKAGES[room]} says what a file there defines"
+            )
+        params = module.Params
         fields: dict[str, Any] = {"kind": (Literal[kind], Field(kind, description=f"The label, if it is not `{kind}`."))}
         if base is not None:
             fields["training"] = (base, Field(default_factory=base, description="Changes to `training` for this objective."))

@@ -44,6 +44,8 @@ def _closure(modules: tuple[str, ...]) -> set[str]:
 @cache
 def _path(name: str) -> Path | None:
     """The file behind a module's name, without importing it; None if it is not a module."""
+    if name.split(".")[0] != PACKAGE:
+        return None
     root = Path(__file__).parent
     relative = Path(*name.split(".")[1:])
     for candidate in (root / relative.with_suffix(".py") if name != PACKAGE else None, root / relative / "__init__.py"):

@@ -39,7 +39,7 @@ def execute(function: str, log: str, threads: int, arguments: dict[str, Any]) ->
             return 1, f"error: {error}"
         except Exception as error:
             traceback.print_exc()
-            return 1, f"error: {type(error).__name__}: {error} (traceback in {log})"
+            return 1, f"error: {type(error).__name__}: {' '.join(str(error).split())} (traceback in {log})"
     return 0, ""
 
 

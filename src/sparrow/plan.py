@@ -7,6 +7,7 @@ it touches and nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -62,8 +63,8 @@ class Checkpoint(NamedTuple):
 
 def ratio_label(ratio: float) -> str:
     """A ratio as it stands in paths: at least two decimals, as many as it takes."""
-    short = f"{ratio:.2f}"
-    return short if float(short) == ratio else repr(ratio)
+    digits = f"{Decimal(repr(ratio)):f}"
+    return digits.ljust(len("0.00"), "0")
 
 
 def parents(study: Study) -> list[Parent]:

@@ -26,6 +26,9 @@ from typing import Any
 VARIABLE = "SPARROW_WARM"
 PRELOADED = ("torch", "torchattacks", "safetensors.torch")
 
+# Holds on to the pipes into the servers: one that is collected is closed, and its server ends.
+_servers: list[subprocess.Popen] = []
+
 
 def start() -> subprocess.Popen:
     """Launch a server for this process and its children, which find it through the environment."""
@@ -34,12 +37,14 @@ def start() -> subprocess.Popen:
     # One thread: the server forks, and a process with threads must not.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     # A session of its own keeps Ctrl-C away from it; its end comes with the end of standard input.
-    return subprocess.Popen(
+    server = subprocess.Popen(
         [sys.executable, "-m", "sparrow.warm", folder / "socket"],
         stdin=subprocess.PIPE,
         env=environment,
         start_new_session=True,
     )
+    _servers.append(server)
+    return server
 
 
 def call(request: dict[str, Any]) -> dict[str, Any] | None:

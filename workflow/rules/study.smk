@@ -1,12 +1,13 @@
 # From the config to cells and file names: the only place that knows which cells exist.
 
-from sparrow import plan
-from sparrow.config import load_study
-from sparrow.digest import code_digest
 from sparrow.errors import ConfigError
 
 CONFIG_NAME = ", ".join(os.path.relpath(path) for path in workflow.config_settings.configfiles) or "config.yaml"
 try:
+    from sparrow import plan
+    from sparrow.config import load_study
+    from sparrow.digest import code_digest
+
     STUDY = load_study(config, CONFIG_NAME)
 except ConfigError as error:
     # The message says it all: no traceback, no line of the Snakefile.
@@ -15,7 +16,7 @@ except ConfigError as error:
 
 RESULTS = STUDY.results
 LABEL = "[a-z0-9]+(?:-[a-z0-9]+)*"
-RATIO = r"\d[0-9.]*(?:e-\d+)?"
+RATIO = r"0\.\d+"
 
 # One folder per dense network, one below it per pruned one; every checkpoint has its evaluations in a folder of its name.
 DATA = f"{RESULTS}/{{dataset}}/data.safetensors"

@@ -1,4 +1,7 @@
-"""Cross-entropy on the images as they are: ordinary training, the non-robust reference."""
+"""Cross-entropy on the images as they are: ordinary training, the non-robust reference.
+
+Source: the benign baseline of Sehwag et al., "Towards Compact and Robust Deep Neural Networks", arXiv 1906.06110.
+"""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def aggregate(networks: list[Path], outcomes: Path, summary: Path, layers: Path,
     `spec` names the `attacks` and `verifiers` and holds the `threat`. Raises SparrowError before anything is written if
     one file is not what it should be, or if two contradict each other.
     """
-    rows = sorted((_row(path, spec) for path in networks), key=lambda row: [str(v) for v in row.identity.values()])
+    rows = sorted((_row(path, spec) for path in networks), key=lambda row: tuple(row.identity.values()))
     dense = {row.parent: row.outcomes for row in rows if row.identity["stage"] == "dense"}
     _write(outcomes, [line for row in rows for line in _outcome_lines(row)])
     _write(summary, [_summary_line(row, dense.get(row.parent), spec["threat"]) for row in rows])

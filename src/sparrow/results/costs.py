@@ -19,7 +19,9 @@ def collect_costs(files: list[Path], output: Path, root: Path) -> None:
 
 def _stage(job: str) -> str:
     """`.../dense` was pre-trained, `.../attacks/pgd` attacked."""
-    *_, folder, name = job.split("/")
+    *above, folder, name = job.split("/")
+    if not above:
+        return "data"
     by_folder = {"attacks": "attack", "verifiers": "verify"}
-    by_name = {"data": "data", "dense": "pretrain", "pruned": "prune", "finetuned": "finetune"}
+    by_name = {"dense": "pretrain", "pruned": "prune", "finetuned": "finetune"}
     return by_folder.get(folder) or by_name[name]

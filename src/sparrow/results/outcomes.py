@@ -57,20 +57,33 @@ def _read(path: Path, role: str) -> pd.DataFrame:
         raise SparrowError(f"{path}: not a readable outcome table ({error})") from None
     if list(table.columns) != COLUMNS:
         raise SparrowError(f"{path}: has the columns {list(table.columns)}, expected {COLUMNS}")
-    unknown = set(table["status"]) - set(STATUS[role])
-    if unknown or table["index"].duplicated().any() or table.empty:
-        what = f"status {unknown.pop()!r}" if unknown else "no rows" if table.empty else "an index twice"
-        raise SparrowError(f"{path}: has {what}; valid: one row per image, status {', '.join(STATUS[role])}")
+    unknown = sorted(set(table["status"].dropna()) - set(STATUS[role]))
+    faults = {
+        "no rows": table.empty,
+        f"the status {', '.join(map(repr, unknown))}": bool(unknown),
+        "a row that is cut off": table.isna().any(axis=None),
+        "an image twice": table["index"].duplicated().any(),
+        f"a wrong prediction that is {STATUS[role][0]}": (
+            (table["status"] == STATUS[role][0]) & (table["prediction"] != table["label"])
+        ).any(),
+    }
+    for fault, present in faults.items():
+        if present:
+            raise SparrowError(f"{path}: has {fault}; valid: one row per image, status {', '.join(STATUS[role])}")
     return table.set_index("index")
 
 
 def _check(outcomes: Outcomes) -> None:
     """A sample both verified and broken at the same norm and radius is a bug somewhere: no number may rest on it."""
+    labels = pd.concat([table["label"] for table in [*outcomes.attacks.values(), *outcomes.verifiers.values()]])
+    several = labels.groupby(level=0).nunique() > 1
+    if several.any():
+        raise ContradictionError(f"{outcomes.path}: image {several.idxmax()} has different labels in different tables")
     for verifier, proofs in outcomes.verifiers.items():
         verified = proofs[proofs["status"] == "verified"]
         for attack, tries in outcomes.attacks.items():
             broken = tries[tries["status"] == "broken"]
-            both = verified.join(broken, how="inner", rsuffix="_attack")
+            both = verified.merge(broken, left_index=True, right_index=True, suffixes=("", "_attack"))
             both = both[(both["norm"] == both["norm_attack"]) & (both["eps"] == both["eps_attack"])]
             if len(both):
                 raise ContradictionError(

@@ -38,15 +38,17 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, cost: Path, spec:
             batches = generator.manual_seed(derive_seed(spec["cell"]["seed"], "prune batches"))
             rows = train(model, objective(spec), parts, schedule, [*optimised, *norms], batches, hooks)
         masks = {name: mask.detach() for name, mask in pruner.end(weights).items()}
-        _check_ratio(masks, spec["ratio"], spec["method"]["kind"])
+        _check_masks(masks, weights, spec["ratio"], spec["method"]["kind"])
         for name, mask in masks.items():
             weights[name].data.mul_(mask)
         write_curve(curve, rows)
         checkpoint.save(output, checkpoint.Checkpoint(model, masks, header("pruned", spec, about, parent)))
 
 
-def _check_ratio(masks: dict, ratio: float, method: str) -> None:
-    """To one weight a layer, whether the method divides the ratio by layer or not."""
+def _check_masks(masks: dict, weights: dict, ratio: float, method: str) -> None:
+    """Every layer has its mask, and the ratio is right to one weight a layer, whether divided by layer or not."""
+    if masks.keys() != weights.keys():
+        raise SparrowError(f"methods.{method}: gave masks for {sorted(masks)}, expected {sorted(weights)}")
     size = sum(mask.numel() for mask in masks.values())
     pruned = size - sum(int(mask.sum()) for mask in masks.values())
     if abs(pruned - ratio * size) > len(masks):

@@ -36,7 +36,8 @@ def perturbed(images: Tensor, threat: Threat) -> Tensor:
 
 def bounded(model: nn.Module, images: Tensor, options: dict | None = None) -> nn.Module:
     """auto_LiRPA's view of `model`, made for batches shaped like `images`. It shares the model's parameters."""
-    return auto_lirpa().BoundedModule(model, images[:1].detach().clone(), bound_opts=BOUND_OPTIONS | (options or {}))
+    with _flags_restored(model):
+        return auto_lirpa().BoundedModule(model, images[:1].detach().clone(), bound_opts=BOUND_OPTIONS | (options or {}))
 
 
 def margins(network: nn.Module, images: Tensor, labels: Tensor, threat: Threat, classes: int, method: str) -> Tensor:
@@ -62,12 +63,14 @@ def smallest_margin(
     with _flags_restored(model):
         network = bounded(model, images, options)
         network.eval()
+        if method == "CROWN-Optimized" and not network.optimizable_activations:
+            method = "CROWN"  # Without a slope to optimise, that is what it amounts to.
         return margins(network, images, labels, threat, classes, method).detach().amin(dim=1)
 
 
 @contextmanager
 def _flags_restored(model: nn.Module) -> Iterator[None]:
-    """BoundedModule.eval() sets `requires_grad = False` on the parameters that it shares with the model."""
+    """BoundedModule sets `requires_grad` on the parameters that it shares with the model: True when made, False by eval()."""
     flags = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     training = model.training
     try:

@@ -1,0 +1,315 @@
+"""From the files of a small made-up study to its three tables."""
+
+import pandas as pd
+import pytest
+import torch
+
+from sparrow import checkpoint, plan
+from sparrow.csv_file import write_csv
+from sparrow.data._store import Header
+from sparrow.errors import CheckpointError, ContradictionError, SparrowError
+from sparrow.models import cnn_small
+from sparrow.models._prunable import prunable_weights
+from sparrow.outcome_table import COLUMNS
+from sparrow.results.aggregate import IDENTITY, aggregate
+from sparrow.training.provenance import header
+
+SPEC = {"attacks": ["fgsm", "pgd"], "verifiers": ["ibp", "crown"], "threat": {"norm": "linf", "eps": 0.1}}
+PARENT = plan.Parent("digits", "cnn-small", "adversarial", 0)
+CELL = plan.Cell(PARENT, "lwm", 0.5)
+DENSE = plan.Checkpoint(PARENT, None, "dense")
+FINETUNED = plan.Checkpoint(PARENT, CELL, "finetuned")
+IMAGES = range(8)
+
+# Which of the eight images each table holds for what; `wrong` are those that the network misclassifies as they are.
+DENSE_OUTCOMES = {"wrong": {7}, "fgsm": {5}, "pgd": {6}, "ibp": {0, 1}, "crown": {1, 2}}
+FINETUNED_OUTCOMES = {"wrong": {6, 7}, "fgsm": {4}, "pgd": {5}, "ibp": {0}, "crown": {1}}
+
+
+def write_network(root, who):
+    """A checkpoint whose weights are all 1; of a pruned one, half of each prunable tensor is 0."""
+    model = cnn_small.build(cnn_small.Params(), (1, 8, 8), 10)
+    masks = {}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(1)
+        if who.cell:
+            for name, weight in prunable_weights(model).items():
+                masks[name] = (torch.arange(weight.numel()) % 2 == 0).view_as(weight)
+                weight.mul_(masks[name])
+    cell = who.parent._asdict() | ({"method": who.cell.method, "ratio": who.cell.ratio} if who.cell else {})
+    spec = {"cell": cell, "code": "0", "model": {"kind": "cnn-small"}}
+    path = root / f"{who.path}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    about = Header("0", (1, 8, 8), 10, 16)
+    checkpoint.save(path, checkpoint.Checkpoint(model, masks, header(who.stage, spec, about)))
+    return path
+
+
+def write_outcomes(network, outcomes, images=None, eps=None):
+    """The four tables of a network; `images` and `eps` say where one table differs from the others."""
+    folder = network.with_suffix("")
+    for role, names in (("attacks", SPEC["attacks"]), ("verifiers", SPEC["verifiers"])):
+        (folder / role).mkdir(parents=True, exist_ok=True)
+        for name in names:
+            rows = []
+            for image in (images or {}).get(name, IMAGES):
+                wrong = image in outcomes["wrong"]
+                if role == "attacks":
+                    status = "broken" if wrong or image in outcomes[name] else "robust"
+                else:
+                    status = "falsified" if wrong else "verified" if image in outcomes[name] else "unknown"
+                rows.append((image, image, 9 if wrong else image, status, 0.5, "linf", (eps or {}).get(name, 0.1)))
+            write_csv(folder / role / f"{name}.csv", COLUMNS, rows)
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A dense network and a pruned one, each attacked twice and verified twice."""
+    paths = [write_network(tmp_path, DENSE), write_network(tmp_path, FINETUNED)]
+    for path, outcomes in zip(paths, (DENSE_OUTCOMES, FINETUNED_OUTCOMES), strict=True):
+        write_outcomes(path, outcomes)
+    return paths
+
+
+def tables(networks, folder):
+    """Where the three tables go."""
+    folder.mkdir(exist_ok=True)
+    return [folder / f"{name}.csv" for name in ("outcomes", "summary", "layers")]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Aggregates networks and reads one of the tables back."""
+
+    def run(networks, name="summary"):
+        paths = tables(networks, tmp_path / "tables")
+        aggregate(networks, *paths, SPEC)
+        return pd.read_csv(tmp_path / "tables" / f"{name}.csv")
+
+    return run
+
+
+def row(table, stage):
+    (found,) = table[table["stage"] == stage].to_dict("records")
+    return found
+
+
+def test_every_network_is_one_row_that_says_who_it_is(study, run):
+    assert run(study)[IDENTITY].to_numpy().tolist() == [
+        ["digits", "cnn-small", "adversarial", "dense", 0.0, 0, "dense"],
+        ["digits", "cnn-small", "adversarial", "lwm", 0.5, 0, "finetuned"],
+    ]
+
+
+def test_the_threat_is_in_every_row(study, run):
+    assert run(study)[["norm", "eps"]].to_numpy().tolist() == [["linf", 0.1]] * 2
+
+
+@pytest.mark.parametrize(
+    ("stage", "column", "value"),
+    [
+        ("dense", "benign", 7 / 8),
+        ("dense", "era_fgsm", 6 / 8),
+        ("dense", "era_pgd", 6 / 8),
+        ("dense", "era", 5 / 8),  # robust to both: 0 to 4
+        ("dense", "vra_ibp", 2 / 8),
+        ("dense", "vra_crown", 2 / 8),
+        ("dense", "vra", 3 / 8),  # verified by either: 0, 1, 2
+        ("finetuned", "benign", 6 / 8),
+        ("finetuned", "era", 4 / 8),  # 0 to 3
+        ("finetuned", "vra", 2 / 8),
+        ("finetuned", "preserved_benign", 6 / 7),
+        ("finetuned", "preserved_era", 4 / 5),
+        ("finetuned", "preserved_vra", 2 / 3),
+        ("dense", "preserved_era", 1),
+    ],
+)
+def test_a_rate_is_what_one_counts_by_hand(study, run, stage, column, value):
+    assert row(run(study), stage)[column] == pytest.approx(value, rel=1e-5)
+
+
+def test_a_rate_has_its_wilson_interval(study, run):
+    found = row(run(study), "dense")
+    # 5 of 8: (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)
+    assert (found["era_low"], found["era_high"]) == pytest.approx((0.305742, 0.863156), abs=1e-5)
+
+
+@pytest.mark.parametrize("column", ["benign", "era_fgsm", "era", "vra_ibp", "vra"])
+def test_a_rate_says_how_many_images_it_rests_on(study, run, column):
+    assert row(run(study), "dense")[f"{column}_n"] == 8
+
+
+@pytest.mark.parametrize(
+    ("stage", "column", "value"),
+    [
+        # cnn-small on 1 x 8 x 8 has 22,406 parameters, of which 22,248 may be pruned.
+        ("dense", "parameters", 22406),
+        ("dense", "nonzero", 22406),
+        ("dense", "sparsity_prunable", 0),
+        ("finetuned", "nonzero", 22406 - 11124),
+        ("finetuned", "sparsity_prunable", 0.5),
+        ("finetuned", "sparsity_all", 11124 / 22406),
+    ],
+)
+def test_weights_are_counted_in_the_file(study, run, stage, column, value):
+    assert row(run(study), stage)[column] == pytest.approx(value, rel=1e-5)
+
+
+def test_every_prunable_layer_is_counted(study, run):
+    layers = run(study, "layers")
+    kept = layers[layers["stage"] == "finetuned"][["layer", "weights", "nonzero", "sparsity"]]
+    assert kept.to_numpy().tolist() == [
+        ["0.weight", 256, 128, 0.5],
+        ["2.weight", 8192, 4096, 0.5],
+        ["5.weight", 12800, 6400, 0.5],
+        ["7.weight", 1000, 500, 0.5],
+    ]
+
+
+def test_outcomes_count_every_status(study, run):
+    outcomes = run(study, "outcomes").set_index(["stage", "name"])
+    columns = ["samples", "correct", "robust", "broken", "verified", "falsified", "unknown", "accuracy"]
+    assert outcomes.loc[[("finetuned", "pgd"), ("finetuned", "crown")], columns].to_numpy().tolist() == [
+        [8, 6, 5, 3, 0, 0, 0, 0.625],
+        [8, 6, 0, 0, 1, 2, 5, 0.125],
+    ]
+
+
+def test_era_rests_on_the_images_that_every_attack_has_seen(study, run):
+    # The first six of a seeded order; of these, 0 to 4 are robust to both.
+    write_outcomes(study[0], DENSE_OUTCOMES, images={"pgd": [5, 3, 0, 1, 4, 2]})
+    found = row(run(study[:1]), "dense")
+    assert (found["era"], found["era_n"]) == (pytest.approx(5 / 6, rel=1e-5), 6)
+
+
+def test_one_attacks_own_rate_rests_on_all_images_that_it_has_seen(study, run):
+    write_outcomes(study[0], DENSE_OUTCOMES, images={"pgd": [5, 3, 0, 1, 4, 2]})
+    assert row(run(study[:1]), "dense")["era_fgsm_n"] == 8
+
+
+def test_vra_rests_on_the_images_that_every_verifier_has_seen(study, run):
+    # IBP alone proves image 0, which CROWN has not seen.
+    write_outcomes(study[0], DENSE_OUTCOMES, images={"crown": [4, 2, 1, 3]})
+    found = row(run(study[:1]), "dense")
+    assert (found["vra"], found["vra_n"]) == (0.5, 4)
+
+
+def test_what_is_preserved_is_measured_on_the_same_images(study, run):
+    # The pruned network was attacked on three images: of these, 0 is robust, and 0 and 4 were.
+    write_outcomes(study[1], FINETUNED_OUTCOMES, images={"pgd": [0, 4, 5]})
+    assert row(run(study), "finetuned")["preserved_era"] == 0.5
+
+
+def test_without_its_dense_parent_nothing_is_said_to_be_preserved(study, run):
+    found = row(run(study[1:]), "finetuned")
+    preserved = [value for name, value in found.items() if name.startswith("preserved_")]
+    assert pd.isna(preserved).tolist() == [True] * 9
+
+
+def test_another_seeds_dense_network_is_no_parent(study, run, tmp_path):
+    other = write_network(tmp_path, DENSE._replace(parent=PARENT._replace(seed=1)))
+    write_outcomes(other, DENSE_OUTCOMES)
+    assert pd.isna(row(run([other, study[1]]), "finetuned")["preserved_era"])
+
+
+CONTRADICTION = {**FINETUNED_OUTCOMES, "crown": {1, 4}}  # and FGSM breaks 4
+
+
+def test_an_image_both_verified_and_broken_is_named(study, run):
+    write_outcomes(study[1], CONTRADICTION)
+    with pytest.raises(ContradictionError, match=r"lwm-0\.50/finetuned: image 4 is verified by crown and broken by fgsm"):
+        run(study)
+
+
+def test_a_contradiction_leaves_nothing_behind(study, tmp_path):
+    write_outcomes(study[1], CONTRADICTION)
+    with pytest.raises(ContradictionError):
+        aggregate(study, *tables(study, tmp_path / "tables"), SPEC)
+    assert list((tmp_path / "tables").iterdir()) == []
+
+
+def test_verified_at_one_radius_and_broken_at_another_is_no_contradiction(study, run):
+    write_outcomes(study[1], CONTRADICTION, eps={"crown": 0.05})
+    assert row(run(study), "finetuned")["vra_crown"] == 0.25
+
+
+def replaced(old, new):
+    return lambda text: text.replace(old, new, 1)
+
+
+MALFORMED = {
+    "a column missing": (lambda text: "\n".join(line.rpartition(",")[0] for line in text.splitlines()), "has the columns"),
+    "columns in another order": (replaced("index,label", "label,index"), "has the columns"),
+    "an unknown status": (replaced("robust", "fine"), "status 'fine'"),
+    "a verifier's status": (replaced("robust", "verified"), "status 'verified'"),
+    "an image twice": (replaced("\n1,1,", "\n0,1,"), "an image twice"),
+    "no rows": (lambda text: text.splitlines()[0] + "\n", "no rows"),
+    "nothing": (lambda text: "", "not a readable outcome table"),
+    "a value too many": (replaced("0.1\n2,", "0.1,7\n2,"), "not a readable outcome table"),
+    "cut before the status": (lambda text: text[: text.rindex("broken")], "cut off"),
+    "cut within the status": (lambda text: text[: text.rindex("broken") + 3], "status 'bro'"),
+}
+
+
+@pytest.mark.parametrize(("damage", "message"), MALFORMED.values(), ids=MALFORMED)
+def test_a_table_that_is_none_is_named(study, run, damage, message):
+    table = study[1].with_suffix("") / "attacks/pgd.csv"
+    table.write_text(damage(table.read_text()))
+    with pytest.raises(SparrowError, match=message) as caught:
+        run(study)
+    assert str(table) in str(caught.value)
+
+
+@pytest.mark.parametrize("end", ["broken", "broken,0.5", "broken,0.5,linf"])
+def test_a_table_cut_after_the_status_is_named(study, run, end):
+    # Without norm and eps, a broken image would contradict no proof.
+    table = study[1].with_suffix("") / "attacks/pgd.csv"
+    text = table.read_text()
+    table.write_text(text[: text.rindex("broken")] + end)
+    with pytest.raises(SparrowError, match=str(table)):
+        run(study)
+
+
+def test_a_table_that_is_no_text_is_named(study, run):
+    table = study[1].with_suffix("") / "attacks/pgd.csv"
+    table.write_bytes(b"\xff\xfe\x00\x81" * 100)
+    with pytest.raises(SparrowError, match=str(table)):
+        run(study)
+
+
+def test_a_table_that_is_not_there_is_named(study, run):
+    table = study[1].with_suffix("") / "verifiers/ibp.csv"
+    table.unlink()
+    with pytest.raises(SparrowError, match=str(table)):
+        run(study)
+
+
+def test_a_cut_checkpoint_is_named(study, run):
+    study[1].write_bytes(study[1].read_bytes()[:5000])
+    with pytest.raises(CheckpointError, match=str(study[1])):
+        run(study)
+
+
+@pytest.mark.parametrize("name", ["outcomes", "summary", "layers"])
+def test_the_order_of_the_networks_does_not_matter(study, tmp_path, name):
+    aggregate(study, *tables(study, tmp_path / "one"), SPEC)
+    aggregate(study[::-1], *tables(study, tmp_path / "two"), SPEC)
+    assert (tmp_path / f"one/{name}.csv").read_bytes() == (tmp_path / f"two/{name}.csv").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["outcomes", "summary", "layers"])
+def test_the_order_of_the_rows_does_not_matter(study, tmp_path, name):
+    aggregate(study, *tables(study, tmp_path / "one"), SPEC)
+    for path, outcomes in zip(study, (DENSE_OUTCOMES, FINETUNED_OUTCOMES), strict=True):
+        write_outcomes(path, outcomes, images={"fgsm": IMAGES[::-1], "crown": [3, 1, 7, 5, 0, 2, 4, 6]})
+    aggregate(study, *tables(study, tmp_path / "two"), SPEC)
+    assert (tmp_path / f"one/{name}.csv").read_bytes() == (tmp_path / f"two/{name}.csv").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["outcomes", "summary", "layers"])
+def test_a_second_run_writes_the_same_bytes(study, tmp_path, name):
+    first, second = (tables(study, tmp_path / folder) for folder in ("one", "two"))
+    aggregate(study, *first, SPEC)
+    aggregate(study, *second, SPEC)
+    assert (tmp_path / f"one/{name}.csv").read_bytes() == (tmp_path / f"two/{name}.csv").read_bytes()

@@ -1,0 +1,164 @@
+"""What there is to choose from, and what each entry has to declare."""
+
+import inspect
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sparrow import catalogue
+from sparrow.settings import Evaluation, Settings
+
+ROOT = Path(__file__).parents[1]
+ENTRIES = [(room, kind) for room in catalogue.PACKAGES for kind in catalogue.kinds(room)]
+
+# What each room's `__init__` asks of a file: constants with their types, and functions with their parameters.
+CONSTANTS = {
+    "datasets": {"SHAPE": tuple, "CLASSES": int},
+    "methods": {"LEARNS": bool},
+    "attacks": {"NORMS": tuple},
+    "verifiers": {"NORMS": tuple},
+}
+FUNCTIONS = {
+    "datasets": {"load": ["params"]},
+    "models": {"check": ["params", "shape"], "build": ["params", "shape", "classes"]},
+    "objectives": {"prepare": ["params", "threat"]},
+    "methods": {"prepare": ["params", "ratio", "generator"]},
+    "attacks": {"attack": ["model", "images", "labels", "params", "threat", "classes"]},
+    "verifiers": {"bound": ["model", "images", "labels", "params", "threat", "classes"]},
+}
+every_entry = pytest.mark.parametrize(("room", "kind"), ENTRIES, ids=[f"{room}.{kind}" for room, kind in ENTRIES])
+
+
+@pytest.mark.parametrize(
+    ("room", "kinds"),
+    [
+        ("datasets", ["digits"]),
+        ("models", ["cnn-large", "cnn-small"]),
+        ("objectives", ["adversarial", "benign", "crown-ibp", "ibp", "trades"]),
+        ("methods", ["hydra", "lwm", "random"]),
+        ("attacks", ["autoattack", "fgsm", "pgd"]),
+        ("verifiers", ["alpha-crown", "crown", "crown-ibp", "ibp"]),
+    ],
+)
+def test_the_entries_that_studies_rely_on_are_there(room, kinds):
+    assert set(kinds) <= set(catalogue.kinds(room))
+
+
+def test_a_file_that_starts_with_an_underscore_is_no_entry():
+    # `pruning/_masks.py` exists.
+    assert [kind for kind in catalogue.kinds("methods") if "masks" in kind] == []
+
+
+@every_entry
+def test_an_entry_has_parameters_with_defaults(room, kind):
+    # `hydra:` alone has to be enough.
+    assert isinstance(catalogue.load(room, kind).Params(), Settings)
+
+
+@every_entry
+def test_an_entry_declares_the_constants_of_its_room(room, kind):
+    entry = catalogue.load(room, kind)
+    assert {name: type(getattr(entry, name, None)) for name in CONSTANTS.get(room, {})} == CONSTANTS.get(room, {})
+
+
+@every_entry
+def test_an_entry_defines_the_functions_of_its_room(room, kind):
+    entry = catalogue.load(room, kind)
+    found = {name: list(inspect.signature(getattr(entry, name)).parameters) for name in FUNCTIONS[room]}
+    assert found == FUNCTIONS[room]
+
+
+@pytest.mark.parametrize("room", catalogue.PACKAGES)
+def test_a_room_says_what_its_entries_have_to_declare(room):
+    text = sys.modules[catalogue.PACKAGES[room]].__doc__
+    names = ["Params", *CONSTANTS.get(room, {}), *FUNCTIONS[room]]
+    assert [name for name in names if not re.search(rf"`{name}\b", text)] == []
+
+
+@every_entry
+def test_a_summary_is_one_sentence_on_one_line(room, kind):
+    assert re.fullmatch(r"[A-Za-z][^\n]+\.", catalogue.summary(room, kind))
+
+
+def test_every_entry_names_its_source():
+    assert [entry for entry in ENTRIES if not catalogue.source(*entry)] == []
+
+
+@pytest.mark.parametrize("kind", [kind for room, kind in ENTRIES if room == "attacks"])
+def test_an_attack_can_be_limited_to_some_samples(kind):
+    assert issubclass(catalogue.load("attacks", kind).Params, Evaluation)
+
+
+@pytest.mark.parametrize("kind", [kind for room, kind in ENTRIES if room == "verifiers"])
+def test_a_verifier_can_be_limited_to_some_samples(kind):
+    assert issubclass(catalogue.load("verifiers", kind).Params, Evaluation)
+
+
+def test_a_long_docstring_is_cut_to_its_parts(monkeypatch):
+    doc = "One\ntwo.\n\nMore.\n\nSource: A,\nB.\n\nNot this."
+    monkeypatch.setattr(catalogue.load("methods", "lwm"), "__doc__", doc)
+    assert (catalogue.summary("methods", "lwm"), catalogue.source("methods", "lwm")) == ("One two.", "A, B.")
+
+
+def test_a_specification_becomes_a_module_and_its_parameters():
+    entry, params = catalogue.from_spec("methods", {"kind": "lwm", "scope": "global"})
+    assert (entry.__name__, params.scope) == ("sparrow.pruning.lwm", "global")
+
+
+def test_a_specification_is_left_as_it_was():
+    spec = {"kind": "lwm"}
+    catalogue.from_spec("methods", spec)
+    assert spec == {"kind": "lwm"}
+
+
+def test_an_unknown_entry_is_an_error():
+    with pytest.raises(ModuleNotFoundError):
+        catalogue.load("methods", "hidra")
+
+
+@pytest.fixture(scope="module")
+def with_new_file(tmp_path_factory):
+    """What a copy of the package that has README's example says of it."""
+    source = tmp_path_factory.mktemp("source")
+    shutil.copytree(ROOT / "src/sparrow", source / "sparrow", ignore=shutil.ignore_patterns("__pycache__"))
+    example = re.search(
+        r"<!-- example: (\w+\.py) -->\n```python\n(.*?)```\n<!-- end -->", (ROOT / "README.md").read_text(), re.DOTALL
+    )
+    (source / "sparrow/pruning" / example[1]).write_text(example[2])
+    code = """
+import json, yaml
+from sparrow import catalogue, docs
+from sparrow.config import load_study
+raw = yaml.safe_load(open("config.yaml")) | {"methods": {"smallest-sum": {"power": 2}}}
+print(json.dumps({
+    "kinds": catalogue.kinds("methods"),
+    "power": load_study(raw).methods["smallest-sum"].power,
+    "schema": docs.schema(),
+    "table": docs.entries_table(),
+}))
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env={"PYTHONPATH": str(source)}, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def test_a_new_file_is_an_entry(with_new_file):
+    assert set(with_new_file["kinds"]) - set(catalogue.kinds("methods")) == {"smallest-sum"}
+
+
+def test_a_new_files_parameters_are_checked_like_the_others(with_new_file):
+    assert with_new_file["power"] == 2.0
+
+
+def test_a_new_file_is_in_the_schema(with_new_file):
+    methods = json.loads(with_new_file["schema"])["properties"]["methods"]["properties"]
+    assert "smallest-sum" in methods
+
+
+def test_a_new_file_is_in_the_readmes_table(with_new_file):
+    assert "| `smallest-sum` | Prunes the weights that add the least" in with_new_file["table"]

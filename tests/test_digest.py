@@ -1,0 +1,165 @@
+"""Which change of the code changes which digest.
+
+The digests are made of a copy of the package; a fresh copy of the module `digest` reads the files beside it.
+"""
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sparrow import plan
+from sparrow.config import load_study
+
+ROOT = Path(__file__).parents[1]
+STUDY = load_study(yaml.safe_load((ROOT / "config.yaml").read_text()))
+METHODS, ATTACKS, VERIFIERS = list(STUDY.methods), list(STUDY.attacks), list(STUDY.verifiers)
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A copy of the package's source to be edited."""
+    return Path(shutil.copytree(ROOT / "src/sparrow", tmp_path / "sparrow", ignore=shutil.ignore_patterns("__pycache__")))
+
+
+def code_digest(package, *modules):
+    """The digest that a new process would see."""
+    return digest_of(package)(*modules)
+
+
+def digest_of(package):
+    """`code_digest` over the files of `package`; it remembers what it has read, so that each edit needs a new one."""
+    spec = importlib.util.spec_from_file_location("digest_of_the_copy", package / "digest.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.code_digest
+
+
+def edit(file, old, new):
+    text = file.read_text()
+    assert text.count(old) == 1, f"{file.name} has changed: adapt this test"
+    file.write_text(text.replace(old, new))
+
+
+def codes(package):
+    """The code digest of every slice of adversarial training (which knows a threat), by rule and entry."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan, "code_digest", digest_of(package))
+        parent = plan.Parent("digits", "cnn-small", "adversarial", 0)
+        slices = {"data": plan.data_slice(STUDY, "digits"), "pretrain": plan.pretrain_slice(STUDY, parent)}
+        for method in METHODS:
+            slices[f"prune {method}"] = plan.prune_slice(STUDY, plan.Cell(parent, method, 0.9))
+        slices["finetune"] = plan.finetune_slice(STUDY, plan.Cell(parent, "lwm", 0.9))
+        for attack in ATTACKS:
+            slices[f"attack {attack}"] = plan.attack_slice(STUDY, "cnn-small", attack, 0)
+        for verifier in VERIFIERS:
+            slices[f"verify {verifier}"] = plan.verify_slice(STUDY, "cnn-small", verifier, 0)
+    return {name: one["code"] for name, one in slices.items()}
+
+
+PRUNES = [f"prune {method}" for method in METHODS]
+TRAININGS = ["pretrain", *PRUNES, "finetune"]
+EVALUATIONS = [f"attack {attack}" for attack in ATTACKS] + [f"verify {verifier}" for verifier in VERIFIERS]
+
+# A file, what is replaced in it, and the slices whose code that is: these and no others.
+EDITS = {
+    "one method": ("pruning/hydra.py", "Field(6.0, gt=0)", "Field(5.0, gt=0)", ["prune hydra"]),
+    "all masks": ("pruning/_masks.py", "round(ratio * size)", "int(ratio * size)", PRUNES),
+    "the training loop": ("training/loop.py", "0.5 * (1 +", "0.4 * (1 +", TRAININGS),
+    "one attack": ("attacks/pgd.py", "2.5 * threat.eps", "2.0 * threat.eps", ["attack pgd"]),
+    "one verifier": ("verification/crown.py", '"CROWN")', '"CROWN-IBP")', ["verify crown"]),
+    # The objective is no code of a method that looks at the weights alone.
+    "the objective": ("objectives/_pgd.py", "range(steps)", "range(steps + 1)", ["pretrain", "prune hydra", "finetune"]),
+    "another objective": ("objectives/trades.py", "+ 0.001 *", "+ 0.002 *", []),
+    "the model": ("models/cnn_small.py", "HIDDEN = [100]", "HIDDEN = [50]", TRAININGS + EVALUATIONS),
+    "another model": ("models/cnn_large.py", "HIDDEN = [512, 512]", "HIDDEN = [512]", []),
+    "the data set": ("data/digits.py", "CLASSES = 10", "CLASSES = 9", ["data"]),
+    "the outcome table": ("outcome_table.py", '"margin", ', "", EVALUATIONS),
+    "the statistics": ("results/statistics.py", "LEVEL = 0.95", "LEVEL = 0.9", []),
+    "a figure": ("results/figures/accuracy.py", '"pruning ratio"', '"ratio"', []),
+    "how jobs are run": ("jobs.py", 'return 0, ""', "return 0, None", []),
+}
+
+
+@pytest.mark.parametrize(("file", "old", "new", "expected"), EDITS.values(), ids=EDITS)
+def test_an_edit_changes_the_slices_that_run_it(package, file, old, new, expected):
+    before = codes(package)
+    edit(package / file, old, new)
+    after = codes(package)
+    assert {name for name in before if before[name] != after[name]} == set(expected)
+
+
+COSMETICS = {
+    "a comment": ("LEARNS = True", "LEARNS = True  # says who"),
+    "blank lines": ("LEARNS = True", "\n\n\nLEARNS = True\n\n"),
+    "quotes": ('"""A pruner that learns one score a weight."""', "'''A pruner that learns one score a weight.'''"),
+    "line breaks": ("return list(self.scores.values())", "return list(\n            self.scores.values()\n        )"),
+    "the module's docstring": ("the mask is learned, as", "the mask is not drawn but learned, as"),
+    "a function's docstring": ("A pruner that learns one score a weight.", "A pruner."),
+    "no docstring": ('    """A pruner that learns one score a weight."""\n', ""),
+    "a setting's docstring": ("The 6 in the initial scores'", "What stands in the initial scores'"),
+}
+
+
+@pytest.mark.parametrize(("old", "new"), COSMETICS.values(), ids=COSMETICS)
+def test_what_runs_no_code_changes_no_digest(package, old, new):
+    before = code_digest(package, "sparrow.pruning.hydra")
+    edit(package / "pruning/hydra.py", old, new)
+    assert code_digest(package, "sparrow.pruning.hydra") == before
+
+
+def test_a_string_that_does_something_is_code(package):
+    before = code_digest(package, "sparrow.attacks.autoattack")
+    edit(package / "attacks/autoattack.py", '"Linf"', '"linf"')
+    assert code_digest(package, "sparrow.attacks.autoattack") != before
+
+
+IMPORTS = {
+    "relative": "from . import _masks",
+    "relative, a name of it": "from ._masks import keep_highest",
+    "relative, two levels": "from ..pruning import _masks",
+    "absolute": "import sparrow.pruning._masks",
+    "absolute, renamed": "import sparrow.pruning._masks as masks",
+    "in a function": "def f():\n    from sparrow.pruning._masks import keep_highest",
+    "in a branch": "if True:\n    from sparrow.pruning import _masks",
+    "by way of another": "from sparrow.stages import _by_way",
+}
+
+
+@pytest.mark.parametrize("statement", IMPORTS.values(), ids=IMPORTS)
+def test_an_import_is_followed(package, statement):
+    (package / "pruning/mine.py").write_text(statement + "\n")
+    (package / "stages/_by_way.py").write_text("from ..pruning._masks import keep_highest\n")
+    before = code_digest(package, "sparrow.pruning.mine")
+    edit(package / "pruning/_masks.py", "round(ratio * size)", "int(ratio * size)")
+    assert code_digest(package, "sparrow.pruning.mine") != before
+
+
+def test_the_packages_around_a_module_are_part_of_it(package):
+    # Python runs them on import.
+    before = code_digest(package, "sparrow.pruning.hydra")
+    with open(package / "pruning/__init__.py", "a") as file:
+        file.write("print(1)\n")
+    assert code_digest(package, "sparrow.pruning.hydra") != before
+
+
+def test_imports_in_a_circle_come_to_an_end(package):
+    (package / "pruning/one.py").write_text("from sparrow.pruning import two\n")
+    (package / "pruning/two.py").write_text("from sparrow.pruning import one\n")
+    assert code_digest(package, "sparrow.pruning.one") == code_digest(package, "sparrow.pruning.two")
+
+
+def test_the_order_of_the_modules_does_not_matter(package):
+    one, two = "sparrow.stages.attack", "sparrow.attacks.pgd"
+    assert code_digest(package, one, two) == code_digest(package, two, one)
+
+
+def test_an_unknown_module_is_an_error(package):
+    with pytest.raises(ModuleNotFoundError, match=r"sparrow\.pruning\.nope"):
+        code_digest(package, "sparrow.pruning.nope")
+
+
+def test_where_the_package_lies_does_not_matter(package):
+    assert codes(package) == codes(ROOT / "src/sparrow")

@@ -1,0 +1,102 @@
+"""The schema and the README say what the code does."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from sparrow import docs
+from sparrow.config import Study
+
+ROOT = Path(__file__).parents[1]
+STUDIES = [ROOT / "config.yaml", *sorted((ROOT / "workflow/studies").glob("*.yaml"))]
+HINT = "out of date; run `PYTHONPATH=src python -m sparrow.docs`"
+
+
+@pytest.fixture(scope="module")
+def validator():
+    schema = json.loads(docs.schema())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+def default(**sections):
+    return yaml.safe_load((ROOT / "config.yaml").read_text()) | sections
+
+
+def test_the_schema_is_current():
+    # Not `assert a == b`: the difference would fill the screen and hide what to do.
+    current = (ROOT / docs.SCHEMA).read_text() == docs.schema()
+    assert current, f"{docs.SCHEMA} is {HINT}"
+
+
+def test_the_readme_is_current():
+    text = (ROOT / docs.README).read_text()
+    current = docs.readme(text) == text
+    assert current, f"{docs.README} is {HINT}"
+
+
+@pytest.mark.parametrize("part", ["entries", "options"])
+def test_the_readme_has_the_generated_parts(part):
+    # Without its markers a part would never be brought up to date, and the test above would never notice.
+    assert f"<!-- generated: {part} -->" in (ROOT / docs.README).read_text()
+
+
+def test_what_is_not_generated_is_left_alone():
+    text = "before\n<!-- generated: options -->\nold\n<!-- end -->\nafter\n"
+    assert docs.readme(text) == f"before\n<!-- generated: options -->\n{docs.options_table()}<!-- end -->\nafter\n"
+
+
+def test_every_option_has_a_description():
+    cells = [line.strip("| ").split(" | ") for line in docs.options_table().splitlines()[2:]]
+    assert [row[0] for row in cells if len(row) != 4 or not row[3].strip()] == []
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "| `ratios` | list of number > 0, < 1 | required |",
+        "| `training.STAGE.lr` | number > 0 | `0.1` |",
+        '| `methods.lwm.scope` | `layer`, `global` | `"layer"` |',
+        "| `attacks.pgd.samples` | integer ≥ 1 or null | `null` |",
+        "| `threat.eps` | number > 0 | required |",
+    ],
+)
+def test_an_option_has_its_type_and_default(row):
+    assert row in docs.options_table()
+
+
+def test_every_section_is_in_the_options_or_the_entries():
+    text = docs.options_table() + docs.entries_table()
+    assert [name for name in Study.model_fields if f"`{name}" not in text] == []
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_the_schema_accepts_every_study_of_the_repository(validator, path):
+    validator.validate(yaml.safe_load(path.read_text()))
+
+
+def test_the_schema_accepts_a_label_with_a_kind(validator):
+    validator.validate(default(methods={"lwm-global": {"kind": "lwm", "scope": "global"}}))
+
+
+REFUSED = {
+    "an unknown method": ({"methods": {"hidra": None}}, "methods"),
+    "an unknown kind": ({"methods": {"mine": {"kind": "hidra"}}}, "methods"),
+    "a label without a kind": ({"methods": {"mine": {"scope": "global"}}}, "methods"),
+    "a label with capitals": ({"methods": {"LWM": {"kind": "lwm"}}}, "methods"),
+    "a misspelt section": ({"seed": [0]}, None),
+    "a misspelt key": ({"methods": {"hydra": {"gain": 1}}}, "methods"),
+    "a misspelt key of the threat": ({"threat": {"eps": 0.1, "nrom": "l2"}}, "threat"),
+    "a ratio of 1": ({"ratios": [1]}, "ratios"),
+    "an empty list": ({"seeds": []}, "seeds"),
+    "an empty section": ({"attacks": {}}, "attacks"),
+}
+
+
+@pytest.mark.parametrize(("change", "section"), REFUSED.values(), ids=REFUSED)
+def test_the_schema_refuses(validator, change, section):
+    (error,) = validator.iter_errors(default(**change))
+    assert next(iter(error.absolute_path), None) == section

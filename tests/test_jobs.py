@@ -1,0 +1,311 @@
+"""How jobs run: their logs, what they say when they fail, and the warm interpreter that forks them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from sparrow import jobs, warm
+
+SRC = str(Path(__file__).parents[1] / "src")
+
+# Jobs to run, in a module of their own, so that another process can import them too.
+CHORES = """
+import json, os, sys, time
+from sparrow.errors import SparrowError
+
+def describe(output, files=(), spec=None):
+    print("describing")
+    print("to stderr", file=sys.stderr)
+    output.write_text(json.dumps({
+        "pid": os.getpid(), "folder": os.getcwd(), "mark": os.environ.get("MARK"), "threads": os.environ["OMP_NUM_THREADS"],
+        "types": [type(value).__name__ for value in (output, *files, spec)],
+    }))
+
+def refuse():
+    raise SparrowError("methods.hidra: unknown method")
+
+def crash():
+    raise ValueError("two\\nlines")
+
+def die():
+    os._exit(7)
+
+def sleep(output):
+    output.write_text(str(os.getpid()))
+    time.sleep(600)
+
+def learn(output):
+    import torch
+    from safetensors.torch import save_file
+    from sparrow.models import cnn_small
+    from sparrow.reproducible import seed_everything
+    seed_everything(0)
+    model = cnn_small.build(cnn_small.Params(), (1, 8, 8), 10)
+    optimiser = torch.optim.Adam(model.parameters())
+    for _ in range(5):
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(model(torch.rand(64, 1, 8, 8)), torch.arange(64) % 10).backward()
+        optimiser.step()
+    save_file(model.state_dict(), output)
+"""
+
+
+@pytest.fixture(scope="module")
+def chores(tmp_path_factory):
+    """The folder of the module `chores`, which this process can import."""
+    folder = tmp_path_factory.mktemp("chores")
+    (folder / "chores.py").write_text(CHORES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield folder
+    sys.modules.pop("chores", None)
+
+
+@pytest.fixture
+def alone(chores, monkeypatch):
+    """No server to ask. Running a job here sets the number of threads: it is put back."""
+    monkeypatch.delenv(warm.VARIABLE, raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def log(tmp_path):
+    return tmp_path / "job.log"
+
+
+def run(name, log, **arguments):
+    jobs.run(f"chores:{name}", str(log), 1, **arguments)
+
+
+def execute(name, log, **arguments):
+    return jobs.execute(f"chores:{name}", str(log), 1, arguments)
+
+
+def test_a_job_that_succeeds_has_nothing_to_say(alone, log, tmp_path):
+    assert execute("describe", log, output=str(tmp_path / "out")) == (0, "")
+
+
+def test_what_a_job_prints_is_in_its_log(alone, log, tmp_path):
+    execute("describe", log, output=str(tmp_path / "out"))
+    assert log.read_text() == "describing\nto stderr\n"
+
+
+def test_what_a_job_prints_is_nowhere_else(alone, log, tmp_path, capsys):
+    execute("describe", log, output=str(tmp_path / "out"))
+    assert capsys.readouterr() == ("", "")
+
+
+def test_strings_stand_for_files(alone, log, tmp_path):
+    execute("describe", log, output=str(tmp_path / "out"), files=["a", "b"], spec={"name": "c"})
+    assert json.loads((tmp_path / "out").read_text())["types"] == ["PosixPath", "PosixPath", "PosixPath", "dict"]
+
+
+def test_a_job_is_told_its_threads(alone, tmp_path, log):
+    jobs.execute("chores:describe", str(log), 2, {"output": str(tmp_path / "out")})
+    assert (json.loads((tmp_path / "out").read_text())["threads"], torch.get_num_threads()) == ("2", 2)
+
+
+def test_bad_input_is_reported_by_its_message_alone(alone, log):
+    assert execute("refuse", log) == (1, "error: methods.hidra: unknown method")
+
+
+def test_bad_input_leaves_no_traceback(alone, log):
+    execute("refuse", log)
+    assert log.read_text() == "error: methods.hidra: unknown method\n"
+
+
+def test_a_bug_leaves_its_traceback_in_the_log(alone, log):
+    execute("crash", log)
+    assert 'raise ValueError("two\\nlines")' in log.read_text()
+
+
+def test_a_bug_is_reported_with_its_type_and_its_log(alone, log):
+    status, message = execute("crash", log)
+    assert (status, message.startswith("error: ValueError: two"), str(log) in message) == (1, True, True)
+
+
+def test_a_bug_is_reported_in_one_line(alone, log):
+    _, message = execute("crash", log)
+    assert "\n" not in message
+
+
+def test_an_unknown_function_is_reported(alone, log):
+    status, message = execute("nothing", log)
+    assert (status, "AttributeError" in message) == (1, True)
+
+
+def test_a_failed_job_ends_its_process_with_the_message(alone, log):
+    with pytest.raises(SystemExit) as caught:
+        run("refuse", log)
+    assert caught.value.code == "error: methods.hidra: unknown method"
+
+
+def test_a_job_without_a_server_runs_where_it_is(alone, log, tmp_path):
+    run("describe", log, output=str(tmp_path / "out"))
+    assert json.loads((tmp_path / "out").read_text())["pid"] == os.getpid()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, f"{sys.prefix}{os.pathsep}/nowhere/socket", f"/another/environment{os.pathsep}/nowhere/socket"],
+    ids=["none", "gone", "of another environment"],
+)
+def test_without_a_server_there_is_no_answer(monkeypatch, value):
+    monkeypatch.setenv(warm.VARIABLE, value or "")
+    assert warm.call({"function": "chores:refuse"}) is None
+
+
+def wait_until(condition):
+    """For what another process does. The limit is there to end a test that has failed."""
+    limit = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < limit, "nothing happened for a minute"
+        time.sleep(0.02)
+
+
+def lives(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def started(chores, patch):
+    """A server that can import the chores; `patch` puts the environment back."""
+    patch.setenv("PYTHONPATH", os.pathsep.join([SRC, str(chores)]))
+    patch.setenv(warm.VARIABLE, "")
+    return warm.start()
+
+
+@pytest.fixture(scope="module")
+def _server(chores):
+    with pytest.MonkeyPatch.context() as patch:
+        process = started(chores, patch)
+        value = os.environ[warm.VARIABLE]
+        request = {"function": "chores:refuse", "log": os.devnull, "threads": 1, "arguments": {}}
+        # Until it listens, jobs run where they are.
+        wait_until(lambda: warm.call(request) is not None)
+    yield process, value
+    process.stdin.close()
+    process.wait(timeout=60)
+
+
+@pytest.fixture
+def server(_server, chores, monkeypatch):
+    """One server for all tests, found through the environment, also by processes that a test starts."""
+    process, value = _server
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([SRC, str(chores)]))
+    monkeypatch.setenv(warm.VARIABLE, value)
+    # A job that the server did not take would run here, and most tests would not notice.
+    monkeypatch.setattr(jobs, "execute", lambda **request: pytest.fail("the server did not take the job"))
+    return process
+
+
+def test_a_warm_job_is_a_process_of_its_own(server, log, tmp_path):
+    pids = []
+    for name in ("one", "two"):
+        run("describe", log, output=str(tmp_path / name))
+        pids.append(json.loads((tmp_path / name).read_text())["pid"])
+    assert len({*pids, os.getpid(), server.pid}) == 4
+
+
+def test_a_warm_job_runs_in_the_callers_folder(server, log, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run("describe", log, output="out")
+    assert json.loads((tmp_path / "out").read_text())["folder"] == str(tmp_path)
+
+
+def test_a_warm_job_has_the_callers_environment(server, log, tmp_path, monkeypatch):
+    monkeypatch.setenv("MARK", "of the caller")
+    run("describe", log, output=str(tmp_path / "out"))
+    assert json.loads((tmp_path / "out").read_text())["mark"] == "of the caller"
+
+
+def test_a_warm_job_has_not_the_servers_environment(server, log, tmp_path):
+    # The server itself runs on one thread; a job has what its rule says.
+    jobs.run("chores:describe", str(log), 2, output=str(tmp_path / "out"))
+    assert json.loads((tmp_path / "out").read_text())["threads"] == "2"
+
+
+def test_a_warm_jobs_output_is_in_its_log(server, log, tmp_path):
+    run("describe", log, output=str(tmp_path / "out"))
+    assert log.read_text() == "describing\nto stderr\n"
+
+
+def test_a_warm_jobs_result_is_that_of_a_cold_one(server, log, tmp_path, monkeypatch):
+    run("learn", log, output=str(tmp_path / "warm"))
+    # A process of its own: this one has used its random state and its threads for other tests.
+    code = f"from sparrow import jobs; jobs.run('chores:learn', {str(log)!r}, 1, output={str(tmp_path / 'cold')!r})"
+    monkeypatch.delenv(warm.VARIABLE)
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert (tmp_path / "warm").read_bytes() == (tmp_path / "cold").read_bytes()
+
+
+def test_a_failed_warm_job_reports_its_message(server, log):
+    with pytest.raises(SystemExit) as caught:
+        run("refuse", log)
+    assert caught.value.code == "error: methods.hidra: unknown method"
+
+
+def test_a_warm_job_that_dies_is_reported(server, log):
+    with pytest.raises(SystemExit) as caught:
+        run("die", log)
+    assert caught.value.code == "the job's process was killed"
+
+
+def test_the_server_outlives_a_job_that_dies(server, log, tmp_path):
+    with pytest.raises(SystemExit):
+        run("die", log)
+    run("describe", log, output=str(tmp_path / "out"))
+    assert json.loads((tmp_path / "out").read_text())["pid"] != os.getpid()
+
+
+def sleeping_job(log, output):
+    """A caller in a process of its own, once its job has begun, and the job's process id."""
+    code = f"from sparrow import jobs; jobs.run('chores:sleep', {str(log)!r}, 1, output={str(output)!r})"
+    caller = subprocess.Popen([sys.executable, "-c", code])
+    wait_until(lambda: output.exists() and output.read_text())
+    job = int(output.read_text())
+    assert job != caller.pid
+    return caller, job
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["terminated", "killed"])
+def test_a_warm_job_ends_with_its_caller(server, log, tmp_path, how):
+    caller, job = sleeping_job(log, tmp_path / "pid")
+    caller.send_signal(how)
+    caller.wait(timeout=60)
+    wait_until(lambda: not lives(job))
+
+
+def test_a_caller_ends_with_its_job(server, log, tmp_path):
+    caller, job = sleeping_job(log, tmp_path / "pid")
+    os.kill(job, signal.SIGKILL)
+    assert caller.wait(timeout=60) == 1
+
+
+def test_two_warm_jobs_run_at_once(server, log, tmp_path):
+    callers = [sleeping_job(log, tmp_path / name) for name in ("one", "two")]
+    assert [lives(job) for _, job in callers] == [True, True]
+    for caller, _ in callers:
+        caller.kill()
+        caller.wait(timeout=60)
+
+
+def test_the_server_ends_with_who_started_it_and_tidies_up(chores, monkeypatch):
+    process = started(chores, monkeypatch)
+    folder = Path(os.environ[warm.VARIABLE].rpartition(os.pathsep)[2]).parent
+    wait_until((folder / "socket").exists)
+    process.stdin.close()
+    assert (process.wait(timeout=60), folder.exists()) == (0, False)

@@ -1,0 +1,202 @@
+"""From a study to its cells, paths and slices."""
+
+import json
+import subprocess
+import sys
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sparrow import plan
+from sparrow.config import load_study
+
+ROOT = Path(__file__).parents[1]
+PARENT = plan.Parent("digits", "cnn-small", "benign", 0)
+
+
+def study(**sections):
+    """The default study with whole sections replaced."""
+    return load_study(yaml.safe_load((ROOT / "config.yaml").read_text()) | sections)
+
+
+def section(name, **entries):
+    """A section of the default study with some entries replaced."""
+    return {name: yaml.safe_load((ROOT / "config.yaml").read_text())[name] | entries}
+
+
+def slices(of):
+    """All slices of the networks at ratio 0.9 and seed 0, by the rule and by what tells them apart."""
+    result = {"data": plan.data_slice(of, "digits")}
+    for objective in of.objectives:
+        parent = PARENT._replace(objective=objective)
+        result[f"pretrain {objective}"] = plan.pretrain_slice(of, parent)
+        for method in of.methods:
+            cell = plan.Cell(parent, method, 0.9)
+            result[f"prune {objective} {method}"] = plan.prune_slice(of, cell)
+            result[f"finetune {objective} {method}"] = plan.finetune_slice(of, cell)
+    for attack in of.attacks:
+        result[f"attack {attack}"] = plan.attack_slice(of, "cnn-small", attack, 0)
+    for verifier in of.verifiers:
+        result[f"verify {verifier}"] = plan.verify_slice(of, "cnn-small", verifier, 0)
+    return result
+
+
+def test_every_combination_is_one_cell():
+    assert len(plan.cells(study())) == 3 * 3 * 4
+
+
+def test_dense_and_finetuned_networks_are_evaluated():
+    assert len(list(plan.evaluated(study()))) == 3 + 36
+
+
+def test_every_network_is_trained_whatever_is_evaluated():
+    assert len(list(plan.trainings(study(evaluate=["finetuned"])))) == 3 + 2 * 36
+
+
+def test_every_seed_repeats_the_study():
+    assert len(plan.cells(study(seeds=[0, 1]))) == 2 * 36
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "path"),
+    [
+        (plan.Checkpoint(PARENT, None, "dense"), "digits/cnn-small/benign/seed0/dense"),
+        (plan.Checkpoint(PARENT, plan.Cell(PARENT, "lwm", 0.9), "pruned"), "digits/cnn-small/benign/seed0/lwm-0.90/pruned"),
+    ],
+    ids=["dense", "pruned"],
+)
+def test_a_checkpoint_lies_where_the_readme_says(checkpoint, path):
+    assert checkpoint.path == path
+
+
+def test_all_paths_of_a_study_differ():
+    paths = [checkpoint.path for checkpoint in plan.trainings(study(seeds=[1, 11]))]
+    assert len(set(paths)) == len(paths)
+
+
+def test_a_dense_network_has_a_method_and_a_ratio_of_its_own():
+    identity = plan.Checkpoint(PARENT, None, "dense").identity()
+    assert (identity["method"], identity["ratio"], identity["stage"]) == ("dense", 0.0, "dense")
+
+
+def test_a_pruned_network_is_named_by_its_cell():
+    identity = plan.Checkpoint(PARENT, plan.Cell(PARENT, "lwm", 0.9), "pruned").identity()
+    assert identity == {**PARENT._asdict(), "method": "lwm", "ratio": 0.9, "stage": "pruned"}
+
+
+@pytest.mark.parametrize(("ratio", "label"), [(0.5, "0.50"), (0.9, "0.90"), (0.99, "0.99"), (0.995, "0.995")])
+def test_ratio_labels_have_at_least_two_decimals(ratio, label):
+    assert plan.ratio_label(ratio) == label
+
+
+def test_ratio_labels_give_the_ratio_back():
+    # The workflow reads the ratio from the path. 0.1 + 0.2 is not 0.3 and must not become it.
+    ratios = [0.1 + 0.2, 0.3, 1 / 3, 0.999999, *(number / 1000 for number in range(1, 1000))]
+    assert [float(plan.ratio_label(ratio)) for ratio in ratios] == ratios
+
+
+# What is changed, and which slices must differ for it: these and no others.
+CHANGES = {
+    "steps of one attack": (section("attacks", pgd={"steps": 21}), ["attack pgd"]),
+    "iterations of one verifier": (section("verifiers", **{"alpha-crown": {"iterations": 6}}), ["verify alpha-crown"]),
+    "threat": (
+        {"threat": {"norm": "linf", "eps": 0.2}},
+        [
+            *("pretrain adversarial", "prune adversarial hydra", "finetune adversarial *"),
+            *("pretrain crown-ibp", "prune crown-ibp hydra", "finetune crown-ibp *"),
+            *("attack *", "verify *"),
+        ],
+    ),
+    "split": ({"datasets": {"digits": {"split_seed": 1}}}, ["data"]),
+    "pre-training": (
+        section("training", pretrain={"epochs": 40, "batch_size": 64}),
+        # CROWN-IBP's own schedule leaves nothing of the study's but the batch size.
+        ["pretrain benign", "pretrain adversarial"],
+    ),
+    "pruning": (section("training", prune={"epochs": 5}), ["prune * hydra"]),
+    "fine-tuning": (section("training", finetune={"epochs": 5}), ["finetune *"]),
+    "an objective": (
+        section("objectives", adversarial={"steps": 8}),
+        ["pretrain adversarial", "prune adversarial hydra", "finetune adversarial *"],
+    ),
+    "an objective's patch": (
+        section("objectives", benign={"training": {"prune": {"lr": 0.5}}}),
+        ["prune benign hydra"],
+    ),
+    "an objective's eps": (
+        section("objectives", adversarial={"steps": 7, "eps": 0.3}),
+        ["pretrain adversarial", "prune adversarial hydra", "finetune adversarial *"],
+    ),
+    "a method": (section("methods", lwm={"scope": "global"}), ["prune * lwm"]),
+    "another ratio": ({"ratios": [0.5, 0.9]}, []),
+    "another seed": ({"seeds": [0, 1]}, []),
+    "what is evaluated": ({"evaluate": ["pruned"]}, []),
+    "where results go": ({"results": "elsewhere"}, []),
+}
+
+
+@pytest.mark.parametrize(("change", "patterns"), CHANGES.values(), ids=CHANGES)
+def test_a_change_touches_the_slices_of_the_jobs_that_read_it(change, patterns):
+    before, after = slices(study()), slices(study(**change))
+    expected = {name for name in before if any(fnmatch(name, pattern) for pattern in patterns)}
+    assert {name for name in before if before[name] != after[name]} == expected
+
+
+@pytest.mark.parametrize("room", ["models", "methods", "objectives", "attacks"])
+def test_another_entry_beside_touches_nothing(room):
+    extra = {"models": "cnn-large", "objectives": "trades", "methods": "lwm-too", "attacks": "pgd-too"}[room]
+    kind = {"lwm-too": "lwm", "pgd-too": "pgd"}.get(extra, extra)
+    before, after = slices(study()), slices(study(**section(room, **{extra: {"kind": kind}})))
+    assert {name: after[name] for name in before} == before
+
+
+def test_an_objective_that_names_the_studys_eps_is_the_same():
+    named = study(**section("objectives", adversarial={"steps": 7, "eps": 0.1}))
+    assert plan.pretrain_slice(named, PARENT._replace(objective="adversarial")) == plan.pretrain_slice(
+        study(), PARENT._replace(objective="adversarial")
+    )
+
+
+def test_a_benign_network_is_trained_without_a_threat():
+    assert "threat" not in plan.pretrain_slice(study(), PARENT)
+
+
+@pytest.mark.parametrize("make", [plan.prune_slice, plan.finetune_slice], ids=["prune", "finetune"])
+def test_two_seeds_have_two_slices(make):
+    one, two = (plan.Cell(PARENT._replace(seed=seed), "lwm", 0.9) for seed in (0, 1))
+    assert make(study(), one) != make(study(), two)
+
+
+def test_two_seeds_are_attacked_apart():
+    assert plan.attack_slice(study(), "cnn-small", "pgd", 0) != plan.attack_slice(study(), "cnn-small", "pgd", 1)
+
+
+def test_slices_are_plain_json():
+    # Snakemake compares parameters by their text, and hands them to jobs through JSON.
+    made = slices(study())
+    assert json.loads(json.dumps(made)) == made
+
+
+def test_planning_imports_no_heavy_library():
+    # The workflow plans each time that it is called, and once more in each of its jobs.
+    code = """
+import json, sys, yaml
+from sparrow import plan
+from sparrow.config import load_study
+study = load_study(yaml.safe_load(open("config.yaml")))
+for parent in plan.parents(study):
+    plan.pretrain_slice(study, parent)
+for cell in plan.cells(study):
+    plan.prune_slice(study, cell), plan.finetune_slice(study, cell)
+for attack in study.attacks:
+    plan.attack_slice(study, "cnn-small", attack, 0)
+for verifier in study.verifiers:
+    plan.verify_slice(study, "cnn-small", verifier, 0)
+plan.data_slice(study, "digits")
+print(json.dumps(list(sys.modules)))
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env={"PYTHONPATH": "src"}, capture_output=True, text=True, check=True)
+    assert {"torch", "pandas", "matplotlib", "sklearn", "scipy", "snakemake"} & set(json.loads(done.stdout)) == set()
