@@ -44,7 +44,8 @@ report: "reports/workflow.rst"
 
 onstart:
     # Local jobs fork from one process that has done the imports; jobs elsewhere import for themselves.
-    if workflow.is_main_process and workflow.local_exec:
+    # Linux alone: elsewhere a process that has loaded torch may not fork.
+    if sys.platform == "linux" and workflow.is_main_process and workflow.local_exec:
         warm.start()
 
 

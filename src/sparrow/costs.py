@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import resource
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,4 +67,5 @@ def _peak_memory_mb() -> float:
     """Peak resident memory of this process, or of the GPU where one is used, in MiB."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # Bytes there, KiB elsewhere.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
