@@ -22,7 +22,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .PHONY: run test lint setup lock slow
 run: setup
 	$(SNAKEMAKE) $(ARGS)
-	@$(if $(findstring -n,$(ARGS))$(findstring --dry-run,$(ARGS)),:,$(SNAKEMAKE) --report $(REPORT) --quiet all && \
+	@$(if $(filter -n --dry-run --dryrun,$(ARGS)),:,$(SNAKEMAKE) --report $(REPORT) --quiet all && \
 	echo && echo "Results: $$($(BIN)/python -c 'import yaml; print(yaml.safe_load(open("$(STUDY)")).get("results", "results"))')/summary.csv" && \
 	echo "Report:  $(REPORT)")
 

@@ -44,8 +44,7 @@ report: "reports/workflow.rst"
 
 onstart:
     # Local jobs fork from one process that has done the imports; jobs elsewhere import for themselves.
-    # Linux alone: elsewhere a process that has loaded torch may not fork.
-    if sys.platform == "linux" and workflow.is_main_process and workflow.local_exec:
+    if warm.possible() and workflow.is_main_process and workflow.local_exec:
         warm.start()
 
 

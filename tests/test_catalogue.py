@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sparrow import catalogue
+from sparrow import catalogue, entry_docs
 from sparrow.settings import Evaluation, Settings
 
 ROOT = Path(__file__).parents[1]
@@ -82,11 +82,11 @@ def test_a_room_says_what_its_entries_have_to_declare(room):
 
 @every_entry
 def test_a_summary_is_one_sentence_on_one_line(room, kind):
-    assert re.fullmatch(r"[A-Za-z][^\n]+\.", catalogue.summary(room, kind))
+    assert re.fullmatch(r"[A-Za-z][^\n]+\.", entry_docs.summary(room, kind))
 
 
 def test_every_entry_names_its_source():
-    assert [entry for entry in ENTRIES if not catalogue.source(*entry)] == []
+    assert [entry for entry in ENTRIES if not entry_docs.source(*entry)] == []
 
 
 @pytest.mark.parametrize("kind", [kind for room, kind in ENTRIES if room == "attacks"])
@@ -102,7 +102,7 @@ def test_a_verifier_can_be_limited_to_some_samples(kind):
 def test_a_long_docstring_is_cut_to_its_parts(monkeypatch):
     doc = "One\ntwo.\n\nMore.\n\nSource: A,\nB.\n\nNot this."
     monkeypatch.setattr(catalogue.load("methods", "lwm"), "__doc__", doc)
-    assert (catalogue.summary("methods", "lwm"), catalogue.source("methods", "lwm")) == ("One two.", "A, B.")
+    assert (entry_docs.summary("methods", "lwm"), entry_docs.source("methods", "lwm")) == ("One two.", "A, B.")
 
 
 def test_a_specification_becomes_a_module_and_its_parameters():

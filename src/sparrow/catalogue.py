@@ -7,9 +7,7 @@ the configuration: `pruning/my_method.py` is the method `my-method`. There is no
 from __future__ import annotations
 
 import importlib
-import inspect
 import pkgutil
-import re
 from functools import cache
 from types import ModuleType
 from typing import Literal
@@ -24,6 +22,16 @@ PACKAGES: dict[Room, str] = {
     "attacks": "sparrow.attacks",
     "verifiers": "sparrow.verification",
 }
+
+CONTRACTS: dict[Room, tuple[str, ...]] = {
+    "datasets": ("Params", "SHAPE", "CLASSES", "load"),
+    "models": ("Params", "check", "build"),
+    "objectives": ("Params", "prepare"),
+    "methods": ("Params", "LEARNS", "prepare"),
+    "attacks": ("Params", "NORMS", "attack"),
+    "verifiers": ("Params", "NORMS", "bound"),
+}
+"""What the file of an entry has to define."""
 
 
 @cache
@@ -51,16 +59,3 @@ def from_spec(room: Room, spec: dict) -> tuple[ModuleType, object]:
     parameters = dict(spec)
     entry = load(room, parameters.pop("kind"))
     return entry, entry.Params(**parameters)
-
-
-def summary(room: Room, kind: str) -> str:
-    """First paragraph of the entry's docstring, on one line."""
-    doc = inspect.getdoc(load(room, kind)) or ""
-    return " ".join(doc.split("\n\n")[0].split())
-
-
-def source(room: Room, kind: str) -> str:
-    """Where the entry comes from: what follows `Source:` in its docstring."""
-    doc = inspect.getdoc(load(room, kind)) or ""
-    match = re.search(r"^Source: (.+?)(?:\n\n|\Z)", doc, re.DOTALL | re.MULTILINE)
-    return " ".join(match[1].split()) if match else ""

@@ -69,7 +69,10 @@ def load(path: Path, model: dict | None = None) -> Checkpoint:
     header, tensors = read(path)
     if model is not None and header["model"] != model:
         raise CheckpointError(f"{path}: holds the model {header['model']}, expected {model}")
-    entry, parameters = catalogue.from_spec("models", header["model"])
+    try:
+        entry, parameters = catalogue.from_spec("models", header["model"])
+    except (ModuleNotFoundError, KeyError, ValueError):
+        raise CheckpointError(f"{path}: holds a model that is not known here: {header['model']}") from None
     network = entry.build(parameters, tuple(header["shape"]), header["classes"])
     state = {name.removeprefix("weight/"): t for name, t in tensors.items() if name.startswith("weight/")}
     masks = {name.removeprefix("mask/"): t for name, t in tensors.items() if name.startswith("mask/")}
@@ -82,7 +85,7 @@ def load(path: Path, model: dict | None = None) -> Checkpoint:
                 f"{path}: not a {kind}: {name} is {found.get(name, 'missing')}, expected {expected.get(name, 'no such tensor')}"
             )
     for name, mask in masks.items():
-        if name not in state or mask.shape != state[name].shape or state[name][~mask].count_nonzero():
+        if name not in state or mask.dtype != torch.bool or mask.shape != state[name].shape or state[name][~mask].any():
             raise CheckpointError(f"{path}: the mask of {name} does not fit its weights")
     network.load_state_dict(state)
     return Checkpoint(network.eval(), masks, header)

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from sparrow.errors import CheckpointError
 
 FORMAT = "sparrow-checkpoint/1"
+KEYS = ("stage", "cell", "model", "shape", "classes", "data", "parameters", "prunable")
 
 
 def read(path: Path, framework: Literal["pt", "np"] = "pt") -> tuple[dict[str, Any], dict[str, Any]]:
@@ -30,6 +31,10 @@ def read(path: Path, framework: Literal["pt", "np"] = "pt") -> tuple[dict[str, A
         header = json.loads(metadata["sparrow"])
     except (KeyError, json.JSONDecodeError):
         raise CheckpointError(f"{path}: a safetensors file, but not written by Sparrow (no header)") from None
-    if header.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: format {header.get('format')!r}, expected {FORMAT!r}")
+    found = header.get("format") if isinstance(header, dict) else header
+    if found != FORMAT:
+        raise CheckpointError(f"{path}: format {found!r}, expected {FORMAT!r}")
+    missing = [key for key in KEYS if key not in header]
+    if missing:
+        raise CheckpointError(f"{path}: the header lacks {', '.join(missing)}")
     return header, tensors

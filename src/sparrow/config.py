@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Union
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, create_model, model_validator
 
-from sparrow import catalogue
+from sparrow import catalogue, entry_docs
 from sparrow.catalogue import Room
 from sparrow.config_errors import explain
 from sparrow.errors import ConfigError
@@ -68,17 +68,17 @@ def _entries(room: Room, base: type[Settings] | None = None) -> Any:
     variants = []
     for kind in catalogue.kinds(room):
         module = catalogue.load(room, kind)
-        if not hasattr(module, "Params"):
-            raise ConfigError(
-                f"{module.__file__}: declares no Params; {catalogue.PACKAGES[room]} says what a file there defines"
-            )
+        missing = [name for name in catalogue.CONTRACTS[room] if not hasattr(module, name)]
+        if missing:
+            package = catalogue.PACKAGES[room]
+            raise ConfigError(f"{module.__file__}: has no {', '.join(missing)}; {package} says what a file there defines")
         params = module.Params
         fields: dict[str, Any] = {"kind": (Literal[kind], Field(kind, description=f"The label, if it is not `{kind}`."))}
         if base is not None:
             fields["training"] = (base, Field(default_factory=base, description="Changes to `training` for this objective."))
         name = "".join(part.title() for part in kind.split("-")) + room.title().removesuffix("s")
         variant = create_model(name, __base__=params, **fields)
-        variant.__doc__ = catalogue.summary(room, kind)
+        variant.__doc__ = entry_docs.summary(room, kind)
         variants.append(variant)
     label = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
     union = Annotated[Union[tuple(variants)], Field(discriminator="kind")]  # noqa: UP007 - made at run time
@@ -92,7 +92,7 @@ def _unique(values: list) -> list:
     return values
 
 
-Seed = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, strict=True)]
 Ratio = Annotated[float, Field(gt=0, lt=1)]
 EvaluatedStage = Literal["dense", "pruned", "finetuned"]
 
@@ -100,7 +100,7 @@ EvaluatedStage = Literal["dense", "pruned", "finetuned"]
 class Study(Settings):
     """A whole study: every data set x model x objective x method x ratio x seed is one cell."""
 
-    results: str = Field("results", pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$")
+    results: str = Field("results", pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$")
     """Folder for all results, relative to the working directory. Give each study its own."""
     seeds: Annotated[list[Seed], AfterValidator(_unique)] = Field(min_length=1)
     """Each seed repeats the whole study."""
@@ -144,6 +144,12 @@ class Study(Settings):
                 if self.threat.norm not in norms:
                     known = ", ".join(norms)
                     raise ValueError(f"{section}.{label}: threat.norm is {self.threat.norm!r}, {entry.kind} knows only {known}")
+                needed = getattr(catalogue.load(section, entry.kind), "CLASSES_NEEDED", 2)
+                for data_label, dataset in self.datasets.items():
+                    if needed > catalogue.load("datasets", dataset.kind).CLASSES:
+                        raise ValueError(
+                            f"{section}.{label}: {entry.kind} needs {needed} classes; datasets.{data_label} has fewer"
+                        )
         for objective in self.objectives:
             for stage in STAGES:
                 self.schedule(objective, stage)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 @dataclass
 class Meter:
-    """Counts the gradient evaluations between `start` and now."""
+    """Counts gradient evaluations."""
 
     gradient_evaluations: int = 0
 

@@ -80,15 +80,20 @@ def _imports(name: str) -> frozenset[str]:
 
 @cache
 def _code(name: str) -> str:
-    """The module's code in one canonical form."""
-    tree = _tree(name)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [statement for statement in body if not _is_docstring(statement)] or [ast.Pass()]
-    return ast.unparse(tree)
+    """The module's code in one canonical form, the same for every version of Python that parses it."""
+    return repr(_canonical(_tree(name)))
 
 
-def _is_docstring(node: ast.stmt) -> bool:
+def _canonical(value: object) -> object:
+    """A syntax tree as nested tuples: no positions, no docstrings, no empty fields (which come and go with versions)."""
+    if isinstance(value, ast.AST):
+        fields = ((name, _canonical(field)) for name, field in ast.iter_fields(value) if field not in (None, []))
+        return type(value).__name__, tuple(fields)
+    if isinstance(value, list):
+        return tuple(_canonical(item) for item in value if not _is_docstring(item))
+    return value
+
+
+def _is_docstring(node: object) -> bool:
     """A string that stands alone does nothing: a module's, a function's or a setting's documentation."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

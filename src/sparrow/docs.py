@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from sparrow import catalogue
+from sparrow import catalogue, entry_docs
 from sparrow.catalogue import Room
 from sparrow.config import Study
 
@@ -57,7 +57,7 @@ def entries_table() -> str:
     for room, title in TITLES.items():
         lines += [f"**{title}** (`{room}`)", "", "| name | what it is | source |", "|---|---|---|"]
         for kind in catalogue.kinds(room):
-            lines.append(f"| `{kind}` | {catalogue.summary(room, kind)} | {catalogue.source(room, kind)} |")
+            lines.append(f"| `{kind}` | {entry_docs.summary(room, kind)} | {entry_docs.source(room, kind)} |")
         lines.append("")
     return "\n".join(lines)
 

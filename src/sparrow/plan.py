@@ -92,8 +92,8 @@ def evaluated(study: Study) -> Iterator[Checkpoint]:
 
 
 def spec(study: Study, room: Room, label: str) -> dict[str, Any]:
-    """An entry's parameters with its kind, as plain values; schedules and eps are passed on their own."""
-    return getattr(study, room)[label].model_dump(exclude={"training", "eps"})
+    """An entry's parameters with its kind, as plain values; an objective's schedules and eps are passed on their own."""
+    return getattr(study, room)[label].model_dump(exclude={"training", "eps"} if room == "objectives" else set())
 
 
 def data_slice(study: Study, dataset: str) -> dict[str, Any]:

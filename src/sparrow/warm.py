@@ -30,9 +30,17 @@ PRELOADED = ("torch", "torchattacks", "safetensors.torch")
 _servers: list[subprocess.Popen] = []
 
 
+def possible() -> bool:
+    """Whether forking is safe and worth it: on Linux, and without a GPU, whose driver does not survive a fork."""
+    return sys.platform == "linux" and not Path("/dev/nvidiactl").exists()
+
+
 def start() -> subprocess.Popen:
     """Launch a server for this process and its children, which find it through the environment."""
     folder = Path(tempfile.mkdtemp(prefix="sparrow-"))
+    if len(str(folder)) > 80:  # A socket's path has to fit into 108 bytes.
+        folder.rmdir()
+        folder = Path(tempfile.mkdtemp(prefix="sparrow-", dir="/tmp"))
     os.environ[VARIABLE] = f"{sys.prefix}{os.pathsep}{folder / 'socket'}"
     # One thread: the server forks, and a process with threads must not.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -40,6 +48,8 @@ def start() -> subprocess.Popen:
     server = subprocess.Popen(
         [sys.executable, "-m", "sparrow.warm", folder / "socket"],
         stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,  # Jobs write to their logs; what libraries say when imported is noise.
+        stderr=subprocess.DEVNULL,
         env=environment,
         start_new_session=True,
     )
@@ -111,8 +121,9 @@ def _work(connection: socket.socket) -> None:
 
 def _end_with_caller(connection: socket.socket) -> None:
     """Snakemake ends a job by ending the process that it started, which is the caller."""
-    if not connection.recv(1):
-        os._exit(1)
+    with contextlib.suppress(OSError):
+        connection.recv(1)
+    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -89,9 +89,10 @@ def figure_spec(wildcards):
         "dataset": wildcards.dataset,
         "model": wildcards.model,
         "objectives": list(STUDY.objectives),
-        "stage": "finetuned" if "finetuned" in STUDY.evaluate else "pruned",
         "code": code_digest(f"sparrow.results.figures.{wildcards.figure}"),
     }
     if wildcards.figure == "curves":
         spec["runs"] = [run.identity() for run in runs_of(wildcards)]
+    else:
+        spec["stage"] = "finetuned" if "finetuned" in STUDY.evaluate else "pruned"
     return spec

@@ -28,7 +28,8 @@ class SplitParams(Settings):
 def split(labels: np.ndarray, params: SplitParams) -> dict[str, np.ndarray]:
     """Indices (int64, ascending for train and validation) of `labels` (n,) by part.
 
-    The test part comes in a seeded random order: its first k images are the subset that `samples: k` evaluates.
+    The test part comes in a seeded random order in which the classes take turns, so that its first k images, the subset
+    that `samples: k` evaluates, are stratified too.
     """
     from sklearn.model_selection import train_test_split
 
@@ -36,5 +37,14 @@ def split(labels: np.ndarray, params: SplitParams) -> dict[str, np.ndarray]:
     rest, test = train_test_split(everything, test_size=params.test, stratify=labels, random_state=params.split_seed)
     share = params.validation / (1 - params.test)
     train, validation = train_test_split(rest, test_size=share, stratify=labels[rest], random_state=params.split_seed)
-    order = np.random.default_rng(params.split_seed).permutation(len(test))
-    return {"train": np.sort(train), "validation": np.sort(validation), "test": np.sort(test)[order]}
+    return {"train": np.sort(train), "validation": np.sort(validation), "test": _in_turns(np.sort(test), labels, params)}
+
+
+def _in_turns(indices: np.ndarray, labels: np.ndarray, params: SplitParams) -> np.ndarray:
+    """`indices` shuffled, then one of each class, another of each class, and so on."""
+    shuffled = np.random.default_rng(params.split_seed).permutation(indices)
+    turn = np.zeros(len(shuffled), dtype=np.int64)
+    for label in np.unique(labels[shuffled]):
+        own = labels[shuffled] == label
+        turn[own] = np.arange(own.sum())
+    return shuffled[np.argsort(turn, kind="stable")]

@@ -79,7 +79,7 @@ def read(path: Path, part: str) -> tuple[Part, Header]:
                 raise SparrowError(f"{path}: not a data set written by Sparrow")
             images = file.get_tensor(f"{part}/images").to(torch.float32) / raw["white"]
             labels, indices = file.get_tensor(f"{part}/labels"), file.get_tensor(f"{part}/indices")
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise SparrowError(f"{path}: not a readable data set ({error})") from None
     header = Header(raw["digest"], tuple(raw["shape"]), raw["classes"], raw["white"])
     return Part(images, labels, indices), header

@@ -28,7 +28,9 @@ class BoundedView:
         if model not in self._views:
             self._views[model] = _bounds.bounded(model, images)
         view = self._views[model]
-        return METER.watch(_bounds.margins(view, images, labels, threat, view.final_shape[1], method))
+        with _bounds.flags_restored(model):
+            view.train(model.training)
+            return METER.watch(_bounds.margins(view, images, labels, threat, view.final_shape[1], method))
 
 
 def mixture(

@@ -61,7 +61,7 @@ def cost_table(costs: Path, output: Path) -> None:
     for column, form in (("seconds", "{:,.1f}"), ("slowest", "{:,.1f}"), ("peak_memory_mb", "{:,.0f}")):
         shown[column] = shown[column].map(form.format)
     shown["gradient_evaluations"] = shown["gradient_evaluations"].map("{:,}".format)
-    _write(shown, output, "Seconds are those of the jobs' own work, imports not counted; memory is the largest job's peak.")
+    _write(shown, output, "Seconds are those of the jobs' own work, not of starting them; memory is the largest job's peak.")
 
 
 def _span(counts: pd.Series) -> str:

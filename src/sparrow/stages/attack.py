@@ -11,7 +11,7 @@ from sparrow.costs import METER, measured
 from sparrow.perturbation import project
 from sparrow.reproducible import pick_device, seed_everything
 from sparrow.settings import Threat
-from sparrow.stages._evaluation import batches, margin, open_case, predict, write_outcomes
+from sparrow.stages._evaluation import Progress, batches, margin, open_case, predict, write_outcomes
 
 
 def attack(network: Path, data: Path, output: Path, cost: Path, spec: dict) -> None:
@@ -28,12 +28,16 @@ def attack(network: Path, data: Path, output: Path, cost: Path, spec: dict) -> N
         model, part, classes = open_case(network, data, spec, params, pick_device())
         predictions = predict(model, part.images, params.batch_size)
         adversarial = part.images.clone()
-        for number, batch in enumerate(batches(predictions == part.labels, params.batch_size)):
+        correct = predictions == part.labels
+        progress = Progress(int(correct.sum()), "robust")
+        for batch in batches(correct, params.batch_size):
             images, labels = part.images[batch], part.labels[batch]
             with METER.watching(model):
                 found = entry.attack(model, images, labels, params, threat, classes)
-            adversarial[batch] = project(found.detach(), images, threat)
-            print(f"batch {number + 1}: {len(batch)} images attacked", flush=True)
+            # An attack that ends in something that is no image has not found one.
+            found = torch.where(found.detach().isfinite(), found.detach(), images)
+            adversarial[batch] = project(found, images, threat)
+            progress.done(len(batch), int((model(adversarial[batch]).argmax(dim=1) == labels).sum()))
         with torch.no_grad():
             margins = torch.cat(
                 [

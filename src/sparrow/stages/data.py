@@ -8,6 +8,7 @@ from sparrow import catalogue
 from sparrow.costs import measured
 from sparrow.data import _store
 from sparrow.data._split import split
+from sparrow.errors import SparrowError
 
 
 def prepare_data(output: Path, cost: Path, dataset: dict) -> None:
@@ -15,4 +16,8 @@ def prepare_data(output: Path, cost: Path, dataset: dict) -> None:
     with measured(cost):
         entry, params = catalogue.from_spec("datasets", dataset)
         images, labels, white = entry.load(params)
-        _store.write(output, images, labels, split(labels, params), white, entry.CLASSES)
+        try:
+            parts = split(labels, params)
+        except ValueError as error:
+            raise SparrowError(f"datasets.{dataset['kind']}: validation and test leave too few images: {error}") from None
+        _store.write(output, images, labels, parts, white, entry.CLASSES)

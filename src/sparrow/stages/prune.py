@@ -31,6 +31,8 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, cost: Path, spec:
         weights = prunable_weights(model)
         optimised = pruner.start(weights)
         rows = []
+        if bool(optimised) != entry.LEARNS:
+            raise SparrowError(f"methods.{spec['method']['kind']}: LEARNS does not say what its pruner's `start` does")
         if optimised:
             schedule = Schedule(**spec["schedule"])
             hooks = Hooks(lambda: pruner.after_backward(weights), lambda: pruner.after_step(weights))

@@ -11,7 +11,7 @@ from sparrow.costs import measured
 from sparrow.errors import SparrowError
 from sparrow.reproducible import pick_device, seed_everything
 from sparrow.settings import Threat
-from sparrow.stages._evaluation import batches, margin, open_case, predict, write_outcomes
+from sparrow.stages._evaluation import Progress, batches, margin, open_case, predict, write_outcomes
 
 
 def verify(network: Path, data: Path, output: Path, cost: Path, spec: dict) -> None:
@@ -31,12 +31,13 @@ def verify(network: Path, data: Path, output: Path, cost: Path, spec: dict) -> N
             margins = torch.cat([model(batch) for batch in part.images.split(params.batch_size)])
             margins = margin(margins, part.labels)
         correct = predictions == part.labels
-        for number, batch in enumerate(batches(correct, params.batch_size)):
+        progress = Progress(int(correct.sum()), "verified")
+        for batch in batches(correct, params.batch_size):
             bounds = entry.bound(model, part.images[batch], part.labels[batch], params, threat, classes)
             if bounds.isnan().any():
                 raise SparrowError(f"{network}: {spec['verifier']['kind']} gave a bound that is not a number")
             margins[batch] = bounds
-            print(f"batch {number + 1}: {int((bounds > 0).sum())} of {len(batch)} images verified", flush=True)
+            progress.done(len(batch), int((bounds > 0).sum()))
         status = [
             "falsified" if not right else "verified" if bound > 0 else "unknown"
             for right, bound in zip(correct.tolist(), margins.tolist(), strict=True)

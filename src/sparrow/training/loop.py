@@ -72,7 +72,8 @@ def train(
             total += loss.detach() * len(batch)
             step += 1
         train_loss = total.item() / len(train_part)
-        validation_loss, benign = _validate(model, objective, validation, schedule, schedule.progress(epoch + 1))
+        with METER.watching(model):
+            validation_loss, benign = _validate(model, objective, validation, schedule, schedule.progress(epoch + 1))
         rows.append((epoch + 1, lr, schedule.progress(epoch + 1), train_loss, validation_loss, benign))
         left = (time.perf_counter() - started) / (epoch + 1) * (schedule.epochs - epoch - 1)
         report(
@@ -100,7 +101,7 @@ def _validate(model: nn.Module, objective: Objective, part: Part, schedule: Sche
     """The objective and the benign accuracy on `part`, in eval mode. Leaves torch's random state as it was."""
     model.eval()
     loss, correct = 0.0, 0
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    with torch.random.fork_rng(devices=[part.labels.device] if part.labels.is_cuda else []):
         torch.manual_seed(0)
         for images, labels in zip(part.images.split(schedule.batch_size), part.labels.split(schedule.batch_size), strict=True):
             loss += objective(model, images, labels, progress).item() * len(labels)

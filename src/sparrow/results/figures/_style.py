@@ -72,7 +72,10 @@ def over_seeds(table: pd.DataFrame, value: str) -> pd.DataFrame:
         return pd.Series([first[value], first[f"{value}_low"], first[f"{value}_high"]], index=["mean", "low", "high"])
 
     columns = ["seed", value, f"{value}_low", f"{value}_high"]
-    return table.groupby("ratio")[columns].apply(one).dropna(subset=["mean"])
+    present = table.dropna(subset=[value])
+    if present.empty:
+        return pd.DataFrame(columns=["mean", "low", "high"], dtype=float)
+    return present.groupby("ratio")[columns].apply(one)
 
 
 def images(counts: pd.Series) -> str:

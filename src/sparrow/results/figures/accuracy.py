@@ -14,7 +14,7 @@ def draw_accuracy(source: Path, svg: Path, png: Path, spec: dict) -> None:
     table = style.select(pd.read_csv(source), dataset=spec["dataset"], model=spec["model"])
     pruned = table[table["stage"] == spec["stage"]]
     methods, ratios = sorted(pruned["method"].unique()), sorted(pruned["ratio"].unique())
-    objectives = list(dict.fromkeys(spec["objectives"]))
+    objectives = spec["objectives"]
     figure, grid = style.panels(len(style.METRICS), len(objectives), sharex=True, sharey=True)
     for row, (metric, title) in zip(grid, style.METRICS.items(), strict=True):
         row[0].set_ylabel(f"{title} (%)\n{style.images(pruned[f'{metric}_n'])}")

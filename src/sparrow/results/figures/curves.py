@@ -20,7 +20,7 @@ def draw_curves(source: list[Path], svg: Path, png: Path, spec: dict) -> None:
     tables = [pd.read_csv(path) for path in source]
     methods = sorted(set(runs["method"]) - {"dense"})
     ratios = sorted(set(runs["ratio"]) - {0.0})
-    objectives = list(dict.fromkeys(spec["objectives"]))
+    objectives = spec["objectives"]
     figure, grid = style.panels(2 * len(STAGES), len(objectives), height=1.5, sharey=False)
     for number, (stage, title) in enumerate(STAGES.items()):
         for column, objective in enumerate(objectives):

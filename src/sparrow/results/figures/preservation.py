@@ -14,7 +14,7 @@ def draw_preservation(source: Path, svg: Path, png: Path, spec: dict) -> None:
     """Draw preserved benign accuracy, era and vra of one data set and model; no bar where the dense network had none."""
     table = style.select(pd.read_csv(source), dataset=spec["dataset"], model=spec["model"], stage=spec["stage"])
     methods, ratios = sorted(table["method"].unique()), sorted(table["ratio"].unique())
-    objectives = list(dict.fromkeys(spec["objectives"]))
+    objectives = spec["objectives"]
     figure, grid = style.panels(len(style.METRICS), len(objectives), sharex=True)
     width = 0.8 / len(methods)
     for row, metric in zip(grid, style.METRICS, strict=True):

@@ -14,7 +14,7 @@ def draw_sparsity(source: Path, svg: Path, png: Path, spec: dict) -> None:
     """Draw the kept share of every prunable layer of one data set and model, at each ratio (mean over seeds)."""
     table = style.select(pd.read_csv(source), dataset=spec["dataset"], model=spec["model"], stage=spec["stage"])
     methods, ratios = sorted(table["method"].unique()), sorted(table["ratio"].unique())
-    objectives = list(dict.fromkeys(spec["objectives"]))
+    objectives = spec["objectives"]
     names = list(dict.fromkeys(table["layer"]))
     figure, grid = style.panels(len(objectives), len(ratios), width=2.2, height=1.7, sharex=True, sharey=True)
     for row, objective in zip(grid, objectives, strict=True):
