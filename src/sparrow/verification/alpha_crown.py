@@ -17,6 +17,8 @@ NORMS = ("linf", "l2")
 class Params(Evaluation):
     """Settings of the optimisation of the slopes."""
 
+    batch_size: int = Field(50, ge=1)
+    """Images per batch; every image has slopes of its own for every class, so that small batches are faster."""
     iterations: int = Field(20, ge=1)
     """Evaluations of the bound, with a gradient step on the slopes between each two."""
     lr: float = Field(0.5, gt=0)
