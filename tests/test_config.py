@@ -73,7 +73,7 @@ MISTAKES = {
     "norm": ("threat.norm", "l1", "threat.norm", ["'l1'", "'linf' or 'l2'"]),
     "scope": ("methods.lwm.scope", "globl", "methods.lwm.scope", ["'globl'", "'layer' or 'global'"]),
     "stage": ("evaluate", ["finetund"], "evaluate.0", ["'finetund'", "'dense', 'pruned' or 'finetuned'"]),
-    "results": ("results", "/tmp/x", "results", ["'/tmp/x'", "must match"]),
+    "results": ("results", "/elsewhere", "results", ["'/elsewhere'", "must match"]),
     # Misspelt keys, at every level.
     "top key": ("seed", [1], "seed", ["unknown key 'seed'", "[1]", "'seeds'?", "ratios"]),
     "threat key": ("threat.epss", 0.3, "threat.epss", ["unknown key 'epss'", "0.3", "'eps'?", "eps, norm"]),
