@@ -27,7 +27,7 @@ CONTRACTS: dict[Room, tuple[str, ...]] = {
     "datasets": ("Params", "SHAPE", "CLASSES", "load"),
     "models": ("Params", "check", "build"),
     "objectives": ("Params", "prepare"),
-    "methods": ("Params", "LEARNS", "prepare"),
+    "methods": ("Params", "prepare"),
     "attacks": ("Params", "NORMS", "attack"),
     "verifiers": ("Params", "NORMS", "bound"),
 }

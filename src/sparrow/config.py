@@ -47,7 +47,8 @@ class Training(Settings):
     pretrain: Schedule
     """Dense pre-training."""
     prune: Schedule
-    """Learning of masks; methods that do not learn skip it."""
+    """Search for masks; methods that do not train skip it, and those that move weights take over `finetune`'s optimiser
+    and learning rate."""
     finetune: Schedule
     """Fine-tuning under fixed masks: the same budget for every method."""
 
@@ -165,6 +166,14 @@ class Study(Settings):
             key = ".".join(map(str, ("objectives", objective, "training", stage, *mistake["loc"])))
             message = mistake["msg"].removeprefix("Value error, ").replace("Input should be", f"{mistake['input']!r} must be")
             raise ValueError(f"{key}: {message}") from None
+
+    def pruning_schedule(self, objective: str, method: str) -> Schedule:
+        """The schedule under which a method trains: a method that moves weights does so as fine-tuning does."""
+        schedule = self.schedule(objective, "prune")
+        if self.methods[method].trains != "weights":
+            return schedule
+        keys = {"optimizer", "lr", "momentum", "weight_decay", "max_grad_norm"}
+        return Schedule(**schedule.model_dump() | self.schedule(objective, "finetune").model_dump(include=keys))
 
 
 def load_study(raw: dict, source: str = "config.yaml") -> Study:

@@ -15,6 +15,7 @@ from sparrow import catalogue
 from sparrow.catalogue import Room
 from sparrow.config import Study
 from sparrow.digest import code_digest
+from sparrow.settings import Settings
 
 DENSE = "dense"
 
@@ -92,8 +93,8 @@ def evaluated(study: Study) -> Iterator[Checkpoint]:
 
 
 def spec(study: Study, room: Room, label: str) -> dict[str, Any]:
-    """An entry's parameters with its kind, as plain values; an objective's schedules and eps are passed on their own."""
-    return getattr(study, room)[label].model_dump(exclude={"training", "eps"} if room == "objectives" else set())
+    """An entry's parameters with its kind, as plain values; schedules and eps are passed on their own."""
+    return getattr(study, room)[label].model_dump(exclude={"training", "eps"} if room in ("objectives", "methods") else set())
 
 
 def data_slice(study: Study, dataset: str) -> dict[str, Any]:
@@ -108,12 +109,12 @@ def pretrain_slice(study: Study, parent: Parent) -> dict[str, Any]:
 
 
 def prune_slice(study: Study, cell: Cell) -> dict[str, Any]:
-    """What pruning reads; the objective and the schedule only for a method that learns."""
-    method = spec(study, "methods", cell.method)
-    entry = catalogue.load("methods", method["kind"])
-    own = {"method": method, "ratio": cell.ratio}
-    names = ("sparrow.stages.prune", entry.__name__)
-    if entry.LEARNS:
+    """What pruning reads; the objective and the schedule only for a method that trains."""
+    method, settings = spec(study, "methods", cell.method), study.methods[cell.method]
+    own = {"method": method, "ratio": cell.ratio} | _threat(study, settings, "method_threat")
+    names = ("sparrow.stages.prune", catalogue.module_name("methods", method["kind"]))
+    if settings.trains != "nothing":
+        own["schedule"] = study.pruning_schedule(cell.parent.objective, cell.method).model_dump()
         return _training_slice(study, cell.parent, "prune", _identity(cell), names) | own
     model = spec(study, "models", cell.parent.model)
     code = code_digest(*names, catalogue.module_name("models", model["kind"]))
@@ -151,11 +152,14 @@ def _training_slice(
         "schedule": study.schedule(parent.objective, stage).model_dump(),
         "code": code_digest(*(modules or (f"sparrow.stages.{stage}",)), *names),
     }
-    settings = study.objectives[parent.objective]
-    if hasattr(settings, "eps"):
-        eps = study.threat.eps if settings.eps is None else settings.eps
-        result["threat"] = {"norm": study.threat.norm, "eps": eps}
-    return result
+    return result | _threat(study, study.objectives[parent.objective], "threat")
+
+
+def _threat(study: Study, settings: Settings, key: str) -> dict[str, Any]:
+    """The threat that an entry trains against, if it has an `eps`: its own, or the study's."""
+    if not hasattr(settings, "eps"):
+        return {}
+    return {key: {"norm": study.threat.norm, "eps": study.threat.eps if settings.eps is None else settings.eps}}
 
 
 def _evaluation_slice(study: Study, model: str, role: str, entry: dict[str, Any], seed: int) -> dict[str, Any]:

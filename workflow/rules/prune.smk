@@ -3,7 +3,7 @@ rule prune:
         parent=f"{PARENT}/dense.safetensors",
         data=DATA,
     output:
-        multiext(f"{CELL}/pruned", *TRAINED),
+        multiext(f"{CELL}/pruned", ".safetensors", ".curve.csv", ".trace.csv", ".cost.json"),
     log:
         f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/{{method}}-{{ratio}}/pruned.log",
     conda:

@@ -8,6 +8,7 @@ run(
     data=snakemake.input.data,
     output=snakemake.output[0],
     curve=snakemake.output[1],
-    cost=snakemake.output[2],
+    trace=snakemake.output[2],
+    cost=snakemake.output[3],
     spec=snakemake.params.spec,
 )

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from sparrow import inner
 from sparrow.perturbation import direction, project
 from sparrow.settings import Threat
 
@@ -28,13 +29,17 @@ def maximise(
 
     The network is in eval mode meanwhile, so that batch norm statistics see training images only.
     """
-    adversarial = project(start, images, threat)
-    with _eval_mode(model):
-        for _ in range(steps):
-            adversarial.requires_grad_(True)
-            (gradient,) = torch.autograd.grad(loss(model(adversarial)), adversarial)
-            adversarial = project(adversarial.detach() + step_size * direction(gradient, threat), images, threat)
-    return adversarial
+
+    def climb() -> Tensor:
+        adversarial = project(start, images, threat)
+        with _eval_mode(model):
+            for _ in range(steps):
+                adversarial.requires_grad_(True)
+                (gradient,) = torch.autograd.grad(loss(model(adversarial)), adversarial)
+                adversarial = project(adversarial.detach() + step_size * direction(gradient, threat), images, threat)
+        return adversarial
+
+    return inner.solve(climb)
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 With frozen weights `W0` and scores `s`, a layer computes with `W = W0 * M`, `M` being 1 for the `1 - ratio` share of the
 largest `|s|` in the layer. The straight-through estimator passes the gradient as if `M` were `|s|`, so
 `dL/ds = dL/dW * W0 * sign(s)`. Scores start at `s = sqrt(6 / fan_in) * W0 / max|W0|`. Biases are frozen; batch
-norm goes on learning unless `freeze_norms`.
+norm goes on learning unless `freeze_norms`. With `granularity: filter` there is one score a filter; the biases of
+filters that are out count until the search is over.
 
 Source: Sehwag et al., "HYDRA: Pruning Adversarially Robust Neural Networks", NeurIPS 2020; what is frozen while the
 scores learn follows its released code (inspire-group/hydra, utils/model.py).
@@ -11,17 +12,18 @@ scores learn follows its released code (inspire-group/hydra, utils/model.py).
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from sparrow.lazy import torch
-from sparrow.settings import Settings
-
-LEARNS = True
+from sparrow.pruning._params import Granular, PerLayer, Sharpness, Trains
 
 
-class Params(Settings):
+class Params(PerLayer, Granular, Sharpness):
     """The schedule of the scores is the study's pruning schedule, `training.prune`."""
 
+    trains: ClassVar[Trains] = "scores"
     init_gain: float = Field(6.0, gt=0)
     """The 6 in the initial scores' `sqrt(6 / fan_in)`."""
     freeze_norms: bool = False
@@ -29,35 +31,19 @@ class Params(Settings):
 
 
 def prepare(params: Params, ratio: float, generator: torch.Generator):
-    """A pruner that learns one score a weight."""
-    from sparrow.pruning._masks import keep_highest
-    from sparrow.pruning._pruner import Pruner
+    """A pruner that learns one score a weight, or a filter."""
+    from sparrow.pruning._masks import budget_of, is_by_filter, masks_of
+    from sparrow.pruning._scored import Scored
 
-    class Hydra(Pruner):
-        trains_norms = not params.freeze_norms
+    class Hydra(Scored):
+        budget = "filters" if is_by_filter(params) else "weights"
 
-        def start(self, weights):
-            self.frozen = {name: weight.detach().clone() for name, weight in weights.items()}
-            self.scores = {name: initial_scores(weight, params.init_gain) for name, weight in self.frozen.items()}
-            self.after_step(weights)
-            return list(self.scores.values())
+        def start(self, weights, layout):
+            self.drops = budget_of(weights, layout, ratio, params)
+            return super().start(weights, layout)
 
-        def after_backward(self, weights):
-            for name, score in self.scores.items():
-                score.grad = weights[name].grad * self.frozen[name] * score.sign()
+        def masks(self):
+            sizes = {name: score.abs() for name, score in self.scores.items()}
+            return masks_of(sizes, self.layout, self.drops, params, self.frozen)
 
-        def after_step(self, weights):
-            for name, mask in self.end(weights).items():
-                weights[name].data.copy_(self.frozen[name] * mask)
-
-        def end(self, weights):
-            return {name: keep_highest(score.abs(), ratio) for name, score in self.scores.items()}
-
-    return Hydra()
-
-
-def initial_scores(weight: torch.Tensor, gain: float) -> torch.Tensor:
-    """Scores proportional to the weights, as released; all zero for a layer of zeros."""
-    fan_in = weight[0].numel()
-    largest = weight.abs().max().clamp_min(torch.finfo(weight.dtype).tiny)
-    return (gain / fan_in) ** 0.5 * weight / largest
+    return Hydra(params, params.init_gain, params.s2ap_gamma, params.freeze_norms)

@@ -1,4 +1,4 @@
-"""Random pruning: weights drawn uniformly in each layer, the control that every method has to beat.
+"""Random pruning: weights (or filters) drawn uniformly in each layer, the control that every method has to beat.
 
 Source: the control of Blalock et al., "What is the State of Neural Network Pruning?", MLSys 2020.
 """
@@ -6,24 +6,18 @@ Source: the control of Blalock et al., "What is the State of Neural Network Prun
 from __future__ import annotations
 
 from sparrow.lazy import torch
-from sparrow.settings import Settings
-
-LEARNS = False
+from sparrow.pruning._params import Granular, PerLayer
 
 
-class Params(Settings):
-    """Nothing to set."""
+class Params(PerLayer, Granular):
+    """Which share of each layer goes; which weights go is chance."""
 
 
 def prepare(params: Params, ratio: float, generator: torch.Generator):
-    """A pruner that keeps a random share `1 - ratio` of every layer, drawn from `generator`."""
-    from sparrow.pruning._masks import keep_highest
-    from sparrow.pruning._pruner import OneShot
+    """A pruner whose choice is drawn from `generator`."""
+    from sparrow.pruning._one_shot import OneShot
 
-    def masks(weights):
-        return {
-            name: keep_highest(torch.rand(weight.shape, generator=generator), ratio).to(weight.device)
-            for name, weight in weights.items()
-        }
+    def score(weight):
+        return torch.rand(weight.shape, generator=generator).to(weight.device)
 
-    return OneShot(masks)
+    return OneShot(params, ratio, score)

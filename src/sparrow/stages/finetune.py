@@ -4,14 +4,31 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from torch import Tensor, nn
+
 from sparrow import checkpoint
 from sparrow.costs import measured
-from sparrow.models._prunable import prunable_weights
 from sparrow.reproducible import pick_device, seed_everything
 from sparrow.stages._training import objective, training_data, write_curve
-from sparrow.training.loop import Hooks, train
+from sparrow.training.loop import Hooks, Step, train
 from sparrow.training.provenance import header
 from sparrow.training.schedule import Schedule
+
+
+class Masked(Hooks):
+    """Keeps what is pruned at zero, and out of the gradient's norm."""
+
+    def __init__(self, model: nn.Module, masks: dict[str, Tensor]) -> None:
+        parameters = dict(model.named_parameters())
+        self._pairs = [(parameters[name], mask) for name, mask in masks.items()]
+
+    def after_backward(self, step: Step) -> None:
+        for parameter, mask in self._pairs:
+            parameter.grad.mul_(mask)
+
+    def after_step(self, step: Step) -> None:
+        for parameter, mask in self._pairs:
+            parameter.data.mul_(mask)
 
 
 def finetune(parent: Path, data: Path, output: Path, curve: Path, cost: Path, spec: dict) -> None:
@@ -23,18 +40,7 @@ def finetune(parent: Path, data: Path, output: Path, curve: Path, cost: Path, sp
         pruned = checkpoint.load(parent, spec["model"])
         model = pruned.model.to(device)
         masks = {name: mask.to(device) for name, mask in pruned.masks.items()}
-        weights = prunable_weights(model)
-
-        def mask_gradients() -> None:
-            for name, mask in masks.items():
-                weights[name].grad.mul_(mask)
-
-        def mask_weights() -> None:
-            for name, mask in masks.items():
-                weights[name].data.mul_(mask)
-
-        hooks = Hooks(mask_gradients, mask_weights)
         schedule = Schedule(**spec["schedule"])
-        rows = train(model, objective(spec), parts, schedule, list(model.parameters()), generator, hooks)
+        rows = train(model, objective(spec), parts, schedule, list(model.parameters()), generator, Masked(model, masks))
         write_curve(curve, rows)
         checkpoint.save(output, checkpoint.Checkpoint(model, masks, header("finetuned", spec, about, parent)))

@@ -4,56 +4,85 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from torch import Tensor
+
 from sparrow import catalogue, checkpoint
 from sparrow.costs import measured
+from sparrow.csv_file import write_csv
 from sparrow.errors import SparrowError
+from sparrow.models._layout import Layout, filter_masks
 from sparrow.models._prunable import norm_parameters, prunable_weights
+from sparrow.pruning._pruner import Batch, Pruner
 from sparrow.reproducible import derive_seed, pick_device, seed_everything
+from sparrow.settings import Threat
+from sparrow.stages._budget_check import raise_for
 from sparrow.stages._training import objective, training_data, write_curve
-from sparrow.training.loop import Hooks, train
+from sparrow.training.loop import Hooks, Step, train
 from sparrow.training.provenance import header
 from sparrow.training.schedule import Schedule
 
+TRACE_COLUMNS = ["epoch", "name", "value"]
 
-def prune(parent: Path, data: Path, output: Path, curve: Path, cost: Path, spec: dict) -> None:
+
+def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost: Path, spec: dict) -> None:
     """Prune `parent` by `spec["method"]` at `spec["ratio"]`.
 
-    A method that learns does so on `spec["objective"]` under `spec["schedule"]`; for one that does not, these are absent.
+    A method that trains does so on `spec["objective"]` under `spec["schedule"]`; for one that does not, these are absent.
     Raises SparrowError if the method's masks do not have the ratio.
     """
     with measured(cost):
-        generator = seed_everything(spec["cell"]["seed"], "prune", spec["method"]["kind"])
+        kind = spec["method"]["kind"]
+        generator = seed_everything(spec["cell"]["seed"], "prune", kind)
         device = pick_device()
         parts, about = training_data(data, device)
         model = checkpoint.load(parent, spec["model"]).model.to(device)
         entry, params = catalogue.from_spec("methods", spec["method"])
         pruner = entry.prepare(params, spec["ratio"], generator)
-        weights = prunable_weights(model)
-        optimised = pruner.start(weights)
-        rows = []
-        if bool(optimised) != entry.LEARNS:
-            raise SparrowError(f"methods.{spec['method']['kind']}: LEARNS does not say what its pruner's `start` does")
-        if optimised:
-            schedule = Schedule(**spec["schedule"])
-            hooks = Hooks(lambda: pruner.after_backward(weights), lambda: pruner.after_step(weights))
-            norms = norm_parameters(model) if pruner.trains_norms else []
+        weights, layout = prunable_weights(model), Layout(model, about.shape)
+        optimised = pruner.start(weights, layout)
+        if optimised and params.trains == "nothing":
+            raise SparrowError(f"methods.{kind}: its pruner has tensors to optimise, but its Params say it trains nothing")
+        rows, hooks = [], _Hooks(pruner, model, weights, Threat(**spec["method_threat"]) if "method_threat" in spec else None)
+        if params.trains != "nothing":
             batches = generator.manual_seed(derive_seed(spec["cell"]["seed"], "prune batches"))
-            rows = train(model, objective(spec), parts, schedule, [*optimised, *norms], batches, hooks)
+            everything = [*optimised, *_others(pruner, model, weights)]
+            rows = train(model, objective(spec), parts, Schedule(**spec["schedule"]), everything, batches, hooks)
         masks = {name: mask.detach() for name, mask in pruner.end(weights).items()}
-        _check_masks(masks, weights, spec["ratio"], spec["method"]["kind"])
+        raise_for(masks, weights, layout, spec["ratio"], pruner.budget, kind)
+        if pruner.budget != "weights":
+            masks |= filter_masks(model, layout, masks)
         for name, mask in masks.items():
-            weights[name].data.mul_(mask)
+            model.get_parameter(name).data.mul_(mask)
         write_curve(curve, rows)
+        write_csv(trace, TRACE_COLUMNS, hooks.trace)
         checkpoint.save(output, checkpoint.Checkpoint(model, masks, header("pruned", spec, about, parent)))
 
 
-def _check_masks(masks: dict, weights: dict, ratio: float, method: str) -> None:
-    """Every layer has its mask, and the ratio is right to one weight a layer, whether divided by layer or not."""
-    if masks.keys() != weights.keys():
-        raise SparrowError(f"methods.{method}: gave masks for {sorted(masks)}, expected {sorted(weights)}")
-    size = sum(mask.numel() for mask in masks.values())
-    pruned = size - sum(int(mask.sum()) for mask in masks.values())
-    if abs(pruned - ratio * size) > len(masks):
-        raise SparrowError(
-            f"methods.{method}: pruned {pruned} of {size} weights, the ratio {ratio:g} asks for {ratio * size:.0f}"
-        )
+class _Hooks(Hooks):
+    """Translates the training loop's hooks into a pruner's."""
+
+    def __init__(self, pruner: Pruner, model, weights: dict, threat: Threat | None) -> None:
+        self._pruner, self._model, self._weights, self._threat = pruner, model, weights, threat
+        self.trace: list[tuple] = []
+
+    def loss(self, objective, images: Tensor, labels: Tensor) -> Tensor:
+        return self._pruner.loss(Batch(self._model, images, labels, self._threat, objective))
+
+    def after_backward(self, step: Step) -> None:
+        self._pruner.after_backward(self._weights, step)
+
+    def after_step(self, step: Step) -> None:
+        self._pruner.after_step(self._weights, step)
+
+    def after_epoch(self, epoch: int) -> None:
+        self.trace += [(epoch, name, float(value)) for name, value in self._pruner.trace().items()]
+
+    def enough(self) -> bool:
+        return self._pruner.enough()
+
+
+def _others(pruner: Pruner, model, weights: dict) -> list[Tensor]:
+    """Which of the network's other parameters learn while the method trains."""
+    if pruner.others == "all":
+        return [parameter for name, parameter in model.named_parameters() if name not in weights]
+    return norm_parameters(model) if pruner.others == "norms" else []

@@ -6,28 +6,53 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from sparrow import inner
 from sparrow.costs import METER
 from sparrow.data._store import Part
 from sparrow.training.schedule import Schedule
 
-Objective = Callable[[nn.Module, Tensor, Tensor, float], Tensor]
+Objective = Callable[[nn.Module, Tensor, Tensor, float], Tensor]  # model, images, labels, progress
 CURVE_COLUMNS = ["epoch", "lr", "progress", "train_loss", "validation_loss", "validation_benign"]
 
 
-def _nothing() -> None:
-    pass
-
-
 @dataclass(frozen=True)
-class Hooks:
-    """What a stage does between the loop's own steps."""
+class Step:
+    """Where the loop is, for hooks."""
 
-    after_backward: Callable[[], None] = _nothing
-    after_step: Callable[[], None] = _nothing
+    number: int
+    """Steps taken before this one."""
+    total: int
+    """Steps in all."""
+    per_epoch: int
+    """Steps in an epoch."""
+    again: Callable[[], None]
+    """Computes the gradients of this batch anew, at the weights as they are now, against the same perturbations."""
+
+
+class Hooks:
+    """What a stage does between the loop's own steps: nothing, unless it overrides it."""
+
+    def loss(self, objective: Callable[[], Tensor], images: Tensor, labels: Tensor) -> Tensor:
+        """What to minimise; `objective` computes the study's on this batch."""
+        return objective()
+
+    def after_backward(self, step: Step) -> None:
+        """The gradients are there."""
+
+    def after_step(self, step: Step) -> None:
+        """The optimiser has moved."""
+
+    def after_epoch(self, epoch: int) -> None:
+        """Epoch `epoch`, counted from 1, is over."""
+
+    def enough(self) -> bool:
+        """Whether to stop before the schedule's end."""
+        return False
 
 
 def train(
@@ -37,7 +62,7 @@ def train(
     schedule: Schedule,
     optimised: Iterable[Tensor],
     generator: torch.Generator,
-    hooks: Hooks = Hooks(),
+    hooks: Hooks | None = None,
     report: Callable[[str], None] = print,
 ) -> list[tuple]:
     """Minimise `objective` over the tensors in `optimised` for a whole schedule; returns the learning curve, `CURVE_COLUMNS`.
@@ -46,7 +71,8 @@ def train(
     The validation loss is the objective's own, at the ramp's present state. One line an epoch goes to `report`.
     """
     train_part, validation = data["train"], data["validation"]
-    optimiser = _optimiser(schedule, list(optimised))
+    optimised, hooks = list(optimised), hooks or Hooks()
+    optimiser = _optimiser(schedule, optimised) if optimised else None
     steps_per_epoch = math.ceil(len(train_part) / schedule.batch_size)
     total_steps = schedule.epochs * steps_per_epoch
     rows, step, started = [], 0, time.perf_counter()
@@ -54,34 +80,60 @@ def train(
         model.train()
         order = torch.randperm(len(train_part), generator=generator).to(train_part.labels.device)
         total = torch.zeros((), device=train_part.labels.device)
+        seen = 0
         for batch in order.split(schedule.batch_size):
             lr = _learning_rate(schedule, step / total_steps)
-            for group in optimiser.param_groups:
-                group["lr"] = lr
-            progress = schedule.progress(step / steps_per_epoch)
-            model.zero_grad(set_to_none=True)
-            optimiser.zero_grad(set_to_none=True)
-            with METER.watching(model):
-                loss = objective(model, train_part.images[batch], train_part.labels[batch], progress)
-                loss.backward()
-            hooks.after_backward()
-            if schedule.max_grad_norm is not None:
-                nn.utils.clip_grad_norm_(optimiser.param_groups[0]["params"], schedule.max_grad_norm)
-            optimiser.step()
-            hooks.after_step()
-            total += loss.detach() * len(batch)
+            gradients = partial(
+                _gradients,
+                model,
+                partial(objective, progress=schedule.progress(step / steps_per_epoch)),
+                train_part.images[batch],
+                train_part.labels[batch],
+                optimised,
+                hooks,
+            )
+            with inner.solved_once() as again:
+                loss = gradients()
+                now = Step(step, total_steps, steps_per_epoch, lambda gradients=gradients, again=again: again(gradients))
+                hooks.after_backward(now)
+            if optimiser:
+                for group in optimiser.param_groups:
+                    group["lr"] = lr
+                if schedule.max_grad_norm is not None:
+                    nn.utils.clip_grad_norm_(optimised, schedule.max_grad_norm)
+                optimiser.step()
+            hooks.after_step(now)
+            total += loss * len(batch)
+            seen += len(batch)
             step += 1
-        train_loss = total.item() / len(train_part)
+            if hooks.enough():
+                break
+        train_loss = total.item() / seen
         with METER.watching(model):
             validation_loss, benign = _validate(model, objective, validation, schedule, schedule.progress(epoch + 1))
         rows.append((epoch + 1, lr, schedule.progress(epoch + 1), train_loss, validation_loss, benign))
+        hooks.after_epoch(epoch + 1)
         left = (time.perf_counter() - started) / (epoch + 1) * (schedule.epochs - epoch - 1)
         report(
             f"epoch {epoch + 1}/{schedule.epochs}  loss {train_loss:.4f}  validation loss {validation_loss:.4f}  "
             f"benign {benign:.2%}  ETA {left:.0f} s"
         )
+        if hooks.enough():
+            break
     model.eval()
     return rows
+
+
+def _gradients(
+    model: nn.Module, objective: Callable, images: Tensor, labels: Tensor, optimised: list[Tensor], hooks: Hooks
+) -> Tensor:
+    """Fill the gradients of the model and of `optimised` afresh; returns the loss."""
+    for tensor in (*model.parameters(), *optimised):
+        tensor.grad = None
+    with METER.watching(model):
+        loss = hooks.loss(lambda: objective(model, images, labels), images, labels)
+        loss.backward()
+    return loss.detach()
 
 
 def _optimiser(schedule: Schedule, tensors: list[Tensor]) -> torch.optim.Optimizer:

@@ -1,0 +1,51 @@
+"""Settings that several methods share, importable without torch."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from sparrow.settings import Settings
+
+Trains = Literal["nothing", "scores", "weights"]
+
+
+class Method(Settings):
+    """What the workflow has to know of a method: whether it trains, and what."""
+
+    trains: ClassVar[Trains] = "nothing"
+    """`nothing`: looks at the weights alone. `scores`: runs through the study's pruning schedule. `weights`: does so
+    too, but with the optimiser and learning rate of fine-tuning, since it moves what fine-tuning moves."""
+
+
+class PerLayer(Method):
+    """A method that ranks the weights of each layer."""
+
+    allocation: Literal["uniform", "erk", "lamp"] = "uniform"
+    """How the ratio is divided among the layers: the same in all (`uniform`), by the Erdős–Rényi kernel (`erk`), or by
+    the dense network's magnitudes relative to all larger ones in the layer (`lamp`)."""
+
+
+class Global(Method):
+    """A method whose scores may also compete over the whole network."""
+
+    allocation: Literal["uniform", "erk", "lamp", "global"] = "uniform"
+    """How the ratio is divided among the layers: the same in all (`uniform`), by the Erdős–Rényi kernel (`erk`), by
+    the dense network's magnitudes relative to all larger ones in the layer (`lamp`), or as the scores of all layers
+    together fall (`global`)."""
+
+
+class Granular(Settings):
+    """A method that can remove whole filters."""
+
+    granularity: Literal["weight", "filter"] = "weight"
+    """Remove single weights, or whole output filters with their bias and norm (neurons in linear layers). Then the
+    pruning ratio is a share of the filters, at least one stays in a layer, and the output layer keeps all of its own."""
+
+
+class Sharpness(Settings):
+    """S2AP: scores are learned at the worst point of a neighbourhood."""
+
+    s2ap_gamma: float = Field(0.0, ge=0)
+    """S2AP: radius of the perturbation of each layer's scores, relative to their norm; 0 does without."""

@@ -1,0 +1,76 @@
+"""Budgets for methods that learn what share each layer keeps: of weights, or of multiply-adds."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sparrow.models._layout import Layout
+from sparrow.pruning._masks import Budget, divide, pruned_count
+from sparrow.pruning._pruner import Weights
+
+
+class WeightBudget:
+    """The network keeps `1 - ratio` of its weights, wherever they are."""
+
+    def __init__(self, weights: Weights, layout: Layout, ratio: float) -> None:
+        self.sizes = {name: weight.numel() for name, weight in weights.items()}
+        self._ratio = ratio
+
+    def kept(self, shares: Tensor) -> Tensor:
+        """Weights kept under `shares` (one a block) over those that the ratio leaves."""
+        sizes = torch.tensor(list(self.sizes.values()), dtype=shares.dtype, device=shares.device)
+        return (shares * sizes).sum() / (sizes.sum() * (1 - self._ratio))
+
+    def exactly(self, shares: Tensor) -> Budget:
+        """How many weights each block loses if `shares`, times one number, keep exactly what the ratio leaves."""
+        low, high = 0.0, 1 / float(shares.min())
+        for _ in range(60):
+            factor = (low + high) / 2
+            low, high = (factor, high) if float(self.kept((factor * shares).clamp_max(1))) < 1 else (low, factor)
+        kept = (high * shares).clamp_max(1)
+        lost = {block: 1 - float(share) for block, share in zip(self.sizes, kept, strict=True)}
+        return divide(lost, self.sizes, self._ratio)
+
+
+class FilterBudget:
+    """The network keeps the multiply-adds that it would keep if every group lost the share `ratio` of its filters."""
+
+    def __init__(self, weights: Weights, layout: Layout, ratio: float) -> None:
+        self.sizes = {group.layers[0]: len(weights[group.layers[0]]) for group in layout.groups}
+        blocks = {name: place for place, group in enumerate(layout.groups) for name in group.layers}
+        inputs = {name: place for place, group in enumerate(layout.groups) for name in group.readers}
+        whole = len(layout.groups)  # Stands for the images, and for the classes.
+        self._costs = [
+            (layout.positions[name] * weight.numel(), blocks.get(name, whole), inputs.get(name, whole))
+            for name, weight in weights.items()
+        ]
+        uniform = [1 - min(pruned_count(size, ratio), size - 1) / size for size in self.sizes.values()]
+        self._target = float(self._multiply_adds(torch.tensor(uniform, dtype=torch.float64)))
+
+    def kept(self, shares: Tensor) -> Tensor:
+        """Multiply-adds left under `shares` of each group's filters over the target."""
+        return self._multiply_adds(shares) / self._target
+
+    def exactly(self, shares: Tensor) -> Budget:
+        """How many filters each group loses if `shares`, times one number, are to stay within the target."""
+        low, high = 0.0, 1 / float(shares.min())
+        for _ in range(60):
+            factor = (low + high) / 2
+            low, high = (factor, high) if self.fits(self._lost(factor * shares)) else (low, factor)
+        return self._lost(low * shares)
+
+    def _lost(self, shares: Tensor) -> Budget:
+        return {
+            block: size - max(1, round(size * min(1.0, float(share))))
+            for (block, size), share in zip(self.sizes.items(), shares, strict=True)
+        }
+
+    def fits(self, lost: Budget) -> bool:
+        """Whether the target is met without these filters."""
+        kept = [1 - lost[block] / size for block, size in self.sizes.items()]
+        return float(self.kept(torch.tensor(kept, dtype=torch.float64))) <= 1 + 1e-9
+
+    def _multiply_adds(self, shares: Tensor) -> Tensor:
+        extended = torch.cat([shares, torch.ones_like(shares[:1])])
+        return sum(cost * extended[outputs] * extended[inputs] for cost, outputs, inputs in self._costs)

@@ -1,0 +1,107 @@
+"""HARP: scores of frozen weights as in HYDRA, and with them the share that each layer keeps.
+
+Layer l keeps `k_l = k_min + (1 - k_min) sigmoid(r_l)`, `k_min = floor * k`, where `k = 1 - ratio`. The loss gains
+`gamma max(0, kept / target - 1)`; gamma is `(epoch + 1) * gamma` until the budget is met, and stays from then on. By the
+straight-through estimator the gradient of `k_l` is the sum of its mask's. With `granularity: weight`, `kept` counts
+weights. With `filter`, it counts multiply-adds of the network without the filters, and the target is what the
+same share of the filters in every layer would leave. (The released code ranks the input channels of each layer; they are the
+output filters of the one before, which are ranked here.)
+
+The penalty ends near the budget, not on it. So at the end all shares are multiplied by one number, at most up to 1, so
+that the budget is met to the weight (for multiply-adds: not exceeded).
+
+Source: Zhao and Wressnegger, "Holistic Adversarially Robust Pruning", ICLR 2023; defaults of its released code
+(intellisec/harp).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from sparrow.lazy import torch
+from sparrow.pruning._params import Granular, Method, Sharpness, Trains
+
+
+class Params(Method, Granular, Sharpness):
+    """Scores and rates share the study's pruning schedule."""
+
+    trains: ClassVar[Trains] = "scores"
+    gamma: float = Field(0.01, gt=0)
+    """Weight of the budget in the loss in the first epoch; twice that in the second, and so on."""
+    floor: float = Field(0.1, ge=0, lt=1)
+    """No layer keeps less than this times the share that the network keeps."""
+    start: float = Field(10.0, gt=0)
+    """Every layer starts with this times the share that the network is to keep, at most 99 %."""
+    init_gain: float = Field(6.0, gt=0)
+    """The 6 in the initial scores' `sqrt(6 / fan_in)`."""
+    freeze_norms: bool = False
+    """Stop batch norm from learning while the scores do."""
+
+
+def prepare(params: Params, ratio: float, generator: torch.Generator):
+    """A pruner that learns scores and rates."""
+    from sparrow.pruning._masks import is_by_filter, masks_of, units
+    from sparrow.pruning._scored import Scored
+    from sparrow.pruning._share_budget import FilterBudget, WeightBudget
+
+    keep = 1 - ratio
+    lowest = params.floor * keep
+
+    class Harp(Scored):
+        budget = "multiply-adds" if is_by_filter(params) else "weights"
+
+        def start(self, weights, layout):
+            kind = FilterBudget if is_by_filter(params) else WeightBudget
+            self.cost = kind(weights, layout, ratio)
+            share = min(0.99, max(0.01, (min(params.start * keep, 0.99) - lowest) / (1 - lowest)))
+            device = next(iter(weights.values())).device
+            self.rates = torch.full((len(self.cost.sizes),), share, device=device).logit()
+            self.gamma, self.met, self.shares_now = params.gamma, False, shares(self.rates, lowest)
+            return [*super().start(weights, layout), self.rates]
+
+        def drops(self, kept):
+            """How many units each block loses."""
+            sizes = self.cost.sizes.items()
+            return {block: size - max(1, round(size * float(share))) for (block, size), share in zip(sizes, kept, strict=True)}
+
+        def masks(self):
+            sizes = {name: score.abs() for name, score in self.scores.items()}
+            return masks_of(sizes, self.layout, self.drops(shares(self.rates, lowest)), params, self.frozen)
+
+        def differentiate(self, weights):
+            super().differentiate(weights)
+            gradients = self.mask_gradients(weights)
+            by_block = units(gradients, self.layout, params)
+            if is_by_filter(params):  # Every layer of a group already has the whole group's gradient.
+                by_block = {group.layers[0]: gradients[group.layers[0]].flatten() for group in self.layout.groups}
+            pull = torch.stack([gradient.sum() for gradient in by_block.values()])
+            with torch.enable_grad():
+                rates = self.rates.detach().requires_grad_()
+                kept = shares(rates, lowest)
+                loss = (pull * kept).sum() + self.gamma * (self.cost.kept(kept) - 1).clamp_min(0)
+                (self.rates.grad,) = torch.autograd.grad(loss, rates)
+
+        def after_step(self, weights, step):
+            super().after_step(weights, step)
+            epoch, place = divmod(step.number + 1, step.per_epoch)
+            if place == 0:
+                self.met = self.met or float(self.cost.kept(shares(self.rates, lowest))) <= 1 + 5e-5
+                self.gamma = self.gamma if self.met else (epoch + 1) * params.gamma
+
+        def trace(self):
+            kept = shares(self.rates, lowest)
+            layers = {f"kept share of {block}": float(share) for block, share in zip(self.cost.sizes, kept, strict=True)}
+            return {"gamma": self.gamma, "kept / target": float(self.cost.kept(kept)), **layers}
+
+        def end(self, weights):
+            sizes = {name: score.abs() for name, score in self.scores.items()}
+            return masks_of(sizes, self.layout, self.cost.exactly(shares(self.rates, lowest)), params, self.frozen)
+
+    return Harp(params, params.init_gain, params.s2ap_gamma, params.freeze_norms)
+
+
+def shares(rates: torch.Tensor, lowest: float) -> torch.Tensor:
+    """The shares (n,) that the rates (n,) stand for, in [lowest, 1]."""
+    return lowest + (1 - lowest) * torch.sigmoid(rates)
