@@ -34,6 +34,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/prune.smk"
 include: "workflow/rules/finetune.smk"
+include: "workflow/rules/compact.smk"
 include: "workflow/rules/attack.smk"
 include: "workflow/rules/verify.smk"
 include: "workflow/rules/report.smk"
@@ -54,6 +55,8 @@ rule all:
         f"{RESULTS}/outcomes.csv",
         f"{RESULTS}/summary.csv",
         f"{RESULTS}/costs.csv",
+        f"{RESULTS}/recall.csv",
+        f"{RESULTS}/tables/ranking.html",
         f"{RESULTS}/tables/summary.html",
         f"{RESULTS}/tables/costs.html",
         FIGURES,

@@ -6,7 +6,6 @@ network). The header's one key, `sparrow`, holds JSON. Nothing is ever unpickled
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from sparrow import catalogue
 from sparrow.checkpoint_file import FORMAT, read
 from sparrow.errors import CheckpointError
+from sparrow.models._layout import Layout
 from sparrow.models._prunable import prunable_weights
 
 
@@ -47,11 +47,13 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
             raise CheckpointError(f"{path}: {revived} pruned weights of {name} are not zero")
     tensors = {f"weight/{name}": tensor for name, tensor in state.items()}
     tensors |= {f"mask/{name}": mask.cpu().contiguous() for name, mask in checkpoint.masks.items()}
+    weights = prunable_weights(checkpoint.model)
     header = {
         "format": FORMAT,
         "torch": torch.__version__,
         "parameters": [name for name, _ in checkpoint.model.named_parameters()],
-        "prunable": list(prunable_weights(checkpoint.model)),
+        "prunable": list(weights),
+        "multiply_adds": Layout(checkpoint.model, tuple(checkpoint.header["shape"])).multiply_adds(weights),
         **checkpoint.header,
     }
     # One key only: safetensors writes several in no fixed order, and the same study has to give the same bytes.
@@ -89,9 +91,3 @@ def load(path: Path, model: dict | None = None) -> Checkpoint:
             raise CheckpointError(f"{path}: the mask of {name} does not fit its weights")
     network.load_state_dict(state)
     return Checkpoint(network.eval(), masks, header)
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, by which checkpoints name their parents."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

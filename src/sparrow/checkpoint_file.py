@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, Literal
@@ -11,10 +12,11 @@ from safetensors import SafetensorError, safe_open
 from sparrow.errors import CheckpointError
 
 FORMAT = "sparrow-checkpoint/1"
-KEYS = ("stage", "cell", "model", "shape", "classes", "data", "parameters", "prunable")
+COMPACT_FORMAT = "sparrow-compact/1"
+KEYS = ("stage", "cell", "model", "shape", "classes", "data", "parameters", "prunable", "multiply_adds")
 
 
-def read(path: Path, framework: Literal["pt", "np"] = "pt") -> tuple[dict[str, Any], dict[str, Any]]:
+def read(path: Path, framework: Literal["pt", "np"] = "pt", expected: str = FORMAT) -> tuple[dict[str, Any], dict[str, Any]]:
     """Header and tensors (torch's or numpy's) of a checkpoint.
 
     Raises CheckpointError, naming the file, if it is missing, truncated or not written by Sparrow.
@@ -32,9 +34,15 @@ def read(path: Path, framework: Literal["pt", "np"] = "pt") -> tuple[dict[str, A
     except (KeyError, json.JSONDecodeError):
         raise CheckpointError(f"{path}: a safetensors file, but not written by Sparrow (no header)") from None
     found = header.get("format") if isinstance(header, dict) else header
-    if found != FORMAT:
-        raise CheckpointError(f"{path}: format {found!r}, expected {FORMAT!r}")
+    if found != expected:
+        raise CheckpointError(f"{path}: format {found!r}, expected {expected!r}")
     missing = [key for key in KEYS if key not in header]
     if missing:
         raise CheckpointError(f"{path}: the header lacks {', '.join(missing)}")
     return header, tensors
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, by which checkpoints name their parents."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

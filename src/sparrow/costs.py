@@ -50,15 +50,17 @@ METER = Meter()
 
 
 @contextmanager
-def measured(path: Path) -> Iterator[None]:
-    """Write the cost of what runs inside to `path` (JSON), if it succeeds."""
+def measured(path: Path) -> Iterator[dict[str, float]]:
+    """Write the cost of what runs inside to `path` (JSON), if it succeeds; yields a dict for whatever else was measured."""
     METER.gradient_evaluations = 0
+    also: dict[str, float] = {}
     start = time.perf_counter()
-    yield
+    yield also
     cost = {
         "seconds": round(time.perf_counter() - start, 3),
         "peak_memory_mb": round(_peak_memory_mb(), 1),
         "gradient_evaluations": METER.gradient_evaluations,
+        **also,
     }
     path.write_text(json.dumps(cost) + "\n")
 

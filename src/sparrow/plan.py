@@ -92,6 +92,13 @@ def evaluated(study: Study) -> Iterator[Checkpoint]:
     return (checkpoint for checkpoint in trainings(study) if checkpoint.stage in study.evaluate)
 
 
+def compacted(study: Study) -> Iterator[Checkpoint]:
+    """The evaluated checkpoints that lost whole filters, which are cut out of a copy."""
+    for checkpoint in evaluated(study):
+        if checkpoint.cell and getattr(study.methods[checkpoint.cell.method], "granularity", None) == "filter":
+            yield checkpoint
+
+
 def spec(study: Study, room: Room, label: str) -> dict[str, Any]:
     """An entry's parameters with its kind, as plain values; schedules and eps are passed on their own."""
     return getattr(study, room)[label].model_dump(exclude={"training", "eps"} if room in ("objectives", "methods") else set())
@@ -134,6 +141,13 @@ def attack_slice(study: Study, model: str, attack: str, seed: int) -> dict[str, 
 def verify_slice(study: Study, model: str, verifier: str, seed: int) -> dict[str, Any]:
     """What a verifier reads."""
     return _evaluation_slice(study, model, "verifier", spec(study, "verifiers", verifier), seed)
+
+
+def compact_slice(study: Study, model: str) -> dict[str, Any]:
+    """What cutting pruned filters out reads."""
+    architecture = spec(study, "models", model)
+    code = code_digest("sparrow.stages.compact", catalogue.module_name("models", architecture["kind"]))
+    return {"model": architecture, "code": code}
 
 
 def _identity(cell: Cell) -> dict[str, Any]:

@@ -2,6 +2,7 @@ rule aggregate:
     input:
         networks=NETWORKS,
         tables=TABLES,
+        compact=COMPACT,
     output:
         outcomes=report(
             f"{RESULTS}/outcomes.csv",
@@ -16,6 +17,18 @@ rule aggregate:
             labels={"table": "summary (CSV)"},
         ),
         layers=f"{RESULTS}/layers.csv",
+        recall=report(
+            f"{RESULTS}/recall.csv",
+            caption="../../reports/captions/recall.rst",
+            category="Tables",
+            labels={"table": "recall (CSV)"},
+        ),
+        ranking=report(
+            f"{RESULTS}/ranking.csv",
+            caption="../../reports/captions/ranking.rst",
+            category="Tables",
+            labels={"table": "ranking (CSV)"},
+        ),
     log:
         f"{LOGS}/aggregate.log",
     conda:
@@ -67,7 +80,14 @@ rule tables:
     input:
         summary=f"{RESULTS}/summary.csv",
         costs=f"{RESULTS}/costs.csv",
+        ranking=f"{RESULTS}/ranking.csv",
     output:
+        ranking=report(
+            f"{RESULTS}/tables/ranking.html",
+            caption="../../reports/captions/ranking.rst",
+            category="Tables",
+            labels={"table": "ranking"},
+        ),
         summary=report(
             f"{RESULTS}/tables/summary.html",
             caption="../../reports/captions/summary.rst",

@@ -52,16 +52,19 @@ NETWORKS = [f"{path}.safetensors" for path in EVALUATED]
 TABLES = [f"{path}/attacks/{attack}.csv" for path in EVALUATED for attack in STUDY.attacks] + [
     f"{path}/verifiers/{verifier}.csv" for path in EVALUATED for verifier in STUDY.verifiers
 ]
+COMPACT = [f"{RESULTS}/{one.path}/compact.safetensors" for one in plan.compacted(STUDY)]
 COSTS = [f"{RESULTS}/{dataset}/data.cost.json" for dataset in STUDY.datasets]
-COSTS += [f"{RESULTS}/{run.path}.cost.json" for run in plan.trainings(STUDY)] + [
-    table.removesuffix(".csv") + ".cost.json" for table in TABLES
-]
+COSTS += [f"{RESULTS}/{run.path}.cost.json" for run in plan.trainings(STUDY)]
+COSTS += [table.removesuffix(".csv") + ".cost.json" for table in TABLES]
+COSTS += [file.removesuffix(".safetensors") + ".cost.json" for file in COMPACT]
 
 # What each figure is drawn from; all but the curves come from an aggregated table.
 FIGURE_INPUTS = {
     "accuracy": "summary.csv",
     "preservation": "summary.csv",
     "sparsity": "layers.csv",
+    "ranking": "ranking.csv",
+    "recall": "recall.csv",
     "curves": None,
 }
 FIGURES = [

@@ -1,3 +1,5 @@
+import os
+
 from sparrow.jobs import run
 
 run(
@@ -5,8 +7,7 @@ run(
     snakemake.log[0],
     snakemake.threads,
     networks=list(snakemake.input.networks),
-    outcomes=snakemake.output.outcomes,
-    summary=snakemake.output.summary,
-    layers=snakemake.output.layers,
+    compact=list(snakemake.input.compact),
+    folder=os.path.dirname(snakemake.output.summary),
     spec=snakemake.params.spec,
 )

@@ -6,6 +6,8 @@ run(
     snakemake.threads,
     summary=snakemake.input.summary,
     costs=snakemake.input.costs,
+    ranking=snakemake.input.ranking,
     summary_html=snakemake.output.summary,
     costs_html=snakemake.output.costs,
+    ranking_html=snakemake.output.ranking,
 )

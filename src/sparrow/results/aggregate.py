@@ -1,4 +1,4 @@
-"""From the files of a study to outcomes.csv, summary.csv and layers.csv."""
+"""From the files of a study to outcomes.csv, summary.csv, layers.csv, recall.csv and ranking.csv."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sparrow.checkpoint_file import read
+from sparrow.checkpoint_file import COMPACT_FORMAT, read, sha256
+from sparrow.errors import SparrowError
 from sparrow.results.outcomes import Outcomes, read_outcomes
+from sparrow.results.ranking import Hits, rank
+from sparrow.results.recall import recalls
 from sparrow.results.statistics import accuracy, preserved
 
 IDENTITY = ["dataset", "model", "objective", "method", "ratio", "seed", "stage"]
@@ -32,21 +35,41 @@ class Row:
         return tuple(self.identity[key] for key in ("dataset", "model", "objective", "seed"))
 
 
-def aggregate(networks: list[Path], outcomes: Path, summary: Path, layers: Path, spec: dict) -> None:
-    """Read the tables of all `networks` and write three tables, sorted by who the checkpoint is.
+def aggregate(networks: list[Path], compact: list[Path], folder: Path, spec: dict) -> None:
+    """Read the tables of all `networks` and write five tables to `folder`, sorted by who the checkpoint is.
 
-    `spec` names the `attacks` and `verifiers` and holds the `threat`. Raises SparrowError before anything is written if
-    one file is not what it should be, or if two contradict each other.
+    `compact` are those of the networks that have had their pruned filters cut out; `spec` names the `attacks` and
+    `verifiers` and holds the `threat`. Raises SparrowError before anything is written if one file is not what it should
+    be, or if two contradict each other.
     """
-    rows = sorted((_row(path, spec) for path in networks), key=lambda row: tuple(row.identity.values()))
+    cut = {path.parent: path for path in compact}
+    rows = sorted((_row(path, cut.get(path.with_suffix("")), spec) for path in networks), key=_order)
     dense = {row.parent: row.outcomes for row in rows if row.identity["stage"] == "dense"}
-    _write(outcomes, [line for row in rows for line in _outcome_lines(row)])
-    _write(summary, [_summary_line(row, dense.get(row.parent), spec["threat"]) for row in rows])
-    tables = [row.layers.assign(**row.identity)[[*IDENTITY, *row.layers.columns]] for row in rows]
-    _write(layers, pd.concat(tables))
+    tables = {
+        "outcomes": pd.DataFrame([line for row in rows for line in _outcome_lines(row)]),
+        "summary": pd.DataFrame([_summary_line(row, dense.get(row.parent), spec["threat"]) for row in rows]),
+        "layers": pd.concat([_named(row, row.layers) for row in rows]),
+        "recall": pd.concat([_named(row, recalls(row.outcomes)) for row in rows]),
+        "ranking": rank(_hits(row) for row in rows if row.identity["stage"] != "dense"),
+    }
+    for name, table in tables.items():
+        table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n")
 
 
-def _row(path: Path, spec: dict) -> Row:
+def _order(row: Row) -> tuple:
+    return tuple(row.identity.values())
+
+
+def _named(row: Row, table: pd.DataFrame) -> pd.DataFrame:
+    """`table` with who the checkpoint is in front."""
+    return table.assign(**row.identity)[[*IDENTITY, *table.columns]]
+
+
+def _hits(row: Row) -> Hits:
+    return Hits(row.identity, {"era": row.outcomes.robust(), "vra": row.outcomes.verified()})
+
+
+def _row(path: Path, compact: Path | None, spec: dict) -> Row:
     header, tensors = read(path, framework="np")
     cell = {"method": "dense", "ratio": 0.0} | header["cell"]
     identity = {key: header["stage"] if key == "stage" else cell[key] for key in IDENTITY}
@@ -66,7 +89,15 @@ def _row(path: Path, spec: dict) -> Row:
         "sparsity_all": 1 - nonzero / total,
         "parameters": total,
         "nonzero": nonzero,
+        "multiply_adds": header["multiply_adds"],
+        "compact_parameters": np.nan,
+        "compact_multiply_adds": np.nan,
     }
+    if compact is not None:
+        smaller, _ = read(compact, framework="np", expected=COMPACT_FORMAT)
+        if smaller["parent"] != sha256(path):
+            raise SparrowError(f"{compact}: was not cut from {path}; delete it to make it anew")
+        size |= {"compact_parameters": smaller["parameters_left"], "compact_multiply_adds": smaller["multiply_adds"]}
     return Row(identity, sizes, size, read_outcomes(path.with_suffix(""), spec["attacks"], spec["verifiers"]))
 
 
@@ -121,7 +152,3 @@ def _measure(name: str, hits: pd.Series) -> dict[str, Any]:
 
 def _names(name: str) -> tuple[str, str, str]:
     return name, f"{name}_low", f"{name}_high"
-
-
-def _write(path: Path, lines: list[dict[str, Any]] | pd.DataFrame) -> None:
-    pd.DataFrame(lines).to_csv(path, index=False, float_format="%.6g", lineterminator="\n")

@@ -21,6 +21,11 @@ class Outcomes:
     attacks: dict[str, pd.DataFrame]
     verifiers: dict[str, pd.DataFrame]
 
+    def labels(self) -> pd.Series:
+        """The label of every image that any table has seen."""
+        labels = pd.concat([table["label"] for table in [*self.attacks.values(), *self.verifiers.values()]])
+        return labels.groupby(level=0).first()
+
     def correct(self) -> pd.Series:
         """Which images are classified correctly, over all that any table has seen."""
         tables = [*self.attacks.values(), *self.verifiers.values()]

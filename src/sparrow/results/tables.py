@@ -9,6 +9,17 @@ from pandas.io.formats.style import Styler
 
 METRICS = ("benign", "era", "vra")
 KEYS = ["dataset", "model", "objective", "method", "ratio", "stage", "seed"]
+CELL = ["dataset", "model", "objective", "method", "ratio"]
+COMPACT_NOTE = (
+    " Left: of a network that lost whole filters, without them; its latency is that of one image on the CPU, beside its masked "
+    "twin's."
+)
+RANKING_CAPTION = (
+    "Accuracies in percent with 95 % intervals, over seeds where there are several (Student), else over images (Wilson). "
+    "Behind: the best method's accuracy minus this one's, on the same seeds and images. Within the noise: that difference "
+    "may come from training again or from testing on other images (t-test with both variances, Holm's adjustment over the "
+    "methods of a comparison, 5 %). Costs are per network, means over seeds; every method has the same fine-tuning."
+)
 CSS = [
     {"selector": "", "props": "border-collapse: collapse; font: 13px system-ui, sans-serif; margin: 1em"},
     {
@@ -20,15 +31,15 @@ CSS = [
 ]
 
 
-def write_tables(summary: Path, costs: Path, summary_html: Path, costs_html: Path) -> None:
-    """Lay out summary.csv and costs.csv."""
-    summary_table(summary, summary_html)
-    cost_table(costs, costs_html)
+def write_tables(summary: Path, costs: Path, ranking: Path, summary_html: Path, costs_html: Path, ranking_html: Path) -> None:
+    """Lay out summary.csv, costs.csv and ranking.csv."""
+    summary_table(pd.read_csv(summary), pd.read_csv(costs), summary_html)
+    cost_table(pd.read_csv(costs), costs_html)
+    ranking_table(pd.read_csv(ranking), pd.read_csv(costs), ranking_html)
 
 
-def summary_table(summary: Path, output: Path) -> None:
+def summary_table(table: pd.DataFrame, costs: pd.DataFrame, output: Path) -> None:
     """One row per checkpoint: accuracies with their intervals, and what is preserved of them, in percent."""
-    table = pd.read_csv(summary)
     shown = table[KEYS].copy()
     shown["ratio"] = shown["ratio"].map("{:g}".format)
     shown["sparsity"] = table["sparsity_prunable"].map("{:.2%}".format)
@@ -38,17 +49,25 @@ def summary_table(summary: Path, output: Path) -> None:
         shown[metric] = [_with_interval(row, metric) for _, row in table.iterrows()]
     for metric in METRICS:
         shown[f"preserved {metric}"] = [_with_interval(row, f"preserved_{metric}") for _, row in table.iterrows()]
+    note = ""
+    if table["compact_parameters"].notna().any():
+        note = COMPACT_NOTE
+        shown["parameters left"] = table["compact_parameters"].map(_count)
+        shown["multiply-adds left"] = table["compact_multiply_adds"].map(_count)
+        cut = jobs_of_cells(costs[costs["stage"] == "compact"])
+        latency = table[[*CELL, "seed", "stage"]].merge(cut.drop(columns="stage").rename(columns={"of": "stage"}), how="left")
+        shown["latency (ms)"] = latency["latency_ms"].map(_milliseconds)
+        shown["masked (ms)"] = latency["latency_masked_ms"].map(_milliseconds)
     images = "; ".join(f"{metric} {_span(table[f'{metric}_n'])}" for metric in METRICS)
     caption = (
         f"Images: {images}. Accuracies in percent with 95 % intervals (Wilson); preserved: pruned over dense, on the same "
-        "images. era: no attack of the study succeeds; vra: some verifier proves it."
+        "images. era: no attack of the study succeeds; vra: some verifier proves it." + note
     )
     _write(shown, output, caption)
 
 
-def cost_table(costs: Path, output: Path) -> None:
+def cost_table(table: pd.DataFrame, output: Path) -> None:
     """One row per stage: jobs, seconds, peak memory and gradient evaluations."""
-    table = pd.read_csv(costs)
     table["what"] = table["stage"].where(~table["stage"].isin(["attack", "verify"]), table["job"].str.split("/").str[-1])
     grouped = table.groupby(["stage", "what"], sort=False).agg(
         jobs=("job", "size"),
@@ -62,6 +81,43 @@ def cost_table(costs: Path, output: Path) -> None:
         shown[column] = shown[column].map(form.format)
     shown["gradient_evaluations"] = shown["gradient_evaluations"].map("{:,}".format)
     _write(shown, output, "Seconds are those of the jobs' own work, not of starting them; memory is the largest job's peak.")
+
+
+def ranking_table(ranking: pd.DataFrame, costs: pd.DataFrame, output: Path) -> None:
+    """Methods by era and vra, how far they are behind the best, and what pruning and fine-tuning cost, per network."""
+    keys = ["dataset", "model", "objective", "ratio", "stage", "metric"]
+    shown = ranking[keys].copy()
+    shown["ratio"] = shown["ratio"].map("{:g}".format)
+    shown[["rank", "method", "seeds"]] = ranking[["rank", "method", "seeds"]]
+    shown["accuracy"] = [
+        _with_interval(row.rename({"low": "mean_low", "high": "mean_high"}), "mean") for _, row in ranking.iterrows()
+    ]
+    shown["behind the best by"] = ["" if row["rank"] == 1 else _with_interval(row, "behind") for _, row in ranking.iterrows()]
+    shown["difference"] = [
+        "best" if row["rank"] == 1 else "within the noise" if row["within_noise"] else "worse" for _, row in ranking.iterrows()
+    ]
+    spent = jobs_of_cells(costs).groupby([*CELL, "stage"])[["gradient_evaluations", "seconds"]].mean()
+    for quantity, form in (("gradient_evaluations", _count), ("seconds", "{:,.1f}".format)):
+        for stage in ("prune", "finetune"):
+            cells = ranking[CELL].assign(stage=stage).merge(spent[quantity].reset_index(), how="left")
+            shown[f"{stage}: {quantity.replace('_', ' ')}"] = cells[quantity].map(form)
+    _write(shown, output, RANKING_CAPTION)
+
+
+def jobs_of_cells(costs: pd.DataFrame) -> pd.DataFrame:
+    """The jobs that belong to a pruned network, with its cell, its seed, and `of`, the checkpoint they are about."""
+    parent = r"^(?P<dataset>[^/]+)/(?P<model>[^/]+)/(?P<objective>[^/]+)/seed(?P<seed>\d+)"
+    pattern = parent + r"/(?P<method>.+)-(?P<ratio>0\.\d+)/(?P<of>[^/]+)"
+    parts = costs["job"].str.extract(pattern).dropna().astype({"seed": int, "ratio": float})
+    return parts.join(costs)
+
+
+def _count(value: float) -> str:
+    return "–" if pd.isna(value) else f"{value:,.0f}"
+
+
+def _milliseconds(value: float) -> str:
+    return "–" if pd.isna(value) else f"{value:.3f}"
 
 
 def _span(counts: pd.Series) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sparrow.checkpoint import file_digest
+from sparrow.checkpoint_file import sha256
 from sparrow.data._store import Header
 
 
@@ -23,5 +23,5 @@ def header(stage: str, spec: dict[str, Any], data: Header, parent: Path | None =
         "data": data.digest,
         "config": {key: value for key, value in spec.items() if key not in ("cell", "code", "model")},
         "code": spec["code"],
-        "parent": file_digest(parent) if parent is not None else None,
+        "parent": sha256(parent) if parent is not None else None,
     }

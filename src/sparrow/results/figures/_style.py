@@ -19,6 +19,8 @@ from sparrow.results.statistics import mean_over_seeds
 # Okabe and Ito's palette, told apart by colour-blind readers; markers tell them apart in print.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
+ENTRY_WIDTH = 1.25
+"""Inches that a legend's entry takes."""
 METRICS = {"benign": "benign accuracy", "era": "era (all attacks)", "vra": "vra (any verifier)"}
 
 plt.rcParams.update(
@@ -47,8 +49,9 @@ def panels(rows: int, columns: int, width: float = 2.7, height: float = 2.0, **o
 
 def look(methods: list[str], method: str) -> dict[str, str]:
     """Colour and marker of a method, the same in every figure of a study."""
-    position = sorted(methods).index(method)
-    return {"color": COLOURS[position % len(COLOURS)], "marker": MARKERS[position % len(MARKERS)]}
+    turn, position = divmod(sorted(methods).index(method), len(COLOURS))
+    # From the ninth method on colours come again, with other markers.
+    return {"color": COLOURS[position], "marker": MARKERS[(position + turn) % len(MARKERS)]}
 
 
 def compression_axis(axes: Axes, ratios: list[float]) -> None:
@@ -92,7 +95,9 @@ def error_bars(points: pd.DataFrame) -> np.ndarray:
 def legend_below(figure: Figure, axes: Axes) -> None:
     """One legend for the whole figure."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 6) or 1)
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=max(1, min(len(labels), int(figure.get_figwidth() / ENTRY_WIDTH)))
+    )
 
 
 def write(figure: Figure, svg: Path, png: Path) -> None:

@@ -1,0 +1,33 @@
+"""Methods from best to worst: a panel for each metric, objective and ratio, a point with its interval for each method."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sparrow.results.figures import _style as style
+
+
+def draw_ranking(source: Path, svg: Path, png: Path, spec: dict) -> None:
+    """Draw the ranking of one data set and model; hollow: behind the best by more than the noise."""
+    table = style.select(pd.read_csv(source), dataset=spec["dataset"], model=spec["model"], stage=spec["stage"])
+    methods, ratios = sorted(table["method"].unique()), sorted(table["ratio"].unique())
+    rows = [(objective, metric) for objective in spec["objectives"] for metric in ("era", "vra")]
+    figure, grid = style.panels(len(rows), len(ratios), height=0.5 + 0.16 * len(methods))
+    for line, (objective, metric) in zip(grid, rows, strict=True):
+        for axes, ratio in zip(line, ratios, strict=True):
+            panel = style.select(table, objective=objective, metric=metric, ratio=ratio).sort_values("rank", ascending=False)
+            for height, (_, row) in enumerate(panel.iterrows()):
+                look = style.look(methods, row["method"])
+                reach = np.clip([[row["mean"] - row["low"]], [row["high"] - row["mean"]]], 0, None)
+                face = look["color"] if row["within_noise"] else "white"
+                axes.errorbar(100 * row["mean"], height, xerr=100 * reach, elinewidth=0.8, capsize=2, mfc=face, **look)
+            axes.set_yticks(range(len(panel)), panel["method"], fontsize=7)
+            axes.set_xlim(-3, 103)
+            axes.grid(axis="y", visible=False)
+            axes.set_title(f"{objective}, {metric}, {ratio:g}", fontsize=8)
+    for axes in grid[-1]:
+        axes.set_xlabel("%")
+    style.write(figure, svg, png)
