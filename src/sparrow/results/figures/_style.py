@@ -93,11 +93,10 @@ def error_bars(points: pd.DataFrame) -> np.ndarray:
 
 
 def legend_below(figure: Figure, axes: Axes) -> None:
-    """One legend for the whole figure."""
+    """One legend for the whole figure, no wider than it."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=max(1, min(len(labels), int(figure.get_figwidth() / ENTRY_WIDTH)))
-    )
+    columns = min(len(labels), int(figure.get_figwidth() / ENTRY_WIDTH))
+    figure.legend(handles, labels, loc="outside lower center", ncols=max(1, columns))
 
 
 def write(figure: Figure, svg: Path, png: Path) -> None:
