@@ -58,7 +58,7 @@ COSTS += [f"{RESULTS}/{run.path}.cost.json" for run in plan.trainings(STUDY)]
 COSTS += [table.removesuffix(".csv") + ".cost.json" for table in TABLES]
 COSTS += [file.removesuffix(".safetensors") + ".cost.json" for file in COMPACT]
 
-# What each figure is drawn from; all but the curves come from an aggregated table.
+# What each figure is drawn from: an aggregated table, or files of single runs.
 FIGURE_INPUTS = {
     "accuracy": "summary.csv",
     "preservation": "summary.csv",
@@ -66,7 +66,11 @@ FIGURE_INPUTS = {
     "ranking": "ranking.csv",
     "recall": "recall.csv",
     "curves": None,
+    "traces": None,
 }
+# A figure of nothing is not drawn.
+if not any(method.traces for method in STUDY.methods.values()):
+    del FIGURE_INPUTS["traces"]
 FIGURES = [
     f"{RESULTS}/figures/{dataset}.{model}.{figure}.{suffix}"
     for dataset in STUDY.datasets
@@ -77,14 +81,17 @@ FIGURES = [
 
 
 def runs_of(wildcards):
-    return [
-        run for run in plan.trainings(STUDY) if (run.parent.dataset, run.parent.model) == (wildcards.dataset, wildcards.model)
-    ]
+    """The runs whose files a figure is drawn from."""
+    runs = [one for one in plan.trainings(STUDY) if (one.parent.dataset, one.parent.model) == (wildcards.dataset, wildcards.model)]
+    if wildcards.figure == "traces":
+        return [one for one in runs if one.stage == "pruned" and STUDY.methods[one.cell.method].traces]
+    return runs
 
 
 def figure_input(wildcards):
     table = FIGURE_INPUTS[wildcards.figure]
-    return f"{RESULTS}/{table}" if table else [f"{RESULTS}/{run.path}.curve.csv" for run in runs_of(wildcards)]
+    suffix = {"curves": "curve", "traces": "trace"}.get(wildcards.figure)
+    return f"{RESULTS}/{table}" if table else [f"{RESULTS}/{run.path}.{suffix}.csv" for run in runs_of(wildcards)]
 
 
 def figure_spec(wildcards):
@@ -94,7 +101,7 @@ def figure_spec(wildcards):
         "objectives": list(STUDY.objectives),
         "code": code_digest(f"sparrow.results.figures.{wildcards.figure}"),
     }
-    if wildcards.figure == "curves":
+    if FIGURE_INPUTS[wildcards.figure] is None:
         spec["runs"] = [run.identity() for run in runs_of(wildcards)]
     else:
         spec["stage"] = "finetuned" if "finetuned" in STUDY.evaluate else "pruned"

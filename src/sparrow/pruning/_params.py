@@ -17,6 +17,8 @@ class Method(Settings):
     trains: ClassVar[Trains] = "nothing"
     """`nothing`: looks at the weights alone. `scores`: runs through the study's pruning schedule. `weights`: does so
     too, but with the optimiser and learning rate of fine-tuning, since it moves what fine-tuning moves."""
+    traces: ClassVar[bool] = False
+    """Whether its pruner's `trace` gives quantities worth a figure."""
 
 
 class PerLayer(Method):

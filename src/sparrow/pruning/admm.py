@@ -22,6 +22,7 @@ class Params(PerLayer, Granular):
     """The penalty. The paper trains 200 epochs a stage and updates every 20."""
 
     trains: ClassVar[Trains] = "weights"
+    traces: ClassVar[bool] = True
     rho: float = Field(1e-3, gt=0)
     """Weight of the penalty at first."""
     rho_growth: float = Field(1.3, ge=1)

@@ -31,6 +31,7 @@ class Params(Method):
     """The dual scheme and the distillation."""
 
     trains: ClassVar[Trains] = "weights"
+    traces: ClassVar[bool] = True
     eps: float | None = Field(None, gt=0)
     """Radius of FGSM in pixel units; the study's `threat.eps` if null."""
     dual_share: float = Field(0.5, gt=0, lt=1)

@@ -28,6 +28,7 @@ class Params(Method, Granular, Sharpness):
     """Scores and rates share the study's pruning schedule."""
 
     trains: ClassVar[Trains] = "scores"
+    traces: ClassVar[bool] = True
     gamma: float = Field(0.01, gt=0)
     """Weight of the budget in the loss in the first epoch; twice that in the second, and so on."""
     floor: float = Field(0.1, ge=0, lt=1)
@@ -42,7 +43,7 @@ class Params(Method, Granular, Sharpness):
 
 def prepare(params: Params, ratio: float, generator: torch.Generator):
     """A pruner that learns scores and rates."""
-    from sparrow.pruning._masks import is_by_filter, masks_of, units
+    from sparrow.pruning._masks import is_by_filter, masks_of
     from sparrow.pruning._scored import Scored
     from sparrow.pruning._share_budget import FilterBudget, WeightBudget
 
@@ -73,10 +74,7 @@ def prepare(params: Params, ratio: float, generator: torch.Generator):
         def differentiate(self, weights):
             super().differentiate(weights)
             gradients = self.mask_gradients(weights)
-            by_block = units(gradients, self.layout, params)
-            if is_by_filter(params):  # Every layer of a group already has the whole group's gradient.
-                by_block = {group.layers[0]: gradients[group.layers[0]].flatten() for group in self.layout.groups}
-            pull = torch.stack([gradient.sum() for gradient in by_block.values()])
+            pull = torch.stack([gradients[block].sum() for block in self.cost.sizes])
             with torch.enable_grad():
                 rates = self.rates.detach().requires_grad_()
                 kept = shares(rates, lowest)

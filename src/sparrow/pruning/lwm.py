@@ -78,9 +78,6 @@ def _iterative(params: Params, ratio: float):
             if (step.number + 1) * (params.steps - 1) >= self.done * step.total and self.done < params.steps - 1:
                 self.prune(weights)
 
-        def trace(self):
-            return {"ratio": step_ratio(ratio, self.done, params.steps)}
-
         def end(self, weights):
             while self.done < params.steps:
                 self.prune(weights)
