@@ -82,7 +82,9 @@ FIGURES = [
 
 def runs_of(wildcards):
     """The runs whose files a figure is drawn from."""
-    runs = [one for one in plan.trainings(STUDY) if (one.parent.dataset, one.parent.model) == (wildcards.dataset, wildcards.model)]
+    runs = [
+        one for one in plan.trainings(STUDY) if (one.parent.dataset, one.parent.model) == (wildcards.dataset, wildcards.model)
+    ]
     if wildcards.figure == "traces":
         return [one for one in runs if one.stage == "pruned" and STUDY.methods[one.cell.method].traces]
     return runs
