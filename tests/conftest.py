@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sparrow.stages.data import prepare_data
 from sparrow.stages.pretrain import pretrain
@@ -56,3 +56,33 @@ def dense(digits: Path, training_spec: dict, tmp_path_factory: pytest.TempPathFa
     folder = tmp_path_factory.mktemp("dense")
     pretrain(digits, folder / "dense.safetensors", folder / "curve.csv", folder / "cost.json", training_spec)
     return folder / "dense.safetensors"
+
+
+class _Block(nn.Module):
+    """Two convolutions with batch norm and a shortcut around them, which has a convolution of its own if sizes change."""
+
+    def __init__(self, channels: int, out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(channels, out, 3, stride, padding=1, bias=False), nn.BatchNorm2d(out)
+        self.conv2, self.bn2 = nn.Conv2d(out, out, 3, padding=1, bias=False), nn.BatchNorm2d(out)
+        projection = nn.Sequential(nn.Conv2d(channels, out, 1, stride), nn.BatchNorm2d(out))
+        self.shortcut = nn.Identity() if (channels, stride) == (out, 1) else projection
+
+    def forward(self, images: Tensor) -> Tensor:
+        inside = self.bn2(self.conv2(self.bn1(self.conv1(images)).relu()))
+        return (inside + self.shortcut(images)).relu()
+
+
+@pytest.fixture
+def residual() -> nn.Module:
+    """A seeded residual network from 1 x 8 x 8 images to 3 classes, its batch norms anything but the identity."""
+    torch.manual_seed(0)
+    stem = nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU()
+    network = nn.Sequential(*stem, _Block(4, 4, 1), _Block(4, 6, 2), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(24, 3))
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor in (module.weight.data, module.running_var):
+                tensor.uniform_(0.5, 2)
+            for tensor in (module.bias.data, module.running_mean):
+                tensor.normal_()
+    return network.eval()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sparrow import catalogue, entry_docs
+from sparrow.pruning._params import Method
 from sparrow.settings import Evaluation, Settings
 
 ROOT = Path(__file__).parents[1]
@@ -19,7 +20,6 @@ ENTRIES = [(room, kind) for room in catalogue.PACKAGES for kind in catalogue.kin
 # What each room's `__init__` asks of a file: constants with their types, and functions with their parameters.
 CONSTANTS = {
     "datasets": {"SHAPE": tuple, "CLASSES": int},
-    "methods": {"LEARNS": bool},
     "attacks": {"NORMS": tuple},
     "verifiers": {"NORMS": tuple},
 }
@@ -40,7 +40,7 @@ every_entry = pytest.mark.parametrize(("room", "kind"), ENTRIES, ids=[f"{room}.{
         ("datasets", ["digits"]),
         ("models", ["cnn-large", "cnn-small"]),
         ("objectives", ["adversarial", "benign", "crown-ibp", "ibp", "trades"]),
-        ("methods", ["hydra", "lwm", "random"]),
+        ("methods", ["admm", "deadwooding", "harp", "hydra", "lwm", "random", "snip"]),
         ("attacks", ["autoattack", "fgsm", "pgd"]),
         ("verifiers", ["alpha-crown", "crown", "crown-ibp", "ibp"]),
     ],
@@ -89,6 +89,30 @@ def test_every_entry_names_its_source():
     assert [entry for entry in ENTRIES if not entry_docs.source(*entry)] == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "params", "trains"),
+    [
+        ("admm", {}, "weights"),
+        ("deadwooding", {}, "weights"),
+        ("harp", {}, "scores"),
+        ("hydra", {}, "scores"),
+        ("lwm", {}, "nothing"),
+        ("lwm", {"steps": 2}, "weights"),
+        ("random", {}, "nothing"),
+        ("snip", {}, "scores"),
+    ],
+)
+def test_a_method_says_what_it_trains(kind, params, trains):
+    assert catalogue.load("methods", kind).Params(**params).trains == trains
+
+
+@pytest.mark.parametrize("kind", [kind for room, kind in ENTRIES if room == "methods"])
+def test_a_methods_parameters_tell_the_workflow_what_it_has_to_know(kind):
+    params = catalogue.load("methods", kind).Params
+    assert issubclass(params, Method)
+    assert params().trains in ("nothing", "scores", "weights")
+
+
 @pytest.mark.parametrize("kind", [kind for room, kind in ENTRIES if room == "attacks"])
 def test_an_attack_can_be_limited_to_some_samples(kind):
     assert issubclass(catalogue.load("attacks", kind).Params, Evaluation)
@@ -106,8 +130,8 @@ def test_a_long_docstring_is_cut_to_its_parts(monkeypatch):
 
 
 def test_a_specification_becomes_a_module_and_its_parameters():
-    entry, params = catalogue.from_spec("methods", {"kind": "lwm", "scope": "global"})
-    assert (entry.__name__, params.scope) == ("sparrow.pruning.lwm", "global")
+    entry, params = catalogue.from_spec("methods", {"kind": "lwm", "allocation": "global"})
+    assert (entry.__name__, params.allocation) == ("sparrow.pruning.lwm", "global")
 
 
 def test_a_specification_is_left_as_it_was():
@@ -131,11 +155,16 @@ def with_new_file(tmp_path_factory):
     )
     (source / "sparrow/pruning" / example[1]).write_text(example[2])
     code = """
-import json, yaml
+import json, torch, yaml
 from sparrow import catalogue, docs
 from sparrow.config import load_study
 raw = yaml.safe_load(open("config.yaml")) | {"methods": {"smallest-sum": {"power": 2}}}
+entry, params = catalogue.from_spec("methods", {"kind": "smallest-sum"})
+pruner = entry.prepare(params, 0.5, torch.Generator())
+weights = {"layer": torch.nn.Parameter(torch.tensor([[1.0, 2.0, -3.0, 4.0], [-40.0, 30.0, 20.0, 10.0]]))}
+pruner.start(weights, None)
 print(json.dumps({
+    "masks": {name: mask.tolist() for name, mask in pruner.end(weights).items()},
     "kinds": catalogue.kinds("methods"),
     "power": load_study(raw).methods["smallest-sum"].power,
     "schema": docs.schema(),
@@ -149,6 +178,11 @@ print(json.dumps({
 
 def test_a_new_file_is_an_entry(with_new_file):
     assert set(with_new_file["kinds"]) - set(catalogue.kinds("methods")) == {"smallest-sum"}
+
+
+def test_a_new_file_prunes(with_new_file):
+    # Shares of 0.1 to 0.4 in both rows, however large their weights are.
+    assert with_new_file["masks"] == {"layer": [[False, False, True, True], [True, True, False, False]]}
 
 
 def test_a_new_files_parameters_are_checked_like_the_others(with_new_file):

@@ -68,6 +68,41 @@ def test_header_names_the_parameters(pruned: Checkpoint, saved: Path) -> None:
     assert header["prunable"] == list(pruned.masks)
 
 
+def test_header_counts_the_multiply_adds(saved: Path) -> None:
+    # 16 filters of 16 weights at 4 x 4 places, 32 of 256 at 2 x 2, then 128 x 100 and 100 x 10.
+    assert load(saved).header["multiply_adds"] == 16 * 16 * 16 + 4 * 32 * 256 + 12_800 + 1000
+
+
+def _without_first_filter(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint with the first filter of the first convolution gone whole: weights, bias and all."""
+    masks = {name: mask.clone() for name, mask in checkpoint.masks.items()}
+    masks["0.weight"][0], masks["0.bias"] = False, torch.arange(16) > 0
+    for name in ("0.weight", "0.bias"):
+        checkpoint.model.get_parameter(name).data.mul_(masks[name])
+    return Checkpoint(checkpoint.model, masks, checkpoint.header)
+
+
+def test_masks_of_biases_come_back(pruned: Checkpoint, tmp_path: Path) -> None:
+    save(tmp_path / "filters", _without_first_filter(pruned))
+    assert load(tmp_path / "filters").masks["0.bias"].tolist() == [False] + [True] * 15
+
+
+def test_revived_bias_is_not_written(pruned: Checkpoint, tmp_path: Path) -> None:
+    filters = _without_first_filter(pruned)
+    filters.model[0].bias.data[0] = 1e-8
+    with pytest.raises(CheckpointError, match=r"1 pruned weights of 0\.bias are not zero"):
+        save(tmp_path / "filters", filters)
+
+
+def test_revived_bias_is_refused(pruned: Checkpoint, tmp_path: Path) -> None:
+    save(tmp_path / "filters", _without_first_filter(pruned))
+    tensors = load_file(tmp_path / "filters")
+    tensors["weight/0.bias"][0] = 1e-8
+    _rewrite(tmp_path / "filters", tensors)
+    with pytest.raises(CheckpointError, match=r"the mask of 0\.bias does not fit its weights"):
+        load(tmp_path / "filters")
+
+
 def test_dense_network_has_no_masks(pruned: Checkpoint, tmp_path: Path) -> None:
     save(tmp_path / "dense", Checkpoint(pruned.model, {}, HEADER))
     assert load(tmp_path / "dense").masks == {}

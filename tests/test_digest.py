@@ -14,7 +14,9 @@ from sparrow import plan
 from sparrow.config import load_study
 
 ROOT = Path(__file__).parents[1]
-STUDY = load_study(yaml.safe_load((ROOT / "config.yaml").read_text()))
+RAW = yaml.safe_load((ROOT / "config.yaml").read_text())
+# One method of each kind: looks at the weights, learns scores, moves weights.
+STUDY = load_study(RAW | {"methods": dict.fromkeys(["random", "lwm", "hydra", "harp", "snip", "admm"])})
 METHODS, ATTACKS, VERIFIERS = list(STUDY.methods), list(STUDY.attacks), list(STUDY.verifiers)
 
 
@@ -56,25 +58,32 @@ def codes(package):
             slices[f"attack {attack}"] = plan.attack_slice(STUDY, "cnn-small", attack, 0)
         for verifier in VERIFIERS:
             slices[f"verify {verifier}"] = plan.verify_slice(STUDY, "cnn-small", verifier, 0)
+        slices["compact"] = plan.compact_slice(STUDY, "cnn-small")
     return {name: one["code"] for name, one in slices.items()}
 
 
 PRUNES = [f"prune {method}" for method in METHODS]
+SEARCHES = [f"prune {method}" for method in ("hydra", "harp", "snip", "admm")]
 TRAININGS = ["pretrain", *PRUNES, "finetune"]
 EVALUATIONS = [f"attack {attack}" for attack in ATTACKS] + [f"verify {verifier}" for verifier in VERIFIERS]
 
 # A file, what is replaced in it, and the slices whose code that is: these and no others.
 EDITS = {
     "one method": ("pruning/hydra.py", "Field(6.0, gt=0)", "Field(5.0, gt=0)", ["prune hydra"]),
+    "learned scores": ("pruning/_scored.py", "score.grad.norm()", "score.norm()", ["prune hydra", "prune harp"]),
+    "one shot": ("pruning/_one_shot.py", "return []", "return list()", ["prune random", "prune lwm"]),
     "all masks": ("pruning/_masks.py", "round(ratio * size)", "int(ratio * size)", PRUNES),
+    "the check of the masks": ("stages/_budget_check.py", "<= slack", "< slack", PRUNES),
     "the training loop": ("training/loop.py", "0.5 * (1 +", "0.4 * (1 +", TRAININGS),
     "one attack": ("attacks/pgd.py", "2.5 * threat.eps", "2.0 * threat.eps", ["attack pgd"]),
     "one verifier": ("verification/crown.py", '"CROWN")', '"CROWN-IBP")', ["verify crown"]),
     # The objective is no code of a method that looks at the weights alone.
-    "the objective": ("objectives/_pgd.py", "range(steps)", "range(steps + 1)", ["pretrain", "prune hydra", "finetune"]),
+    "the objective": ("objectives/_pgd.py", "range(steps)", "range(steps + 1)", ["pretrain", *SEARCHES, "finetune"]),
     "another objective": ("objectives/trades.py", "+ 0.001 *", "+ 0.002 *", []),
-    "the model": ("models/cnn_small.py", "HIDDEN = [100]", "HIDDEN = [50]", TRAININGS + EVALUATIONS),
+    "the model": ("models/cnn_small.py", "HIDDEN = [100]", "HIDDEN = [50]", TRAININGS + EVALUATIONS + ["compact"]),
     "another model": ("models/cnn_large.py", "HIDDEN = [512, 512]", "HIDDEN = [512]", []),
+    "how layers hang together": ("models/_layout.py", "return 1 if", "return 2 if", TRAININGS + EVALUATIONS + ["compact"]),
+    "cutting filters out": ("stages/compact.py", "TOLERANCE = 1e-5", "TOLERANCE = 1e-4", ["compact"]),
     "the data set": ("data/digits.py", "CLASSES = 10", "CLASSES = 9", ["data"]),
     "the outcome table": ("outcome_table.py", '"margin", ', "", EVALUATIONS),
     "the statistics": ("results/statistics.py", "LEVEL = 0.95", "LEVEL = 0.9", []),
@@ -91,14 +100,15 @@ def test_an_edit_changes_the_slices_that_run_it(package, file, old, new, expecte
     assert {name for name in before if before[name] != after[name]} == set(expected)
 
 
+DOCSTRING = '"""A pruner that learns one score a weight, or a filter."""'
 COSMETICS = {
-    "a comment": ("LEARNS = True", "LEARNS = True  # says who"),
-    "blank lines": ("LEARNS = True", "\n\n\nLEARNS = True\n\n"),
-    "quotes": ('"""A pruner that learns one score a weight."""', "'''A pruner that learns one score a weight.'''"),
-    "line breaks": ("return list(self.scores.values())", "return list(\n            self.scores.values()\n        )"),
+    "a comment": ('trains: ClassVar[Trains] = "scores"', 'trains: ClassVar[Trains] = "scores"  # says who'),
+    "blank lines": ("class Params", "\n\n\nclass Params"),
+    "quotes": (DOCSTRING, DOCSTRING.replace('"', "'")),
+    "line breaks": ("super().start(weights, layout)", "super().start(\n                weights, layout\n            )"),
     "the module's docstring": ("the mask is learned, as", "the mask is not drawn but learned, as"),
-    "a function's docstring": ("A pruner that learns one score a weight.", "A pruner."),
-    "no docstring": ('    """A pruner that learns one score a weight."""\n', ""),
+    "a function's docstring": ("A pruner that learns one score a weight, or a filter.", "A pruner."),
+    "no docstring": (f"    {DOCSTRING}\n", ""),
     "a setting's docstring": ("The 6 in the initial scores'", "What stands in the initial scores'"),
 }
 

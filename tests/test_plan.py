@@ -129,7 +129,7 @@ CHANGES = {
         section("objectives", adversarial={"steps": 7, "eps": 0.3}),
         ["pretrain adversarial", "prune adversarial hydra", "finetune adversarial *"],
     ),
-    "a method": (section("methods", lwm={"scope": "global"}), ["prune * lwm"]),
+    "a method": (section("methods", lwm={"allocation": "global"}), ["prune * lwm"]),
     "another ratio": ({"ratios": [0.5, 0.9]}, []),
     "another seed": ({"seeds": [0, 1]}, []),
     "what is evaluated": ({"evaluate": ["pruned"]}, []),
@@ -150,6 +150,76 @@ def test_another_entry_beside_touches_nothing(room):
     kind = {"lwm-too": "lwm", "pgd-too": "pgd"}.get(extra, extra)
     before, after = slices(study()), slices(study(**section(room, **{extra: {"kind": kind}})))
     assert {name: after[name] for name in before} == before
+
+
+TRAINS = {"admm": {}, "deadwooding": {}, "lwm-steps": {"kind": "lwm", "steps": 3}, "hydra": {}, "snip": {}, "lwm": {}}
+PATCHES = {
+    "prune epochs": ("prune", {"epochs": 5, "batch_size": 64, "lr": 0.1}),
+    "prune lr": ("prune", {"epochs": 15, "batch_size": 64, "lr": 0.2}),
+    "finetune epochs": ("finetune", {"epochs": 5, "batch_size": 64, "lr": 0.1}),
+    "finetune lr": ("finetune", {"epochs": 20, "batch_size": 64, "lr": 0.2}),
+    "finetune optimizer": ("finetune", {"epochs": 20, "batch_size": 64, "lr": 0.1, "optimizer": "adam"}),
+    "finetune clipping": ("finetune", {"epochs": 20, "batch_size": 64, "lr": 0.1, "max_grad_norm": 1.0}),
+    "finetune batches": ("finetune", {"epochs": 20, "batch_size": 32, "lr": 0.1}),
+}
+MOVE_WEIGHTS, LEARN_SCORES = {"admm", "deadwooding", "lwm-steps"}, {"hydra", "snip"}
+
+
+@pytest.mark.parametrize(
+    ("patch", "methods"),
+    [
+        ("prune epochs", MOVE_WEIGHTS | LEARN_SCORES),
+        ("prune lr", LEARN_SCORES),
+        ("finetune epochs", set()),
+        ("finetune lr", MOVE_WEIGHTS),
+        ("finetune optimizer", MOVE_WEIGHTS),
+        ("finetune clipping", MOVE_WEIGHTS),
+        ("finetune batches", set()),
+    ],
+)
+def test_a_method_that_moves_weights_moves_them_as_fine_tuning_does(patch, methods):
+    stage, schedule = PATCHES[patch]
+    made = []
+    for changes in ({}, section("training", **{stage: schedule})):
+        of = study(methods=TRAINS, **changes)
+        made.append({method: plan.prune_slice(of, plan.Cell(PARENT, method, 0.9)) for method in TRAINS})
+    assert {method for method in TRAINS if made[0][method] != made[1][method]} == methods
+
+
+def test_a_method_that_does_not_train_reads_no_schedule():
+    assert set(plan.prune_slice(study(), plan.Cell(PARENT, "lwm", 0.9))) == {"cell", "model", "code", "method", "ratio"}
+
+
+@pytest.mark.parametrize(("eps", "expected"), [(None, 0.1), (0.25, 0.25)])
+def test_a_method_with_an_eps_is_given_its_threat(eps, expected):
+    # Even where the objective is benign and knows of none.
+    of = study(methods={"deadwooding": {"eps": eps}})
+    made = plan.prune_slice(of, plan.Cell(PARENT, "deadwooding", 0.9))
+    assert made["method_threat"] == {"norm": "linf", "eps": expected}
+    assert "eps" not in made["method"]
+    assert "threat" not in made
+
+
+def test_a_method_without_an_eps_is_given_no_threat():
+    assert "method_threat" not in plan.prune_slice(study(), plan.Cell(PARENT, "hydra", 0.9))
+
+
+@pytest.mark.parametrize(
+    ("evaluate", "stages"),
+    [(["dense", "finetuned"], ["finetuned"]), (["pruned", "finetuned"], ["pruned", "finetuned"])],
+)
+def test_networks_that_lost_filters_are_made_smaller(evaluate, stages):
+    methods = {"lwm": {}, "lwm-filter": {"kind": "lwm", "granularity": "filter"}, "snip": {}}
+    of = study(methods=methods, ratios=[0.5], evaluate=evaluate)
+    made = [(one.parent.objective, one.cell.method, one.stage) for one in plan.compacted(of)]
+    assert made == [(objective, "lwm-filter", stage) for objective in of.objectives for stage in stages]
+
+
+def test_making_a_network_smaller_reads_its_architecture_alone():
+    assert plan.compact_slice(study(), "cnn-small") == plan.compact_slice(
+        study(threat={"norm": "linf", "eps": 0.2}, ratios=[0.5], seeds=[3], methods={"harp": {}}), "cnn-small"
+    )
+    assert set(plan.compact_slice(study(), "cnn-small")) == {"model", "code"}
 
 
 def test_an_objective_that_names_the_studys_eps_is_the_same():

@@ -1,8 +1,10 @@
-"""Pruning methods: exact counts, known masks, and the two stages from a dense to a fine-tuned network."""
+"""Pruning methods: what all of them keep to, known masks, and the two stages from a dense to a fine-tuned network."""
 
 from __future__ import annotations
 
 import copy
+import csv
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -12,19 +14,45 @@ from torch.nn import functional
 from torch.nn.utils import prune as reference
 
 from sparrow import catalogue, checkpoint
-from sparrow.data._store import read
+from sparrow.checkpoint_file import sha256
+from sparrow.data._store import Part, read
 from sparrow.errors import SparrowError
-from sparrow.models._prunable import prunable_weights
+from sparrow.models._layout import Layout, filter_masks, without_filters
+from sparrow.models._prunable import norm_parameters, prunable_weights
 from sparrow.pruning import hydra
 from sparrow.pruning import random as random_method
 from sparrow.pruning._masks import keep_highest
-from sparrow.pruning._pruner import OneShot, Pruner
-from sparrow.stages.finetune import finetune
-from sparrow.stages.prune import prune
+from sparrow.pruning._pruner import Pruner
+from sparrow.pruning._scored import initial_scores
+from sparrow.stages._budget_check import check_masks
+from sparrow.stages.finetune import Masked, finetune
+from sparrow.stages.prune import TRACE_COLUMNS, _others, prune
+from sparrow.training.loop import Step, train
+from sparrow.training.schedule import Schedule
 
 KINDS = catalogue.kinds("methods")
 # 45, 27 and 35 weights: half of them is not a whole number.
 SHAPES = {"first": (5, 1, 3, 3), "second": (3, 9), "third": (5, 7)}
+
+
+def _choices(kind: str, *names: str) -> list[dict]:
+    """All combinations of what the parameters `names` of a method may be, of those that it has."""
+    fields = {name: field for name, field in catalogue.load("methods", kind).Params.model_fields.items() if name in names}
+    values = [field.annotation.__args__ for field in fields.values()]
+    return [dict(zip(fields, chosen, strict=True)) for chosen in product(*values)]
+
+
+def _variants(*names: str) -> list:
+    """Every method with every value of `names`; those that can work in another way, also in that."""
+    further = {"lwm": {"steps": 3}, "hydra": {"s2ap_gamma": 0.1}, "harp": {"s2ap_gamma": 0.1}}
+    found = [
+        (kind, choice | extra)
+        for kind in KINDS
+        for extra in ({}, further.get(kind))
+        if extra is not None
+        for choice in _choices(kind, *names)
+    ]
+    return [pytest.param(kind, params, id="-".join(map(str, [kind, *params.values()]))) for kind, params in found]
 
 
 def _weights(seed: int = 0) -> dict[str, nn.Parameter]:
@@ -37,31 +65,50 @@ def _prepare(kind: str, ratio: float, seed: int = 0, **params: object) -> Pruner
     return entry.prepare(entry.Params(**params), ratio, torch.Generator().manual_seed(seed))
 
 
-def _masks(kind: str, weights: dict[str, nn.Parameter], ratio: float, seed: int = 0, **params: object) -> dict[str, Tensor]:
-    """The masks of a method, after three steps on made-up gradients if it learns."""
-    pruner = _prepare(kind, ratio, seed, **params)
-    learned, gradients = pruner.start(weights), torch.Generator().manual_seed(1)
-    for _ in range(3 if learned else 0):
+def _search(pruner: Pruner, weights: dict[str, nn.Parameter], layout: Layout | None = None) -> dict[str, Tensor]:
+    """The masks of a pruner after two epochs of two steps each on made-up gradients, if it wants any."""
+    learned, gradients = pruner.start(weights, layout), torch.Generator().manual_seed(1)
+
+    def backward() -> None:
         for weight in weights.values():
             weight.grad = torch.randn(weight.shape, generator=gradients)
-        pruner.after_backward(weights)
+
+    for number in range(4):
+        step = Step(number, 4, 2, backward)
+        backward()
+        pruner.after_backward(weights, step)
         for tensor in learned:
             tensor.data -= 0.1 * tensor.grad
-        pruner.after_step(weights)
+        pruner.after_step(weights, step)
+        if pruner.enough():
+            break
     return pruner.end(weights)
 
 
-@pytest.mark.parametrize("ratio", [0.1, 0.5, 0.9, 0.99])
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_layer_loses_its_share_exactly(kind: str, ratio: float) -> None:
-    masks = _masks(kind, _weights(), ratio)
-    assert [int((~mask).sum()) for mask in masks.values()] == [round(ratio * size) for size in (45, 27, 35)]
+def _masks(kind: str, weights: dict[str, nn.Parameter], ratio: float, seed: int = 0, **params: object) -> dict[str, Tensor]:
+    return _search(_prepare(kind, ratio, seed, **params), weights)
+
+
+@pytest.mark.parametrize("ratio", [0.2, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize(("kind", "params"), _variants("allocation"))
+def test_every_method_has_the_ratio_exactly(kind: str, params: dict, ratio: float) -> None:
+    masks = _masks(kind, _weights(), ratio, **params)
+    lost = [int((~mask).sum()) for mask in masks.values()]
+    if params.get("allocation") == "uniform":
+        assert lost == [round(ratio * size) for size in (45, 27, 35)]
+    else:
+        assert sum(lost) == round(ratio * 107)
 
 
 @pytest.mark.parametrize("ratio", [0.1, 0.5, 0.9, 0.99])
-def test_global_lwm_prunes_its_share_of_the_whole_exactly(ratio: float) -> None:
-    masks = _masks("lwm", _weights(), ratio, scope="global")
-    assert sum(int((~mask).sum()) for mask in masks.values()) == round(ratio * 107)
+@pytest.mark.parametrize(("kind", "params"), _variants("allocation", "granularity"))
+def test_every_method_passes_the_check(residual: nn.Module, kind: str, params: dict, ratio: float) -> None:
+    weights, layout = prunable_weights(residual), Layout(residual, (1, 8, 8))
+    dense, pruner = copy.deepcopy(weights), _prepare(kind, ratio, **params)
+    masks = _search(pruner, weights, layout)
+    expected = {"harp": "multiply-adds"}.get(kind, "filters") if params.get("granularity") == "filter" else "weights"
+    assert pruner.budget == expected
+    assert check_masks(masks, dense, layout, ratio, pruner.budget) is None
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -72,26 +119,38 @@ def test_masks_are_bool_and_fit_their_weights(kind: str) -> None:
     }
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_masks_are_decided_by_weights_and_generator(kind: str) -> None:
+@pytest.mark.parametrize(("kind", "params"), _variants("allocation"))
+def test_masks_are_decided_by_weights_and_generator(kind: str, params: dict) -> None:
     masks = []
     for global_seed in (0, 1):
         torch.manual_seed(global_seed)
-        masks.append(_masks(kind, _weights(), 0.5, seed=7))
+        masks.append(_masks(kind, _weights(), 0.5, seed=7, **params))
     assert all(torch.equal(masks[0][name], masks[1][name]) for name in SHAPES)
 
 
-@pytest.mark.parametrize(
-    ("scores", "ratio", "kept"),
-    [
-        ([3.0, 1.0, 2.0, 4.0], 0.5, [True, False, False, True]),
-        ([1.0, 1.0, 1.0, 1.0], 0.5, [False, False, True, True]),
-        ([1.0, 2.0, 1.0, 1.0], 0.5, [False, True, False, True]),
-        ([3.0, 1.0, 2.0, 4.0], 0.1, [True, True, True, True]),
-    ],
-)
-def test_ties_go_in_the_order_of_memory(scores: list, ratio: float, kept: list) -> None:
-    assert keep_highest(torch.tensor(scores), ratio).tolist() == kept
+@pytest.mark.parametrize(("kind", "params"), _variants())
+def test_a_method_trains_what_it_says(kind: str, params: dict) -> None:
+    weights = _weights()
+    dense, pruner = copy.deepcopy(weights), _prepare(kind, 0.5, **params)
+    trains = catalogue.load("methods", kind).Params(**params).trains
+    learned = pruner.start(weights, None)
+    assert (pruner.others == "all") is (trains == "weights")
+    assert [id(tensor) for tensor in learned] == [id(weight) for weight in weights.values()] or trains != "weights"
+    if trains == "nothing":
+        assert learned == []
+        assert all(torch.equal(weights[name], dense[name]) for name in SHAPES)
+    if trains == "scores":
+        # It may hide weights, but those that it shows are the dense ones.
+        _search(pruner, weights)
+        assert all(((weights[name] == dense[name]) | (weights[name] == 0)).all() for name in SHAPES)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_method_that_promises_a_trace_gives_one(kind: str) -> None:
+    pruner = _prepare(kind, 0.5)
+    _search(pruner, _weights())
+    assert bool(pruner.trace()) is catalogue.load("methods", kind).Params.traces
+    assert all(isinstance(value, float) for value in pruner.trace().values())
 
 
 def test_lwm_by_hand() -> None:
@@ -101,7 +160,7 @@ def test_lwm_by_hand() -> None:
 
 def test_global_lwm_by_hand() -> None:
     weights = {"small": nn.Parameter(torch.tensor([[0.1, -0.2, 0.6]])), "large": nn.Parameter(torch.tensor([[-5.0, 0.5, 4.0]]))}
-    masks = _masks("lwm", weights, 0.5, scope="global")
+    masks = _masks("lwm", weights, 0.5, allocation="global")
     assert [mask.tolist() for mask in masks.values()] == [[[False, False, True]], [[True, False, True]]]
 
 
@@ -119,13 +178,24 @@ def test_lwm_is_the_l1_pruning_of_torch(ratio: float) -> None:
 @pytest.mark.parametrize("ratio", [0.3, 0.5, 0.9])
 def test_global_lwm_is_the_global_l1_pruning_of_torch(ratio: float) -> None:
     weights = _weights()
-    masks = _masks("lwm", weights, ratio, scope="global")
+    masks = _masks("lwm", weights, ratio, allocation="global")
     layers = {name: nn.Module() for name in weights}
     for name, layer in layers.items():
         layer.register_parameter("weight", nn.Parameter(weights[name].detach().clone()))
     pairs = [(layer, "weight") for layer in layers.values()]
     reference.global_unstructured(pairs, pruning_method=reference.L1Unstructured, amount=ratio)
     assert all(torch.equal(masks[name], layer.weight_mask.bool()) for name, layer in layers.items())
+
+
+@pytest.mark.parametrize("ratio", [0.3, 0.5])
+def test_lwm_of_filters_is_the_structured_l1_pruning_of_torch(tiny: nn.Module, ratio: float) -> None:
+    weights = prunable_weights(tiny)
+    masks = _search(_prepare("lwm", ratio, granularity="filter"), weights, Layout(tiny, (1, 4, 4)))
+    for name in ("0.weight", "3.weight"):
+        layer = nn.Module()
+        layer.register_parameter("weight", nn.Parameter(weights[name].detach().clone()))
+        reference.ln_structured(layer, "weight", amount=ratio, n=1, dim=0)
+        assert torch.equal(masks[name], layer.weight_mask.bool())
 
 
 def test_random_masks_do_not_look_at_the_weights() -> None:
@@ -148,39 +218,43 @@ W0 = [[2.0, -1.0, 0.5], [-4.0, 3.0, 0.1]]
 
 def test_hydra_starts_at_scores_proportional_to_the_weights() -> None:
     # Three inputs a unit and a largest weight of 4: sqrt(6 / 3) / 4 times the weights.
-    scores = hydra.initial_scores(torch.tensor(W0), 6.0)
+    scores = initial_scores(torch.tensor(W0), hydra.Params().init_gain)
     assert scores.flatten().tolist() == pytest.approx([2**0.5 / 4 * weight for row in W0 for weight in row])
 
 
 def test_hydra_counts_a_filter_s_inputs_over_its_window() -> None:
-    scores = hydra.initial_scores(torch.ones(4, 2, 3, 3), 6.0)
+    scores = initial_scores(torch.ones(4, 2, 3, 3), 6.0)
     assert scores.unique().tolist() == pytest.approx([(6 / 18) ** 0.5])
 
 
-def test_hydra_takes_a_layer_of_zeros() -> None:
-    assert hydra.initial_scores(torch.zeros(2, 3), 6.0).tolist() == [[0, 0, 0], [0, 0, 0]]
+@pytest.mark.parametrize("by_filter", [False, True])
+def test_hydra_takes_a_layer_of_zeros(by_filter: bool) -> None:
+    assert not initial_scores(torch.zeros(2, 3), 6.0, by_filter).any()
 
 
-def test_hydra_starts_from_the_masks_of_lwm() -> None:
-    weights = _weights()
-    expected = _masks("lwm", weights, 0.9)
-    pruner = _prepare("hydra", 0.9)
-    pruner.start(weights)
-    assert all(torch.equal(mask, expected[name]) for name, mask in pruner.end(weights).items())
+@pytest.mark.parametrize("params", _choices("hydra", "allocation", "granularity"), ids=lambda params: "-".join(params.values()))
+def test_hydra_starts_from_the_masks_of_lwm(residual: nn.Module, params: dict) -> None:
+    weights, layout = prunable_weights(residual), Layout(residual, (1, 8, 8))
+    expected = _search(_prepare("lwm", 0.7, **params), weights, layout)
+    pruner = _prepare("hydra", 0.7, **params)
+    pruner.start(weights, layout)
+    # In a group of several layers, each layer's largest filter has the same score, so that only their order is the same.
+    joined = ("0.weight", "3.conv2.weight", "4.conv2.weight", "4.shortcut.0.weight") if "filter" in params.values() else ()
+    assert all(torch.equal(mask, expected[name]) for name, mask in pruner.end(weights).items() if name not in joined)
 
 
 def test_hydra_step_by_hand() -> None:
     # Half of six weights stay: 2, -4 and 3 at first. The gradient lowers the score of 2 and raises that of -1.
     weight = nn.Parameter(torch.tensor(W0))
-    pruner = _prepare("hydra", 0.5)
-    (score,) = pruner.start({"layer": weight})
+    pruner, step = _prepare("hydra", 0.5), Step(0, 1, 1, lambda: None)
+    (score,) = pruner.start({"layer": weight}, None)
     assert weight.tolist() == [[2, 0, 0], [-4, 3, 0]]
     weight.grad = torch.tensor([[1.0, 0.5, 0.0], [0.0, 0.0, 0.0]])
-    pruner.after_backward({"layer": weight})
+    pruner.after_backward({"layer": weight}, step)
     # dL/ds = dL/dW * W0 * sign(s): 1 * 2 * 1, then 0.5 * (-1) * (-1).
     assert score.grad.tolist() == [[2, 0.5, 0], [0, 0, 0]]
     score.data -= 0.5 * score.grad  # From 0.707 to -0.293, and from -0.354 to -0.604.
-    pruner.after_step({"layer": weight})
+    pruner.after_step({"layer": weight}, step)
     assert weight.tolist() == [[0, -1, 0], [-4, 3, 0]]
 
 
@@ -189,11 +263,11 @@ def test_hydra_gradient_is_that_of_the_straight_through_estimator() -> None:
     weight, inputs, labels = nn.Parameter(torch.randn(4, 6)), torch.randn(5, 6), torch.tensor([0, 1, 2, 3, 0])
     dense = weight.detach().clone()
     pruner = _prepare("hydra", 0.5)
-    (score,) = pruner.start({"layer": weight})
+    (score,) = pruner.start({"layer": weight}, None)
     surrogate = score.detach().clone().requires_grad_()
     weight.data = dense * surrogate.detach().abs()
     functional.cross_entropy(inputs @ weight.T, labels).backward()
-    pruner.after_backward({"layer": weight})
+    pruner.after_backward({"layer": weight}, Step(0, 1, 1, lambda: None))
     functional.cross_entropy(inputs @ (dense * surrogate.abs()).T, labels).backward()
     assert score.grad.flatten().tolist() == pytest.approx(surrogate.grad.flatten().tolist(), abs=1e-6)
 
@@ -204,61 +278,177 @@ def test_hydra_weights_never_drift() -> None:
     dense = copy.deepcopy(weights)
     masks = _masks("hydra", weights, 0.5)
     start = _prepare("hydra", 0.5)
-    start.start(copy.deepcopy(dense))
+    start.start(copy.deepcopy(dense), None)
     assert any(not torch.equal(mask, start.end(dense)[name]) for name, mask in masks.items())
     assert all(torch.equal(weights[name], dense[name] * mask) for name, mask in masks.items())
 
 
-@pytest.mark.parametrize("freeze", [True, False])
-def test_hydra_trains_norms_unless_told_otherwise(freeze: bool) -> None:
-    assert _prepare("hydra", 0.5, freeze_norms=freeze).trains_norms is not freeze
+@pytest.mark.parametrize("kind", ["hydra", "harp"])
+@pytest.mark.parametrize(("freeze", "others"), [(True, "frozen"), (False, "norms")])
+def test_learned_scores_leave_norms_learning_unless_told_otherwise(kind: str, freeze: bool, others: str) -> None:
+    assert _prepare(kind, 0.5, freeze_norms=freeze).others == others
 
 
-def _spec(training_spec: dict, kind: str, ratio: float = 0.9, epochs: int = 1) -> dict:
-    schedule = training_spec["schedule"] | {"epochs": epochs, "optimizer": "sgd", "lr": 0.1}
-    return training_spec | {"method": {"kind": kind}, "ratio": ratio, "schedule": schedule}
+@pytest.mark.parametrize("others", ["frozen", "norms", "all"])
+def test_others_are_the_parameters_that_are_not_pruned(residual: nn.Module, others: str) -> None:
+    pruner, weights = Pruner(), prunable_weights(residual)
+    pruner.others = others
+    rest = [parameter for name, parameter in residual.named_parameters() if name not in weights]
+    expected = {"frozen": [], "norms": norm_parameters(residual), "all": rest}[others]
+    assert [id(tensor) for tensor in _others(pruner, residual, weights)] == [id(tensor) for tensor in expected]
+    assert len(norm_parameters(residual)) < len(rest)
 
 
-def _prune(dense: Path, data: Path, folder: Path, spec: dict) -> Path:
-    output = folder / f"{spec['method']['kind']}.safetensors"
-    prune(dense, data, output, folder / "pruned.csv", folder / "cost.json", spec)
+def _spec(training_spec: dict, kind: str, ratio: float = 0.9, params: dict | None = None, **schedule: object) -> dict:
+    settings = training_spec["schedule"] | {"epochs": 1, "optimizer": "sgd", "lr": 0.1} | schedule
+    spec = training_spec | {"method": {"kind": kind} | (params or {}), "ratio": ratio, "schedule": settings}
+    return spec | ({"method_threat": training_spec["threat"]} if kind == "deadwooding" else {})
+
+
+def _prune(dense: Path, data: Path, folder: Path, spec: dict, name: str | None = None) -> Path:
+    output = folder / f"{name or spec['method']['kind']}.safetensors"
+    prune(dense, data, output, folder / "pruned.csv", folder / "pruned.trace.csv", folder / "cost.json", spec)
     return output
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def chain(request: pytest.FixtureRequest, dense: Path, digits: Path, training_spec: dict, tmp_path_factory) -> dict[str, Path]:
+@pytest.fixture(scope="module", params=[pytest.param(variant.values, id=variant.id) for variant in _variants("granularity")])
+def chain(request: pytest.FixtureRequest, dense: Path, digits: Path, training_spec: dict, tmp_path_factory) -> dict:
     """The files of a digits network on its way through the stages, for one method."""
-    folder = tmp_path_factory.mktemp(request.param)
-    pruned = _prune(dense, digits, folder, _spec(training_spec, request.param))
+    kind, params = request.param
+    folder = tmp_path_factory.mktemp(kind)
+    spec = _spec(training_spec, kind, params=params)
+    pruned = _prune(dense, digits, folder, spec)
     files = {"dense": dense, "pruned": pruned, "finetuned": folder / "finetuned", "curve": folder / "finetuned.csv"}
-    finetune(pruned, digits, files["finetuned"], files["curve"], folder / "cost.json", training_spec)
-    return files
+    short = training_spec | {"schedule": training_spec["schedule"] | {"epochs": 2}}
+    finetune(pruned, digits, files["finetuned"], files["curve"], folder / "cost.json", short)
+    return files | {"kind": kind, "params": params, "spec": spec, "trace": folder / "pruned.trace.csv"}
 
 
-def test_pruned_weights_are_dense_ones_under_the_mask(chain: dict[str, Path]) -> None:
+def _by_filter(chain: dict) -> bool:
+    return chain["params"].get("granularity") == "filter"
+
+
+def test_pruned_network_has_the_ratio(chain: dict) -> None:
+    pruned = checkpoint.load(chain["pruned"])
+    weights, layout = prunable_weights(pruned.model), Layout(pruned.model, (1, 8, 8))
+    masks = {name: pruned.masks[name] for name in weights}
+    entry = catalogue.load("methods", chain["kind"])
+    budget = entry.prepare(entry.Params(**chain["params"]), 0.9, torch.Generator()).budget
+    assert check_masks(masks, weights, layout, 0.9, budget) is None
+    if not _by_filter(chain):
+        # 256 + 8192 + 12800 + 1000 weights, and whatever the allocation: to one weight a layer.
+        assert sum(int((weight == 0).sum()) for weight in weights.values()) == pytest.approx(0.9 * 22_248, abs=4)
+
+
+def test_pruning_twice_gives_the_same_file(chain: dict, digits: Path, tmp_path: Path) -> None:
+    again = _prune(chain["dense"], digits, tmp_path, chain["spec"])
+    assert again.read_bytes() == chain["pruned"].read_bytes()
+    assert (tmp_path / "pruned.trace.csv").read_bytes() == chain["trace"].read_bytes()
+
+
+def test_pruned_weights_are_zero_under_the_mask_and_dense_elsewhere(chain: dict) -> None:
     dense, pruned = checkpoint.load(chain["dense"]).model.state_dict(), checkpoint.load(chain["pruned"])
+    trains = catalogue.load("methods", chain["kind"]).Params(**chain["params"]).trains
     for name, tensor in pruned.model.state_dict().items():
-        assert torch.equal(tensor, dense[name] * pruned.masks.get(name, True))
+        mask = pruned.masks.get(name, torch.ones_like(tensor, dtype=torch.bool))
+        assert not tensor[~mask].any()
+        # A method that trains weights has moved the others.
+        assert torch.equal(tensor[mask], dense[name][mask]) is (trains != "weights") or not mask.any()
 
 
-def test_fine_tuning_keeps_the_masks(chain: dict[str, Path]) -> None:
+def test_masks_of_filters_have_their_biases_with_them(chain: dict) -> None:
+    pruned = checkpoint.load(chain["pruned"])
+    weights = prunable_weights(pruned.model)
+    if not _by_filter(chain):
+        assert pruned.masks.keys() == weights.keys()
+        return
+    biases = {"0.bias": "0.weight", "2.bias": "2.weight", "5.bias": "5.weight"}
+    assert pruned.masks.keys() == weights.keys() | biases.keys()
+    for bias, weight in biases.items():
+        assert torch.equal(pruned.masks[bias], pruned.masks[weight].flatten(1).any(dim=1))
+
+
+def test_fine_tuning_keeps_the_masks(chain: dict) -> None:
     before, after = checkpoint.load(chain["pruned"]).masks, checkpoint.load(chain["finetuned"]).masks
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_fine_tuned_weights_are_zero_exactly_where_pruned(chain: dict[str, Path]) -> None:
+def test_fine_tuned_parameters_are_zero_exactly_where_pruned(chain: dict) -> None:
     finetuned = checkpoint.load(chain["finetuned"])
-    weights = prunable_weights(finetuned.model)
-    assert weights.keys() == finetuned.masks.keys()
-    assert all(torch.equal(weights[name] != 0, mask) for name, mask in finetuned.masks.items())
+    parameters = dict(finetuned.model.named_parameters())
+    assert all(torch.equal(parameters[name] != 0, mask) for name, mask in finetuned.masks.items())
 
 
-def test_fine_tuning_moves_every_weight_that_is_left(chain: dict[str, Path]) -> None:
-    before, after = (prunable_weights(checkpoint.load(chain[stage]).model) for stage in ("pruned", "finetuned"))
+def test_fine_tuning_moves_every_weight_that_is_left(chain: dict) -> None:
+    # What a removed filter would have given has no gradient behind it, so those are cut out first.
+    loaded = [checkpoint.load(chain[stage]) for stage in ("pruned", "finetuned")]
+    before, after = (prunable_weights(without_filters(one.model, (1, 8, 8), one.masks)) for one in loaded)
     moved = sum(int((after[name] != before[name]).sum()) for name in before)
-    # A kept weight whose unit is dead has no gradient; there are a few.
-    assert moved > 0.5 * sum(int(weight.count_nonzero()) for weight in before.values())
+    # A kept weight whose unit is dead has none either; random pruning leaves many.
+    assert moved > 0.4 * sum(int(weight.count_nonzero()) for weight in before.values())
+
+
+def test_header_tells_method_and_parents(chain: dict) -> None:
+    pruned, finetuned = (checkpoint.load(chain[stage]).header for stage in ("pruned", "finetuned"))
+    assert pruned["config"]["method"] == {"kind": chain["kind"], **chain["params"]}
+    assert pruned["parent"] == sha256(chain["dense"])
+    assert finetuned["parent"] == sha256(chain["pruned"])
+
+
+def test_trace_has_the_methods_quantities_once_an_epoch(chain: dict) -> None:
+    with open(chain["trace"]) as file:
+        header, *rows = csv.reader(file)
+    assert header == TRACE_COLUMNS
+    assert {row[0] for row in rows} == ({"1"} if catalogue.load("methods", chain["kind"]).Params.traces else set())
+    assert len({row[1] for row in rows}) == len(rows)
+
+
+# In one batch an epoch there is a search, if a short one: one epoch before Deadwooding prunes, one after.
+@pytest.mark.parametrize(
+    "objective",
+    [
+        {"kind": "adversarial", "steps": 1},
+        {"kind": "trades", "steps": 1},
+        {"kind": "ibp"},
+        {"kind": "crown-ibp", "beta_end": 0.5},
+    ],
+    ids=lambda objective: objective["kind"],
+)
+@pytest.mark.parametrize(("kind", "params"), _variants("granularity"))
+def test_every_method_works_with_every_objective(kind, params, objective, dense, digits, training_spec, tmp_path) -> None:
+    spec = _spec(training_spec, kind, params=params, epochs=2, batch_size=2000, lr=0.01) | {"objective": objective}
+    pruned = checkpoint.load(_prune(dense, digits, tmp_path, spec))
+    with open(tmp_path / "pruned.csv") as file:
+        rows = list(csv.DictReader(file))
+    if catalogue.load("methods", kind).Params(**params).trains == "nothing":
+        assert rows == []
+    else:
+        assert len(rows) == (1 if kind == "snip" else 2)
+    assert 0 < sum(int(mask.sum()) for mask in pruned.masks.values()) < 0.5 * 22_248
+
+
+def test_what_is_pruned_of_norms_stays_gone(residual: nn.Module) -> None:
+    weights, layout = prunable_weights(residual), Layout(residual, (1, 8, 8))
+    masks = _search(_prepare("lwm", 0.5, granularity="filter"), weights, layout)
+    masks |= filter_masks(residual, layout, masks)
+    for name, mask in masks.items():
+        residual.get_parameter(name).data.mul_(mask)
+    assert {"1.weight", "1.bias", "3.bn2.bias", "4.shortcut.1.weight", "4.shortcut.0.bias"} < masks.keys()
+    data = {"train": Part(torch.rand(24, 1, 8, 8), torch.arange(24) % 3, torch.arange(24))}
+    schedule = Schedule(epochs=3, batch_size=8, lr=0.1, momentum=0.9, weight_decay=0.1)
+    train(
+        residual,
+        lambda model, images, labels, progress: functional.cross_entropy(model(images), labels),
+        data | {"validation": data["train"]},
+        schedule,
+        residual.parameters(),
+        torch.Generator().manual_seed(0),
+        Masked(residual, masks),
+        report=lambda line: None,
+    )
+    parameters = dict(residual.named_parameters())
+    assert all(torch.equal(parameters[name] != 0, mask) for name, mask in masks.items())
 
 
 def test_pruned_weights_have_no_share_in_the_clipped_gradient(dense, digits, training_spec, tmp_path) -> None:
@@ -272,13 +462,6 @@ def test_pruned_weights_have_no_share_in_the_clipped_gradient(dense, digits, tra
     assert moved == pytest.approx(0.1 * 0.01, rel=1e-3)
 
 
-def test_header_tells_method_and_parents(chain: dict[str, Path]) -> None:
-    pruned, finetuned = (checkpoint.load(chain[stage]).header for stage in ("pruned", "finetuned"))
-    assert pruned["config"]["method"] == {"kind": chain["pruned"].stem}
-    assert pruned["parent"] == checkpoint.file_digest(chain["dense"])
-    assert finetuned["parent"] == checkpoint.file_digest(chain["pruned"])
-
-
 def test_learned_masks_beat_random_ones(dense: Path, digits: Path, training_spec: dict, tmp_path: Path) -> None:
     part, _ = read(digits, "validation")
     losses = {}
@@ -286,6 +469,19 @@ def test_learned_masks_beat_random_ones(dense: Path, digits: Path, training_spec
         model = checkpoint.load(_prune(dense, digits, tmp_path, _spec(training_spec, kind, epochs=3))).model
         losses[kind] = functional.cross_entropy(model(part.images), part.labels).item()
     assert losses["hydra"] < losses["random"] - 0.5
+
+
+class _Stub(Pruner):
+    """A method whose masks are `make(weights)`."""
+
+    def __init__(self, make, learned: list[Tensor] | None = None) -> None:
+        self._make, self._learned = make, learned or []
+
+    def start(self, weights: dict, layout: Layout) -> list[Tensor]:
+        return self._learned
+
+    def end(self, weights: dict) -> dict[str, Tensor]:
+        return self._make(weights)
 
 
 def _keeps_all(weights: dict) -> dict:
@@ -296,12 +492,16 @@ def _prunes_all(weights: dict) -> dict:
     return {name: torch.zeros_like(weight, dtype=torch.bool) for name, weight in weights.items()}
 
 
+def _keeps(share: float, weights: dict) -> dict:
+    return {name: keep_highest(weight.abs(), round((1 - share) * weight.numel())) for name, weight in weights.items()}
+
+
 def _keeps_a_few_too_many(weights: dict) -> dict:
-    return {name: keep_highest(weight.detach().abs(), 0.89) for name, weight in weights.items()}
+    return _keeps(0.11, weights)
 
 
 def _forgets_a_layer(weights: dict) -> dict:
-    return {name: keep_highest(weight.detach().abs(), 0.9) for name, weight in list(weights.items())[1:]}
+    return dict(list(_keeps(0.1, weights).items())[1:])
 
 
 def _forgets_everything(weights: dict) -> dict:
@@ -319,7 +519,14 @@ def _forgets_everything(weights: dict) -> dict:
     ],
 )
 def test_method_without_the_ratio_is_refused(bad, message, dense, digits, training_spec, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(random_method, "prepare", lambda params, ratio, generator: OneShot(bad))
+    monkeypatch.setattr(random_method, "prepare", lambda params, ratio, generator: _Stub(bad))
     with pytest.raises(SparrowError, match=rf"methods\.random: {message}"):
+        _prune(dense, digits, tmp_path, _spec(training_spec, "random"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_method_that_learns_in_secret_is_refused(dense, digits, training_spec, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(random_method, "prepare", lambda params, ratio, generator: _Stub(_keeps_all, [torch.zeros(1)]))
+    with pytest.raises(SparrowError, match=r"methods\.random: .* its Params say it trains nothing"):
         _prune(dense, digits, tmp_path, _spec(training_spec, "random"))
     assert list(tmp_path.iterdir()) == []

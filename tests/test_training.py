@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -13,13 +14,15 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sparrow import checkpoint
+from sparrow import catalogue, checkpoint, inner
+from sparrow.costs import METER
 from sparrow.data import _store
 from sparrow.data._store import Part
+from sparrow.settings import Threat
 from sparrow.stages.finetune import finetune
 from sparrow.stages.pretrain import pretrain
 from sparrow.stages.prune import prune
-from sparrow.training.loop import CURVE_COLUMNS, Hooks, train
+from sparrow.training.loop import CURVE_COLUMNS, Hooks, Step, train
 from sparrow.training.schedule import Schedule
 
 
@@ -32,9 +35,13 @@ def _part(size: int, seed: int = 0) -> Part:
 def _run(model: nn.Module, objective: Callable, size: int = 12, hooks: Hooks | None = None, **schedule: object) -> list[tuple]:
     """Train on `size` made-up images, three of them a step unless told otherwise; the learning curve."""
     settings = Schedule(**{"epochs": 2, "batch_size": 3, "momentum": 0.0} | schedule)
+    return _train(model, objective, list(model.parameters()), size, hooks, settings)
+
+
+def _train(model: nn.Module, objective: Callable, optimised: list, size: int, hooks: Hooks | None, schedule: Schedule) -> list:
     data = {"train": _part(size), "validation": _part(5, seed=1)}
     generator = torch.Generator().manual_seed(0)
-    return train(model, objective, data, settings, model.parameters(), generator, hooks or Hooks(), report=lambda line: None)
+    return train(model, objective, data, schedule, optimised, generator, hooks, report=lambda line: None)
 
 
 def _slope(model: nn.Module, images: Tensor, labels: Tensor, progress: float) -> Tensor:
@@ -132,19 +139,213 @@ def test_ramp_must_end_within_the_schedule(warmup: float, ramp: float) -> None:
         Schedule(epochs=4, warmup_epochs=warmup, ramp_epochs=ramp)
 
 
-@pytest.mark.parametrize(("size", "steps"), [(12, 8), (13, 10)])
-def test_hooks_are_called_once_a_step(linear: nn.Module, size: int, steps: int) -> None:
+def _hooks(**functions: Callable) -> Hooks:
+    """Hooks that do `functions`, and otherwise nothing."""
+    return type("_Some", (Hooks,), {name: staticmethod(function) for name, function in functions.items()})()
+
+
+class _Diary(Hooks):
+    """Writes down what it is called for, and stops training after `last` steps."""
+
+    def __init__(self, last: int | None = None) -> None:
+        self.entries, self.steps, self.epochs, self._last = [], [], [], last
+
+    def loss(self, objective: Callable, images: Tensor, labels: Tensor) -> Tensor:
+        self.entries.append("loss")
+        return objective()
+
+    def after_backward(self, step: Step) -> None:
+        self.entries.append("backward")
+
+    def after_step(self, step: Step) -> None:
+        self.entries.append("step")
+        self.steps.append((step.number, step.total, step.per_epoch))
+
+    def after_epoch(self, epoch: int) -> None:
+        self.entries.append("epoch")
+        self.epochs.append(epoch)
+
+    def enough(self) -> bool:
+        return len(self.steps) == self._last
+
+
+@pytest.mark.parametrize(("size", "per_epoch"), [(12, 4), (13, 5)])
+def test_hooks_are_called_in_their_order(linear: nn.Module, size: int, per_epoch: int) -> None:
     # The last, smaller batch is a step like any other.
-    calls: list[str] = []
-    _run(linear, _flat, size, Hooks(lambda: calls.append("backward"), lambda: calls.append("step")))
-    assert calls == ["backward", "step"] * steps
+    diary = _Diary()
+    _run(linear, _flat, size, diary)
+    assert diary.entries == (["loss", "backward", "step"] * per_epoch + ["epoch"]) * 2
+    assert diary.steps == [(number, 2 * per_epoch, per_epoch) for number in range(2 * per_epoch)]
+    assert diary.epochs == [1, 2]
 
 
 def test_hooks_see_gradients_and_then_new_weights(linear: nn.Module) -> None:
     seen: list[list[float]] = []
-    hooks = Hooks(lambda: seen.append(linear[1].bias.grad.tolist()), lambda: seen.append(linear[1].bias.tolist()))
+    hooks = _hooks(
+        after_backward=lambda step: seen.append(linear[1].bias.grad.tolist()),
+        after_step=lambda step: seen.append(linear[1].bias.tolist()),
+    )
     _run(linear, _slope, size=3, hooks=hooks, epochs=1, lr=0.5)
     assert seen == [[1] * 4, [0.5] * 4]
+
+
+def test_a_hook_may_change_the_loss(linear: nn.Module) -> None:
+    ((*_, train_loss, _, _),) = _run(
+        linear,
+        _cross_entropy,
+        hooks=_hooks(loss=lambda objective, images, labels: 0 * objective() + 7 * linear[1].bias.sum() + len(images)),
+        epochs=1,
+        batch_size=12,
+        lr=0.1,
+    )
+    # The biases were 1; there were twelve images. Nothing but the biases has moved, by 0.1 * 7.
+    assert train_loss == pytest.approx(7 * 4 + 12)
+    assert linear[1].bias.tolist() == pytest.approx([0.3] * 4)
+    assert linear[1].weight.unique().tolist() == [1]
+
+
+def test_a_hook_may_change_the_gradient(linear: nn.Module) -> None:
+    def halve(step: Step) -> None:
+        for parameter in linear.parameters():
+            parameter.grad.mul_(0.5)
+
+    _run(linear, _slope, hooks=_hooks(after_backward=halve), lr=0.1, lr_decay="constant")
+    assert _values(linear) == pytest.approx([1 - 8 * 0.05])
+
+
+@pytest.mark.parametrize(("last", "epochs"), [(1, 1), (3, 1), (4, 1), (5, 2), (8, 2)])
+def test_training_stops_when_a_hook_has_seen_enough(linear: nn.Module, last: int, epochs: int) -> None:
+    diary = _Diary(last)
+    rows = _run(linear.train(), _slope, hooks=diary, epochs=4, lr=0.1, lr_decay="constant")
+    assert len(diary.steps) == last
+    # The epoch in which it happened has its row.
+    assert [row[0] for row in rows] == diary.epochs == list(range(1, epochs + 1))
+    assert _values(linear) == pytest.approx([1 - 0.1 * last], abs=1e-6)
+    assert not linear.training
+
+
+def test_an_epoch_cut_short_reports_the_loss_of_what_it_saw(linear: nn.Module) -> None:
+    # After two of four batches.
+    seen: list[Tensor] = []
+
+    def objective(model: nn.Module, images: Tensor, labels: Tensor, progress: float) -> Tensor:
+        if model.training:
+            seen.append(images)
+        return images.sum() + _flat(model, images, labels, progress)
+
+    ((*_, train_loss, _, _),) = _run(linear, objective, hooks=_Diary(2))
+    assert train_loss == pytest.approx((seen[0].sum() + seen[1].sum()).item() / 2)
+    assert len(seen) == 2
+
+
+def test_training_may_have_nothing_to_optimise(linear: nn.Module) -> None:
+    # A method may look at gradients alone; clipping has nothing to clip then.
+    gradients: list[Tensor] = []
+    hooks = _hooks(after_step=lambda step: gradients.append(linear[1].weight.grad.clone()))
+    schedule = Schedule(epochs=2, batch_size=3, lr=0.1, weight_decay=0.1, max_grad_norm=1e-3)
+    rows = _train(linear, _cross_entropy, [], 12, hooks, schedule)
+    assert _values(linear) == [1]
+    assert [row[0] for row in rows] == [1, 2]
+    assert len(gradients) == 8
+    assert all(gradient.norm() > 0.01 for gradient in gradients)
+
+
+def test_gradients_do_not_add_up_even_if_nothing_is_optimised(linear: nn.Module) -> None:
+    seen: list[float] = []
+    hooks = _hooks(after_step=lambda step: seen.append(linear[1].bias.grad.unique().item()))
+    _train(linear, _slope, [], 12, hooks, Schedule(epochs=2, batch_size=3))
+    assert seen == [1] * 8
+
+
+def test_tensors_beside_the_network_are_optimised_too(linear: nn.Module) -> None:
+    score = torch.ones(2)
+    hooks = _hooks(after_backward=lambda step: setattr(score, "grad", torch.tensor([1.0, -1.0])))
+    _train(linear, _slope, [score], 12, hooks, Schedule(epochs=2, batch_size=3, lr=0.1, momentum=0.0, lr_decay="constant"))
+    assert score.tolist() == pytest.approx([0.2, 1.8])
+    assert _values(linear) == [1]
+
+
+@pytest.mark.parametrize("kind", ["adversarial", "trades"])
+def test_a_second_look_is_at_the_same_perturbations(kind: str, tiny: nn.Module) -> None:
+    # The images that the network is trained on are those that it sees in train mode.
+    entry, seen, found = catalogue.load("objectives", kind), [], {}
+    objective = entry.prepare(entry.Params(steps=3), Threat(eps=0.1))
+    tiny.register_forward_pre_hook(lambda model, inputs: seen.append(inputs[0].detach()) if model.training else None)
+    labels = {}
+
+    def loss(objective: Callable, images: Tensor, of: Tensor) -> Tensor:
+        labels["now"] = of
+        return objective()
+
+    def after_backward(step: Step) -> None:
+        found["first"] = [parameter.grad.clone() for parameter in tiny.parameters()]
+        for parameter in tiny.parameters():
+            parameter.data.mul_(1.5)
+        step.again()
+        found["second"] = [parameter.grad.clone() for parameter in tiny.parameters()]
+        found["weights"] = [parameter.detach().clone() for parameter in tiny.parameters()]
+
+    hooks = _hooks(loss=loss, after_backward=after_backward)
+    METER.gradient_evaluations = 0
+    _train(tiny, objective, [], 6, hooks, Schedule(epochs=1, batch_size=6))
+    # Three steps of the attack and one of training, then one more: for each image, and TRADES sees two of each.
+    twice = 2 if kind == "trades" else 1
+    validation = 3 * 5
+    assert METER.gradient_evaluations == 6 * (3 + 2 * twice) + validation
+    half = len(seen) // 2
+    assert half == twice
+    assert all(torch.equal(one, two) for one, two in zip(seen[:half], seen[half:], strict=True))
+    # By hand: the loss against those images, at the changed weights.
+    for parameter, value in zip(tiny.parameters(), found["weights"], strict=True):
+        parameter.data.copy_(value)
+    clean, adversarial = tiny(seen[0]), tiny(seen[half - 1])
+    loss = functional.cross_entropy(clean, labels["now"])
+    if kind == "trades":
+        p, q = clean.softmax(dim=1), adversarial.softmax(dim=1)
+        loss = loss + 6 * (p * (p / q).log()).sum(dim=1).mean()
+    expected = torch.autograd.grad(loss, list(tiny.parameters()))
+    assert all(torch.allclose(one, two, atol=1e-5) for one, two in zip(found["second"], expected, strict=True))
+    assert not any(torch.allclose(one, two, atol=1e-5) for one, two in zip(found["first"], found["second"], strict=True))
+
+
+def test_a_second_look_is_at_the_same_batch_and_progress(linear: nn.Module) -> None:
+    seen: list[tuple] = []
+
+    def objective(model: nn.Module, images: Tensor, labels: Tensor, progress: float) -> Tensor:
+        if model.training:
+            seen.append((images.tolist(), labels.tolist(), progress))
+        return _slope(model, images, labels, progress)
+
+    _run(linear, objective, hooks=_hooks(after_backward=lambda step: step.again()), epochs=2, ramp_epochs=2)
+    assert len(seen) == 16
+    assert seen[::2] == seen[1::2]
+    assert [progress for _, _, progress in seen[::2]] == [number / 8 for number in range(8)]
+
+
+def test_a_second_look_replaces_the_gradient(linear: nn.Module) -> None:
+    # A gradient of 1, not of 2: eight steps go as far as ever.
+    _run(linear, _slope, hooks=_hooks(after_backward=lambda step: step.again()), lr=0.1, lr_decay="constant")
+    assert _values(linear) == pytest.approx([0.2], abs=1e-6)
+
+
+def test_each_step_finds_its_own_perturbations(linear: nn.Module) -> None:
+    found, used = [], []
+
+    def find() -> Tensor:
+        found.append(torch.rand(()))
+        return found[-1]
+
+    def objective(model: nn.Module, images: Tensor, labels: Tensor, progress: float) -> Tensor:
+        perturbation = inner.solve(find)
+        if model.training:
+            used.append(perturbation.item())
+        return _flat(model, images, labels, progress)
+
+    _run(linear, objective, hooks=_hooks(after_backward=lambda step: (step.again(), step.again())), epochs=1)
+    assert used[::3] == used[1::3] == used[2::3]
+    assert len(set(used)) == 4
+    # And validation two: it is in no step.
+    assert len(found) == 4 + 2
 
 
 def test_every_image_is_seen_once_an_epoch(linear: nn.Module) -> None:
@@ -261,7 +462,8 @@ def parts_read(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 @pytest.mark.parametrize("stage", ["pretrain", "prune", "finetune"])
 def test_training_never_reads_the_test_part(stage, dense, digits, training_spec, tmp_path, parts_read) -> None:
     spec = training_spec | {"schedule": {"epochs": 1, "lr": 0.01}, "method": {"kind": "hydra"}, "ratio": 0.5}
-    files = digits, tmp_path / "output", tmp_path / "curve.csv", tmp_path / "cost.json"
+    curves = [tmp_path / "curve.csv"] + ([tmp_path / "trace.csv"] if stage == "prune" else [])
+    files = digits, tmp_path / "output", *curves, tmp_path / "cost.json"
     if stage == "pretrain":
         pretrain(*files, spec)
     else:
@@ -269,9 +471,37 @@ def test_training_never_reads_the_test_part(stage, dense, digits, training_spec,
     assert parts_read == {"train", "validation"}
 
 
+def _prune(dense: Path, data: Path, folder: Path, spec: dict) -> None:
+    prune(dense, data, folder / "pruned", folder / "curve.csv", folder / "trace.csv", folder / "cost.json", spec)
+
+
+def test_trace_has_a_row_an_epoch_and_quantity(dense: Path, digits: Path, training_spec: dict, tmp_path: Path) -> None:
+    schedule = {"epochs": 3, "batch_size": 500, "lr": 0.01}
+    _prune(dense, digits, tmp_path, training_spec | {"schedule": schedule, "method": {"kind": "admm"}, "ratio": 0.5})
+    with open(tmp_path / "trace.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["epoch", "name", "value"]
+    names = ["rho", "primal residual |W - Z|", "dual residual rho |Z - Z'|"]
+    assert [(row["epoch"], row["name"]) for row in rows] == [(str(epoch), name) for epoch in (1, 2, 3) for name in names]
+    # Ten parts of nine steps: an update after every step, three in an epoch.
+    assert [float(row["value"]) for row in rows[::3]] == pytest.approx([1e-3 * 1.3**done for done in (3, 6, 9)], rel=1e-5)
+
+
+@pytest.mark.parametrize(("batches", "images"), [(1, 100), (None, None)])
+def test_snip_looks_at_no_more_than_it_says(batches, images, dense, digits, training_spec, tmp_path) -> None:
+    spec = training_spec | {"objective": {"kind": "benign"}, "schedule": {"epochs": 5, "batch_size": 100, "lr": 0.1}}
+    del spec["threat"]
+    _prune(dense, digits, tmp_path, spec | {"method": {"kind": "snip", "batches": batches}, "ratio": 0.5})
+    with open(tmp_path / "curve.csv") as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1"]
+    whole = len(_store.read(digits, "train")[0])
+    assert json.loads((tmp_path / "cost.json").read_text())["gradient_evaluations"] == (images or whole)
+
+
 def test_method_that_does_not_learn_leaves_an_empty_curve(
     dense: Path, digits: Path, training_spec: dict, tmp_path: Path
 ) -> None:
     spec = {key: training_spec[key] for key in ("cell", "code", "model")} | {"method": {"kind": "lwm"}, "ratio": 0.5}
-    prune(dense, digits, tmp_path / "pruned", tmp_path / "curve.csv", tmp_path / "cost.json", spec)
+    _prune(dense, digits, tmp_path, spec)
     assert (tmp_path / "curve.csv").read_text() == ",".join(CURVE_COLUMNS) + "\n"
+    assert (tmp_path / "trace.csv").read_text() == "epoch,name,value\n"

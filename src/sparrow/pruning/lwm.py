@@ -39,7 +39,7 @@ def prepare(params: Params, ratio: float, generator: torch.Generator):
 
 def step_ratio(ratio: float, step: int, steps: int) -> float:
     """The pruning ratio after `step` of `steps`: geometric in the share that is kept."""
-    return 1 - (1 - ratio) ** (step / steps)
+    return ratio if step == steps else 1 - (1 - ratio) ** (step / steps)
 
 
 def _iterative(params: Params, ratio: float):
@@ -61,8 +61,9 @@ def _iterative(params: Params, ratio: float):
             share = step_ratio(ratio, self.done, params.steps)
             # Under `lamp`, as for every method, the dense weights divide the ratio among the layers.
             budget = budget_of(self.dense, self.layout, share, params, scores)
-            # What is gone stays gone: zeros are the smallest magnitudes.
-            self.masks = masks_of(scores, self.layout, budget, params, weights)
+            masks = masks_of(scores, self.layout, budget, params, weights)
+            # What is gone stays gone, even where rounding would give a layer one unit more than in the step before.
+            self.masks = {name: mask & self.masks[name] for name, mask in masks.items()} if self.done > 1 else masks
             self.apply(weights)
 
         def apply(self, weights):

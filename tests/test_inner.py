@@ -1,0 +1,117 @@
+"""Inner maximisations are solved once a batch, and their solutions replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from sparrow import inner
+
+
+@pytest.fixture
+def calls() -> list[Tensor]:
+    """What has been found so far."""
+    return []
+
+
+@pytest.fixture
+def find(calls: list[Tensor]) -> Callable[[], Tensor]:
+    """Finds something new each time."""
+
+    def new() -> Tensor:
+        calls.append(torch.full((2,), float(len(calls))))
+        return calls[-1]
+
+    return new
+
+
+def test_outside_of_a_context_everything_is_found_anew(find, calls) -> None:
+    assert [inner.solve(find).tolist() for _ in range(2)] == [[0, 0], [1, 1]]
+    assert len(calls) == 2
+
+
+def test_inside_nothing_is_replayed_unless_asked_for(find, calls) -> None:
+    with inner.solved_once():
+        assert [inner.solve(find).tolist() for _ in range(2)] == [[0, 0], [1, 1]]
+
+
+def test_a_replay_gives_the_same_tensors_in_their_order_and_finds_nothing(find, calls) -> None:
+    with inner.solved_once() as again:
+        first = [inner.solve(find), inner.solve(find)]
+        replayed = again(lambda: [inner.solve(find), inner.solve(find)])
+    assert [id(tensor) for tensor in replayed] == [id(tensor) for tensor in first]
+    assert len(calls) == 2
+
+
+def test_a_replay_can_be_repeated(find, calls) -> None:
+    with inner.solved_once() as again:
+        first = inner.solve(find)
+        assert again(lambda: inner.solve(find)) is first
+        assert again(lambda: inner.solve(find)) is first
+    assert len(calls) == 1
+
+
+def test_after_a_replay_new_solutions_are_found_and_remembered(find) -> None:
+    with inner.solved_once() as again:
+        inner.solve(find)
+        again(lambda: inner.solve(find))
+        inner.solve(find)
+        assert again(lambda: [inner.solve(find).tolist(), inner.solve(find).tolist()]) == [[0, 0], [1, 1]]
+
+
+def test_a_replay_returns_what_the_function_does(find) -> None:
+    with inner.solved_once() as again:
+        assert again(lambda: "result") == "result"
+
+
+def test_a_replay_that_fails_is_over(find, calls) -> None:
+    with inner.solved_once() as again:
+        inner.solve(find)
+        with pytest.raises(ZeroDivisionError):
+            again(lambda: 1 / 0)
+        assert inner.solve(find) is calls[1]
+
+
+def test_a_context_forgets_what_the_one_before_found(find) -> None:
+    with inner.solved_once():
+        inner.solve(find)
+    with inner.solved_once() as again:
+        second = inner.solve(find)
+        assert again(lambda: inner.solve(find)) is second
+
+
+def test_after_a_context_nothing_is_remembered(find, calls) -> None:
+    with inner.solved_once():
+        inner.solve(find)
+    assert inner.solve(find) is calls[1]
+    with inner.solved_once() as again:
+        replayed = again(lambda: [inner.solve(find) for _ in range(0)])
+    assert replayed == []
+
+
+def test_a_context_that_fails_is_over(find, calls) -> None:
+    def fail() -> None:
+        with inner.solved_once():
+            inner.solve(find)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    with inner.solved_once() as again:
+        assert inner.solve(find) is calls[1]
+        assert again(lambda: inner.solve(find)) is calls[1]
+
+
+def test_an_inner_context_ends_the_memory_of_the_outer_one(find, calls) -> None:
+    # There is one memory; a loop in a loop starts afresh, and so does what comes after it.
+    with inner.solved_once() as outer:
+        inner.solve(find)
+        with inner.solved_once() as again:
+            assert inner.solve(find) is calls[1]
+            assert again(lambda: inner.solve(find)) is calls[1]
+        assert inner.solve(find) is calls[2]
+        with pytest.raises(StopIteration):
+            outer(lambda: inner.solve(find))
