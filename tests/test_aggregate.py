@@ -1,14 +1,19 @@
-"""From the files of a small made-up study to its three tables."""
+"""From the files of a small made-up study to its five tables."""
+
+import json
 
 import pandas as pd
 import pytest
 import torch
+from safetensors.numpy import save_file
 
-from sparrow import checkpoint, plan
+from sparrow import checkpoint, compact_file, plan
+from sparrow.checkpoint_file import read, sha256
 from sparrow.csv_file import write_csv
 from sparrow.data._store import Header
 from sparrow.errors import CheckpointError, ContradictionError, SparrowError
 from sparrow.models import cnn_small
+from sparrow.models._layout import without_filters
 from sparrow.models._prunable import prunable_weights
 from sparrow.outcome_table import COLUMNS
 from sparrow.results.aggregate import IDENTITY, aggregate
@@ -72,20 +77,19 @@ def study(tmp_path):
     return paths
 
 
-def tables(networks, folder):
-    """Where the three tables go."""
+def aggregated(networks, folder, compact=()):
+    """The folder of the five tables."""
     folder.mkdir(exist_ok=True)
-    return [folder / f"{name}.csv" for name in ("outcomes", "summary", "layers")]
+    aggregate(networks, list(compact), folder, SPEC)
+    return folder
 
 
 @pytest.fixture
 def run(tmp_path):
     """Aggregates networks and reads one of the tables back."""
 
-    def run(networks, name="summary"):
-        paths = tables(networks, tmp_path / "tables")
-        aggregate(networks, *paths, SPEC)
-        return pd.read_csv(tmp_path / "tables" / f"{name}.csv")
+    def run(networks, name="summary", compact=()):
+        return pd.read_csv(aggregated(networks, tmp_path / "tables", compact) / f"{name}.csv")
 
     return run
 
@@ -150,6 +154,10 @@ def test_a_rate_says_how_many_images_it_rests_on(study, run, column):
         ("finetuned", "nonzero", 22406 - 11124),
         ("finetuned", "sparsity_prunable", 0.5),
         ("finetuned", "sparsity_all", 11124 / 22406),
+        # Convolutions on 4 x 4 and 2 x 2 outputs, then linear layers: 16 * 256 + 4 * 8192 + 12800 + 1000.
+        ("dense", "multiply_adds", 50664),
+        # What single weights cost is not less without them.
+        ("finetuned", "multiply_adds", 50664),
     ],
 )
 def test_weights_are_counted_in_the_file(study, run, stage, column, value):
@@ -213,6 +221,14 @@ def test_another_seeds_dense_network_is_no_parent(study, run, tmp_path):
     assert pd.isna(row(run([other, study[1]]), "finetuned")["preserved_era"])
 
 
+@pytest.mark.parametrize("name", ["summary", "ranking"])
+def test_a_ratio_is_written_as_the_study_has_it(tmp_path, run, name):
+    # One weight of 128 is kept.
+    path = write_network(tmp_path, FINETUNED._replace(cell=plan.Cell(PARENT, "lwm", 0.9921875)))
+    write_outcomes(path, FINETUNED_OUTCOMES)
+    assert set(run([path], name)["ratio"]) == {0.9921875}
+
+
 CONTRADICTION = {**FINETUNED_OUTCOMES, "crown": {1, 4}}  # and FGSM breaks 4
 
 
@@ -225,7 +241,7 @@ def test_an_image_both_verified_and_broken_is_named(study, run):
 def test_a_contradiction_leaves_nothing_behind(study, tmp_path):
     write_outcomes(study[1], CONTRADICTION)
     with pytest.raises(ContradictionError):
-        aggregate(study, *tables(study, tmp_path / "tables"), SPEC)
+        aggregated(study, tmp_path / "tables")
     assert list((tmp_path / "tables").iterdir()) == []
 
 
@@ -291,25 +307,179 @@ def test_a_cut_checkpoint_is_named(study, run):
         run(study)
 
 
-@pytest.mark.parametrize("name", ["outcomes", "summary", "layers"])
-def test_the_order_of_the_networks_does_not_matter(study, tmp_path, name):
-    aggregate(study, *tables(study, tmp_path / "one"), SPEC)
-    aggregate(study[::-1], *tables(study, tmp_path / "two"), SPEC)
-    assert (tmp_path / f"one/{name}.csv").read_bytes() == (tmp_path / f"two/{name}.csv").read_bytes()
+def test_a_checkpoint_of_before_multiply_adds_were_counted_is_named(study, run):
+    header, tensors = read(study[1], framework="np")
+    del header["multiply_adds"]
+    save_file(tensors, study[1], {"sparrow": json.dumps(header)})
+    with pytest.raises(CheckpointError, match=f"{study[1]}: the header lacks multiply_adds"):
+        run(study)
 
 
-@pytest.mark.parametrize("name", ["outcomes", "summary", "layers"])
+FILTERED = plan.Checkpoint(PARENT, plan.Cell(PARENT, "lwm-filter", 0.5), "finetuned")
+
+
+@pytest.fixture
+def cut(study, tmp_path):
+    """The study with a third network, in which every second filter is zero, and its compact file."""
+    path = write_network(tmp_path, FILTERED)
+    loaded = checkpoint.load(path)
+    model, masks = loaded.model, {name: torch.ones_like(mask) for name, mask in loaded.masks.items()}
+    with torch.no_grad():
+        for layer in ("0", "2", "5"):
+            bias = model.get_parameter(f"{layer}.bias")
+            masks[f"{layer}.bias"] = torch.arange(len(bias)) % 2 == 0
+            masks[f"{layer}.weight"][1::2] = False
+        for name, parameter in model.named_parameters():
+            parameter.fill_(1).mul_(masks.get(name, 1))
+    checkpoint.save(path, checkpoint.Checkpoint(model, masks, header_of(path)))
+    write_outcomes(path, FINETUNED_OUTCOMES)
+    write_compact(path)
+    return [*study, path]
+
+
+def header_of(path):
+    return read(path, framework="np")[0]
+
+
+def compact_of(path):
+    return path.with_suffix("") / "compact.safetensors"
+
+
+def write_compact(path):
+    """What the stage would write; its header holds numbers that no count could give."""
+    loaded = checkpoint.load(path)
+    smaller = without_filters(loaded.model, (1, 8, 8), loaded.masks)
+    sizes = {"parameters_left": 123, "multiply_adds": 456, "parent": sha256(path)}
+    compact_file.save(compact_of(path), smaller, loaded.header | sizes)
+
+
+def test_what_is_left_without_the_pruned_filters_stands_beside_the_network(cut, run):
+    table = run(cut, compact=[compact_of(cut[2])]).set_index("method")
+    columns = ["multiply_adds", "compact_parameters", "compact_multiply_adds"]
+    assert table.loc["lwm-filter", columns].tolist() == [50664, 123, 456]
+
+
+def test_a_network_that_was_not_cut_has_nothing_left_to_tell(cut, run):
+    table = run(cut, compact=[compact_of(cut[2])]).set_index("method")
+    columns = ["compact_parameters", "compact_multiply_adds"]
+    assert table.loc[["dense", "lwm"], columns].isna().to_numpy().tolist() == [[True, True]] * 2
+
+
+def test_a_compact_file_of_another_network_is_refused(cut, run):
+    loaded = checkpoint.load(cut[2])
+    with torch.no_grad():
+        loaded.model.get_parameter("7.bias").add_(1)
+    checkpoint.save(cut[2], loaded)
+    with pytest.raises(SparrowError, match=rf"{compact_of(cut[2])}: was not cut from {cut[2]}; delete it to make it anew"):
+        run(cut, compact=[compact_of(cut[2])])
+
+
+def test_a_refused_compact_file_leaves_nothing_behind(cut, tmp_path):
+    compact_of(cut[2]).write_bytes(compact_of(cut[2]).read_bytes()[:500])
+    with pytest.raises(SparrowError):
+        aggregated(cut, tmp_path / "tables", [compact_of(cut[2])])
+    assert list((tmp_path / "tables").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (lambda path: path.read_bytes(), "format 'sparrow-checkpoint/1', expected 'sparrow-compact/1'"),
+        (lambda path: compact_of(path).read_bytes()[:500], "truncated, or not a safetensors file"),
+        (lambda path: b"", "truncated, or not a safetensors file"),
+    ],
+    ids=["a checkpoint", "truncated", "empty"],
+)
+def test_a_file_that_is_no_compact_network_is_named(cut, run, content, message):
+    compact_of(cut[2]).write_bytes(content(cut[2]))
+    with pytest.raises(CheckpointError, match=f"{compact_of(cut[2])}: {message}"):
+        run(cut, compact=[compact_of(cut[2])])
+
+
+def test_a_compact_file_that_is_not_there_is_named(cut, run):
+    compact_of(cut[2]).unlink()
+    with pytest.raises(CheckpointError, match=f"{compact_of(cut[2])}: no such file"):
+        run(cut, compact=[compact_of(cut[2])])
+
+
+def test_recall_is_one_row_for_every_class_of_every_network(study, run):
+    table = run(study, "recall")
+    assert list(table.columns[: len(IDENTITY) + 1]) == [*IDENTITY, "class"]
+    assert table.groupby("stage")["class"].apply(list).to_dict() == {"dense": list(IMAGES), "finetuned": list(IMAGES)}
+
+
+def test_recall_is_counted_by_metric(study, run):
+    # Image i has the label i: a recall is the outcome of one image.
+    table = run(study, "recall").set_index(["stage", "class"])
+    found = table.loc[[("dense", 1), ("dense", 5), ("dense", 7)], ["recall_benign", "recall_era", "recall_vra"]]
+    assert found.to_numpy().tolist() == [[1, 1, 1], [1, 0, 0], [0, 0, 0]]
+
+
+def test_a_class_that_an_attack_has_not_seen_has_an_empty_recall(study, run):
+    write_outcomes(study[0], DENSE_OUTCOMES, images={"pgd": [0, 1]})
+    table = run(study[:1], "recall").set_index("class")
+    assert table["recall_era"].isna().tolist() == [False, False] + [True] * 6
+
+
+def other(tmp_path, method, outcomes, seed=0):
+    """Another fine-tuned network of the study."""
+    parent = PARENT._replace(seed=seed)
+    path = write_network(tmp_path, FINETUNED._replace(parent=parent, cell=plan.Cell(parent, method, 0.5)))
+    write_outcomes(path, outcomes)
+    return path
+
+
+def test_pruned_networks_are_ranked_and_dense_ones_are_not(study, run, tmp_path):
+    better = other(tmp_path, "hydra", DENSE_OUTCOMES)
+    table = run([*study, better], "ranking")
+    assert table[["metric", "rank", "method", "mean"]].to_numpy().tolist() == [
+        ["era", 1, "hydra", 5 / 8],
+        ["era", 2, "lwm", 4 / 8],
+        ["vra", 1, "hydra", 3 / 8],
+        ["vra", 2, "lwm", 2 / 8],
+    ]
+
+
+def test_seeds_of_a_method_are_ranked_together(study, run, tmp_path):
+    table = run([*study, other(tmp_path, "lwm", DENSE_OUTCOMES, seed=1)], "ranking")
+    assert table[["metric", "seeds", "mean"]].to_numpy().tolist() == [["era", 2, 4.5 / 8], ["vra", 2, 2.5 / 8]]
+
+
+def test_a_study_of_dense_networks_alone_has_an_empty_ranking(study, run):
+    table = run(study[:1], "ranking")
+    assert (len(table), list(table.columns[:7])) == (
+        0,
+        ["dataset", "model", "objective", "stage", "ratio", "metric", "rank"],
+    )
+
+
+TABLES = ["outcomes", "summary", "layers", "recall", "ranking"]
+every_table = pytest.mark.parametrize("name", TABLES)
+
+
+def test_there_are_five_tables(study, tmp_path):
+    written = sorted(path.name for path in aggregated(study, tmp_path / "tables").iterdir())
+    assert written == sorted(f"{name}.csv" for name in TABLES)
+
+
+@every_table
+def test_the_order_of_the_networks_does_not_matter(cut, tmp_path, name):
+    compact = [compact_of(cut[2])]
+    one, two = aggregated(cut, tmp_path / "one", compact), aggregated(cut[::-1], tmp_path / "two", compact)
+    assert (one / f"{name}.csv").read_bytes() == (two / f"{name}.csv").read_bytes()
+
+
+@every_table
 def test_the_order_of_the_rows_does_not_matter(study, tmp_path, name):
-    aggregate(study, *tables(study, tmp_path / "one"), SPEC)
+    one = aggregated(study, tmp_path / "one")
     for path, outcomes in zip(study, (DENSE_OUTCOMES, FINETUNED_OUTCOMES), strict=True):
         write_outcomes(path, outcomes, images={"fgsm": IMAGES[::-1], "crown": [3, 1, 7, 5, 0, 2, 4, 6]})
-    aggregate(study, *tables(study, tmp_path / "two"), SPEC)
-    assert (tmp_path / f"one/{name}.csv").read_bytes() == (tmp_path / f"two/{name}.csv").read_bytes()
+    two = aggregated(study, tmp_path / "two")
+    assert (one / f"{name}.csv").read_bytes() == (two / f"{name}.csv").read_bytes()
 
 
-@pytest.mark.parametrize("name", ["outcomes", "summary", "layers"])
-def test_a_second_run_writes_the_same_bytes(study, tmp_path, name):
-    first, second = (tables(study, tmp_path / folder) for folder in ("one", "two"))
-    aggregate(study, *first, SPEC)
-    aggregate(study, *second, SPEC)
-    assert (tmp_path / f"one/{name}.csv").read_bytes() == (tmp_path / f"two/{name}.csv").read_bytes()
+@every_table
+def test_a_second_run_writes_the_same_bytes(cut, tmp_path, name):
+    compact = [compact_of(cut[2])]
+    one, two = (aggregated(cut, tmp_path / folder, compact) for folder in ("one", "two"))
+    assert (one / f"{name}.csv").read_bytes() == (two / f"{name}.csv").read_bytes()

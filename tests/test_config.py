@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sparrow import catalogue, plan
 from sparrow.config import load_study
 from sparrow.errors import ConfigError
 
@@ -54,7 +55,7 @@ MISTAKES = {
     "model": ("models.cnn-smal", None, "models.cnn-smal", ["unknown model 'cnn-smal'", "'cnn-small'?", "cnn-large"]),
     "data set": ("datasets.digit", None, "datasets.digit", ["unknown data set 'digit'", "'digits'?", "valid: digits"]),
     "kind": ("methods.mine", {"kind": "lmw"}, "methods.mine", ["unknown method 'lmw'", "'lwm'?", "hydra, lwm, random"]),
-    "far from any": ("methods.zzz", None, "methods.zzz", ["unknown method 'zzz'; valid: hydra, lwm, random"]),
+    "far from any": ("methods.zzz", None, "methods.zzz", ["unknown method 'zzz'; valid: admm, deadwooding, harp, hydra, lwm"]),
     # Numbers out of range.
     "ratio 0": ("ratios", [0], "ratios.0", ["0 is", "greater than 0"]),
     "ratio 1": ("ratios", [0.5, 1], "ratios.1", ["1 is", "less than 1"]),
@@ -71,7 +72,19 @@ MISTAKES = {
     "split": ("datasets.digits", {"test": 0.9}, "datasets.digits", ["1.05", "below 1"]),
     # Values that are none of the choices.
     "norm": ("threat.norm", "l1", "threat.norm", ["'l1'", "'linf' or 'l2'"]),
-    "scope": ("methods.lwm.scope", "globl", "methods.lwm.scope", ["'globl'", "'layer' or 'global'"]),
+    "allocation": (
+        "methods.lwm.allocation",
+        "globl",
+        "methods.lwm.allocation",
+        ["'globl'", "'uniform', 'erk', 'lamp' or 'global'"],
+    ),
+    "allocation of another": (
+        "methods.hydra.allocation",
+        "global",
+        "methods.hydra.allocation",
+        ["'global'", "'uniform', 'erk' or 'lamp'"],
+    ),
+    "granularity": ("methods.lwm.granularity", "filters", "methods.lwm.granularity", ["'filters'", "'weight' or 'filter'"]),
     "stage": ("evaluate", ["finetund"], "evaluate.0", ["'finetund'", "'dense', 'pruned' or 'finetuned'"]),
     "results": ("results", "/elsewhere", "results", ["'/elsewhere'", "must match"]),
     # Misspelt keys, at every level.
@@ -80,6 +93,14 @@ MISTAKES = {
     "training key": ("training.prunes", {}, "training.prunes", ["'prunes'", "{}", "'prune'?", "pretrain"]),
     "stage key": ("training.prune.epoch", 7, "training.prune.epoch", ["'epoch'", "7", "'epochs'?", "batch_size"]),
     "method key": ("methods.hydra.gain", 7, "methods.hydra.gain", ["'gain'", "7", "'init_gain'?", "freeze_norms"]),
+    "former key": ("methods.lwm.scope", "global", "methods.lwm.scope", ["'scope'", "'global'", "allocation", "granularity"]),
+    "granularity of a method without": (
+        "methods.snip.granularity",
+        "filter",
+        "methods.snip.granularity",
+        ["'granularity'", "'filter'", "allocation, batches"],
+    ),
+    "what a method declares": ("methods.hydra.trains", "weights", "methods.hydra.trains", ["'trains'", "'weights'"]),
     "attack key": ("attacks.pgd.step", 7, "attacks.pgd.step", ["'step'", "7", "'steps'?", "restarts"]),
     "patch": ("objectives.benign.training.prunes", {}, "objectives.benign.training.prunes", ["{}", "'prune'?"]),
     "patch key": (
@@ -121,6 +142,36 @@ def test_a_mistake_is_one_line_with_key_value_and_what_is_valid(path, value, key
     (line,) = complaints(changed((path, value)))
     assert line.startswith(f"config.yaml: {key}: ")
     assert [part for part in parts if part not in line] == []
+
+
+# Options of the methods, with a value that each may not have and what the line has to say.
+OPTIONS = [
+    *[("lwm.steps", 0, "greater than or equal to 1"), ("lwm.steps", 1.5, "integer"), ("snip.batches", 0, "equal to 1")],
+    *[("admm.rho", 0, "greater than 0"), ("admm.rho_growth", 0.9, "equal to 1"), ("admm.updates", 0, "equal to 1")],
+    *[("harp.gamma", 0, "greater than 0"), ("harp.start", 0, "greater than 0"), ("harp.init_gain", 0, "greater than 0")],
+    *[("harp.floor", 1, "less than 1"), ("harp.floor", -0.1, "equal to 0"), ("harp.freeze_norms", "some", "boolean")],
+    *[("hydra.s2ap_gamma", -0.1, "equal to 0"), ("harp.s2ap_gamma", -0.1, "equal to 0"), ("hydra.init_gain", 0, "than 0")],
+    *[("deadwooding.eps", 0, "greater than 0"), ("deadwooding.dual_step", 0, "greater than 0")],
+    *[("deadwooding.dual_share", 0, "greater than 0"), ("deadwooding.dual_share", 1, "less than 1")],
+    *[("deadwooding.distillation", 1.1, "equal to 1"), ("deadwooding.temperature", 0, "greater than 0")],
+    *[(f"{kind}.granularity", None, "'weight' or 'filter'") for kind in ("admm", "harp", "hydra", "lwm", "random")],
+    *[(f"{kind}.allocation", "even", "'uniform', 'erk'") for kind in ("admm", "hydra", "lwm", "random", "snip")],
+]
+
+
+@pytest.mark.parametrize(("option", "value", "limit"), OPTIONS)
+def test_an_option_of_a_method_out_of_range_is_one_line(option, value, limit):
+    (line,) = complaints(changed((f"methods.{option}", value)))
+    assert line.startswith(f"config.yaml: methods.{option}: {value!r} is not valid: ")
+    assert limit in line
+
+
+def test_every_option_of_every_method_is_put_to_the_test():
+    declared = {
+        f"{kind}.{name}" for kind in catalogue.kinds("methods") for name in catalogue.load("methods", kind).Params.model_fields
+    }
+    # A yes or no leaves little to get wrong.
+    assert declared - {option for option, _, _ in OPTIONS} == {"hydra.freeze_norms"}
 
 
 @pytest.mark.parametrize("section", ["seeds", "ratios", "evaluate"])
@@ -200,11 +251,84 @@ def test_an_entry_without_settings_may_be_written_in_two_ways():
 
 
 def test_kind_lets_two_labels_share_a_method():
-    study = load_study(changed(("methods.lwm-global", {"kind": "lwm", "scope": "global"})))
-    assert [(study.methods[label].kind, study.methods[label].scope) for label in ("lwm", "lwm-global")] == [
-        ("lwm", "layer"),
+    study = load_study(changed(("methods.lwm-global", {"kind": "lwm", "allocation": "global"})))
+    assert [(study.methods[label].kind, study.methods[label].allocation) for label in ("lwm", "lwm-global")] == [
+        ("lwm", "uniform"),
         ("lwm", "global"),
     ]
+
+
+# Every value differs between the two stages.
+SCHEDULES = {
+    "prune": {"epochs": 15, "batch_size": 64, "optimizer": "sgd", "lr": 0.1, "lr_decay": "constant", "momentum": 0.9}
+    | {"weight_decay": 0.0, "max_grad_norm": None, "warmup_epochs": 1, "ramp_epochs": 2},
+    "finetune": {"epochs": 20, "batch_size": 32, "optimizer": "adam", "lr": 0.005, "lr_decay": "cosine", "momentum": 0.5}
+    | {"weight_decay": 0.25, "max_grad_norm": 4.0, "warmup_epochs": 3, "ramp_epochs": 4},
+}
+TAKEN_OVER = {"optimizer", "lr", "momentum", "weight_decay", "max_grad_norm"}
+
+
+def two_schedules(*changes):
+    """A study with a method of every kind, and with schedules that have nothing in common."""
+    methods = dict.fromkeys(catalogue.kinds("methods")) | {"lwm-iterative": {"kind": "lwm", "steps": 5}}
+    stages = [(f"training.{stage}", dict(schedule)) for stage, schedule in SCHEDULES.items()]
+    return load_study(changed(("methods", methods), *stages, *changes))
+
+
+@pytest.mark.parametrize("method", ["admm", "deadwooding", "lwm-iterative"])
+def test_a_method_that_trains_weights_does_so_as_fine_tuning_does(method):
+    taken = {key: SCHEDULES["finetune"][key] for key in TAKEN_OVER}
+    assert two_schedules().pruning_schedule("benign", method).model_dump() == SCHEDULES["prune"] | taken
+
+
+@pytest.mark.parametrize("method", ["hydra", "harp", "snip"])
+def test_a_method_that_trains_scores_does_so_under_the_pruning_schedule(method):
+    assert two_schedules().pruning_schedule("benign", method).model_dump() == SCHEDULES["prune"]
+
+
+@pytest.mark.parametrize(
+    ("method", "stage", "patch", "change"),
+    [
+        ("hydra", "prune", {"lr": 0.5, "epochs": 7}, {"lr": 0.5, "epochs": 7}),
+        ("hydra", "finetune", {"lr": 0.5, "epochs": 7}, {}),
+        ("admm", "prune", {"lr": 0.5, "epochs": 7}, {"epochs": 7}),
+        ("admm", "finetune", {"lr": 0.5, "epochs": 7, "optimizer": "sgd"}, {"lr": 0.5, "optimizer": "sgd"}),
+        ("admm", "finetune", {"max_grad_norm": None}, {"max_grad_norm": None}),
+        ("lwm-iterative", "finetune", {"momentum": 0.1, "weight_decay": 0.5}, {"momentum": 0.1, "weight_decay": 0.5}),
+    ],
+)
+def test_an_objectives_patch_reaches_the_methods_that_read_it(method, stage, patch, change):
+    path = f"objectives.benign.training.{stage}"
+    before, after = two_schedules(), two_schedules((path, patch))
+    assert after.pruning_schedule("benign", method) == before.pruning_schedule("benign", method).model_copy(update=change)
+    assert after.pruning_schedule("adversarial", method) == before.pruning_schedule("adversarial", method)
+
+
+def pruning(study, method, objective="benign"):
+    return plan.prune_slice(study, plan.Cell(plan.Parent("digits", "cnn-small", objective, 0), method, 0.9))
+
+
+@pytest.mark.parametrize("kind", catalogue.kinds("methods"))
+def test_a_threat_of_its_own_has_a_method_with_an_eps_and_no_other(kind):
+    expected = {"method_threat": {"norm": "linf", "eps": 0.1}} if kind == "deadwooding" else {}
+    made = pruning(two_schedules(), kind)
+    assert {key: value for key, value in made.items() if key == "method_threat"} == expected
+
+
+def test_a_methods_own_eps_comes_before_the_studys():
+    made = pruning(two_schedules(("methods.deadwooding", {"eps": 0.25})), "deadwooding")
+    assert (made["method_threat"]["eps"], "eps" in made["method"]) == (0.25, False)
+
+
+@pytest.mark.parametrize(("method", "touched"), [("deadwooding", True), ("hydra", False), ("lwm", False), ("admm", False)])
+def test_another_threat_touches_a_method_with_an_eps_under_a_benign_objective(method, touched):
+    before, after = two_schedules(), two_schedules(("threat.eps", 0.2))
+    assert (pruning(before, method) != pruning(after, method)) is touched
+
+
+def test_another_threat_leaves_a_method_that_names_its_own_eps():
+    own = ("methods.deadwooding", {"eps": 0.25})
+    assert pruning(two_schedules(own), "deadwooding") == pruning(two_schedules(own, ("threat.eps", 0.2)), "deadwooding")
 
 
 def test_a_valid_study_survives_json():

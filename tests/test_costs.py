@@ -111,6 +111,14 @@ def test_a_process_with_torch_has_a_peak_memory(tmp_path):
     assert 50 < json.loads((tmp_path / "cost.json").read_text())["peak_memory_mb"] < 50_000
 
 
+def test_what_else_a_job_measures_is_written_beside_its_cost(tmp_path):
+    with measured(tmp_path / "cost.json") as also:
+        also["latency_ms"] = 0.25
+    cost = json.loads((tmp_path / "cost.json").read_text())
+    assert set(cost) == {"seconds", "peak_memory_mb", "gradient_evaluations", "latency_ms"}
+    assert cost["latency_ms"] == 0.25
+
+
 def test_a_failed_job_writes_no_cost(tmp_path):
     with pytest.raises(ValueError, match="failed"), measured(tmp_path / "cost.json"):
         raise ValueError("failed")
@@ -123,6 +131,8 @@ JOBS = {
     "digits/cnn-small/benign/seed0/dense/attacks/pgd": "attack",
     "digits/cnn-small/benign/seed0/lwm-0.90/pruned": "prune",
     "digits/cnn-small/benign/seed0/lwm-0.90/finetuned": "finetune",
+    "digits/cnn-small/benign/seed0/lwm-0.90/finetuned/compact": "compact",
+    "digits/cnn-small/benign/seed0/lwm-0.90/pruned/compact": "compact",
     "digits/cnn-small/benign/seed0/lwm-0.90/finetuned/verifiers/crown": "verify",
 }
 
@@ -148,6 +158,22 @@ def test_a_row_holds_its_jobs_cost(files, tmp_path):
     assert (tmp_path / "costs.csv").read_text() == (
         "job,stage,seconds,peak_memory_mb,gradient_evaluations\ndigits/cnn-small/benign/seed0/dense,pretrain,1.5,300.0,1\n"
     )
+
+
+def test_a_latency_is_in_the_rows_that_have_one(files, tmp_path):
+    files[5].write_text(json.dumps({"seconds": 1.5, "latency_ms": 0.25, "latency_masked_ms": 0.5}))
+    collect_costs(files, tmp_path / "costs.csv", tmp_path)
+    table = pd.read_csv(tmp_path / "costs.csv").set_index("job")
+    assert table[["latency_ms", "latency_masked_ms"]].dropna().to_dict("index") == {
+        list(JOBS)[5]: {"latency_ms": 0.25, "latency_masked_ms": 0.5}
+    }
+
+
+def test_a_study_without_compact_networks_has_no_latencies(files, tmp_path):
+    collect_costs(files, tmp_path / "costs.csv", tmp_path)
+    assert list(pd.read_csv(tmp_path / "costs.csv").columns) == [
+        *("job", "stage", "seconds", "peak_memory_mb", "gradient_evaluations")
+    ]
 
 
 def test_the_order_of_the_files_does_not_matter(files, tmp_path):

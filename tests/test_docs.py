@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 import yaml
 
-from sparrow import docs
+from sparrow import catalogue, docs
 from sparrow.config import Study
 
 ROOT = Path(__file__).parents[1]
@@ -59,13 +59,23 @@ def test_every_option_has_a_description():
     [
         "| `ratios` | list of number > 0, < 1 | required |",
         "| `training.STAGE.lr` | number > 0 | `0.1` |",
-        '| `methods.lwm.scope` | `layer`, `global` | `"layer"` |',
+        '| `methods.lwm.allocation` | `uniform`, `erk`, `lamp`, `global` | `"uniform"` |',
+        '| `methods.hydra.allocation` | `uniform`, `erk`, `lamp` | `"uniform"` |',
+        '| `methods.hydra.granularity` | `weight`, `filter` | `"weight"` |',
+        "| `methods.lwm.steps` | integer ≥ 1 | `1` |",
+        "| `methods.snip.batches` | integer ≥ 1 or null | `1` |",
+        "| `methods.deadwooding.dual_share` | number > 0, < 1 | `0.5` |",
         "| `attacks.pgd.samples` | integer ≥ 1 or null | `null` |",
         "| `threat.eps` | number > 0 | required |",
     ],
 )
 def test_an_option_has_its_type_and_default(row):
     assert row in docs.options_table()
+
+
+@pytest.mark.parametrize("kind", catalogue.kinds("methods"))
+def test_what_a_method_declares_for_the_workflow_is_no_option(kind):
+    assert f"`methods.{kind}.trains`" not in docs.options_table()
 
 
 def test_every_section_is_in_the_options_or_the_entries():
@@ -79,13 +89,15 @@ def test_the_schema_accepts_every_study_of_the_repository(validator, path):
 
 
 def test_the_schema_accepts_a_label_with_a_kind(validator):
-    validator.validate(default(methods={"lwm-global": {"kind": "lwm", "scope": "global"}}))
+    validator.validate(default(methods={"lwm-global": {"kind": "lwm", "allocation": "global"}}))
 
 
 REFUSED = {
     "an unknown method": ({"methods": {"hidra": None}}, "methods"),
     "an unknown kind": ({"methods": {"mine": {"kind": "hidra"}}}, "methods"),
-    "a label without a kind": ({"methods": {"mine": {"scope": "global"}}}, "methods"),
+    "a label without a kind": ({"methods": {"mine": {"allocation": "global"}}}, "methods"),
+    "an allocation of another method": ({"methods": {"hydra": {"allocation": "global"}}}, "methods"),
+    "an unknown granularity": ({"methods": {"lwm": {"granularity": "channel"}}}, "methods"),
     "a label with capitals": ({"methods": {"LWM": {"kind": "lwm"}}}, "methods"),
     "a misspelt section": ({"seed": [0]}, None),
     "a misspelt key": ({"methods": {"hydra": {"gain": 1}}}, "methods"),

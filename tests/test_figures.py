@@ -1,4 +1,4 @@
-"""Figures and HTML tables, from small made-up results."""
+"""Figures, from small made-up results."""
 
 from itertools import product
 from xml.etree import ElementTree
@@ -12,9 +12,11 @@ from sparrow.results.figures import _style as style
 from sparrow.results.figures.accuracy import draw_accuracy
 from sparrow.results.figures.curves import draw_curves
 from sparrow.results.figures.preservation import draw_preservation
+from sparrow.results.figures.ranking import draw_ranking
+from sparrow.results.figures.recall import draw_recall
 from sparrow.results.figures.sparsity import draw_sparsity
+from sparrow.results.figures.traces import draw_traces
 from sparrow.results.statistics import mean_over_seeds
-from sparrow.results.tables import cost_table, summary_table
 
 # Two of everything where a figure could confuse them.
 STUDY = {"objectives": ["benign", "trades"], "methods": ["lwm", "hydra"], "ratios": [0.5, 0.99], "seeds": [0]}
@@ -51,16 +53,55 @@ def layers(study):
     return pd.DataFrame(rows)
 
 
+def ranking(study):
+    """The methods in the study's order; the last one is behind by more than the noise."""
+    rows = [
+        {
+            "dataset": "digits",
+            "model": "cnn-small",
+            "objective": objective,
+            "stage": "finetuned",
+            "ratio": ratio,
+            "metric": metric,
+            "rank": place,
+            "method": method,
+            "seeds": len(study["seeds"]),
+            "mean": 0.9 - 0.01 * place,
+            "low": 0.8 - 0.01 * place,
+            "high": 0.95 - 0.01 * place,
+            "within_noise": place < len(study["methods"]) or place == 1,
+        }
+        for objective, metric, ratio in product(study["objectives"], ("era", "vra"), study["ratios"])
+        for place, method in enumerate(study["methods"], start=1)
+    ]
+    return pd.DataFrame(rows)
+
+
+def recall(study, lost=(), dense=True):
+    """Two classes, 0.1 above and below the mean of the dense network; twice that in the pruned ones.
+
+    `lost` names the methods whose networks no image of class 1 was shown to.
+    """
+    rows = []
+    for who, label in product(networks(study), (0, 1)):
+        away = (0.1 if who["method"] == "dense" else 0.2) * (1 - 2 * label)
+        value = np.nan if who["method"] in lost and label else 0.6 + away
+        recalls = {"recall_benign": value, "recall_era": value / 2, "recall_vra": 0.0}
+        rows.append({"dataset": "digits", "model": "cnn-small", **who, "class": label, **recalls})
+    table = pd.DataFrame(rows)
+    return table if dense else table[table["stage"] != "dense"]
+
+
 def draw_from_table(draw, table):
     """Draws a figure whose source is one CSV file."""
 
-    def drawn(study, folder, **options):
+    def draw_it(study, folder, **options):
         source = folder / "table.csv"
         table(study, **options).to_csv(source, index=False)
         spec = {"dataset": "digits", "model": "cnn-small", "objectives": study["objectives"], "stage": "finetuned"}
         draw(source, folder / "figure.svg", folder / "figure.png", spec)
 
-    return drawn
+    return draw_it
 
 
 def draw_from_curves(study, folder):
@@ -77,11 +118,26 @@ def draw_from_curves(study, folder):
     draw_curves(sources, folder / "figure.svg", folder / "figure.png", spec)
 
 
+def draw_from_traces(study, folder):
+    """Draws what the methods log; of two quantities, the first is the ratio."""
+    runs, sources = [], []
+    for who in networks(study):
+        if who["method"] != "dense":
+            rows = [(epoch, name, who["ratio"] * epoch) for epoch in (1, 2) for name in ("first", "second")]
+            sources.append(folder / f"{len(sources)}.csv")
+            pd.DataFrame(rows, columns=["epoch", "name", "value"]).to_csv(sources[-1], index=False)
+            runs.append({**who, "stage": "pruned"})
+    draw_traces(sources, folder / "figure.svg", folder / "figure.png", {"objectives": study["objectives"], "runs": runs})
+
+
 FIGURES = {
     "accuracy": draw_from_table(draw_accuracy, summary),
     "preservation": draw_from_table(draw_preservation, summary),
     "sparsity": draw_from_table(draw_sparsity, layers),
+    "ranking": draw_from_table(draw_ranking, ranking),
+    "recall": draw_from_table(draw_recall, recall),
     "curves": draw_from_curves,
+    "traces": draw_from_traces,
 }
 every_figure = pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
 
@@ -124,13 +180,25 @@ def test_nothing_preserved_is_drawn(seeds, tmp_path):
     assert_both_are_pictures(tmp_path)
 
 
-def drawn_axes(draw, study, folder, monkeypatch):
-    """The axes of a figure, caught on their way to the file."""
+@pytest.mark.parametrize("options", [{"lost": ["hydra"]}, {"lost": ["hydra", "dense"]}, {"dense": False}], ids=str)
+@pytest.mark.parametrize("seeds", [[0], [0, 1]], ids=["one seed", "two seeds"])
+def test_a_recall_that_is_not_there_does_not_stop_the_figure(options, seeds, tmp_path):
+    FIGURES["recall"](STUDY | {"seeds": seeds}, tmp_path, **options)
+    assert_both_are_pictures(tmp_path)
+
+
+def drawn(draw, study, folder, monkeypatch):
+    """A figure, caught on its way to the file."""
     caught = []
     monkeypatch.setattr(style, "write", lambda figure, svg, png: caught.append(figure))
     draw(study, folder)
     style.plt.close(caught[0])
-    return caught[0].axes
+    return caught[0]
+
+
+def drawn_axes(draw, study, folder, monkeypatch):
+    """The axes of a figure."""
+    return drawn(draw, study, folder, monkeypatch).axes
 
 
 def test_an_accuracy_is_drawn_where_it_is(tmp_path, monkeypatch):
@@ -170,6 +238,83 @@ def test_a_method_that_does_not_learn_has_no_curve_of_pruning(tmp_path, monkeypa
     assert [len(axes[row].lines) for row in (3, 5)] == [0, 2]
 
 
+def points(axes):
+    """Where the points of a ranking are, and how they are filled, from the bottom up."""
+    lines = [container[0] for container in axes.containers]
+    return [(*line.get_xydata()[0].tolist(), line.get_markerfacecolor()) for line in lines]
+
+
+def test_the_best_method_is_the_topmost(tmp_path, monkeypatch):
+    axes = drawn_axes(FIGURES["ranking"], STUDY, tmp_path, monkeypatch)[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["hydra", "lwm"]
+    assert [point[:2] for point in points(axes)] == [pytest.approx((88, 0)), pytest.approx((89, 1))]
+
+
+def test_what_is_behind_by_more_than_the_noise_is_hollow(tmp_path, monkeypatch):
+    axes = drawn_axes(FIGURES["ranking"], STUDY, tmp_path, monkeypatch)[0]
+    assert [point[2] for point in points(axes)] == ["white", style.look(STUDY["methods"], "lwm")["color"]]
+
+
+def test_every_objective_metric_and_ratio_has_a_ranking(tmp_path, monkeypatch):
+    axes = drawn_axes(FIGURES["ranking"], STUDY, tmp_path, monkeypatch)
+    assert [one.get_title() for one in axes] == [
+        f"{objective}, {metric}, {ratio:g}"
+        for objective, metric, ratio in product(STUDY["objectives"], ("era", "vra"), STUDY["ratios"])
+    ]
+
+
+def labelled(axes, label):
+    (line,) = (line for line in axes.lines if line.get_label() == label)
+    return line
+
+
+def test_intensification_is_drawn_at_every_ratio(tmp_path, monkeypatch):
+    # Rows: classes and intensification of benign accuracy, then of era; two objectives.
+    axes = drawn_axes(FIGURES["recall"], STUDY, tmp_path, monkeypatch)
+    for panel in (axes[2], axes[3], axes[6], axes[7]):
+        assert labelled(panel, "lwm").get_xydata() == pytest.approx(np.array([[np.log10(2), 2.0], [2, 2.0]]))
+
+
+def test_every_class_is_a_point_against_its_dense_networks(tmp_path, monkeypatch):
+    study = STUDY | {"methods": ["lwm"], "objectives": ["benign"]}
+    axes = drawn_axes(FIGURES["recall"], study, tmp_path, monkeypatch)
+    # In points from the mean over the classes; the other line is the diagonal. Only the middle one of the ratios is shown.
+    (line,) = (line for line in axes[0].lines if line.get_linestyle() == "None")
+    assert line.get_xydata() == pytest.approx(np.array([[10, 20], [-10, -20]]))
+    (line,) = (line for line in axes[2].lines if line.get_linestyle() == "None")
+    assert line.get_xydata() == pytest.approx(np.array([[5, 10], [-5, -10]]))
+
+
+def test_intensification_is_a_mean_over_seeds(tmp_path, monkeypatch):
+    study = STUDY | {"methods": ["lwm"], "objectives": ["benign"], "ratios": [0.5], "seeds": [0, 1]}
+
+    def uneven(study):
+        table = recall(study)
+        flat = (table["seed"] == 1) & (table["method"] == "lwm")
+        return table.assign(recall_benign=table["recall_benign"].where(~flat, 0.6))
+
+    axes = drawn_axes(draw_from_table(draw_recall, uneven), study, tmp_path, monkeypatch)
+    # One seed's is 2; the other network knows both classes alike, so its slope is 0.
+    assert labelled(axes[1], "lwm").get_ydata() == pytest.approx([1.0])
+
+
+def test_without_a_dense_network_there_is_nothing_to_compare(tmp_path, monkeypatch):
+    def draw(study, folder):
+        FIGURES["recall"](study, folder, dense=False)
+
+    axes = drawn_axes(draw, STUDY, tmp_path, monkeypatch)
+    assert [len(labelled(axes[place], "lwm").get_ydata()) for place in (2, 3, 6, 7)] == [0, 0, 0, 0]
+
+
+def test_traces_are_those_of_the_highest_ratio(tmp_path, monkeypatch):
+    axes = drawn_axes(draw_from_traces, STUDY | {"seeds": [0, 1]}, tmp_path, monkeypatch)
+    # A row for each method, a column for each objective.
+    assert len(axes) == 4
+    for panel in axes:
+        assert [line.get_label() for line in panel.lines] == ["first", "second"]
+        assert panel.lines[0].get_xydata() == pytest.approx(np.array([[1, 0.99], [2, 1.98]]))
+
+
 def test_with_one_seed_an_interval_is_that_over_images():
     table = summary(STUDY | {"objectives": ["benign"], "methods": ["lwm"], "ratios": [0.5]}).query("stage == 'finetuned'")
     assert style.over_seeds(table, "era").loc[0.5].tolist() == pytest.approx([0.65, 0.6, 0.7])
@@ -186,66 +331,82 @@ def test_a_value_without_an_interval_has_no_error_bar():
     assert style.error_bars(points).tolist() == [[0], [0]]
 
 
-def test_no_two_of_eight_methods_look_alike():
-    methods = [f"method-{number}" for number in range(8)]
-    assert len({tuple(style.look(methods, method).values()) for method in methods}) == 8
+@pytest.mark.parametrize("count", [8, 9, 15, 64])
+def test_no_two_methods_look_alike(count):
+    methods = [f"method-{number}" for number in range(count)]
+    assert len({tuple(style.look(methods, method).values()) for method in methods}) == count
+
+
+def test_eight_methods_differ_by_colour_alone_and_by_marker_alone():
+    looks = [style.look(list("abcdefgh"), method) for method in "abcdefgh"]
+    assert [len({look[key] for look in looks}) for key in ("color", "marker")] == [8, 8]
 
 
 def test_a_method_looks_the_same_in_every_figure():
     assert style.look(["lwm", "hydra"], "lwm") == style.look(["hydra", "lwm"], "lwm")
 
 
-@pytest.fixture
-def summary_html(tmp_path):
-    """The table of one dense network and of one that has lost all its robustness."""
-    table = summary(STUDY | {"objectives": ["trades"], "methods": ["lwm"], "ratios": [0.995]})
-    lost, interval = table["stage"] == "finetuned", ["preserved_vra_low", "preserved_vra_high"]
-    table.loc[lost, "preserved_era"] = np.nan
-    table.loc[lost, "preserved_vra"] = 0.0
-    table.loc[lost, interval] = np.nan
-    table.to_csv(tmp_path / "summary.csv", index=False)
-    summary_table(tmp_path / "summary.csv", tmp_path / "summary.html")
-    return [cells(line) for line in rows(tmp_path / "summary.html")]
+# Those of the study of all methods, and two more.
+LABELS = [
+    *("random", "lwm", "lwm-global", "lwm-erk", "lwm-lamp", "lwm-iterative", "snip", "admm", "deadwooding"),
+    *("hydra", "hydra-s2ap", "harp", "harp-s2ap", "snip-layerwise", "admm-lamp"),
+]
 
 
-def rows(path):
-    return path.read_text(encoding="utf-8").split("<tbody>")[1].split("<tr>")[1:]
+def laid_out(draw, labels, folder, monkeypatch, ratios=(0.9,)):
+    """A figure in its narrowest form, after the layout."""
+    study = STUDY | {"methods": labels, "objectives": ["benign"], "ratios": list(ratios)}
+    figure = drawn(draw, study, folder, monkeypatch)
+    figure.draw_without_rendering()
+    return figure
 
 
-def cells(line):
-    return [cell.split(">", 1)[1].split("</td>")[0].strip() for cell in line.split("<td")[1:]]
+def inside(figure, artist):
+    box, whole = artist.get_window_extent(), figure.bbox
+    return box.x0 >= 0 and box.y0 >= 0 and box.x1 <= whole.x1 and box.y1 <= whole.y1
 
 
+def has_its_place(figure):
+    """Whether the one legend lies inside the figure and below everything else."""
+    (legend,) = figure.legends
+    above = min(axes.get_tightbbox().y0 for axes in figure.axes)
+    return inside(figure, legend) and legend.get_window_extent().y1 <= above
+
+
+@pytest.mark.filterwarnings("ignore:constrained_layout not applied")
 @pytest.mark.parametrize(
-    ("column", "text"),
+    ("name", "count", "ratios"),
     [
-        (3, "lwm"),
-        (4, "0.995"),
-        (7, "99.50%"),
-        (8, "49.75%"),
-        (9, "12,345"),
-        (10, "40.2 [35.2, 45.2]"),  # 0.9 - 0.5 * 0.995
-        (13, "44.7 [44.7, 44.7]"),
-        (14, "–"),  # the dense network was never robust
-        (15, "0.0"),  # nothing is left: no interval
+        *((name, count, 1) for name in ("accuracy", "preservation", "recall", "curves") for count in (1, 3, 15)),
+        ("sparsity", 1, 1),
+        ("sparsity", 3, 1),
+        ("sparsity", 13, 3),
+        ("sparsity", 13, 2),
+        ("sparsity", 15, 1),
     ],
 )
-def test_a_cell_of_the_summary_is_formatted(summary_html, column, text):
-    assert summary_html[1][column] == text
+def test_a_legend_lies_inside_its_figure_and_below_the_panels(name, count, ratios, tmp_path, monkeypatch):
+    figure = laid_out(FIGURES[name], LABELS[:count], tmp_path, monkeypatch, [0.9, 0.95, 0.99][:ratios])
+    assert has_its_place(figure)
 
 
-def test_the_costs_are_summed_by_stage_and_by_attack(tmp_path):
-    (tmp_path / "costs.csv").write_text(
-        "job,stage,seconds,peak_memory_mb,gradient_evaluations\n"
-        "digits/m/o/seed0/dense,pretrain,1000.25,700.4,1000000\n"
-        "digits/m/o/seed0/dense/attacks/pgd,attack,1.5,600.0,20\n"
-        "digits/m/o/seed1/dense/attacks/pgd,attack,2.5,650.0,30\n"
-        "digits/m/o/seed0/dense/attacks/fgsm,attack,0.5,500.0,1\n"
-    )
-    cost_table(tmp_path / "costs.csv", tmp_path / "costs.html")
-    # Stage, what, jobs, seconds of all, of the slowest, peak memory of the largest, gradient evaluations of all.
-    assert [cells(line) for line in rows(tmp_path / "costs.html")] == [
-        ["pretrain", "pretrain", "1", "1,000.2", "1,000.2", "700", "1,000,000"],
-        ["attack", "pgd", "2", "4.0", "2.5", "650", "50"],
-        ["attack", "fgsm", "1", "0.5", "0.5", "500", "1"],
-    ]
+@pytest.mark.parametrize("name", ["accuracy", "preservation", "sparsity", "recall", "curves"])
+def test_a_legend_names_every_method_once(name, tmp_path, monkeypatch):
+    (legend,) = laid_out(FIGURES[name], LABELS[:3], tmp_path, monkeypatch).legends
+    assert sorted(text.get_text() for text in legend.get_texts() if text.get_text() != "dense") == sorted(LABELS[:3])
+
+
+@pytest.mark.parametrize("count", [1, 3, 15])
+def test_the_names_of_a_ranking_lie_inside_its_figure(count, tmp_path, monkeypatch):
+    figure = laid_out(FIGURES["ranking"], LABELS[:count], tmp_path, monkeypatch)
+    names = figure.axes[0].get_yticklabels()
+    assert len(names) == count
+    assert all(inside(figure, name) for name in names)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_legends_of_traces_lie_inside_their_figure(count, tmp_path, monkeypatch):
+    figure = laid_out(draw_from_traces, LABELS[:count], tmp_path, monkeypatch)
+    legends = [axes.get_legend() for axes in figure.axes]
+    assert len(legends) == count
+    assert all(inside(figure, legend) for legend in legends)

@@ -91,7 +91,8 @@ def _rows(document: dict, field: dict, key: str, required: bool) -> list[str]:
             for row in _rows(document, child, f"{key}.{name}", name in needed)
         ]
     default = "required" if required or "default" not in field else f"`{json.dumps(field['default'])}`"
-    return [f"| `{key}` | {_type(document, field)} | {default} | {field.get('description', '')} |"]
+    description = " ".join(field.get("description", "").split())
+    return [f"| `{key}` | {_type(document, field)} | {default} | {description} |"]
 
 
 def _resolve(document: dict, field: dict) -> dict:

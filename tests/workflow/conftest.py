@@ -24,7 +24,8 @@ TINY = {
     "datasets": {"digits": None},
     "models": {"cnn-small": None},
     "objectives": {"benign": None},
-    "methods": {"lwm": None, "hydra": None},
+    # One that only looks, one that learns scores, and one that removes filters.
+    "methods": {"lwm": None, "hydra": None, "harp": {"granularity": "filter"}},
     "ratios": [0.9],
     "training": {stage: {"epochs": 2, "batch_size": 256} for stage in ("pretrain", "prune", "finetune")},
     "attacks": {"fgsm": {"samples": 40}, "pgd": {"samples": 40, "steps": 2}},

@@ -32,8 +32,8 @@ def test_new_ratio_plans_only_its_own_cells(finished: Checkout, study: dict) -> 
     study["ratios"].append(0.5)
     finished.write(study)
     jobs = computed(finished.planned())
-    # Two methods, each pruned, fine-tuned and evaluated by two attacks and two verifiers.
-    assert len(jobs) == 2 * (2 + 4)
+    # Three methods, each pruned, fine-tuned and evaluated by two attacks and two verifiers; one loses filters.
+    assert len(jobs) == 3 * (2 + 4) + 1
     assert all("0.50" in job for job in jobs)
 
 
@@ -41,23 +41,54 @@ def test_new_steps_of_an_attack_plan_only_that_attack(finished: Checkout, study:
     study["attacks"]["pgd"]["steps"] = 3
     finished.write(study)
     planned = finished.planned()
-    assert len(computed(planned)) == 3
+    assert len(computed(planned)) == 4
     assert all(job.startswith("Attack") and job.endswith("by pgd") for job in computed(planned))
     assert any(job.startswith("Aggregate") for job in planned)
 
 
 def test_new_constant_in_a_method_plans_its_cells_alone(finished: Checkout) -> None:
-    with finished.edited("src/sparrow/pruning/hydra.py", "0.5 * weight / largest", "0.25 * weight / largest"):
+    with finished.edited("src/sparrow/pruning/hydra.py", "Field(6.0, gt=0)", "Field(5.0, gt=0)"):
         jobs = computed(finished.planned())
     assert len(jobs) == 2 + 4
     assert all("hydra" in job for job in jobs)
+
+
+def test_new_code_of_what_two_methods_share_plans_their_cells_alone(finished: Checkout) -> None:
+    with finished.edited("src/sparrow/pruning/_scored.py", "** 0.5 * sizes / largest", "** 0.25 * sizes / largest"):
+        jobs = computed(finished.planned())
+    assert len([job for job in jobs if "hydra" in job]) == 2 + 4
+    assert len([job for job in jobs if "harp" in job]) == 2 + 4 + 1
+    assert len(jobs) == 13
+
+
+def test_new_code_of_cutting_filters_out_plans_that_alone(finished: Checkout) -> None:
+    with finished.edited("src/sparrow/stages/compact.py", "TOLERANCE = 1e-5", "TOLERANCE = 1e-6"):
+        planned = finished.planned()
+    assert computed(planned) == ["Cut the pruned filters out of benign cnn-small harp-0.90/finetuned"]
+    assert any(job.startswith("Aggregate") for job in planned)
+
+
+def test_a_method_that_removes_filters_instead_is_pruned_anew_and_cut(finished: Checkout, study: dict) -> None:
+    study["methods"]["hydra"] = {"granularity": "filter"}
+    finished.write(study)
+    jobs = computed(finished.planned())
+    assert len(jobs) == 2 + 4 + 1
+    assert all("hydra" in job for job in jobs)
+    assert sum(job.startswith("Cut") for job in jobs) == 1
+
+
+def test_new_code_of_the_ranking_computes_no_network_anew(finished: Checkout) -> None:
+    with finished.edited("src/sparrow/results/ranking.py", "min(1.0, (len", "min(1.5, (len"):
+        planned = finished.planned()
+    assert computed(planned) == []
+    assert any(job.startswith("Aggregate") for job in planned)
 
 
 @pytest.mark.parametrize(
     ("old", "new"),
     [
         ('"""HYDRA: the mask is learned', '"""HYDRA (2020): the mask is learned'),
-        ("def initial_scores", "# A remark.\n\n\ndef initial_scores"),
+        ("def prepare", "# A remark.\n\n\ndef prepare"),
         ('"""Stop batch norm from learning while the scores do."""', '"""Freeze batch norm."""'),
     ],
     ids=["docstring", "comment", "description"],

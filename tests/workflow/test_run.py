@@ -17,14 +17,52 @@ DENSE = "results/digits/cnn-small/benign/seed0/dense"
 
 def test_all_results_are_there(finished: Checkout) -> None:
     summary = pd.read_csv(finished.root / "results/summary.csv")
-    assert sorted(summary["method"]) == ["dense", "hydra", "lwm"]
+    assert sorted(summary["method"]) == ["dense", "harp", "hydra", "lwm"]
     assert {"benign", "era", "era_fgsm", "vra", "vra_alpha-crown", "preserved_era"} <= set(summary.columns)
     costs = pd.read_csv(finished.root / "results/costs.csv")
-    # The data set, a dense network, two pruned and fine-tuned, and three of these evaluated in four ways.
-    assert len(costs) == 1 + 1 + 2 * 2 + 3 * 4
-    for figure in ("accuracy", "preservation", "sparsity", "curves"):
+    # The data set, a dense network, three pruned and fine-tuned, four of these evaluated in four ways, and one cut.
+    assert len(costs) == 1 + 1 + 3 * 2 + 4 * 4 + 1
+    for figure in ("accuracy", "preservation", "sparsity", "ranking", "recall", "curves", "traces"):
         for suffix in ("svg", "png"):
             assert (finished.root / f"results/figures/digits.cnn-small.{figure}.{suffix}").stat().st_size > 1000
+    for table in ("summary", "costs", "ranking"):
+        assert "</table>" in (finished.root / f"results/tables/{table}.html").read_text(encoding="utf-8")
+
+
+def test_every_method_is_ranked_by_both_metrics(finished: Checkout) -> None:
+    ranking = pd.read_csv(finished.root / "results/ranking.csv")
+    methods = ["harp", "hydra", "lwm"]
+    assert ranking.groupby("metric")["method"].apply(sorted).to_dict() == {"era": methods, "vra": methods}
+    assert ranking["rank"].tolist() == [1, 2, 3, 1, 2, 3]
+
+
+def test_every_network_has_the_recall_of_ten_classes(finished: Checkout) -> None:
+    recall = pd.read_csv(finished.root / "results/recall.csv")
+    found = {method: (rows["class"].tolist(), rows["recall_era_n"].sum()) for method, rows in recall.groupby("method")}
+    # The attacks have seen 40 images.
+    assert found == {method: (list(range(10)), 40) for method in ("dense", "harp", "hydra", "lwm")}
+
+
+def test_the_network_without_filters_is_smaller_and_timed(finished: Checkout) -> None:
+    summary = pd.read_csv(finished.root / "results/summary.csv").set_index("method")
+    assert summary["compact_parameters"].notna().to_dict() == {"dense": False, "harp": True, "hydra": False, "lwm": False}
+    harp = summary.loc["harp"]
+    # A tenth of the filters of each layer would leave 2 of 16, 3 of 32 and 10 of 100: of the multiply-adds,
+    # 16 * 2 * 16 + 4 * 3 * 2 * 16 + 10 * 3 * 4 + 10 * 10. HARP may leave as many, elsewhere.
+    assert harp["compact_multiply_adds"] <= 512 + 384 + 120 + 100 < harp["multiply_adds"] == 50664
+    assert 0 < harp["compact_parameters"] < harp["parameters"] / 10
+    costs = pd.read_csv(finished.root / "results/costs.csv").set_index("stage")
+    assert (costs.loc["compact", ["latency_ms", "latency_masked_ms"]] > 0).all()
+    assert costs.drop("compact")[["latency_ms", "latency_masked_ms"]].isna().all(axis=None)
+
+
+def test_a_method_with_a_state_of_its_own_leaves_a_trace(finished: Checkout) -> None:
+    traces = {
+        method: pd.read_csv(finished.root / f"results/digits/cnn-small/benign/seed0/{method}-0.90/pruned.trace.csv")
+        for method in ("lwm", "hydra", "harp")
+    }
+    assert [list(table.columns) for table in traces.values()] == [["epoch", "name", "value"]] * 3
+    assert {method: sorted(set(table["epoch"])) for method, table in traces.items()} == {"lwm": [], "hydra": [], "harp": [1, 2]}
 
 
 def test_verified_implies_robust_implies_correct(finished: Checkout) -> None:
@@ -37,9 +75,11 @@ def test_verified_implies_robust_implies_correct(finished: Checkout) -> None:
 def test_second_run_gives_the_same_bytes(finished: Checkout, checkout: Checkout) -> None:
     # On one core, and with every job importing for itself: neither may make a difference.
     checkout.run("--cores", "1", "--no-hooks")
-    files = ["summary.csv", "outcomes.csv", "layers.csv", "figures/digits.cnn-small.accuracy.svg"]
+    files = [f"{table}.csv" for table in ("summary", "outcomes", "layers", "ranking", "recall")]
+    files += [f"figures/digits.cnn-small.{figure}.svg" for figure in ("accuracy", "ranking", "recall", "traces")]
+    files += [str(path.relative_to(finished.root / "results")) for path in (finished.root / "results").rglob("*.trace.csv")]
     files += [str(path.relative_to(finished.root / "results")) for path in (finished.root / "results").rglob("*.safetensors")]
-    assert len(files) > 8
+    assert {"compact.safetensors", "pruned.trace.csv", "dense.safetensors"} <= {Path(file).name for file in files}
     for file in files:
         assert (checkout.root / "results" / file).read_bytes() == (finished.root / "results" / file).read_bytes(), file
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from sparrow import catalogue
 from tests.workflow.conftest import REPOSITORY, Checkout
 
 STUDIES = [REPOSITORY / "config.yaml", *sorted((REPOSITORY / "workflow/studies").glob("*.yaml"))]
@@ -19,8 +20,31 @@ def test_study_can_be_planned(checkout: Checkout, study: Path) -> None:
     shutil.copy(study, checkout.root / "study.yaml")
     planned = checkout.planned()
     settings = yaml.safe_load(study.read_text())
-    pruned = len(settings["objectives"]) * len(settings["methods"]) * len(settings["ratios"])
-    assert sum(job.startswith("Prune") for job in planned) == pruned
+    cells = len(settings["seeds"]) * len(settings["objectives"]) * len(settings["ratios"])
+    by_filter = [entry for entry in settings["methods"].values() if entry and entry.get("granularity") == "filter"]
+    found = [sum(job.startswith(word) for job in planned) for word in ("Prune", "Fine-tune", "Cut")]
+    assert found == [cells * len(settings["methods"]), cells * len(settings["methods"]), cells * len(by_filter)]
+
+
+def methods_of(study: str) -> dict[str, dict]:
+    """The methods of a ready-made study by label, each with its kind."""
+    entries = yaml.safe_load((REPOSITORY / f"workflow/studies/{study}.yaml").read_text())["methods"]
+    return {label: {"kind": label} | (entry or {}) for label, entry in entries.items()}
+
+
+def test_the_study_of_all_methods_has_them_all() -> None:
+    assert {entry["kind"] for entry in methods_of("digits-methods").values()} == set(catalogue.kinds("methods"))
+
+
+def test_the_study_of_all_methods_has_every_allocation() -> None:
+    settings = methods_of("digits-methods").values()
+    assert {entry.get("allocation", "uniform") for entry in settings} == {"uniform", "erk", "lamp", "global"}
+
+
+def test_the_study_of_filters_has_every_method_that_can_remove_them() -> None:
+    able = {kind for kind in catalogue.kinds("methods") if "granularity" in catalogue.load("methods", kind).Params.model_fields}
+    assert {entry["kind"] for entry in methods_of("digits-filters").values()} == able
+    assert {entry["granularity"] for entry in methods_of("digits-filters").values()} == {"filter"}
 
 
 @pytest.mark.slow

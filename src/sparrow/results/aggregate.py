@@ -53,6 +53,8 @@ def aggregate(networks: list[Path], compact: list[Path], folder: Path, spec: dic
         "ranking": rank(_hits(row) for row in rows if row.identity["stage"] != "dense"),
     }
     for name, table in tables.items():
+        # By its ratio a cell is found again: every digit counts.
+        table["ratio"] = table["ratio"].map(lambda ratio: repr(float(ratio)))
         table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import matplotlib
@@ -19,8 +20,8 @@ from sparrow.results.statistics import mean_over_seeds
 # Okabe and Ito's palette, told apart by colour-blind readers; markers tell them apart in print.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
-ENTRY_WIDTH = 1.25
-"""Inches that a legend's entry takes."""
+LEGEND_HANDLE, LEGEND_CHARACTER, LEGEND_ROW = 0.55, 0.07, 0.19
+"""Inches that an entry of a legend takes without its text, for each character of it, and in height."""
 METRICS = {"benign": "benign accuracy", "era": "era (all attacks)", "vra": "vra (any verifier)"}
 
 plt.rcParams.update(
@@ -93,10 +94,14 @@ def error_bars(points: pd.DataFrame) -> np.ndarray:
 
 
 def legend_below(figure: Figure, axes: Axes) -> None:
-    """One legend for the whole figure, no wider than it."""
+    """One legend for the whole figure, no wider than it, which grows by the legend's height."""
     handles, labels = axes.get_legend_handles_labels()
-    columns = min(len(labels), int(figure.get_figwidth() / ENTRY_WIDTH))
-    figure.legend(handles, labels, loc="outside lower center", ncols=max(1, columns))
+    if not labels:
+        return
+    entry = LEGEND_HANDLE + LEGEND_CHARACTER * max(map(len, labels))
+    columns = max(1, min(len(labels), int(figure.get_figwidth() / entry)))
+    figure.set_figheight(figure.get_figheight() + LEGEND_ROW * (math.ceil(len(labels) / columns) - 1))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
 
 
 def write(figure: Figure, svg: Path, png: Path) -> None:

@@ -1,0 +1,277 @@
+"""HTML tables, from a small made-up summary, ranking and costs."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sparrow.results.tables import jobs_of_cells, write_tables
+
+STAGES = {"pruned": "prune", "finetuned": "finetune", "compact": "compact"}
+
+
+def who(method, ratio, stage="finetuned", seed=0):
+    return {
+        "dataset": "digits",
+        "model": "cnn-small",
+        "objective": "trades",
+        "method": method,
+        "ratio": ratio,
+        "seed": seed,
+        "stage": stage,
+    }
+
+
+def network(method, ratio, stage="finetuned", seed=0, era=0.65, left=None):
+    """A line of summary.csv; `left` are parameters and multiply-adds without the pruned filters."""
+    line = who(method, ratio, stage, seed)
+    line |= {"sparsity_prunable": ratio, "sparsity_all": ratio / 2, "nonzero": 12345, "multiply_adds": 50664}
+    line |= dict(zip(("compact_parameters", "compact_multiply_adds"), left or (np.nan, np.nan), strict=True))
+    for metric, value in (("benign", 0.9), ("era", era), ("vra", 0.2)):
+        line |= {metric: value, f"{metric}_low": value - 0.05, f"{metric}_high": value + 0.05, f"{metric}_n": 360}
+        line |= dict.fromkeys((f"preserved_{metric}{end}" for end in ("", "_low", "_high")), value / 0.9)
+    return line
+
+
+def place(rank, method, ratio=0.9, behind=(0.0, np.nan, np.nan), within_noise=True, metric="era"):
+    """A line of ranking.csv."""
+    return {
+        "dataset": "digits",
+        "model": "cnn-small",
+        "objective": "trades",
+        "stage": "finetuned",
+        "ratio": ratio,
+        "metric": metric,
+        "rank": rank,
+        "method": method,
+        "seeds": 3,
+        "mean": 0.8,
+        "low": 0.75,
+        "high": 0.85,
+        "sd": 0.02,
+        **dict(zip(("behind", "behind_low", "behind_high"), behind, strict=True)),
+        "p_holm": np.nan if rank == 1 else 0.04,
+        "within_noise": within_noise,
+    }
+
+
+def job(path, seconds=1.5, gradients=20, memory=600.0, **latencies):
+    """A line of costs.csv."""
+    name = path.rsplit("/", 1)[-1]
+    folder = {"attacks": "attack", "verifiers": "verify"}
+    stage = folder.get(path.split("/")[-2]) or STAGES.get(name, "pretrain")
+    return {
+        "job": path,
+        "stage": stage,
+        "seconds": seconds,
+        "peak_memory_mb": memory,
+        "gradient_evaluations": gradients,
+        **latencies,
+    }
+
+
+PARENT = "digits/cnn-small/trades/seed0"
+
+
+@pytest.fixture
+def lay_out(tmp_path):
+    """Lays out tables of these lines and reads one of them back, as lists of cells, the header first."""
+
+    def lay_out(name, networks=None, places=None, jobs=None):
+        given = {
+            "summary": networks or [network("lwm", 0.9)],
+            "costs": jobs or [job(f"{PARENT}/dense")],
+            "ranking": places or [place(1, "lwm")],
+        }
+        for table, lines in given.items():
+            pd.DataFrame(lines).to_csv(tmp_path / f"{table}.csv", index=False)
+        outputs = {f"{table}_html": tmp_path / f"{table}.html" for table in given}
+        write_tables(*(tmp_path / f"{table}.csv" for table in ("summary", "costs", "ranking")), **outputs)
+        return read(outputs[f"{name}_html"])
+
+    return lay_out
+
+
+def read(path):
+    head, body = path.read_text(encoding="utf-8").split("<tbody>")
+    return [cells(head.split("<thead>")[1], "th"), *(cells(line, "td") for line in body.split("<tr>")[1:])]
+
+
+def cells(line, tag):
+    return [cell.split(">", 1)[1].split(f"</{tag}>")[0].strip() for cell in line.split(f"<{tag} ")[1:]]
+
+
+def column(table, name):
+    return [line[table[0].index(name)] for line in table[1:]]
+
+
+@pytest.fixture
+def summary_html(lay_out):
+    """The table of one dense network and of one that has lost all its robustness."""
+    lost = {"preserved_era": np.nan, "preserved_vra": 0.0, "preserved_vra_low": np.nan, "preserved_vra_high": np.nan}
+    return lay_out("summary", [network("dense", 0.0, "dense"), network("lwm-global", 0.995, era=0.4025) | lost])
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("method", "lwm-global"),
+        ("ratio", "0.995"),
+        ("sparsity", "99.50%"),
+        ("sparsity (all)", "49.75%"),
+        ("nonzero", "12,345"),
+        ("era", "40.2 [35.2, 45.2]"),
+        ("preserved benign", "100.0 [100.0, 100.0]"),
+        ("preserved era", "–"),  # the dense network was never robust
+        ("preserved vra", "0.0"),  # nothing is left: no interval
+    ],
+)
+def test_a_cell_of_the_summary_is_formatted(summary_html, name, text):
+    assert column(summary_html, name)[1] == text
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (f"{PARENT}/lwm-0.90/pruned", ["trades", 0, "lwm", 0.9, "pruned"]),
+        (f"{PARENT}/lwm-global-0.999/finetuned", ["trades", 0, "lwm-global", 0.999, "finetuned"]),
+        (f"{PARENT}/lwm-2-0.50/finetuned/compact", ["trades", 0, "lwm-2", 0.5, "finetuned"]),
+        (f"{PARENT}/hydra-0.9999999/pruned/attacks/pgd", ["trades", 0, "hydra", 0.9999999, "pruned"]),
+        ("digits/cnn-small/crown-ibp/seed12/lwm-0.90/pruned", ["crown-ibp", 12, "lwm", 0.9, "pruned"]),
+    ],
+)
+def test_a_job_says_which_network_it_belongs_to(path, expected):
+    (found,) = jobs_of_cells(pd.DataFrame([job(path)])).to_dict("records")
+    assert [found[key] for key in ("dataset", "model")] == ["digits", "cnn-small"]
+    assert [found[key] for key in ("objective", "seed", "method", "ratio", "of")] == expected
+
+
+@pytest.mark.parametrize("path", ["digits/data", f"{PARENT}/dense", f"{PARENT}/dense/attacks/pgd"])
+def test_jobs_of_no_pruned_network_are_left_out(path):
+    table = pd.DataFrame([job(path), job(f"{PARENT}/lwm-0.90/pruned")])
+    assert jobs_of_cells(table)["job"].tolist() == [f"{PARENT}/lwm-0.90/pruned"]
+
+
+def compact_job(cell, latency, masked, seed=0, of="finetuned"):
+    path = f"digits/cnn-small/trades/seed{seed}/{cell}/{of}/compact"
+    return job(path, latency_ms=latency, latency_masked_ms=masked)
+
+
+# A dense network, one without single weights, and one without filters at two ratios.
+FILTERS = [
+    network("dense", 0.0, "dense"),
+    network("lwm", 0.9),
+    network("lwm-filter", 0.5, left=(5960, 13940)),
+    network("lwm-filter", 0.999, left=(456, 1234567)),
+]
+FILTER_JOBS = [
+    job(f"{PARENT}/lwm-0.90/finetuned"),
+    compact_job("lwm-filter-0.999", 0.0625, 0.25),
+    compact_job("lwm-filter-0.50", 0.125, 0.5),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "texts"),
+    [
+        ("parameters left", ["–", "–", "5,960", "456"]),
+        ("multiply-adds left", ["–", "–", "13,940", "1,234,567"]),
+        ("latency (ms)", ["–", "–", "0.125", "0.062"]),
+        ("masked (ms)", ["–", "–", "0.500", "0.250"]),
+    ],
+)
+def test_what_is_left_without_filters_is_told_of_networks_that_lost_some(lay_out, name, texts):
+    assert column(lay_out("summary", FILTERS, jobs=FILTER_JOBS), name) == texts
+
+
+def test_a_latency_belongs_to_one_seed_and_one_stage(lay_out):
+    networks = [network("lwm", 0.9, stage, seed, left=(1, 1)) for seed in (0, 1) for stage in ("pruned", "finetuned")]
+    jobs = [
+        compact_job("lwm-0.90", seed + (0.5 if stage == "pruned" else 0.25), 9, seed, stage)
+        for stage in ("finetuned", "pruned")
+        for seed in (1, 0)
+    ]
+    assert column(lay_out("summary", networks, jobs=jobs), "latency (ms)") == ["0.500", "0.250", "1.500", "1.250"]
+
+
+def test_a_study_that_removes_no_filters_has_no_columns_for_them(lay_out):
+    header = lay_out("summary", FILTERS[:2], jobs=FILTER_JOBS[:1])[0]
+    assert [name for name in header if "left" in name or "ms" in name] == []
+    assert header[-1] == "preserved vra"
+
+
+@pytest.mark.parametrize(("networks", "told"), [(FILTERS, True), (FILTERS[:2], False)], ids=["filters", "weights"])
+def test_the_caption_explains_latency_where_there_is_one(lay_out, tmp_path, networks, told):
+    lay_out("summary", networks, jobs=FILTER_JOBS)
+    assert ("one image on the CPU" in (tmp_path / "summary.html").read_text(encoding="utf-8")) is told
+
+
+def test_the_costs_are_summed_by_stage_and_by_attack(lay_out):
+    jobs = [
+        job("digits/m/o/seed0/dense", 1000.25, 1000000, 700.4),
+        job("digits/m/o/seed0/dense/attacks/pgd", 1.5, 20, 600.0),
+        job("digits/m/o/seed1/dense/attacks/pgd", 2.5, 30, 650.0),
+        job("digits/m/o/seed0/dense/attacks/fgsm", 0.5, 1, 500.0),
+        job("digits/m/o/seed0/lwm-0.90/finetuned/compact", 0.5, 0, 500.0, latency_ms=0.25, latency_masked_ms=0.5),
+    ]
+    # Stage, what, jobs, seconds of all, of the slowest, peak memory of the largest, gradient evaluations of all.
+    assert lay_out("costs", jobs=jobs)[1:] == [
+        ["pretrain", "pretrain", "1", "1,000.2", "1,000.2", "700", "1,000,000"],
+        ["attack", "pgd", "2", "4.0", "2.5", "650", "50"],
+        ["attack", "fgsm", "1", "0.5", "0.5", "500", "1"],
+        ["compact", "compact", "1", "0.5", "0.5", "500", "0"],
+    ]
+
+
+PLACES = [
+    place(1, "hydra"),
+    place(2, "lwm", behind=(0.01, -0.02, 0.04)),
+    place(3, "lwm-global", behind=(0.2, 0.15, 0.25), within_noise=False),
+]
+SPENT = [
+    *(job(f"digits/cnn-small/trades/seed{seed}/hydra-0.90/pruned", 10 + seed, 1000 + 500 * seed) for seed in (0, 1)),
+    *(job(f"digits/cnn-small/trades/seed{seed}/hydra-0.90/finetuned", 20, 3000) for seed in (0, 1)),
+    job("digits/cnn-small/trades/seed0/lwm-0.90/pruned", 0.25, 0),
+    job("digits/cnn-small/trades/seed0/lwm-0.90/finetuned", 1234.5, 3000),
+    job("digits/cnn-small/trades/seed0/lwm-global-0.90/pruned", 0.5, 0),
+    job("digits/cnn-small/trades/seed0/lwm-global-0.90/finetuned", 7, 4000),
+    # Another ratio, another objective, and an evaluation: none of them counts.
+    job("digits/cnn-small/trades/seed0/lwm-0.99/pruned", 99, 99),
+    job("digits/cnn-small/benign/seed0/lwm-0.90/pruned", 99, 99),
+    job("digits/cnn-small/trades/seed0/lwm-0.90/finetuned/attacks/pgd", 99, 99),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "texts"),
+    [
+        ("ratio", ["0.9", "0.9", "0.9"]),
+        ("metric", ["era", "era", "era"]),
+        ("rank", ["1", "2", "3"]),
+        ("method", ["hydra", "lwm", "lwm-global"]),
+        ("seeds", ["3", "3", "3"]),
+        ("accuracy", ["80.0 [75.0, 85.0]"] * 3),
+        ("behind the best by", ["", "1.0 [-2.0, 4.0]", "20.0 [15.0, 25.0]"]),
+        ("difference", ["best", "within the noise", "worse"]),
+        # Means over the seeds.
+        ("prune: gradient evaluations", ["1,250", "0", "0"]),
+        ("finetune: gradient evaluations", ["3,000", "3,000", "4,000"]),
+        ("prune: seconds", ["10.5", "0.2", "0.5"]),
+        ("finetune: seconds", ["20.0", "1,234.5", "7.0"]),
+    ],
+)
+def test_a_column_of_the_ranking(lay_out, name, texts):
+    assert column(lay_out("ranking", places=PLACES, jobs=SPENT), name) == texts
+
+
+def test_a_ratio_close_to_one_finds_its_costs(lay_out):
+    jobs = [job(f"{PARENT}/lwm-global-0.999/pruned", 1, 11), job(f"{PARENT}/lwm-global-0.99/pruned", 1, 22)]
+    table = lay_out("ranking", places=[place(1, "lwm-global", 0.999)], jobs=jobs)
+    assert (column(table, "ratio"), column(table, "prune: gradient evaluations")) == (["0.999"], ["11"])
+
+
+def test_the_tables_are_the_same_to_the_byte(lay_out, tmp_path):
+    written = []
+    for _ in range(2):
+        lay_out("ranking", FILTERS, PLACES, [*SPENT, *FILTER_JOBS])
+        written.append([(tmp_path / f"{name}.html").read_bytes() for name in ("summary", "costs", "ranking")])
+    assert written[0] == written[1]
