@@ -10,6 +10,7 @@ import yaml
 from sparrow import catalogue, plan
 from sparrow.config import load_study
 from sparrow.errors import ConfigError
+from sparrow.yaml_keys import refuse_duplicates
 
 ROOT = Path(__file__).parents[1]
 STUDIES = [ROOT / "config.yaml", *sorted((ROOT / "workflow/studies").glob("*.yaml"))]
@@ -334,3 +335,27 @@ def test_another_threat_leaves_a_method_that_names_its_own_eps():
 def test_a_valid_study_survives_json():
     # Snakemake hands the config to its jobs in this form.
     assert load_study(json.loads(json.dumps(default()))) == load_study(default())
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("seeds: [0]\nseeds: [1]\n", ["seeds: is there twice, in lines 1 and 2; keep one"]),
+        ("methods:\n  lwm:\n  hydra:\n  lwm: {steps: 2}\n", ["methods.lwm: is there twice, in lines 2 and 4; keep one"]),
+        ("a: [{b: 1, b: 2}]\nc: 1\nc: 2\n", ["a.0.b: is there twice, in lines 1 and 1; keep one", "c: is there twice"]),
+    ],
+)
+def test_a_key_that_is_there_twice_is_refused(text: str, expected: list[str], tmp_path: Path) -> None:
+    # YAML itself would take the last one and say nothing.
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        refuse_duplicates(path)
+    lines = str(error.value).splitlines()
+    assert [line.startswith(f"{path}: {start}") for line, start in zip(lines, expected, strict=True)] == [True] * len(expected)
+
+
+@pytest.mark.parametrize("text", ["", "a: {b: 1}\nc: {b: 1}\n", "[1, 1]"])
+def test_equal_keys_of_different_mappings_are_fine(text: str, tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(text)
+    refuse_duplicates(tmp_path / "study.yaml")

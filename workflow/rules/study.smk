@@ -7,7 +7,10 @@ try:
     from sparrow import plan
     from sparrow.config import load_study
     from sparrow.digest import code_digest
+    from sparrow.yaml_keys import refuse_duplicates
 
+    for path in workflow.config_settings.configfiles or [Path(workflow.basedir, "config.yaml")]:
+        refuse_duplicates(os.path.relpath(path))
     STUDY = load_study(config, CONFIG_NAME)
 except ConfigError as error:
     # The message says it all: no traceback, no line of the Snakefile.
