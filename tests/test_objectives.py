@@ -13,8 +13,10 @@ from torch.nn import functional
 from sparrow import catalogue
 from sparrow.models._prunable import prunable_weights
 from sparrow.objectives import _pgd
+from sparrow.objectives.mixtrain import weight_at
 from sparrow.perturbation import direction, project, random_start
 from sparrow.settings import Threat
+from sparrow.training.schedule import Progress
 from sparrow.verification import _bounds
 
 KINDS = catalogue.kinds("objectives")
@@ -277,3 +279,137 @@ def test_maximise_keeps_batch_statistics_clean() -> None:
     _pgd.maximise(network, torch.sum, images, images, LINF, steps=2, step_size=0.1)
     assert network[1].num_batches_tracked == 0
     assert network.training
+
+
+def test_fgsm_steps_from_its_random_start_by_hand(batch: tuple) -> None:
+    linear, (images, labels) = _linear(4), batch
+    torch.manual_seed(5)
+    start = random_start(images, LINF).requires_grad_()
+    (gradient,) = torch.autograd.grad(functional.cross_entropy(linear(start), labels, reduction="sum"), start)
+    expected = (start + 0.125 * gradient.sign()).clamp(images - 0.1, images + 0.1)
+    torch.manual_seed(5)
+    loss = _prepare("fgsm")(linear, images, labels, 1.0)
+    assert loss.item() == pytest.approx(functional.cross_entropy(linear(expected), labels).item())
+
+
+def test_fgsm_check_says_which_images_survive_pgd() -> None:
+    # Two classes and one pixel: the margins are 0.2 and 0.05 times 4, and eps takes away 0.1 times 4.
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(1, 2))
+    linear[1].weight.data, linear[1].bias.data = torch.tensor([[2.0], [-2.0]]), torch.tensor([-1.0, 1.0])
+    images, labels = torch.tensor([0.7, 0.55]).view(2, 1, 1, 1), torch.tensor([0, 0])
+    assert _prepare("fgsm").check(linear, images, labels).tolist() == [True, False]
+
+
+def test_mart_by_hand() -> None:
+    # No perturbation moves constant logits, so both distributions are (0.5, 0.3, 0.2) and their divergence is zero.
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    network[1].weight.data.zero_()
+    network[1].bias.data = torch.tensor([0.5, 0.3, 0.2]).log()
+    loss = _prepare("mart")(network, torch.rand(1, 1, 4, 4), torch.tensor([1]), 1.0)
+    assert loss.item() == pytest.approx(-math.log(0.3) - math.log(1 - 0.5))
+
+
+def test_mart_weighs_the_divergence_by_the_doubt(batch: tuple) -> None:
+    linear, image, label = _linear(2), batch[0][:1], batch[1][:1]
+    losses = []
+    for weight in (0.0, 1.0, 2.0):
+        torch.manual_seed(3)
+        losses.append(_prepare("mart", LINF, weight=weight)(linear, image, label, 1.0).item())
+    torch.manual_seed(3)
+    start = image + 0.001 * torch.randn_like(image)
+    worst = _pgd.maximise(linear, lambda logits: functional.cross_entropy(logits, label), image, start, LINF, 10, 0.025)
+    clean, perturbed = (functional.softmax(linear(x), dim=1)[0] for x in (image, worst))
+    divergence = (clean * (clean / perturbed).log()).sum() * (1 - clean[label])
+    assert losses[1] - losses[0] == pytest.approx(divergence.item(), rel=1e-3)
+    assert losses[2] - losses[1] == pytest.approx(losses[1] - losses[0], rel=1e-3)
+
+
+def test_smoothing_by_hand(batch: tuple) -> None:
+    linear, (images, labels) = _linear(4), batch
+    torch.manual_seed(3)
+    loss = _prepare("smoothing", sigma=0.5, beta=2.0)(linear, images, labels, 1.0)
+    torch.manual_seed(3)
+    noisy = linear(images + 0.5 * torch.randn_like(images)).log_softmax(dim=1)
+    clean = linear(images).softmax(dim=1)
+    divergence = (clean * (clean.log() - noisy)).sum(dim=1).mean()
+    assert loss.item() == pytest.approx((functional.cross_entropy(linear(images), labels) + 2 * divergence).item())
+
+
+def test_sabr_on_the_whole_set_is_ibp(tiny: nn.Module, batch: tuple) -> None:
+    whole = _prepare("sabr", subselection=1.0)(tiny, *batch, 0.7)
+    assert whole.item() == pytest.approx(_prepare("ibp", kappa_start=0, kappa_end=0)(tiny, *batch, 0.7).item())
+
+
+@THREATS
+def test_sabr_bounds_a_box_inside_the_set(threat: Threat, tiny: nn.Module, batch: tuple) -> None:
+    # A box within the set cannot have worse bounds than the set; and in a linear network the best box reaches its corner.
+    small = _prepare("sabr", threat, subselection=0.3)(tiny, *batch, 1.0)
+    assert small < _prepare("ibp", threat, kappa_start=0, kappa_end=0)(tiny, *batch, 1.0)
+    linear, images, labels = _linear(2), batch[0], batch[1] % 2
+    exact = _worst_case_loss(_exact_margins(linear, images, labels, threat))
+    found = _prepare("sabr", threat, subselection=0.3)(linear, images, labels, 1.0)
+    assert exact - 1e-3 <= found <= exact + 1e-5
+
+
+def test_mtl_ibp_mixes_its_two_losses(tiny: nn.Module, batch: tuple) -> None:
+    losses = {}
+    for alpha in (0.0, 0.25, 1.0):
+        torch.manual_seed(3)
+        losses[alpha] = _prepare("mtl-ibp", alpha=alpha)(tiny, *batch, 0.7).item()
+    assert losses[1.0] == pytest.approx(_prepare("ibp", kappa_start=0, kappa_end=0)(tiny, *batch, 0.7).item())
+    torch.manual_seed(3)
+    adversarial = _prepare("adversarial", Threat(eps=0.07), steps=1, step_size=0.7)(tiny, *batch, 1.0)
+    assert losses[0.0] == pytest.approx(adversarial.item())
+    assert losses[0.25] == pytest.approx(0.25 * losses[1.0] + 0.75 * losses[0.0])
+
+
+def test_mixtrain_without_its_verified_loss_is_cross_entropy(tiny: nn.Module, batch: tuple) -> None:
+    clean = functional.cross_entropy(tiny(batch[0]), batch[1])
+    assert _prepare("mixtrain", probability=0)(tiny, *batch, 1.0).item() == clean.item()
+    assert _prepare("mixtrain", probability=1)(tiny, *batch, 0.0).item() == clean.item()
+
+
+def test_mixtrain_adds_the_verified_loss_of_a_few_images(batch: tuple) -> None:
+    linear, (images, labels) = _linear(4), batch
+    torch.manual_seed(3)
+    loss = _prepare("mixtrain", probability=1, samples=2, weight=0.5)(linear, images, labels, 1.0)
+    torch.manual_seed(3)
+    torch.rand(())
+    few = torch.randint(len(images), (2,))
+    robust = _worst_case_loss(_exact_margins(linear, images[few], labels[few], LINF))
+    assert loss.item() == pytest.approx((functional.cross_entropy(linear(images), labels) + 0.5 * robust).item(), abs=1e-5)
+
+
+def test_mixtrain_is_sound_where_relus_are_unstable(tiny: nn.Module, batch: tuple) -> None:
+    def verified(kind: str, **params: float) -> float:
+        torch.manual_seed(3)
+        return _prepare(kind, **params)(tiny, *batch, 1.0).item()
+
+    clean = functional.cross_entropy(tiny(batch[0]), batch[1]).item()
+    bound = verified("mixtrain", probability=1, samples=6, weight=1.0) - clean
+    torch.manual_seed(3)
+    torch.rand(())
+    few = torch.randint(6, (6,))
+    assert bound >= _prepare("adversarial")(tiny, batch[0][few], batch[1][few], 1.0).item()
+
+
+@pytest.mark.parametrize(
+    ("epochs", "expected"), [(0.0, 0.1), (4.9, 0.1), (5.0, 0.25), (10.0, 0.625), (100.0, 50.0)], ids=lambda value: f"{value:g}"
+)
+def test_mixtrain_weight_grows_after_the_ramp(epochs: float, expected: float) -> None:
+    params = catalogue.load("objectives", "mixtrain").Params()
+    assert weight_at(params, Progress(1.0, epochs)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("kind", ["ibp", "crown-ibp", "sabr", "mtl-ibp", "mixtrain"])
+def test_ibp_initialisation_draws_weights_by_fan_in(kind: str) -> None:
+    entry = catalogue.load("objectives", kind)
+    network = nn.Sequential(nn.Conv2d(20, 50, 5), nn.Linear(400, 100))
+    before = [parameter.clone() for parameter in network.parameters()]
+    entry.initialise(entry.Params(), network, torch.Generator())
+    assert all(torch.equal(old, new) for old, new in zip(before, network.parameters(), strict=True))
+    entry.initialise(entry.Params(initialisation="ibp"), network, torch.Generator().manual_seed(0))
+    scale = math.sqrt(2 * math.pi)
+    assert network[0].weight.std().item() == pytest.approx(scale / 500, rel=0.02)
+    assert network[1].weight.std().item() == pytest.approx(scale / 400, rel=0.02)
+    assert torch.equal(network[1].bias, before[3])

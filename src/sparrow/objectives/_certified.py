@@ -17,7 +17,9 @@ from sparrow.verification import _bounds
 class BoundedView:
     """Keeps auto_LiRPA's view of the network that is being trained, which takes long to make."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: dict | None = None) -> None:
+        """`options` are further ones of auto_LiRPA's BoundedModule."""
+        self._options = options
         self._views: weakref.WeakKeyDictionary[nn.Module, nn.Module] = weakref.WeakKeyDictionary()
 
     def margins(self, model: nn.Module, images: Tensor, labels: Tensor, threat: Threat, method: str) -> Tensor:
@@ -26,7 +28,7 @@ class BoundedView:
         Making the view writes the weights back in place, so no graph over them may be waiting for its backward pass.
         """
         if model not in self._views:
-            self._views[model] = _bounds.bounded(model, images)
+            self._views[model] = _bounds.bounded(model, images, self._options)
         view = self._views[model]
         with _bounds.flags_restored(model):
             view.train(model.training)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from typing import Literal
+
 from pydantic import Field
 
+from sparrow.lazy import torch
 from sparrow.settings import Settings
 
 
@@ -12,6 +16,23 @@ class RobustParams(Settings):
 
     eps: float | None = Field(None, gt=0)
     """Radius to train for, in pixel units; the study's `threat.eps` if null."""
+
+
+class IBPInitialisation(RobustParams):
+    """What objectives that train on interval bounds have in common."""
+
+    initialisation: Literal["default", "ibp"] = "default"
+    """Weights before pre-training: the network's own, or `N(0, 2 pi / fan_in^2)`, under which intervals neither explode
+    nor vanish (Shi et al., "Fast Certified Robust Training with Short Warmup", NeurIPS 2021)."""
+
+    def initialise(self, model: torch.nn.Module, generator: torch.Generator) -> None:
+        """Draw the weights anew, in place, if asked to."""
+        from sparrow.models._prunable import prunable_weights
+
+        if self.initialisation == "ibp":
+            for weight in prunable_weights(model).values():
+                noise = torch.randn(weight.shape, generator=generator)
+                weight.data.copy_(noise * (2 * math.pi) ** 0.5 / weight[0].numel())
 
 
 class PGDParams(RobustParams):

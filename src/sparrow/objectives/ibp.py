@@ -13,11 +13,11 @@ from collections.abc import Callable
 from pydantic import Field
 
 from sparrow.lazy import torch
-from sparrow.objectives._params import RobustParams
+from sparrow.objectives._params import IBPInitialisation
 from sparrow.settings import Threat
 
 
-class Params(RobustParams):
+class Params(IBPInitialisation):
     """The mixing schedule."""
 
     kappa_start: float = Field(1.0, ge=0, le=1)
@@ -40,3 +40,8 @@ def prepare(params: Params, threat: Threat) -> Callable:
         return mixture(model, images, labels, threat, progress, kappa, lower_margins)
 
     return loss
+
+
+def initialise(params: Params, model: torch.nn.Module, generator: torch.Generator) -> None:
+    """Before pre-training."""
+    params.initialise(model, generator)

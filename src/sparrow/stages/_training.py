@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from sparrow import catalogue
 from sparrow.csv_file import write_csv
 from sparrow.data._store import Header, Part, read
+from sparrow.reproducible import derive_seed
 from sparrow.settings import Threat
 from sparrow.training.loop import CURVE_COLUMNS
 
@@ -18,6 +20,13 @@ def objective(spec: dict) -> Callable:
     """The loss that `spec["objective"]` stands for, against `spec["threat"]` where it is a robust one."""
     entry, params = catalogue.from_spec("objectives", spec["objective"])
     return entry.prepare(params, Threat(**spec["threat"]) if "threat" in spec else None)
+
+
+def initialise(spec: dict, model: nn.Module) -> None:
+    """Give `model` (on the CPU) the initial weights that `spec["objective"]` asks for, if it does."""
+    entry, params = catalogue.from_spec("objectives", spec["objective"])
+    if hasattr(entry, "initialise"):
+        entry.initialise(params, model, torch.Generator().manual_seed(derive_seed(spec["cell"]["seed"], "initialise")))
 
 
 def training_data(path: Path, device: torch.device) -> tuple[dict[str, Part], Header]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from sparrow import catalogue, checkpoint
 from sparrow.costs import measured
 from sparrow.reproducible import pick_device, seed_everything
-from sparrow.stages._training import objective, training_data, write_curve
+from sparrow.stages._training import initialise, objective, training_data, write_curve
 from sparrow.training.loop import train
 from sparrow.training.provenance import header
 from sparrow.training.schedule import Schedule
@@ -20,7 +20,9 @@ def pretrain(data: Path, output: Path, curve: Path, cost: Path, spec: dict) -> N
         device = pick_device()
         parts, about = training_data(data, device)
         entry, params = catalogue.from_spec("models", spec["model"])
-        model = entry.build(params, about.shape, about.classes).to(device)
+        model = entry.build(params, about.shape, about.classes)
+        initialise(spec, model)
+        model.to(device)
         schedule = Schedule(**spec["schedule"])
         rows = train(model, objective(spec), parts, schedule, list(model.parameters()), generator)
         write_curve(curve, rows)

@@ -17,7 +17,7 @@ from sparrow.data._store import Part
 from sparrow.training.schedule import Schedule
 
 Objective = Callable[[nn.Module, Tensor, Tensor, float], Tensor]  # model, images, labels, progress
-CURVE_COLUMNS = ["epoch", "lr", "progress", "train_loss", "validation_loss", "validation_benign"]
+CURVE_COLUMNS = ["epoch", "lr", "progress", "train_loss", "validation_loss", "validation_benign", "validation_check"]
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,12 @@ def train(
                 break
         train_loss = total.item() / seen
         with METER.watching(model):
-            validation_loss, benign = _validate(model, objective, validation, schedule, schedule.progress(epoch + 1))
-        rows.append((epoch + 1, lr, schedule.progress(epoch + 1), train_loss, validation_loss, benign))
+            validation_loss, benign, check = _validate(model, objective, validation, schedule, schedule.progress(epoch + 1))
+        if rows and check is not None and rows[-1][-1] - check > objective.allowed_drop:
+            report(
+                f"WARNING: catastrophic overfitting? Accuracy under the check's PGD fell from {rows[-1][-1]:.2%} to {check:.2%}"
+            )
+        rows.append((epoch + 1, lr, float(schedule.progress(epoch + 1)), train_loss, validation_loss, benign, check))
         hooks.after_epoch(epoch + 1)
         left = (time.perf_counter() - started) / (epoch + 1) * (schedule.epochs - epoch - 1)
         report(
@@ -149,14 +153,21 @@ def _learning_rate(schedule: Schedule, done: float) -> float:
     return schedule.lr * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def _validate(model: nn.Module, objective: Objective, part: Part, schedule: Schedule, progress: float) -> tuple[float, float]:
-    """The objective and the benign accuracy on `part`, in eval mode. Leaves torch's random state as it was."""
+def _validate(
+    model: nn.Module, objective: Objective, part: Part, schedule: Schedule, progress: float
+) -> tuple[float, float, float | None]:
+    """The objective, the benign accuracy and that of the objective's own check, if it has one, on `part`, in eval mode.
+
+    Leaves torch's random state as it was.
+    """
     model.eval()
-    loss, correct = 0.0, 0
+    check = getattr(objective, "check", None)
+    loss, correct, passed = 0.0, 0, 0
     with torch.random.fork_rng(devices=[part.labels.device] if part.labels.is_cuda else []):
         torch.manual_seed(0)
         for images, labels in zip(part.images.split(schedule.batch_size), part.labels.split(schedule.batch_size), strict=True):
             loss += objective(model, images, labels, progress).item() * len(labels)
             with torch.no_grad():
                 correct += int((model(images).argmax(dim=1) == labels).sum())
-    return loss / len(part), correct / len(part)
+            passed += int(check(model, images, labels).sum()) if check else 0
+    return loss / len(part), correct / len(part), passed / len(part) if check else None

@@ -9,6 +9,17 @@ from pydantic import Field, model_validator
 from sparrow.settings import Settings
 
 
+class Progress(float):
+    """How far the ramp has come, in [0, 1]; it also knows how many epochs ago it ended."""
+
+    epochs_past_ramp: float
+
+    def __new__(cls, value: float, epochs_past_ramp: float = 0.0) -> Progress:
+        progress = super().__new__(cls, value)
+        progress.epochs_past_ramp = epochs_past_ramp
+        return progress
+
+
 class Schedule(Settings):
     """Budget, optimiser and ramp of one stage."""
 
@@ -40,8 +51,9 @@ class Schedule(Settings):
             raise ValueError(f"warmup_epochs + ramp_epochs is {total:g}, must be at most epochs ({self.epochs})")
         return self
 
-    def progress(self, epoch: float) -> float:
-        """How far the ramp has come, in [0, 1], at a fractional epoch counted from 0."""
+    def progress(self, epoch: float) -> Progress:
+        """How far the ramp has come at a fractional epoch counted from 0."""
+        past = max(0.0, epoch - self.warmup_epochs - self.ramp_epochs)
         if self.ramp_epochs == 0:
-            return float(epoch >= self.warmup_epochs)
-        return min(1.0, max(0.0, (epoch - self.warmup_epochs) / self.ramp_epochs))
+            return Progress(epoch >= self.warmup_epochs, past)
+        return Progress(min(1.0, max(0.0, (epoch - self.warmup_epochs) / self.ramp_epochs)), past)

@@ -1,0 +1,58 @@
+"""FGSM adversarial training with a random start: one step of 1.25 eps from a random point, and a watch on its known failure.
+
+Training on one-step examples can end in catastrophic overfitting: within an epoch the network learns to resist them and
+nothing else. So after each epoch PGD attacks the validation images, and a drop of its accuracy by more than
+`overfitting_drop` is reported in the log and in the learning curve.
+
+Source: Wong, Rice and Kolter, "Fast is Better than Free: Revisiting Adversarial Training", ICLR 2020; defaults of its
+released code (locuslab/fast_adversarial).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pydantic import Field
+
+from sparrow.lazy import torch
+from sparrow.objectives._params import RobustParams
+from sparrow.settings import Threat
+
+
+class Params(RobustParams):
+    """The step, and the check for catastrophic overfitting."""
+
+    step_factor: float = Field(1.25, gt=0)
+    """Length of the step, in units of eps."""
+    check_steps: int = Field(5, ge=1)
+    """Steps of the PGD that checks for catastrophic overfitting."""
+    overfitting_drop: float = Field(0.2, gt=0, le=1)
+    """Report catastrophic overfitting if the accuracy under that PGD falls by more than this within an epoch."""
+
+
+def prepare(params: Params, threat: Threat) -> Callable:
+    """The loss: cross-entropy on `project(x + start + step * sign(gradient))`."""
+    from sparrow.objectives import _pgd
+    from sparrow.perturbation import random_start
+
+    functional = torch.nn.functional
+
+    def perturb(model, images, labels, steps, step_size):
+        def attack_loss(logits: torch.Tensor) -> torch.Tensor:
+            return functional.cross_entropy(logits, labels, reduction="sum")
+
+        return _pgd.maximise(model, attack_loss, images, random_start(images, threat), threat, steps, step_size)
+
+    def loss(model, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
+        adversarial = perturb(model, images, labels, 1, params.step_factor * threat.eps)
+        return functional.cross_entropy(model(adversarial), labels)
+
+    def check(model, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Which images (n,) stay correctly classified under PGD."""
+        step_size = 2.5 * threat.eps / params.check_steps
+        adversarial = perturb(model, images, labels, params.check_steps, step_size)
+        with torch.no_grad():
+            return model(adversarial).argmax(dim=1) == labels
+
+    loss.check, loss.allowed_drop = check, params.overfitting_drop
+    return loss

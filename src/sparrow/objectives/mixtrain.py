@@ -1,0 +1,71 @@
+"""MixTrain: cross-entropy on all images, and now and then a verified loss on a few of them.
+
+With probability `probability`, a batch's loss gains `w` times the cross-entropy of the worst logits of `samples` random
+images of it, bounded by symbolic intervals. Along the ramp eps grows from 0 to its target; from its end on `w`
+grows from `weight` by `weight_growth` every `growth_epochs` epochs, up to `weight_limit`.
+
+The symbolic intervals of the paper bound a ReLU from both sides by lines of one slope; that is auto_LiRPA's CROWN with
+the option `same-slope`.
+
+Source: Wang et al., "MixTrain: Scalable Training of Verifiably Robust Neural Networks", arXiv 1811.02625; settings of
+HYDRA's released code (inspire-group/hydra, trainer/mixtrain.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pydantic import Field
+
+from sparrow.lazy import torch
+from sparrow.objectives._params import IBPInitialisation
+from sparrow.settings import Threat
+
+
+class Params(IBPInitialisation):
+    """How often, on how many images, and with what weight."""
+
+    probability: float = Field(0.8, ge=0, le=1)
+    """Share of the batches with a verified loss."""
+    samples: int = Field(5, ge=1)
+    """Images of such a batch that are bounded (k in the paper)."""
+    weight: float = Field(0.1, gt=0)
+    """Weight of the verified loss along the ramp."""
+    weight_growth: float = Field(2.5, ge=1)
+    """Factor of the weight after the ramp, every `growth_epochs` epochs."""
+    growth_epochs: int = Field(5, ge=1)
+    """Epochs between two growths of the weight."""
+    weight_limit: float = Field(50.0, gt=0)
+    """Largest weight."""
+
+
+def prepare(params: Params, threat: Threat) -> Callable:
+    """The loss."""
+    from sparrow.objectives._certified import BoundedView, mixture
+
+    view = BoundedView({"relu": "same-slope"})
+    functional = torch.nn.functional
+
+    def loss(model, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
+        if progress == 0 or float(torch.rand(())) >= params.probability:
+            return functional.cross_entropy(model(images), labels)
+        few = torch.randint(len(images), (params.samples,)).to(images.device)
+
+        def lower_margins(ramped: Threat) -> torch.Tensor:
+            return view.margins(model, images[few], labels[few], ramped, "CROWN")
+
+        verified = mixture(model, images[few], labels[few], threat, progress, 0.0, lower_margins)
+        return functional.cross_entropy(model(images), labels) + weight_at(params, progress) * verified
+
+    return loss
+
+
+def weight_at(params: Params, progress: float) -> float:
+    """Weight of the verified loss: `progress` knows how many epochs ago the ramp ended; a plain number is at its end."""
+    growths = int(getattr(progress, "epochs_past_ramp", 0.0) // params.growth_epochs)
+    return min(params.weight * params.weight_growth**growths, params.weight_limit)
+
+
+def initialise(params: Params, model: torch.nn.Module, generator: torch.Generator) -> None:
+    """Before pre-training."""
+    params.initialise(model, generator)

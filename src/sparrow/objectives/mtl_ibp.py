@@ -1,0 +1,63 @@
+"""MTL-IBP: a weighted sum of the IBP loss and of the loss on adversarial examples.
+
+The loss is `alpha * CE(worst logits within IBP's bounds, y) + (1 - alpha) * CE(f(x'), y)`; with progress t from 0 to 1
+along the ramp, eps grows from 0 to its target in both terms.
+
+Source: De Palma et al., "Expressive Losses for Verified Robustness via Convex Combinations", ICLR 2024; defaults as in
+ADA-research/CTRAIN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pydantic import Field
+
+from sparrow.lazy import torch
+from sparrow.objectives._params import IBPInitialisation
+from sparrow.settings import Threat
+
+
+class Params(IBPInitialisation):
+    """The mixture, and the attack of its second term."""
+
+    alpha: float = Field(0.5, ge=0, le=1)
+    """Weight of the IBP loss; the smaller eps is, the smaller the best weight."""
+    steps: int = Field(1, ge=1)
+    """Gradient steps of the attack, from a random start."""
+    step_size: float = Field(10.0, gt=0)
+    """Length of one step, in units of eps; far beyond 1, every step ends in a corner."""
+
+
+def prepare(params: Params, threat: Threat) -> Callable:
+    """The loss."""
+    from sparrow.objectives import _pgd
+    from sparrow.objectives._certified import BoundedView, mixture
+    from sparrow.perturbation import random_start
+
+    view = BoundedView()
+    functional = torch.nn.functional
+
+    def loss(model, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
+        if progress == 0:
+            return functional.cross_entropy(model(images), labels)
+        ramped = Threat(norm=threat.norm, eps=progress * threat.eps)
+
+        def attack_loss(logits: torch.Tensor) -> torch.Tensor:
+            return functional.cross_entropy(logits, labels, reduction="sum")
+
+        def lower_margins(ramped: Threat) -> torch.Tensor:
+            return view.margins(model, images, labels, ramped, "IBP")
+
+        # Bounds first: making their view of the network writes its weights in place.
+        verified = mixture(model, images, labels, threat, progress, 0.0, lower_margins)
+        start, step_size = random_start(images, ramped), params.step_size * ramped.eps
+        adversarial = _pgd.maximise(model, attack_loss, images, start, ramped, params.steps, step_size)
+        return params.alpha * verified + (1 - params.alpha) * functional.cross_entropy(model(adversarial), labels)
+
+    return loss
+
+
+def initialise(params: Params, model: torch.nn.Module, generator: torch.Generator) -> None:
+    """Before pre-training."""
+    params.initialise(model, generator)

@@ -1,0 +1,60 @@
+"""SABR: IBP on a small box around an adversarial example instead of the whole perturbation set.
+
+The box has the radius `subselection * eps`; its centre is found by PGD among the points whose box lies inside the
+perturbation set. Everything is clipped to [0, 1]. With progress t from 0 to 1 along the ramp, eps grows from 0 to its target.
+
+Source: Müller et al., "Certified Training: Small Boxes are All You Need", ICLR 2023; defaults as in ADA-research/CTRAIN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pydantic import Field
+
+from sparrow.lazy import torch
+from sparrow.objectives._params import IBPInitialisation
+from sparrow.settings import Threat
+
+
+class Params(IBPInitialisation):
+    """The box, and the search for its centre."""
+
+    subselection: float = Field(0.4, gt=0, le=1)
+    """Radius of the box over eps (lambda in the paper); 1 is IBP training."""
+    steps: int = Field(8, ge=1)
+    """Gradient steps of the search."""
+    step_size: float = Field(0.5, gt=0)
+    """Length of one step, in units of the search's radius."""
+
+
+def prepare(params: Params, threat: Threat) -> Callable:
+    """The loss: cross-entropy of the worst logits within the small box's bounds."""
+    from sparrow.objectives import _pgd
+    from sparrow.objectives._certified import BoundedView, mixture
+    from sparrow.perturbation import random_start
+
+    view = BoundedView()
+
+    def loss(model, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
+        def attack_loss(logits: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
+
+        def lower_margins(ramped: Threat) -> torch.Tensor:
+            box = Threat(norm=ramped.norm, eps=params.subselection * ramped.eps)
+            centre = images
+            if params.subselection < 1:
+                room = Threat(norm=ramped.norm, eps=ramped.eps - box.eps)
+                start = random_start(images, room)
+                step_size = params.step_size * room.eps
+                centre = _pgd.maximise(model, attack_loss, images, start, room, params.steps, step_size)
+            return view.margins(model, centre, labels, box, "IBP")
+
+        return mixture(model, images, labels, threat, progress, 0.0, lower_margins)
+
+    return loss
+
+
+def initialise(params: Params, model: torch.nn.Module, generator: torch.Generator) -> None:
+    """Before pre-training."""
+    params.initialise(model, generator)

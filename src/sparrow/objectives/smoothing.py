@@ -1,0 +1,40 @@
+"""Training for randomised smoothing: cross-entropy plus the divergence that Gaussian noise causes (the stability term).
+
+Certify such networks with the verifier `smoothing` at the same `sigma`.
+
+Source: Cohen, Rosenfeld and Kolter, "Certified Adversarial Robustness via Randomized Smoothing", ICML 2019; stability
+term: Carmon et al., "Unlabeled Data Improves Adversarial Robustness", NeurIPS 2019; defaults of HYDRA's released code
+(inspire-group/hydra, trainer/smooth.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pydantic import Field
+
+from sparrow.lazy import torch
+from sparrow.settings import Settings, Threat
+
+
+class Params(Settings):
+    """The noise, and the weight of the stability term."""
+
+    sigma: float = Field(0.25, gt=0)
+    """Standard deviation of the noise in pixel units."""
+    beta: float = Field(6.0, ge=0)
+    """Weight of the divergence."""
+
+
+def prepare(params: Params, threat: Threat | None) -> Callable:
+    """The loss: `CE(f(x), y) + beta * KL(f(x) || f(x + sigma * N(0, 1)))`."""
+    functional = torch.nn.functional
+
+    def loss(model, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
+        clean, noisy = model(images), model(images + params.sigma * torch.randn_like(images))
+        divergence = functional.kl_div(
+            functional.log_softmax(noisy, dim=1), functional.softmax(clean, dim=1), reduction="batchmean"
+        )
+        return functional.cross_entropy(clean, labels) + params.beta * divergence
+
+    return loss
