@@ -29,7 +29,7 @@ CONTRACTS: dict[Room, tuple[str, ...]] = {
     "objectives": ("Params", "prepare"),
     "methods": ("Params", "prepare"),
     "attacks": ("Params", "NORMS", "attack"),
-    "verifiers": ("Params", "NORMS", "bound"),
+    "verifiers": ("Params", "NORMS"),
 }
 """What the file of an entry has to define."""
 

@@ -5,3 +5,6 @@ COLUMNS = ["index", "label", "prediction", "status", "margin", "norm", "eps"]
 
 STATUS = {"attacks": ("robust", "broken"), "verifiers": ("verified", "falsified", "unknown")}
 """What a status may be; `broken` and `falsified` include images that the network gets wrong as they are."""
+
+ABSTAINED = -1
+"""The prediction of a smoothed classifier that has none."""

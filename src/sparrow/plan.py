@@ -143,6 +143,20 @@ def verify_slice(study: Study, model: str, verifier: str, seed: int) -> dict[str
     return _evaluation_slice(study, model, "verifier", spec(study, "verifiers", verifier), seed)
 
 
+def aggregate_slice(study: Study) -> dict[str, Any]:
+    """What aggregation reads."""
+    smoothed = [
+        label for label, verifier in study.verifiers.items() if hasattr(catalogue.load("verifiers", verifier.kind), "SMOOTHED")
+    ]
+    return {
+        "attacks": list(study.attacks),
+        "verifiers": list(study.verifiers),
+        "smoothed": smoothed,
+        "threat": study.threat.model_dump(),
+        "code": code_digest("sparrow.results.aggregate"),
+    }
+
+
 def compact_slice(study: Study, model: str) -> dict[str, Any]:
     """What cutting pruned filters out reads."""
     architecture = spec(study, "models", model)

@@ -38,12 +38,7 @@ rule aggregate:
         mem_mb=2000,
         runtime=60,
     params:
-        spec={
-            "attacks": list(STUDY.attacks),
-            "verifiers": list(STUDY.verifiers),
-            "threat": STUDY.threat.model_dump(),
-            "code": code_digest("sparrow.results.aggregate"),
-        },
+        spec=plan.aggregate_slice(STUDY),
     message:
         "Aggregate all outcome tables"
     script:

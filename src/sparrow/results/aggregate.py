@@ -12,6 +12,7 @@ import pandas as pd
 
 from sparrow.checkpoint_file import COMPACT_FORMAT, read, sha256
 from sparrow.errors import SparrowError
+from sparrow.outcome_table import ABSTAINED
 from sparrow.results.outcomes import Outcomes, read_outcomes
 from sparrow.results.ranking import Hits, rank
 from sparrow.results.recall import recalls
@@ -100,12 +101,12 @@ def _row(path: Path, compact: Path | None, spec: dict) -> Row:
         if smaller["parent"] != sha256(path):
             raise SparrowError(f"{compact}: was not cut from {path}; delete it to make it anew")
         size |= {"compact_parameters": smaller["parameters_left"], "compact_multiply_adds": smaller["multiply_adds"]}
-    return Row(identity, sizes, size, read_outcomes(path.with_suffix(""), spec["attacks"], spec["verifiers"]))
+    return Row(identity, sizes, size, read_outcomes(path.with_suffix(""), spec["attacks"], spec["verifiers"], spec["smoothed"]))
 
 
 def _outcome_lines(row: Row) -> Iterator[dict[str, Any]]:
     """One line per attack or verifier."""
-    for kind, hit, tables in (("attack", "robust", row.outcomes.attacks), ("verifier", "verified", row.outcomes.verifiers)):
+    for kind, hit, tables in _tables(row.outcomes):
         for name, table in tables.items():
             share, low, high = accuracy((table["status"] == hit).to_numpy())
             counts = {status: int((table["status"] == status).sum()) for status in STATUSES}
@@ -118,10 +119,18 @@ def _outcome_lines(row: Row) -> Iterator[dict[str, Any]]:
                 "samples": len(table),
                 "correct": int((table["prediction"] == table["label"]).sum()),
                 **counts,
+                "abstained": int((table["prediction"] == ABSTAINED).sum()),
                 "accuracy": share,
                 "accuracy_low": low,
                 "accuracy_high": high,
             }
+
+
+def _tables(outcomes: Outcomes) -> Iterator[tuple[str, str, dict[str, pd.DataFrame]]]:
+    """What a table's rows are about, which status counts as a hit, and the tables."""
+    yield "attack", "robust", outcomes.attacks
+    yield "verifier", "verified", outcomes.verifiers
+    yield "smoothed verifier", "verified", outcomes.smoothed
 
 
 STATUSES = ("robust", "broken", "verified", "falsified", "unknown")
@@ -134,7 +143,7 @@ def _summary_line(row: Row, dense: Outcomes | None, threat: dict[str, Any]) -> d
     for name, table in own.attacks.items():
         line |= _measure(f"era_{name}", table["status"] == "robust")
     line |= _measure("era", own.robust())
-    for name, table in own.verifiers.items():
+    for name, table in (own.verifiers | own.smoothed).items():
         line |= _measure(f"vra_{name}", table["status"] == "verified")
     line |= _measure("vra", own.verified())
     for name, before, after in (

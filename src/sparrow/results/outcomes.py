@@ -15,11 +15,15 @@ from sparrow.outcome_table import COLUMNS, STATUS
 
 @dataclass(frozen=True)
 class Outcomes:
-    """The tables of one checkpoint by attack and by verifier, each indexed by image."""
+    """The tables of one checkpoint by attack and by verifier, each indexed by image.
+
+    Those of verifiers of a smoothed classifier are kept apart: it is another classifier.
+    """
 
     path: Path
     attacks: dict[str, pd.DataFrame]
     verifiers: dict[str, pd.DataFrame]
+    smoothed: dict[str, pd.DataFrame]
 
     def labels(self) -> pd.Series:
         """The label of every image that any table has seen."""
@@ -41,7 +45,7 @@ class Outcomes:
         return _combine(self.verifiers, "verified", np.logical_or)
 
 
-def read_outcomes(path: Path, attacks: list[str], verifiers: list[str]) -> Outcomes:
+def read_outcomes(path: Path, attacks: list[str], verifiers: list[str], smoothed: list[str]) -> Outcomes:
     """The tables of the checkpoint at `path` (without suffix).
 
     Raises SparrowError if a file is not an outcome table, ContradictionError if an image is both verified and broken.
@@ -49,7 +53,8 @@ def read_outcomes(path: Path, attacks: list[str], verifiers: list[str]) -> Outco
     outcomes = Outcomes(
         path,
         {name: _read(path / "attacks" / f"{name}.csv", "attacks") for name in attacks},
-        {name: _read(path / "verifiers" / f"{name}.csv", "verifiers") for name in verifiers},
+        {name: _read(path / "verifiers" / f"{name}.csv", "verifiers") for name in verifiers if name not in smoothed},
+        {name: _read(path / "verifiers" / f"{name}.csv", "verifiers") for name in smoothed},
     )
     _check(outcomes)
     return outcomes
@@ -98,6 +103,8 @@ def _check(outcomes: Outcomes) -> None:
 
 
 def _combine(tables: dict[str, pd.DataFrame], status: str, how: np.ufunc) -> pd.Series:
+    if not tables:
+        return pd.Series(dtype=bool)
     seen = reduce(pd.Index.intersection, [table.index for table in tables.values()])
     hits = [(table.loc[seen, "status"] == status).to_numpy() for table in tables.values()]
     return pd.Series(how.reduce(hits), index=seen).sort_index()

@@ -40,6 +40,8 @@ def rank(networks: Iterable[Hits]) -> pd.DataFrame:
     for key, methods in groups.items():
         for metric in METRICS:
             tables = {method: _by_seed(hits, metric) for method, hits in methods.items()}
+            if any(table.empty for table in tables.values()):
+                continue
             rows += [dict(zip(GROUP, key, strict=True)) | {"metric": metric} | row for row in _compare(tables)]
     columns = [*GROUP, "metric", "rank", "method", "seeds", "mean", "low", "high", "sd", "behind", "behind_low", "behind_high"]
     return pd.DataFrame(rows, columns=[*columns, "p_holm", "within_noise"])

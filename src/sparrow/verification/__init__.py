@@ -3,4 +3,8 @@
 Each file declares `Params` (from `sparrow.settings.Evaluation`) and `NORMS`, and defines
 `bound(model, images, labels, params, threat, classes)`, which returns a lower bound (n,) on the margin between the
 label's logit and the largest other one over the whole perturbation set: above zero, the sample is verified.
+
+A file that defines `SMOOTHED = True` and `certify(model, images, params, threat, classes, generator)` in place of `bound`
+verifies a smoothed classifier: it returns that classifier's own predictions (n,), `ABSTAINED` where it has none, and
+margins (n,) of the certified radius over the one that the threat needs. Its `vra` stands apart from the network's.
 """
