@@ -19,7 +19,7 @@ from sparrow.outcome_table import COLUMNS
 from sparrow.results.aggregate import IDENTITY, aggregate
 from sparrow.training.provenance import header
 
-SPEC = {"attacks": ["fgsm", "pgd"], "verifiers": ["ibp", "crown"], "threat": {"norm": "linf", "eps": 0.1}}
+SPEC = {"attacks": ["fgsm", "pgd"], "verifiers": ["ibp", "crown"], "smoothed": [], "threat": {"norm": "linf", "eps": 0.1}}
 PARENT = plan.Parent("digits", "cnn-small", "adversarial", 0)
 CELL = plan.Cell(PARENT, "lwm", 0.5)
 DENSE = plan.Checkpoint(PARENT, None, "dense")
@@ -483,3 +483,19 @@ def test_a_second_run_writes_the_same_bytes(cut, tmp_path, name):
     compact = [compact_of(cut[2])]
     one, two = (aggregated(cut, tmp_path / folder, compact) for folder in ("one", "two"))
     assert (one / f"{name}.csv").read_bytes() == (two / f"{name}.csv").read_bytes()
+
+
+def test_a_smoothed_classifier_stands_apart(tmp_path, run):
+    # Its proof of image 6, which PGD breaks, says nothing of the network; nor do its predictions.
+    path = write_network(tmp_path, DENSE)
+    write_outcomes(path, DENSE_OUTCOMES)
+    rows = [(image, 0, -1 if image == 3 else 0, "verified" if image == 6 else "unknown", 0.1, "linf", 0.1) for image in IMAGES]
+    write_csv(path.with_suffix("") / "verifiers/smoothing.csv", COLUMNS, rows)
+    before = run([path])
+    spec = {**SPEC, "verifiers": [*SPEC["verifiers"], "smoothing"], "smoothed": ["smoothing"]}
+    aggregate([path], [], tmp_path, spec)
+    summary, outcomes = pd.read_csv(tmp_path / "summary.csv"), pd.read_csv(tmp_path / "outcomes.csv").set_index("name")
+    assert summary["vra_smoothing"].item() == 1 / 8
+    assert (summary[["benign", "vra"]] == before[["benign", "vra"]]).all(axis=None)
+    assert outcomes.loc["smoothing", ["kind", "verified", "abstained"]].tolist() == ["smoothed verifier", 1, 1]
+    assert (outcomes.loc[["fgsm", "pgd", "ibp", "crown"], "abstained"] == 0).all()

@@ -27,7 +27,7 @@ def outcomes(attacks=None, verifiers=None):
     """Image 0 is misclassified; image 3 falls to the attack; images 1 and 5 are verified."""
     attacked = table(["broken", "robust", "robust", "broken", "robust", "robust"], wrong={0})
     verified = table(["falsified", "verified", "unknown", "unknown", "unknown", "verified"], wrong={0})
-    return Outcomes(Path("network"), attacks or {"pgd": attacked}, verifiers or {"crown": verified})
+    return Outcomes(Path("network"), attacks or {"pgd": attacked}, verifiers or {"crown": verified}, {})
 
 
 @pytest.mark.parametrize(

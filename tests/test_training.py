@@ -190,7 +190,7 @@ def test_hooks_see_gradients_and_then_new_weights(linear: nn.Module) -> None:
 
 
 def test_a_hook_may_change_the_loss(linear: nn.Module) -> None:
-    ((*_, train_loss, _, _),) = _run(
+    ((*_, train_loss, _, _, _),) = _run(
         linear,
         _cross_entropy,
         hooks=_hooks(loss=lambda objective, images, labels: 0 * objective() + 7 * linear[1].bias.sum() + len(images)),
@@ -233,7 +233,7 @@ def test_an_epoch_cut_short_reports_the_loss_of_what_it_saw(linear: nn.Module) -
             seen.append(images)
         return images.sum() + _flat(model, images, labels, progress)
 
-    ((*_, train_loss, _, _),) = _run(linear, objective, hooks=_Diary(2))
+    ((*_, train_loss, _, _, _),) = _run(linear, objective, hooks=_Diary(2))
     assert train_loss == pytest.approx((seen[0].sum() + seen[1].sum()).item() / 2)
     assert len(seen) == 2
 
@@ -384,14 +384,15 @@ def test_curve_reports_loss_and_accuracy_on_validation(linear: nn.Module) -> Non
     validation = _part(5, seed=1)
     logits = linear(validation.images)
     accuracy = (logits.argmax(dim=1) == validation.labels).float().mean().item()
-    assert rows[-1][-2:] == pytest.approx((functional.cross_entropy(logits, validation.labels).item(), accuracy))
+    assert rows[-1][4:6] == pytest.approx((functional.cross_entropy(logits, validation.labels).item(), accuracy))
+    assert rows[-1][6] is None
 
 
 def test_curve_reports_the_mean_training_loss(linear: nn.Module) -> None:
     # At lr so small that nothing moves, all batches see the same network; 13 images leave a batch of one.
     part = _part(13)
     expected = functional.cross_entropy(linear(part.images), part.labels).item()
-    ((_, _, _, loss, _, _),) = _run(linear, _cross_entropy, size=13, epochs=1, lr=1e-12)
+    ((_, _, _, loss, *_),) = _run(linear, _cross_entropy, size=13, epochs=1, lr=1e-12)
     assert loss == pytest.approx(expected, rel=1e-5)
 
 
@@ -505,3 +506,28 @@ def test_method_that_does_not_learn_leaves_an_empty_curve(
     _prune(dense, digits, tmp_path, spec)
     assert (tmp_path / "curve.csv").read_text() == ",".join(CURVE_COLUMNS) + "\n"
     assert (tmp_path / "trace.csv").read_text() == "epoch,name,value\n"
+
+
+def test_a_check_that_falls_is_reported_as_catastrophic_overfitting(linear: nn.Module) -> None:
+    survivors, lines = iter([5, 4, 0]), []
+
+    def objective(model: nn.Module, images: Tensor, labels: Tensor, progress: float) -> Tensor:
+        return _flat(model, images, labels, progress)
+
+    def check(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        return torch.arange(len(labels)) < next(survivors)
+
+    objective.check, objective.allowed_drop = check, 0.5
+    data = {"train": _part(12), "validation": _part(5, seed=1)}
+    generator = torch.Generator().manual_seed(0)
+    rows = train(linear, objective, data, Schedule(epochs=3), list(linear.parameters()), generator, report=lines.append)
+    assert [row[CURVE_COLUMNS.index("validation_check")] for row in rows] == [1, 0.8, 0]
+    assert [line for line in lines if "WARNING" in line] == [
+        "WARNING: catastrophic overfitting: accuracy under PGD fell from 80.00% to 0.00%"
+    ]
+
+
+@pytest.mark.parametrize(("epoch", "past"), [(0, 0), (4, 0), (5, 0), (7.5, 2.5)])
+def test_progress_knows_how_long_ago_the_ramp_ended(epoch: float, past: float) -> None:
+    schedule = Schedule(epochs=10, warmup_epochs=2, ramp_epochs=3)
+    assert schedule.progress(epoch).epochs_past_ramp == past
