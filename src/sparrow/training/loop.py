@@ -112,9 +112,7 @@ def train(
         with METER.watching(model):
             validation_loss, benign, check = _validate(model, objective, validation, schedule, schedule.progress(epoch + 1))
         if rows and check is not None and rows[-1][-1] - check > objective.allowed_drop:
-            report(
-                f"WARNING: catastrophic overfitting? Accuracy under the check's PGD fell from {rows[-1][-1]:.2%} to {check:.2%}"
-            )
+            report(f"WARNING: catastrophic overfitting: accuracy under PGD fell from {rows[-1][-1]:.2%} to {check:.2%}")
         rows.append((epoch + 1, lr, float(schedule.progress(epoch + 1)), train_loss, validation_loss, benign, check))
         hooks.after_epoch(epoch + 1)
         left = (time.perf_counter() - started) / (epoch + 1) * (schedule.epochs - epoch - 1)
