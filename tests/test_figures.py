@@ -69,7 +69,7 @@ def ranking(study):
             "mean": 0.9 - 0.01 * place,
             "low": 0.8 - 0.01 * place,
             "high": 0.95 - 0.01 * place,
-            "within_noise": place < len(study["methods"]) or place == 1,
+            "verdict": "best" if place == 1 else "worse" if place == len(study["methods"]) else "within the noise",
         }
         for objective, metric, ratio in product(study["objectives"], ("era", "vra"), study["ratios"])
         for place, method in enumerate(study["methods"], start=1)
@@ -250,9 +250,9 @@ def test_the_best_method_is_the_topmost(tmp_path, monkeypatch):
     assert [point[:2] for point in points(axes)] == [pytest.approx((88, 0)), pytest.approx((89, 1))]
 
 
-def test_what_is_behind_by_more_than_the_noise_is_hollow(tmp_path, monkeypatch):
+def test_what_is_worse_than_the_best_is_hollow(tmp_path, monkeypatch):
     axes = drawn_axes(FIGURES["ranking"], STUDY, tmp_path, monkeypatch)[0]
-    assert [point[2] for point in points(axes)] == ["white", style.look(STUDY["methods"], "lwm")["color"]]
+    assert [point[2] for point in points(axes)] == ["none", style.look(STUDY["methods"], "lwm")["color"]]
 
 
 def test_every_objective_metric_and_ratio_has_a_ranking(tmp_path, monkeypatch):

@@ -136,24 +136,24 @@ def test_equals_are_ranked_by_name():
 
 def test_equals_are_not_behind_and_within_the_noise():
     table = era([network("lwm", right(70)), network("hydra", right(70))])
-    assert table[["behind", "p_holm", "within_noise"]].to_numpy().tolist()[1] == [0, 1, True]
+    assert table[["behind", "p_holm", "verdict"]].to_numpy().tolist()[1] == [0, 1, "within the noise"]
 
 
 def test_the_best_is_behind_nobody():
     best = era([network("lwm", right(70)), network("hydra", right(90))]).iloc[0]
-    assert (best["behind"], best["within_noise"]) == (0, True)
+    assert (best["behind"], best["verdict"]) == (0, "best")
     assert best[["behind_low", "behind_high", "p_holm"]].isna().all()
 
 
 def test_a_clear_difference_is_not_within_the_noise():
     worse = era([network("lwm", right(60)), network("hydra", right(90))]).iloc[1]
-    assert (worse["behind"], worse["within_noise"]) == (pytest.approx(0.3), False)
+    assert (worse["behind"], worse["verdict"]) == (pytest.approx(0.3), "worse")
     assert worse["behind_low"] > 0
 
 
 def test_a_small_difference_is_within_the_noise():
     worse = era([network("lwm", right(89)), network("hydra", right(90))]).iloc[1]
-    assert (worse["behind"], worse["within_noise"]) == (pytest.approx(0.01), True)
+    assert (worse["behind"], worse["verdict"]) == (pytest.approx(0.01), "within the noise")
     assert worse["behind_low"] < 0 < worse["behind_high"]
 
 
@@ -173,17 +173,17 @@ def test_p_values_are_adjusted_over_the_methods_of_a_comparison():
     assert table.loc["close", "p_holm"] == pytest.approx(max(raw["close"], 2 * raw["far"]))
 
 
-def test_another_method_beside_can_turn_a_difference_into_noise():
+def test_another_method_beside_can_make_a_difference_less_certain():
     # 5 images of 100: p is 0.0245 alone, and three times that with two equals beside it.
     pair = [network("best", right(90)), network("lwm", right(85))]
     alone = era(pair).set_index("method")
     among = era([*pair, *(network(f"equal-{number}", right(85)) for number in range(2))]).set_index("method")
-    assert (alone.loc["lwm", "within_noise"], among.loc["lwm", "within_noise"]) == (False, True)
+    assert (alone.loc["lwm", "verdict"], among.loc["lwm", "verdict"]) == ("worse", "likely worse")
 
 
 def test_a_method_alone_is_the_best():
     table = era([network("lwm", right(70))])
-    assert table[["rank", "method", "within_noise"]].to_numpy().tolist() == [[1, "lwm", True]]
+    assert table[["rank", "method", "verdict"]].to_numpy().tolist() == [[1, "lwm", "best"]]
 
 
 def test_with_one_seed_the_interval_is_wilsons():
@@ -244,4 +244,4 @@ def test_nothing_to_rank_is_an_empty_table_with_its_columns():
     table = rank([])
     assert table.empty
     assert list(table.columns[:8]) == [*GROUP, "metric", "rank", "method"]
-    assert list(table.columns[-2:]) == ["p_holm", "within_noise"]
+    assert list(table.columns[-2:]) == ["p_holm", "verdict"]

@@ -32,7 +32,7 @@ def network(method, ratio, stage="finetuned", seed=0, era=0.65, left=None):
     return line
 
 
-def place(rank, method, ratio=0.9, behind=(0.0, np.nan, np.nan), within_noise=True, metric="era"):
+def place(rank, method, ratio=0.9, behind=(0.0, np.nan, np.nan), verdict=None, metric="era"):
     """A line of ranking.csv."""
     return {
         "dataset": "digits",
@@ -50,7 +50,7 @@ def place(rank, method, ratio=0.9, behind=(0.0, np.nan, np.nan), within_noise=Tr
         "sd": 0.02,
         **dict(zip(("behind", "behind_low", "behind_high"), behind, strict=True)),
         "p_holm": np.nan if rank == 1 else 0.04,
-        "within_noise": within_noise,
+        "verdict": verdict or ("best" if rank == 1 else "within the noise"),
     }
 
 
@@ -225,7 +225,7 @@ def test_the_costs_are_summed_by_stage_and_by_attack(lay_out):
 PLACES = [
     place(1, "hydra"),
     place(2, "lwm", behind=(0.01, -0.02, 0.04)),
-    place(3, "lwm-global", behind=(0.2, 0.15, 0.25), within_noise=False),
+    place(3, "lwm-global", behind=(0.2, 0.15, 0.25), verdict="likely worse"),
 ]
 SPENT = [
     *(job(f"digits/cnn-small/trades/seed{seed}/hydra-0.90/pruned", 10 + seed, 1000 + 500 * seed) for seed in (0, 1)),
@@ -251,7 +251,7 @@ SPENT = [
         ("seeds", ["3", "3", "3"]),
         ("accuracy", ["80.0 [75.0, 85.0]"] * 3),
         ("behind the best by", ["", "1.0 [-2.0, 4.0]", "20.0 [15.0, 25.0]"]),
-        ("difference", ["best", "within the noise", "worse"]),
+        ("verdict", ["best", "within the noise", "likely worse"]),
         # Means over the seeds.
         ("prune: gradient evaluations", ["1,250", "0", "0"]),
         ("finetune: gradient evaluations", ["3,000", "3,000", "4,000"]),

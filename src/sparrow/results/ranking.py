@@ -4,8 +4,9 @@ Within one data set, model, objective and ratio, every method is compared with t
 seed: the difference of the two hit rates, averaged over seeds. Its variance has two parts, from training again (the
 variance between seeds over their number) and from testing on other images (that of the seed-averaged difference between images
 over their number); the degrees of freedom are Welch and Satterthwaite's. With one seed only the second part can be
-seen. The p-values of a comparison's methods are adjusted together (Holm, Scandinavian Journal of Statistics, 1979), and
-a difference is within the noise if the adjusted one is not below 0.05.
+seen. A difference is within the noise if its 95 % interval holds 0. Of many methods one is outside by chance alone, so
+the p-values of a comparison are also adjusted together (Holm, Scandinavian Journal of Statistics, 1979): a method is
+worse than the best if even the adjusted one is below 0.05, and likely worse otherwise.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def rank(networks: Iterable[Hits]) -> pd.DataFrame:
                 continue
             rows += [dict(zip(GROUP, key, strict=True)) | {"metric": metric} | row for row in _compare(tables)]
     columns = [*GROUP, "metric", "rank", "method", "seeds", "mean", "low", "high", "sd", "behind", "behind_low", "behind_high"]
-    return pd.DataFrame(rows, columns=[*columns, "p_holm", "within_noise"])
+    return pd.DataFrame(rows, columns=[*columns, "p_holm", "verdict"])
 
 
 def _by_seed(networks: list[Hits], metric: str) -> pd.DataFrame:
@@ -73,10 +74,17 @@ def _compare(tables: dict[str, pd.DataFrame]) -> list[dict[str, Any]]:
                 "behind_low": low,
                 "behind_high": high,
                 "p_holm": adjusted.get(method, np.nan),
-                "within_noise": method == best or adjusted[method] >= 1 - LEVEL,
+                "verdict": "best" if method == best else verdict(low, adjusted[method]),
             }
         )
     return rows
+
+
+def verdict(low: float, adjusted: float) -> str:
+    """What may be said of a difference whose interval starts at `low`."""
+    if low <= 0:
+        return "within the noise"
+    return "worse" if adjusted < 1 - LEVEL else "likely worse"
 
 
 def _interval(table: pd.DataFrame) -> tuple[float, float, float]:

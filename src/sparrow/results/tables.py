@@ -16,9 +16,10 @@ COMPACT_NOTE = (
 )
 RANKING_CAPTION = (
     "Accuracies in percent with 95 % intervals, over seeds where there are several (Student), else over images (Wilson). "
-    "Behind: the best method's accuracy minus this one's, on the same seeds and images. Within the noise: that difference "
-    "may come from training again or from testing on other images (t-test with both variances, Holm's adjustment over the "
-    "methods of a comparison, 5 %). Costs are per network, means over seeds; every method has the same fine-tuning."
+    "Behind: the best method's accuracy minus this one's, on the same seeds and images, with a 95 % interval that covers "
+    "training again and testing on other images. Within the noise: it holds 0. Worse: it does not, even with Holm's "
+    "adjustment over the methods of a comparison; likely worse: only without. Costs are per network, means over seeds; "
+    "every method has the same fine-tuning."
 )
 CSS = [
     {"selector": "", "props": "border-collapse: collapse; font: 13px system-ui, sans-serif; margin: 1em"},
@@ -93,9 +94,7 @@ def ranking_table(ranking: pd.DataFrame, costs: pd.DataFrame, output: Path) -> N
         _with_interval(row.rename({"low": "mean_low", "high": "mean_high"}), "mean") for _, row in ranking.iterrows()
     ]
     shown["behind the best by"] = ["" if row["rank"] == 1 else _with_interval(row, "behind") for _, row in ranking.iterrows()]
-    shown["difference"] = [
-        "best" if row["rank"] == 1 else "within the noise" if row["within_noise"] else "worse" for _, row in ranking.iterrows()
-    ]
+    shown["verdict"] = ranking["verdict"]
     spent = jobs_of_cells(costs).groupby([*CELL, "stage"])[["gradient_evaluations", "seconds"]].mean()
     for quantity, form in (("gradient_evaluations", _count), ("seconds", "{:,.1f}".format)):
         for stage in ("prune", "finetune"):

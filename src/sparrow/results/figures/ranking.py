@@ -11,7 +11,7 @@ from sparrow.results.figures import _style as style
 
 
 def draw_ranking(source: Path, svg: Path, png: Path, spec: dict) -> None:
-    """Draw the ranking of one data set and model; hollow: behind the best by more than the noise."""
+    """Draw the ranking of one data set and model; hollow: worse than the best; half: likely worse."""
     table = style.select(pd.read_csv(source), dataset=spec["dataset"], model=spec["model"], stage=spec["stage"])
     methods, ratios = sorted(table["method"].unique()), sorted(table["ratio"].unique())
     rows = [(objective, metric) for objective in spec["objectives"] for metric in ("era", "vra")]
@@ -22,8 +22,8 @@ def draw_ranking(source: Path, svg: Path, png: Path, spec: dict) -> None:
             for height, (_, row) in enumerate(panel.iterrows()):
                 look = style.look(methods, row["method"])
                 reach = np.clip([[row["mean"] - row["low"]], [row["high"] - row["mean"]]], 0, None)
-                face = look["color"] if row["within_noise"] else "white"
-                axes.errorbar(100 * row["mean"], height, xerr=100 * reach, elinewidth=0.8, capsize=2, mfc=face, **look)
+                fill = {"worse": "none", "likely worse": "left"}.get(row["verdict"], "full")
+                axes.errorbar(100 * row["mean"], height, xerr=100 * reach, elinewidth=0.8, capsize=2, fillstyle=fill, **look)
             axes.set_yticks(range(len(panel)), panel["method"], fontsize=7)
             axes.set_xlim(-3, 103)
             axes.grid(axis="y", visible=False)
