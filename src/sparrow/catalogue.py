@@ -29,9 +29,9 @@ CONTRACTS: dict[Room, tuple[str, ...]] = {
     "objectives": ("Params", "prepare"),
     "methods": ("Params", "prepare"),
     "attacks": ("Params", "NORMS", "attack"),
-    "verifiers": ("Params", "NORMS"),
+    "verifiers": ("Params", "NORMS", "bound|certify"),
 }
-"""What the file of an entry has to define."""
+"""What the file of an entry has to define; of names with a bar between them, one."""
 
 
 @cache

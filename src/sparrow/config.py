@@ -69,7 +69,8 @@ def _entries(room: Room, base: type[Settings] | None = None) -> Any:
     variants = []
     for kind in catalogue.kinds(room):
         module = catalogue.load(room, kind)
-        missing = [name for name in catalogue.CONTRACTS[room] if not hasattr(module, name)]
+        names = catalogue.CONTRACTS[room]
+        missing = [name for name in names if not any(hasattr(module, one) for one in name.split("|"))]
         if missing:
             package = catalogue.PACKAGES[room]
             raise ConfigError(f"{module.__file__}: has no {', '.join(missing)}; {package} says what a file there defines")

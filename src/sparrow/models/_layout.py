@@ -10,9 +10,8 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from sparrow.models._prunable import PRUNABLE, prunable_weights
-
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+from sparrow.errors import SparrowError
+from sparrow.models._prunable import NORMS, PRUNABLE, prunable_weights
 
 
 @dataclass(frozen=True)
@@ -103,13 +102,19 @@ def removed_filters(group: FilterGroup, masks: Mapping[str, Tensor]) -> Tensor:
 
 
 def filter_masks(model: nn.Module, layout: Layout, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Masks of the biases and batch norm parameters of the filters that `masks` removes whole; none where there are none."""
+    """Masks of the biases and batch norm parameters of the filters that `masks` removes whole; none where there are none.
+
+    Raises SparrowError for a norm that does not have one entry a filter, as behind a flattening or a concatenation.
+    """
     parameters = dict(model.named_parameters())
     result = {}
     for group in layout.groups:
         kept = ~removed_filters(group, masks)
         names = [f"{name.removesuffix('.weight')}.bias" for name in group.layers]
         names += [f"{norm}.{parameter}" for norm in group.norms for parameter in ("weight", "bias")]
+        for name in names:
+            if name in parameters and len(parameters[name]) != len(kept):
+                raise SparrowError(f"{name} has {len(parameters[name])} entries for {len(kept)} filters: not supported")
         result |= {name: kept.to(parameters[name].device) for name in names if name in parameters}
     return result
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 PRUNABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 
@@ -14,5 +15,9 @@ def prunable_weights(model: nn.Module) -> dict[str, nn.Parameter]:
 
 def norm_parameters(model: nn.Module) -> list[Tensor]:
     """Scales and shifts of the batch norm layers."""
-    norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-    return [parameter for module in model.modules() if isinstance(module, norms) for parameter in module.parameters()]
+    return [parameter for norm in norm_layers(model) for parameter in norm.parameters()]
+
+
+def norm_layers(model: nn.Module) -> list[nn.Module]:
+    """The batch norm layers."""
+    return [module for module in model.modules() if isinstance(module, NORMS)]

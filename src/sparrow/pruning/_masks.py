@@ -109,16 +109,22 @@ def erk_densities(weights: Mapping[str, Tensor], sizes: Mapping[str, int], densi
         whole |= full
 
 
-def divide(shares: Mapping[str, float], sizes: Mapping[str, int], ratio: float) -> Budget:
-    """Whole numbers near `share * size` that add up to the ratio over all: the largest remainders are rounded up."""
-    exact = {block: min(max(shares[block], 0.0), 1.0) * size for block, size in sizes.items()}
+def divide(shares: Mapping[str, float], sizes: Mapping[str, int], ratio: float, spared: int = 0) -> Budget:
+    """Whole numbers near `share * size` that add up to the ratio over all: the largest remainders are rounded up.
+
+    `spared` units of every block stay, as long as the ratio can be had without them.
+    """
+    total = pruned_count(sum(sizes.values()), ratio)
+    most = {block: max(size - spared, 0) for block, size in sizes.items()}
+    most = most if sum(most.values()) >= total else dict(sizes)
+    exact = {block: min(max(shares[block], 0.0) * size, most[block]) for block, size in sizes.items()}
     budget = {block: int(value) for block, value in exact.items()}
-    missing = pruned_count(sum(sizes.values()), ratio) - sum(budget.values())
+    missing = total - sum(budget.values())
     step = 1 if missing > 0 else -1
     by_remainder = sorted(sizes, key=lambda block: step * (budget[block] - exact[block]))
     while missing:
         for block in by_remainder:
-            if missing and 0 <= budget[block] + step <= sizes[block]:
+            if missing and 0 <= budget[block] + step <= most[block]:
                 budget[block] += step
                 missing -= step
     return budget

@@ -53,7 +53,13 @@ class Scored(Pruner):
         self._place(weights)
 
     def end(self, weights: Weights) -> Masks:
-        return self.masks()
+        return self.settle(weights, self.masks())
+
+    def settle(self, weights: Weights, masks: Masks) -> Masks:
+        """Put the frozen values back where `masks` keep them; what the last step had masked may be kept now."""
+        for name, mask in masks.items():
+            weights[name].data.copy_(self.frozen[name] * mask)
+        return masks
 
     def differentiate(self, weights: Weights) -> None:
         """Gradients of the scores (and of whatever else a method learns) from those of the effective weights."""
@@ -73,8 +79,7 @@ class Scored(Pruner):
         return result
 
     def _place(self, weights: Weights) -> None:
-        for name, mask in self.masks().items():
-            weights[name].data.copy_(self.frozen[name] * mask)
+        self.settle(weights, self.masks())
 
     def _at_worst_scores(self, weights: Weights, step: Step) -> None:
         before = {name: score.clone() for name, score in self.scores.items()}

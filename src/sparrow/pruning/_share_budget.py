@@ -22,15 +22,14 @@ class WeightBudget:
         sizes = torch.tensor(list(self.sizes.values()), dtype=shares.dtype, device=shares.device)
         return (shares * sizes).sum() / (sizes.sum() * (1 - self._ratio))
 
-    def exactly(self, shares: Tensor) -> Budget:
-        """How many weights each block loses if `shares`, times one number, keep exactly what the ratio leaves."""
-        low, high = 0.0, 1 / float(shares.min())
+    def exactly(self, shares: Tensor, lowest: float = 0.0) -> Budget:
+        """How many weights each block loses if `shares`, moved to or from `lowest`, keep exactly what the ratio leaves."""
+        low, high = 0.0, 1 / max(float((shares - lowest).min()), 1e-9)
         for _ in range(60):
             factor = (low + high) / 2
-            low, high = (factor, high) if float(self.kept((factor * shares).clamp_max(1))) < 1 else (low, factor)
-        kept = (high * shares).clamp_max(1)
-        lost = {block: 1 - float(share) for block, share in zip(self.sizes, kept, strict=True)}
-        return divide(lost, self.sizes, self._ratio)
+            low, high = (factor, high) if float(self.kept(scaled(shares, lowest, factor))) < 1 else (low, factor)
+        lost = {block: 1 - float(share) for block, share in zip(self.sizes, scaled(shares, lowest, high), strict=True)}
+        return divide(lost, self.sizes, self._ratio, spared=1)
 
 
 class FilterBudget:
@@ -52,13 +51,13 @@ class FilterBudget:
         """Multiply-adds left under `shares` of each group's filters over the target."""
         return self._multiply_adds(shares) / self._target
 
-    def exactly(self, shares: Tensor) -> Budget:
-        """How many filters each group loses if `shares`, times one number, are to stay within the target."""
-        low, high = 0.0, 1 / float(shares.min())
+    def exactly(self, shares: Tensor, lowest: float = 0.0) -> Budget:
+        """How many filters each group loses if `shares`, moved to or from `lowest`, are to stay within the target."""
+        low, high = 0.0, 1 / max(float((shares - lowest).min()), 1e-9)
         for _ in range(60):
             factor = (low + high) / 2
-            low, high = (factor, high) if self.fits(self._lost(factor * shares)) else (low, factor)
-        return self._lost(low * shares)
+            low, high = (factor, high) if self.fits(self._lost(scaled(shares, lowest, factor))) else (low, factor)
+        return self._lost(scaled(shares, lowest, low))
 
     def _lost(self, shares: Tensor) -> Budget:
         return {
@@ -74,3 +73,8 @@ class FilterBudget:
     def _multiply_adds(self, shares: Tensor) -> Tensor:
         extended = torch.cat([shares, torch.ones_like(shares[:1])])
         return sum(cost * extended[outputs] * extended[inputs] for cost, outputs, inputs in self._costs)
+
+
+def scaled(shares: Tensor, lowest: float, factor: float) -> Tensor:
+    """What the shares are above `lowest`, times `factor`; at most 1."""
+    return (lowest + factor * (shares - lowest).double()).clamp_max(1)

@@ -7,8 +7,8 @@ weights. With `filter`, it counts multiply-adds of the network without the filte
 same share of the filters in every layer would leave. (The released code ranks the input channels of each layer; they are the
 output filters of the one before, which are ranked here.)
 
-The penalty ends near the budget, not on it. So at the end all shares are multiplied by one number, at most up to 1, so
-that the budget is met to the weight (for multiply-adds: not exceeded).
+The penalty ends near the budget, not on it. So at the end what the shares are above `k_min` is multiplied by one number,
+shares staying at most 1, so that the budget is met to the weight (for multiply-adds: not exceeded).
 
 Source: Zhao and Wressnegger, "Holistic Adversarially Robust Pruning", ICLR 2023; defaults of its released code
 (intellisec/harp).
@@ -95,7 +95,8 @@ def prepare(params: Params, ratio: float, generator: torch.Generator):
 
         def end(self, weights):
             sizes = {name: score.abs() for name, score in self.scores.items()}
-            return masks_of(sizes, self.layout, self.cost.exactly(shares(self.rates, lowest)), params, self.frozen)
+            drops = self.cost.exactly(shares(self.rates, lowest), lowest)
+            return self.settle(weights, masks_of(sizes, self.layout, drops, params, self.frozen))
 
     return Harp(params, params.init_gain, params.s2ap_gamma, params.freeze_norms)
 

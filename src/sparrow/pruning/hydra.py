@@ -4,7 +4,8 @@ With frozen weights `W0` and scores `s`, a layer computes with `W = W0 * M`, `M`
 largest `|s|` in the layer. The straight-through estimator passes the gradient as if `M` were `|s|`, so
 `dL/ds = dL/dW * W0 * sign(s)`. Scores start at `s = sqrt(6 / fan_in) * W0 / max|W0|`. Biases are frozen; batch
 norm goes on learning unless `freeze_norms`. With `granularity: filter` there is one score a filter; the biases of
-filters that are out count until the search is over.
+filters that are out count until the search is over. Where batch norm follows, it undoes a filter's scale, and the scores
+of filters learn little.
 
 Source: Sehwag et al., "HYDRA: Pruning Adversarially Robust Neural Networks", NeurIPS 2020; what is frozen while the
 scores learn follows its released code (inspire-group/hydra, utils/model.py).

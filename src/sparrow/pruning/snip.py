@@ -9,7 +9,7 @@ Source: Lee et al., "SNIP: Single-shot Network Pruning based on Connection Sensi
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -18,9 +18,11 @@ from sparrow.pruning._params import Global, Trains
 
 
 class Params(Global):
-    """How much it looks at. The paper's scores compete over the whole network: `allocation: global`."""
+    """How much it looks at, and where scores compete."""
 
     trains: ClassVar[Trains] = "scores"
+    allocation: Literal["uniform", "erk", "lamp", "global"] = "global"
+    """As in `lwm`; the paper's scores compete over the whole network."""
     batches: int | None = Field(1, ge=1)
     """Batches that the gradient is averaged over, one in the paper; one whole epoch if null."""
 

@@ -11,7 +11,7 @@ from sparrow.costs import measured
 from sparrow.csv_file import write_csv
 from sparrow.errors import SparrowError
 from sparrow.models._layout import Layout, filter_masks
-from sparrow.models._prunable import norm_parameters, prunable_weights
+from sparrow.models._prunable import norm_layers, norm_parameters, prunable_weights
 from sparrow.pruning._pruner import Batch, Pruner
 from sparrow.reproducible import derive_seed, pick_device, seed_everything
 from sparrow.settings import Threat
@@ -39,6 +39,7 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
         entry, params = catalogue.from_spec("methods", spec["method"])
         pruner = entry.prepare(params, spec["ratio"], generator)
         weights, layout = prunable_weights(model), Layout(model, about.shape)
+        alive = {name: weight.detach() != 0 for name, weight in weights.items()}
         optimised = pruner.start(weights, layout)
         if optimised and params.trains == "nothing":
             raise SparrowError(f"methods.{kind}: its pruner has tensors to optimise, but its Params say it trains nothing")
@@ -49,6 +50,9 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
             rows = train(model, objective(spec), parts, Schedule(**spec["schedule"]), everything, batches, hooks)
         masks = {name: mask.detach() for name, mask in pruner.end(weights).items()}
         raise_for(masks, weights, layout, spec["ratio"], pruner.budget, kind)
+        dead = sum(int((mask & alive[name] & (weights[name] == 0)).sum()) for name, mask in masks.items())
+        if dead:
+            raise SparrowError(f"methods.{kind}: keeps {dead} weights whose values it has set to zero")
         if pruner.budget != "weights":
             masks |= filter_masks(model, layout, masks)
         for name, mask in masks.items():
@@ -63,9 +67,12 @@ class _Hooks(Hooks):
 
     def __init__(self, pruner: Pruner, model, weights: dict, threat: Threat | None) -> None:
         self._pruner, self._model, self._weights, self._threat = pruner, model, weights, threat
+        self._frozen = norm_layers(model) if pruner.others == "frozen" else []
         self.trace: list[tuple] = []
 
     def loss(self, objective, images: Tensor, labels: Tensor) -> Tensor:
+        for norm in self._frozen:
+            norm.eval()  # Frozen are its statistics, too.
         return self._pruner.loss(Batch(self._model, images, labels, self._threat, objective))
 
     def after_backward(self, step: Step) -> None:
