@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from sparrow import inner
+from sparrow import catalogue, inner
+from sparrow.settings import Threat
 
 
 @pytest.fixture
@@ -115,3 +116,25 @@ def test_an_inner_context_ends_the_memory_of_the_outer_one(find, calls) -> None:
         assert inner.solve(find) is calls[2]
         with pytest.raises(StopIteration):
             outer(lambda: inner.solve(find))
+
+
+def test_a_replay_draws_the_same_random_numbers_and_leaves_the_stream_alone() -> None:
+    torch.manual_seed(3)
+    first, after = torch.rand(3), torch.rand(3)
+    torch.manual_seed(3)
+    with inner.solved_once() as again:
+        assert torch.equal(torch.rand(3), first)
+        assert torch.equal(again(lambda: torch.rand(3)), first)
+        assert torch.equal(torch.rand(3), after)
+
+
+@pytest.mark.parametrize("kind", catalogue.kinds("objectives"))
+def test_a_second_look_at_a_batch_gives_the_same_loss(kind: str, tiny: nn.Module) -> None:
+    entry = catalogue.load("objectives", kind)
+    objective = entry.prepare(entry.Params(), Threat(eps=0.1))
+    images, labels = torch.rand(6, 1, 4, 4), torch.tensor([0, 1, 2, 3, 0, 1])
+    for seed in range(3):
+        torch.manual_seed(seed)
+        with inner.solved_once() as again:
+            first = objective(tiny, images, labels, 1.0)
+            assert again(lambda: objective(tiny, images, labels, 1.0)).item() == pytest.approx(first.item())

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sparrow import catalogue
+from sparrow.errors import SparrowError
 from sparrow.models._layout import FilterGroup, Layout, filter_masks, removed_filters, without_filters
 from sparrow.models._prunable import prunable_weights
 
@@ -184,3 +185,10 @@ def test_a_network_without_masks_is_its_own_copy(tiny: nn.Module) -> None:
     smaller, images = without_filters(tiny, (1, 4, 4), masks), torch.rand(3, 1, 4, 4)
     assert torch.equal(smaller(images), tiny(images))
     assert smaller[0] is not tiny[0]
+
+
+def test_a_norm_without_one_entry_a_filter_is_refused() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.BatchNorm1d(16), nn.Linear(16, 2))
+    masks = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in prunable_weights(network).items()}
+    with pytest.raises(SparrowError, match=r"2\.weight has 16 entries for 4 filters: not supported"):
+        filter_masks(network, Layout(network, (1, 4, 4)), masks)

@@ -596,8 +596,8 @@ def test_weight_budget_counts_what_is_kept() -> None:
     [
         # 5 + 3 = 8 times 1.25 are 10: 6.25 and 3.75.
         ((0.5, 0.1), {"a": 4, "b": 26}),
-        # Those that stay are all in the first.
-        ((1.0, 0.0001), {"a": 0, "b": 30}),
+        # Those that stay are all in the first, but for the one that every layer is spared.
+        ((1.0, 0.0001), {"a": 1, "b": 29}),
         # 9 + 18 = 27 are 10 with 3.33 and 6.67.
         ((0.9, 0.6), {"a": 7, "b": 23}),
         # 10 + 3 = 13 times 10 / 13.
@@ -862,3 +862,31 @@ def test_a_method_may_do_without_the_hooks(tiny: nn.Module) -> None:
     assert pruner.trace() == {}
     with pytest.raises(NotImplementedError):
         pruner.end({})
+
+
+def test_harp_puts_back_the_values_of_weights_that_it_keeps_in_the_end() -> None:
+    # Training has gone below the budget, so that the end keeps more than the last step did.
+    weights = _layer([[1.0, -2.0, 3.0, -4.0], [5.0, -6.0, 7.0, -8.0]])
+    dense = weights["layer"].detach().clone()
+    pruner = _prepare("harp", 0.5, floor=0.0)
+    *_, rates = pruner.start(weights, None)
+    rates.fill_(math.log(0.25 / 0.75))
+    pruner.after_step(weights, _step())
+    assert int(weights["layer"].count_nonzero()) == 2
+    masks = pruner.end(weights)
+    assert int(masks["layer"].sum()) == 4
+    assert torch.equal(weights["layer"].detach(), dense * masks["layer"])
+
+
+def test_weight_budget_keeps_to_the_floor_and_spares_a_weight_a_layer() -> None:
+    # Every share is scaled down to meet the ratio, but not below the floor; a share of 160 that rounds to 0 leaves one.
+    weights = {"small": torch.ones(10, 16), "first": torch.ones(100, 100), "second": torch.ones(100, 100)}
+    budget = WeightBudget(weights, None, 0.99)
+    lost = budget.exactly(torch.tensor([0.002, 0.9, 0.1]), 0.001)
+    assert sum(lost.values()) == round(0.99 * 20_160)
+    assert lost["small"] == 159
+    assert 10_000 - lost["second"] > 0.001 * 10_000
+
+
+def test_snip_scores_compete_over_the_whole_network_as_in_the_paper() -> None:
+    assert catalogue.load("methods", "snip").Params().allocation == "global"

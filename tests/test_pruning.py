@@ -26,7 +26,7 @@ from sparrow.pruning._pruner import Pruner
 from sparrow.pruning._scored import initial_scores
 from sparrow.stages._budget_check import check_masks
 from sparrow.stages.finetune import Masked, finetune
-from sparrow.stages.prune import TRACE_COLUMNS, _others, prune
+from sparrow.stages.prune import TRACE_COLUMNS, _Hooks, _others, prune
 from sparrow.training.loop import Step, train
 from sparrow.training.schedule import Schedule
 
@@ -279,7 +279,7 @@ def test_hydra_weights_never_drift() -> None:
     masks = _masks("hydra", weights, 0.5)
     start = _prepare("hydra", 0.5)
     start.start(copy.deepcopy(dense), None)
-    assert any(not torch.equal(mask, start.end(dense)[name]) for name, mask in masks.items())
+    assert any(not torch.equal(mask, start.end(copy.deepcopy(dense))[name]) for name, mask in masks.items())
     assert all(torch.equal(weights[name], dense[name] * mask) for name, mask in masks.items())
 
 
@@ -530,3 +530,26 @@ def test_method_that_learns_in_secret_is_refused(dense, digits, training_spec, t
     with pytest.raises(SparrowError, match=r"methods\.random: .* its Params say it trains nothing"):
         _prune(dense, digits, tmp_path, _spec(training_spec, "random"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_kept_weights_that_were_set_to_zero_are_refused(dense, digits, training_spec, tmp_path, monkeypatch) -> None:
+    def forgets_a_value(weights: dict) -> dict:
+        masks = _keeps(0.1, weights)
+        name, mask = next(iter(masks.items()))
+        weights[name].data[tuple(mask.nonzero()[0])] = 0
+        return masks
+
+    monkeypatch.setattr(random_method, "prepare", lambda params, ratio, generator: _Stub(forgets_a_value))
+    with pytest.raises(SparrowError, match=r"methods\.random: keeps 1 weights whose values it has set to zero"):
+        _prune(dense, digits, tmp_path, _spec(training_spec, "random"))
+
+
+@pytest.mark.parametrize(("others", "still"), [("frozen", True), ("norms", False)])
+def test_frozen_norms_keep_their_statistics(others, still, digits, training_spec, tmp_path) -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(72, 10)).train()
+    pruner = Pruner()
+    pruner.others = others
+    hooks = _Hooks(pruner, network, prunable_weights(network), None)
+    part, _ = read(digits, "train")
+    hooks.loss(lambda: functional.cross_entropy(network(part.images[:8]), part.labels[:8]), part.images[:8], part.labels[:8])
+    assert (network[1].num_batches_tracked.item() == 0) is still

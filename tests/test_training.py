@@ -18,6 +18,7 @@ from sparrow import catalogue, checkpoint, inner
 from sparrow.costs import METER
 from sparrow.data import _store
 from sparrow.data._store import Part
+from sparrow.errors import SparrowError
 from sparrow.settings import Threat
 from sparrow.stages.finetune import finetune
 from sparrow.stages.pretrain import pretrain
@@ -531,3 +532,12 @@ def test_a_check_that_falls_is_reported_as_catastrophic_overfitting(linear: nn.M
 def test_progress_knows_how_long_ago_the_ramp_ended(epoch: float, past: float) -> None:
     schedule = Schedule(epochs=10, warmup_epochs=2, ramp_epochs=3)
     assert schedule.progress(epoch).epochs_past_ramp == past
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_ends_training_in_one_line(value: float, linear: nn.Module) -> None:
+    def objective(model: nn.Module, images: Tensor, labels: Tensor, progress: float) -> Tensor:
+        return value + _flat(model, images, labels, progress)
+
+    with pytest.raises(SparrowError, match=rf"epoch 1: the training loss is {value}; training diverged, try a smaller lr"):
+        _run(linear, objective)
