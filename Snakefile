@@ -37,6 +37,7 @@ include: "workflow/rules/finetune.smk"
 include: "workflow/rules/compact.smk"
 include: "workflow/rules/attack.smk"
 include: "workflow/rules/verify.smk"
+include: "workflow/rules/stability.smk"
 include: "workflow/rules/report.smk"
 
 

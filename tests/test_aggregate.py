@@ -1,6 +1,7 @@
-"""From the files of a small made-up study to its five tables."""
+"""From the files of a small made-up study to its tables."""
 
 import json
+import math
 
 import pandas as pd
 import pytest
@@ -19,7 +20,8 @@ from sparrow.outcome_table import COLUMNS
 from sparrow.results.aggregate import IDENTITY, aggregate
 from sparrow.training.provenance import header
 
-SPEC = {"attacks": ["fgsm", "pgd"], "verifiers": ["ibp", "crown"], "smoothed": [], "threat": {"norm": "linf", "eps": 0.1}}
+SPEC = {"attacks": ["fgsm", "pgd"], "verifiers": ["ibp", "crown"], "smoothed": [], "minimum_norm": []}
+SPEC |= {"threat": {"norm": "linf", "eps": 0.1}}
 PARENT = plan.Parent("digits", "cnn-small", "adversarial", 0)
 CELL = plan.Cell(PARENT, "lwm", 0.5)
 DENSE = plan.Checkpoint(PARENT, None, "dense")
@@ -59,13 +61,15 @@ def write_outcomes(network, outcomes, images=None, eps=None):
         for name in names:
             rows = []
             for image in (images or {}).get(name, IMAGES):
-                wrong = image in outcomes["wrong"]
+                wrong, radius = image in outcomes["wrong"], (eps or {}).get(name, 0.1)
                 if role == "attacks":
                     status = "broken" if wrong or image in outcomes[name] else "robust"
+                    more = 0.0 if wrong else radius if status == "broken" else math.inf
                 else:
                     status = "falsified" if wrong else "verified" if image in outcomes[name] else "unknown"
-                rows.append((image, image, 9 if wrong else image, status, 0.5, "linf", (eps or {}).get(name, 0.1)))
-            write_csv(folder / role / f"{name}.csv", COLUMNS, rows)
+                    more = {"falsified": "misclassified", "verified": name, "unknown": "nothing"}[status]
+                rows.append((image, image, 9 if wrong else image, status, 0.5, more, "linf", radius))
+            write_csv(folder / role / f"{name}.csv", COLUMNS[role], rows)
 
 
 @pytest.fixture
@@ -80,7 +84,7 @@ def study(tmp_path):
 def aggregated(networks, folder, compact=()):
     """The folder of the five tables."""
     folder.mkdir(exist_ok=True)
-    aggregate(networks, list(compact), folder, SPEC)
+    aggregate(networks, list(compact), [], folder, SPEC)
     return folder
 
 
@@ -453,11 +457,11 @@ def test_a_study_of_dense_networks_alone_has_an_empty_ranking(study, run):
     )
 
 
-TABLES = ["outcomes", "summary", "layers", "recall", "ranking"]
+TABLES = ["outcomes", "summary", "layers", "recall", "ranking", "security", "decisions", "stability"]
 every_table = pytest.mark.parametrize("name", TABLES)
 
 
-def test_there_are_five_tables(study, tmp_path):
+def test_there_are_eight_tables(study, tmp_path):
     written = sorted(path.name for path in aggregated(study, tmp_path / "tables").iterdir())
     assert written == sorted(f"{name}.csv" for name in TABLES)
 
@@ -489,11 +493,14 @@ def test_a_smoothed_classifier_stands_apart(tmp_path, run):
     # Its proof of image 6, which PGD breaks, says nothing of the network; nor do its predictions.
     path = write_network(tmp_path, DENSE)
     write_outcomes(path, DENSE_OUTCOMES)
-    rows = [(image, 0, -1 if image == 3 else 0, "verified" if image == 6 else "unknown", 0.1, "linf", 0.1) for image in IMAGES]
-    write_csv(path.with_suffix("") / "verifiers/smoothing.csv", COLUMNS, rows)
+    rows = [
+        (image, 0, -1 if image == 3 else 0, "verified" if image == 6 else "unknown", 0.1, "smoothing", "linf", 0.1)
+        for image in IMAGES
+    ]
+    write_csv(path.with_suffix("") / "verifiers/smoothing.csv", COLUMNS["verifiers"], rows)
     before = run([path])
     spec = {**SPEC, "verifiers": [*SPEC["verifiers"], "smoothing"], "smoothed": ["smoothing"]}
-    aggregate([path], [], tmp_path, spec)
+    aggregate([path], [], [], tmp_path, spec)
     summary, outcomes = pd.read_csv(tmp_path / "summary.csv"), pd.read_csv(tmp_path / "outcomes.csv").set_index("name")
     assert summary["vra_smoothing"].item() == 1 / 8
     assert (summary[["benign", "vra"]] == before[["benign", "vra"]]).all(axis=None)

@@ -87,7 +87,10 @@ def case(dense: Path, digits: Path) -> tuple[nn.Module, Tensor, Tensor]:
     return model, part.images[right], part.labels[right]
 
 
-@EVERY_ATTACK
+@pytest.mark.parametrize(
+    ("kind", "threat"),
+    [case for case in EVERY_ATTACK.args[1] if not hasattr(catalogue.load("attacks", case[0]), "MINIMUM_NORM")],
+)
 def test_attack_stays_in_the_ball_and_in_the_unit_box(kind: str, threat: Threat, case: tuple) -> None:
     # The stage projects anyway; an attack that strays would lose its success there.
     model, images, labels = case
@@ -167,7 +170,7 @@ def outcomes(dense: Path, digits: Path, tmp_path: Path):
 @EVERY_ATTACK
 def test_table_has_a_row_an_image(kind: str, threat: Threat, outcomes) -> None:
     table = outcomes(_spec(kind, threat, samples=30, **QUICK.get(kind, {})))
-    assert list(table) == COLUMNS
+    assert list(table) == COLUMNS["attacks"]
     assert len(table) == 30
     assert table["index"].is_monotonic_increasing
     assert set(table["status"]) <= set(STATUS["attacks"])

@@ -50,7 +50,7 @@ def test_every_study_of_the_repository_is_valid(path):
 MISTAKES = {
     # Names that do not exist, with the nearest one that does.
     "method": ("methods.hidra", None, "methods.hidra", ["unknown method 'hidra'", "'hydra'?", "hydra, lwm, random"]),
-    "attack": ("attacks.pdg", None, "attacks.pdg", ["unknown attack 'pdg'", "'pgd'?", "autoattack, fgsm, pgd"]),
+    "attack": ("attacks.pdg", None, "attacks.pdg", ["unknown attack 'pdg'", "'pgd'?", "autoattack, fgsm, fmn, pgd"]),
     "objective": ("objectives.tradse", None, "objectives.tradse", ["unknown objective 'tradse'", "'trades'?", "benign"]),
     "verifier": ("verifiers.crwn", None, "verifiers.crwn", ["unknown verifier 'crwn'", "'crown'?", "alpha-crown"]),
     "model": ("models.cnn-smal", None, "models.cnn-smal", ["unknown model 'cnn-smal'", "'cnn-small'?", "cnn-large"]),

@@ -85,10 +85,10 @@ EDITS = {
     "how layers hang together": ("models/_layout.py", "return 1 if", "return 2 if", TRAININGS + EVALUATIONS + ["compact"]),
     "cutting filters out": ("stages/compact.py", "TOLERANCE = 1e-5", "TOLERANCE = 1e-4", ["compact"]),
     "the data set": ("data/digits.py", "CLASSES = 10", "CLASSES = 9", ["data"]),
-    "the outcome table": ("outcome_table.py", '"margin", ', "", EVALUATIONS),
+    "the outcome table": ("outcome_table.py", '"distance", ', "", EVALUATIONS),
     "the statistics": ("results/statistics.py", "LEVEL = 0.95", "LEVEL = 0.9", []),
     "a figure": ("results/figures/accuracy.py", '"pruning ratio"', '"ratio"', []),
-    "how jobs are run": ("jobs.py", 'return 0, ""', "return 0, None", []),
+    "how jobs are run": ("jobs.py", 'return 0, told or ""', "return 0, told", []),
 }
 
 

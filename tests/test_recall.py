@@ -20,14 +20,14 @@ def table(status, wrong=(), images=range(6)):
         {"index": image, "label": LABELS[image], "prediction": 9 if image in wrong else LABELS[image], "status": word}
         for image, word in zip(images, status, strict=True)
     ]
-    return pd.DataFrame(rows).set_index("index")
+    return pd.DataFrame(rows).set_index("index").assign(eps=0.1)
 
 
 def outcomes(attacks=None, verifiers=None):
     """Image 0 is misclassified; image 3 falls to the attack; images 1 and 5 are verified."""
     attacked = table(["broken", "robust", "robust", "broken", "robust", "robust"], wrong={0})
     verified = table(["falsified", "verified", "unknown", "unknown", "unknown", "verified"], wrong={0})
-    return Outcomes(Path("network"), attacks or {"pgd": attacked}, verifiers or {"crown": verified}, {})
+    return Outcomes(Path("network"), attacks or {"pgd": attacked}, verifiers or {"crown": verified}, {}, 0.1)
 
 
 @pytest.mark.parametrize(

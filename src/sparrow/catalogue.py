@@ -29,7 +29,7 @@ CONTRACTS: dict[Room, tuple[str, ...]] = {
     "objectives": ("Params", "prepare"),
     "methods": ("Params", "prepare"),
     "attacks": ("Params", "NORMS", "attack"),
-    "verifiers": ("Params", "NORMS", "bound|certify"),
+    "verifiers": ("Params", "NORMS", "bound|decide|certify"),
 }
 """What the file of an entry has to define; of names with a bar between them, one."""
 

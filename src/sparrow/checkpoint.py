@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from sparrow import catalogue
 from sparrow.checkpoint_file import FORMAT, read
-from sparrow.errors import CheckpointError
+from sparrow.errors import CheckpointError, NetworkError
 from sparrow.models._layout import Layout
 from sparrow.models._prunable import prunable_weights
 
@@ -35,12 +35,12 @@ class Checkpoint:
 def save(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint in one step: a killed job leaves no half-written file.
 
-    Raises CheckpointError if a masked weight is not zero or a weight is not finite.
+    Raises CheckpointError if a masked weight is not zero, NetworkError if a weight is not finite.
     """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.model.state_dict().items()}
     for name, tensor in state.items():
         if not tensor.isfinite().all():
-            raise CheckpointError(f"{path}: {name} holds values that are not finite; training diverged, try a smaller lr")
+            raise NetworkError(f"{name} holds values that are not finite; training diverged, try a smaller lr")
     for name, mask in checkpoint.masks.items():
         revived = int(state[name][~mask.cpu()].count_nonzero())
         if revived:
@@ -66,7 +66,8 @@ def load(path: Path, model: dict | None = None) -> Checkpoint:
     """Read a checkpoint and build its network, in eval mode on the CPU.
 
     `model` is the specification that is expected (`{"kind": ..., **parameters}`). Raises CheckpointError, naming the
-    file, if it is truncated, foreign, of another architecture, or if a weight that its masks prune is not zero.
+    file, if it is truncated, foreign, of another architecture, or if a weight that its masks prune is not zero;
+    NetworkError if a weight is not finite, or if the file records why there is no network.
     """
     header, tensors = read(path)
     if model is not None and header["model"] != model:
@@ -89,5 +90,8 @@ def load(path: Path, model: dict | None = None) -> Checkpoint:
     for name, mask in masks.items():
         if name not in state or mask.dtype != torch.bool or mask.shape != state[name].shape or state[name][~mask].any():
             raise CheckpointError(f"{path}: the mask of {name} does not fit its weights")
+    for name, tensor in state.items():
+        if not tensor.isfinite().all():
+            raise NetworkError(f"{path}: {name} holds values that are not finite")
     network.load_state_dict(state)
     return Checkpoint(network.eval(), masks, header)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from safetensors import SafetensorError, safe_open
 
-from sparrow.errors import CheckpointError
+from sparrow.errors import CheckpointError, InheritedError
 
 FORMAT = "sparrow-checkpoint/1"
 COMPACT_FORMAT = "sparrow-compact/1"
@@ -19,8 +19,25 @@ KEYS = ("stage", "cell", "model", "shape", "classes", "data", "parameters", "pru
 def read(path: Path, framework: Literal["pt", "np"] = "pt", expected: str = FORMAT) -> tuple[dict[str, Any], dict[str, Any]]:
     """Header and tensors (torch's or numpy's) of a checkpoint.
 
-    Raises CheckpointError, naming the file, if it is missing, truncated or not written by Sparrow.
+    Raises CheckpointError, naming the file, if it is missing, truncated or not written by Sparrow; InheritedError if it
+    records why there is no network.
     """
+    header, tensors = _open(path, framework, expected)
+    if "failed" in header:
+        raise InheritedError(header["failed"])
+    missing = [key for key in KEYS if key not in header]
+    if missing:
+        raise CheckpointError(f"{path}: the header lacks {', '.join(missing)}")
+    return header, tensors
+
+
+def failure(path: Path) -> dict[str, Any] | None:
+    """The header (`stage`, `cell`, and `failed`, the reason) of a checkpoint that records why there is no network."""
+    header, _ = _open(path, "np", FORMAT)
+    return header if "failed" in header else None
+
+
+def _open(path: Path, framework: Literal["pt", "np"], expected: str) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         with safe_open(path, framework=framework) as file:
             metadata = file.metadata() or {}
@@ -36,9 +53,6 @@ def read(path: Path, framework: Literal["pt", "np"] = "pt", expected: str = FORM
     found = header.get("format") if isinstance(header, dict) else header
     if found != expected:
         raise CheckpointError(f"{path}: format {found!r}, expected {expected!r}")
-    missing = [key for key in KEYS if key not in header]
-    if missing:
-        raise CheckpointError(f"{path}: the header lacks {', '.join(missing)}")
     return header, tensors
 
 

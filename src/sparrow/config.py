@@ -11,7 +11,7 @@ from sparrow import catalogue, entry_docs
 from sparrow.catalogue import Room
 from sparrow.config_errors import explain
 from sparrow.errors import ConfigError
-from sparrow.settings import Settings, Threat
+from sparrow.settings import Settings, Threat, unique
 from sparrow.training.schedule import Schedule
 
 STAGES = ("pretrain", "prune", "finetune")
@@ -87,16 +87,18 @@ def _entries(room: Room, base: type[Settings] | None = None) -> Any:
     return Annotated[dict[label, union], BeforeValidator(_fill_kinds)]
 
 
-def _unique(values: list) -> list:
-    for value in values:
-        if values.count(value) > 1:
-            raise ValueError(f"{value} appears {values.count(value)} times; every entry must be there once")
-    return values
-
-
 Seed = Annotated[int, Field(ge=0, strict=True)]
 Ratio = Annotated[float, Field(gt=0, lt=1)]
 EvaluatedStage = Literal["dense", "pruned", "finetuned"]
+
+
+class Stability(Settings):
+    """Counting ReLUs whose sign no perturbation changes."""
+
+    samples: int | None = Field(None, ge=1)
+    """Count on this many test images; on all if null."""
+    batch_size: int = Field(128, ge=1)
+    """Images per batch."""
 
 
 class Study(Settings):
@@ -104,7 +106,7 @@ class Study(Settings):
 
     results: str = Field("results", pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$")
     """Folder for all results, relative to the working directory. Give each study its own."""
-    seeds: Annotated[list[Seed], AfterValidator(_unique)] = Field(min_length=1)
+    seeds: Annotated[list[Seed], AfterValidator(unique)] = Field(min_length=1)
     """Each seed repeats the whole study."""
     threat: Threat
     """The adversary of all attacks and verifiers, and of every objective that names no `eps` of its own."""
@@ -116,7 +118,7 @@ class Study(Settings):
     """Training objectives by label: the same one pre-trains, prunes and fine-tunes."""
     methods: _entries("methods") = Field(min_length=1)
     """Pruning methods by label."""
-    ratios: Annotated[list[Ratio], AfterValidator(_unique)] = Field(min_length=1)
+    ratios: Annotated[list[Ratio], AfterValidator(unique)] = Field(min_length=1)
     """Pruning ratios: shares of the prunable weights that are removed."""
     training: Training
     """Schedules shared by all objectives; an objective's own `training` changes what it needs to."""
@@ -124,7 +126,9 @@ class Study(Settings):
     """Attacks by label."""
     verifiers: _entries("verifiers") = Field(min_length=1)
     """Verifiers by label."""
-    evaluate: Annotated[list[EvaluatedStage], AfterValidator(_unique)] = Field(["dense", "finetuned"], min_length=1)
+    stability: Stability | None = None
+    """Count stable ReLUs in every evaluated network, if given (`{}` for the defaults): does pruning ease verification?"""
+    evaluate: Annotated[list[EvaluatedStage], AfterValidator(unique)] = Field(["dense", "finetuned"], min_length=1)
     """Checkpoints that are attacked and verified. `dense` is what preservation is measured against."""
 
     @model_validator(mode="after")
@@ -152,10 +156,34 @@ class Study(Settings):
                         raise ValueError(
                             f"{section}.{label}: {entry.kind} needs {needed} classes; datasets.{data_label} has fewer"
                         )
+        self._radii_fit()
         for objective in self.objectives:
             for stage in STAGES:
                 self.schedule(objective, stage)
         return self
+
+    def _radii_fit(self) -> None:
+        """Every metric has something to rest on, and a cascade its attacks."""
+        free = [
+            label for label, entry in self.attacks.items() if hasattr(catalogue.load("attacks", entry.kind), "MINIMUM_NORM")
+        ]
+        for label in free:
+            if len(self.attacks[label].eps or ()) > 1:
+                raise ValueError(f"attacks.{label}.eps: {self.attacks[label].kind} finds distances by itself; give one radius")
+        for section, room in (("attacks", self.attacks), ("verifiers", self.verifiers)):
+            radii = [eps for entry in room.values() for eps in entry.eps or [self.threat.eps]]
+            if self.threat.eps not in radii and not (section == "attacks" and free):
+                raise ValueError(f"{section}: none has threat.eps, {self.threat.eps:g}, among its eps; valid: one that has")
+        for label, entry in self.verifiers.items():
+            for attack in getattr(entry, "attacks", ()):
+                if attack not in self.attacks:
+                    raise ValueError(f"verifiers.{label}.attacks: unknown attack {attack!r}; valid: {', '.join(self.attacks)}")
+                missing = set(entry.eps or [self.threat.eps]) - set(self.attacks[attack].eps or [self.threat.eps])
+                if missing and attack not in free:
+                    radii = ", ".join(f"{eps:g}" for eps in sorted(missing))
+                    raise ValueError(
+                        f"verifiers.{label}.attacks: {attack} does not attack at eps {radii}, which {label} verifies"
+                    )
 
     def schedule(self, objective: str, stage: Literal["pretrain", "prune", "finetune"]) -> Schedule:
         """The study's schedule of `stage` with the changes that an objective makes to it."""

@@ -18,6 +18,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from sparrow.errors import NetworkError
+
 
 @dataclass
 class Meter:
@@ -51,11 +53,22 @@ METER = Meter()
 
 @contextmanager
 def measured(path: Path) -> Iterator[dict[str, float]]:
-    """Write the cost of what runs inside to `path` (JSON), if it succeeds; yields a dict for whatever else was measured."""
+    """Write the cost of what runs inside to `path` (JSON), if it succeeds or the network is at fault.
+
+    Yields a dict for whatever else was measured.
+    """
     METER.gradient_evaluations = 0
     also: dict[str, float] = {}
     start = time.perf_counter()
-    yield also
+    try:
+        yield also
+    except NetworkError:
+        _write(path, start, also)
+        raise
+    _write(path, start, also)
+
+
+def _write(path: Path, start: float, also: dict[str, float]) -> None:
     cost = {
         "seconds": round(time.perf_counter() - start, 3),
         "peak_memory_mb": round(_peak_memory_mb(), 1),

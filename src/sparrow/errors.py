@@ -13,5 +13,13 @@ class CheckpointError(SparrowError):
     """A file is not a checkpoint, or not the one that was expected."""
 
 
+class NetworkError(SparrowError):
+    """One network cannot be used, whatever is tried again: it diverged, or its layers cannot be bounded."""
+
+
+class InheritedError(NetworkError):
+    """The network that this one was to be made from, or the one to be evaluated, has failed before."""
+
+
 class ContradictionError(SparrowError):
     """Two results that cannot both be true, such as a sample both verified and broken."""

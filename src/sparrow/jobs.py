@@ -18,29 +18,32 @@ from sparrow.errors import SparrowError
 def run(function: str, log: str, threads: int, **arguments: Any) -> None:
     """Call `function` (`module:name`) with `arguments`, its output going to the file `log`; end the process if it fails.
 
-    Strings, and lists of strings, stand for files. A SparrowError is reported by its message alone.
+    Strings, and lists of strings, stand for files. A SparrowError is reported by its message alone; a line that the
+    function returns is passed on to the user.
     """
     request = {"function": function, "log": log, "threads": threads, "arguments": arguments}
     answer = warm.call(request)
     status, message = (answer["status"], answer["message"]) if answer else execute(**request)
     if status:
         sys.exit(message)
+    if message:
+        print(message, file=sys.stderr)
 
 
 def execute(function: str, log: str, threads: int, arguments: dict[str, Any]) -> tuple[int, str]:
-    """Do the work of `run` in this process; exit status and, if that is not 0, one line for the user."""
+    """Do the work of `run` in this process; exit status, and one line for the user or none."""
     module, _, name = function.partition(":")
     with open(log, "w", buffering=1) as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
         try:
             _prepare(threads)
-            getattr(importlib.import_module(module), name)(**{key: _files(value) for key, value in arguments.items()})
+            told = getattr(importlib.import_module(module), name)(**{key: _files(value) for key, value in arguments.items()})
         except SparrowError as error:
             print(f"error: {error}")
             return 1, f"error: {error}"
         except Exception as error:
             traceback.print_exc()
             return 1, f"error: {type(error).__name__}: {' '.join(str(error).split())} (traceback in {log})"
-    return 0, ""
+    return 0, told or ""
 
 
 def _prepare(threads: int) -> None:

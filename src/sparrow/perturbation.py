@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sparrow.settings import Threat
+from sparrow.settings import Norm, Threat
 
 
 def direction(gradient: Tensor, threat: Threat) -> Tensor:
@@ -15,14 +15,21 @@ def direction(gradient: Tensor, threat: Threat) -> Tensor:
     return gradient / _length(gradient).clamp_min(1e-12)
 
 
-def project(images: Tensor, centre: Tensor, threat: Threat) -> Tensor:
-    """The nearest images within `threat` of `centre`, then clipped to [0, 1]."""
+def project(images: Tensor, centre: Tensor, threat: Threat, radius: Tensor | None = None) -> Tensor:
+    """The nearest images within `threat` of `centre`, then clipped to [0, 1]; `radius` (n, 1, ...) instead of `threat.eps`."""
     difference = images - centre
+    radius = torch.as_tensor(threat.eps, dtype=images.dtype, device=images.device) if radius is None else radius
     if threat.norm == "linf":
-        difference = difference.clamp(-threat.eps, threat.eps)
+        difference = torch.minimum(torch.maximum(difference, -radius), radius)
     else:
-        difference = difference * (threat.eps / _length(difference).clamp_min(1e-12)).clamp_max(1)
+        difference = difference * (radius / _length(difference).clamp_min(1e-12)).clamp_max(1)
     return (centre + difference).clamp(0, 1)
+
+
+def distance(images: Tensor, centre: Tensor, norm: Norm) -> Tensor:
+    """How far (n,) each image is from its centre."""
+    difference = (images - centre).flatten(1)
+    return difference.abs().amax(dim=1) if norm == "linf" else difference.norm(dim=1)
 
 
 def random_start(images: Tensor, threat: Threat) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from sparrow import catalogue
 from sparrow.catalogue import Room
@@ -62,6 +62,65 @@ class Checkpoint(NamedTuple):
         return {**self.parent._asdict(), **own, "stage": self.stage}
 
 
+class Table(NamedTuple):
+    """An outcome table: an attack or verifier at one radius."""
+
+    room: Literal["attacks", "verifiers"]
+    entry: str
+    eps: float
+    swept: bool
+
+    @property
+    def name(self) -> str:
+        """The entry's label, and the radius where it is not the study's."""
+        return f"{self.entry}-eps{self.eps!r}" if self.swept else self.entry
+
+    @property
+    def path(self) -> str:
+        """Where it lies in the folder of a checkpoint's evaluations, without its suffix."""
+        return f"{self.room}/{self.name}"
+
+
+def tables(study: Study, room: Literal["attacks", "verifiers"]) -> dict[str, Table]:
+    """The outcome tables of each checkpoint by name, in the order of the config."""
+    found = [
+        Table(room, label, eps, eps != study.threat.eps)
+        for label, entry in getattr(study, room).items()
+        for eps in entry.eps or [study.threat.eps]
+    ]
+    return {table.name: table for table in found}
+
+
+def kept(study: Study) -> set[str]:
+    """Names of the attacks' tables whose adversarial examples are kept: as configured, or since a cascade asks for them."""
+    asked = {table for verifier in tables(study, "verifiers").values() for table in rechecked(study, verifier)}
+    return {
+        table.name
+        for table in tables(study, "attacks").values()
+        if table in asked or getattr(study.attacks[table.entry], "keep_examples", False)
+    }
+
+
+def rechecked(study: Study, verifier: Table) -> list[Table]:
+    """The attacks' tables whose adversarial examples a verifier looks at: at its radius, or of any distance."""
+    labels = getattr(study.verifiers[verifier.entry], "attacks", ())
+    return [
+        table
+        for table in tables(study, "attacks").values()
+        if table.entry in labels and (table.eps == verifier.eps or _minimum_norm(study, table))
+    ]
+
+
+def _minimum_norm(study: Study, table: Table) -> bool:
+    return hasattr(catalogue.load("attacks", study.attacks[table.entry].kind), "MINIMUM_NORM")
+
+
+def curved(study: Study) -> bool:
+    """Whether there is accuracy at more than one radius."""
+    found = [*tables(study, "attacks").values(), *tables(study, "verifiers").values()]
+    return any(table.swept or (table.room == "attacks" and _minimum_norm(study, table)) for table in found)
+
+
 def ratio_label(ratio: float) -> str:
     """A ratio as it stands in paths: at least two decimals, as many as it takes."""
     digits = f"{Decimal(repr(ratio)):f}"
@@ -100,8 +159,8 @@ def compacted(study: Study) -> Iterator[Checkpoint]:
 
 
 def spec(study: Study, room: Room, label: str) -> dict[str, Any]:
-    """An entry's parameters with its kind, as plain values; schedules and eps are passed on their own."""
-    return getattr(study, room)[label].model_dump(exclude={"training", "eps"} if room in ("objectives", "methods") else set())
+    """An entry's parameters with its kind, as plain values; schedules, eps and what to keep are passed on their own."""
+    return getattr(study, room)[label].model_dump(exclude={"training", "eps", "keep_examples"})
 
 
 def data_slice(study: Study, dataset: str) -> dict[str, Any]:
@@ -134,26 +193,41 @@ def finetune_slice(study: Study, cell: Cell) -> dict[str, Any]:
 
 
 def attack_slice(study: Study, model: str, attack: str, seed: int) -> dict[str, Any]:
-    """What an attack reads."""
-    return _evaluation_slice(study, model, "attack", spec(study, "attacks", attack), seed)
+    """What an attack reads; `attack` is the name of its table."""
+    return _evaluation_slice(study, model, "attack", tables(study, "attacks")[attack], seed)
 
 
 def verify_slice(study: Study, model: str, verifier: str, seed: int) -> dict[str, Any]:
-    """What a verifier reads."""
-    return _evaluation_slice(study, model, "verifier", spec(study, "verifiers", verifier), seed)
+    """What a verifier reads; `verifier` is the name of its table."""
+    return _evaluation_slice(study, model, "verifier", tables(study, "verifiers")[verifier], seed)
 
 
 def aggregate_slice(study: Study) -> dict[str, Any]:
     """What aggregation reads."""
-    smoothed = [
-        label for label, verifier in study.verifiers.items() if hasattr(catalogue.load("verifiers", verifier.kind), "SMOOTHED")
-    ]
+    attacks, verifiers = tables(study, "attacks"), tables(study, "verifiers")
     return {
-        "attacks": list(study.attacks),
-        "verifiers": list(study.verifiers),
-        "smoothed": smoothed,
+        "attacks": list(attacks),
+        "minimum_norm": [name for name, table in attacks.items() if _minimum_norm(study, table)],
+        "verifiers": list(verifiers),
+        "smoothed": [
+            name
+            for name, table in verifiers.items()
+            if hasattr(catalogue.load("verifiers", study.verifiers[table.entry].kind), "SMOOTHED")
+        ],
         "threat": study.threat.model_dump(),
         "code": code_digest("sparrow.results.aggregate"),
+    }
+
+
+def stability_slice(study: Study, model: str, seed: int) -> dict[str, Any]:
+    """What counting stable ReLUs reads."""
+    architecture = spec(study, "models", model)
+    return {
+        "seed": seed,
+        "model": architecture,
+        "stability": study.stability.model_dump(),
+        "threat": study.threat.model_dump(),
+        "code": code_digest("sparrow.stages.stability", catalogue.module_name("models", architecture["kind"])),
     }
 
 
@@ -190,14 +264,14 @@ def _threat(study: Study, settings: Settings, key: str) -> dict[str, Any]:
     return {key: {"norm": study.threat.norm, "eps": study.threat.eps if settings.eps is None else settings.eps}}
 
 
-def _evaluation_slice(study: Study, model: str, role: str, entry: dict[str, Any], seed: int) -> dict[str, Any]:
-    architecture = spec(study, "models", model)
-    stage, room = {"attack": ("attack", "attacks"), "verifier": ("verify", "verifiers")}[role]
-    modules = catalogue.module_name(room, entry["kind"]), catalogue.module_name("models", architecture["kind"])
+def _evaluation_slice(study: Study, model: str, role: str, table: Table, seed: int) -> dict[str, Any]:
+    architecture, entry = spec(study, "models", model), spec(study, table.room, table.entry)
+    stage = {"attack": "attack", "verifier": "verify"}[role]
+    modules = catalogue.module_name(table.room, entry["kind"]), catalogue.module_name("models", architecture["kind"])
     return {
         "seed": seed,
         "model": architecture,
         role: entry,
-        "threat": study.threat.model_dump(),
+        "threat": {"norm": study.threat.norm, "eps": table.eps},
         "code": code_digest(f"sparrow.stages.{stage}", *modules),
     }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 Norm = Literal["linf", "l2"]
 
@@ -24,9 +24,33 @@ class Threat(Settings):
     """Radius of the perturbation in pixel units, images in [0, 1] (8/255 is 0.03137)."""
 
 
+def unique(values: list | None) -> list | None:
+    """`values`, if none is there twice. Raises ValueError."""
+    for value in values or ():
+        if values.count(value) > 1:
+            raise ValueError(f"{value} appears {values.count(value)} times; every entry must be there once")
+    return values
+
+
+def _as_list(value: Any) -> Any:
+    """`0.1` alone means `[0.1]`."""
+    return value if value is None or isinstance(value, list) else [value]
+
+
+_NUMBER = {"type": "number", "exclusiveMinimum": 0}
+Radii = Annotated[
+    Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)] | None,
+    BeforeValidator(_as_list),
+    AfterValidator(unique),
+    WithJsonSchema({"anyOf": [_NUMBER, {"type": "array", "items": _NUMBER, "minItems": 1}, {"type": "null"}]}),
+]
+
+
 class Evaluation(Settings):
     """What attacks and verifiers have in common."""
 
+    eps: Radii = None
+    """Radius in pixel units, or a list of them: a sweep, without new training. The study's `threat.eps` if null."""
     samples: int | None = Field(None, ge=1)
     """Evaluate on this many test images, a fixed seeded subset (smaller ones are part of larger ones); on all if null."""
     batch_size: int = Field(512, ge=1)

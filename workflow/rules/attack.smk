@@ -8,6 +8,8 @@ rule attack:
         f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/{{checkpoint}}/attacks/{{attack}}.log",
     conda:
         "../../envs/sparrow.yaml"
+    wildcard_constraints:
+        attack=one_of(set(ATTACKS) - KEPT),
     threads: 1
     resources:
         mem_mb=3000,
@@ -19,3 +21,11 @@ rule attack:
         "Attack {wildcards.objective} {wildcards.model} {wildcards.checkpoint} by {wildcards.attack}"
     script:
         "../scripts/attack.py"
+
+
+# The same, for attacks whose adversarial examples are kept.
+use rule attack as attack_and_keep with:
+    output:
+        multiext(f"{CHECKPOINT}/attacks/{{attack}}", ".csv", ".cost.json", ".examples.safetensors"),
+    wildcard_constraints:
+        attack=one_of(KEPT),

@@ -3,6 +3,7 @@ rule aggregate:
         networks=NETWORKS,
         tables=TABLES,
         compact=COMPACT,
+        stability=STABILITY,
     output:
         outcomes=report(
             f"{RESULTS}/outcomes.csv",
@@ -29,6 +30,19 @@ rule aggregate:
             category="Tables",
             labels={"table": "ranking (CSV)"},
         ),
+        security=report(
+            f"{RESULTS}/security.csv",
+            caption="../../reports/captions/security.rst",
+            category="Tables",
+            labels={"table": "security curves (CSV)"},
+        ),
+        decisions=report(
+            f"{RESULTS}/decisions.csv",
+            caption="../../reports/captions/decisions.rst",
+            category="Tables",
+            labels={"table": "decisions (CSV)"},
+        ),
+        stability=f"{RESULTS}/stability.csv",
     log:
         f"{LOGS}/aggregate.log",
     conda:

@@ -1,5 +1,7 @@
 # From the config to cells and file names: the only place that knows which cells exist.
 
+import re
+
 from sparrow.errors import ConfigError
 
 CONFIG_NAME = ", ".join(os.path.relpath(path) for path in workflow.config_settings.configfiles) or "config.yaml"
@@ -20,6 +22,7 @@ except ConfigError as error:
 RESULTS = STUDY.results
 LABEL = "[a-z0-9]+(?:-[a-z0-9]+)*"
 RATIO = r"0\.\d+"
+RADIUS = r"(?:-eps\d[\d.e-]*)?"
 
 # One folder per dense network, one below it per pruned one; every checkpoint has its evaluations in a folder of its name.
 DATA = f"{RESULTS}/{{dataset}}/data.safetensors"
@@ -35,8 +38,8 @@ wildcard_constraints:
     model=LABEL,
     objective=LABEL,
     method=LABEL,
-    attack=LABEL,
-    verifier=LABEL,
+    attack=f"{LABEL}{RADIUS}",
+    verifier=f"{LABEL}{RADIUS}",
     seed=r"\d+",
     ratio=RATIO,
     checkpoint=f"dense|{LABEL}-{RATIO}/(?:pruned|finetuned)",
@@ -50,15 +53,28 @@ def cell_of(wildcards):
     return plan.Cell(parent_of(wildcards), wildcards.method, float(wildcards.ratio))
 
 
+def one_of(names):
+    """A pattern that matches these names; nothing, if there are none."""
+    return "|".join(map(re.escape, sorted(names))) or "(?!)"
+
+
+def examples_for(wildcards):
+    """The adversarial examples that a verifier looks at."""
+    attacks = plan.rechecked(STUDY, VERIFIERS[wildcards.verifier])
+    return [f"{CHECKPOINT}/{attack.path}.examples.safetensors".format(**wildcards) for attack in attacks]
+
+
+ATTACKS, VERIFIERS = plan.tables(STUDY, "attacks"), plan.tables(STUDY, "verifiers")
+KEPT = plan.kept(STUDY)
 EVALUATED = [f"{RESULTS}/{one.path}" for one in plan.evaluated(STUDY)]
 NETWORKS = [f"{path}.safetensors" for path in EVALUATED]
-TABLES = [f"{path}/attacks/{attack}.csv" for path in EVALUATED for attack in STUDY.attacks] + [
-    f"{path}/verifiers/{verifier}.csv" for path in EVALUATED for verifier in STUDY.verifiers
-]
+TABLES = [f"{path}/{table.path}.csv" for path in EVALUATED for table in (*ATTACKS.values(), *VERIFIERS.values())]
 COMPACT = [f"{RESULTS}/{one.path}/compact.safetensors" for one in plan.compacted(STUDY)]
+STABILITY = [f"{path}/stability.csv" for path in EVALUATED] if STUDY.stability else []
 COSTS = [f"{RESULTS}/{dataset}/data.cost.json" for dataset in STUDY.datasets]
 COSTS += [f"{RESULTS}/{run.path}.cost.json" for run in plan.trainings(STUDY)]
 COSTS += [table.removesuffix(".csv") + ".cost.json" for table in TABLES]
+COSTS += [table.removesuffix(".csv") + ".cost.json" for table in STABILITY]
 COSTS += [file.removesuffix(".safetensors") + ".cost.json" for file in COMPACT]
 
 # What each figure is drawn from: an aggregated table, or files of single runs.
@@ -68,12 +84,20 @@ FIGURE_INPUTS = {
     "sparsity": "layers.csv",
     "ranking": "ranking.csv",
     "recall": "recall.csv",
+    "robustness": "summary.csv",
+    "decisions": "decisions.csv",
+    "security": "security.csv",
+    "stability": "stability.csv",
     "curves": None,
     "traces": None,
 }
 # A figure of nothing is not drawn.
 if not any(method.traces for method in STUDY.methods.values()):
     del FIGURE_INPUTS["traces"]
+if not STABILITY:
+    del FIGURE_INPUTS["stability"]
+if not plan.curved(STUDY):
+    del FIGURE_INPUTS["security"]
 FIGURES = [
     f"{RESULTS}/figures/{dataset}.{model}.{figure}.{suffix}"
     for dataset in STUDY.datasets
@@ -110,4 +134,6 @@ def figure_spec(wildcards):
         spec["runs"] = [run.identity() for run in runs_of(wildcards)]
     else:
         spec["stage"] = "finetuned" if "finetuned" in STUDY.evaluate else "pruned"
+    if wildcards.figure == "security":
+        spec["eps"] = STUDY.threat.eps
     return spec

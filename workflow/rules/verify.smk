@@ -2,6 +2,7 @@ rule verify:
     input:
         network=f"{CHECKPOINT}.safetensors",
         data=DATA,
+        examples=examples_for,
     output:
         multiext(f"{CHECKPOINT}/verifiers/{{verifier}}", ".csv", ".cost.json"),
     log:

@@ -8,6 +8,7 @@ run(
     snakemake.threads,
     networks=list(snakemake.input.networks),
     compact=list(snakemake.input.compact),
+    stability=list(snakemake.input.stability),
     folder=os.path.dirname(snakemake.output.summary),
     spec=snakemake.params.spec,
 )

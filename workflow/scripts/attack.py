@@ -9,4 +9,5 @@ run(
     output=snakemake.output[0],
     cost=snakemake.output[1],
     spec=snakemake.params.spec,
+    examples=snakemake.output[2] if len(snakemake.output) > 2 else None,
 )

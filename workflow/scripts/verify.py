@@ -9,4 +9,5 @@ run(
     output=snakemake.output[0],
     cost=snakemake.output[1],
     spec=snakemake.params.spec,
+    examples=list(snakemake.input.examples),
 )

@@ -1,6 +1,9 @@
-"""Empirical robustness: one file per attack, all through torchattacks.
+"""Empirical robustness: one file per attack, from torchattacks where it has it.
 
-Each file declares `Params` (from `sparrow.settings.Evaluation`) and `NORMS` (and `CLASSES_NEEDED`, if two are too few),
+Each file declares `Params` (from `sparrow.attacks._params.Attack`) and `NORMS` (and `CLASSES_NEEDED`, if two are too few),
 and defines `attack(model, images, labels, params, threat, classes)`, which returns adversarial images (n, c, h, w). They
 are checked, not trusted: `sparrow.stages.attack` projects them onto the perturbation set and asks the network again.
+
+A file that defines `MINIMUM_NORM = True` looks for the nearest adversarial image, however far. It counts with its
+distance, so that one run says what is robust at any radius.
 """

@@ -12,14 +12,15 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from sparrow.attacks._params import Attack
 from sparrow.lazy import torch
-from sparrow.settings import Evaluation, Threat
+from sparrow.settings import Threat
 
 NORMS = ("linf", "l2")
 CLASSES_NEEDED = 4  # For the third-largest logit in DLR.
 
 
-class Params(Evaluation):
+class Params(Attack):
     """The defaults are the standard's; anything else should be named as such."""
 
     steps: int = Field(100, ge=1)

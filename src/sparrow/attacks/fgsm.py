@@ -5,13 +5,14 @@ Source: Goodfellow et al., "Explaining and Harnessing Adversarial Examples", ICL
 
 from __future__ import annotations
 
+from sparrow.attacks._params import Attack
 from sparrow.lazy import torch
-from sparrow.settings import Evaluation, Threat
+from sparrow.settings import Threat
 
 NORMS = ("linf",)
 
 
-class Params(Evaluation):
+class Params(Attack):
     """FGSM has no settings of its own."""
 
 

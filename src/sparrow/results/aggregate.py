@@ -1,4 +1,4 @@
-"""From the files of a study to outcomes.csv, summary.csv, layers.csv, recall.csv and ranking.csv."""
+"""From the files of a study to its tables: outcomes, summary, layers, recall, ranking, security and decisions (CSV)."""
 
 from __future__ import annotations
 
@@ -10,25 +10,32 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sparrow.checkpoint_file import COMPACT_FORMAT, read, sha256
+from sparrow.checkpoint_file import COMPACT_FORMAT, failure, read, sha256
 from sparrow.errors import SparrowError
-from sparrow.outcome_table import ABSTAINED
+from sparrow.outcome_table import ABSTAINED, FAILED, STABILITY
+from sparrow.results.decisions import decisions
 from sparrow.results.outcomes import Outcomes, read_outcomes
 from sparrow.results.ranking import Hits, rank
 from sparrow.results.recall import recalls
+from sparrow.results.security import curve
 from sparrow.results.statistics import accuracy, preserved
 
+LAYER_COLUMNS = ["layer", "weights", "nonzero", "sparsity"]
+SIZES = ["sparsity_prunable", "sparsity_all", "parameters", "nonzero", "multiply_adds"]
+SIZES += ["compact_parameters", "compact_multiply_adds"]
 IDENTITY = ["dataset", "model", "objective", "method", "ratio", "seed", "stage"]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One checkpoint: who it is, what it weighs, how it did."""
+    """One checkpoint: who it is, what it weighs, how it did; and what failed, if anything did."""
 
+    path: Path
     identity: dict[str, Any]
     layers: pd.DataFrame
     size: dict[str, Any]
     outcomes: Outcomes
+    failed: str | None
 
     @property
     def parent(self) -> tuple:
@@ -36,27 +43,34 @@ class Row:
         return tuple(self.identity[key] for key in ("dataset", "model", "objective", "seed"))
 
 
-def aggregate(networks: list[Path], compact: list[Path], folder: Path, spec: dict) -> None:
-    """Read the tables of all `networks` and write five tables to `folder`, sorted by who the checkpoint is.
+def aggregate(networks: list[Path], compact: list[Path], stability: list[Path], folder: Path, spec: dict) -> str | None:
+    """Read the tables of all `networks` and write those of the study to `folder`, sorted by who the checkpoint is.
 
-    `compact` are those of the networks that have had their pruned filters cut out; `spec` names the `attacks` and
-    `verifiers` and holds the `threat`. Raises SparrowError before anything is written if one file is not what it should
-    be, or if two contradict each other.
+    `compact` are those of the networks that have had their pruned filters cut out, `stability` tables of their ReLUs;
+    `spec` names the `attacks` and `verifiers` and holds the `threat`. Raises SparrowError before anything is written if one
+    file is not what it should be, or if two contradict each other. Returns a line on what failed, if anything did.
     """
-    cut = {path.parent: path for path in compact}
+    cut, counted = {path.parent: path for path in compact}, {path.parent: path for path in stability}
     rows = sorted((_row(path, cut.get(path.with_suffix("")), spec) for path in networks), key=_order)
     dense = {row.parent: row.outcomes for row in rows if row.identity["stage"] == "dense"}
     tables = {
         "outcomes": pd.DataFrame([line for row in rows for line in _outcome_lines(row)]),
-        "summary": pd.DataFrame([_summary_line(row, dense.get(row.parent), spec["threat"]) for row in rows]),
+        "summary": pd.DataFrame([_summary_line(row, dense.get(row.parent), spec) for row in rows]),
         "layers": pd.concat([_named(row, row.layers) for row in rows]),
         "recall": pd.concat([_named(row, recalls(row.outcomes)) for row in rows]),
         "ranking": rank(_hits(row) for row in rows if row.identity["stage"] != "dense"),
+        "security": pd.concat([_named(row, curve(row.outcomes)) for row in rows]),
+        "stability": pd.concat([_named(row, _stable(counted.get(row.path))) for row in rows]),
+        "decisions": pd.concat([_named(row, decisions(row.outcomes)) for row in rows]),
     }
     for name, table in tables.items():
         # By its ratio a cell is found again: every digit counts.
         table["ratio"] = table["ratio"].map(lambda ratio: repr(float(ratio)))
         table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n")
+    failed = sum(row.failed is not None for row in rows)
+    if not failed:
+        return None
+    return f"warning: {failed} of {len(rows)} networks have no full result; the column `failed` of {folder}/summary.csv says why"
 
 
 def _order(row: Row) -> tuple:
@@ -73,9 +87,12 @@ def _hits(row: Row) -> Hits:
 
 
 def _row(path: Path, compact: Path | None, spec: dict) -> Row:
+    failed = failure(path)
+    outcomes = read_outcomes(path.with_suffix(""), spec)
+    if failed:
+        nothing = pd.DataFrame(columns=LAYER_COLUMNS), dict.fromkeys(SIZES, np.nan)
+        return Row(path.with_suffix(""), _identity(failed), *nothing, outcomes, failed["failed"])
     header, tensors = read(path, framework="np")
-    cell = {"method": "dense", "ratio": 0.0} | header["cell"]
-    identity = {key: header["stage"] if key == "stage" else cell[key] for key in IDENTITY}
     weights = {name: tensors[f"weight/{name}"] for name in header["parameters"]}
     sizes = pd.DataFrame(
         {
@@ -101,7 +118,23 @@ def _row(path: Path, compact: Path | None, spec: dict) -> Row:
         if smaller["parent"] != sha256(path):
             raise SparrowError(f"{compact}: was not cut from {path}; delete it to make it anew")
         size |= {"compact_parameters": smaller["parameters_left"], "compact_multiply_adds": smaller["multiply_adds"]}
-    return Row(identity, sizes, size, read_outcomes(path.with_suffix(""), spec["attacks"], spec["verifiers"], spec["smoothed"]))
+    return Row(path.with_suffix(""), _identity(header), sizes, size, outcomes, next(iter(outcomes.failed.values()), None))
+
+
+def _identity(header: dict[str, Any]) -> dict[str, Any]:
+    cell = {"method": "dense", "ratio": 0.0} | header["cell"]
+    return {key: header["stage"] if key == "stage" else cell[key] for key in IDENTITY}
+
+
+def _stable(path: Path | None) -> pd.DataFrame:
+    """A network's table of stable ReLUs; empty without one, or where it failed."""
+    if path is not None:
+        table = pd.read_csv(path)
+        if list(table.columns) == STABILITY:
+            return table
+        if list(table.columns) != FAILED:
+            raise SparrowError(f"{path}: has the columns {list(table.columns)}, expected {STABILITY}")
+    return pd.DataFrame(columns=STABILITY)
 
 
 def _outcome_lines(row: Row) -> Iterator[dict[str, Any]]:
@@ -133,27 +166,31 @@ def _tables(outcomes: Outcomes) -> Iterator[tuple[str, str, dict[str, pd.DataFra
     yield "smoothed verifier", "verified", outcomes.smoothed
 
 
+NONE = pd.Series(dtype=bool)
 STATUSES = ("robust", "broken", "verified", "falsified", "unknown")
 
 
-def _summary_line(row: Row, dense: Outcomes | None, threat: dict[str, Any]) -> dict[str, Any]:
+def _summary_line(row: Row, dense: Outcomes | None, spec: dict[str, Any]) -> dict[str, Any]:
     own = row.outcomes
-    line = {**row.identity, **threat, **row.size}
+    line = {**row.identity, "failed": row.failed, **spec["threat"], **row.size}
     line |= _measure("benign", own.correct())
-    for name, table in own.attacks.items():
-        line |= _measure(f"era_{name}", table["status"] == "robust")
+    for name in spec["attacks"]:
+        line |= _measure(f"era_{name}", _hit(own.attacks.get(name), "robust"))
     line |= _measure("era", own.robust())
-    for name, table in (own.verifiers | own.smoothed).items():
-        line |= _measure(f"vra_{name}", table["status"] == "verified")
+    for name in spec["verifiers"]:
+        line |= _measure(f"vra_{name}", _hit((own.verifiers | own.smoothed).get(name), "verified"))
     line |= _measure("vra", own.verified())
-    for name, before, after in (
-        ("benign", dense and dense.correct(), own.correct()),
-        ("era", dense and dense.robust(), own.robust()),
-        ("vra", dense and dense.verified(), own.verified()),
-    ):
-        values = (np.nan,) * 3 if before is None else preserved(after.to_numpy(), before.loc[after.index].to_numpy())
+    for name, metric in (("benign", Outcomes.correct), ("era", Outcomes.robust), ("vra", Outcomes.verified)):
+        before, after = metric(dense) if dense else NONE, metric(own)
+        # A network that failed, or whose dense parent did, has nothing to compare.
+        known = len(before) and len(after)
+        values = preserved(after.to_numpy(), before.loc[after.index].to_numpy()) if known else (np.nan,) * 3
         line |= dict(zip(_names(f"preserved_{name}"), values, strict=True))
     return line
+
+
+def _hit(table: pd.DataFrame | None, status: str) -> pd.Series:
+    return NONE if table is None else table["status"] == status
 
 
 def _measure(name: str, hits: pd.Series) -> dict[str, Any]:

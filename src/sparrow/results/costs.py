@@ -23,5 +23,5 @@ def _stage(job: str) -> str:
     if not above:
         return "data"
     by_folder = {"attacks": "attack", "verifiers": "verify"}
-    by_name = {"dense": "pretrain", "pruned": "prune", "finetuned": "finetune", "compact": "compact"}
+    by_name = {"dense": "pretrain", "pruned": "prune", "finetuned": "finetune", "compact": "compact", "stability": "stability"}
     return by_folder.get(folder) or by_name[name]

@@ -2,77 +2,117 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sparrow.errors import ContradictionError, SparrowError
-from sparrow.outcome_table import COLUMNS, STATUS
+from sparrow.outcome_table import COLUMNS, FAILED, STATUS
+
+SLACK = 1e-5
+"""Relative difference below which two radii are the same: the tables have six digits."""
 
 
 @dataclass(frozen=True)
 class Outcomes:
     """The tables of one checkpoint by attack and by verifier, each indexed by image.
 
-    Those of verifiers of a smoothed classifier are kept apart: it is another classifier.
+    Those of verifiers of a smoothed classifier are kept apart: it is another classifier. `eps` is the study's radius,
+    `minimum_norm` names the attacks that look for the nearest adversarial image, and `failed` says of each room
+    (`attacks`, `verifiers`) why a table is missing, if one is: what rests on all of the room's tables is then unknown.
     """
 
     path: Path
     attacks: dict[str, pd.DataFrame]
     verifiers: dict[str, pd.DataFrame]
     smoothed: dict[str, pd.DataFrame]
+    eps: float
+    minimum_norm: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
 
     def labels(self) -> pd.Series:
         """The label of every image that any table has seen."""
-        labels = pd.concat([table["label"] for table in [*self.attacks.values(), *self.verifiers.values()]])
-        return labels.groupby(level=0).first()
+        return _stacked(table["label"] for table in self._all()).groupby(level=0).first()
+
+    def _all(self) -> list[pd.DataFrame]:
+        return [*self.attacks.values(), *self.verifiers.values()]
 
     def correct(self) -> pd.Series:
         """Which images are classified correctly, over all that any table has seen."""
-        tables = [*self.attacks.values(), *self.verifiers.values()]
-        correct = pd.concat([table["prediction"] == table["label"] for table in tables])
-        return correct.groupby(level=0).all()
+        hits = _stacked(table["prediction"] == table["label"] for table in self._all())
+        return hits.groupby(level=0).all().astype(bool)
 
-    def robust(self) -> pd.Series:
-        """Which images survive every attack, over those that every attack has seen."""
-        return _combine(self.attacks, "robust", np.logical_and)
+    def robust(self, eps: float | None = None) -> pd.Series:
+        """Which images no attack fools within `eps` (the study's, if None).
 
-    def verified(self) -> pd.Series:
-        """Which images some verifier proves, over those that every verifier has seen."""
-        return _combine(self.verifiers, "verified", np.logical_or)
+        Over the images seen by every attack that was run at this radius or looks for the nearest adversarial image; empty
+        if there is none. What any other attack found within it counts too.
+        """
+        eps = self.eps if eps is None else eps
+        asked = [table for name, table in self.attacks.items() if name in self.minimum_norm or same(radius(table), eps)]
+        seen = _common(() if "attacks" in self.failed else asked)
+        broken = [_broken(table, eps).reindex(seen, fill_value=False) for table in self.attacks.values()]
+        return ~_any(broken, seen)
+
+    def verified(self, eps: float | None = None) -> pd.Series:
+        """Which images some verifier proves robust within `eps` (the study's, if None).
+
+        Over the images seen by every verifier that was run at this radius; empty if there is none. A proof for a larger
+        radius counts too.
+        """
+        eps = self.eps if eps is None else eps
+        asked = [table for table in self.verifiers.values() if same(radius(table), eps)]
+        seen = _common(() if "verifiers" in self.failed else asked)
+        enough = [table for table in self.verifiers.values() if radius(table) >= eps or same(radius(table), eps)]
+        return _any([(table["status"] == "verified").reindex(seen, fill_value=False) for table in enough], seen)
 
 
-def read_outcomes(path: Path, attacks: list[str], verifiers: list[str], smoothed: list[str]) -> Outcomes:
-    """The tables of the checkpoint at `path` (without suffix).
+def same(first: float, second: float) -> bool:
+    """Whether two radii are the same."""
+    return abs(first - second) <= SLACK * second
+
+
+def read_outcomes(path: Path, spec: dict[str, Any]) -> Outcomes:
+    """The tables, named in `spec`, of the checkpoint at `path` (without suffix).
 
     Raises SparrowError if a file is not an outcome table, ContradictionError if an image is both verified and broken.
     """
-    outcomes = Outcomes(
-        path,
-        {name: _read(path / "attacks" / f"{name}.csv", "attacks") for name in attacks},
-        {name: _read(path / "verifiers" / f"{name}.csv", "verifiers") for name in verifiers if name not in smoothed},
-        {name: _read(path / "verifiers" / f"{name}.csv", "verifiers") for name in smoothed},
-    )
+    tables: dict[str, dict[str, pd.DataFrame]] = {}
+    failed = {}
+    for room in ("attacks", "verifiers"):
+        read = {name: _read(path / room / f"{name}.csv", room) for name in spec[room]}
+        tables[room] = {name: table for name, table in read.items() if isinstance(table, pd.DataFrame)}
+        reasons = [reason for reason in read.values() if isinstance(reason, str)]
+        failed |= {room: reasons[0]} if reasons else {}
+    smoothed = {name: tables["verifiers"].pop(name) for name in spec["smoothed"] if name in tables["verifiers"]}
+    minimum_norm = [name for name in spec["minimum_norm"] if name in tables["attacks"]]
+    outcomes = Outcomes(path, *tables.values(), smoothed, spec["threat"]["eps"], minimum_norm, failed)
     _check(outcomes)
     return outcomes
 
 
-def _read(path: Path, role: str) -> pd.DataFrame:
+def _read(path: Path, role: str) -> pd.DataFrame | str:
+    """A table, or the reason why there is none."""
     try:
         table = pd.read_csv(path)
     except (OSError, ValueError) as error:
         raise SparrowError(f"{path}: not a readable outcome table ({error})") from None
-    if list(table.columns) != COLUMNS:
-        raise SparrowError(f"{path}: has the columns {list(table.columns)}, expected {COLUMNS}")
+    if list(table.columns) == FAILED and len(table) == 1:
+        return str(table.iloc[0, 0])
+    if list(table.columns) != COLUMNS[role]:
+        raise SparrowError(f"{path}: has the columns {list(table.columns)}, expected {COLUMNS[role]}")
     unknown = sorted(set(table["status"].dropna()) - set(STATUS[role]))
     faults = {
         "no rows": table.empty,
         f"the status {', '.join(map(repr, unknown))}": bool(unknown),
         "a row that is cut off": table.isna().any(axis=None),
         "an image twice": table["index"].duplicated().any(),
+        "several radii": table["eps"].nunique() > 1,
         f"a wrong prediction that is {STATUS[role][0]}": (
             (table["status"] == STATUS[role][0]) & (table["prediction"] != table["label"])
         ).any(),
@@ -84,27 +124,49 @@ def _read(path: Path, role: str) -> pd.DataFrame:
 
 
 def _check(outcomes: Outcomes) -> None:
-    """A sample both verified and broken at the same norm and radius is a bug somewhere: no number may rest on it."""
-    labels = pd.concat([table["label"] for table in [*outcomes.attacks.values(), *outcomes.verifiers.values()]])
+    """A sample verified at one radius and broken within it is a bug somewhere: no number may rest on it."""
+    labels = _stacked(table["label"] for table in outcomes._all())
     several = labels.groupby(level=0).nunique() > 1
     if several.any():
         raise ContradictionError(f"{outcomes.path}: image {several.idxmax()} has different labels in different tables")
     for verifier, proofs in outcomes.verifiers.items():
         verified = proofs[proofs["status"] == "verified"]
         for attack, tries in outcomes.attacks.items():
-            broken = tries[tries["status"] == "broken"]
-            both = verified.merge(broken, left_index=True, right_index=True, suffixes=("", "_attack"))
-            both = both[(both["norm"] == both["norm_attack"]) & (both["eps"] == both["eps_attack"])]
+            if tries["norm"].iloc[0] != proofs["norm"].iloc[0]:
+                continue
+            both = verified.index[_broken(tries, radius(proofs)).reindex(verified.index, fill_value=False)]
             if len(both):
                 raise ContradictionError(
-                    f"{outcomes.path}: image {both.index[0]} is verified by {verifier} and broken by {attack} at "
-                    f"{both['norm'].iloc[0]} eps {both['eps'].iloc[0]:g} ({len(both)} such images); nothing was aggregated"
+                    f"{outcomes.path}: image {both[0]} is verified by {verifier} and broken by {attack} at "
+                    f"{proofs['norm'].iloc[0]} eps {radius(proofs):g} ({len(both)} such images); nothing was aggregated"
                 )
 
 
-def _combine(tables: dict[str, pd.DataFrame], status: str, how: np.ufunc) -> pd.Series:
-    if not tables:
-        return pd.Series(dtype=bool)
-    seen = reduce(pd.Index.intersection, [table.index for table in tables.values()])
-    hits = [(table.loc[seen, "status"] == status).to_numpy() for table in tables.values()]
-    return pd.Series(how.reduce(hits), index=seen).sort_index()
+def radius(table: pd.DataFrame) -> float:
+    """The one that a table is about."""
+    return float(table["eps"].iloc[0])
+
+
+def _broken(table: pd.DataFrame, eps: float) -> pd.Series:
+    """Which images of an attack's table are broken within `eps`."""
+    if same(radius(table), eps):
+        return table["status"] == "broken"
+    return table["distance"] <= eps * (1 - SLACK)
+
+
+def _stacked(columns: Iterable[pd.Series]) -> pd.Series:
+    """One below the other; empty, if there are none."""
+    parts = list(columns)
+    return pd.concat(parts) if parts else pd.Series([], index=pd.Index([], dtype=int), dtype=bool)
+
+
+def _common(tables: Iterable[pd.DataFrame]) -> pd.Index:
+    """The images that all tables have seen, sorted; none, if there are no tables."""
+    indices = [table.index for table in tables]
+    return reduce(pd.Index.intersection, indices).sort_values() if indices else pd.Index([], dtype=int)
+
+
+def _any(hits: list[pd.Series], seen: pd.Index) -> pd.Series:
+    return pd.Series(
+        np.logical_or.reduce([series.to_numpy(dtype=bool) for series in hits]) if hits else [], index=seen, dtype=bool
+    )

@@ -21,6 +21,7 @@ from scipy.stats import t
 from sparrow.results.statistics import LEVEL, accuracy, mean_over_seeds
 
 METRICS = ("era", "vra")
+FAILED = "failed"
 GROUP = ["dataset", "model", "objective", "stage", "ratio"]
 
 
@@ -40,12 +41,18 @@ def rank(networks: Iterable[Hits]) -> pd.DataFrame:
     rows = []
     for key, methods in groups.items():
         for metric in METRICS:
-            tables = {method: _by_seed(hits, metric) for method, hits in methods.items()}
-            if any(table.empty for table in tables.values()):
-                continue
-            rows += [dict(zip(GROUP, key, strict=True)) | {"metric": metric} | row for row in _compare(tables)]
+            tables = {method: _by_seed(hits, metric) for method, hits in methods.items() if _complete(hits, metric)}
+            compared = _compare(tables) if tables else []
+            if compared:  # Where nothing was measured, nothing is missing.
+                compared += [{"method": method, "verdict": FAILED} for method in sorted(methods.keys() - tables.keys())]
+            rows += [dict(zip(GROUP, key, strict=True)) | {"metric": metric} | row for row in compared]
     columns = [*GROUP, "metric", "rank", "method", "seeds", "mean", "low", "high", "sd", "behind", "behind_low", "behind_high"]
     return pd.DataFrame(rows, columns=[*columns, "p_holm", "verdict"])
+
+
+def _complete(networks: list[Hits], metric: str) -> bool:
+    """Whether every seed has outcomes: a method that failed with one is not compared by the others, which may be the easier."""
+    return all(len(network.by_metric[metric]) for network in networks)
 
 
 def _by_seed(networks: list[Hits], metric: str) -> pd.DataFrame:

@@ -43,14 +43,16 @@ def summary_table(table: pd.DataFrame, costs: pd.DataFrame, output: Path) -> Non
     """One row per checkpoint: accuracies with their intervals, and what is preserved of them, in percent."""
     shown = table[KEYS].copy()
     shown["ratio"] = shown["ratio"].map("{:g}".format)
-    shown["sparsity"] = table["sparsity_prunable"].map("{:.2%}".format)
-    shown["sparsity (all)"] = table["sparsity_all"].map("{:.2%}".format)
-    shown["nonzero"] = table["nonzero"].map("{:,}".format)
+    shown["sparsity"] = table["sparsity_prunable"].map(_percent)
+    shown["sparsity (all)"] = table["sparsity_all"].map(_percent)
+    shown["nonzero"] = table["nonzero"].map(_count)
     for metric in METRICS:
         shown[metric] = [_with_interval(row, metric) for _, row in table.iterrows()]
     for metric in METRICS:
         shown[f"preserved {metric}"] = [_with_interval(row, f"preserved_{metric}") for _, row in table.iterrows()]
     note = ""
+    if table["failed"].notna().any():
+        shown.insert(len(KEYS), "failed", table["failed"].fillna(""))
     if table["compact_parameters"].notna().any():
         note = COMPACT_NOTE
         shown["parameters left"] = table["compact_parameters"].map(_count)
@@ -89,12 +91,12 @@ def ranking_table(ranking: pd.DataFrame, costs: pd.DataFrame, output: Path) -> N
     keys = ["dataset", "model", "objective", "ratio", "stage", "metric"]
     shown = ranking[keys].copy()
     shown["ratio"] = shown["ratio"].map("{:g}".format)
-    shown[["rank", "method", "seeds"]] = ranking[["rank", "method", "seeds"]]
+    shown["rank"], shown["method"], shown["seeds"] = ranking["rank"].map(_count), ranking["method"], ranking["seeds"].map(_count)
     shown["accuracy"] = [
         _with_interval(row.rename({"low": "mean_low", "high": "mean_high"}), "mean") for _, row in ranking.iterrows()
     ]
     shown["behind the best by"] = ["" if row["rank"] == 1 else _with_interval(row, "behind") for _, row in ranking.iterrows()]
-    shown["verdict"] = ranking["verdict"]
+    shown["verdict"] = ranking["verdict"]  # `failed`: a network of the method could not be made or evaluated.
     spent = jobs_of_cells(costs).groupby([*CELL, "stage"])[["gradient_evaluations", "seconds"]].mean()
     for quantity, form in (("gradient_evaluations", _count), ("seconds", "{:,.1f}".format)):
         for stage in ("prune", "finetune"):
@@ -113,6 +115,10 @@ def jobs_of_cells(costs: pd.DataFrame) -> pd.DataFrame:
 
 def _count(value: float) -> str:
     return "–" if pd.isna(value) else f"{value:,.0f}"
+
+
+def _percent(value: float) -> str:
+    return "–" if pd.isna(value) else f"{value:.2%}"
 
 
 def _milliseconds(value: float) -> str:

@@ -57,15 +57,8 @@ def batches(selected: Tensor, size: int) -> list[Tensor]:
     return list(indices.split(size)) if len(indices) else []
 
 
-def margin(logits: Tensor, labels: Tensor) -> Tensor:
-    """The label's logit minus the largest other one (n,): negative where the prediction is wrong."""
-    own = logits.gather(1, labels.unsqueeze(1)).squeeze(1)
-    others = logits.scatter(1, labels.unsqueeze(1), -torch.inf).amax(dim=1)
-    return own - others
-
-
-def write_outcomes(path: Path, part: Part, predictions: Tensor, status: list[str], margins: Tensor, threat: Threat) -> None:
-    """One row per image, by index in the data set."""
-    columns = (part.indices, part.labels, predictions, status, margins)
-    rows = zip(*(column.tolist() if isinstance(column, Tensor) else column for column in columns), strict=True)
-    write_csv(path, COLUMNS, [(*row, threat.norm, threat.eps) for row in sorted(rows)])
+def write_outcomes(path: Path, part: Part, role: str, columns: tuple[Tensor | list, ...], threat: Threat) -> None:
+    """One row per image, by index in the data set; `columns` are those of an outcome table from `prediction` to `norm`."""
+    everything = (part.indices, part.labels, *columns)
+    rows = zip(*(column.tolist() if isinstance(column, Tensor) else column for column in everything), strict=True)
+    write_csv(path, COLUMNS[role], [(*row, threat.norm, threat.eps) for row in sorted(rows)])

@@ -13,6 +13,7 @@ from sparrow.csv_file import write_csv
 from sparrow.data._store import Header, Part, read
 from sparrow.reproducible import derive_seed
 from sparrow.settings import Threat
+from sparrow.stages._failure import failed_checkpoint
 from sparrow.training.loop import CURVE_COLUMNS
 
 
@@ -36,6 +37,12 @@ def training_data(path: Path, device: torch.device) -> tuple[dict[str, Part], He
         part, header = read(path, name)
         parts[name] = part.to(device)
     return parts, header
+
+
+def failed_training(message: str, stage: str, output: Path, curve: Path, spec: dict, **unused) -> None:
+    """What a training stage leaves where there is no network: a checkpoint that says why, and an empty curve."""
+    failed_checkpoint(message, output, stage, spec["cell"])
+    write_curve(curve, [])
 
 
 def write_curve(path: Path, rows: list[tuple]) -> None:

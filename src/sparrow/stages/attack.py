@@ -5,21 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
-from sparrow import catalogue
+from sparrow import catalogue, examples_file
 from sparrow.costs import METER, measured
-from sparrow.perturbation import project
+from sparrow.margin import margin
+from sparrow.perturbation import distance, project
 from sparrow.reproducible import pick_device, seed_everything
 from sparrow.settings import Threat
-from sparrow.stages._evaluation import Progress, batches, margin, open_case, predict, write_outcomes
+from sparrow.stages._evaluation import Progress, batches, open_case, predict, write_outcomes
+from sparrow.stages._failure import failed_table, recorded
 
 
-def attack(network: Path, data: Path, output: Path, cost: Path, spec: dict) -> None:
-    """Run `spec["attack"]` on the test images that `network` classifies correctly.
+def _failed(message: str, output: Path, examples: Path | None = None, **unused) -> None:
+    failed_table(message, output)
+    if examples is not None:
+        examples_file.write(examples, torch.empty(0, dtype=torch.long), torch.empty(0, 0, 0, 0))
+
+
+@recorded(_failed)
+def attack(network: Path, data: Path, output: Path, cost: Path, spec: dict, examples: Path | None = None) -> None:
+    """Run `spec["attack"]` on the test images that `network` classifies correctly; keep what it finds in `examples`.
 
     Status `robust`: correct, and still correct after the attack; `broken`: anything else. The attack's images are
-    projected onto the perturbation set and classified again before they count. The margin is that of the logits after
-    the attack, or of the image as it is where the network is wrong anyway.
+    projected onto the perturbation set and classified again before they count; those of a minimum-norm attack also as
+    they are, with the distance that they have. The margin is that of the logits within the perturbation set, or of the
+    image as it is where the network is wrong anyway.
     """
     with measured(cost):
         seed_everything(spec["seed"], "attack", spec["attack"]["kind"])
@@ -27,27 +38,35 @@ def attack(network: Path, data: Path, output: Path, cost: Path, spec: dict) -> N
         threat = Threat(**spec["threat"])
         model, part, classes = open_case(network, data, spec, params, pick_device())
         predictions = predict(model, part.images, params.batch_size)
-        adversarial = part.images.clone()
+        found = part.images.clone()
         correct = predictions == part.labels
         progress = Progress(int(correct.sum()), "robust")
         for batch in batches(correct, params.batch_size):
             images, labels = part.images[batch], part.labels[batch]
             with METER.watching(model):
-                found = entry.attack(model, images, labels, params, threat, classes)
+                results = entry.attack(model, images, labels, params, threat, classes).detach()
             # An attack that ends in something that is no image has not found one.
-            found = torch.where(found.detach().isfinite(), found.detach(), images)
-            adversarial[batch] = project(found, images, threat)
-            progress.done(len(batch), int((model(adversarial[batch]).argmax(dim=1) == labels).sum()))
-        with torch.no_grad():
-            margins = torch.cat(
-                [
-                    margin(model(images), labels)
-                    for images, labels in zip(
-                        adversarial.split(params.batch_size), part.labels.split(params.batch_size), strict=True
-                    )
-                ]
-            )
-        fooled = predict(model, adversarial, params.batch_size) != part.labels
+            found[batch] = torch.where(results.isfinite(), results, images).clamp(0, 1)
+            progress.done(len(batch), int((model(project(found[batch], images, threat)).argmax(dim=1) == labels).sum()))
+        inside = project(found, part.images, threat)
+        fooled, margins = _judge(model, inside, part.labels, params.batch_size)
+        distances = torch.where(fooled, distance(inside, part.images, threat.norm).clamp_max(threat.eps), torch.inf)
+        nearest = inside
+        if hasattr(entry, "MINIMUM_NORM"):
+            also, _ = _judge(model, found, part.labels, params.batch_size)
+            nearest = torch.where(fooled.view(-1, *[1] * (found.dim() - 1)), inside, found)
+            distances = torch.where(also & ~fooled, distance(found, part.images, threat.norm), distances)
+        distances[~correct] = 0
         status = ["broken" if broken else "robust" for broken in fooled.tolist()]
         print(f"{spec['attack']['kind']}: {status.count('robust')} of {len(status)} images robust")
-        write_outcomes(output, part, predictions, status, margins, threat)
+        if examples is not None:
+            kept = (correct & distances.isfinite()).cpu()
+            examples_file.write(examples, part.indices[kept], nearest[kept.to(nearest.device)])
+        write_outcomes(output, part, "attacks", (predictions, status, margins, distances), threat)
+
+
+def _judge(model: nn.Module, images: Tensor, labels: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Which images (n,) fool the network, and the margins (n,) of their logits."""
+    with torch.no_grad():
+        logits = torch.cat([model(batch) for batch in images.split(size)])
+    return logits.argmax(dim=1) != labels, margin(logits, labels)

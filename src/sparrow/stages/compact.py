@@ -15,6 +15,7 @@ from sparrow.data._store import read
 from sparrow.errors import SparrowError
 from sparrow.models._layout import Layout, without_filters
 from sparrow.models._prunable import prunable_weights
+from sparrow.stages._failure import failed_compact, recorded
 
 TOLERANCE = 1e-5
 """Largest difference of a logit, relative to the largest logit where that is above 1."""
@@ -22,6 +23,7 @@ BATCH_SIZE = 256
 MEASURE_SECONDS = 0.3
 
 
+@recorded(failed_compact)
 def compact(network: Path, data: Path, output: Path, cost: Path, spec: dict) -> None:
     """Write `network` physically smaller. Its latency on one image, and its masked twin's, go to `cost`: they vary.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -9,7 +10,8 @@ from torch import Tensor, nn
 from sparrow import checkpoint
 from sparrow.costs import measured
 from sparrow.reproducible import pick_device, seed_everything
-from sparrow.stages._training import objective, training_data, write_curve
+from sparrow.stages._failure import recorded
+from sparrow.stages._training import failed_training, objective, training_data, write_curve
 from sparrow.training.loop import Hooks, Step, train
 from sparrow.training.provenance import header
 from sparrow.training.schedule import Schedule
@@ -31,6 +33,7 @@ class Masked(Hooks):
             parameter.data.mul_(mask)
 
 
+@recorded(partial(failed_training, stage="finetuned"))
 def finetune(parent: Path, data: Path, output: Path, curve: Path, cost: Path, spec: dict) -> None:
     """Train what `parent`'s masks have left on `spec["objective"]` under `spec["schedule"]`, the same for every method."""
     with measured(cost):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from sparrow import catalogue, checkpoint
 from sparrow.costs import measured
 from sparrow.reproducible import pick_device, seed_everything
-from sparrow.stages._training import initialise, objective, training_data, write_curve
+from sparrow.stages._failure import recorded
+from sparrow.stages._training import failed_training, initialise, objective, training_data, write_curve
 from sparrow.training.loop import train
 from sparrow.training.provenance import header
 from sparrow.training.schedule import Schedule
 
 
+@recorded(partial(failed_training, stage="dense"))
 def pretrain(data: Path, output: Path, curve: Path, cost: Path, spec: dict) -> None:
     """Train the network `spec["model"]` from scratch on `spec["objective"]` under `spec["schedule"]`."""
     with measured(cost):

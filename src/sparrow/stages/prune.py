@@ -16,7 +16,8 @@ from sparrow.pruning._pruner import Batch, Pruner
 from sparrow.reproducible import derive_seed, pick_device, seed_everything
 from sparrow.settings import Threat
 from sparrow.stages._budget_check import raise_for
-from sparrow.stages._training import objective, training_data, write_curve
+from sparrow.stages._failure import recorded
+from sparrow.stages._training import failed_training, objective, training_data, write_curve
 from sparrow.training.loop import Hooks, Step, train
 from sparrow.training.provenance import header
 from sparrow.training.schedule import Schedule
@@ -24,6 +25,12 @@ from sparrow.training.schedule import Schedule
 TRACE_COLUMNS = ["epoch", "name", "value"]
 
 
+def _failed(message: str, trace: Path, **arguments) -> None:
+    failed_training(message, "pruned", **arguments)
+    write_csv(trace, TRACE_COLUMNS, [])
+
+
+@recorded(_failed)
 def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost: Path, spec: dict) -> None:
     """Prune `parent` by `spec["method"]` at `spec["ratio"]`.
 

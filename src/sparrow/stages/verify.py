@@ -9,42 +9,40 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sparrow import catalogue
+from sparrow import catalogue, examples_file
 from sparrow.costs import measured
 from sparrow.data._store import Part
 from sparrow.errors import SparrowError
-from sparrow.outcome_table import ABSTAINED
+from sparrow.margin import margin
+from sparrow.outcome_table import ABSTAINED, ATTACK, MISCLASSIFIED, NOTHING
+from sparrow.perturbation import project
 from sparrow.reproducible import pick_device, seed_everything
 from sparrow.settings import Evaluation, Threat
-from sparrow.stages._evaluation import Progress, batches, margin, open_case, write_outcomes
+from sparrow.stages._evaluation import Progress, batches, open_case, write_outcomes
+from sparrow.stages._failure import failed_table, recorded
+from sparrow.verification._decision import decide_by
+from sparrow.verification._memory import in_parts, limited
 
 
-def verify(network: Path, data: Path, output: Path, cost: Path, spec: dict) -> None:
-    """Run `spec["verifier"]` on the test images that `network` classifies correctly.
+@recorded(failed_table)
+def verify(network: Path, data: Path, output: Path, cost: Path, spec: dict, examples: list[Path] = ()) -> None:
+    """Run `spec["verifier"]` on the test images that `network` classifies correctly and no file in `examples` breaks.
 
     Status `verified`: the lower bound on the margin is above zero; `falsified`: the network is wrong on the image as it
-    is; `unknown`: neither. The margin is the bound, or that of the image as it is where that is wrong. A verifier of a
+    is, or on an adversarial example, which is projected onto the perturbation set and classified again before it counts;
+    `unknown`: neither. The margin is the bound, or that of the image or of its adversarial example. A verifier of a
     smoothed classifier predicts all images itself; where it abstains, the status is `unknown`.
-    Raises SparrowError if a bound is not a number.
     """
     with measured(cost):
         generator = seed_everything(spec["seed"], "verify", spec["verifier"]["kind"])
         entry, params = catalogue.from_spec("verifiers", spec["verifier"])
         case = Case(*open_case(network, data, spec, params, pick_device()), params, Threat(**spec["threat"]))
         if hasattr(entry, "certify"):
-            predictions, margins = entry.certify(case.model, case.part.images, params, case.threat, case.classes, generator)
+            columns = _smoothed(entry, spec["verifier"]["kind"], case, generator)
         else:
-            predictions, margins = _bounds(entry, case)
-        if margins.isnan().any():
-            raise SparrowError(f"{network}: {spec['verifier']['kind']} gave a bound that is not a number")
-        status = [
-            "verified" if right and bound > 0 else "unknown" if right or abstained else "falsified"
-            for right, abstained, bound in zip(
-                (predictions == case.part.labels).tolist(), (predictions == ABSTAINED).tolist(), margins.tolist(), strict=True
-            )
-        ]
-        print(f"{spec['verifier']['kind']}: {status.count('verified')} of {len(status)} images verified")
-        write_outcomes(output, case.part, predictions, status, margins, case.threat)
+            columns = _bounded(entry, spec["verifier"]["kind"], case, examples)
+        print(f"{spec['verifier']['kind']}: {columns[1].count('verified')} of {len(case.part)} images verified")
+        write_outcomes(output, case.part, "verifiers", columns, case.threat)
 
 
 class Case(NamedTuple):
@@ -57,15 +55,70 @@ class Case(NamedTuple):
     threat: Threat
 
 
-def _bounds(entry: ModuleType, case: Case) -> tuple[Tensor, Tensor]:
-    """Predictions (n,), and bounds (n,) on the margins; the margin itself where the prediction is wrong."""
+Columns = tuple[Tensor, list[str], Tensor, list[str]]
+"""Predictions (n,), status, margins (n,), and what decided."""
+
+
+def _smoothed(entry: ModuleType, kind: str, case: Case, generator: torch.Generator) -> Columns:
+    predictions, margins = entry.certify(case.model, case.part.images, case.params, case.threat, case.classes, generator)
+    right, abstained = (predictions == case.part.labels).tolist(), (predictions == ABSTAINED).tolist()
+    status, decided = [], []
+    for correct, silent, bound in zip(right, abstained, margins.tolist(), strict=True):
+        verified = correct and bound > 0
+        status.append("verified" if verified else "unknown" if correct or silent else "falsified")
+        decided.append(kind if verified else NOTHING if correct or silent else MISCLASSIFIED)
+    return predictions, status, margins, decided
+
+
+def _bounded(entry: ModuleType, kind: str, case: Case, examples: list[Path]) -> Columns:
     images, labels, size = case.part.images, case.part.labels, case.params.batch_size
     with torch.no_grad():
         logits = torch.cat([case.model(batch) for batch in images.split(size)])
     predictions, margins = logits.argmax(dim=1), margin(logits, labels)
     correct = predictions == labels
-    progress = Progress(int(correct.sum()), "verified")
-    for batch in batches(correct, size):
-        margins[batch] = entry.bound(case.model, images[batch], labels[batch], case.params, case.threat, case.classes)
-        progress.done(len(batch), int((margins[batch] > 0).sum()))
-    return predictions, margins
+    status = ["unknown" if right else "falsified" for right in correct.tolist()]
+    decided = [NOTHING if right else MISCLASSIFIED for right in correct.tolist()]
+    left = correct.clone()
+    for path in examples:
+        broken, margins_there = _recheck(path, case, left)
+        margins = torch.where(broken, margins_there, margins)
+        left &= ~broken
+        for place in broken.nonzero().squeeze(1).tolist():
+            status[place], decided[place] = "falsified", ATTACK
+    progress = Progress(int(left.sum()), "verified")
+
+    def work(part: Tensor) -> None:
+        found = decide_by(entry, kind, case.model, images[part], labels[part], case.params, case.threat, case.classes)
+        margins[part] = found.margins.to(margins.dtype)
+        for place, proved, refuted, by in zip(
+            part.tolist(), found.verified.tolist(), found.falsified.tolist(), found.decided, strict=True
+        ):
+            status[place] = "verified" if proved else "falsified" if refuted else "unknown"
+            decided[place] = by
+        progress.done(len(part), int(found.verified.sum()))
+
+    indices = left.nonzero().squeeze(1)
+    with limited(getattr(case.params, "memory_mb", None)):
+        # A cascade packs its own batches.
+        in_parts(work, indices, max(len(indices), 1) if hasattr(entry, "members") else size, kind)
+    return predictions, status, margins, decided
+
+
+def _recheck(path: Path, case: Case, left: Tensor) -> tuple[Tensor, Tensor]:
+    """Which images (n,) of those `left` the adversarial examples in `path` break, and the margins (n,) there."""
+    indices, found = examples_file.read(path)
+    known = {index: place for place, index in enumerate(indices.tolist())}
+    places = [known.get(index, -1) for index in case.part.indices.tolist()]
+    which = (torch.tensor(places, device=left.device) >= 0) & left
+    broken, margins = torch.zeros_like(left), torch.zeros(len(left), device=left.device)
+    for batch in batches(which, case.params.batch_size):
+        there = found[[places[place] for place in batch.tolist()]].to(case.part.images)
+        if there.shape[1:] != case.part.images.shape[1:]:
+            raise SparrowError(
+                f"{path}: holds images of {tuple(there.shape[1:])}, expected {tuple(case.part.images.shape[1:])}"
+            )
+        with torch.no_grad():
+            logits = case.model(project(there.nan_to_num(), case.part.images[batch], case.threat))
+        broken[batch] = logits.argmax(dim=1) != case.part.labels[batch]
+        margins[batch] = margin(logits, case.part.labels[batch])
+    return broken, margins

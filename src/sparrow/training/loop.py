@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sparrow import inner
 from sparrow.costs import METER
 from sparrow.data._store import Part
-from sparrow.errors import SparrowError
+from sparrow.errors import NetworkError
 from sparrow.training.schedule import Schedule
 
 Objective = Callable[[nn.Module, Tensor, Tensor, float], Tensor]  # model, images, labels, progress
@@ -70,7 +70,7 @@ def train(
 
     `data` holds the parts `train` and `validation`, on the model's device; `generator` (on the CPU) orders the batches.
     The validation loss is the objective's own, at the ramp's present state. One line an epoch goes to `report`.
-    Raises SparrowError if the training loss of an epoch is not finite.
+    Raises NetworkError if the training loss of an epoch is not finite.
     """
     train_part, validation = data["train"], data["validation"]
     optimised, hooks = list(optimised), hooks or Hooks()
@@ -112,7 +112,9 @@ def train(
                 break
         train_loss = total.item() / seen
         if not math.isfinite(train_loss):
-            raise SparrowError(f"epoch {epoch + 1}: the training loss is {train_loss}; training diverged, try a smaller lr")
+            raise NetworkError(
+                f"epoch {epoch + 1}: the training loss is {train_loss}{_culprit(model)}; training diverged, try a smaller lr"
+            )
         with METER.watching(model):
             validation_loss, benign, check = _validate(model, objective, validation, schedule, schedule.progress(epoch + 1))
         if rows and check is not None and rows[-1][-1] - check > objective.allowed_drop:
@@ -128,6 +130,12 @@ def train(
             break
     model.eval()
     return rows
+
+
+def _culprit(model: nn.Module) -> str:
+    """The first parameter that is not finite, as part of a sentence."""
+    names = (name for name, parameter in model.named_parameters() if not parameter.isfinite().all())
+    return "".join(f", and {name} is not finite" for name in list(names)[:1])
 
 
 def _gradients(

@@ -1,8 +1,11 @@
 """Verified robustness: one file per bound, all through auto_LiRPA.
 
-Each file declares `Params` (from `sparrow.settings.Evaluation`) and `NORMS`, and defines
+Each file declares `Params` (from `sparrow.verification._params.Verification`) and `NORMS`, and defines
 `bound(model, images, labels, params, threat, classes)`, which returns a lower bound (n,) on the margin between the
 label's logit and the largest other one over the whole perturbation set: above zero, the sample is verified.
+
+A file that defines `decide` in place of `bound`, with the same arguments, returns a `Decision`: it may also falsify. One
+that defines `members(params)` is made of other files and packs its own batches.
 
 A file that defines `SMOOTHED = True` and `certify(model, images, params, threat, classes, generator)` in place of `bound`
 verifies a smoothed classifier: it returns that classifier's own predictions (n,), `ABSTAINED` where it has none, and

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from sparrow.errors import NetworkError
 from sparrow.settings import Threat
 from sparrow.verification._bridge import auto_lirpa
 
@@ -36,9 +37,36 @@ def perturbed(images: Tensor, threat: Threat) -> Tensor:
 
 
 def bounded(model: nn.Module, images: Tensor, options: dict | None = None) -> nn.Module:
-    """auto_LiRPA's view of `model`, made for batches shaped like `images`. It shares the model's parameters."""
+    """auto_LiRPA's view of `model`, made for batches shaped like `images`. It shares the model's parameters.
+
+    Raises NetworkError, naming the layer, if auto_LiRPA does not know one.
+    """
+    image, options = images[:1].detach().clone(), BOUND_OPTIONS | (options or {})
     with flags_restored(model):
-        return auto_lirpa().BoundedModule(model, images[:1].detach().clone(), bound_opts=BOUND_OPTIONS | (options or {}))
+        try:
+            return auto_lirpa().BoundedModule(model, image, bound_opts=options)
+        except Exception as error:
+            raise NetworkError(f"auto_LiRPA cannot bound {_culprit(model, image)} ({' '.join(str(error).split())})") from error
+
+
+def _culprit(model: nn.Module, image: Tensor) -> str:
+    """The first layer that auto_LiRPA does not even take by itself, or else the network's own forward pass."""
+    inputs: dict[str, Tensor] = {}
+    leaves = {name: module for name, module in model.named_modules() if name and not any(module.children())}
+    hooks = [
+        module.register_forward_hook(lambda layer, given, output, name=name: inputs.setdefault(name, given[0].detach()))
+        for name, module in leaves.items()
+    ]
+    with torch.no_grad():
+        model(image)
+    for hook in hooks:
+        hook.remove()
+    for name, given in inputs.items():
+        try:
+            auto_lirpa().BoundedModule(leaves[name], given)
+        except Exception:
+            return f"layer {name} ({type(leaves[name]).__name__})"
+    return f"the forward pass of {type(model).__name__}"
 
 
 def margins(network: nn.Module, images: Tensor, labels: Tensor, threat: Threat, classes: int, method: str) -> Tensor:
@@ -67,6 +95,16 @@ def smallest_margin(
         if method == "CROWN-Optimized" and not network.optimizable_activations:
             method = "CROWN"  # Without a slope to optimise, that is what it amounts to.
         return margins(network, images, labels, threat, classes, method).detach().amin(dim=1)
+
+
+def input_ranges(model: nn.Module, images: Tensor, labels: Tensor, threat: Threat, classes: int) -> list[tuple[Tensor, Tensor]]:
+    """Lower and upper bounds (n, ...) by CROWN on what enters each ReLU layer, in the network's order."""
+    with torch.no_grad(), flags_restored(model):
+        network = bounded(model, images)
+        network.eval()
+        margins(network, images, labels, threat, classes, "CROWN")
+        before = [relu.inputs[0] for relu in network.relus if relu.used and relu.perturbed]
+        return [(node.lower.detach(), node.upper.detach()) for node in before]
 
 
 @contextmanager

@@ -9,12 +9,13 @@ from __future__ import annotations
 from pydantic import Field
 
 from sparrow.lazy import torch
-from sparrow.settings import Evaluation, Threat
+from sparrow.settings import Threat
+from sparrow.verification._params import Verification
 
 NORMS = ("linf", "l2")
 
 
-class Params(Evaluation):
+class Params(Verification):
     """Settings of the optimisation of the slopes."""
 
     batch_size: int = Field(50, ge=1)

@@ -7,12 +7,13 @@ NeurIPS 2018, theorem 3.2.
 from __future__ import annotations
 
 from sparrow.lazy import torch
-from sparrow.settings import Evaluation, Threat
+from sparrow.settings import Threat
+from sparrow.verification._params import Verification
 
 NORMS = ("linf", "l2")
 
 
-class Params(Evaluation):
+class Params(Verification):
     """CROWN has no settings of its own."""
 
 

@@ -6,12 +6,13 @@ Source: Zhang et al., "Towards Stable and Efficient Training of Verifiably Robus
 from __future__ import annotations
 
 from sparrow.lazy import torch
-from sparrow.settings import Evaluation, Threat
+from sparrow.settings import Threat
+from sparrow.verification._params import Verification
 
 NORMS = ("linf", "l2")
 
 
-class Params(Evaluation):
+class Params(Verification):
     """CROWN-IBP has no settings of its own."""
 
 

@@ -6,12 +6,13 @@ Source: Gowal et al., "Scalable Verified Training for Provably Robust Image Clas
 from __future__ import annotations
 
 from sparrow.lazy import torch
-from sparrow.settings import Evaluation, Threat
+from sparrow.settings import Threat
+from sparrow.verification._params import Verification
 
 NORMS = ("linf", "l2")
 
 
-class Params(Evaluation):
+class Params(Verification):
     """IBP has no settings of its own."""
 
 

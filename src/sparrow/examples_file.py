@@ -1,0 +1,38 @@
+"""Adversarial examples on disk: for each image that an attack broke, the nearest that it found."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from sparrow.errors import SparrowError
+
+FORMAT = "sparrow-examples/1"
+
+
+def write(path: Path, indices: Tensor, images: Tensor) -> None:
+    """Store images (n, c, h, w) by their index in the data set (n,)."""
+    order = indices.argsort()
+    partial = path.with_name(path.name + ".partial")
+    tensors = {"indices": indices[order].cpu().contiguous(), "images": images[order].cpu().contiguous()}
+    save_file(tensors, partial, {"format": FORMAT})
+    os.replace(partial, path)
+
+
+def read(path: Path) -> tuple[Tensor, Tensor]:
+    """Indices (n,) and images (n, c, h, w). Raises SparrowError, naming the file, if it is not one of these."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            if (file.metadata() or {}).get("format") != FORMAT:
+                raise SparrowError(f"{path}: not a file of adversarial examples written by Sparrow")
+            indices, images = file.get_tensor("indices"), file.get_tensor("images")
+    except (SafetensorError, OSError) as error:
+        raise SparrowError(f"{path}: not a readable file of adversarial examples ({error})") from None
+    if len(indices) != len(images) or indices.dtype != torch.int64 or not torch.is_floating_point(images):
+        raise SparrowError(f"{path}: damaged: {len(indices)} indices for {len(images)} images")
+    return indices, images

@@ -1,0 +1,1 @@
+"""Placeholder while the figure is being written."""

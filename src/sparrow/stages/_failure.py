@@ -1,0 +1,60 @@
+"""A network that cannot be used is a result too: it is written down, the study goes on, and the report shows the gap."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from sparrow.checkpoint_file import COMPACT_FORMAT, FORMAT
+from sparrow.csv_file import write_csv
+from sparrow.errors import InheritedError, NetworkError
+from sparrow.outcome_table import FAILED
+
+
+def recorded(record: Callable[..., None]) -> Callable:
+    """Decorates a stage: where it raises NetworkError, `record(message, **arguments of the stage)` writes its outputs instead.
+
+    The stage then returns one line for the user, unless that was said of the network that this one comes from.
+    """
+
+    def decorate(stage: Callable[..., None]) -> Callable[..., str | None]:
+        @functools.wraps(stage)
+        def wrapped(*args, **kwargs) -> str | None:
+            try:
+                stage(*args, **kwargs)
+            except NetworkError as error:
+                arguments = inspect.signature(stage).bind(*args, **kwargs).arguments
+                inherited = isinstance(error, InheritedError)
+                message = str(error) if inherited else f"{arguments['output']}: {error}"
+                print(f"failed: {message}")
+                record(message, **arguments)
+                return None if inherited else f"warning: {message}; recorded, the study goes on without it"
+            return None
+
+        return wrapped
+
+    return decorate
+
+
+def failed_checkpoint(message: str, output: Path, stage: str, cell: dict, form: str = FORMAT) -> None:
+    """A checkpoint without tensors, whose header says why. What is made from it fails with the same message."""
+    partial = output.with_name(output.name + ".partial")
+    header = {"format": form, "stage": stage, "cell": cell, "failed": message}
+    save_file({}, partial, {"sparrow": json.dumps(header, sort_keys=True)})
+    os.replace(partial, output)
+
+
+def failed_compact(message: str, output: Path, **unused) -> None:
+    """The same for a network whose filters were to be cut out."""
+    failed_checkpoint(message, output, "compact", {}, COMPACT_FORMAT)
+
+
+def failed_table(message: str, output: Path, **unused) -> None:
+    """A table of one cell, which says why there are no outcomes."""
+    write_csv(output, FAILED, [[message]])

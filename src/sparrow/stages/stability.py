@@ -1,0 +1,47 @@
+"""How many ReLUs of a network are stable: what makes it easy or hard to verify.
+
+A ReLU is stable for an image if its input has one sign over the whole perturbation set, as far as CROWN can tell; bounds
+lose nothing there, and branch and bound has nothing to split. Source: Xiao et al., "Training for Faster Adversarial
+Robustness Verification via Inducing ReLU Stability", ICLR 2019.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from sparrow.costs import measured
+from sparrow.csv_file import write_csv
+from sparrow.outcome_table import STABILITY
+from sparrow.reproducible import pick_device, seed_everything
+from sparrow.settings import Evaluation, Threat
+from sparrow.stages._evaluation import batches, open_case, predict
+from sparrow.stages._failure import failed_table, recorded
+from sparrow.verification._bounds import input_ranges
+
+
+@recorded(failed_table)
+def stability(network: Path, data: Path, output: Path, cost: Path, spec: dict) -> None:
+    """Count stable ReLUs of `network` over the test images that it classifies correctly (all, if that is none)."""
+    with measured(cost):
+        seed_everything(spec["seed"], "stability")
+        params, threat = Evaluation(**spec["stability"]), Threat(**spec["threat"])
+        model, part, classes = open_case(network, data, spec, params, pick_device())
+        chosen = predict(model, part.images, params.batch_size) == part.labels
+        chosen = chosen if chosen.any() else torch.ones_like(chosen)
+        totals: list[list[float]] = []
+        for batch in batches(chosen, params.batch_size):
+            ranges = input_ranges(model, part.images[batch], part.labels[batch], threat, classes)
+            totals = totals or [[0.0, 0.0] for _ in ranges]
+            for total, (lower, upper) in zip(totals, ranges, strict=True):
+                total[0] += float((lower >= 0).sum())
+                total[1] += float(((upper <= 0) & (lower < 0)).sum())
+        sizes = [lower[0].numel() for lower, _ in ranges]
+        count = int(chosen.sum())
+        rows = [
+            (layer, size, on / count, off / count, size - (on + off) / count, count)
+            for layer, (size, (on, off)) in enumerate(zip(sizes, totals, strict=True), start=1)
+        ]
+        print(f"{sum(row[4] for row in rows):.1f} of {sum(sizes)} ReLUs unstable on average over {count} images")
+        write_csv(output, STABILITY, rows)

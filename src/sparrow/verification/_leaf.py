@@ -1,0 +1,74 @@
+"""A domain in which the sign of every ReLU is settled: the network is linear there, and the smallest margin a linear programme.
+
+Source: Bunel et al., "Branch and Bound for Piecewise Linear Neural Network Verification", JMLR 2020, sec. 4; solved by HiGHS
+through scipy.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from scipy.optimize import linprog
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from sparrow.settings import Threat
+
+TOLERANCE = 1e-6
+"""By how much HiGHS may miss a constraint or the optimum, with some to spare."""
+RELUS = (torch.ops.aten.relu.default, torch.ops.aten.relu_.default)
+
+
+class _Linear(TorchDispatchMode):
+    """Replaces the k-th ReLU of a forward pass by the mask `active[k]` (neurons,), and keeps what enters it."""
+
+    def __init__(self, active: list[Tensor]) -> None:
+        super().__init__()
+        self.active, self.entered = active, []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func not in RELUS:
+            return func(*args, **(kwargs or {}))
+        entering = args[0].clone()
+        mask = self.active[len(self.entered)].view(1, *entering.shape[1:])
+        self.entered.append(entering.flatten(1))
+        return entering * mask
+
+
+def smallest_margin(
+    model: nn.Module, image: Tensor, row: Tensor, active: list[Tensor], signs: list[Tensor], threat: Threat
+) -> tuple[float, Tensor | None]:
+    """The smallest margin `row @ logits` in a domain around `image` (1, c, h, w), and the image (1, c, h, w) that has it.
+
+    `active` says for each ReLU (neurons,) whether it passes its input on; `signs` (neurons,) constrains the inputs of those
+    that are not 0. The margin is infinite and the image None where no image satisfies the constraints. For linf alone.
+
+    Raises ValueError if the network is not linear there, because something else than ReLUs bends it.
+    """
+    network = copy.deepcopy(model).to("cpu", torch.float64)
+    size = image.numel()
+    points = torch.cat([torch.zeros(1, size), torch.eye(size), torch.full((1, size), 0.5)]).double().view(-1, *image.shape[1:])
+    with torch.no_grad(), _Linear([layer.cpu().double() for layer in active]) as watched:
+        outputs = (network(points) @ row.cpu().double()).unsqueeze(1)
+    columns = [outputs] + [entered[:, sign.cpu() != 0] for entered, sign in zip(watched.entered, signs, strict=True)]
+    values = torch.cat(columns, dim=1)
+    offset, slopes = values[0], values[1:-1] - values[0]  # (k,), (pixels, k)
+    if not torch.allclose(values[-1], offset + 0.5 * slopes.sum(dim=0), rtol=1e-6, atol=1e-6):
+        raise ValueError("the network is not linear between its ReLUs")
+    directions = torch.cat([sign[sign != 0] for sign in signs]).cpu().double()
+    lower, upper = (image.cpu().double().flatten() + side for side in (-threat.eps, threat.eps))
+    solved = linprog(
+        slopes[:, 0].numpy(),
+        A_ub=-(slopes[:, 1:] * directions).T.numpy(),
+        b_ub=(offset[1:] * directions).numpy(),
+        bounds=np.stack([lower.clamp(0, 1).numpy(), upper.clamp(0, 1).numpy()], axis=1),
+        method="highs",
+    )
+    if solved.status == 2:  # Infeasible.
+        return float("inf"), None
+    if solved.status != 0:
+        raise ValueError(f"the linear programme was not solved: {solved.message}")
+    nearest = torch.from_numpy(solved.x).to(image.dtype).view_as(image).to(image.device)
+    return float(solved.fun + offset[0]), nearest

@@ -1,0 +1,139 @@
+"""Branch and bound: complete verification, by beta-CROWN bounds on ever smaller parts of the perturbation set.
+
+Of the parts of the perturbation set, the one with the worst bound is split at the ReLU whose relaxation may cost most. A
+part where every ReLU is settled is solved exactly as a linear programme (in linf), whose solution is an adversarial example
+if its margin is not positive. So it ends, on a network of ReLUs and linear layers, with one answer or the other, given time;
+with neither within the limits, the image is unknown. `domains` limits the same on every machine, `seconds` does not.
+
+Source: Wang et al., "Beta-CROWN: Efficient Bound Propagation with Per-neuron Split Constraints for Neural Network
+Robustness Verification", NeurIPS 2021, algorithm 1.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+from pydantic import Field
+
+from sparrow.lazy import torch
+from sparrow.settings import Threat
+from sparrow.verification._params import Verification
+
+NORMS = ("linf", "l2")
+
+
+class Params(Verification):
+    """Limits for one image, and the settings of the bounds."""
+
+    seconds: float = Field(60.0, gt=0)
+    """Time limit for each image. An image that reaches it may be decided on a faster machine."""
+    domains: int = Field(20_000, ge=1)
+    """Most parts that one image's perturbation set is divided into."""
+    batch_size: int = Field(64, ge=1)
+    """Parts that are split at a time."""
+    attack_steps: int = Field(50, ge=1)
+    """Steps of the PGD that looks for an adversarial example first."""
+    attack_restarts: int = Field(5, ge=1)
+    """Its random starts."""
+    iterations: int = Field(20, ge=1)
+    """Evaluations of a bound, with a gradient step on slopes and multipliers between each two."""
+    lr: float = Field(0.5, gt=0)
+    """Learning rate of the slopes (Adam)."""
+
+
+class Answer(NamedTuple):
+    """What became of one image: a proof (`verified`), an adversarial example, or neither; and the bound on its margin."""
+
+    verified: bool
+    example: torch.Tensor | None
+    margin: float
+    domains: int
+
+
+def decide(model, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int):
+    """A `Decision` on images that `model` classifies correctly."""
+    from sparrow.verification._decision import decision
+
+    answers = [
+        search(model, image.unsqueeze(0), int(label), params, threat, classes)
+        for image, label in zip(images, labels, strict=True)
+    ]
+    return decision(answers, "branch-and-bound", images.device)
+
+
+def search(model, image: torch.Tensor, label: int, params: Params, threat: Threat, classes: int) -> Answer:
+    """Decide one image (1, c, h, w) that `model` classifies as `label`."""
+    from sparrow.verification._splitting import Splitting
+
+    start = time.monotonic()
+    example = _attack(model, image, label, params, threat)
+    if example is not None:
+        return Answer(False, *example, 0)
+    splitting = Splitting(model, image, label, threat, classes, params.iterations, params.lr)
+    rows = (splitting.margins <= 0).nonzero().squeeze(1)
+    proved = float(splitting.margins[splitting.margins > 0].min()) if len(rows) < len(splitting.margins) else torch.inf
+    if not len(rows):
+        return Answer(True, None, proved, 0)
+    left = splitting.root(rows)
+    seen, stuck = len(left), torch.inf
+    while True:
+        closed = left.bounds > 0
+        proved = min(proved, float(left.bounds[closed].min())) if closed.any() else proved
+        left = left.take((~closed).nonzero().squeeze(1))
+        settled = left.choices < 0
+        for number in settled.nonzero().squeeze(1).tolist():
+            bound, example = _settle(model, image, label, splitting, left.take(torch.tensor([number])), threat)
+            if example is not None:
+                return Answer(False, example, bound, seen)
+            proved, stuck = (min(proved, bound), stuck) if bound > 0 else (proved, min(stuck, bound))
+        left = left.take((~settled).nonzero().squeeze(1))
+        if not len(left):
+            return Answer(stuck > 0, None, min(proved, stuck), seen)
+        if time.monotonic() - start > params.seconds or seen >= params.domains:
+            return Answer(False, None, min(float(left.bounds.min()), stuck), seen)
+        order = left.bounds.argsort(stable=True)
+        now, later = left.take(order[: params.batch_size]), left.take(order[params.batch_size :])
+        parts = splitting.bound(now.split())
+        seen += len(parts)
+        left = later.join(parts)
+
+
+def _attack(model, image, label: int, params: Params, threat: Threat):
+    """An adversarial example of `image` and its margin, if PGD finds one: cheaper than a single split."""
+    from sparrow.attacks import pgd
+    from sparrow.margin import margin
+    from sparrow.perturbation import project
+
+    labels = torch.tensor([label], device=image.device)
+    settings = pgd.Params(steps=params.attack_steps, restarts=params.attack_restarts)
+    found = project(pgd.attack(model, image, labels, settings, threat, 2), image, threat)
+    with torch.no_grad():
+        logits = model(found)
+    return (found, float(margin(logits, labels))) if int(logits.argmax()) != label else None
+
+
+def _settle(model, image, label: int, splitting, domain, threat: Threat) -> tuple[float, torch.Tensor | None]:
+    """The exact smallest margin of a domain without unstable ReLUs, and an adversarial example if there is one.
+
+    Its bound as it is where that cannot be found out.
+    """
+    from sparrow.perturbation import project
+    from sparrow.verification._leaf import TOLERANCE, smallest_margin
+
+    bound = float(domain.bounds[0])
+    if threat.norm != "linf" or not splitting.only_relus:
+        return bound, None
+    row, signs = splitting.specification[domain.rows[0]], [layer[0] for layer in domain.signs]
+    try:
+        margin, nearest = smallest_margin(model, image, row, splitting.active(signs), signs, threat)
+    except ValueError:
+        return bound, None
+    if margin > TOLERANCE:
+        return margin, None
+    example = project(nearest, image, threat)
+    with torch.no_grad():
+        logits = model(example)[0]
+    if int(logits.argmax()) != label:
+        return float((splitting.specification @ logits).min()), example
+    return min(margin, 0.0), None

@@ -1,0 +1,82 @@
+"""A cascade: for each image, the cheapest bound that decides it.
+
+First an image is dropped that the network gets wrong, then one for which an attack of the study has found an adversarial
+example (which is projected onto the perturbation set and classified again). The rest goes from one bound to the next, and
+leaves with the first answer; batches are packed anew with what is left. It verifies what at least one of its bounds would
+verify by itself, and `decided` says which was the first.
+
+Source: the union of bounds after the evaluation in Zhang et al., "Towards Stable and Efficient Training of Verifiably
+Robust Neural Networks", ICLR 2020; each bound's own source is named in its file.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from sparrow.lazy import torch
+from sparrow.settings import Threat, unique
+from sparrow.verification import alpha_crown, branch_and_bound, crown, crown_ibp, ibp
+from sparrow.verification._params import Verification
+
+NORMS = ("linf", "l2")
+ALPHA, SEARCH = "alpha-crown", "branch-and-bound"
+FILES = {"ibp": ibp, "crown-ibp": crown_ibp, "crown": crown, ALPHA: alpha_crown, SEARCH: branch_and_bound}
+
+
+class Params(Verification):
+    """Which bounds, and the settings of those that have any."""
+
+    bounds: Annotated[list[Literal["ibp", "crown-ibp", "crown", "alpha-crown", "branch-and-bound"]], AfterValidator(unique)] = (
+        Field(["ibp", "crown-ibp", "crown", "alpha-crown"], min_length=1)
+    )
+    """The bounds in their order, cheapest first. `branch-and-bound` makes it complete, given time."""
+    attacks: Annotated[list[str], AfterValidator(unique)] = Field([])
+    """Labels of attacks whose adversarial examples are looked at first."""
+    alpha_batch_size: int = Field(50, ge=1)
+    """Images per batch of alpha-CROWN."""
+    iterations: int = Field(20, ge=1)
+    """As in `alpha-crown` and `branch-and-bound`."""
+    lr: float = Field(0.5, gt=0)
+    """As in `alpha-crown` and `branch-and-bound`."""
+    seconds: float = Field(60.0, gt=0)
+    """As in `branch-and-bound`: time limit for each image that gets there."""
+    domains: int = Field(20_000, ge=1)
+    """As in `branch-and-bound`."""
+
+
+def members(params: Params) -> dict[str, Verification]:
+    """The parameters with which each bound would give its answers by itself."""
+    common = {"samples": params.samples, "memory_mb": params.memory_mb}
+    slopes = {"iterations": params.iterations, "lr": params.lr}
+    special = {
+        ALPHA: lambda: alpha_crown.Params(batch_size=params.alpha_batch_size, **slopes, **common),
+        SEARCH: lambda: branch_and_bound.Params(seconds=params.seconds, domains=params.domains, **slopes, **common),
+    }
+    plain = Verification(batch_size=params.batch_size, **common)
+    return {kind: special[kind]() if kind in special else plain for kind in params.bounds}
+
+
+def decide(model, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int):
+    """A `Decision` on images (n, c, h, w) that `model` classifies correctly and no attack has broken."""
+    from sparrow.verification._decision import NOTHING, Decision, decide_by
+    from sparrow.verification._memory import in_parts
+
+    count, device = len(labels), images.device
+    result = Decision(
+        torch.zeros(count, dtype=torch.bool, device=device),
+        torch.zeros(count, dtype=torch.bool, device=device),
+        torch.full((count,), -torch.inf, device=device),
+        [NOTHING] * count,
+    )
+    for kind, settings in members(params).items():
+        left = (~(result.verified | result.falsified)).nonzero().squeeze(1)
+
+        def work(part: torch.Tensor, kind=kind, settings=settings) -> None:
+            result.update(part, decide_by(FILES[kind], kind, model, images[part], labels[part], settings, threat, classes))
+
+        # A search batches the parts of one image.
+        in_parts(work, left, 1 if kind == SEARCH else settings.batch_size, kind)
+        print(f"{kind}: {len(left)} images, of which {int(result.verified[left].sum())} verified", flush=True)
+    return result

@@ -1,0 +1,21 @@
+rule stability:
+    input:
+        network=f"{CHECKPOINT}.safetensors",
+        data=DATA,
+    output:
+        multiext(f"{CHECKPOINT}/stability", ".csv", ".cost.json"),
+    log:
+        f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/{{checkpoint}}/stability.log",
+    conda:
+        "../../envs/sparrow.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+        gpu=1,
+    params:
+        spec=lambda wildcards: plan.stability_slice(STUDY, wildcards.model, int(wildcards.seed)),
+    message:
+        "Count stable ReLUs of {wildcards.objective} {wildcards.model} {wildcards.checkpoint}"
+    script:
+        "../scripts/stability.py"

@@ -1,0 +1,12 @@
+from sparrow.jobs import run
+
+run(
+    "sparrow.stages.stability:stability",
+    snakemake.log[0],
+    snakemake.threads,
+    network=snakemake.input.network,
+    data=snakemake.input.data,
+    output=snakemake.output[0],
+    cost=snakemake.output[1],
+    spec=snakemake.params.spec,
+)
