@@ -22,26 +22,26 @@ def read(path: Path, framework: Literal["pt", "np"] = "pt", expected: str = FORM
     Raises CheckpointError, naming the file, if it is missing, truncated or not written by Sparrow; InheritedError if it
     records why there is no network.
     """
-    header, tensors = _open(path, framework, expected)
+    header = _header(path, expected)
     if "failed" in header:
         raise InheritedError(header["failed"])
     missing = [key for key in KEYS if key not in header]
     if missing:
         raise CheckpointError(f"{path}: the header lacks {', '.join(missing)}")
-    return header, tensors
+    with safe_open(path, framework=framework) as file:
+        return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
 
 
 def failure(path: Path) -> dict[str, Any] | None:
     """The header (`stage`, `cell`, and `failed`, the reason) of a checkpoint that records why there is no network."""
-    header, _ = _open(path, "np", FORMAT)
+    header = _header(path, FORMAT)
     return header if "failed" in header else None
 
 
-def _open(path: Path, framework: Literal["pt", "np"], expected: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def _header(path: Path, expected: str) -> dict[str, Any]:
     try:
-        with safe_open(path, framework=framework) as file:
+        with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
     except (SafetensorError, OSError) as error:
@@ -53,7 +53,7 @@ def _open(path: Path, framework: Literal["pt", "np"], expected: str) -> tuple[di
     found = header.get("format") if isinstance(header, dict) else header
     if found != expected:
         raise CheckpointError(f"{path}: format {found!r}, expected {expected!r}")
-    return header, tensors
+    return header
 
 
 def sha256(path: Path) -> str:

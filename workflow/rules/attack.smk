@@ -6,10 +6,10 @@ rule attack:
         multiext(f"{CHECKPOINT}/attacks/{{attack}}", ".csv", ".cost.json"),
     log:
         f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/{{checkpoint}}/attacks/{{attack}}.log",
-    conda:
-        "../../envs/sparrow.yaml"
     wildcard_constraints:
         attack=one_of(set(ATTACKS) - KEPT),
+    conda:
+        "../../envs/sparrow.yaml"
     threads: 1
     resources:
         mem_mb=3000,

@@ -1,9 +1,9 @@
 """FMN: looks for the nearest adversarial image, by gradient steps inside a ball that shrinks or grows as they succeed or fail.
 
 One run gives a whole security curve: accuracy at any radius is the share of images whose distance is larger. The defaults
-of `loss`, `steps` and the step sizes are the paper's; HO-FMN tunes them for each network (Mura et al., "HO-FMN: Hyperparameter
-Optimization for Fast Minimum-Norm Attacks", Neurocomputing 2025), and the Adversarial Pruning Benchmark reports distances so
-found: for its reference point take `loss: dlr`, `direction: sign`.
+are the paper's. HO-FMN tunes loss, direction and step size for each network (Floris et al., "Improving Fast Minimum-Norm
+Attacks with Hyperparameter Optimization", ESANN 2023; pralab/HO-FMN), and the Adversarial Pruning Benchmark reports
+distances so found; `loss: dlr, direction: sign` is the setting that its own example uses.
 
 Source: Pintor et al., "Fast Minimum-norm Adversarial Attacks through Adaptive Norm Constraints", NeurIPS 2021, algorithm 1.
 """

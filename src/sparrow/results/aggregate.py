@@ -70,7 +70,9 @@ def aggregate(networks: list[Path], compact: list[Path], stability: list[Path], 
     failed = sum(row.failed is not None for row in rows)
     if not failed:
         return None
-    return f"warning: {failed} of {len(rows)} networks have no full result; the column `failed` of {folder}/summary.csv says why"
+    return (
+        f"warning: {failed} of {len(rows)} networks have no full result; the column `failed` of {folder}/summary.csv says why"
+    )
 
 
 def _order(row: Row) -> tuple:

@@ -91,7 +91,11 @@ def ranking_table(ranking: pd.DataFrame, costs: pd.DataFrame, output: Path) -> N
     keys = ["dataset", "model", "objective", "ratio", "stage", "metric"]
     shown = ranking[keys].copy()
     shown["ratio"] = shown["ratio"].map("{:g}".format)
-    shown["rank"], shown["method"], shown["seeds"] = ranking["rank"].map(_count), ranking["method"], ranking["seeds"].map(_count)
+    shown["rank"], shown["method"], shown["seeds"] = (
+        ranking["rank"].map(_count),
+        ranking["method"],
+        ranking["seeds"].map(_count),
+    )
     shown["accuracy"] = [
         _with_interval(row.rename({"low": "mean_low", "high": "mean_high"}), "mean") for _, row in ranking.iterrows()
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import torch
@@ -14,23 +13,6 @@ from sparrow.data._store import Part, read
 from sparrow.errors import SparrowError
 from sparrow.outcome_table import COLUMNS
 from sparrow.settings import Evaluation, Threat
-
-
-class Progress:
-    """One line a batch to the job's log: how far it is, how it goes, and how long it will take."""
-
-    def __init__(self, images: int, what: str) -> None:
-        self._images, self._what, self._started = images, what, time.perf_counter()
-        self._done = self._hits = 0
-
-    def done(self, images: int, hits: int) -> None:
-        """Another batch of `images`, `hits` of them robust or verified, is finished."""
-        self._done, self._hits = self._done + images, self._hits + hits
-        left = (time.perf_counter() - self._started) / self._done * (self._images - self._done)
-        print(
-            f"{self._done} of {self._images} correctly classified images done, {self._hits} {self._what}, ETA {left:.0f} s",
-            flush=True,
-        )
 
 
 def open_case(network: Path, data: Path, spec: dict, params: Evaluation, device: torch.device) -> tuple[nn.Module, Part, int]:

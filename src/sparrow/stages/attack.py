@@ -11,9 +11,10 @@ from sparrow import catalogue, examples_file
 from sparrow.costs import METER, measured
 from sparrow.margin import margin
 from sparrow.perturbation import distance, project
+from sparrow.progress import Progress
 from sparrow.reproducible import pick_device, seed_everything
 from sparrow.settings import Threat
-from sparrow.stages._evaluation import Progress, batches, open_case, predict, write_outcomes
+from sparrow.stages._evaluation import batches, open_case, predict, write_outcomes
 from sparrow.stages._failure import failed_table, recorded
 
 

@@ -16,9 +16,10 @@ from sparrow.errors import SparrowError
 from sparrow.margin import margin
 from sparrow.outcome_table import ABSTAINED, ATTACK, MISCLASSIFIED, NOTHING
 from sparrow.perturbation import project
+from sparrow.progress import Progress
 from sparrow.reproducible import pick_device, seed_everything
 from sparrow.settings import Evaluation, Threat
-from sparrow.stages._evaluation import Progress, batches, open_case, write_outcomes
+from sparrow.stages._evaluation import batches, open_case, write_outcomes
 from sparrow.stages._failure import failed_table, recorded
 from sparrow.verification._decision import decide_by
 from sparrow.verification._memory import in_parts, limited
@@ -85,7 +86,7 @@ def _bounded(entry: ModuleType, kind: str, case: Case, examples: list[Path]) -> 
         left &= ~broken
         for place in broken.nonzero().squeeze(1).tolist():
             status[place], decided[place] = "falsified", ATTACK
-    progress = Progress(int(left.sum()), "verified")
+    progress = Progress(int(left.sum()), "verified", kind)
 
     def work(part: Tensor) -> None:
         found = decide_by(entry, kind, case.model, images[part], labels[part], case.params, case.threat, case.classes)

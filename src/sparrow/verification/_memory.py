@@ -64,7 +64,7 @@ def in_parts(work: Callable[[Tensor], None], indices: Tensor, size: int, what: s
             work(part)
             continue
         except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError.
-            if not _exhausted(error):
+            if not exhausted(error):
                 raise
             if len(part) == 1:
                 raise SparrowError(
@@ -78,5 +78,6 @@ def in_parts(work: Callable[[Tensor], None], indices: Tensor, size: int, what: s
         todo = [*part.split((len(part) + 1) // 2), *todo]
 
 
-def _exhausted(error: Exception) -> bool:
+def exhausted(error: Exception) -> bool:
+    """Whether an error says that there is no more memory."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in str(error).lower() for words in EXHAUSTED)

@@ -31,6 +31,8 @@ def bound(model, images: torch.Tensor, labels: torch.Tensor, params: Params, thr
     from sparrow.costs import METER
     from sparrow.verification._bounds import smallest_margin
 
-    options = {"optimize_bound_args": {"iteration": params.iterations, "lr_alpha": params.lr}}
+    # Patience is a batch's; without it, no image's bound depends on the others.
+    settings = {"iteration": params.iterations, "lr_alpha": params.lr, "early_stop_patience": params.iterations}
+    options = {"optimize_bound_args": settings}
     METER.add((params.iterations - 1) * len(images))  # The last iteration only looks.
     return smallest_margin(model, images, labels, threat, classes, "CROWN-Optimized", options)

@@ -29,7 +29,7 @@ class Params(Verification):
     seconds: float = Field(60.0, gt=0)
     """Time limit for each image. An image that reaches it may be decided on a faster machine."""
     domains: int = Field(20_000, ge=1)
-    """Most parts that one image's perturbation set is divided into."""
+    """Most parts that one image's perturbation set is divided into; each that is open takes nine bytes a ReLU."""
     batch_size: int = Field(64, ge=1)
     """Parts that are split at a time."""
     attack_steps: int = Field(50, ge=1)
@@ -64,6 +64,7 @@ def decide(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
 
 def search(model, image: torch.Tensor, label: int, params: Params, threat: Threat, classes: int) -> Answer:
     """Decide one image (1, c, h, w) that `model` classifies as `label`."""
+    from sparrow.verification._memory import exhausted
     from sparrow.verification._splitting import Splitting
 
     start = time.monotonic()
@@ -76,7 +77,7 @@ def search(model, image: torch.Tensor, label: int, params: Params, threat: Threa
     if not len(rows):
         return Answer(True, None, proved, 0)
     left = splitting.root(rows)
-    seen, stuck = len(left), torch.inf
+    seen, stuck, size = len(left), torch.inf, params.batch_size
     while True:
         closed = left.bounds > 0
         proved = min(proved, float(left.bounds[closed].min())) if closed.any() else proved
@@ -93,8 +94,14 @@ def search(model, image: torch.Tensor, label: int, params: Params, threat: Threa
         if time.monotonic() - start > params.seconds or seen >= params.domains:
             return Answer(False, None, min(float(left.bounds.min()), stuck), seen)
         order = left.bounds.argsort(stable=True)
-        now, later = left.take(order[: params.batch_size]), left.take(order[params.batch_size :])
-        parts = splitting.bound(now.split())
+        now, later = left.take(order[:size]), left.take(order[size:])
+        try:
+            parts = splitting.bound(now.split())
+        except (MemoryError, RuntimeError) as error:
+            if size == 1 or not exhausted(error):
+                raise
+            size //= 2
+            continue
         seen += len(parts)
         left = later.join(parts)
 

@@ -60,6 +60,7 @@ def members(params: Params) -> dict[str, Verification]:
 
 def decide(model, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int):
     """A `Decision` on images (n, c, h, w) that `model` classifies correctly and no attack has broken."""
+    from sparrow.progress import Progress
     from sparrow.verification._decision import NOTHING, Decision, decide_by
     from sparrow.verification._memory import in_parts
 
@@ -72,11 +73,12 @@ def decide(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
     )
     for kind, settings in members(params).items():
         left = (~(result.verified | result.falsified)).nonzero().squeeze(1)
+        progress = Progress(len(left), "verified", kind)
 
-        def work(part: torch.Tensor, kind=kind, settings=settings) -> None:
+        def work(part: torch.Tensor, kind=kind, settings=settings, progress=progress) -> None:
             result.update(part, decide_by(FILES[kind], kind, model, images[part], labels[part], settings, threat, classes))
+            progress.done(len(part), int(result.verified[part].sum()))
 
         # A search batches the parts of one image.
         in_parts(work, left, 1 if kind == SEARCH else settings.batch_size, kind)
-        print(f"{kind}: {len(left)} images, of which {int(result.verified[left].sum())} verified", flush=True)
     return result

@@ -1,1 +1,87 @@
-"""Placeholder while the figure is being written."""
+"""What decided the images of a verifier that asks several bounds in turn: a bar for each network, in shares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sparrow.results.figures import _style as style
+
+# From what costs accuracy to the cheapest proof. Neighbours differ in lightness, for print and for colour-blind readers.
+SEGMENTS = {
+    ("falsified", "misclassified"): "#67000D",
+    ("falsified", "attack"): "#D7301F",
+    ("falsified", "branch-and-bound"): "#FDAE6B",
+    ("unknown", "nothing"): "#BDBDBD",
+    ("verified", "branch-and-bound"): "#08306B",
+    ("verified", "alpha-crown"): "#3182BD",
+    ("verified", "crown"): "#9ECAE1",
+    ("verified", "crown-ibp"): "#238B45",
+    ("verified", "ibp"): "#A1D99B",
+}
+# In turns, for whatever else decides.
+OTHERS = {"falsified": ["#FEE391", "#EC7014"], "unknown": ["#D9D9D9"], "verified": ["#01665E", "#80CDC1", "#C7EAE5"]}
+LABELS = {("unknown", "nothing"): "unknown"}
+
+
+def draw_decisions(source: Path, svg: Path, png: Path, spec: dict) -> None:
+    """Draw what decided the images (all seeds together) of one data set and model, for its most varied verifier.
+
+    A bar for each network, a column for each objective; from the left what is falsified, unknown and verified.
+    """
+    table = style.select(pd.read_csv(source), dataset=spec["dataset"], model=spec["model"])
+    table = _most_varied(table[table["stage"].isin(["dense", spec["stage"]])], spec.get("eps"))
+    bars = sorted(set(zip(table["method"], table["ratio"], strict=True)), key=lambda bar: (bar[0] != "dense", bar))
+    methods = list(dict.fromkeys(method for method, _ in bars))
+    # From the top down, with a little room between one method and the next.
+    places = [-(number + 0.5 * methods.index(method)) for number, (method, _) in enumerate(bars)]
+    objectives = spec["objectives"]
+    figure, grid = style.panels(1, len(objectives), height=0.7 + 0.16 * (len(bars) + 0.5 * len(methods)), sharey=True)
+    colours = _colours(table)
+    for axes, objective in zip(grid[0], objectives, strict=True):
+        rows = style.select(table, objective=objective)
+        counts = rows.groupby(["status", "decided", "method", "ratio"])["images"].sum()
+        seen = rows.groupby(["method", "ratio"])["images"].sum().reindex(bars)
+        left = np.zeros(len(bars))
+        for (status, decided), colour in colours.items():
+            images = [counts.get((status, decided, *bar), 0) for bar in bars]
+            shares = (100 * pd.Series(images, index=seen.index) / seen).fillna(0).to_numpy(dtype=float)
+            label = LABELS.get((status, decided), f"{status}: {decided}")
+            axes.barh(places, shares, 0.85, left, color=colour, edgecolor="white", linewidth=0.3, label=label)
+            left += shares
+        for place, missing in zip(places, seen.isna(), strict=True):
+            if missing:
+                axes.text(2, place, "no result", color="grey", fontsize=6, va="center")
+        axes.set_title(objective)
+        axes.set_xlabel(f"% of {style.images(table['seen'])}" if len(table) else "% of images")
+        axes.set_xlim(0, 100)
+        axes.set_yticks(places, ["dense" if method == "dense" else f"{method} {ratio:g}" for method, ratio in bars], fontsize=7)
+        axes.grid(axis="y", visible=False)
+        axes.margins(y=0.01)
+    if len(table):
+        figure.suptitle(f"{table['verifier'].iloc[0]}, eps {table['eps'].iloc[0]:g}", fontsize=9)
+    style.legend_below(figure, grid[0, 0])
+    style.write(figure, svg, png)
+
+
+def _most_varied(table: pd.DataFrame, eps: float | None) -> pd.DataFrame:
+    """The rows of the verifier that has most to tell apart, at the radius `eps` if there is one; the first of equals."""
+    if eps is not None and np.isclose(table["eps"], eps).any():
+        table = table[np.isclose(table["eps"], eps)]
+    segments = table.drop_duplicates(["verifier", "status", "decided"])["verifier"]
+    if segments.empty:
+        return table
+    return style.select(table, verifier=segments.groupby(segments, sort=False).size().idxmax())
+
+
+def _colours(table: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """The segments of a bar in their order, each with its colour; names that nobody foresaw come last of their status."""
+    present = set(zip(table["status"], table["decided"], strict=True))
+    result = {}
+    for status, spare in OTHERS.items():
+        result |= {key: colour for key, colour in SEGMENTS.items() if key in present and key[0] == status}
+        others = sorted(key for key in present - set(SEGMENTS) if key[0] == status)
+        result |= {key: spare[turn % len(spare)] for turn, key in enumerate(others)}
+    return result

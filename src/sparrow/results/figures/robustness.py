@@ -1,1 +1,73 @@
-"""Placeholder while the figure is being written."""
+"""What is broken, what is proved, and what lies between: benign accuracy, era and vra of each method in one panel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sparrow.results.figures import _style as style
+
+# Those of the decisions too: what an attack breaks is red, what a verifier proves is blue.
+LOOKS = {
+    "benign": {"color": "#000000", "marker": "o"},
+    "era": {"color": "#D55E00", "marker": "s"},
+    "vra": {"color": "#0072B2", "marker": "^"},
+}
+
+
+def draw_robustness(source: Path, svg: Path, png: Path, spec: dict) -> None:
+    """Draw benign accuracy, era and vra of one data set and model at each ratio, that of the dense network (0) first.
+
+    A row for each method, a column for each objective; shaded: the images that no attack broke and no verifier proved.
+    """
+    table = style.select(pd.read_csv(source), dataset=spec["dataset"], model=spec["model"])
+    table = table[table["stage"].isin(["dense", spec["stage"]])]
+    ratios, objectives = sorted(table["ratio"].unique()), spec["objectives"]
+    # Where nothing is pruned, there is one row for the dense network.
+    methods = sorted(set(table["method"]) - {"dense"}) or ["dense"]
+    figure, grid = style.panels(len(methods), len(objectives), height=1.3, sharex=True, sharey=True)
+    for row, method in zip(grid, methods, strict=True):
+        row[0].set_ylabel(f"{method}\naccuracy (%)")
+        for axes, objective in zip(row, objectives, strict=True):
+            rows = style.select(table[table["method"].isin(["dense", method])], objective=objective)
+            means = {}
+            for metric, look in LOOKS.items():
+                # A network that failed leaves a gap: nobody knows what the line would do there.
+                points = style.over_seeds(rows, metric).reindex(ratios)
+                means[metric] = 100 * points["mean"].to_numpy(dtype=float)
+                axes.errorbar(
+                    [style.position(ratio) for ratio in ratios],
+                    means[metric],
+                    100 * style.error_bars(points),
+                    label=_label(metric, table),
+                    capsize=2,
+                    elinewidth=0.8,
+                    **look,
+                )
+            axes.fill_between(
+                [style.position(ratio) for ratio in ratios],
+                means["vra"],
+                # On other images than those of the era, the vra may be above it; then nothing is unknown.
+                np.fmax(means["era"], means["vra"]),
+                where=np.isfinite(means["era"]),
+                color="grey",
+                alpha=0.25,
+                linewidth=0,
+                label="neither broken nor proved",
+            )
+            style.compression_axis(axes, ratios)
+    for axes, objective in zip(grid[0], objectives, strict=True):
+        axes.set_title(objective)
+    for axes in grid[-1]:
+        axes.set_xlabel("pruning ratio (0: dense)")
+    grid[0, 0].set_ylim(-3, 103)
+    style.legend_below(figure, grid[0, 0])
+    style.write(figure, svg, png)
+
+
+def _label(metric: str, table: pd.DataFrame) -> str:
+    """The metric and how many images are behind it, networks that failed aside."""
+    counts = table.loc[table[f"{metric}_n"] > 0, f"{metric}_n"]
+    return f"{style.METRICS[metric]}, {style.images(counts)}" if len(counts) else style.METRICS[metric]

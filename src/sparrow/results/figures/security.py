@@ -1,1 +1,69 @@
-"""Placeholder while the figure is being written."""
+"""Security curves: accuracy against the radius, a panel for each objective and a few ratios, a line for each method."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from sparrow.results.figures import _style as style
+
+DENSE = {"color": "grey", "marker": "p"}
+MARKS = 5
+"""Markers on a curve, roughly: enough to tell methods of one colour apart."""
+
+
+def draw_security(source: Path, svg: Path, png: Path, spec: dict) -> None:
+    """Draw era (lines) and vra (hollow) of one data set and model at the lowest, middle and highest ratio; dashed: dense."""
+    table = style.select(pd.read_csv(source), dataset=spec["dataset"], model=spec["model"])
+    dense, pruned = (style.select(table, stage=stage) for stage in ("dense", spec["stage"]))
+    methods, ratios = sorted(pruned["method"].unique()), sorted(pruned["ratio"].unique())
+    shown = sorted({ratios[0], ratios[(len(ratios) - 1) // 2], ratios[-1]}) if ratios else []
+    # Where nothing is pruned, there is one row for the dense networks.
+    parts = {f"ratio {ratio:g}\n": style.select(pruned, ratio=ratio) for ratio in shown} or {"": pruned}
+    objectives = spec["objectives"]
+    figure, grid = style.panels(len(parts), len(objectives), sharex=True, sharey=True)
+    for row, (title, part) in zip(grid, parts.items(), strict=True):
+        row[0].set_ylabel(f"{title}accuracy (%)")
+        for axes, objective in zip(row, objectives, strict=True):
+            axes.axvline(spec["eps"], color="black", linewidth=0.6, label="the study's eps")
+            axes.plot([], [], color="black", label="era (line)")
+            axes.plot([], [], color="black", linestyle=":", linewidth=0.8, marker="o", fillstyle="none", label="vra (hollow)")
+            _curves(axes, style.select(dense, objective=objective), 0, linestyle="--", label="dense", **DENSE)
+            for place, method in enumerate(methods):
+                rows = style.select(part, objective=objective, method=method)
+                _curves(axes, rows, place, label=method, **style.look(methods, method))
+    for axes, objective in zip(grid[0], objectives, strict=True):
+        axes.set_title(objective)
+    for axes in grid[-1]:
+        axes.set_xlabel("eps")
+    grid[0, 0].set_xlim(left=0)
+    grid[0, 0].set_ylim(-3, 103)
+    style.legend_below(figure, grid[0, 0])
+    style.write(figure, svg, png)
+
+
+def _curves(axes: Axes, rows: pd.DataFrame, place: int, **look: object) -> None:
+    """The era of some networks that differ by seed alone at each radius, and their vra where there is one."""
+    era, vra = (_over_radii(rows, metric) for metric in ("era", "vra"))
+    step = max(1, len(era) // MARKS)
+    # The markers of one method fall between those of another.
+    axes.plot(era.index, 100 * era["mean"], markevery=(place % step, step), **look)
+    axes.errorbar(
+        vra.index,
+        100 * vra["mean"],
+        100 * style.error_bars(vra),
+        color=look["color"],
+        marker=look["marker"],
+        fillstyle="none",
+        linestyle=":",
+        linewidth=0.8,
+        capsize=2,
+        elinewidth=0.8,
+    )
+
+
+def _over_radii(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Mean and 95 % interval by radius; `over_seeds` groups by ratio, of which there is but one here."""
+    return style.over_seeds(rows.assign(ratio=rows["eps"]), metric)
