@@ -33,6 +33,12 @@ def read(path: Path) -> tuple[Tensor, Tensor]:
             indices, images = file.get_tensor("indices"), file.get_tensor("images")
     except (SafetensorError, OSError) as error:
         raise SparrowError(f"{path}: not a readable file of adversarial examples ({error})") from None
-    if len(indices) != len(images) or indices.dtype != torch.int64 or not torch.is_floating_point(images):
-        raise SparrowError(f"{path}: damaged: {len(indices)} indices for {len(images)} images")
+    if (
+        indices.dim() != 1
+        or not images.dim()
+        or len(indices) != len(images)
+        or indices.dtype != torch.int64
+        or not torch.is_floating_point(images)
+    ):
+        raise SparrowError(f"{path}: damaged: indices {tuple(indices.shape)} for images {tuple(images.shape)}")
     return indices, images

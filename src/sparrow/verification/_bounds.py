@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from sparrow.errors import NetworkError
 from sparrow.settings import Threat
 from sparrow.verification._bridge import auto_lirpa
+from sparrow.verification._memory import exhausted
 
 # With auto_LiRPA 0.3, alpha-CROWN fails without the first two (shape mismatch), and without the third on a network with a
 # layer that is stable at first and not later. Less sparse bookkeeping changes no bound for the worse, and is faster.
@@ -46,6 +47,8 @@ def bounded(model: nn.Module, images: Tensor, options: dict | None = None) -> nn
         try:
             return auto_lirpa().BoundedModule(model, image, bound_opts=options)
         except Exception as error:
+            if exhausted(error):
+                raise
             raise NetworkError(f"auto_LiRPA cannot bound {_culprit(model, image)} ({' '.join(str(error).split())})") from error
 
 
@@ -53,8 +56,12 @@ def _culprit(model: nn.Module, image: Tensor) -> str:
     """The first layer that auto_LiRPA does not even take by itself, or else the network's own forward pass."""
     inputs: dict[str, Tensor] = {}
     leaves = {name: module for name, module in model.named_modules() if name and not any(module.children())}
+
+    def keep(name: str, given: Tensor) -> None:  # What a hook returns would take the place of the layer's output.
+        inputs.setdefault(name, given.detach())
+
     hooks = [
-        module.register_forward_hook(lambda layer, given, output, name=name: inputs.setdefault(name, given[0].detach()))
+        module.register_forward_pre_hook(lambda layer, given, name=name: keep(name, given[0]))
         for name, module in leaves.items()
     ]
     with torch.no_grad():
@@ -87,14 +94,20 @@ def smallest_margin(
 ) -> Tensor:
     """Lower bound (n,) on the smallest margin; `model` is left as it was.
 
-    A fresh BoundedModule each time: one that has computed other bounds keeps some of their state.
+    A fresh BoundedModule each time: one that has computed other bounds keeps some of their state. Raises NetworkError if
+    auto_LiRPA has no such bound for one of the network's layers.
     """
     with flags_restored(model):
         network = bounded(model, images, options)
         network.eval()
         if method == "CROWN-Optimized" and not network.optimizable_activations:
             method = "CROWN"  # Without a slope to optimise, that is what it amounts to.
-        return margins(network, images, labels, threat, classes, method).detach().amin(dim=1)
+        try:
+            return margins(network, images, labels, threat, classes, method).detach().amin(dim=1)
+        except Exception as error:
+            if exhausted(error):
+                raise
+            raise NetworkError(f"auto_LiRPA cannot bound it by {method} ({type(error).__name__}: {error})") from error
 
 
 def input_ranges(model: nn.Module, images: Tensor, labels: Tensor, threat: Threat, classes: int) -> list[tuple[Tensor, Tensor]]:

@@ -18,6 +18,8 @@ from sparrow.settings import Threat
 
 TOLERANCE = 1e-6
 """By how much HiGHS may miss a constraint or the optimum, with some to spare."""
+PROBES = 16
+"""Random images at which the network has to be what its corners say, or it is not linear."""
 RELUS = (torch.ops.aten.relu.default, torch.ops.aten.relu_.default)
 
 
@@ -49,15 +51,17 @@ def smallest_margin(
     """
     network = copy.deepcopy(model).to("cpu", torch.float64)
     size = image.numel()
-    points = torch.cat([torch.zeros(1, size), torch.eye(size), torch.full((1, size), 0.5)]).double().view(-1, *image.shape[1:])
+    probes = torch.rand(PROBES, size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    corners = torch.cat([torch.zeros(1, size), torch.eye(size)]).double()
+    points = torch.cat([corners, probes]).view(-1, *image.shape[1:])
     with torch.no_grad(), _Linear([layer.cpu().double() for layer in active]) as watched:
         outputs = (network(points) @ row.cpu().double()).unsqueeze(1)
     columns = [outputs] + [entered[:, sign.cpu() != 0] for entered, sign in zip(watched.entered, signs, strict=True)]
     values = torch.cat(columns, dim=1)
-    offset, slopes = values[0], values[1:-1] - values[0]  # (k,), (pixels, k)
-    if not torch.allclose(values[-1], offset + 0.5 * slopes.sum(dim=0), rtol=1e-6, atol=1e-6):
+    offset, slopes = values[0], values[1 : size + 1] - values[0]  # (k,), (pixels, k)
+    if not torch.allclose(values[size + 1 :], offset + probes @ slopes, rtol=1e-6, atol=1e-6):
         raise ValueError("the network is not linear between its ReLUs")
-    directions = torch.cat([sign[sign != 0] for sign in signs]).cpu().double()
+    directions = torch.cat([torch.zeros(0), *(sign[sign != 0].cpu() for sign in signs)]).double()
     lower, upper = (image.cpu().double().flatten() + side for side in (-threat.eps, threat.eps))
     solved = linprog(
         slopes[:, 0].numpy(),

@@ -13,7 +13,14 @@ from torch import Tensor
 
 from sparrow.errors import SparrowError
 
-EXHAUSTED = ("out of memory", "can't allocate memory", "not enough memory", "could not create a memory", "bad_alloc")
+EXHAUSTED = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "could not create a memory",
+    "could not create a primitive",
+)
+EXHAUSTED += ("bad_alloc",)
 
 
 @contextlib.contextmanager

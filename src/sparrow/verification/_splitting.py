@@ -25,6 +25,13 @@ LR_BETA = 0.05
 """Learning rate of the multipliers, as in auto_LiRPA."""
 
 
+PIECEWISE_LINEAR = {
+    *("BoundInput", "BoundParams", "BoundBuffers", "BoundConstant", "BoundShape", "BoundGather", "BoundUnsqueeze"),
+    *("BoundLinear", "BoundMatMul", "BoundConv", "BoundBatchNormalization", "BoundAveragePool", "BoundGlobalAveragePool"),
+    *("BoundAdd", "BoundSub", "BoundNeg", "BoundReshape", "BoundFlatten", "BoundTranspose", "BoundConcat", "BoundPad"),
+    *("BoundIdentity", "BoundDropout", "BoundRelu"),
+}
+"""Operations between which nothing bends but ReLUs; with any other a settled domain is not linear, and cannot be solved."""
 TIE = 1e-6
 """Weight of what only breaks ties."""
 
@@ -89,7 +96,9 @@ class Splitting:
             self.margins = self._root()
         self._relus = [node for node in self._network.relus if node.used and node.perturbed]
         self._ranges = [self._range(node) for node in self._relus]
-        self.only_relus = len(self._network.relus) == len(self._network.optimizable_activations)
+        self.only_relus = all(
+            type(node).__name__ in PIECEWISE_LINEAR for node in self._network.modules() if hasattr(node, "inputs")
+        )
 
     def _root(self) -> Tensor:
         """Bounds (classes - 1,) on the margins without any split, by alpha-CROWN."""

@@ -2,8 +2,9 @@
 
 Of the parts of the perturbation set, the one with the worst bound is split at the ReLU whose relaxation may cost most. A
 part where every ReLU is settled is solved exactly as a linear programme (in linf), whose solution is an adversarial example
-if its margin is not positive. So it ends, on a network of ReLUs and linear layers, with one answer or the other, given time;
-with neither within the limits, the image is unknown. `domains` limits the same on every machine, `seconds` does not.
+if its margin is not positive. So it ends, on a network of ReLUs and linear layers, with one answer or the other, given
+time; with neither within the limits, or with another activation than ReLU, the image is unknown. `domains` limits the same
+on every machine, `seconds` does not.
 
 Source: Wang et al., "Beta-CROWN: Efficient Bound Propagation with Per-neuron Split Constraints for Neural Network
 Robustness Verification", NeurIPS 2021, algorithm 1.
@@ -72,6 +73,8 @@ def search(model, image: torch.Tensor, label: int, params: Params, threat: Threa
     if example is not None:
         return Answer(False, *example, 0)
     splitting = Splitting(model, image, label, threat, classes, params.iterations, params.lr)
+    if not splitting.only_relus:
+        return Answer(bool((splitting.margins > 0).all()), None, float(splitting.margins.min()), 0)
     rows = (splitting.margins <= 0).nonzero().squeeze(1)
     proved = float(splitting.margins[splitting.margins > 0].min()) if len(rows) < len(splitting.margins) else torch.inf
     if not len(rows):
@@ -129,7 +132,7 @@ def _settle(model, image, label: int, splitting, domain, threat: Threat) -> tupl
     from sparrow.verification._leaf import TOLERANCE, smallest_margin
 
     bound = float(domain.bounds[0])
-    if threat.norm != "linf" or not splitting.only_relus:
+    if threat.norm != "linf":
         return bound, None
     row, signs = splitting.specification[domain.rows[0]], [layer[0] for layer in domain.signs]
     try:
