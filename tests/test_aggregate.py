@@ -16,8 +16,9 @@ from sparrow.errors import CheckpointError, ContradictionError, SparrowError
 from sparrow.models import cnn_small
 from sparrow.models._layout import without_filters
 from sparrow.models._prunable import prunable_weights
-from sparrow.outcome_table import COLUMNS
+from sparrow.outcome_table import COLUMNS, FAILED, STABILITY
 from sparrow.results.aggregate import IDENTITY, aggregate
+from sparrow.stages._failure import failed_checkpoint, failed_compact, failed_table
 from sparrow.training.provenance import header
 
 SPEC = {"attacks": ["fgsm", "pgd"], "verifiers": ["ibp", "crown"], "smoothed": [], "minimum_norm": []}
@@ -506,3 +507,277 @@ def test_a_smoothed_classifier_stands_apart(tmp_path, run):
     assert (summary[["benign", "vra"]] == before[["benign", "vra"]]).all(axis=None)
     assert outcomes.loc["smoothing", ["kind", "verified", "abstained"]].tolist() == ["smoothed verifier", 1, 1]
     assert (outcomes.loc[["fgsm", "pgd", "ibp", "crown"], "abstained"] == 0).all()
+
+
+REASON = "results/dense.safetensors: epoch 1: the training loss is nan, and 0.weight is not finite; try a smaller lr"
+BOUND = "results/finetuned/verifiers/crown.csv: auto_LiRPA cannot bound layer 3 (Tanh)"
+
+
+def fail(network):
+    """What the stages leave of a network that failed: a checkpoint and tables that say why."""
+    found = header_of(network)
+    failed_checkpoint(REASON, network, found["stage"], found["cell"])
+    for room in ("attacks", "verifiers"):
+        for name in SPEC[room]:
+            failed_table(REASON, network.with_suffix("") / room / f"{name}.csv")
+
+
+def told(networks, folder, compact=(), stability=()):
+    """What the user is told."""
+    folder.mkdir(exist_ok=True)
+    return aggregate(networks, list(compact), list(stability), folder, SPEC)
+
+
+NUMBERS = ["sparsity_prunable", "sparsity_all", "parameters", "nonzero", "multiply_adds", "benign", "era", "vra"]
+NUMBERS += [f"preserved_{metric}" for metric in ("benign", "era", "vra")] + ["era_fgsm", "era_pgd", "vra_ibp", "vra_crown"]
+NUMBERS += [f"{metric}_{end}" for metric in ("benign", "era", "vra", "preserved_vra") for end in ("low", "high")]
+
+
+def test_a_study_without_gaps_says_nothing_of_any(study, run, tmp_path):
+    assert told(study, tmp_path / "told") is None
+    assert run(study)["failed"].isna().all()
+
+
+def test_a_failed_network_is_a_row_without_numbers(study, run):
+    fail(study[1])
+    found = row(run(study), "finetuned")
+    assert found["failed"] == REASON
+    assert {name: found[name] for name in NUMBERS if not pd.isna(found[name])} == {}
+    assert [found[f"{metric}_n"] for metric in ("benign", "era", "vra", "era_pgd", "vra_ibp")] == [0] * 5
+
+
+def test_a_failed_network_says_who_it_was_and_against_what(study, run):
+    fail(study[1])
+    found = row(run(study), "finetuned")
+    assert [found[key] for key in IDENTITY] == ["digits", "cnn-small", "adversarial", "lwm", 0.5, 0, "finetuned"]
+    assert (found["norm"], found["eps"]) == ("linf", 0.1)
+
+
+@pytest.mark.parametrize("name", ["summary", "outcomes", "layers", "recall", "security", "decisions", "stability"])
+def test_a_failed_network_changes_nothing_of_the_others(study, counted, tmp_path, name):
+    # To the byte: neither a number nor how many digits it has.
+    write_csv(counted[0], STABILITY, [(1, 3, 1 / 3, 2 / 3, 2.0, 3)])
+
+    def lines(folder):
+        told(study, folder, stability=counted)
+        return [line for line in (folder / f"{name}.csv").read_text().splitlines() if "finetuned" not in line]
+
+    before = lines(tmp_path / "before")
+    fail(study[1])
+    failed_table(REASON, counted[1])
+    assert lines(tmp_path / "after") == before
+    assert len(before) > 1
+
+
+@pytest.mark.parametrize("gap", [True, False], ids=["beside a failed network", "beside none"])
+@pytest.mark.parametrize("column", ["multiply_adds", "compact_parameters", "compact_multiply_adds"])
+def test_a_count_keeps_all_its_digits(cut, tmp_path, column, gap):
+    loaded = checkpoint.load(cut[2])
+    checkpoint.save(cut[2], checkpoint.Checkpoint(loaded.model, loaded.masks, loaded.header | {"multiply_adds": 12345678}))
+    counts = {"parameters_left": 12345678, "multiply_adds": 12345678, "parent": sha256(cut[2])}
+    compact_file.save(compact_of(cut[2]), without_filters(loaded.model, (1, 8, 8), loaded.masks), loaded.header | counts)
+    if gap:
+        fail(cut[1])
+    told(cut, tmp_path / "told", [compact_of(cut[2])])
+    summary = pd.read_csv(tmp_path / "told/summary.csv", dtype=str).set_index("method")
+    assert summary.loc["lwm-filter", column] == "12345678"
+
+
+@pytest.mark.parametrize("name", ["outcomes", "layers", "recall", "security", "decisions"])
+def test_a_failed_network_has_no_rows_in_the_other_tables(study, run, name):
+    fail(study[1])
+    assert set(run(study, name)["stage"]) == {"dense"}
+
+
+def test_a_failed_network_is_told_of_in_one_line(study, tmp_path):
+    fail(study[1])
+    folder = tmp_path / "told"
+    assert told(study, folder) == (
+        f"warning: 1 of 2 networks have no full result; the column `failed` of {folder}/summary.csv says why"
+    )
+
+
+def test_with_a_failed_dense_parent_nothing_is_said_to_be_preserved(study, run):
+    before = row(run(study), "finetuned")
+    fail(study[0])
+    after = row(run(study), "finetuned")
+    preserved = [name for name in after if name.startswith("preserved_")]
+    assert pd.isna([after[name] for name in preserved]).all()
+    assert {name: after[name] for name in before if name not in preserved and not pd.isna(before[name])} == {
+        name: value for name, value in before.items() if name not in preserved and not pd.isna(value)
+    }
+
+
+def test_a_dense_parent_of_which_a_verifier_failed_still_has_its_era_preserved(study, run):
+    failed_table(BOUND, study[0].with_suffix("") / "verifiers/crown.csv")
+    found = row(run(study), "finetuned")
+    assert found["preserved_era"] == pytest.approx(4 / 5)
+    assert pd.isna(found["preserved_vra"])
+    assert found["vra"] == 2 / 8
+
+
+# The room and the name of a table that failed, the columns that go with it, and some that stay.
+FAILED_TABLES = [
+    ("verifiers", "crown", ["vra", "vra_low", "vra_crown", "preserved_vra"], {"vra_ibp": 1 / 8, "era": 4 / 8, "benign": 6 / 8}),
+    ("attacks", "pgd", ["era", "era_high", "era_pgd", "preserved_era"], {"era_fgsm": 5 / 8, "vra": 2 / 8, "benign": 6 / 8}),
+]
+
+
+@pytest.mark.parametrize(("room", "name", "empty", "left"), FAILED_TABLES, ids=["verifier", "attack"])
+def test_a_failed_table_takes_its_metric_and_no_other(study, run, room, name, empty, left):
+    failed_table(BOUND, study[1].with_suffix("") / room / f"{name}.csv")
+    found = row(run(study), "finetuned")
+    assert pd.isna([found[column] for column in empty]).all()
+    assert {column: found[column] for column in left} == left
+    assert found["failed"] == BOUND
+    # Its weights are there all the same.
+    assert found["nonzero"] == 22406 - 11124
+
+
+@pytest.mark.parametrize(("room", "name", "empty", "left"), FAILED_TABLES, ids=["verifier", "attack"])
+def test_a_failed_table_changes_no_other_network(study, run, room, name, empty, left):
+    before = row(run(study), "dense")
+    failed_table(BOUND, study[1].with_suffix("") / room / f"{name}.csv")
+    assert str(row(run(study), "dense")) == str(before)
+
+
+@pytest.mark.parametrize(("room", "name", "empty", "left"), FAILED_TABLES, ids=["verifier", "attack"])
+def test_a_failed_table_has_no_line_of_outcomes(study, run, room, name, empty, left):
+    failed_table(BOUND, study[1].with_suffix("") / room / f"{name}.csv")
+    outcomes = run(study, "outcomes")
+    assert set(outcomes[outcomes["stage"] == "finetuned"]["name"]) == {"fgsm", "pgd", "ibp", "crown"} - {name}
+
+
+def test_a_method_of_which_a_seed_failed_is_ranked_by_none(study, run, tmp_path):
+    networks = [other(tmp_path, method, DENSE_OUTCOMES, seed) for method in ("hydra", "lwm") for seed in (1, 2)]
+    fail(networks[3])
+    table = run([study[0], *networks], "ranking")
+    assert table[["metric", "method", "verdict"]].to_numpy().tolist() == [
+        ["era", "hydra", "best"],
+        ["era", "lwm", "failed"],
+        ["vra", "hydra", "best"],
+        ["vra", "lwm", "failed"],
+    ]
+
+
+def test_a_method_of_which_a_verifier_failed_is_ranked_by_era(study, run, tmp_path):
+    networks = [study[1], other(tmp_path, "hydra", DENSE_OUTCOMES)]
+    failed_table(BOUND, networks[1].with_suffix("") / "verifiers/crown.csv")
+    table = run(networks, "ranking")
+    assert table[["metric", "method", "verdict"]].to_numpy().tolist() == [
+        ["era", "hydra", "best"],
+        ["era", "lwm", "within the noise"],
+        ["vra", "lwm", "best"],
+        ["vra", "hydra", "failed"],
+    ]
+
+
+def test_a_failed_network_that_was_to_be_cut_is_a_gap_like_any_other(cut, run):
+    fail(cut[2])
+    failed_compact(REASON, compact_of(cut[2]))
+    found = run(cut, compact=[compact_of(cut[2])]).set_index("method").loc["lwm-filter"]
+    assert found["failed"] == REASON
+    assert found[["compact_parameters", "compact_multiply_adds"]].isna().all()
+
+
+def test_a_network_that_could_not_be_cut_is_a_gap_of_its_own(cut, run):
+    failed_compact(BOUND, compact_of(cut[2]))
+    found = run(cut, compact=[compact_of(cut[2])]).set_index("method").loc["lwm-filter"]
+    assert (found["failed"], found["era"], found["multiply_adds"]) == (BOUND, 4 / 8, 50664)
+    assert found[["compact_parameters", "compact_multiply_adds"]].isna().all()
+
+
+def test_what_is_preserved_is_measured_on_images_that_the_dense_network_was_asked_about(study, run):
+    # Of it, an attack has seen 0 to 3 alone; all of these were robust, and are.
+    write_outcomes(study[0], DENSE_OUTCOMES, images={"pgd": [0, 1, 2, 3]})
+    assert row(run(study), "finetuned")["preserved_era"] == 1
+
+
+@every_table
+def test_where_every_network_failed_there_are_tables_all_the_same(study, tmp_path, name):
+    # A study of one objective, whose dense network diverged.
+    for network in study:
+        fail(network)
+    assert told(study, tmp_path / "told").startswith("warning: 2 of 2 networks have no full result")
+    table = pd.read_csv(tmp_path / f"told/{name}.csv")
+    assert list(table.columns[:4]) == ["dataset", "model", "objective", "stage" if name == "ranking" else "method"]
+    assert len(table) == (2 if name == "summary" else 0)
+
+
+@pytest.fixture
+def counted(study):
+    """Tables of stable ReLUs of the two networks, of which the pruned one has fewer unstable ones."""
+    paths = [network.with_suffix("") / "stability.csv" for network in study]
+    write_csv(paths[0], STABILITY, [(1, 10, 2.5, 3.5, 4.0, 8), (2, 5, 1.0, 1.0, 3.0, 8)])
+    write_csv(paths[1], STABILITY, [(1, 10, 2.5, 6.5, 1.0, 7), (2, 5, 1.0, 3.5, 0.5, 7)])
+    return paths
+
+
+def test_stable_relus_are_listed_by_network_and_layer(study, counted, tmp_path):
+    told(study, tmp_path / "told", stability=counted)
+    table = pd.read_csv(tmp_path / "told/stability.csv")
+    assert list(table.columns) == [*IDENTITY, *STABILITY]
+    assert table[["stage", *STABILITY]].to_numpy().tolist() == [
+        ["dense", 1, 10, 2.5, 3.5, 4, 8],
+        ["dense", 2, 5, 1, 1, 3, 8],
+        ["finetuned", 1, 10, 2.5, 6.5, 1, 7],
+        ["finetuned", 2, 5, 1, 3.5, 0.5, 7],
+    ]
+
+
+def test_a_study_that_counts_no_relus_has_an_empty_table_of_them(study, run):
+    table = run(study, "stability")
+    assert (len(table), list(table.columns)) == (0, [*IDENTITY, *STABILITY])
+
+
+def test_relus_that_could_not_be_counted_are_a_gap_of_their_own(study, counted, tmp_path):
+    write_csv(counted[1], FAILED, [[BOUND]])
+    assert told(study, tmp_path / "told", stability=counted).startswith("warning: 1 of 2 networks")
+    assert pd.read_csv(tmp_path / "told/stability.csv")["stage"].tolist() == ["dense", "dense"]
+    found = row(pd.read_csv(tmp_path / "told/summary.csv"), "finetuned")
+    assert (found["failed"], found["era"], found["vra"]) == (BOUND, 4 / 8, 2 / 8)
+
+
+def test_a_table_of_something_else_than_stable_relus_is_named(study, counted, tmp_path):
+    counted[1].write_text("layer,neurons\n1,10\n")
+    with pytest.raises(SparrowError, match=f"{counted[1]}: has the columns .*, expected .*'unstable'"):
+        told(study, tmp_path / "told", stability=counted)
+    assert list((tmp_path / "told").iterdir()) == []
+
+
+def test_every_network_has_a_security_curve(study, tmp_path):
+    # At 0.05 FGSM breaks image 6, too.
+    for network, outcomes in zip(study, (DENSE_OUTCOMES, FINETUNED_OUTCOMES), strict=True):
+        write_outcomes(network, outcomes | {"fgsm": {6}}, eps={"fgsm": 0.05})
+    told(study, tmp_path / "told")
+    table = pd.read_csv(tmp_path / "told/security.csv")
+    assert table[["stage", "eps", "era", "era_n", "vra"]].astype(object).fillna("none").to_numpy().tolist() == [
+        ["dense", 0.05, 6 / 8, 8, "none"],
+        ["dense", 0.1, 6 / 8, 8, 3 / 8],
+        ["finetuned", 0.05, 6 / 8, 8, "none"],
+        ["finetuned", 0.1, 5 / 8, 8, 2 / 8],
+    ]
+
+
+def test_every_network_has_its_decisions(study, run):
+    table = run(study, "decisions")
+    assert table[["stage", "verifier", "status", "decided", "images", "seen"]].to_numpy().tolist() == [
+        ["dense", "ibp", "falsified", "misclassified", 1, 8],
+        ["dense", "ibp", "unknown", "nothing", 5, 8],
+        ["dense", "ibp", "verified", "ibp", 2, 8],
+        ["dense", "crown", "falsified", "misclassified", 1, 8],
+        ["dense", "crown", "unknown", "nothing", 5, 8],
+        ["dense", "crown", "verified", "crown", 2, 8],
+        ["finetuned", "ibp", "falsified", "misclassified", 2, 8],
+        ["finetuned", "ibp", "unknown", "nothing", 5, 8],
+        ["finetuned", "ibp", "verified", "ibp", 1, 8],
+        ["finetuned", "crown", "falsified", "misclassified", 2, 8],
+        ["finetuned", "crown", "unknown", "nothing", 5, 8],
+        ["finetuned", "crown", "verified", "crown", 1, 8],
+    ]
+
+
+def test_verified_for_more_and_broken_for_less_is_a_contradiction(study, run):
+    write_outcomes(study[1], CONTRADICTION, eps={"fgsm": 0.05})
+    with pytest.raises(ContradictionError, match=r"image 4 is verified by crown and broken by fgsm at linf eps 0\.1"):
+        run(study)

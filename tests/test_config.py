@@ -121,7 +121,6 @@ MISTAKES = {
     "label dense": ("methods.dense", {"kind": "lwm"}, "methods.dense", ["'dense'", "another label"]),
     # Valid alone, not together.
     "no pruned": ("evaluate", ["dense"], "evaluate", ["['dense']", "add 'finetuned' or 'pruned'"]),
-    "norm of fgsm": ("threat.norm", "l2", "attacks.fgsm", ["'l2'", "fgsm knows only linf"]),
     "ramp": ("training.prune.ramp_epochs", 16, "training.prune", ["is 16", "at most epochs (15)"]),
     "ramp in patch": (
         "objectives.crown-ibp.training.pretrain.epochs",
@@ -143,6 +142,11 @@ def test_a_mistake_is_one_line_with_key_value_and_what_is_valid(path, value, key
     (line,) = complaints(changed((path, value)))
     assert line.startswith(f"config.yaml: {key}: ")
     assert [part for part in parts if part not in line] == []
+
+
+def test_a_norm_that_an_attack_does_not_know_is_one_line():
+    (line,) = complaints(changed(("threat.norm", "l2"), ("attacks.fgsm", None)))
+    assert line == "config.yaml: attacks.fgsm: threat.norm is 'l2', fgsm knows only linf"
 
 
 # Options of the methods, with a value that each may not have and what the line has to say.
@@ -270,10 +274,10 @@ TAKEN_OVER = {"optimizer", "lr", "momentum", "weight_decay", "max_grad_norm"}
 
 
 def two_schedules(*changes):
-    """A study with a method of every kind, and with schedules that have nothing in common."""
+    """A study with a method of every kind, with schedules that have nothing in common, and whatever radius it is given."""
     methods = dict.fromkeys(catalogue.kinds("methods")) | {"lwm-iterative": {"kind": "lwm", "steps": 5}}
     stages = [(f"training.{stage}", dict(schedule)) for stage, schedule in SCHEDULES.items()]
-    return load_study(changed(("methods", methods), *stages, *changes))
+    return load_study(changed(("methods", methods), ("verifiers.cascade.eps", None), *stages, *changes))
 
 
 @pytest.mark.parametrize("method", ["admm", "deadwooding", "lwm-iterative"])
@@ -330,6 +334,205 @@ def test_another_threat_touches_a_method_with_an_eps_under_a_benign_objective(me
 def test_another_threat_leaves_a_method_that_names_its_own_eps():
     own = ("methods.deadwooding", {"eps": 0.25})
     assert pruning(two_schedules(own), "deadwooding") == pruning(two_schedules(own, ("threat.eps", 0.2)), "deadwooding")
+
+
+@pytest.mark.parametrize("entry", ["attacks.pgd", "verifiers.crown"])
+@pytest.mark.parametrize(
+    ("eps", "radii"),
+    [(None, None), (0.1, [0.1]), (1, [1.0]), ([0.1], [0.1]), ([0.2, 0.1], [0.2, 0.1]), ([1e-05, 1], [1e-05, 1.0])],
+    ids=repr,
+)
+def test_eps_is_a_number_a_list_of_them_or_nothing(entry, eps, radii):
+    room, label = entry.split(".")
+    study = load_study(changed((entry, {"eps": eps}), ("attacks.fmn", None), ("verifiers.ibp", None)))
+    assert getattr(study, room)[label].eps == radii
+
+
+def test_no_eps_is_nothing():
+    study = load_study(changed(("attacks.pgd", None), ("verifiers.crown", None)))
+    assert (study.attacks["pgd"].eps, study.verifiers["crown"].eps) == (None, None)
+
+
+# An `eps` of an attack or a verifier, the end of the key that the line has to name, and what it has to say.
+BAD_RADII = {
+    "zero": (0, "eps.0: 0 is", "greater than 0"),
+    "below": (-0.1, "eps.0: -0.1 is", "greater than 0"),
+    "zero in a list": ([0.1, 0], "eps.1: 0 is", "greater than 0"),
+    "below in a list": ([-1, 0.1], "eps.0: -1 is", "greater than 0"),
+    "twice": ([0.1, 0.2, 0.10], "eps: 0.1 appears 2 times", "must be there once"),
+    "twice, once as a whole number": ([0.1, 1, 1.0], "eps: 1.0 appears 2 times", "must be there once"),
+    "yes": (True, "eps: True is", "not a radius"),
+    "none": ([], "eps: [] is empty", "at least one"),
+    "text": ("8/255", "eps.0: '8/255' is", "valid number"),
+    "text in a list": ([0.1, "big"], "eps.1: 'big' is", "valid number"),
+    "null in a list": ([0.1, None], "eps.1: None is", "valid number"),
+    "a list in a list": ([[0.1]], "eps.0: [0.1] is", "valid number"),
+    "a mapping": ({"from": 0.1}, "eps.0: {'from': 0.1} is", "valid number"),
+    "nan": (math.nan, "eps.0: nan is", "finite"),
+    "infinite": ([0.1, math.inf], "eps.1: inf is", "finite"),
+}
+
+
+@pytest.mark.parametrize("entry", ["attacks.pgd", "verifiers.cascade"])
+@pytest.mark.parametrize(("eps", "start", "words"), BAD_RADII.values(), ids=BAD_RADII)
+def test_a_bad_eps_is_one_line_with_its_key(entry, eps, start, words):
+    (line,) = complaints(changed((f"{entry}.eps", eps)))
+    assert line.startswith(f"config.yaml: {entry}.{start}")
+    assert words in line
+
+
+def test_a_sweep_of_an_attack_that_finds_distances_is_refused():
+    assert complaints(changed(("attacks.near", {"kind": "fmn", "eps": [0.05, 0.1]}))) == [
+        "config.yaml: attacks.near.eps: fmn finds distances by itself; give one radius"
+    ]
+
+
+@pytest.mark.parametrize("eps", [0.1, 0.3, [0.3]])
+def test_one_radius_of_an_attack_that_finds_distances_is_fine(eps):
+    assert load_study(changed(("attacks.fmn", {"eps": eps}))).attacks["fmn"].eps in ([0.1], [0.3])
+
+
+def test_a_study_needs_an_attack_at_its_own_radius():
+    config = changed(("attacks", {"pgd": {"eps": [0.05, 0.2]}, "fgsm": {"eps": 0.3}}), ("verifiers", {"ibp": None}))
+    assert complaints(config) == [
+        "config.yaml: attacks: eps 0.05, 0.2, 0.3, but none at threat.eps, 0.1; valid: one that has it"
+    ]
+
+
+@pytest.mark.parametrize(
+    "attacks",
+    [
+        {"pgd": {"eps": [0.05, 0.1]}},
+        {"pgd": {"eps": 0.05}, "fgsm": None},
+        # A distance says it for the study's radius, too.
+        {"pgd": {"eps": 0.05}, "fmn": None},
+        {"fmn": {"eps": 0.3}},
+    ],
+)
+def test_one_attack_at_the_studys_radius_or_of_any_is_enough(attacks):
+    assert set(load_study(changed(("attacks", attacks), ("verifiers", {"ibp": None}))).attacks) == set(attacks)
+
+
+def test_a_study_needs_a_verifier_at_its_own_radius():
+    config = changed(("verifiers", {"ibp": {"eps": 0.05}, "crown": {"eps": [0.2, 0.3]}}))
+    assert complaints(config) == [
+        "config.yaml: verifiers: eps 0.05, 0.2, 0.3, but none at threat.eps, 0.1; valid: one that has it"
+    ]
+
+
+def test_a_verifier_of_a_smoothed_classifier_does_not_stand_in_for_one_of_the_network():
+    config = changed(("verifiers", {"smoothing": None, "crown": {"eps": 0.05}}))
+    assert complaints(config) == ["config.yaml: verifiers: eps 0.05, but none at threat.eps, 0.1; valid: one that has it"]
+
+
+@pytest.mark.parametrize("eps", [None, 0.05])
+def test_a_study_of_smoothed_classifiers_alone_needs_no_other_verifier(eps):
+    assert load_study(changed(("verifiers", {"smoothing": {"eps": eps}})))
+
+
+def test_one_verifier_at_the_studys_radius_is_enough():
+    assert load_study(changed(("verifiers", {"ibp": {"eps": 0.05}, "crown": {"eps": [0.2, 0.1]}})))
+
+
+def test_a_sweep_that_leaves_out_a_new_radius_of_the_study_is_refused():
+    # The default study's cascade names 0.05 and 0.1.
+    assert complaints(changed(("threat.eps", 0.2))) == [
+        "config.yaml: verifiers: eps 0.05, 0.1, but none at threat.eps, 0.2; valid: one that has it"
+    ]
+
+
+def cascade(attacks, looked_at, eps=None):
+    """A study of these attacks, and a cascade that looks at some of them at the radii `eps`; IBP has the study's."""
+    verifiers = {"ibp": None, "mine": {"kind": "cascade", "attacks": looked_at, "eps": eps}}
+    return changed(("attacks", {"fgsm": None, **attacks}), ("verifiers", verifiers))
+
+
+@pytest.mark.parametrize(
+    ("attacks", "looked_at", "eps"),
+    [
+        ({"pgd": None}, [], [0.3]),
+        ({"pgd": None}, ["pgd"], None),
+        ({"pgd": None}, ["pgd", "fgsm"], 0.1),
+        ({"pgd": {"eps": [0.1, 0.05]}}, ["pgd"], [0.05, 0.1]),
+        ({"pgd": {"eps": [0.1, 0.05, 0.2]}}, ["pgd"], 0.05),
+        ({"fmn": None}, ["fmn"], [0.05, 0.2]),
+        ({"fmn": {"eps": 0.01}}, ["fmn"], [0.05, 0.2]),
+        ({"fmn": None, "pgd": {"eps": 0.2}}, ["fmn", "pgd"], 0.2),
+    ],
+)
+def test_a_cascade_may_look_at_what_its_attacks_have_found(attacks, looked_at, eps):
+    assert load_study(cascade(attacks, looked_at, eps)).verifiers["mine"].attacks == looked_at
+
+
+@pytest.mark.parametrize(
+    ("attacks", "looked_at", "eps", "message"),
+    [
+        ({"pgd": None}, ["pdg"], None, "unknown attack 'pdg'; valid: fgsm, pgd"),
+        # The label counts, and autoattack is a kind that this study has not.
+        ({"near": {"kind": "fmn"}}, ["fmn"], None, "unknown attack 'fmn'; valid: fgsm, near"),
+        ({"pgd": None}, ["pgd"], 0.05, "pgd does not attack at eps 0.05, which mine verifies"),
+        ({"pgd": {"eps": 0.05}}, ["pgd"], None, "pgd does not attack at eps 0.1, which mine verifies"),
+        (
+            {"pgd": {"eps": [0.1, 0.2]}},
+            ["pgd"],
+            [0.3, 0.1, 0.05],
+            "pgd does not attack at eps 0.05, 0.3, which mine verifies",
+        ),
+        ({"fmn": None, "pgd": None}, ["fmn", "pgd"], [0.1, 0.2], "pgd does not attack at eps 0.2, which mine verifies"),
+    ],
+)
+def test_a_cascade_that_looks_for_what_no_attack_finds_is_refused(attacks, looked_at, eps, message):
+    assert complaints(cascade(attacks, looked_at, eps)) == [f"config.yaml: verifiers.mine.attacks: {message}"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("attacks", ["fmn", "fmn"], "fmn appears 2 times"),
+        ("attacks", "fmn", "valid list"),
+        ("bounds", [], "at least one"),
+        ("bounds", ["ibp", "ibp"], "ibp appears 2 times"),
+        ("bounds.1", ["ibp", "smoothing"], "'ibp', 'crown-ibp', 'crown', 'alpha-crown' or 'branch-and-bound'"),
+    ],
+)
+def test_a_bad_list_of_a_cascade_is_one_line(key, value, words):
+    (line,) = complaints(changed((f"verifiers.cascade.{key.split('.')[0]}", value)))
+    assert line.startswith(f"config.yaml: verifiers.cascade.{key}: ")
+    assert words in line
+
+
+def test_examples_are_kept_if_told():
+    study = load_study(changed(("attacks.pgd.keep_examples", True)))
+    assert [study.attacks[label].keep_examples for label in ("pgd", "fmn")] == [True, False]
+
+
+def test_stable_relus_are_counted_if_told():
+    assert load_study(changed(("stability", None))).stability is None
+    assert load_study(changed(("stability", {}))).stability.model_dump() == {"samples": None, "batch_size": 128}
+    assert load_study(changed(("stability", {"samples": 40}))).stability.samples == 40
+
+
+def test_a_study_that_does_not_mention_stable_relus_does_not_count_them():
+    assert load_study({key: value for key, value in default().items() if key != "stability"}).stability is None
+
+
+@pytest.mark.parametrize(
+    ("value", "key", "words"),
+    [
+        (True, "stability", "valid dictionary"),
+        ([], "stability", "valid dictionary"),
+        ({"samples": 0}, "stability.samples", "greater than or equal to 1"),
+        ({"samples": 1.5}, "stability.samples", "integer"),
+        ({"batch_size": 0}, "stability.batch_size", "greater than or equal to 1"),
+        ({"batch_size": None}, "stability.batch_size", "integer"),
+        ({"sample": 3}, "stability.sample", "unknown key 'sample' (value 3), did you mean 'samples'?"),
+        ({"eps": 0.1}, "stability.eps", "valid keys: batch_size, samples"),
+    ],
+)
+def test_a_bad_way_to_count_stable_relus_is_one_line(value, key, words):
+    (line,) = complaints(changed(("stability", value)))
+    assert line.startswith(f"config.yaml: {key}: ")
+    assert words in line
 
 
 def test_a_valid_study_survives_json():

@@ -8,6 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from sparrow.costs import METER, Meter, measured
+from sparrow.errors import CheckpointError, InheritedError, NetworkError
 from sparrow.results.costs import collect_costs
 
 
@@ -125,6 +126,28 @@ def test_a_failed_job_writes_no_cost(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("error", [NetworkError("diverged"), InheritedError("diverged before")])
+def test_a_job_whose_network_fails_writes_its_cost(tmp_path, error):
+    # It was spent all the same, and the workflow waits for the file.
+    def job():
+        with measured(tmp_path / "cost.json") as also:
+            METER.add(7)
+            also["latency_ms"] = 0.25
+            raise error
+
+    with pytest.raises(NetworkError, match=str(error)):
+        job()
+    cost = json.loads((tmp_path / "cost.json").read_text())
+    assert (cost["gradient_evaluations"], cost["latency_ms"]) == (7, 0.25)
+    assert set(cost) == {"seconds", "peak_memory_mb", "gradient_evaluations", "latency_ms"}
+
+
+def test_a_job_that_fails_for_another_reason_writes_no_cost(tmp_path):
+    with pytest.raises(CheckpointError), measured(tmp_path / "cost.json"):
+        raise CheckpointError("no such file")
+    assert list(tmp_path.iterdir()) == []
+
+
 JOBS = {
     "digits/data": "data",
     "digits/cnn-small/benign/seed0/dense": "pretrain",
@@ -134,6 +157,13 @@ JOBS = {
     "digits/cnn-small/benign/seed0/lwm-0.90/finetuned/compact": "compact",
     "digits/cnn-small/benign/seed0/lwm-0.90/pruned/compact": "compact",
     "digits/cnn-small/benign/seed0/lwm-0.90/finetuned/verifiers/crown": "verify",
+    "digits/cnn-small/benign/seed0/dense/attacks/pgd-eps0.00001": "attack",
+    "digits/cnn-small/benign/seed0/lwm-0.90/finetuned/verifiers/cascade-eps0.05": "verify",
+    "digits/cnn-small/benign/seed0/dense/stability": "stability",
+    "digits/cnn-small/benign/seed0/lwm-0.90/finetuned/stability": "stability",
+    # Attacks and verifiers may have any label.
+    "digits/cnn-small/benign/seed0/dense/attacks/stability": "attack",
+    "digits/cnn-small/benign/seed0/dense/verifiers/compact": "verify",
 }
 
 

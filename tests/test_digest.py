@@ -16,7 +16,9 @@ from sparrow.config import load_study
 ROOT = Path(__file__).parents[1]
 RAW = yaml.safe_load((ROOT / "config.yaml").read_text())
 # One method of each kind: looks at the weights, learns scores, moves weights.
-STUDY = load_study(RAW | {"methods": dict.fromkeys(["random", "lwm", "hydra", "harp", "snip", "admm"])})
+ENTRIES = {"methods": ["random", "lwm", "hydra", "harp", "snip", "admm"], "attacks": ["pgd", "autoattack", "fmn"]}
+ENTRIES |= {"verifiers": ["ibp", "crown", "cascade"]}
+STUDY = load_study(RAW | {room: dict.fromkeys(kinds) for room, kinds in ENTRIES.items()})
 METHODS, ATTACKS, VERIFIERS = list(STUDY.methods), list(STUDY.attacks), list(STUDY.verifiers)
 
 
@@ -59,13 +61,14 @@ def codes(package):
         for verifier in VERIFIERS:
             slices[f"verify {verifier}"] = plan.verify_slice(STUDY, "cnn-small", verifier, 0)
         slices["compact"] = plan.compact_slice(STUDY, "cnn-small")
+        slices["stability"] = plan.stability_slice(STUDY, "cnn-small", 0)
     return {name: one["code"] for name, one in slices.items()}
 
 
 PRUNES = [f"prune {method}" for method in METHODS]
 SEARCHES = [f"prune {method}" for method in ("hydra", "harp", "snip", "admm")]
 TRAININGS = ["pretrain", *PRUNES, "finetune"]
-EVALUATIONS = [f"attack {attack}" for attack in ATTACKS] + [f"verify {verifier}" for verifier in VERIFIERS]
+EVALUATIONS = [f"attack {attack}" for attack in ATTACKS] + [f"verify {verifier}" for verifier in VERIFIERS] + ["stability"]
 
 # A file, what is replaced in it, and the slices whose code that is: these and no others.
 EDITS = {
@@ -75,8 +78,18 @@ EDITS = {
     "all masks": ("pruning/_masks.py", "round(ratio * size)", "int(ratio * size)", PRUNES),
     "the check of the masks": ("stages/_budget_check.py", "<= slack", "< slack", PRUNES),
     "the training loop": ("training/loop.py", "0.5 * (1 +", "0.4 * (1 +", TRAININGS),
-    "one attack": ("attacks/pgd.py", "2.5 * threat.eps", "2.0 * threat.eps", ["attack pgd"]),
-    "one verifier": ("verification/crown.py", '"CROWN")', '"CROWN-IBP")', ["verify crown"]),
+    # Branch and bound, of which a cascade may make use, begins with PGD.
+    "one attack": ("attacks/pgd.py", "2.5 * threat.eps", "2.0 * threat.eps", ["attack pgd", "verify cascade"]),
+    "another attack": ("attacks/fmn.py", "(1 - change)", "(2 - change)", ["attack fmn"]),
+    "one verifier": ("verification/crown.py", '"CROWN")', '"CROWN-IBP")', ["verify crown", "verify cascade"]),
+    "the cascade": ("verification/cascade.py", "1 if kind == SEARCH", "2 if kind == SEARCH", ["verify cascade"]),
+    "branch and bound": ("verification/branch_and_bound.py", "seen += len(parts)", "seen += 1", ["verify cascade"]),
+    "stable ReLUs": ("stages/stability.py", "(lower >= 0)", "(lower > 0)", ["stability"]),
+    "kept examples": ("examples_file.py", '"sparrow-examples/1"', '"sparrow-examples/2"', EVALUATIONS[:-1]),
+    "how a failure is written down": (
+        *("stages/_failure.py", '"failed": message', '"failed": message + "!"'),
+        [*TRAININGS, *EVALUATIONS, "compact"],
+    ),
     # The objective is no code of a method that looks at the weights alone.
     "the objective": ("objectives/_pgd.py", "range(steps)", "range(steps + 1)", ["pretrain", *SEARCHES, "finetune"]),
     "another objective": ("objectives/trades.py", "+ 0.001 *", "+ 0.002 *", []),

@@ -31,6 +31,11 @@ def describe(output, files=(), spec=None):
 def refuse():
     raise SparrowError("methods.hidra: unknown method")
 
+def warn(output):
+    print("working")
+    output.write_text("done")
+    return "warning: seed0/dense: diverged; recorded, the study goes on without it"
+
 def crash():
     raise ValueError("two\\nlines")
 
@@ -150,6 +155,24 @@ def test_a_failed_job_ends_its_process_with_the_message(alone, log):
     assert caught.value.code == "error: methods.hidra: unknown method"
 
 
+WARNING = "warning: seed0/dense: diverged; recorded, the study goes on without it"
+
+
+def test_a_line_that_a_job_returns_is_its_message(alone, log, tmp_path):
+    assert execute("warn", log, output=str(tmp_path / "out")) == (0, WARNING)
+
+
+def test_a_line_that_a_job_returns_goes_to_the_user(alone, log, tmp_path, capsys):
+    run("warn", log, output=str(tmp_path / "out"))
+    assert capsys.readouterr() == ("", f"{WARNING}\n")
+    assert (log.read_text(), (tmp_path / "out").read_text()) == ("working\n", "done")
+
+
+def test_a_job_that_returns_nothing_says_nothing(alone, log, tmp_path, capsys):
+    run("describe", log, output=str(tmp_path / "out"))
+    assert capsys.readouterr() == ("", "")
+
+
 def test_a_job_without_a_server_runs_where_it_is(alone, log, tmp_path):
     run("describe", log, output=str(tmp_path / "out"))
     assert json.loads((tmp_path / "out").read_text())["pid"] == os.getpid()
@@ -256,6 +279,27 @@ def test_a_failed_warm_job_reports_its_message(server, log):
     with pytest.raises(SystemExit) as caught:
         run("refuse", log)
     assert caught.value.code == "error: methods.hidra: unknown method"
+
+
+def test_a_line_that_a_warm_job_returns_goes_to_the_user(server, log, tmp_path, capsys):
+    run("warn", log, output=str(tmp_path / "out"))
+    assert capsys.readouterr() == ("", f"{WARNING}\n")
+    assert (log.read_text(), (tmp_path / "out").read_text()) == ("working\n", "done")
+
+
+def test_a_warm_job_that_returns_nothing_says_nothing(server, log, tmp_path, capsys):
+    run("describe", log, output=str(tmp_path / "out"))
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("where", ["cold", "warm"])
+def test_a_job_that_warns_has_succeeded(server, log, tmp_path, monkeypatch, where):
+    # As Snakemake starts it: a process whose exit status counts.
+    code = f"from sparrow import jobs; jobs.run('chores:warn', {str(log)!r}, 1, output={str(tmp_path / 'out')!r})"
+    if where == "cold":
+        monkeypatch.delenv(warm.VARIABLE)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", f"{WARNING}\n")
 
 
 def test_a_warm_job_that_dies_is_reported(server, log):

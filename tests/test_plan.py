@@ -1,5 +1,6 @@
 """From a study to its cells, paths and slices."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -11,19 +12,26 @@ import yaml
 
 from sparrow import plan
 from sparrow.config import load_study
+from sparrow.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
 PARENT = plan.Parent("digits", "cnn-small", "benign", 0)
 
 
+def default():
+    """The default study, each of its verifiers at the study's radius alone."""
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    return config | {"verifiers": {"crown": {"samples": 150}, "cascade": {"samples": 150, "attacks": ["fmn"]}}}
+
+
 def study(**sections):
-    """The default study with whole sections replaced."""
-    return load_study(yaml.safe_load((ROOT / "config.yaml").read_text()) | sections)
+    """That study with whole sections replaced."""
+    return load_study(default() | sections)
 
 
 def section(name, **entries):
-    """A section of the default study with some entries replaced."""
-    return {name: yaml.safe_load((ROOT / "config.yaml").read_text())[name] | entries}
+    """A section of that study with some entries replaced."""
+    return {name: default()[name] | entries}
 
 
 def slices(of):
@@ -36,10 +44,12 @@ def slices(of):
             cell = plan.Cell(parent, method, 0.9)
             result[f"prune {objective} {method}"] = plan.prune_slice(of, cell)
             result[f"finetune {objective} {method}"] = plan.finetune_slice(of, cell)
-    for attack in of.attacks:
+    for attack in plan.tables(of, "attacks"):
         result[f"attack {attack}"] = plan.attack_slice(of, "cnn-small", attack, 0)
-    for verifier in of.verifiers:
+    for verifier in plan.tables(of, "verifiers"):
         result[f"verify {verifier}"] = plan.verify_slice(of, "cnn-small", verifier, 0)
+    if of.stability:
+        result["stability"] = plan.stability_slice(of, "cnn-small", 0)
     return result
 
 
@@ -100,13 +110,25 @@ def test_ratio_labels_give_the_ratio_back():
 # What is changed, and which slices must differ for it: these and no others.
 CHANGES = {
     "steps of one attack": (section("attacks", pgd={"steps": 21}), ["attack pgd"]),
-    "iterations of one verifier": (section("verifiers", **{"alpha-crown": {"iterations": 6}}), ["verify alpha-crown"]),
+    "iterations of one verifier": (
+        section("verifiers", cascade={"samples": 150, "attacks": ["fmn"], "iterations": 6}),
+        ["verify cascade"],
+    ),
+    "which attacks a cascade looks at": (
+        section("verifiers", cascade={"samples": 150, "attacks": ["pgd"]}),
+        ["verify cascade"],
+    ),
+    "what is kept of an attack": (section("attacks", pgd={"samples": 150, "steps": 20, "keep_examples": True}), []),
+    "a sweep of an attack": (section("attacks", pgd={"samples": 150, "steps": 20, "eps": [0.025, 0.1]}), []),
+    "a sweep of a verifier": (section("verifiers", crown={"samples": 150, "eps": [0.1, 0.05, 0.2]}), []),
+    "the study's own radius by its number": (section("attacks", pgd={"samples": 150, "steps": 20, "eps": 0.1}), []),
+    "where ReLUs are counted": ({"stability": {"samples": 40}}, ["stability"]),
     "threat": (
         {"threat": {"norm": "linf", "eps": 0.2}},
         [
             *("pretrain adversarial", "prune adversarial hydra", "finetune adversarial *"),
             *("pretrain crown-ibp", "prune crown-ibp hydra", "finetune crown-ibp *"),
-            *("attack *", "verify *"),
+            *("attack *", "verify *", "stability"),
         ],
     ),
     "split": ({"datasets": {"digits": {"split_seed": 1}}}, ["data"]),
@@ -141,12 +163,14 @@ CHANGES = {
 def test_a_change_touches_the_slices_of_the_jobs_that_read_it(change, patterns):
     before, after = slices(study()), slices(study(**change))
     expected = {name for name in before if any(fnmatch(name, pattern) for pattern in patterns)}
+    assert all(any(fnmatch(name, pattern) for name in before) for pattern in patterns)
     assert {name for name in before if before[name] != after[name]} == expected
 
 
-@pytest.mark.parametrize("room", ["models", "methods", "objectives", "attacks"])
+@pytest.mark.parametrize("room", ["models", "methods", "objectives", "attacks", "verifiers"])
 def test_another_entry_beside_touches_nothing(room):
-    extra = {"models": "cnn-large", "objectives": "trades", "methods": "lwm-too", "attacks": "pgd-too"}[room]
+    extra = {"models": "cnn-large", "objectives": "trades", "methods": "lwm-too", "attacks": "pgd-too", "verifiers": "ibp"}
+    extra = extra[room]
     kind = {"lwm-too": "lwm", "pgd-too": "pgd"}.get(extra, extra)
     before, after = slices(study()), slices(study(**section(room, **{extra: {"kind": kind}})))
     assert {name: after[name] for name in before} == before
@@ -243,6 +267,166 @@ def test_two_seeds_are_attacked_apart():
     assert plan.attack_slice(study(), "cnn-small", "pgd", 0) != plan.attack_slice(study(), "cnn-small", "pgd", 1)
 
 
+def sweeping(eps=0.1, **attacks_and_verifiers):
+    """A study of these attacks and verifiers at the radius `eps`; the labels of verifiers start with a v."""
+    rooms = {"attacks": {}, "verifiers": {"vibp": {"kind": "ibp"}}}
+    for label, entry in attacks_and_verifiers.items():
+        rooms["verifiers" if label.startswith("v") else "attacks"][label] = entry
+    return study(threat={"norm": "l2" if eps == 1 else "linf", "eps": eps}, **rooms)
+
+
+# A radius of the study, what an entry says of its own, and the names of its tables.
+RADII = {
+    "nothing": (0.1, None, ["pgd"]),
+    "the study's own": (0.1, 0.1, ["pgd"]),
+    "the study's own among others": (0.1, [0.2, 0.1, 0.05], ["pgd-eps0.2", "pgd", "pgd-eps0.05"]),
+    "another": (0.1, 0.25, ["pgd-eps0.25"]),
+    "a very small one": (0.1, [1e-05, 0.1], ["pgd-eps0.00001", "pgd"]),
+    "a very small one of the study": (1e-05, [1e-05, 2e-05], ["pgd", "pgd-eps0.00002"]),
+    "a fraction": (8 / 255, [2 / 255, 8 / 255], ["pgd-eps0.00784313725490196", "pgd"]),
+    "a whole number": (1, [1, 2], ["pgd", "pgd-eps2.0"]),
+    "that whole number with a point": (1, [0.5, 1.0], ["pgd-eps0.5", "pgd"]),
+}
+
+
+@pytest.mark.parametrize(("own", "eps", "names"), RADII.values(), ids=RADII)
+def test_a_table_is_named_by_its_radius_if_that_is_not_the_studys(own, eps, names):
+    # FMN is there for the study's own radius, where the other attack leaves it out.
+    of = sweeping(own, pgd={"eps": eps}, fmn={})
+    assert list(plan.tables(of, "attacks")) == [*names, "fmn"]
+
+
+def test_a_table_lies_in_the_folder_of_its_room():
+    of = sweeping(pgd={"eps": [0.05, 0.1]}, vcrown={"kind": "crown", "eps": [0.1, 1e-05]})
+    assert [table.path for room in ("attacks", "verifiers") for table in plan.tables(of, room).values()] == [
+        *("attacks/pgd-eps0.05", "attacks/pgd"),
+        *("verifiers/vibp", "verifiers/vcrown", "verifiers/vcrown-eps0.00001"),
+    ]
+
+
+def test_a_table_knows_its_entry_and_its_radius():
+    tables = plan.tables(sweeping(mine={"kind": "pgd", "eps": [0.05, 0.1]}), "attacks")
+    assert {name: (table.entry, table.eps) for name, table in tables.items()} == {
+        "mine-eps0.05": ("mine", 0.05),
+        "mine": ("mine", 0.1),
+    }
+
+
+@pytest.mark.parametrize("label", ["pgd-eps1e-05", "pgd-eps2"])
+def test_no_two_tables_share_a_name(label):
+    # A label of the user's own may look like the name of another entry's table. To refuse it is fine, to lose one is not.
+    eps = [0.1, float(label.removeprefix("pgd-eps"))]
+    with contextlib.suppress(ConfigError):
+        assert len(plan.tables(sweeping(**{"pgd": {"eps": eps}, label: {"kind": "pgd"}}), "attacks")) == 3
+
+
+CASCADE = {"kind": "cascade", "bounds": ["ibp"]}
+
+
+@pytest.mark.parametrize(
+    ("entries", "kept"),
+    [
+        ({"pgd": {}}, set()),
+        ({"pgd": {"keep_examples": True}}, {"pgd"}),
+        ({"pgd": {"keep_examples": True, "eps": [0.05, 0.1]}}, {"pgd", "pgd-eps0.05"}),
+        ({"pgd": {}, "fgsm": {}, "vcascade": {**CASCADE, "attacks": ["pgd"]}}, {"pgd"}),
+        # At the radius of the cascade, and at no other.
+        (
+            {"pgd": {"eps": [0.05, 0.1, 0.2]}, "vcascade": {**CASCADE, "attacks": ["pgd"], "eps": [0.1, 0.2]}},
+            {"pgd", "pgd-eps0.2"},
+        ),
+        # A distance says it for every radius.
+        ({"fmn": {"eps": 0.3}, "vcascade": {**CASCADE, "attacks": ["fmn"], "eps": [0.1, 0.2]}}, {"fmn-eps0.3"}),
+        ({"pgd": {}, "fgsm": {"keep_examples": True}, "vcascade": {**CASCADE, "attacks": ["pgd"]}}, {"pgd", "fgsm"}),
+        ({"pgd": {}, "vcascade": CASCADE}, set()),
+    ],
+)
+def test_examples_are_kept_as_told_or_for_a_cascade(entries, kept):
+    assert plan.kept(sweeping(**entries)) == kept
+
+
+def test_a_cascade_looks_at_the_examples_of_its_own_radius_and_at_those_of_any_distance():
+    of = sweeping(
+        pgd={"eps": [0.05, 0.1]},
+        fgsm={},
+        fmn={},
+        vcascade={**CASCADE, "attacks": ["fmn", "pgd"], "eps": [0.05, 0.1]},
+    )
+    looked_at = {name: [one.name for one in plan.rechecked(of, table)] for name, table in plan.tables(of, "verifiers").items()}
+    assert looked_at == {"vibp": [], "vcascade-eps0.05": ["pgd-eps0.05", "fmn"], "vcascade": ["pgd", "fmn"]}
+
+
+@pytest.mark.parametrize(
+    ("entries", "curved"),
+    [
+        ({"pgd": {}}, False),
+        ({"pgd": {"eps": 0.1}}, False),
+        ({"pgd": {"eps": [0.1, 0.2]}}, True),
+        ({"pgd": {}, "vcrown": {"kind": "crown", "eps": [0.1, 0.2]}}, True),
+        ({"fmn": {}}, True),
+        ({"pgd": {"keep_examples": True}, "vcascade": {**CASCADE, "attacks": ["pgd"]}}, False),
+    ],
+)
+def test_there_is_a_curve_with_more_than_one_radius(entries, curved):
+    assert plan.curved(sweeping(**entries)) is curved
+
+
+def test_the_threat_of_a_slice_has_the_radius_of_its_table():
+    of = sweeping(pgd={"eps": [0.05, 0.1]}, vcrown={"kind": "crown", "eps": [0.1, 0.2]})
+    made = slices(of)
+    radii = {name: one["threat"]["eps"] for name, one in made.items() if name.startswith(("attack", "verify"))}
+    assert radii == {
+        "attack pgd-eps0.05": 0.05,
+        "attack pgd": 0.1,
+        "verify vibp": 0.1,
+        "verify vcrown": 0.1,
+        "verify vcrown-eps0.2": 0.2,
+    }
+
+
+def test_a_radius_is_in_the_threat_of_a_slice_and_nowhere_else():
+    made = plan.attack_slice(sweeping(pgd={"eps": [0.05, 0.1], "keep_examples": True}), "cnn-small", "pgd-eps0.05", 0)
+    assert {"eps", "keep_examples"} & set(made["attack"]) == set()
+
+
+def test_the_same_radius_is_the_same_job_whatever_it_is_called():
+    # The study's radius becomes one of a sweep: its tables get another name and the same content.
+    before = sweeping(0.1, pgd={}, fmn={})
+    after = sweeping(0.2, pgd={"eps": 0.1}, fmn={})
+    assert plan.attack_slice(before, "cnn-small", "pgd", 0) == plan.attack_slice(after, "cnn-small", "pgd-eps0.1", 0)
+
+
+def test_a_new_radius_leaves_every_other_slice_as_it_was():
+    entries = {"pgd": [0.05, 0.1], "vcrown": [0.05, 0.1]}
+
+    def made(entries):
+        kinds = {"pgd": {}, "vcrown": {"kind": "crown"}}
+        return slices(sweeping(**{label: {**kinds[label], "eps": eps} for label, eps in entries.items()}))
+
+    before, after = made(entries), made({label: [0.2, *eps] for label, eps in entries.items()})
+    assert {name: after[name] for name in before} == before
+    assert set(after) - set(before) == {"attack pgd-eps0.2", "verify vcrown-eps0.2"}
+
+
+def test_the_aggregation_is_told_which_tables_are_of_which_sort():
+    of = sweeping(
+        pgd={"eps": [0.05, 0.1]}, fmn={"eps": 0.3}, vcrown={"kind": "crown", "eps": [0.1, 0.2]}, vsmooth={"kind": "smoothing"}
+    )
+    made = plan.aggregate_slice(of)
+    assert {key: made[key] for key in ("attacks", "minimum_norm", "verifiers", "smoothed")} == {
+        "attacks": ["pgd-eps0.05", "pgd", "fmn-eps0.3"],
+        "minimum_norm": ["fmn-eps0.3"],
+        "verifiers": ["vibp", "vcrown", "vcrown-eps0.2", "vsmooth"],
+        "smoothed": ["vsmooth"],
+    }
+
+
+def test_counting_stable_relus_reads_the_network_and_the_threat_alone():
+    changes = {"attacks": {"fgsm": {}}, "verifiers": {"ibp": {}}, "ratios": [0.5], "seeds": [3], "methods": {"harp": {}}}
+    assert plan.stability_slice(study(), "cnn-small", 0) == plan.stability_slice(study(**changes), "cnn-small", 0)
+    assert set(plan.stability_slice(study(), "cnn-small", 0)) == {"seed", "model", "stability", "threat", "code"}
+
+
 def test_slices_are_plain_json():
     # Snakemake compares parameters by their text, and hands them to jobs through JSON.
     made = slices(study())
@@ -260,11 +444,12 @@ for parent in plan.parents(study):
     plan.pretrain_slice(study, parent)
 for cell in plan.cells(study):
     plan.prune_slice(study, cell), plan.finetune_slice(study, cell)
-for attack in study.attacks:
+for attack in plan.tables(study, "attacks"):
     plan.attack_slice(study, "cnn-small", attack, 0)
-for verifier in study.verifiers:
-    plan.verify_slice(study, "cnn-small", verifier, 0)
-plan.data_slice(study, "digits")
+for verifier in plan.tables(study, "verifiers").values():
+    plan.verify_slice(study, "cnn-small", verifier.name, 0), plan.rechecked(study, verifier)
+plan.kept(study), plan.curved(study)
+plan.data_slice(study, "digits"), plan.stability_slice(study, "cnn-small", 0), plan.aggregate_slice(study)
 print(json.dumps(list(sys.modules)))
 """
     command = [sys.executable, "-c", code]

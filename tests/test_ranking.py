@@ -245,3 +245,65 @@ def test_nothing_to_rank_is_an_empty_table_with_its_columns():
     assert table.empty
     assert list(table.columns[:8]) == [*GROUP, "metric", "rank", "method"]
     assert list(table.columns[-2:]) == ["p_holm", "verdict"]
+
+
+def lost(method, vra=(), **who):
+    """A network without outcomes by era; by default without any."""
+    by_metric = {"era": pd.Series(dtype=bool), "vra": pd.Series(np.array(vra, dtype=bool), dtype=bool)}
+    return Hits(WHO | {"method": method} | who, by_metric)
+
+
+def test_a_method_that_failed_is_named_and_ranked_nowhere():
+    table = era([network("lwm", right(70)), lost("random"), network("hydra", right(90))])
+    assert table[["method", "verdict"]].to_numpy().tolist() == [["hydra", "best"], ["lwm", "worse"], ["random", "failed"]]
+    assert table[["rank", "seeds", "mean", "behind", "p_holm"]].iloc[2].isna().all()
+
+
+def test_a_method_that_failed_with_one_seed_is_not_ranked_by_the_others():
+    # The seeds that are left may be the easier ones.
+    networks = [network(method, right(70), seed=seed) for method in ("lwm", "hydra") for seed in (0, 1)]
+    table = era([*networks, network("random", right(90), seed=0), lost("random", seed=1)])
+    assert table[["method", "verdict"]].to_numpy().tolist() == [
+        ["hydra", "best"],
+        ["lwm", "within the noise"],
+        ["random", "failed"],
+    ]
+
+
+def test_a_method_that_failed_changes_nothing_for_the_others():
+    # Nor is there a p-value more to adjust for.
+    pair = [network("best", right(90)), network("lwm", right(85))]
+    alone, beside = era(pair), era([*pair, lost("random"), lost("hydra")])
+    assert beside["verdict"].tolist() == [*alone["verdict"], "failed", "failed"]
+    pd.testing.assert_frame_equal(beside.iloc[:2], alone, check_dtype=False)
+
+
+def test_methods_that_failed_stand_at_the_end_in_the_order_of_their_names():
+    table = era([lost("random"), network("snip", right(70)), lost("admm"), lost("hydra")])
+    assert table["method"].tolist() == ["snip", "admm", "hydra", "random"]
+
+
+def test_a_method_may_fail_by_one_metric():
+    table = rank([network("lwm", right(70)), lost("hydra", vra=right(80)), network("random", right(60))])
+    assert table[["metric", "method", "verdict"]].to_numpy().tolist() == [
+        ["era", "lwm", "best"],
+        ["era", "random", "worse"],
+        ["era", "hydra", "failed"],
+        ["vra", "hydra", "best"],
+        ["vra", "lwm", "worse"],
+        ["vra", "random", "worse"],
+    ]
+
+
+def test_a_failure_counts_in_its_own_comparison_alone():
+    networks = [network("lwm", right(70)), lost("hydra")]
+    elsewhere = [network("lwm", right(70), ratio=0.99), network("hydra", right(70), ratio=0.99)]
+    table = era([*networks, *elsewhere])
+    assert table.groupby("ratio")["verdict"].apply(list).to_dict() == {
+        0.9: ["best", "failed"],
+        0.99: ["best", "within the noise"],
+    }
+
+
+def test_where_every_method_failed_there_is_nothing_to_rank():
+    assert era([lost("lwm"), lost("hydra")]).empty

@@ -6,7 +6,7 @@ import pytest
 
 from sparrow.results.tables import jobs_of_cells, write_tables
 
-STAGES = {"pruned": "prune", "finetuned": "finetune", "compact": "compact"}
+STAGES = {"pruned": "prune", "finetuned": "finetune", "compact": "compact", "stability": "stability"}
 
 
 def who(method, ratio, stage="finetuned", seed=0):
@@ -23,7 +23,7 @@ def who(method, ratio, stage="finetuned", seed=0):
 
 def network(method, ratio, stage="finetuned", seed=0, era=0.65, left=None):
     """A line of summary.csv; `left` are parameters and multiply-adds without the pruned filters."""
-    line = who(method, ratio, stage, seed)
+    line = who(method, ratio, stage, seed) | {"failed": np.nan}
     line |= {"sparsity_prunable": ratio, "sparsity_all": ratio / 2, "nonzero": 12345, "multiply_adds": 50664}
     line |= dict(zip(("compact_parameters", "compact_multiply_adds"), left or (np.nan, np.nan), strict=True))
     for metric, value in (("benign", 0.9), ("era", era), ("vra", 0.2)):
@@ -129,6 +129,48 @@ def test_a_cell_of_the_summary_is_formatted(summary_html, name, text):
     assert column(summary_html, name)[1] == text
 
 
+REASON = "results/dense.safetensors: epoch 1: the training loss is nan; training diverged, try a smaller lr"
+
+
+def gap(method="lwm", ratio=0.5, reason=REASON):
+    """A line of summary.csv about a network that could not be made: who it is, why it is not there, and no number."""
+    line = network(method, ratio)
+    known = ["dataset", "model", "objective", "method", "ratio", "seed", "stage"]
+    counts = {f"{metric}_n": 0 for metric in ("benign", "era", "vra")}
+    return {key: value if key in known else np.nan for key, value in line.items()} | counts | {"failed": reason}
+
+
+def test_a_study_without_gaps_has_no_column_for_them(lay_out):
+    assert "failed" not in lay_out("summary", [network("lwm", 0.9), network("lwm", 0.5)])[0]
+
+
+def test_a_gap_says_why_and_the_other_lines_nothing(lay_out):
+    assert column(lay_out("summary", [network("lwm", 0.9), gap()]), "failed") == ["", REASON]
+
+
+def test_the_reason_stands_beside_who_failed(lay_out):
+    header = lay_out("summary", [network("lwm", 0.9), gap()])[0]
+    assert header[: header.index("failed") + 1][-3:] == ["stage", "seed", "failed"]
+
+
+def test_a_gap_has_no_number(lay_out):
+    found = dict(zip(*(lay_out("summary", [network("lwm", 0.9), gap()])[row] for row in (0, 2)), strict=True))
+    empty = {name for name, text in found.items() if text == "–"}
+    metrics = {f"{prefix}{metric}" for prefix in ("", "preserved ") for metric in ("benign", "era", "vra")}
+    assert empty == {"sparsity", "sparsity (all)", "nonzero"} | metrics
+
+
+def test_what_a_reason_quotes_is_no_html(lay_out, tmp_path):
+    # auto_LiRPA's messages hold types and shapes, which a browser would take for tags and not show.
+    lay_out("summary", [network("lwm", 0.9), gap(reason="cannot bound layer 3 (<class 'torch.nn.Tanh'> & others)")])
+    assert "(&lt;class " in (tmp_path / "summary.html").read_text(encoding="utf-8")
+
+
+def test_a_study_in_which_everything_failed_is_laid_out(lay_out):
+    table = lay_out("summary", [gap("lwm"), gap("hydra")], places=[place(1, "lwm")], jobs=[job(f"{PARENT}/dense")])
+    assert column(table, "failed") == [REASON] * 2
+
+
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
@@ -212,6 +254,10 @@ def test_the_costs_are_summed_by_stage_and_by_attack(lay_out):
         job("digits/m/o/seed1/dense/attacks/pgd", 2.5, 30, 650.0),
         job("digits/m/o/seed0/dense/attacks/fgsm", 0.5, 1, 500.0),
         job("digits/m/o/seed0/lwm-0.90/finetuned/compact", 0.5, 0, 500.0, latency_ms=0.25, latency_masked_ms=0.5),
+        # A radius of a sweep counts by itself.
+        job("digits/m/o/seed0/dense/attacks/pgd-eps0.05", 3.5, 7, 500.0),
+        job("digits/m/o/seed0/dense/stability", 0.25, 0, 500.0),
+        job("digits/m/o/seed0/lwm-0.90/finetuned/stability", 0.5, 0, 400.0),
     ]
     # Stage, what, jobs, seconds of all, of the slowest, peak memory of the largest, gradient evaluations of all.
     assert lay_out("costs", jobs=jobs)[1:] == [
@@ -219,6 +265,8 @@ def test_the_costs_are_summed_by_stage_and_by_attack(lay_out):
         ["attack", "pgd", "2", "4.0", "2.5", "650", "50"],
         ["attack", "fgsm", "1", "0.5", "0.5", "500", "1"],
         ["compact", "compact", "1", "0.5", "0.5", "500", "0"],
+        ["attack", "pgd-eps0.05", "1", "3.5", "3.5", "500", "7"],
+        ["stability", "stability", "2", "0.8", "0.5", "500", "0"],
     ]
 
 
@@ -261,6 +309,27 @@ SPENT = [
 )
 def test_a_column_of_the_ranking(lay_out, name, texts):
     assert column(lay_out("ranking", places=PLACES, jobs=SPENT), name) == texts
+
+
+def failed_place(method):
+    """A line of ranking.csv about a method one of whose networks failed."""
+    keys = ["dataset", "model", "objective", "stage", "ratio", "metric", "method"]
+    line = place(1, method, verdict="failed")
+    return {key: value if key in (*keys, "verdict") else np.nan for key, value in line.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("method", "lwm"), ("rank", "–"), ("seeds", "–"), ("accuracy", "–"), ("behind the best by", "–"), ("verdict", "failed")],
+)
+def test_a_method_that_failed_is_ranked_nowhere(lay_out, name, text):
+    table = lay_out("ranking", places=[place(1, "hydra"), failed_place("lwm")], jobs=SPENT)
+    assert column(table, name)[1] == text
+
+
+def test_what_a_method_that_failed_has_cost_is_told(lay_out):
+    table = lay_out("ranking", places=[place(1, "hydra"), failed_place("lwm")], jobs=SPENT)
+    assert column(table, "finetune: seconds") == ["20.0", "1,234.5"]
 
 
 def test_a_ratio_close_to_one_finds_its_costs(lay_out):

@@ -171,9 +171,11 @@ class Study(Settings):
             if len(self.attacks[label].eps or ()) > 1:
                 raise ValueError(f"attacks.{label}.eps: {self.attacks[label].kind} finds distances by itself; give one radius")
         for section, room in (("attacks", self.attacks), ("verifiers", self.verifiers)):
-            radii = [eps for entry in room.values() for eps in entry.eps or [self.threat.eps]]
-            if self.threat.eps not in radii and not (section == "attacks" and free):
-                raise ValueError(f"{section}: none has threat.eps, {self.threat.eps:g}, among its eps; valid: one that has")
+            own = {label: e for label, e in room.items() if not hasattr(catalogue.load(section, e.kind), "SMOOTHED")}
+            radii = {eps for entry in own.values() for eps in entry.eps or [self.threat.eps]}
+            if own and self.threat.eps not in radii and not (section == "attacks" and free):
+                found = ", ".join(f"{eps:g}" for eps in sorted(radii))
+                raise ValueError(f"{section}: eps {found}, but none at threat.eps, {self.threat.eps:g}; valid: one that has it")
         for label, entry in self.verifiers.items():
             for attack in getattr(entry, "attacks", ()):
                 if attack not in self.attacks:

@@ -73,7 +73,7 @@ class Table(NamedTuple):
     @property
     def name(self) -> str:
         """The entry's label, and the radius where it is not the study's."""
-        return f"{self.entry}-eps{self.eps!r}" if self.swept else self.entry
+        return f"{self.entry}-eps{Decimal(repr(self.eps)):f}" if self.swept else self.entry
 
     @property
     def path(self) -> str:

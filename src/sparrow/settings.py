@@ -34,6 +34,8 @@ def unique(values: list | None) -> list | None:
 
 def _as_list(value: Any) -> Any:
     """`0.1` alone means `[0.1]`."""
+    if isinstance(value, bool):
+        raise ValueError(f"{value} is not a radius; give a number, or a list of them")
     return value if value is None or isinstance(value, list) else [value]
 
 

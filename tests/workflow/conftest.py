@@ -1,4 +1,4 @@
-"""A checkout of the workflow in a temporary folder, and a tiny study that has been run there once."""
+"""A checkout of the workflow in a temporary folder, and two tiny studies that have been run there once."""
 
 from __future__ import annotations
 
@@ -32,12 +32,26 @@ TINY = {
     "verifiers": {"ibp": {"samples": 40}, "alpha-crown": {"samples": 4, "iterations": 2}},
 }
 
+# Several radii, kept examples, a cascade that looks at them, stable ReLUs, and an objective of which nothing comes.
+SWEPT = TINY | {
+    "objectives": {"benign": None, "diverging": {"kind": "benign", "training": {"pretrain": {"lr": 1e9}}}},
+    "methods": {"lwm": {"granularity": "filter"}},
+    "attacks": {
+        "pgd": {"samples": 20, "steps": 2, "eps": [0.05, 0.1]},
+        "fmn": {"samples": 20, "steps": 5, "keep_examples": True},
+    },
+    "verifiers": {"cascade": {"samples": 20, "bounds": ["ibp", "crown"], "attacks": ["pgd"], "eps": [0.05, 0.1]}},
+    "stability": {"samples": 20},
+}
+
 
 @dataclass
 class Checkout:
     """A copy of the repository's workflow, in which a study can be changed and run."""
 
     root: Path
+    said: str = ""
+    """What Snakemake told the user of the run that has finished here, if one has."""
 
     def write(self, study: dict[str, Any]) -> None:
         (self.root / "study.yaml").write_text(yaml.safe_dump(study))
@@ -92,5 +106,14 @@ def checkout(tmp_path: Path) -> Checkout:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A checkout in which the tiny study has been run, for tests that only look and plan."""
     checkout = copy_checkout(tmp_path_factory.mktemp("finished"))
-    checkout.run()
+    checkout.said = checkout.run()
+    return checkout
+
+
+@pytest.fixture(scope="session")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A checkout in which the study of several radii has been run, for tests that only look and plan."""
+    checkout = copy_checkout(tmp_path_factory.mktemp("swept"))
+    checkout.write(SWEPT)
+    checkout.said = checkout.run()
     return checkout

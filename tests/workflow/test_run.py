@@ -22,11 +22,19 @@ def test_all_results_are_there(finished: Checkout) -> None:
     costs = pd.read_csv(finished.root / "results/costs.csv")
     # The data set, a dense network, three pruned and fine-tuned, four of these evaluated in four ways, and one cut.
     assert len(costs) == 1 + 1 + 3 * 2 + 4 * 4 + 1
-    for figure in ("accuracy", "preservation", "sparsity", "ranking", "recall", "curves", "traces"):
+    figures = ["accuracy", "preservation", "sparsity", "ranking", "recall", "robustness", "decisions", "curves", "traces"]
+    for figure in figures:
         for suffix in ("svg", "png"):
             assert (finished.root / f"results/figures/digits.cnn-small.{figure}.{suffix}").stat().st_size > 1000
+    # At one radius there is no curve to draw, and nobody has counted ReLUs.
+    assert len(list((finished.root / "results/figures").iterdir())) == 2 * len(figures)
     for table in ("summary", "costs", "ranking"):
         assert "</table>" in (finished.root / f"results/tables/{table}.html").read_text(encoding="utf-8")
+
+
+def test_a_study_without_gaps_has_no_warning(finished: Checkout) -> None:
+    assert "warning:" not in finished.said
+    assert pd.read_csv(finished.root / "results/summary.csv")["failed"].isna().all()
 
 
 def test_every_method_is_ranked_by_both_metrics(finished: Checkout) -> None:
@@ -75,8 +83,11 @@ def test_verified_implies_robust_implies_correct(finished: Checkout) -> None:
 def test_second_run_gives_the_same_bytes(finished: Checkout, checkout: Checkout) -> None:
     # On one core, and with every job importing for itself: neither may make a difference.
     checkout.run("--cores", "1", "--no-hooks")
-    files = [f"{table}.csv" for table in ("summary", "outcomes", "layers", "ranking", "recall")]
-    files += [f"figures/digits.cnn-small.{figure}.svg" for figure in ("accuracy", "ranking", "recall", "traces")]
+    files = [f"{table}.csv" for table in ("summary", "outcomes", "layers", "ranking", "recall", "security", "decisions")]
+    files += [
+        f"figures/digits.cnn-small.{figure}.svg"
+        for figure in ("accuracy", "ranking", "recall", "robustness", "decisions", "traces")
+    ]
     files += [str(path.relative_to(finished.root / "results")) for path in (finished.root / "results").rglob("*.trace.csv")]
     files += [str(path.relative_to(finished.root / "results")) for path in (finished.root / "results").rglob("*.safetensors")]
     assert {"compact.safetensors", "pruned.trace.csv", "dense.safetensors"} <= {Path(file).name for file in files}
@@ -132,7 +143,7 @@ def test_every_rule_declares_its_resources_and_environment() -> None:
 
 def test_gpu_jobs_say_so() -> None:
     declared = {f.stem for f in (REPOSITORY / "workflow/rules").glob("*.smk") if "gpu=1" in f.read_text()}
-    assert declared == {"pretrain", "prune", "finetune", "attack", "verify"}
+    assert declared == {"pretrain", "prune", "finetune", "attack", "verify", "stability"}
 
 
 def test_readme_example_is_a_method_in_one_file(checkout: Checkout) -> None:

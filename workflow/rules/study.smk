@@ -134,6 +134,6 @@ def figure_spec(wildcards):
         spec["runs"] = [run.identity() for run in runs_of(wildcards)]
     else:
         spec["stage"] = "finetuned" if "finetuned" in STUDY.evaluate else "pruned"
-    if wildcards.figure == "security":
+    if wildcards.figure in ("security", "decisions"):
         spec["eps"] = STUDY.threat.eps
     return spec

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from sparrow.checkpoint_file import COMPACT_FORMAT, failure, read, sha256
-from sparrow.errors import SparrowError
+from sparrow.errors import InheritedError, SparrowError
 from sparrow.outcome_table import ABSTAINED, FAILED, STABILITY
 from sparrow.results.decisions import decisions
 from sparrow.results.outcomes import Outcomes, read_outcomes
@@ -23,6 +23,16 @@ from sparrow.results.statistics import accuracy, preserved
 LAYER_COLUMNS = ["layer", "weights", "nonzero", "sparsity"]
 SIZES = ["sparsity_prunable", "sparsity_all", "parameters", "nonzero", "multiply_adds"]
 SIZES += ["compact_parameters", "compact_multiply_adds"]
+COUNTS = [
+    "parameters",
+    "nonzero",
+    "multiply_adds",
+    "compact_parameters",
+    "compact_multiply_adds",
+    "weights",
+    "neurons",
+    "images",
+]
 IDENTITY = ["dataset", "model", "objective", "method", "ratio", "seed", "stage"]
 
 
@@ -30,11 +40,11 @@ IDENTITY = ["dataset", "model", "objective", "method", "ratio", "seed", "stage"]
 class Row:
     """One checkpoint: who it is, what it weighs, how it did; and what failed, if anything did."""
 
-    path: Path
     identity: dict[str, Any]
     layers: pd.DataFrame
     size: dict[str, Any]
     outcomes: Outcomes
+    stability: pd.DataFrame
     failed: str | None
 
     @property
@@ -50,22 +60,26 @@ def aggregate(networks: list[Path], compact: list[Path], stability: list[Path], 
     `spec` names the `attacks` and `verifiers` and holds the `threat`. Raises SparrowError before anything is written if one
     file is not what it should be, or if two contradict each other. Returns a line on what failed, if anything did.
     """
-    cut, counted = {path.parent: path for path in compact}, {path.parent: path for path in stability}
-    rows = sorted((_row(path, cut.get(path.with_suffix("")), spec) for path in networks), key=_order)
+    cut, counted = ({path.parent: path for path in paths} for paths in (compact, stability))
+    rows = [_row(path, cut.get(path.with_suffix("")), counted.get(path.with_suffix("")), spec) for path in networks]
+    rows.sort(key=_order)
     dense = {row.parent: row.outcomes for row in rows if row.identity["stage"] == "dense"}
     tables = {
-        "outcomes": pd.DataFrame([line for row in rows for line in _outcome_lines(row)]),
+        "outcomes": pd.DataFrame([line for row in rows for line in _outcome_lines(row)], columns=OUTCOME_COLUMNS),
         "summary": pd.DataFrame([_summary_line(row, dense.get(row.parent), spec) for row in rows]),
-        "layers": pd.concat([_named(row, row.layers) for row in rows]),
-        "recall": pd.concat([_named(row, recalls(row.outcomes)) for row in rows]),
+        "layers": _stacked((row, row.layers) for row in rows),
+        "recall": _stacked((row, recalls(row.outcomes)) for row in rows),
         "ranking": rank(_hits(row) for row in rows if row.identity["stage"] != "dense"),
-        "security": pd.concat([_named(row, curve(row.outcomes)) for row in rows]),
-        "stability": pd.concat([_named(row, _stable(counted.get(row.path))) for row in rows]),
-        "decisions": pd.concat([_named(row, decisions(row.outcomes)) for row in rows]),
+        "security": _stacked((row, curve(row.outcomes)) for row in rows),
+        "stability": _stacked((row, row.stability) for row in rows),
+        "decisions": _stacked((row, decisions(row.outcomes)) for row in rows),
     }
     for name, table in tables.items():
         # By its ratio a cell is found again: every digit counts.
         table["ratio"] = table["ratio"].map(lambda ratio: repr(float(ratio)))
+        # A count that is missing somewhere is a count elsewhere.
+        counts = [column for column in COUNTS if column in table]
+        table[counts] = table[counts].astype("Int64")
         table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n")
     failed = sum(row.failed is not None for row in rows)
     if not failed:
@@ -84,16 +98,23 @@ def _named(row: Row, table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**row.identity)[[*IDENTITY, *table.columns]]
 
 
+def _stacked(parts: Iterable[tuple[Row, pd.DataFrame]]) -> pd.DataFrame:
+    """All tables that have rows, with who they are about in front; the first one's columns, if none has."""
+    named = [_named(row, table) for row, table in parts]
+    # An empty one has no types, and would take the others' away.
+    return pd.concat([table for table in named if len(table)] or named[:1])
+
+
 def _hits(row: Row) -> Hits:
     return Hits(row.identity, {"era": row.outcomes.robust(), "vra": row.outcomes.verified()})
 
 
-def _row(path: Path, compact: Path | None, spec: dict) -> Row:
+def _row(path: Path, compact: Path | None, stability: Path | None, spec: dict) -> Row:
     failed = failure(path)
     outcomes = read_outcomes(path.with_suffix(""), spec)
     if failed:
         nothing = pd.DataFrame(columns=LAYER_COLUMNS), dict.fromkeys(SIZES, np.nan)
-        return Row(path.with_suffix(""), _identity(failed), *nothing, outcomes, failed["failed"])
+        return Row(_identity(failed), *nothing, outcomes, pd.DataFrame(columns=STABILITY), failed["failed"])
     header, tensors = read(path, framework="np")
     weights = {name: tensors[f"weight/{name}"] for name in header["parameters"]}
     sizes = pd.DataFrame(
@@ -115,12 +136,19 @@ def _row(path: Path, compact: Path | None, spec: dict) -> Row:
         "compact_parameters": np.nan,
         "compact_multiply_adds": np.nan,
     }
-    if compact is not None:
-        smaller, _ = read(compact, framework="np", expected=COMPACT_FORMAT)
+    reasons = list(outcomes.failed.values())
+    try:
+        smaller = read(compact, framework="np", expected=COMPACT_FORMAT)[0] if compact is not None else None
+    except InheritedError as error:
+        smaller, reasons = None, [*reasons, str(error)]
+    if smaller is not None:
         if smaller["parent"] != sha256(path):
             raise SparrowError(f"{compact}: was not cut from {path}; delete it to make it anew")
         size |= {"compact_parameters": smaller["parameters_left"], "compact_multiply_adds": smaller["multiply_adds"]}
-    return Row(path.with_suffix(""), _identity(header), sizes, size, outcomes, next(iter(outcomes.failed.values()), None))
+    stable = _stable(stability)
+    reasons += [stable] if isinstance(stable, str) else []
+    stable = pd.DataFrame(columns=STABILITY) if isinstance(stable, str) else stable
+    return Row(_identity(header), sizes, size, outcomes, stable, next(iter(reasons), None))
 
 
 def _identity(header: dict[str, Any]) -> dict[str, Any]:
@@ -128,15 +156,16 @@ def _identity(header: dict[str, Any]) -> dict[str, Any]:
     return {key: header["stage"] if key == "stage" else cell[key] for key in IDENTITY}
 
 
-def _stable(path: Path | None) -> pd.DataFrame:
-    """A network's table of stable ReLUs; empty without one, or where it failed."""
-    if path is not None:
-        table = pd.read_csv(path)
-        if list(table.columns) == STABILITY:
-            return table
-        if list(table.columns) != FAILED:
-            raise SparrowError(f"{path}: has the columns {list(table.columns)}, expected {STABILITY}")
-    return pd.DataFrame(columns=STABILITY)
+def _stable(path: Path | None) -> pd.DataFrame | str:
+    """A network's table of stable ReLUs, empty without one; or the reason why it failed."""
+    if path is None:
+        return pd.DataFrame(columns=STABILITY)
+    table = pd.read_csv(path)
+    if list(table.columns) == FAILED and len(table) == 1:
+        return str(table.iloc[0, 0])
+    if list(table.columns) != STABILITY:
+        raise SparrowError(f"{path}: has the columns {list(table.columns)}, expected {STABILITY}")
+    return table
 
 
 def _outcome_lines(row: Row) -> Iterator[dict[str, Any]]:
@@ -170,6 +199,8 @@ def _tables(outcomes: Outcomes) -> Iterator[tuple[str, str, dict[str, pd.DataFra
 
 NONE = pd.Series(dtype=bool)
 STATUSES = ("robust", "broken", "verified", "falsified", "unknown")
+OUTCOME_COLUMNS = [*IDENTITY, "kind", "name", "norm", "eps", "samples", "correct", *STATUSES]
+OUTCOME_COLUMNS += ["abstained", "accuracy", "accuracy_low", "accuracy_high"]
 
 
 def _summary_line(row: Row, dense: Outcomes | None, spec: dict[str, Any]) -> dict[str, Any]:
@@ -185,8 +216,8 @@ def _summary_line(row: Row, dense: Outcomes | None, spec: dict[str, Any]) -> dic
     for name, metric in (("benign", Outcomes.correct), ("era", Outcomes.robust), ("vra", Outcomes.verified)):
         before, after = metric(dense) if dense else NONE, metric(own)
         # A network that failed, or whose dense parent did, has nothing to compare.
-        known = len(before) and len(after)
-        values = preserved(after.to_numpy(), before.loc[after.index].to_numpy()) if known else (np.nan,) * 3
+        both = after.index.intersection(before.index)
+        values = preserved(after[both].to_numpy(), before[both].to_numpy()) if len(both) else (np.nan,) * 3
         line |= dict(zip(_names(f"preserved_{name}"), values, strict=True))
     return line
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from sparrow.errors import ContradictionError, SparrowError
-from sparrow.outcome_table import COLUMNS, FAILED, STATUS
+from sparrow.outcome_table import COLUMNS, FAILED, MISCLASSIFIED, STATUS
 
 SLACK = 1e-5
 """Relative difference below which two radii are the same: the tables have six digits."""
@@ -138,6 +138,21 @@ def _check(outcomes: Outcomes) -> None:
             if len(both):
                 raise ContradictionError(
                     f"{outcomes.path}: image {both[0]} is verified by {verifier} and broken by {attack} at "
+                    f"{proofs['norm'].iloc[0]} eps {radius(proofs):g} ({len(both)} such images); nothing was aggregated"
+                )
+
+    for verifier, proofs in outcomes.verifiers.items():
+        verified = proofs.index[proofs["status"] == "verified"]
+        for other, table in outcomes.verifiers.items():
+            refuted = table[(table["status"] == "falsified") & (table["decided"] != MISCLASSIFIED)]
+            if table["norm"].iloc[0] != proofs["norm"].iloc[0]:
+                continue
+            if not len(refuted) or (radius(table) > radius(proofs) and not same(radius(table), radius(proofs))):
+                continue
+            both = verified.intersection(refuted.index)
+            if len(both):
+                raise ContradictionError(
+                    f"{outcomes.path}: image {both[0]} is verified by {verifier} and falsified by {other} at "
                     f"{proofs['norm'].iloc[0]} eps {radius(proofs):g} ({len(both)} such images); nothing was aggregated"
                 )
 

@@ -23,7 +23,7 @@ def curve(outcomes: Outcomes) -> pd.DataFrame:
     """
     radii = [radius(table) for table in (*outcomes.attacks.values(), *outcomes.verifiers.values())]
     if outcomes.minimum_norm:
-        radii += list(outcomes.eps * REACH * np.arange(1, POINTS + 1) / POINTS)
+        radii += list(outcomes.eps * REACH * np.arange(POINTS + 1) / POINTS)
     rows = []
     for eps in sorted(radii):
         if rows and same(rows[-1]["eps"], eps):

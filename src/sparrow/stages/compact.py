@@ -15,6 +15,7 @@ from sparrow.data._store import read
 from sparrow.errors import SparrowError
 from sparrow.models._layout import Layout, without_filters
 from sparrow.models._prunable import prunable_weights
+from sparrow.stages._evaluation import require_numbers
 from sparrow.stages._failure import failed_compact, recorded
 
 TOLERANCE = 1e-5
@@ -32,6 +33,7 @@ def compact(network: Path, data: Path, output: Path, cost: Path, spec: dict) -> 
     with measured(cost) as also:
         loaded = checkpoint.load(network, spec["model"])
         images = read(data, "test")[0].images
+        require_numbers(loaded.model, images, BATCH_SIZE)
         shape = tuple(loaded.header["shape"])
         smaller = without_filters(loaded.model, shape, loaded.masks)
         apart = difference(loaded.model, smaller, images)

@@ -86,6 +86,7 @@ def _bounded(entry: ModuleType, kind: str, case: Case, examples: list[Path]) -> 
         left &= ~broken
         for place in broken.nonzero().squeeze(1).tolist():
             status[place], decided[place] = "falsified", ATTACK
+    margins[left] = -torch.inf  # Until a bound says more.
     progress = Progress(int(left.sum()), "verified", kind)
 
     def work(part: Tensor) -> None:

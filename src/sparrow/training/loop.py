@@ -70,7 +70,7 @@ def train(
 
     `data` holds the parts `train` and `validation`, on the model's device; `generator` (on the CPU) orders the batches.
     The validation loss is the objective's own, at the ramp's present state. One line an epoch goes to `report`.
-    Raises NetworkError if the training loss of an epoch is not finite.
+    Raises NetworkError if the loss of an epoch is not finite.
     """
     train_part, validation = data["train"], data["validation"]
     optimised, hooks = list(optimised), hooks or Hooks()
@@ -117,6 +117,11 @@ def train(
             )
         with METER.watching(model):
             validation_loss, benign, check = _validate(model, objective, validation, schedule, schedule.progress(epoch + 1))
+        if not math.isfinite(validation_loss):
+            raise NetworkError(
+                f"epoch {epoch + 1}: the validation loss is {validation_loss}{_culprit(model)}; "
+                "training diverged, try a smaller lr"
+            )
         if rows and check is not None and rows[-1][-1] - check > objective.allowed_drop:
             report(f"WARNING: catastrophic overfitting: accuracy under PGD fell from {rows[-1][-1]:.2%} to {check:.2%}")
         rows.append((epoch + 1, lr, float(schedule.progress(epoch + 1)), train_loss, validation_loss, benign, check))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from sparrow.errors import NetworkError
+from sparrow.errors import NetworkError, SparrowError
 from sparrow.settings import Threat
 from sparrow.verification._bridge import auto_lirpa
 from sparrow.verification._memory import exhausted
@@ -43,37 +43,59 @@ def bounded(model: nn.Module, images: Tensor, options: dict | None = None) -> nn
     Raises NetworkError, naming the layer, if auto_LiRPA does not know one.
     """
     image, options = images[:1].detach().clone(), BOUND_OPTIONS | (options or {})
-    with flags_restored(model):
-        try:
-            return auto_lirpa().BoundedModule(model, image, bound_opts=options)
-        except Exception as error:
-            if exhausted(error):
-                raise
-            raise NetworkError(f"auto_LiRPA cannot bound {_culprit(model, image)} ({' '.join(str(error).split())})") from error
+    with flags_restored(model), layer_named(model, image, "IBP"):
+        return auto_lirpa().BoundedModule(model, image, bound_opts=options)
 
 
-def _culprit(model: nn.Module, image: Tensor) -> str:
+@contextmanager
+def layer_named(model: nn.Module, image: Tensor, method: str) -> Iterator[None]:
+    """Turn whatever auto_LiRPA raises inside, memory apart, into a NetworkError that names the layer it does not take."""
+    try:
+        yield
+    except SparrowError:
+        raise
+    except Exception as error:
+        if exhausted(error):
+            raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise NetworkError(f"auto_LiRPA cannot bound {_culprit(model, image, method)} by {method} ({reason})") from error
+
+
+def _culprit(model: nn.Module, image: Tensor, method: str) -> str:
     """The first layer that auto_LiRPA does not even take by itself, or else the network's own forward pass."""
     inputs: dict[str, Tensor] = {}
     leaves = {name: module for name, module in model.named_modules() if name and not any(module.children())}
 
-    def keep(name: str, given: Tensor) -> None:  # What a hook returns would take the place of the layer's output.
+    def keep(name: str, given: Tensor) -> None:  # What a hook returns would take the place of the layer's input.
         inputs.setdefault(name, given.detach())
 
     hooks = [
         module.register_forward_pre_hook(lambda layer, given, name=name: keep(name, given[0]))
         for name, module in leaves.items()
     ]
-    with torch.no_grad():
-        model(image)
-    for hook in hooks:
-        hook.remove()
+    try:
+        with torch.no_grad():
+            model(image)
+    finally:
+        for hook in hooks:
+            hook.remove()
     for name, given in inputs.items():
-        try:
-            auto_lirpa().BoundedModule(leaves[name], given)
-        except Exception:
+        if not _taken(leaves[name], given[:1], method):
             return f"layer {name} ({type(leaves[name]).__name__})"
     return f"the forward pass of {type(model).__name__}"
+
+
+def _taken(layer: nn.Module, given: Tensor, method: str) -> bool:
+    """Whether auto_LiRPA bounds the sum of what one layer puts out."""
+    try:
+        with torch.no_grad():
+            size = layer(given).numel()
+        alone = nn.Sequential(layer, nn.Flatten(), nn.Linear(size, 1)).to(given.device).eval()
+        network = auto_lirpa().BoundedModule(alone, given, bound_opts=BOUND_OPTIONS)
+        network.compute_bounds(x=(perturbed(given, Threat(norm="l2", eps=0.01)),), method=method.replace("-Optimized", ""))
+    except Exception:
+        return False
+    return True
 
 
 def margins(network: nn.Module, images: Tensor, labels: Tensor, threat: Threat, classes: int, method: str) -> Tensor:
@@ -102,12 +124,8 @@ def smallest_margin(
         network.eval()
         if method == "CROWN-Optimized" and not network.optimizable_activations:
             method = "CROWN"  # Without a slope to optimise, that is what it amounts to.
-        try:
+        with layer_named(model, images[:1], method):
             return margins(network, images, labels, threat, classes, method).detach().amin(dim=1)
-        except Exception as error:
-            if exhausted(error):
-                raise
-            raise NetworkError(f"auto_LiRPA cannot bound it by {method} ({type(error).__name__}: {error})") from error
 
 
 def input_ranges(model: nn.Module, images: Tensor, labels: Tensor, threat: Threat, classes: int) -> list[tuple[Tensor, Tensor]]:
@@ -115,7 +133,8 @@ def input_ranges(model: nn.Module, images: Tensor, labels: Tensor, threat: Threa
     with torch.no_grad(), flags_restored(model):
         network = bounded(model, images)
         network.eval()
-        margins(network, images, labels, threat, classes, "CROWN")
+        with layer_named(model, images[:1], "CROWN"):
+            margins(network, images, labels, threat, classes, "CROWN")
         before = [relu.inputs[0] for relu in network.relus if relu.used and relu.perturbed]
         return [(node.lower.detach(), node.upper.detach()) for node in before]
 

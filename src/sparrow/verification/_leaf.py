@@ -18,6 +18,8 @@ from sparrow.settings import Threat
 
 TOLERANCE = 1e-6
 """By how much HiGHS may miss a constraint or the optimum, with some to spare."""
+LARGEST = 1e6
+"""Numbers above which a tolerance of 1e-7, which is HiGHS's, says nothing."""
 PROBES = 16
 """Random images at which the network has to be what its corners say, or it is not linear."""
 RELUS = (torch.ops.aten.relu.default, torch.ops.aten.relu_.default)
@@ -33,21 +35,31 @@ class _Linear(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func not in RELUS:
             return func(*args, **(kwargs or {}))
-        entering = args[0].clone()
+        entering = args[0]
+        if len(self.entered) == len(self.active) or self.active[len(self.entered)].numel() != entering[0].numel():
+            raise ValueError("the network runs other ReLUs than its graph has")
         mask = self.active[len(self.entered)].view(1, *entering.shape[1:])
-        self.entered.append(entering.flatten(1))
-        return entering * mask
+        self.entered.append(entering.flatten(1).clone())
+        # In place, others see it too.
+        return entering.mul_(mask) if func is RELUS[1] else entering * mask
 
 
 def smallest_margin(
-    model: nn.Module, image: Tensor, row: Tensor, active: list[Tensor], signs: list[Tensor], threat: Threat
+    model: nn.Module,
+    image: Tensor,
+    row: Tensor,
+    active: list[Tensor],
+    signs: list[Tensor],
+    threat: Threat,
+    seconds: float | None = None,
 ) -> tuple[float, Tensor | None]:
     """The smallest margin `row @ logits` in a domain around `image` (1, c, h, w), and the image (1, c, h, w) that has it.
 
     `active` says for each ReLU (neurons,) whether it passes its input on; `signs` (neurons,) constrains the inputs of those
     that are not 0. The margin is infinite and the image None where no image satisfies the constraints. For linf alone.
 
-    Raises ValueError if the network is not linear there, because something else than ReLUs bends it.
+    Raises ValueError if the network is not linear there, because something else than ReLUs bends it, or if HiGHS finds no
+    solution within `seconds`.
     """
     network = copy.deepcopy(model).to("cpu", torch.float64)
     size = image.numel()
@@ -61,6 +73,8 @@ def smallest_margin(
     offset, slopes = values[0], values[1 : size + 1] - values[0]  # (k,), (pixels, k)
     if not torch.allclose(values[size + 1 :], offset + probes @ slopes, rtol=1e-6, atol=1e-6):
         raise ValueError("the network is not linear between its ReLUs")
+    if not values.abs().max() < LARGEST:
+        raise ValueError("the numbers are too large for a linear programme with tolerances")
     directions = torch.cat([torch.zeros(0), *(sign[sign != 0].cpu() for sign in signs)]).double()
     lower, upper = (image.cpu().double().flatten() + side for side in (-threat.eps, threat.eps))
     solved = linprog(
@@ -69,6 +83,7 @@ def smallest_margin(
         b_ub=(offset[1:] * directions).numpy(),
         bounds=np.stack([lower.clamp(0, 1).numpy(), upper.clamp(0, 1).numpy()], axis=1),
         method="highs",
+        options={} if seconds is None else {"time_limit": max(seconds, 0.01)},
     )
     if solved.status == 2:  # Infeasible.
         return float("inf"), None

@@ -11,8 +11,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sparrow.errors import SparrowError
-
 EXHAUSTED = (
     "out of memory",
     "can't allocate memory",
@@ -41,14 +39,31 @@ def limited(megabytes: int | None) -> Iterator[None]:
     elif sys.platform == "linux":
         import resource
 
+        _pay_in_advance()
         before = resource.getrlimit(resource.RLIMIT_DATA)
-        resource.setrlimit(resource.RLIMIT_DATA, (_data_bytes() + megabytes * 2**20, before[1]))
+        ours = _data_bytes() + megabytes * 2**20
+        others = [limit for limit in before if limit != resource.RLIM_INFINITY]
+        resource.setrlimit(resource.RLIMIT_DATA, (min([ours, *others]), before[1]))
         try:
             yield
         finally:
             resource.setrlimit(resource.RLIMIT_DATA, before)
     else:
         yield
+
+
+def _pay_in_advance() -> None:
+    """What bounds import on their way would break half-imported, if memory ran out there; and freed tensors are to be free."""
+    import ctypes
+    import importlib
+
+    from sparrow.verification._bridge import auto_lirpa
+
+    auto_lirpa()
+    for name in ("torch._dynamo", "scipy.optimize", "torchattacks"):
+        importlib.import_module(name)
+    with contextlib.suppress(AttributeError):  # Other C libraries than glibc have no such option.
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 2**17)
 
 
 def _data_bytes() -> int:
@@ -59,10 +74,14 @@ def _data_bytes() -> int:
     return 0
 
 
+M_MMAP_THRESHOLD = -3
+"""An option of glibc: blocks larger than this go back to the system when they are freed, instead of littering the heap."""
+
+
 def in_parts(work: Callable[[Tensor], None], indices: Tensor, size: int, what: str) -> None:
     """Do `work` on `indices` (n,), at most `size` at a time; where memory runs out, on half as many.
 
-    `work` must leave nothing behind where it fails. Raises SparrowError if memory runs out on a single one.
+    `work` must leave nothing behind where it fails. One for which memory runs out alone is left out, and said so.
     """
     todo = list(indices.split(size)) if len(indices) else []
     while todo:
@@ -73,14 +92,13 @@ def in_parts(work: Callable[[Tensor], None], indices: Tensor, size: int, what: s
         except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError.
             if not exhausted(error):
                 raise
-            if len(part) == 1:
-                raise SparrowError(
-                    f"{what}: memory runs out on a single image; raise memory_mb, or leave this bound out"
-                ) from None
         # Here the failed attempt's tensors are no longer held by the exception.
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+        if len(part) == 1:
+            print(f"{what}: an image does not fit into memory alone and stays undecided; raise memory_mb", flush=True)
+            continue
         print(f"{what}: {len(part)} images do not fit into memory; trying {(len(part) + 1) // 2}", flush=True)
         todo = [*part.split((len(part) + 1) // 2), *todo]
 

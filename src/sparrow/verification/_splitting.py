@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from sparrow.costs import METER
+from sparrow.errors import NetworkError
 from sparrow.settings import Threat
-from sparrow.verification._bounds import bounded, flags_restored, margin_matrix, perturbed
+from sparrow.verification._bounds import bounded, flags_restored, layer_named, margin_matrix, perturbed
 
 LR_BETA = 0.05
 """Learning rate of the multipliers, as in auto_LiRPA."""
@@ -27,13 +28,32 @@ LR_BETA = 0.05
 
 PIECEWISE_LINEAR = {
     *("BoundInput", "BoundParams", "BoundBuffers", "BoundConstant", "BoundShape", "BoundGather", "BoundUnsqueeze"),
-    *("BoundLinear", "BoundMatMul", "BoundConv", "BoundBatchNormalization", "BoundAveragePool", "BoundGlobalAveragePool"),
+    *("BoundConv", "BoundBatchNormalization", "BoundAveragePool", "BoundGlobalAveragePool"),
     *("BoundAdd", "BoundSub", "BoundNeg", "BoundReshape", "BoundFlatten", "BoundTranspose", "BoundConcat", "BoundPad"),
     *("BoundIdentity", "BoundDropout", "BoundRelu"),
 }
 """Operations between which nothing bends but ReLUs; with any other a settled domain is not linear, and cannot be solved."""
 TIE = 1e-6
 """Weight of what only breaks ties."""
+
+
+SCALING = {"BoundMul", "BoundDiv", "BoundMatMul", "BoundLinear"}
+"""Of these, those that multiply or divide what depends on the image by something that does not."""
+
+
+def _linear(node) -> bool:
+    """Whether a node of auto_LiRPA's graph bends nothing, or is a ReLU."""
+    kind = type(node).__name__
+    if kind in SCALING:
+        return not any(other.perturbed for other in node.inputs[1:])
+    return kind in PIECEWISE_LINEAR
+
+
+def _numbers(bounds: Tensor) -> Tensor:
+    """`bounds`, if they are numbers: of what is none, every comparison would say the wrong thing."""
+    if bounds.isnan().any():
+        raise NetworkError("branch-and-bound gave a bound that is not a number")
+    return bounds
 
 
 @dataclass(frozen=True)
@@ -89,16 +109,16 @@ class Splitting:
     def __init__(self, model: nn.Module, image: Tensor, label: int, threat: Threat, classes: int, iterations: int, lr: float):
         self._model, self._image, self._threat, self._iterations = model, image, threat, iterations
         self.specification = margin_matrix(torch.tensor([label], device=image.device), classes)[0]
-        options = {"optimize_bound_args": {"iteration": iterations, "lr_alpha": lr, "lr_beta": LR_BETA}}
+        # Patience is a batch's; without it, no domain's bound depends on the others.
+        settings = {"iteration": iterations, "lr_alpha": lr, "lr_beta": LR_BETA, "early_stop_patience": iterations}
         with flags_restored(model), contextlib.redirect_stdout(io.StringIO()):
-            self._network = bounded(model, image, options)
+            self._network = bounded(model, image, {"optimize_bound_args": settings})
             self._network.eval()
-            self.margins = self._root()
+            with layer_named(model, image, "CROWN-Optimized"):
+                self.margins = _numbers(self._root())
         self._relus = [node for node in self._network.relus if node.used and node.perturbed]
         self._ranges = [self._range(node) for node in self._relus]
-        self.only_relus = all(
-            type(node).__name__ in PIECEWISE_LINEAR for node in self._network.modules() if hasattr(node, "inputs")
-        )
+        self.only_relus = all(_linear(node) for node in self._network.modules() if hasattr(node, "inputs"))
 
     def _root(self) -> Tensor:
         """Bounds (classes - 1,) on the margins without any split, by alpha-CROWN."""
@@ -111,7 +131,7 @@ class Splitting:
     def _range(self, relu) -> tuple[Tensor, Tensor]:
         """What may enter a layer (2 x (neurons,))."""
         before = relu.inputs[0]
-        return before.lower.detach().flatten(), before.upper.detach().flatten()
+        return _numbers(before.lower.detach().flatten()), _numbers(before.upper.detach().flatten())
 
     def unstable(self, signs: list[Tensor]) -> list[Tensor]:
         """Which ReLUs (n, neurons) of each layer are still unstable."""
@@ -142,8 +162,9 @@ class Splitting:
             clipped = torch.where(sign > 0, lower.clamp_min(0), lower), torch.where(sign < 0, upper.clamp_max(0), upper)
             limits[relu.inputs[0].name] = [side.view(shape) for side in clipped]
         METER.add((self._iterations - 1) * len(domains))
-        with flags_restored(self._model), contextlib.redirect_stdout(io.StringIO()):
-            bounds = self._optimise(domains, limits, shapes)
+        named = layer_named(self._model, self._image, "CROWN-Optimized")
+        with flags_restored(self._model), contextlib.redirect_stdout(io.StringIO()), named:
+            bounds = _numbers(self._optimise(domains, limits, shapes))
         alphas = [relu.alpha[self._network.final_name].detach()[0, 0].flatten(1).clone() for relu in self._relus]
         betas = [relu.sparse_beta.detach().clone() for relu in self._relus]
         for relu in self._relus:

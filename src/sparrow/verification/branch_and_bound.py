@@ -64,18 +64,30 @@ def decide(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
 
 
 def search(model, image: torch.Tensor, label: int, params: Params, threat: Threat, classes: int) -> Answer:
-    """Decide one image (1, c, h, w) that `model` classifies as `label`."""
+    """Decide one image (1, c, h, w) that `model` classifies as `label`; undecided, if memory runs out for it alone."""
     from sparrow.verification._memory import exhausted
-    from sparrow.verification._splitting import Splitting
 
-    start = time.monotonic()
     example = _attack(model, image, label, params, threat)
     if example is not None:
         return Answer(False, *example, 0)
+    try:
+        return _search(model, image, label, params, threat, classes)
+    except (MemoryError, RuntimeError) as error:
+        if not exhausted(error):
+            raise
+    print("branch-and-bound: an image does not fit into memory; it stays unknown", flush=True)
+    return Answer(False, None, -torch.inf, 0)
+
+
+def _search(model, image: torch.Tensor, label: int, params: Params, threat: Threat, classes: int) -> Answer:
+    from sparrow.verification._memory import exhausted
+    from sparrow.verification._splitting import Splitting
+
+    end = time.monotonic() + params.seconds
     splitting = Splitting(model, image, label, threat, classes, params.iterations, params.lr)
     if not splitting.only_relus:
         return Answer(bool((splitting.margins > 0).all()), None, float(splitting.margins.min()), 0)
-    rows = (splitting.margins <= 0).nonzero().squeeze(1)
+    rows = (~(splitting.margins > 0)).nonzero().squeeze(1)
     proved = float(splitting.margins[splitting.margins > 0].min()) if len(rows) < len(splitting.margins) else torch.inf
     if not len(rows):
         return Answer(True, None, proved, 0)
@@ -87,14 +99,15 @@ def search(model, image: torch.Tensor, label: int, params: Params, threat: Threa
         left = left.take((~closed).nonzero().squeeze(1))
         settled = left.choices < 0
         for number in settled.nonzero().squeeze(1).tolist():
-            bound, example = _settle(model, image, label, splitting, left.take(torch.tensor([number])), threat)
+            domain = left.take(torch.tensor([number], device=left.rows.device))
+            bound, example = _settle(model, image, label, splitting, domain, threat, end)
             if example is not None:
                 return Answer(False, example, bound, seen)
             proved, stuck = (min(proved, bound), stuck) if bound > 0 else (proved, min(stuck, bound))
         left = left.take((~settled).nonzero().squeeze(1))
         if not len(left):
             return Answer(stuck > 0, None, min(proved, stuck), seen)
-        if time.monotonic() - start > params.seconds or seen >= params.domains:
+        if time.monotonic() > end or seen >= params.domains:
             return Answer(False, None, min(float(left.bounds.min()), stuck), seen)
         order = left.bounds.argsort(stable=True)
         now, later = left.take(order[:size]), left.take(order[size:])
@@ -112,21 +125,23 @@ def search(model, image: torch.Tensor, label: int, params: Params, threat: Threa
 def _attack(model, image, label: int, params: Params, threat: Threat):
     """An adversarial example of `image` and its margin, if PGD finds one: cheaper than a single split."""
     from sparrow.attacks import pgd
+    from sparrow.costs import METER
     from sparrow.margin import margin
     from sparrow.perturbation import project
 
     labels = torch.tensor([label], device=image.device)
     settings = pgd.Params(steps=params.attack_steps, restarts=params.attack_restarts)
-    found = project(pgd.attack(model, image, labels, settings, threat, 2), image, threat)
+    with METER.watching(model):
+        found = project(pgd.attack(model, image, labels, settings, threat, 2), image, threat)
     with torch.no_grad():
         logits = model(found)
     return (found, float(margin(logits, labels))) if int(logits.argmax()) != label else None
 
 
-def _settle(model, image, label: int, splitting, domain, threat: Threat) -> tuple[float, torch.Tensor | None]:
+def _settle(model, image, label: int, splitting, domain, threat: Threat, end: float) -> tuple[float, torch.Tensor | None]:
     """The exact smallest margin of a domain without unstable ReLUs, and an adversarial example if there is one.
 
-    Its bound as it is where that cannot be found out.
+    Its bound as it is where that cannot be found out until `end` (as `time.monotonic` has it).
     """
     from sparrow.perturbation import project
     from sparrow.verification._leaf import TOLERANCE, smallest_margin
@@ -136,7 +151,8 @@ def _settle(model, image, label: int, splitting, domain, threat: Threat) -> tupl
         return bound, None
     row, signs = splitting.specification[domain.rows[0]], [layer[0] for layer in domain.signs]
     try:
-        margin, nearest = smallest_margin(model, image, row, splitting.active(signs), signs, threat)
+        left = end - time.monotonic()
+        margin, nearest = smallest_margin(model, image, row, splitting.active(signs), signs, threat, left)
     except ValueError:
         return bound, None
     if margin > TOLERANCE:
