@@ -385,12 +385,17 @@ def test_other_errors_pass_through(error: Exception) -> None:
     assert len(tried) == 1
 
 
-def test_single_image_that_does_not_fit_is_an_error_of_the_user() -> None:
-    def work(part: Tensor) -> None:
-        raise FULL["torch"]
+def test_single_image_that_does_not_fit_is_left_out_and_told_of(capsys: pytest.CaptureFixture[str]) -> None:
+    done = []
 
-    with pytest.raises(SparrowError, match=r"crown: .*single image; raise memory_mb"):
-        _memory.in_parts(work, torch.arange(2), 2, "crown")
+    def work(part: Tensor) -> None:
+        if 1 in part:
+            raise FULL["torch"]
+        done.extend(part.tolist())
+
+    _memory.in_parts(work, torch.arange(3), 3, "crown")
+    assert done == [0, 2]
+    assert "crown: an image does not fit into memory alone and stays undecided; raise memory_mb" in capsys.readouterr().out
 
 
 def test_no_memory_for_the_bounds_is_not_a_network_that_cannot_be_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from sparrow import catalogue, checkpoint
 from sparrow.data import _store
-from sparrow.errors import SparrowError
 from sparrow.objectives import _pgd
 from sparrow.outcome_table import COLUMNS, STATUS
 from sparrow.perturbation import project, random_start

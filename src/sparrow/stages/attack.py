@@ -49,14 +49,17 @@ def attack(network: Path, data: Path, output: Path, cost: Path, spec: dict, exam
             # An attack that ends in something that is no image has not found one.
             found[batch] = torch.where(results.isfinite(), results, images).clamp(0, 1)
             progress.done(len(batch), int((model(project(found[batch], images, threat)).argmax(dim=1) == labels).sum()))
-        inside = project(found, part.images, threat)
+        far = distance(found, part.images, threat.norm)
+        # What is inside stays as it is: projected once more, it might be rounded to the other side of the boundary.
+        outside = (far > threat.eps).view(-1, *[1] * (found.dim() - 1))
+        inside = torch.where(outside, project(found, part.images, threat), found)
         fooled, margins = _judge(model, inside, part.labels, params.batch_size)
         distances = torch.where(fooled, distance(inside, part.images, threat.norm).clamp_max(threat.eps), torch.inf)
         nearest = inside
         if hasattr(entry, "MINIMUM_NORM"):
             also, _ = _judge(model, found, part.labels, params.batch_size)
             nearest = torch.where(fooled.view(-1, *[1] * (found.dim() - 1)), inside, found)
-            distances = torch.where(also & ~fooled, distance(found, part.images, threat.norm), distances)
+            distances = torch.where(also & ~fooled, far, distances)
         distances[~correct] = 0
         status = ["broken" if broken else "robust" for broken in fooled.tolist()]
         print(f"{spec['attack']['kind']}: {status.count('robust')} of {len(status)} images robust")
