@@ -18,7 +18,8 @@ from sparrow.models._layout import without_filters
 from sparrow.models._prunable import prunable_weights
 from sparrow.outcome_table import COLUMNS, FAILED, STABILITY
 from sparrow.results.aggregate import IDENTITY, aggregate
-from sparrow.stages._failure import failed_checkpoint, failed_compact, failed_table
+from sparrow.stages._evaluation import failed_table
+from sparrow.stages._failure import failed_checkpoint, failed_compact
 from sparrow.training.provenance import header
 
 SPEC = {"attacks": ["fgsm", "pgd"], "verifiers": ["ibp", "crown"], "smoothed": [], "minimum_norm": []}

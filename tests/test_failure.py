@@ -18,7 +18,8 @@ from sparrow.data import _store
 from sparrow.errors import CheckpointError, InheritedError, NetworkError, SparrowError
 from sparrow.results.aggregate import aggregate
 from sparrow.settings import Threat
-from sparrow.stages._failure import failed_checkpoint, failed_table, recorded
+from sparrow.stages._evaluation import failed_table
+from sparrow.stages._failure import failed_checkpoint, recorded
 from sparrow.stages.attack import attack
 from sparrow.stages.compact import compact
 from sparrow.stages.finetune import finetune

@@ -87,8 +87,10 @@ def read_outcomes(path: Path, spec: dict[str, Any]) -> Outcomes:
     for room in ("attacks", "verifiers"):
         read = {name: _read(path / room / f"{name}.csv", room) for name in spec[room]}
         tables[room] = {name: table for name, table in read.items() if isinstance(table, pd.DataFrame)}
-        reasons = [reason for reason in read.values() if isinstance(reason, str)]
-        failed |= {room: reasons[0]} if reasons else {}
+        # A smoothed classifier's own failure says nothing of the network.
+        for name, reason in read.items():
+            if isinstance(reason, str):
+                failed.setdefault("smoothed" if name in spec["smoothed"] else room, reason)
     smoothed = {name: tables["verifiers"].pop(name) for name in spec["smoothed"] if name in tables["verifiers"]}
     minimum_norm = [name for name in spec["minimum_norm"] if name in tables["attacks"]]
     outcomes = Outcomes(path, *tables.values(), smoothed, spec["threat"]["eps"], minimum_norm, failed)

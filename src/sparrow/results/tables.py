@@ -142,5 +142,11 @@ def _with_interval(row: pd.Series, name: str) -> str:
 
 
 def _write(table: pd.DataFrame, output: Path, caption: str) -> None:
-    styler = Styler(table, uuid="sparrow", cell_ids=False).hide(axis="index").set_caption(caption).set_table_styles(CSS)
+    styler = (
+        Styler(table, uuid="sparrow", cell_ids=False)
+        .format(escape="html")
+        .hide(axis="index")
+        .set_caption(caption)
+        .set_table_styles(CSS)
+    )
     output.write_text(styler.to_html(doctype_html=True), encoding="utf-8")

@@ -11,7 +11,7 @@ from sparrow import checkpoint
 from sparrow.csv_file import write_csv
 from sparrow.data._store import Part, read
 from sparrow.errors import NetworkError, SparrowError
-from sparrow.outcome_table import COLUMNS
+from sparrow.outcome_table import COLUMNS, FAILED
 from sparrow.settings import Evaluation, Threat
 
 
@@ -62,6 +62,11 @@ def batches(selected: Tensor, size: int) -> list[Tensor]:
     """Indices of the True entries of `selected` (n,), at most `size` at a time; no batch is empty."""
     indices = selected.nonzero().squeeze(1)
     return list(indices.split(size)) if len(indices) else []
+
+
+def failed_table(message: str, output: Path, **unused) -> None:
+    """A table of one cell, which says why there are no outcomes."""
+    write_csv(output, FAILED, [[message]])
 
 
 def write_outcomes(path: Path, part: Part, role: str, columns: tuple[Tensor | list, ...], threat: Threat) -> None:

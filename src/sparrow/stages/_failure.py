@@ -12,9 +12,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from sparrow.checkpoint_file import COMPACT_FORMAT, FORMAT
-from sparrow.csv_file import write_csv
 from sparrow.errors import InheritedError, NetworkError
-from sparrow.outcome_table import FAILED
 
 
 def recorded(record: Callable[..., None]) -> Callable:
@@ -53,8 +51,3 @@ def failed_checkpoint(message: str, output: Path, stage: str, cell: dict, form: 
 def failed_compact(message: str, output: Path, **unused) -> None:
     """The same for a network whose filters were to be cut out."""
     failed_checkpoint(message, output, "compact", {}, COMPACT_FORMAT)
-
-
-def failed_table(message: str, output: Path, **unused) -> None:
-    """A table of one cell, which says why there are no outcomes."""
-    write_csv(output, FAILED, [[message]])

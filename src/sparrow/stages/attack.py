@@ -14,8 +14,8 @@ from sparrow.perturbation import distance, project
 from sparrow.progress import Progress
 from sparrow.reproducible import pick_device, seed_everything
 from sparrow.settings import Threat
-from sparrow.stages._evaluation import batches, open_case, predict, write_outcomes
-from sparrow.stages._failure import failed_table, recorded
+from sparrow.stages._evaluation import batches, failed_table, open_case, predict, write_outcomes
+from sparrow.stages._failure import recorded
 
 
 def _failed(message: str, output: Path, examples: Path | None = None, **unused) -> None:

@@ -16,8 +16,8 @@ from sparrow.csv_file import write_csv
 from sparrow.outcome_table import STABILITY
 from sparrow.reproducible import pick_device, seed_everything
 from sparrow.settings import Evaluation, Threat
-from sparrow.stages._evaluation import batches, open_case, predict
-from sparrow.stages._failure import failed_table, recorded
+from sparrow.stages._evaluation import batches, failed_table, open_case, predict
+from sparrow.stages._failure import recorded
 from sparrow.verification._bounds import input_ranges
 
 
@@ -35,8 +35,9 @@ def stability(network: Path, data: Path, output: Path, cost: Path, spec: dict) -
             ranges = input_ranges(model, part.images[batch], part.labels[batch], threat, classes)
             totals = totals or [[0.0, 0.0] for _ in ranges]
             for total, (lower, upper) in zip(totals, ranges, strict=True):
-                total[0] += float((lower >= 0).sum())
-                total[1] += float(((upper <= 0) & (lower < 0)).sum())
+                # What is always zero hands nothing on, such as a filter that was pruned.
+                total[0] += float(((lower >= 0) & (upper > 0)).sum())
+                total[1] += float((upper <= 0).sum())
         sizes = [lower[0].numel() for lower, _ in ranges]
         count = int(chosen.sum())
         rows = [

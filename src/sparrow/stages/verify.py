@@ -19,8 +19,8 @@ from sparrow.perturbation import project
 from sparrow.progress import Progress
 from sparrow.reproducible import pick_device, seed_everything
 from sparrow.settings import Evaluation, Threat
-from sparrow.stages._evaluation import batches, open_case, write_outcomes
-from sparrow.stages._failure import failed_table, recorded
+from sparrow.stages._evaluation import batches, failed_table, open_case, write_outcomes
+from sparrow.stages._failure import recorded
 from sparrow.verification._decision import decide_by
 from sparrow.verification._memory import in_parts, limited
 
