@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from sparrow import checkpoint
 from sparrow.csv_file import write_csv
 from sparrow.data._store import Part, read
-from sparrow.errors import NetworkError, SparrowError
+from sparrow.errors import SparrowError
 from sparrow.outcome_table import COLUMNS, FAILED
 from sparrow.settings import Evaluation, Threat
+from sparrow.stages._numbers import require_numbers
 
 
 def open_case(network: Path, data: Path, spec: dict, params: Evaluation, device: torch.device) -> tuple[nn.Module, Part, int]:
@@ -27,29 +28,6 @@ def open_case(network: Path, data: Path, spec: dict, params: Evaluation, device:
     model, part = loaded.model.to(device), part.first(params.samples).to(device)
     require_numbers(model, part.images, params.batch_size)
     return model, part, about.classes
-
-
-def require_numbers(model: nn.Module, images: Tensor, batch_size: int) -> None:
-    """Raise NetworkError, naming the first layer at fault, if a logit is not finite."""
-    faulty: list[str] = []
-
-    def watch(name: str, output: Tensor) -> None:
-        if not output.isfinite().all():
-            faulty.append(name)
-
-    leaves = [(name, module) for name, module in model.named_modules() if not any(module.children())]
-    hooks = [
-        module.register_forward_hook(lambda layer, given, output, name=name: watch(name, output)) for name, module in leaves
-    ]
-    try:
-        with torch.no_grad():
-            finite = all(bool(model(batch).isfinite().all()) for batch in images.split(batch_size))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    if not finite:
-        at = f": layer {faulty[0]} is the first to overflow" if faulty else ""
-        raise NetworkError(f"its logits are not finite{at}")
 
 
 def predict(model: nn.Module, images: Tensor, batch_size: int) -> Tensor:

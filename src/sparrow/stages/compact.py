@@ -15,8 +15,8 @@ from sparrow.data._store import read
 from sparrow.errors import SparrowError
 from sparrow.models._layout import Layout, without_filters
 from sparrow.models._prunable import prunable_weights
-from sparrow.stages._evaluation import require_numbers
 from sparrow.stages._failure import failed_compact, recorded
+from sparrow.stages._numbers import require_numbers
 
 TOLERANCE = 1e-5
 """Largest difference of a logit, relative to the largest logit where that is above 1."""
