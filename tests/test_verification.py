@@ -264,7 +264,7 @@ def test_no_verified_image_is_broken(outcomes) -> None:
 def test_bound_that_is_not_a_number_is_recorded(outcomes, dense: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(ibp, "bound", lambda model, images, *rest: torch.full((len(images),), torch.nan))
     table = outcomes(_spec("ibp", 0.02))
-    assert table.to_dict("list") == {"failed": ["ibp gave a bound that is not a number"]}
+    assert table.to_dict("list") == {"failed": [f"{tmp_path / 'table.csv'}: ibp gave a bound that is not a number"]}
 
 
 def test_alpha_crown_copes_with_a_layer_that_is_stable_only_at_first() -> None:
