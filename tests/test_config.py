@@ -435,8 +435,8 @@ def test_one_verifier_at_the_studys_radius_is_enough():
 
 
 def test_a_sweep_that_leaves_out_a_new_radius_of_the_study_is_refused():
-    # The default study's cascade names 0.05 and 0.1.
-    assert complaints(changed(("threat.eps", 0.2))) == [
+    sweep = ("verifiers", {"crown": {"eps": [0.05, 0.1]}})
+    assert complaints(changed(sweep, ("threat.eps", 0.2))) == [
         "config.yaml: verifiers: eps 0.05, 0.1, but none at threat.eps, 0.2; valid: one that has it"
     ]
 
