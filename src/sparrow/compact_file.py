@@ -11,8 +11,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from sparrow import catalogue
-from sparrow.checkpoint_file import COMPACT_FORMAT, read
+from sparrow.checkpoint_file import COMPACT_FORMAT, read, read_header
 from sparrow.errors import CheckpointError
+from sparrow.parentage import refuse_other_parents
 
 
 def save(path: Path, network: nn.Module, header: dict[str, Any]) -> None:
@@ -24,7 +25,11 @@ def save(path: Path, network: nn.Module, header: dict[str, Any]) -> None:
 
 
 def load(path: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """The network, in eval mode on the CPU, and its header. Raises CheckpointError, naming the file, if it is not one."""
+    """The network, in eval mode on the CPU, and its header.
+
+    Raises CheckpointError, naming the file, if it is not one, or if the checkpoint that it was cut from is not the same.
+    """
+    refuse_other_parents(path, read_header(path, COMPACT_FORMAT))
     header, tensors = read(path, expected=COMPACT_FORMAT)
     entry, parameters = catalogue.from_spec("models", header["model"])
     network = entry.build(parameters, tuple(header["shape"]), header["classes"])

@@ -7,6 +7,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,8 +49,19 @@ class Header:
     white: int
 
 
-def write(path: Path, images: np.ndarray, labels: np.ndarray, parts: dict[str, np.ndarray], white: int, classes: int) -> None:
-    """Store images (n, c, h, w) uint8 and labels (n,), divided into `parts` (indices)."""
+def write(
+    path: Path,
+    images: np.ndarray,
+    labels: np.ndarray,
+    parts: dict[str, np.ndarray],
+    white: int,
+    classes: int,
+    origin: dict[str, Any] | None = None,
+) -> None:
+    """Store images (n, c, h, w) uint8 and labels (n,), divided into `parts` (indices).
+
+    `origin` says in the header where they come from. It is no part of the digest: the same images are the same data set.
+    """
     tensors = {}
     for name, indices in parts.items():
         tensors[f"{name}/images"] = np.ascontiguousarray(images[indices])
@@ -64,6 +76,8 @@ def write(path: Path, images: np.ndarray, labels: np.ndarray, parts: dict[str, n
         "shape": list(images.shape[1:]),
         "classes": classes,
         "white": white,
+        "parts": {name: len(indices) for name, indices in parts.items()},
+        **(origin or {}),
     }
     partial = path.with_name(path.name + ".partial")
     save_file(tensors, partial, {"sparrow": json.dumps(header, sort_keys=True)})

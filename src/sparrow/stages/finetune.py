@@ -13,7 +13,7 @@ from sparrow.reproducible import pick_device, seed_everything
 from sparrow.stages._failure import recorded
 from sparrow.stages._training import failed_training, objective, training_data, write_curve
 from sparrow.training.loop import Hooks, Step, train
-from sparrow.training.provenance import header
+from sparrow.training.provenance import header, require_data
 from sparrow.training.schedule import Schedule
 
 
@@ -41,6 +41,7 @@ def finetune(parent: Path, data: Path, output: Path, curve: Path, cost: Path, sp
         device = pick_device()
         parts, about = training_data(data, device)
         pruned = checkpoint.load(parent, spec["model"])
+        require_data(parent, pruned.header, data, about)
         model = pruned.model.to(device)
         masks = {name: mask.to(device) for name, mask in pruned.masks.items()}
         schedule = Schedule(**spec["schedule"])

@@ -19,7 +19,7 @@ from sparrow.stages._budget_check import raise_for
 from sparrow.stages._failure import recorded
 from sparrow.stages._training import failed_training, objective, training_data, write_curve
 from sparrow.training.loop import Hooks, Step, train
-from sparrow.training.provenance import header
+from sparrow.training.provenance import header, require_data
 from sparrow.training.schedule import Schedule
 
 TRACE_COLUMNS = ["epoch", "name", "value"]
@@ -42,7 +42,9 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
         generator = seed_everything(spec["cell"]["seed"], "prune", kind)
         device = pick_device()
         parts, about = training_data(data, device)
-        model = checkpoint.load(parent, spec["model"]).model.to(device)
+        dense = checkpoint.load(parent, spec["model"])
+        require_data(parent, dense.header, data, about)
+        model = dense.model.to(device)
         entry, params = catalogue.from_spec("methods", spec["method"])
         pruner = entry.prepare(params, spec["ratio"], generator)
         weights, layout = prunable_weights(model), Layout(model, about.shape)

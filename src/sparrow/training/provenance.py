@@ -7,6 +7,7 @@ from typing import Any
 
 from sparrow.checkpoint_file import sha256
 from sparrow.data._store import Header
+from sparrow.errors import CheckpointError
 
 
 def header(stage: str, spec: dict[str, Any], data: Header, parent: Path | None = None) -> dict[str, Any]:
@@ -25,3 +26,9 @@ def header(stage: str, spec: dict[str, Any], data: Header, parent: Path | None =
         "code": spec["code"],
         "parent": sha256(parent) if parent is not None else None,
     }
+
+
+def require_data(network: Path, header: dict[str, Any], data: Path, about: Header) -> None:
+    """Raise CheckpointError if the checkpoint `network` was trained on another data set than `data`, which is `about`."""
+    if header["data"] != about.digest:
+        raise CheckpointError(f"{network}: trained on a data set other than {data} (digest {header['data'][:12]})")
