@@ -60,4 +60,5 @@ rule all:
         f"{RESULTS}/tables/ranking.html",
         f"{RESULTS}/tables/summary.html",
         f"{RESULTS}/tables/costs.html",
+        f"{RESULTS}/tables/provenance.html",
         FIGURES,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import types
@@ -53,7 +54,7 @@ def attacked(dense: Path, digits: Path, tmp_path: Path):
     def run(kind: str, eps: float, samples: int = 60, **params: object) -> tuple[pd.DataFrame, Path]:
         path = tmp_path / f"{kind}-{eps}.examples"
         spec = {"attack": {"kind": kind, "samples": samples, **params}, "threat": {"norm": "linf", "eps": eps}}
-        spec |= {"seed": 0, "model": {"kind": "cnn-small"}}
+        spec |= {"seed": 0, "code": "test", "model": {"kind": "cnn-small"}}
         attack(dense, digits, tmp_path / "attack.csv", tmp_path / "cost.json", spec, path)
         return pd.read_csv(tmp_path / "attack.csv"), path
 
@@ -208,7 +209,7 @@ def _damage(path: Path, how: str) -> None:
         "without axes": {"indices": torch.tensor(1), "images": torch.tensor(0.5)},
     }
     if how in tensors:
-        save_file(tensors[how], path, {"format": examples_file.FORMAT})
+        save_file(tensors[how], path, {"sparrow": json.dumps({"format": examples_file.FORMAT})})
     elif how == "foreign":
         save_file({"indices": indices, "images": images}, path)
     elif how == "truncated":

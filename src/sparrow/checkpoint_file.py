@@ -1,4 +1,4 @@
-"""Checkpoint files as they lie on disk, readable without torch."""
+"""Checkpoint files as they lie on disk, and headers of all files of ours, readable without torch."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def failure(path: Path) -> dict[str, Any] | None:
 
 
 def read_header(path: Path, *expected: str) -> dict[str, Any]:
-    """The header of a checkpoint, or of a file of one of the `expected` formats; the tensors are not read.
+    """The header of a checkpoint, or of a file of one of the `expected` formats. Tensors are not read.
 
     Raises CheckpointError, naming the file, if it is missing, truncated, of another format, or if its header lacks a key.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
+from sparrow.data._digest import content_digest
 from sparrow.errors import SparrowError
 
 FORMAT = "sparrow-data/1"
@@ -67,12 +67,9 @@ def write(
         tensors[f"{name}/images"] = np.ascontiguousarray(images[indices])
         tensors[f"{name}/labels"] = labels[indices]
         tensors[f"{name}/indices"] = indices.astype(np.int64)
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(f"{name} {tensors[name].dtype} {tensors[name].shape}\n".encode() + tensors[name].tobytes())
     header = {
         "format": FORMAT,
-        "digest": digest.hexdigest(),
+        "digest": content_digest((name, tensors[name]) for name in sorted(tensors)),
         "shape": list(images.shape[1:]),
         "classes": classes,
         "white": white,

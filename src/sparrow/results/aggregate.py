@@ -120,7 +120,7 @@ def _row(path: Path, compact: Path | None, stability: Path | None, spec: dict) -
     outcomes = read_outcomes(path.with_suffix(""), spec)
     if failed:
         nothing = pd.DataFrame(columns=LAYER_COLUMNS), dict.fromkeys(SIZES, np.nan)
-        return Row(_identity(failed), *nothing, outcomes, pd.DataFrame(columns=STABILITY), failed["failed"])
+        return Row(identity_of(failed), *nothing, outcomes, pd.DataFrame(columns=STABILITY), failed["failed"])
     header, tensors = read(path, framework="np")
     weights = {name: tensors[f"weight/{name}"] for name in header["parameters"]}
     sizes = pd.DataFrame(
@@ -152,10 +152,11 @@ def _row(path: Path, compact: Path | None, stability: Path | None, spec: dict) -
     stable = _stable(stability)
     reasons += [stable] if isinstance(stable, str) else []
     stable = pd.DataFrame(columns=STABILITY) if isinstance(stable, str) else stable
-    return Row(_identity(header), sizes, size, outcomes, stable, next(iter(reasons), None))
+    return Row(identity_of(header), sizes, size, outcomes, stable, next(iter(reasons), None))
 
 
-def _identity(header: dict[str, Any]) -> dict[str, Any]:
+def identity_of(header: dict[str, Any]) -> dict[str, Any]:
+    """Who a checkpoint is, by its header: the columns `IDENTITY`."""
     cell = {"method": "dense", "ratio": 0.0} | header["cell"]
     return {key: header["stage"] if key == "stage" else cell[key] for key in IDENTITY}
 

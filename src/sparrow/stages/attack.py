@@ -16,12 +16,13 @@ from sparrow.reproducible import pick_device, seed_everything
 from sparrow.settings import Threat
 from sparrow.stages._evaluation import batches, failed_table, open_case, predict, write_outcomes
 from sparrow.stages._failure import recorded
+from sparrow.training.provenance import attacked
 
 
-def _failed(message: str, output: Path, examples: Path | None = None, **unused) -> None:
+def _failed(message: str, output: Path, network: Path, spec: dict, examples: Path | None = None, **unused) -> None:
     failed_table(message, output)
     if examples is not None:
-        examples_file.write(examples, torch.empty(0, dtype=torch.long), torch.empty(0, 0, 0, 0))
+        examples_file.write(examples, torch.empty(0, dtype=torch.long), torch.empty(0, 0, 0, 0), attacked(network, spec))
 
 
 @recorded(_failed)
@@ -65,7 +66,7 @@ def attack(network: Path, data: Path, output: Path, cost: Path, spec: dict, exam
         print(f"{spec['attack']['kind']}: {status.count('robust')} of {len(status)} images robust")
         if examples is not None:
             kept = (correct & distances.isfinite()).cpu()
-            examples_file.write(examples, part.indices[kept], nearest[kept.to(nearest.device)])
+            examples_file.write(examples, part.indices[kept], nearest[kept.to(nearest.device)], attacked(network, spec))
         write_outcomes(output, part, "attacks", (predictions, status, margins, distances), threat)
 
 

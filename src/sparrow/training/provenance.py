@@ -1,4 +1,4 @@
-"""What a checkpoint's header says of its origin."""
+"""What headers say of a file's origin."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from sparrow.checkpoint_file import sha256
 from sparrow.data._store import Header
 from sparrow.errors import CheckpointError
+from sparrow.reproducible import made_by, pick_device
 
 
 def header(stage: str, spec: dict[str, Any], data: Header, parent: Path | None = None) -> dict[str, Any]:
@@ -25,6 +26,16 @@ def header(stage: str, spec: dict[str, Any], data: Header, parent: Path | None =
         "config": {key: value for key, value in spec.items() if key not in ("cell", "code", "model")},
         "code": spec["code"],
         "parent": sha256(parent) if parent is not None else None,
+    }
+
+
+def attacked(network: Path, spec: dict[str, Any]) -> dict[str, Any]:
+    """Where adversarial examples come from: the network that was attacked under the configuration slice `spec`, and how."""
+    return {
+        "network": sha256(network),
+        "config": {key: value for key, value in spec.items() if key not in ("code", "model")},
+        "code": spec["code"],
+        **made_by(pick_device()),
     }
 
 
