@@ -38,12 +38,17 @@ lint: setup
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint
 
-setup: $(VENV)/.complete
+setup: $(VENV)/.command
 
 $(VENV)/.complete: envs/requirements.txt
 	@"$(PYTHON)" -c "$(FITS)" || { echo "Sparrow needs Python 3.11 or 3.12: make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r envs/requirements.txt
+	@touch $@
+
+# The command `sparrow`, which runs the code as it lies here.
+$(VENV)/.command: $(VENV)/.complete pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 lock:

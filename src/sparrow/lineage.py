@@ -60,13 +60,15 @@ def digest_of(path: Path) -> str:
 def chain(path: Path, digest: Callable[[Path], str] = digest_of) -> list[Link]:
     """From the data set to `path`: a file of Sparrow's, or a table beside or below a checkpoint.
 
-    The chain goes no further back than to a file that is missing or another one, but always names the data set. `digest` is
-    for callers that remember what `digest_of` says. Raises CheckpointError if `path` is no such file.
+    The chain goes no further back than to a file that is missing or another one, but has the data set wherever a header names one.
+    `digest` is for callers that remember what `digest_of` says. Raises CheckpointError if `path` is no such file.
     """
     links = [_table(path, digest) if path.suffix == ".csv" else _link(path, None, digest)]
     while links[-1].state in ("ok", "") and (found := _behind(links[-1])):
         links.append(_parent(*found, digest))
-    if links[-1].what != DATA_SET and (known := [link for link in links if link.header.get("data")]):
+    # What another file says of its data set is nothing about this one.
+    known = [link for link in links if link.header.get("data") and link.state != "MISMATCH"]
+    if links[-1].what != DATA_SET and known:
         links.append(_parent(_data_path(known[-1].path, known[-1].header), known[-1].header["data"], digest))
     return links[::-1]
 
