@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sparrow import catalogue, examples_file
+from sparrow.checkpoint_file import read_header, sha256
 from sparrow.data import _store
 from sparrow.errors import NetworkError, SparrowError
 from sparrow.outcome_table import ATTACK, FAILED, MISCLASSIFIED, NOTHING
@@ -241,6 +242,14 @@ def test_file_that_holds_no_examples_is_refused(how: str, outcomes, tmp_path: Pa
     _damage(path, how)
     with pytest.raises(SparrowError, match=str(path)):
         outcomes(_spec(0.01, ["ibp"], samples=5), examples=[path])
+
+
+def test_examples_say_which_network_was_attacked_and_how(attacked, dense: Path) -> None:
+    header = read_header(attacked("fgsm", 0.1, samples=5)[1], examples_file.FORMAT)
+    config = {"seed": 0, "attack": {"kind": "fgsm", "samples": 5}, "threat": {"norm": "linf", "eps": 0.1}}
+    assert (header["network"], header["config"], header["code"]) == (sha256(dense), config, "test")
+    assert header["versions"].keys() >= {"torch", "numpy"}
+    assert header["device"].startswith("cpu: ")
 
 
 def test_examples_are_stored_by_index(tmp_path: Path) -> None:

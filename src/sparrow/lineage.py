@@ -60,8 +60,8 @@ def digest_of(path: Path) -> str:
 def chain(path: Path, digest: Callable[[Path], str] = digest_of) -> list[Link]:
     """From the data set to `path`: a file of Sparrow's, or a table beside or below a checkpoint.
 
-    The chain goes no further back than to a file that is missing or another one, but has the data set wherever a header names one.
-    `digest` is for callers that remember what `digest_of` says. Raises CheckpointError if `path` is no such file.
+    The chain goes no further back than to a file that is missing or another one, but has the data set where a header names
+    one. `digest` is for callers that remember what `digest_of` says. Raises CheckpointError if `path` is no such file.
     """
     links = [_table(path, digest) if path.suffix == ".csv" else _link(path, None, digest)]
     while links[-1].state in ("ok", "") and (found := _behind(links[-1])):
