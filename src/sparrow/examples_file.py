@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
@@ -10,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from sparrow.atomic_file import replacing
 from sparrow.errors import SparrowError
 
 FORMAT = "sparrow-examples/1"
@@ -18,10 +18,9 @@ FORMAT = "sparrow-examples/1"
 def write(path: Path, indices: Tensor, images: Tensor) -> None:
     """Store images (n, c, h, w) by their index in the data set (n,)."""
     order = indices.argsort()
-    partial = path.with_name(path.name + ".partial")
     tensors = {"indices": indices[order].cpu().contiguous(), "images": images[order].cpu().contiguous()}
-    save_file(tensors, partial, {"format": FORMAT})
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        save_file(tensors, partial, {"format": FORMAT})
 
 
 def read(path: Path) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
+from sparrow.atomic_file import replacing
 from sparrow.errors import SparrowError
 
 FORMAT = "sparrow-data/1"
@@ -65,9 +65,8 @@ def write(path: Path, images: np.ndarray, labels: np.ndarray, parts: dict[str, n
         "classes": classes,
         "white": white,
     }
-    partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, {"sparrow": json.dumps(header, sort_keys=True)})
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        save_file(tensors, partial, {"sparrow": json.dumps(header, sort_keys=True)})
 
 
 def read(path: Path, part: str) -> tuple[Part, Header]:
