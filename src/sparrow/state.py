@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from types import FunctionType, MethodType
+from functools import partial
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ def pack(value: Any, network: nn.Module | None = None) -> Packed:
 
 
 def put(packed: Packed, current: Any = None, network: nn.Module | None = None) -> Any:
-    """What `pack` was given, put into `current` where that has the same form: tensors, dicts, networks, generators."""
+    """What `pack` was given, put into `current` where that has the same form: tensors, lists, dicts, networks, generators."""
     return _Putter(packed[1], network).put(packed[0], current)
 
 
@@ -67,7 +68,7 @@ class _Packer:
             return {"network": None}
         if self._network is not None and kind is type(self._network):
             return {"copy": self.pack(value.state_dict()), "training": value.training}
-        if isinstance(value, Settings | Unchanging | FunctionType | MethodType | type):
+        if isinstance(value, Settings | Unchanging | type | partial | FunctionType | BuiltinFunctionType | MethodType):
             return {"left out": kind.__name__}
         raise NotPlainError(kind.__name__)
 
@@ -106,7 +107,11 @@ class _Putter:
             return there
         if kind in ("list", "tuple", "set"):
             there = current if isinstance(current, list | tuple) and len(current) == len(content) else [None] * len(content)
-            return {"list": list, "tuple": tuple, "set": set}[kind](map(self.put, content, there))
+            found = list(map(self.put, content, there))
+            if kind == "list" and isinstance(current, list):
+                current[:] = found
+                return current
+            return {"list": list, "tuple": tuple, "set": set}[kind](found)
         if kind == "generator":
             generator = current if isinstance(current, torch.Generator) else torch.Generator()
             return generator.set_state(self.put(content))
