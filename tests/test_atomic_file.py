@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sparrow.atomic_file import replacing
+from sparrow.atomic_file import replacing, require_writable
 from sparrow.csv_file import write_csv
 from sparrow.errors import StorageError
 
@@ -48,7 +48,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> No
     script = f"""
 import os, signal, sys
 from pathlib import Path
-from sparrow.atomic_file import replacing
+from sparrow.atomic_file import replacing, require_writable
 with replacing(Path({str(path)!r})) as partial:
     partial.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -87,3 +87,30 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match=r"file/table\.csv: cannot be written: "):
         write_csv(tmp_path / "file/table.csv", ["a"], [])
+
+
+def test_files_are_as_private_as_the_user_wants(tmp_path: Path) -> None:
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    before = os.umask(0o027)
+    try:
+        with replacing(tmp_path / "a") as partial:
+            save_file({"a": np.zeros(1)}, partial)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_folder_that_is_yet_to_be_made_is_fine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    require_writable(Path("results"))
+    require_writable(tmp_path / "a/b/c")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("")
+    for folder in (tmp_path / "results", tmp_path / "results/digits"):
+        with pytest.raises(StorageError, match=r"cannot be written to: .*results is a file"):
+            require_writable(folder)

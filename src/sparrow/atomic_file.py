@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,7 @@ def replacing(path: Path) -> Iterator[Path]:
             yield partial
             with open(partial, "rb") as file:
                 os.fsync(file.fileno())
+                os.fchmod(file.fileno(), 0o666 & ~_umask())  # As for any file; safetensors makes them private.
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
@@ -39,12 +41,27 @@ def replacing(path: Path) -> Iterator[Path]:
         raise StorageError(f"{path}: cannot be written: {reason}; run again once that is mended") from None
 
 
+def require_writable(folder: Path) -> None:
+    """Raise StorageError if `folder`, or where it is to be made, cannot be written to."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise StorageError(f"{folder}: cannot be written to: {there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise StorageError(f"{folder}: cannot be written to: {there} is read-only, or belongs to somebody else")
+
+
 def storage_fault(error: Exception) -> str | None:
     """What is wrong with the disk, if that is what an error says; safetensors has errors of its own."""
     if isinstance(error, OSError) and error.errno is not None:
         return os.strerror(error.errno).lower()
-    words = str(error)
-    return words[words.index("I/O error: ") + len("I/O error: ") :].lower() if "I/O error: " in words else None
+    found = re.search(r"I/O error: (.*?)(?: \(os error \d+\))?$", str(error))
+    return found[1].lower() if found else None
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _literal(name: str) -> str:
