@@ -98,7 +98,7 @@ def train(
     `data` holds the parts `train` and `validation`, on the model's device; `generator` (on the CPU) orders the batches.
     The validation loss is the objective's own, at the ramp's present state. One line an epoch goes to `report`.
     With `resume`, training goes on from that point if it is there, and is saved to it between steps.
-    Raises NetworkError if the loss of an epoch is not finite; Interrupted, after saving, if the job is told to end.
+    Raises NetworkError if the loss of an epoch, or a tensor, is not finite; Interrupted, after saving, if the job is told to end.
     """
     train_part, validation = data["train"], data["validation"]
     optimised, hooks = list(optimised), hooks or Hooks()
@@ -158,6 +158,9 @@ def train(
                     f"epoch {epoch + 1}: the training loss is {train_loss}{_culprit(model)}; "
                     "training diverged, try a smaller lr"
                 )
+            if not all(bool(tensor.isfinite().all()) for tensor in optimised):
+                # A method's own tensors may be lost while the network still gives numbers.
+                raise NetworkError(f"epoch {epoch + 1}: what is learned is not finite; training diverged, try a smaller lr")
             # Validation takes no part in what is to come: where it is cut short, it is done again.
             then = partial(everything.pack, randomness(generator)) if resume else None
             stop = partial(resume.offer, then, METER.so_far()) if resume else lambda: None
