@@ -37,6 +37,7 @@ def execute(function: str, log: str, threads: int, arguments: dict[str, Any]) ->
     """Do the work of `run` in this process; exit status, and one line for the user or none."""
     module, _, name = function.partition(":")
     try:
+        Path(log).parent.mkdir(parents=True, exist_ok=True)
         with (
             open(log, "w", buffering=1) as file,
             contextlib.redirect_stdout(file),

@@ -6,18 +6,19 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sparrow import inner, interruption, state
+from sparrow import inner, interruption
 from sparrow.costs import METER
 from sparrow.data._store import Part
 from sparrow.errors import NetworkError
-from sparrow.resume import ResumePoint, randomness, set_randomness
+from sparrow.resume import ResumePoint, randomness
+from sparrow.training.position import Everything, Place
 from sparrow.training.schedule import Schedule
 
 Objective = Callable[[nn.Module, Tensor, Tensor, float], Tensor]  # model, images, labels, progress
@@ -63,25 +64,6 @@ class Hooks:
         return {}
 
 
-@dataclass
-class _Place:
-    """How far the loop has come."""
-
-    epoch: int = 0
-    order: Tensor | None = None
-    """The order of this epoch's images; None if it has not begun."""
-    batches: int = 0
-    """Batches of this epoch that are done."""
-    total: Tensor | None = None
-    """Sum of their images' losses."""
-    seen: int = 0
-    """Their images."""
-    step: int = 0
-    """Steps taken, in all epochs."""
-    lr: float = 0.0
-    rows: list[tuple] = field(default_factory=list)
-
-
 def train(
     model: nn.Module,
     objective: Objective,
@@ -98,15 +80,15 @@ def train(
     `data` holds the parts `train` and `validation`, on the model's device; `generator` (on the CPU) orders the batches.
     The validation loss is the objective's own, at the ramp's present state. One line an epoch goes to `report`.
     With `resume`, training goes on from that point if it is there, and is saved to it between steps.
-    Raises NetworkError if the loss of an epoch, or a tensor, is not finite; Interrupted, after saving, if the job is told to end.
+    Raises NetworkError if the loss of an epoch, or a tensor, is not finite; Interrupted, after saving, if told to end.
     """
     train_part, validation = data["train"], data["validation"]
     optimised, hooks = list(optimised), hooks or Hooks()
     optimiser = _optimiser(schedule, optimised) if optimised else None
     steps_per_epoch = math.ceil(len(train_part) / schedule.batch_size)
     total_steps = schedule.epochs * steps_per_epoch
-    place, started = _Place(), time.perf_counter()
-    everything = _Everything(model, optimised, optimiser, generator, hooks, place)
+    place, started = Place(), time.perf_counter()
+    everything = Everything(model, optimised, optimiser, generator, hooks, place)
     saved = resume.load() if resume else None
     if saved:
         everything.put(saved)
@@ -188,42 +170,6 @@ def train(
             )
     model.eval()
     return place.rows
-
-
-class _Everything:
-    """All that the steps to come depend on."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        optimised: list[Tensor],
-        optimiser: torch.optim.Optimizer | None,
-        generator: torch.Generator,
-        hooks: Hooks,
-        place: _Place,
-    ) -> None:
-        self._model, self._optimised, self._optimiser = model, optimised, optimiser
-        self._generator, self._hooks, self._place = generator, hooks, place
-
-    def pack(self, random: dict[str, Any] | None = None) -> list[state.Packed]:
-        """The loop's own state, and the hooks'; `random` in place of the random state as it is now."""
-        own = self._tensors() | {
-            "optimiser": self._optimiser.state_dict() if self._optimiser else None,
-            "randomness": random or randomness(self._generator),
-            "place": vars(self._place),
-        }
-        return [state.pack(own), state.pack(self._hooks.state(), self._model)]
-
-    def put(self, packed: tuple[state.Packed, ...]) -> None:
-        """Go back to where `pack` was called."""
-        own = state.put(packed[0], self._tensors() | {"place": vars(self._place)})
-        if self._optimiser:
-            self._optimiser.load_state_dict(own["optimiser"])
-        state.put(packed[1], self._hooks.state(), self._model)
-        set_randomness(own["randomness"], self._generator)
-
-    def _tensors(self) -> dict[str, Any]:
-        return {"model": self._model.state_dict(), "optimised": self._optimised}
 
 
 def _culprit(model: nn.Module) -> str:
