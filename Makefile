@@ -29,7 +29,7 @@ run: setup
 	echo "Report:  $(REPORT)")
 
 test: setup lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 slow: setup
 	$(BIN)/python -m pytest -m slow
