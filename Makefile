@@ -1,5 +1,7 @@
 # make run     set up, run the default study, write its report
 # make test    set up, run the lints and the tests
+# make slow    the tests that take minutes
+# make chaos   a study killed again and again (minutes)
 # make lock    resolve envs/requirements.in anew (needs uv)
 #
 # Another study:  make run STUDY=workflow/studies/digits-objectives.yaml
@@ -19,18 +21,21 @@ REPORT := reports/$(NAME).html
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test lint setup lock slow
+.PHONY: run test lint setup lock slow chaos
 run: setup
 	$(SNAKEMAKE) $(ARGS)
-	@$(if $(filter -n --dry-run --dryrun,$(ARGS)),:,$(SNAKEMAKE) --report $(REPORT) --quiet all && \
+	@$(if $(filter -n --dry-run --dryrun --unlock,$(ARGS)),:,$(SNAKEMAKE) --report $(REPORT) --quiet all && \
 	echo && echo "Results: $$($(BIN)/python -c 'import yaml; print(yaml.safe_load(open("$(STUDY)")).get("results", "results"))')/summary.csv" && \
 	echo "Report:  $(REPORT)")
 
 test: setup lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 slow: setup
 	$(BIN)/python -m pytest -m slow
+
+chaos: setup
+	$(BIN)/python -m pytest -s -m slow tests/chaos
 
 lint: setup
 	$(BIN)/ruff check

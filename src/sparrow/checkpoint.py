@@ -7,7 +7,6 @@ network). The header's one key, `sparrow`, holds JSON. Nothing is ever unpickled
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sparrow import catalogue
+from sparrow.atomic_file import replacing
 from sparrow.checkpoint_file import FORMAT, read, read_header
 from sparrow.errors import CheckpointError, NetworkError
 from sparrow.models._layout import Layout
@@ -59,9 +59,8 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         **checkpoint.header,
     }
     # One key only: safetensors writes several in no fixed order, and the same study has to give the same bytes.
-    partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, {"sparrow": json.dumps(header, sort_keys=True)})
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        save_file(tensors, partial, {"sparrow": json.dumps(header, sort_keys=True)})
 
 
 def load(path: Path, model: dict | None = None) -> Checkpoint:

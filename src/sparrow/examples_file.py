@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from sparrow.atomic_file import replacing
 from sparrow.checkpoint_file import read_header
 from sparrow.errors import SparrowError
 
@@ -21,11 +21,10 @@ FORMAT = "sparrow-examples/2"
 def write(path: Path, indices: Tensor, images: Tensor, origin: dict[str, Any] | None = None) -> None:
     """Store images (n, c, h, w) by their index in the data set (n,); `origin` says in the header where they come from."""
     order = indices.argsort()
-    partial = path.with_name(path.name + ".partial")
     tensors = {"indices": indices[order].cpu().contiguous(), "images": images[order].cpu().contiguous()}
     header = {**(origin or {}), "format": FORMAT}
-    save_file(tensors, partial, {"sparrow": json.dumps(header, sort_keys=True)})
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        save_file(tensors, partial, {"sparrow": json.dumps(header, sort_keys=True)})
 
 
 def read(path: Path) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
+from sparrow.atomic_file import replacing
 from sparrow.data._digest import content_digest
 from sparrow.errors import SparrowError
 
@@ -76,9 +76,8 @@ def write(
         "parts": {name: len(indices) for name, indices in parts.items()},
         **(origin or {}),
     }
-    partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, {"sparrow": json.dumps(header, sort_keys=True)})
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        save_file(tensors, partial, {"sparrow": json.dumps(header, sort_keys=True)})
 
 
 def read(path: Path, part: str) -> tuple[Part, Header]:

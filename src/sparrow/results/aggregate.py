@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sparrow.atomic_file import replacing
 from sparrow.checkpoint_file import COMPACT_FORMAT, FORMAT, failure, read, read_header, sha256
 from sparrow.errors import InheritedError, SparrowError
 from sparrow.outcome_table import ABSTAINED, FAILED, STABILITY
@@ -86,7 +87,8 @@ def aggregate(networks: list[Path], compact: list[Path], stability: list[Path], 
         # A count that is missing somewhere is a count elsewhere.
         counts = [column for column in COUNTS if column in table]
         table[counts] = table[counts].astype("Int64")
-        table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n")
+        with replacing(folder / f"{name}.csv") as partial:
+            table.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
     failed = sum(row.failed is not None for row in rows)
     if not failed:
         return None

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from sparrow.atomic_file import replacing
 from sparrow.checkpoint_file import read_header
 from sparrow.errors import CheckpointError
 from sparrow.lineage import DATA_SET, Link, chain, digest_of
@@ -54,10 +55,12 @@ def write_provenance(
     rows = _rows(networks)
     lines = [_line(row) for row in rows]
     found = list(warnings(rows))
-    pd.DataFrame(lines, columns=COLUMNS).to_csv(table, index=False, lineterminator="\n")
+    with replacing(table) as partial:
+        pd.DataFrame(lines, columns=COLUMNS).to_csv(partial, index=False, lineterminator="\n")
     write_html(*_shown(rows, lines, table_html, found))
     about = environment(root)
-    surroundings.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    with replacing(surroundings) as partial:
+        partial.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     environment_table(about, surroundings_html)
     return f"warning: {'; '.join(found)} ({table} says which)" if found else None
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import pandas as pd
 from pandas.io.formats.style import Styler
 
+from sparrow.atomic_file import replacing
+
 METRICS = ("benign", "era", "vra")
 KEYS = ["dataset", "model", "objective", "method", "ratio", "stage", "seed"]
 CELL = ["dataset", "model", "objective", "method", "ratio"]
@@ -152,4 +154,5 @@ def write_html(table: pd.DataFrame, output: Path, caption: str) -> None:
         .set_caption(caption)
         .set_table_styles(CSS)
     )
-    output.write_text(styler.to_html(doctype_html=True), encoding="utf-8")
+    with replacing(output) as partial:
+        partial.write_text(styler.to_html(doctype_html=True), encoding="utf-8")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
 
+from sparrow.atomic_file import replacing
 from sparrow.checkpoint_file import COMPACT_FORMAT, FORMAT, sha256
 from sparrow.errors import InheritedError, NetworkError
 
@@ -43,10 +43,9 @@ def recorded(record: Callable[..., None]) -> Callable:
 
 def failed_checkpoint(message: str, output: Path, stage: str, cell: dict, form: str = FORMAT, **origin: Any) -> None:
     """A checkpoint without tensors, whose header says why, and what `origin` does. What is made from it fails alike."""
-    partial = output.with_name(output.name + ".partial")
     header = {**origin, "format": form, "stage": stage, "cell": cell, "failed": message}
-    save_file({}, partial, {"sparrow": json.dumps(header, sort_keys=True)})
-    os.replace(partial, output)
+    with replacing(output) as partial:
+        save_file({}, partial, {"sparrow": json.dumps(header, sort_keys=True)})
 
 
 def failed_compact(message: str, output: Path, network: Path | None = None, **unused) -> None:
