@@ -16,14 +16,17 @@ min_version("9.0")
 # This checkout's own code: here, and in every job, whatever else is installed.
 SOURCE = str(Path(workflow.basedir, "src"))
 sys.path.insert(0, SOURCE)
+
+from sparrow import interruption, warm
+from sparrow.atomic_file import require_writable
+from sparrow.errors import SparrowError
+
 os.environ.update(
     SPARROW_HOME=str(workflow.basedir),
     # Jobs end with the process that started them, however it ends.
-    SPARROW_MAIN=str(os.getpid()),
+    SPARROW_MAIN=interruption.this_process(),
     PYTHONPATH=os.pathsep.join(filter(None, [SOURCE, os.getenv("PYTHONPATH")])),
 )
-
-from sparrow import warm
 
 # A study given with --configfile takes the place of the default one; Snakemake alone would merge the two.
 if not workflow.config_settings.configfiles:
@@ -47,6 +50,11 @@ report: "reports/workflow.rst"
 
 
 onstart:
+    try:
+        require_writable(Path(RESULTS))
+    except SparrowError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
     # Local jobs fork from one process that has done the imports; jobs elsewhere import for themselves.
     if warm.possible() and workflow.is_main_process and workflow.local_exec:
         warm.start()

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from sparrow.atomic_file import replacing, require_writable
+from sparrow.atomic_file import replacing, require_writable, tidy
 from sparrow.csv_file import write_csv
-from sparrow.errors import StorageError
+from sparrow.errors import SparrowError, StorageError
 
 
 def test_a_file_takes_its_place_at_the_end(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> No
     script = f"""
 import os, signal, sys
 from pathlib import Path
-from sparrow.atomic_file import replacing, require_writable
+from sparrow.atomic_file import replacing, require_writable, tidy
 with replacing(Path({str(path)!r})) as partial:
     partial.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -58,10 +58,18 @@ with replacing(Path({str(path)!r})) as partial:
     assert done.returncode == -signal.SIGKILL
     (left,) = tmp_path.iterdir()
     (tmp_path / "table1.csv.5.partial").write_text("another file's")
+    living = tmp_path / left.name.replace(f"-{left.name.split('-')[-1]}", f"-{os.getppid()}.partial")
+    living.write_text("being written by somebody else")
+    elsewhere = tmp_path / "table[1].csv.another-5.partial"
+    elsewhere.write_text("on another machine")
     assert left.name.endswith(".partial")
     with replacing(path) as partial:
         partial.write_text("whole")
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["table1.csv.5.partial", "table[1].csv"]
+    rest = {"table1.csv.5.partial", "table[1].csv"}
+    assert {file.name for file in tmp_path.iterdir()} == rest | {living.name, elsewhere.name}
+    os.utime(elsewhere, (0, 0))
+    tidy(path)
+    assert {file.name for file in tmp_path.iterdir()} == rest | {living.name}
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
@@ -112,5 +120,5 @@ def test_a_folder_that_is_yet_to_be_made_is_fine(tmp_path: Path, monkeypatch: py
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "results").write_text("")
     for folder in (tmp_path / "results", tmp_path / "results/digits"):
-        with pytest.raises(StorageError, match=r"cannot be written to: .*results is a file"):
+        with pytest.raises(SparrowError, match=r"cannot be written to: .*results is a file"):
             require_writable(folder)

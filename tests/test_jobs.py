@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sparrow import jobs, warm
+from sparrow import interruption, jobs, warm
 
 SRC = str(Path(__file__).parents[1] / "src")
 
@@ -63,6 +63,11 @@ def finish(output):
             time.sleep(0.01)
     output.write_text("finished")
 
+def complete(output):
+    from sparrow.resume import resumable
+    with resumable(output, {}):
+        output.write_text("done")
+
 def fill(output):
     from sparrow.csv_file import write_csv
     write_csv(output / "table.csv", ["a"], [])
@@ -92,6 +97,16 @@ def chores(tmp_path_factory):
         patch.syspath_prepend(folder)
         yield folder
     sys.modules.pop("chores", None)
+
+
+@pytest.fixture(autouse=True)
+def _still_listening():
+    """A process that has done its job listens to no signal any more; this one goes on."""
+    before = {number: signal.getsignal(number) for number in interruption.SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    interruption._over = False
 
 
 @pytest.fixture
@@ -426,13 +441,61 @@ def test_what_is_to_be_ignored_stays_ignored(where, log, tmp_path):
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="no pidfd_open here")
 def test_a_job_ends_with_the_snakemake_that_started_it(where, log, tmp_path, monkeypatch):
     snakemake = subprocess.Popen(["sleep", "600"])
-    monkeypatch.setenv("SPARROW_MAIN", str(snakemake.pid))
+    monkeypatch.setenv("SPARROW_MAIN", f"{snakemake.pid}@{interruption._namespace()}")
     caller, job = started_job("wait", log, tmp_path / "out")
     snakemake.kill()
     snakemake.wait()
     assert caller.wait(timeout=60) == 1
     wait_until(lambda: not lives(job))
     assert (tmp_path / "out").read_text() == "saved"
+
+
+@pytest.mark.skipif(not Path("/proc/self/ns/pid").exists(), reason="no namespaces here")
+def test_a_job_whose_snakemake_is_gone_before_it_starts_ends_too(where, log, tmp_path, monkeypatch):
+    snakemake = subprocess.Popen(["true"])
+    snakemake.wait()
+    monkeypatch.setenv("SPARROW_MAIN", f"{snakemake.pid}@{interruption._namespace()}")
+    code = f"from sparrow import jobs; jobs.run('chores:wait', {str(log)!r}, 1, output={str(tmp_path / 'out')!r})"
+    done = subprocess.run([sys.executable, "-c", code], timeout=60, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, f"{jobs.STOPPED}\n")
+
+
+def test_a_job_of_another_namespace_looks_after_nobody(where, log, tmp_path, monkeypatch):
+    # In a container the number may be anybody's.
+    monkeypatch.setenv("SPARROW_MAIN", f"{2**22 - 1}@1")
+    caller, job = started_job("wait", log, tmp_path / "out")
+    time.sleep(0.3)
+    assert (caller.poll(), lives(job)) == (None, True)
+    caller.terminate()
+    caller.wait(timeout=60)
+
+
+def test_where_snakemake_cannot_be_waited_for_it_is_looked_for(monkeypatch):
+    monkeypatch.delattr(os, "pidfd_open", raising=False)
+    process, told, kill = subprocess.Popen(["sleep", "600"]), [], os.kill
+    monkeypatch.setattr(
+        interruption.time, "sleep", lambda seconds: (kill(process.pid, signal.SIGKILL), os.waitpid(process.pid, 0))
+    )
+    monkeypatch.setattr(os, "kill", lambda *arguments: told.append(arguments))
+    interruption._watch(process.pid)
+    assert told == [(os.getpid(), signal.SIGTERM)]
+
+
+def test_a_second_request_is_no_more_than_the_first(where, log, tmp_path):
+    # As when a batch system tells both a job and its steps.
+    caller, job = started_job("finish", log, tmp_path / "out")
+    for _ in range(3):
+        os.kill(job, signal.SIGTERM)
+        if caller.poll() is None:
+            caller.terminate()
+    assert caller.wait(timeout=60) == 0
+    assert (tmp_path / "out").read_text() == "finished"
+
+
+def test_a_job_that_is_done_listens_no_more(alone, log, tmp_path):
+    execute("complete", log, output=str(tmp_path / "out"))
+    assert {signal.getsignal(number) for number in interruption.SIGNALS} == {signal.SIG_IGN}
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_a_process_listens_no_longer_than_the_job(alone, log, tmp_path):

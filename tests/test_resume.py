@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from sparrow import catalogue, resume
+from sparrow import catalogue, journal, resume
 from sparrow.errors import SparrowError
 from sparrow.interruption import Interrupted
 from sparrow.pruning._params import Method
@@ -76,6 +76,10 @@ def same_after_stops(job: Callable[[Path], None], folder: Path, stopping: Callab
 
 def _pretraining(data: Path, **changes: object) -> Callable[[Path], None]:
     return lambda folder: pretrain(data, folder / "out.safetensors", folder / "curve.csv", folder / "cost.json", SPEC | changes)
+
+
+def test_gradients_are_clipped_as_before(digits: Path, tmp_path: Path, stopping: Callable) -> None:
+    same_after_stops(_pretraining(digits, schedule=SCHEDULE | {"max_grad_norm": 0.01}), tmp_path, stopping, [2])
 
 
 # In the first epoch, in the validation after it, in the second, twice in a row; each epoch has three steps and a batch of
@@ -239,6 +243,31 @@ def test_an_evaluation_told_to_end_in_a_batch_keeps_those_before(dense, digits, 
     assert len(calls) == 3 + 2
 
 
+def test_the_same_key_elsewhere_is_another(tmp_path: Path) -> None:
+    # Halves of a batch that did not fit number their images from zero.
+    generator = torch.Generator()
+
+    def half(number: int) -> str:
+        return journal.once(f"half {number}", lambda: journal.once("ibp [0, 1]", lambda: f"of {number}"))
+
+    for _ in range(2):
+        with journal.kept(ResumePoint(tmp_path / "out.csv", SPEC, []), generator):
+            assert [half(0), half(1)] == ["of 0", "of 1"]
+
+
+def test_a_point_that_does_not_fit_into_memory_is_done_without(dense, digits, tmp_path, monkeypatch, capsys) -> None:
+    def full(*arguments: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("sparrow.state.pack", full)
+    monkeypatch.setenv(resume.VARIABLE, "0")
+    spec = {"seed": 0, "model": SPEC["model"], "verifier": {"kind": "cascade", "bounds": ["ibp"], "samples": 9}}
+    verify(dense, digits, tmp_path / "out.csv", tmp_path / "cost.json", spec | {"threat": {"norm": "linf", "eps": 0.05}})
+    said = capsys.readouterr().out
+    assert "warning: no resume point: DefaultCPUAllocator: can't allocate memory" in said
+    assert "do not fit" not in said
+
+
 # Whose it is.
 
 
@@ -252,8 +281,24 @@ def test_a_point_of_another_job_is_ignored_and_replaced(change, digits, tmp_path
     stopping(1)
     with pytest.raises(Interrupted):
         _pretraining(digits, **change)(tmp_path)
-    assert "of another configuration, code or input; starting anew" in capsys.readouterr().out
+    assert "of another configuration, code, input, version or machine; starting anew" in capsys.readouterr().out
     assert point.read_bytes() != before
+
+
+@pytest.mark.parametrize("name", ["torch.get_num_threads", "sparrow.resume.made_by"])
+def test_a_point_from_another_machine_is_ignored(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ResumePoint(tmp_path / "out.csv", SPEC, []).save(lambda: [(1, {})])
+    assert ResumePoint(tmp_path / "out.csv", SPEC, []).load() == ((1, {}),)
+    value = 7 if "threads" in name else {"device": "cuda: another"}
+    monkeypatch.setattr(name, lambda *unused: value)
+    assert ResumePoint(tmp_path / "out.csv", SPEC, []).load() is None
+
+
+@pytest.mark.parametrize("given", ["1m", "nan", "-1", "inf"])
+def test_an_interval_that_is_none_is_refused(given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(resume.VARIABLE, given)
+    with pytest.raises(SparrowError, match=rf"SPARROW_RESUME_SECONDS: '{given}' is no number of seconds; valid: 0 or more"):
+        ResumePoint(tmp_path / "out.csv", SPEC, [])
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00" * 100, "cut"])
@@ -349,6 +394,7 @@ def test_a_full_disk_costs_the_point_not_the_job(digits, tmp_path, monkeypatch, 
     said = capsys.readouterr().out
     assert "warning: no resume point" in said
     assert "no space left on device" in said
+    assert "run again" not in said
     assert not list(tmp_path.glob("*resume*"))
 
 

@@ -143,3 +143,26 @@ def test_tensors_that_overlap_are_refused() -> None:
     whole = torch.rand(4)
     with pytest.raises(state.NotPlainError, match="view of a part"):
         state.pack([whole[:2], whole[2:]])
+
+
+def test_what_no_longer_shares_memory_does_not_share_it_again() -> None:
+    one = torch.zeros(2)
+    packed = state.pack({"a": torch.ones(2), "b": torch.full((2,), 2.0)})
+    found = state.put(packed, {"a": one, "b": one})
+    assert (found["a"].tolist(), found["b"].tolist()) == ([1, 1], [2, 2])
+
+
+def test_the_network_is_not_overwritten_by_what_once_was_a_part_of_it() -> None:
+    network = nn.Linear(2, 1)
+    packed = state.pack({"best": torch.ones(1, 2)}, network)
+    before = network.weight.tolist()
+    assert state.put(packed, {"best": network.weight.detach()}, network)["best"].tolist() == [[1, 1]]
+    assert network.weight.tolist() == before
+
+
+def test_a_parameter_put_back_under_two_names_stays_one() -> None:
+    network = nn.Linear(2, 1)
+    optimised = [network.weight]
+    packed = state.pack({"model": network.state_dict(), "optimised": optimised})
+    state.put(packed, {"model": network.state_dict(), "optimised": optimised})
+    assert optimised[0] is network.weight

@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import platform
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sparrow.errors import StorageError
+from sparrow.errors import SparrowError, StorageError
 
 SUFFIX = ".partial"
+STALE_SECONDS = 3600
+"""Nobody writes a file for so long: whoever began to, on another machine, is gone."""
+FAULTS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EIO,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EEXIST,
+)
+_HOST = re.sub(r"\W", "_", platform.node())
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path to write to; it takes the place of `path` in one step if all goes well, and is removed otherwise.
 
-    Raises StorageError, naming `path`, if there is no room or no permission. What an earlier process, killed while it
-    wrote the same file, has left behind is removed.
+    Raises StorageError, naming `path`, if there is no room or no permission. `tidy` comes first.
     """
-    # The process's number keeps two of them apart: the one that was told to end, and the one that takes over from it.
-    partial = path.with_name(f"{path.name}.{os.getpid()}{SUFFIX}")
+    # Two processes may be at it: one that was told to end, and one that takes over from it.
+    partial = path.with_name(f"{path.name}.{_HOST}-{os.getpid()}{SUFFIX}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for stale in path.parent.glob(f"{_literal(path.name)}.*{SUFFIX}"):
-            stale.unlink(missing_ok=True)
+        tidy(path)
         try:
             yield partial
             with open(partial, "rb") as file:
@@ -38,24 +54,48 @@ def replacing(path: Path) -> Iterator[Path]:
         reason = storage_fault(error)
         if reason is None:
             raise
-        raise StorageError(f"{path}: cannot be written: {reason}; run again once that is mended") from None
+        raise StorageError(path, reason) from None
+
+
+def tidy(path: Path) -> None:
+    """Remove what earlier processes, killed while they wrote `path`, have left behind."""
+    for stale in path.parent.glob(f"{_literal(path.name)}.*{SUFFIX}"):
+        host, _, number = stale.name.removesuffix(SUFFIX).removeprefix(f"{path.name}.").rpartition("-")
+        with contextlib.suppress(FileNotFoundError):
+            dead = host == _HOST and not _lives(int(number))
+            if dead or time.time() - stale.stat().st_mtime > STALE_SECONDS:
+                stale.unlink()
+
+
+def require_folder(folder: Path) -> Path:
+    """`folder`, or what there is of the way to it. Raises SparrowError if that is a file."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise SparrowError(f"{folder}: cannot be written to: {there} is a file")
+    return there
 
 
 def require_writable(folder: Path) -> None:
-    """Raise StorageError if `folder`, or where it is to be made, cannot be written to."""
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise StorageError(f"{folder}: cannot be written to: {there} is a file")
+    """Raise SparrowError if `folder`, or where it is to be made, cannot be written to."""
+    there = require_folder(folder)
     if not os.access(there, os.W_OK | os.X_OK):
-        raise StorageError(f"{folder}: cannot be written to: {there} is read-only, or belongs to somebody else")
+        raise SparrowError(f"{folder}: cannot be written to: {there} is read-only, or belongs to somebody else")
 
 
 def storage_fault(error: Exception) -> str | None:
     """What is wrong with the disk, if that is what an error says; safetensors has errors of its own."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return os.strerror(error.errno).lower()
+    if isinstance(error, OSError):
+        return os.strerror(error.errno).lower() if error.errno in FAULTS else None
     found = re.search(r"I/O error: (.*?)(?: \(os error \d+\))?$", str(error))
     return found[1].lower() if found else None
+
+
+def _lives(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except OSError as error:  # Somebody else's is not for us to ask.
+        return error.errno == errno.EPERM
+    return True
 
 
 def _umask() -> int:

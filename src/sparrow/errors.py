@@ -1,5 +1,9 @@
 """The errors a user can act on."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 
 class SparrowError(Exception):
     """Bad input or a broken promise: one line that names the key or file, the value and what would be valid."""
@@ -23,6 +27,10 @@ class InheritedError(NetworkError):
 
 class StorageError(SparrowError):
     """A file cannot be written: no room, or no permission."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: cannot be written: {reason}; run again once that is mended")
+        self.path, self.reason = path, reason
 
 
 class ContradictionError(SparrowError):

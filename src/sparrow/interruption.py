@@ -9,15 +9,18 @@ import os
 import select
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 MAIN = "SPARROW_MAIN"
-"""Variable with the number of the Snakemake process that started the job."""
+"""Variable with the number of the Snakemake process that started the job, and of the namespace that the number holds in."""
 
 _requested = False
 _deferring = 0
+_over = False
+_listening = False
 
 
 class Interrupted(BaseException):
@@ -27,19 +30,40 @@ class Interrupted(BaseException):
 @contextmanager
 def heard() -> Iterator[None]:
     """Listen while the context lasts: a request raises `Interrupted`, or waits where it is `deferred`. Main thread only."""
-    global _requested
-    _requested = False
+    global _requested, _over
+    _requested = _over = False
+    with handled(_request):
+        try:
+            yield
+        finally:
+            _requested = False
+
+
+@contextmanager
+def handled(handler: Callable[[int, object], None]) -> Iterator[None]:
+    """Have `handler` called on a signal while the context lasts, or longer if the process's work is `over` by then."""
+    global _listening
     # What was told to be ignored (nohup) stays so.
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    ours = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+    ours = [number for number, handler_before in before.items() if handler_before is not signal.SIG_IGN]
     for number in ours:
-        signal.signal(number, _request)
+        signal.signal(number, handler)
+    _listening = True
     try:
         yield
     finally:
-        for number in ours:
+        _listening = False
+        for number in [] if _over else ours:
             signal.signal(number, before[number] or signal.SIG_DFL)
-        _requested = False
+
+
+def over() -> None:
+    """The work of this process is done: told to end while it closes down, it would be taken for failed, and its files go."""
+    global _over
+    if _listening:
+        _over = True
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def requested() -> bool:
@@ -47,9 +71,15 @@ def requested() -> bool:
     return _requested
 
 
+def give_way() -> None:
+    """Raise Interrupted if a request waits."""
+    if _requested:
+        raise Interrupted
+
+
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Requests wait while the context lasts: whoever opens it asks `requested` often."""
+    """Requests wait while the context lasts: whoever opens it asks for them often, or is done soon."""
     global _deferring
     _deferring += 1
     try:
@@ -60,26 +90,46 @@ def deferred() -> Iterator[None]:
 
 def _request(number: int, frame: object) -> None:
     global _requested
-    if not _deferring or _requested:  # Who asks twice is not made to wait.
+    again, _requested = _requested, True
+    if again and number != signal.SIGINT:
+        return  # A batch system says it to a job and to its steps; somebody at the keyboard means it.
+    if again or not _deferring:
         raise Interrupted
-    _requested = True
+
+
+def this_process() -> str:
+    """What `MAIN` holds for jobs that this process starts."""
+    return f"{os.getpid()}@{_namespace()}"
 
 
 def end_with_snakemake() -> None:
     """Have this process interrupted when the Snakemake process that started the job is gone, even if it was killed.
 
-    Otherwise the job would go on beside the one that takes its place in the next run. Linux only.
+    Otherwise the job would go on beside the one that takes its place in the next run. Without effect where that process
+    cannot be seen, as from inside a container.
     """
-    number = os.environ.get(MAIN, "")
-    if not number.isdigit() or not hasattr(os, "pidfd_open"):
-        return
+    number, _, namespace = os.environ.get(MAIN, "").partition("@")
+    if number.isdigit() and namespace and namespace == _namespace():
+        threading.Thread(target=_watch, args=(int(number),), daemon=True).start()
+
+
+def _namespace() -> str:
+    """What numbers of processes hold in; empty where the system has nothing of the kind."""
     try:
-        process = os.pidfd_open(int(number))
-    except OSError:  # Not to be seen from here, such as from inside a container.
-        return
-    threading.Thread(target=_watch, args=(process,), daemon=True).start()
+        return str(os.stat("/proc/self/ns/pid").st_ino)
+    except OSError:
+        return ""
 
 
-def _watch(process: int) -> None:
-    select.select([process], [], [])
-    os.kill(os.getpid(), signal.SIGTERM)
+def _watch(number: int) -> None:
+    try:
+        process = os.pidfd_open(number)
+    except ProcessLookupError:
+        pass
+    except (AttributeError, OSError):  # Before Linux 5.3.
+        while os.path.exists(f"/proc/{number}"):
+            time.sleep(1)
+    else:
+        select.select([process], [], [])
+    if not _requested and not _over:
+        os.kill(os.getpid(), signal.SIGTERM)

@@ -6,6 +6,7 @@ The job runs as if from the start, and what the journal knows is looked up inste
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -30,20 +31,25 @@ def kept(resume: ResumePoint, generator: torch.Generator) -> Iterator[None]:
     try:
         yield
     except interruption.Interrupted:
-        _open.save()
+        with interruption.deferred():
+            _open.save()
         raise
     finally:
         _open = None
 
 
 def once(key: str, compute: Callable[[], Any]) -> Any:
-    """What `compute` gave the last time that the job came here with this key; computed, if it has not been here."""
+    """What `compute` gave the last time that the job came here with this key; computed, if it has not been here.
+
+    The same key means something else inside of another `once`.
+    """
     if _open is None:
         return compute()
-    known, value = _open.recall(key)
-    if not known:
-        value = compute()
-        _open.keep(key, value)
+    with _open.within(key) as path:
+        known, value = _open.recall(path)
+        if not known:
+            value = compute()
+            _open.keep(path, value)
     return value
 
 
@@ -55,6 +61,16 @@ class _Journal:
         self._found, self._random = content["found"], content["randomness"]
         self._cost = METER.so_far()
         self._new = False
+        self._keys = [""]
+
+    @contextmanager
+    def within(self, key: str) -> Iterator[str]:
+        # A digest, since keys hold the indices of whole batches.
+        self._keys.append(hashlib.sha256(f"{self._keys[-1]} > {key}".encode()).hexdigest()[:32])
+        try:
+            yield self._keys[-1]
+        finally:
+            self._keys.pop()
 
     def recall(self, key: str) -> tuple[bool, Any]:
         known = key in self._found
@@ -68,6 +84,7 @@ class _Journal:
             self._found[key], self._random, self._cost = value, randomness(self._generator), METER.so_far()
             self._new = True
             self._resume.offer(self._pack, self._cost)
+        interruption.give_way()  # What came while it was being written.
 
     def save(self) -> None:
         if self._new:

@@ -1,7 +1,8 @@
 """Resume points: where a long job stands, written beside its output now and then, so that a killed one goes on from there.
 
 The final bytes are those of a job that nobody stopped. A resume point belongs to one job of one study: with another
-configuration, code, input, torch or kind of device it is ignored and replaced. It is removed once the job has ended well.
+configuration, code, input, version of a package, device or number of threads it is ignored and replaced. It is removed
+once the job has ended well.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import random
 import time
@@ -22,10 +24,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from sparrow import interruption, state
-from sparrow.atomic_file import replacing
+from sparrow.atomic_file import replacing, tidy
 from sparrow.checkpoint_file import sha256
 from sparrow.costs import METER
-from sparrow.errors import NetworkError, StorageError
+from sparrow.errors import NetworkError, SparrowError, StorageError
+from sparrow.reproducible import made_by, pick_device
 
 FORMAT = "sparrow-resume/1"
 VARIABLE = "SPARROW_RESUME_SECONDS"
@@ -41,7 +44,7 @@ class ResumePoint:
     def __init__(self, output: Path, spec: dict[str, Any], inputs: list[Path]) -> None:
         self.path = output.with_suffix(".resume.safetensors")
         self._spec, self._inputs = spec, inputs
-        self._seconds = float(os.environ.get(VARIABLE) or SECONDS)
+        self._seconds = _interval()
         self._next = time.monotonic() + self._seconds
         self._identity: str | None = None
         self._off = False
@@ -56,8 +59,11 @@ class ResumePoint:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         except (SafetensorError, OSError, ValueError):
             about = {}
-        if about.get("format") != FORMAT or about.get("identity") != self._who():
-            print(f"{self.path}: of another configuration, code or input; starting anew")
+        if about.get("format") != FORMAT:
+            print(f"{self.path}: damaged; starting anew")
+            return None
+        if about["identity"] != self._who():
+            print(f"{self.path}: of another configuration, code, input, version or machine; starting anew")
             return None
         METER.go_on(**about["cost"])
         print(f"going on from {self.path}, {about['cost']['seconds']:.0f} s into the job")
@@ -71,11 +77,9 @@ class ResumePoint:
 
         `cost` is what had been spent by then, if that is not now.
         """
-        told = interruption.requested()
-        if told or time.monotonic() >= self._next:
+        if interruption.requested() or time.monotonic() >= self._next:
             self.save(trees, cost)
-        if told:
-            raise interruption.Interrupted
+        interruption.give_way()
 
     def save(self, trees: Callable[[], list[state.Packed]], cost: dict[str, float] | None = None) -> None:
         """Write a resume point; where that cannot be, the job goes on without, and its log says why."""
@@ -83,39 +87,49 @@ class ResumePoint:
             return
         start = time.monotonic()
         try:
-            found = trees()
+            self._write(trees(), cost or METER.so_far())
         except state.NotPlainError as error:
             print(f"no resume points: there is a {error} in the state of the job, which cannot be written down")
             self._off = True
-            return
-        about = {
-            "format": FORMAT,
-            "identity": self._who(),
-            "cost": cost or METER.so_far(),
-            "trees": [tree for tree, _ in found],
-        }
-        tensors = {f"{place}/{name}": tensor for place, (_, part) in enumerate(found) for name, tensor in part.items()}
-        try:
-            with replacing(self.path) as partial:
-                save_file(tensors, partial, {"sparrow": json.dumps(about)})
-        except (StorageError, MemoryError) as error:
-            print(f"warning: no resume point: {error}")
+        except StorageError as error:
+            print(f"warning: no resume point: {error.path}: {error.reason}")
+        except (MemoryError, RuntimeError) as error:  # torch's own is a RuntimeError.
+            print(f"warning: no resume point: {' '.join(str(error).split())}")
         end = time.monotonic()
         self._next = end + max(self._seconds, (end - start) / SHARE)
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
+        tidy(self.path)
+
+    def _write(self, trees: list[state.Packed], cost: dict[str, float]) -> None:
+        about = {"format": FORMAT, "identity": self._who(), "cost": cost, "trees": [tree for tree, _ in trees]}
+        tensors = {f"{place}/{name}": tensor for place, (_, part) in enumerate(trees) for name, tensor in part.items()}
+        with replacing(self.path) as partial:
+            save_file(tensors, partial, {"sparrow": json.dumps(about)})
 
     def _who(self) -> str:
         if self._identity is None:
             whole = {
                 "spec": self._spec,
                 "inputs": [sha256(path) for path in self._inputs],
-                "torch": torch.__version__,
-                "device": "cuda" if torch.cuda.is_available() else "cpu",
+                "threads": torch.get_num_threads(),
+                **made_by(pick_device()),
             }
             self._identity = hashlib.sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()
         return self._identity
+
+
+def _interval() -> float:
+    """Least seconds between two resume points. Raises SparrowError."""
+    given = os.environ.get(VARIABLE) or str(SECONDS)
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise SparrowError(f"{VARIABLE}: {given!r} is no number of seconds; valid: 0 or more")
+    return seconds
 
 
 @contextlib.contextmanager
@@ -130,6 +144,8 @@ def resumable(output: Path, spec: dict[str, Any], *inputs: Path) -> Iterator[Res
     except NetworkError:
         point.remove()
         raise
+    # From here on the job counts as done.
+    interruption.over()
     point.remove()
 
 
@@ -138,7 +154,7 @@ def randomness(generator: torch.Generator) -> dict[str, Any]:
     return {
         "own": generator.get_state(),
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
         "python": random.getstate(),
         "numpy": [item.tolist() if isinstance(item, np.ndarray) else item for item in np.random.get_state()],
     }
@@ -148,7 +164,7 @@ def set_randomness(found: dict[str, Any], generator: torch.Generator) -> None:
     """Put back what `randomness` gave."""
     generator.set_state(found["own"])
     torch.set_rng_state(found["torch"])
-    if found["cuda"]:
-        torch.cuda.set_rng_state_all(found["cuda"])
+    if found["cuda"] is not None:
+        torch.cuda.set_rng_state(found["cuda"])
     random.setstate(found["python"])
     np.random.set_state(tuple(found["numpy"]))

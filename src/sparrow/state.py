@@ -90,6 +90,8 @@ class _Putter:
     def __init__(self, tensors: dict[str, Tensor], network: nn.Module | None) -> None:
         self._tensors, self._network, self._parts = tensors, network, _parts(network)
         self._made: dict[str, Tensor] = {}
+        # Memory that has another owner, or one already: what did not share it when it was packed must not now.
+        self._taken = {_address(part) for part in self._parts.values() if part.numel()}
 
     def put(self, tree: Any, current: Any = None) -> Any:
         if not isinstance(tree, dict):
@@ -123,13 +125,18 @@ class _Putter:
         return self._network if kind == "network" else current
 
     def _tensor(self, tree: dict, current: Any) -> Tensor:
-        name = tree["tensor"]
-        if name not in self._made:
-            saved, device = self._tensors[name], tree["device"]
-            alike = isinstance(current, Tensor) and (current.shape, current.dtype) == (saved.shape, saved.dtype)
-            if alike and current.device.type == device:
-                current.data.copy_(saved)
-                self._made[name] = current
-            else:
-                self._made[name] = saved.to(device, copy=True).requires_grad_(tree["learns"])
+        name, saved = tree["tensor"], self._tensors[tree["tensor"]]
+        form = saved.shape, saved.dtype, tree["device"]
+        alike = isinstance(current, Tensor) and (current.shape, current.dtype, current.device.type) == form
+        made = self._made.get(name)
+        if made is not None:
+            # Another name of what is there: a parameter stays a parameter.
+            return current if alike and made.numel() and _address(current) == _address(made) else made
+        if alike and _address(current) not in self._taken:
+            current.data.copy_(saved)
+            self._made[name] = current
+        else:
+            self._made[name] = saved.to(tree["device"], copy=True).requires_grad_(tree["learns"])
+        if saved.numel():
+            self._taken.add(_address(self._made[name]))
         return self._made[name]

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,28 +78,17 @@ def call(request: dict[str, Any]) -> dict[str, Any] | None:
                 return None
         except OSError:
             return None
-        with _handing_on(connection):
+        with interruption.handled(partial(_hand_on, connection)):
             answer = stream.readline()
+            if answer and json.loads(answer)["status"] == 0:
+                interruption.over()
     return json.loads(answer) if answer else {"status": 1, "message": "the job's process was killed"}
 
 
-@contextlib.contextmanager
-def _handing_on(connection: socket.socket) -> Iterator[None]:
-    """Hand requests to end on to the job at the other end of the connection."""
-
-    def tell(number: int, frame: object) -> None:
-        with contextlib.suppress(OSError):
-            connection.send(b"!")
-
-    before = {number: signal.getsignal(number) for number in interruption.SIGNALS}
-    ours = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
-    for number in ours:
-        signal.signal(number, tell)
-    try:
-        yield
-    finally:
-        for number in ours:
-            signal.signal(number, before[number] or signal.SIG_DFL)
+def _hand_on(connection: socket.socket, number: int, frame: object) -> None:
+    """Hand a request to end on to the job at the other end of the connection."""
+    with contextlib.suppress(OSError):
+        connection.send(b"!")
 
 
 def serve(address: str) -> None:

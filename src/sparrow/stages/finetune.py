@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from sparrow import checkpoint
+from sparrow import checkpoint, interruption
 from sparrow.costs import measured
 from sparrow.reproducible import pick_device, seed_everything
 from sparrow.resume import resumable
@@ -37,7 +37,7 @@ class Masked(Hooks):
 @recorded(partial(failed_training, stage="finetuned"))
 def finetune(parent: Path, data: Path, output: Path, curve: Path, cost: Path, spec: dict) -> None:
     """Train what `parent`'s masks have left on `spec["objective"]` under `spec["schedule"]`, the same for every method."""
-    with resumable(output, spec, parent, data) as resume, measured(cost):
+    with interruption.deferred(), resumable(output, spec, parent, data) as resume, measured(cost):
         generator = seed_everything(spec["cell"]["seed"], "finetune")
         device = pick_device()
         parts, about = training_data(data, device)

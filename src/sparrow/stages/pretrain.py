@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from sparrow import catalogue, checkpoint
+from sparrow import catalogue, checkpoint, interruption
 from sparrow.costs import measured
 from sparrow.reproducible import pick_device, seed_everything
 from sparrow.resume import resumable
@@ -19,7 +19,7 @@ from sparrow.training.schedule import Schedule
 @recorded(partial(failed_training, stage="dense"))
 def pretrain(data: Path, output: Path, curve: Path, cost: Path, spec: dict) -> None:
     """Train the network `spec["model"]` from scratch on `spec["objective"]` under `spec["schedule"]`."""
-    with resumable(output, spec, data) as resume, measured(cost):
+    with interruption.deferred(), resumable(output, spec, data) as resume, measured(cost):
         generator = seed_everything(spec["cell"]["seed"], "pretrain")
         device = pick_device()
         parts, about = training_data(data, device)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from sparrow import catalogue, checkpoint
+from sparrow import catalogue, checkpoint, interruption
 from sparrow.costs import measured
 from sparrow.csv_file import write_csv
 from sparrow.errors import SparrowError
@@ -38,7 +38,7 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
     A method that trains does so on `spec["objective"]` under `spec["schedule"]`; for one that does not, these are absent.
     Raises SparrowError if the method's masks do not have the ratio.
     """
-    with resumable(output, spec, parent, data) as resume, measured(cost):
+    with interruption.deferred(), resumable(output, spec, parent, data) as resume, measured(cost):
         kind = spec["method"]["kind"]
         generator = seed_everything(spec["cell"]["seed"], "prune", kind)
         device = pick_device()

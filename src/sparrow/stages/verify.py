@@ -113,7 +113,7 @@ def _bounded(entry: ModuleType, kind: str, case: Case, examples: list[Path]) -> 
     indices = left.nonzero().squeeze(1)
     with limited(getattr(case.params, "memory_mb", None)):
         # A cascade packs its own batches.
-        size = 1 if hasattr(entry, "ONE_BY_ONE") else max(len(indices), 1) if hasattr(entry, "members") else size
+        size = 1 if getattr(entry, "ONE_BY_ONE", False) else max(len(indices), 1) if hasattr(entry, "members") else size
         in_parts(work, accept, indices, size, kind)
     return predictions, status, margins, decided
 

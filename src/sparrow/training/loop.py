@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparrow import inner, interruption
+from sparrow import inner
 from sparrow.costs import METER
 from sparrow.data._store import Part
 from sparrow.errors import NetworkError
@@ -131,43 +130,41 @@ def train(
             if resume:
                 resume.offer(everything.pack)
 
-    with interruption.deferred() if resume else nullcontext():
-        while place.epoch < schedule.epochs and not (place.rows and hooks.enough()):
-            train_epoch()
-            epoch, train_loss = place.epoch, place.total.item() / place.seen
-            if not math.isfinite(train_loss):
-                raise NetworkError(
-                    f"epoch {epoch + 1}: the training loss is {train_loss}{_culprit(model)}; "
-                    "training diverged, try a smaller lr"
-                )
-            if not all(bool(tensor.isfinite().all()) for tensor in optimised):
-                # A method's own tensors may be lost while the network still gives numbers.
-                raise NetworkError(f"epoch {epoch + 1}: what is learned is not finite; training diverged, try a smaller lr")
-            # Validation takes no part in what is to come: where it is cut short, it is done again.
-            then = partial(everything.pack, randomness(generator)) if resume else None
-            stop = partial(resume.offer, then, METER.so_far()) if resume else lambda: None
-            with METER.watching(model):
-                validation_loss, benign, check = _validate(
-                    model, objective, validation, schedule, schedule.progress(epoch + 1), stop
-                )
-            if not math.isfinite(validation_loss):
-                raise NetworkError(
-                    f"epoch {epoch + 1}: the validation loss is {validation_loss}{_culprit(model)}; "
-                    "training diverged, try a smaller lr"
-                )
-            before = place.rows[-1][-1] if place.rows else None
-            if None not in (before, check) and before - check > objective.allowed_drop:
-                report(f"WARNING: catastrophic overfitting: accuracy under PGD fell from {before:.2%} to {check:.2%}")
-            place.rows.append(
-                (epoch + 1, place.lr, float(schedule.progress(epoch + 1)), train_loss, validation_loss, benign, check)
+    while place.epoch < schedule.epochs and not (place.rows and hooks.enough()):
+        train_epoch()
+        epoch, train_loss = place.epoch, place.total.item() / place.seen
+        if not math.isfinite(train_loss):
+            raise NetworkError(
+                f"epoch {epoch + 1}: the training loss is {train_loss}{_culprit(model)}; training diverged, try a smaller lr"
             )
-            hooks.after_epoch(epoch + 1)
-            place.epoch, place.order = epoch + 1, None
-            left = (time.perf_counter() - started) / (place.epoch - first) * (schedule.epochs - place.epoch)
-            report(
-                f"epoch {epoch + 1}/{schedule.epochs}  loss {train_loss:.4f}  validation loss {validation_loss:.4f}  "
-                f"benign {benign:.2%}  ETA {left:.0f} s"
+        if not all(bool(tensor.isfinite().all()) for tensor in optimised):
+            # A method's own tensors may be lost while the network still gives numbers.
+            raise NetworkError(f"epoch {epoch + 1}: what is learned is not finite; training diverged, try a smaller lr")
+        # Validation takes no part in what is to come: where it is cut short, it is done again.
+        then = partial(everything.pack, randomness(generator)) if resume else None
+        stop = partial(resume.offer, then, METER.so_far()) if resume else lambda: None
+        with METER.watching(model):
+            validation_loss, benign, check = _validate(
+                model, objective, validation, schedule, schedule.progress(epoch + 1), stop
             )
+        if not math.isfinite(validation_loss):
+            raise NetworkError(
+                f"epoch {epoch + 1}: the validation loss is {validation_loss}{_culprit(model)}; "
+                "training diverged, try a smaller lr"
+            )
+        before = place.rows[-1][-1] if place.rows else None
+        if None not in (before, check) and before - check > objective.allowed_drop:
+            report(f"WARNING: catastrophic overfitting: accuracy under PGD fell from {before:.2%} to {check:.2%}")
+        place.rows.append(
+            (epoch + 1, place.lr, float(schedule.progress(epoch + 1)), train_loss, validation_loss, benign, check)
+        )
+        hooks.after_epoch(epoch + 1)
+        place.epoch, place.order = epoch + 1, None
+        left = (time.perf_counter() - started) / (place.epoch - first) * (schedule.epochs - place.epoch)
+        report(
+            f"epoch {epoch + 1}/{schedule.epochs}  loss {train_loss:.4f}  validation loss {validation_loss:.4f}  "
+            f"benign {benign:.2%}  ETA {left:.0f} s"
+        )
     model.eval()
     return place.rows
 

@@ -71,4 +71,4 @@ class Everything:
         set_randomness(own["randomness"], self._generator)
 
     def _tensors(self) -> dict[str, Any]:
-        return {"model": self._model.state_dict(), "optimised": self._optimised}
+        return {"model": self._model.state_dict(), "optimised": tuple(self._optimised)}
