@@ -44,6 +44,11 @@ include: "workflow/rules/report.smk"
 report: "reports/workflow.rst"
 
 
+# A group of jobs on a node of a cluster is a workflow of its own, without hooks; so its server of imports starts here.
+if workflow.remote_exec and "--local-groupid" in sys.argv and warm.possible():
+    warm.start()
+
+
 onstart:
     # Local jobs fork from one process that has done the imports; jobs elsewhere import for themselves.
     if warm.possible() and workflow.is_main_process and workflow.local_exec:
