@@ -1,5 +1,6 @@
 # make run     set up, run the default study, write its report
 # make test    set up, run the lints and the tests
+# make slurm-test   start a Slurm on this machine (Debian, as root: install it), run the digits study on it, stop it
 # make lock    resolve envs/requirements.in anew (needs uv)
 #
 # Another study:  make run STUDY=workflow/studies/digits-objectives.yaml
@@ -19,7 +20,7 @@ REPORT := reports/$(NAME).html
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test lint setup lock slow
+.PHONY: run test lint setup lock slow slurm-test
 run: setup
 	$(SNAKEMAKE) $(ARGS)
 	@$(if $(filter -n --dry-run --dryrun,$(ARGS)),:,$(SNAKEMAKE) --report $(REPORT) --quiet all && \
@@ -31,6 +32,9 @@ test: setup lint
 
 slow: setup
 	$(BIN)/python -m pytest -m slow
+
+slurm-test: setup
+	tests/slurm/cluster.sh $(BIN)/python -m pytest -m slow tests/slurm
 
 lint: setup
 	$(BIN)/ruff check
