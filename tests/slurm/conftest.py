@@ -79,6 +79,19 @@ def restart_slurmd() -> None:
     subprocess.run(["slurmd"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
 
 
+def scripts() -> Iterator[tuple[int, dict[str, str]]]:
+    """Each script of a rule that runs in a Slurm job on this machine: its process, and the environment that it was given."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            script = b".snakemake/scripts/" in (process / "cmdline").read_bytes()
+            environment = (process / "environ").read_bytes().decode().split("\0") if script else []
+        except OSError:  # It has ended.
+            continue
+        words = dict(word.split("=", 1) for word in environment if "=" in word)
+        if "SLURM_STEP_ID" in words:
+            yield int(process.name), words
+
+
 def wait_for(happened, what: str, seconds: float = 120) -> None:
     for _ in range(int(seconds / 0.2)):
         if happened():
@@ -103,15 +116,8 @@ class Watch:
             if words.get("JobState") == "RUNNING" and "IDX:" in job:
                 running[words["JobId"]] = job.split("IDX:")[1].split(")")[0]
         self.together.append(running)
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                script = b".snakemake/scripts/" in (process / "cmdline").read_bytes()
-                words = (process / "environ").read_bytes().decode().split("\0") if script else []
-            except OSError:  # It has ended.
-                continue
-            environment = dict(word.split("=", 1) for word in words if "=" in word)
-            if "SLURM_STEP_ID" in environment:
-                self.seen[environment["SLURM_JOB_ID"]].add(environment.get("CUDA_VISIBLE_DEVICES"))
+        for _, words in scripts():
+            self.seen[words["SLURM_JOB_ID"]].add(words.get("CUDA_VISIBLE_DEVICES"))
 
 
 @contextmanager

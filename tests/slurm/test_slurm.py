@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from tests.slurm.conftest import SNAKEMAKE, Watch, limits, restart_slurmd, slurm, states, wait_for
+from tests.slurm.conftest import SNAKEMAKE, Watch, limits, restart_slurmd, scripts, slurm, states, wait_for
 from tests.workflow.conftest import Checkout
 
 pytestmark = pytest.mark.slow
@@ -74,21 +77,36 @@ class Run:
     process: subprocess.Popen
     before: set[str] = field(default_factory=lambda: set(states()))
 
-    def job(self) -> str:
-        """The one submission, once its fine-tuning is under way."""
-        log = self.root / "results/logs/digits/cnn-small/adversarial/seed0/lwm-0.90/finetuned.log"
-        wait_for(log.exists, "fine-tuning to start")
-        (job,) = self.submitted()
-        assert states()[job] == "RUNNING"
-        return job
-
     def submitted(self) -> list[str]:
         return sorted(set(states()) - self.before, key=int)
+
+    def training(self, attempt: int) -> tuple[str, int]:
+        """That submission, once it fine-tunes: its Slurm job, and the process of the script."""
+        found: list[tuple[str, int]] = []
+
+        def look() -> bool:
+            for job in self.submitted()[attempt - 1 :]:
+                found.extend((job, pid) for pid, words in scripts() if words["SLURM_JOB_ID"] == job and tunes(pid))
+            return bool(found)
+
+        wait_for(look, f"fine-tuning of attempt {attempt}")
+        return found[0]
 
     def finish(self) -> str:
         said, _ = self.process.communicate(timeout=400)
         assert self.process.returncode == 0, said[-3000:]
         return said
+
+    def log(self, job: str) -> str:
+        (path,) = (self.root / "logs/slurm").rglob(f"{job}.log")
+        return path.read_text()
+
+
+def tunes(pid: int) -> bool:
+    try:
+        return b"finetune.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 @pytest.fixture
@@ -97,7 +115,7 @@ def run(finished: tuple[Checkout, Watch], tmp_path: Path) -> Iterator[Run]:
     root = tmp_path / "checkout"
     shutil.copytree(finished[0].root, root)
     shutil.rmtree(root / CELL)
-    shutil.rmtree(root / "results/logs/digits/cnn-small/adversarial/seed0/lwm-0.90")
+    shutil.rmtree(root / "logs/slurm", ignore_errors=True)
     command = [*SNAKEMAKE, "--group-components", "cell=10", "--", TABLE]
     one = Run(root, subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
     yield one
@@ -110,44 +128,35 @@ def same(root: Path, local: Checkout) -> bool:
     return all((root / file).read_bytes() == (local.root / file).read_bytes() for file in files)
 
 
-def test_a_cancelled_job_is_submitted_again(run: Run, local: Checkout) -> None:
-    job = run.job()
-    slurm("scancel", job)
+def test_what_was_cancelled_or_ran_out_of_time_is_submitted_again_with_more_of_it(run: Run, local: Checkout) -> None:
+    first, _ = run.training(1)
+    slurm("scancel", first)
+    second, script = run.training(2)
+    # It hangs, so that it cannot be done before Slurm looks at the clock.
+    os.kill(script, signal.SIGSTOP)
+    slurm("scontrol", "update", f"JobId={second}", f"EndTime={datetime.now() + timedelta(seconds=1):%Y-%m-%dT%H:%M:%S}")
     said = run.finish()
-    assert f"SLURM-job '{job}' failed, SLURM status is: 'CANCELLED'" in said
-    assert [states()[one] for one in run.submitted()] == ["CANCELLED", "COMPLETED"]
+    assert [states()[job] for job in run.submitted()] == ["CANCELLED", "TIMEOUT", "COMPLETED"]
+    # Ten minutes to prune, 20 to fine-tune, 10 to attack, 20 to verify; then three times that.
+    assert [limits()[job] for job in run.submitted()[::2]] == ["1:00:00", "3:00:00"]
     assert same(run.root, local)
+    # Snakemake names the logs, which say why.
+    assert all(f"/{job}.log (check log file(s) for error details)" in said for job in (first, second))
+    assert "DUE TO TIME LIMIT" in run.log(second)
 
 
-def test_a_job_over_its_time_limit_gets_more_time(run: Run, local: Checkout) -> None:
-    job = run.job()
-    asked = limits()[job]
-    slurm("scontrol", "update", f"JobId={job}", "TimeLimit=00:00:01")
-    said = run.finish()
-    assert f"SLURM-job '{job}' failed, SLURM status is: 'TIMEOUT'" in said
-    assert [states()[one] for one in run.submitted()] == ["TIMEOUT", "COMPLETED"]
-    # Ten minutes to prune, 20 to fine-tune, 10 to attack, 20 to verify; twice that.
-    assert (asked, limits()[run.submitted()[1]]) == ("1:00:00", "2:00:00")
-    assert same(run.root, local)
-
-
-def test_a_job_outlives_a_restart_of_slurmd(run: Run, local: Checkout) -> None:
-    job = run.job()
+def test_what_runs_outlives_slurmd_and_is_run_once_more_if_its_node_fails(run: Run, local: Checkout) -> None:
+    first, _ = run.training(1)
+    restart_slurmd()
+    assert states()[first] == "RUNNING"
+    (node,) = slurm("sinfo", "--noheader", "--format=%n").split()
+    slurm("scontrol", "update", f"NodeName={node}", "State=down", "Reason=test")
+    wait_for(lambda: states()[first] != "RUNNING", "the job to be given up")
+    slurm("scontrol", "update", f"NodeName={node}", "State=resume")
+    second, _ = run.training(2)
     restart_slurmd()
     run.finish()
-    assert run.submitted() == [job]
-    assert states()[job] == "COMPLETED"
-    assert same(run.root, local)
-
-
-def test_a_job_whose_node_fails_runs_once_more_and_never_twice_at_once(run: Run, local: Checkout) -> None:
-    job = run.job()
-    node = slurm("sinfo", "--noheader", "--format=%n").strip()
-    slurm("scontrol", "update", f"NodeName={node}", "State=down", "Reason=test")
-    wait_for(lambda: states()[job] != "RUNNING", "the job to be given up")
-    slurm("scontrol", "update", f"NodeName={node}", "State=resume")
-    said = run.finish()
-    assert f"SLURM-job '{job}' failed due to a node failure" in said
-    # Slurm has not queued the first one again: Snakemake's retry is the only one.
-    assert [states()[one] for one in run.submitted()] == ["NODE_FAIL", "COMPLETED"]
+    # Slurm has not queued the first one again, so that no two attempts run at once; the second one was not disturbed.
+    assert [states()[job] for job in run.submitted()] == ["NODE_FAIL", "COMPLETED"]
+    assert run.submitted() == [first, second]
     assert same(run.root, local)
