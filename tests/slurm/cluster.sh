@@ -67,7 +67,8 @@ SlurmctldHost=$host(127.0.0.1)
 SlurmUser=$user
 SlurmdUser=$user
 AuthType=auth/munge
-AuthInfo=socket=$folder/munge/socket
+# What is requeued waits until its old credential has expired.
+AuthInfo=socket=$folder/munge/socket,cred_expire=5
 CredType=cred/munge
 SlurmctldPort=26817
 SlurmdPort=26818
@@ -122,10 +123,12 @@ for _ in $(seq 30); do
 done
 [ -n "${ready:-}" ] || refuse "the node does not come up: $(tail -3 "$folder/slurmctld.log" "$folder/slurmd.log")"
 
+# In a process group of its own (-m), the command can be interrupted as a whole, and may put its house in order.
+set -m
 "$@" &
 child=$!
-trap 'kill -TERM "$child" 2>/dev/null || true' INT TERM
-status=0
+set +m
+trap 'kill -INT -- "-$child" 2>/dev/null || true' INT TERM
 while :; do
     wait "$child" && status=0 || status=$?
     kill -0 "$child" 2>/dev/null || break

@@ -83,8 +83,9 @@ def scripts() -> Iterator[tuple[int, dict[str, str]]]:
     """Each script of a rule that runs in a Slurm job on this machine: its process, and the environment that it was given."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            script = b".snakemake/scripts/" in (process / "cmdline").read_bytes()
-            environment = (process / "environ").read_bytes().decode().split("\0") if script else []
+            command = (process / "cmdline").read_bytes().split(b"\0")  # python, script
+            found = b".snakemake/scripts/" in b"".join(command[1:2])
+            environment = (process / "environ").read_bytes().decode().split("\0") if found else []
         except OSError:  # It has ended.
             continue
         words = dict(word.split("=", 1) for word in environment if "=" in word)

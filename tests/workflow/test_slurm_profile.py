@@ -62,6 +62,6 @@ def test_a_group_asks_for_one_gpu_the_sum_of_its_times_and_the_memory_of_one_job
     assert done.returncode != 0
     said = (root / "sbatch.txt").read_text()
     # Ten minutes to prune, 20 to fine-tune, twice 10 to attack, 20 to verify.
-    for words in ("--gpus=1", "-t 70", "--mem 6000", "--cpus-per-task=1", "--no-requeue"):
+    for words in ("--gpus=1", "-t 70", "--mem 6000", "--cpus-per-task=1", "--requeue"):
         assert f" {words} " in said, said[:2000]
     assert f"{root}/logs/slurm/group_cell_" in said
