@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sparrow import warm
 from tests.workflow.conftest import Checkout, copy_checkout
 
 FOLDER = os.environ.get("SPARROW_SLURM")
@@ -109,6 +110,8 @@ class Watch:
     """Per look: the GPU that Slurm had given to each running job that asked for one."""
     seen: dict[str, set[str | None]] = field(default_factory=lambda: defaultdict(set))
     """Per Slurm job: every CUDA_VISIBLE_DEVICES in the environment of a script that it ran."""
+    warm: set[str] = field(default_factory=set)
+    """Slurm jobs whose scripts were told of a server that has the imports done."""
 
     def look(self) -> None:
         running = {}
@@ -119,6 +122,8 @@ class Watch:
         self.together.append(running)
         for _, words in scripts():
             self.seen[words["SLURM_JOB_ID"]].add(words.get("CUDA_VISIBLE_DEVICES"))
+            if warm.VARIABLE in words:
+                self.warm.add(words["SLURM_JOB_ID"])
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from sparrow import warm
 from tests.slurm.conftest import SNAKEMAKE, Watch, ended, limits, restart_slurmd, scripts, slurm, states, wait_for
 from tests.workflow.conftest import Checkout
 
@@ -67,6 +68,14 @@ def test_a_cell_is_one_submission(finished: tuple[Checkout, Watch]) -> None:
     assert len(submitted) == 1 + 1 + 2 + 4 + 1 < jobs
     logs = list((checkout.root / "logs/slurm").rglob("*.log"))
     assert sorted(path.stem for path in logs) == sorted(submitted)
+
+
+@pytest.mark.skipif(not warm.possible(), reason="forking is not safe here")
+def test_jobs_of_a_group_share_their_imports(finished: tuple[Checkout, Watch]) -> None:
+    checkout, watch = finished
+    groups = {path.stem for path in (checkout.root / "logs/slurm").glob("group_*/*.log")}
+    assert watch.warm == groups & set(watch.seen)
+    assert len(watch.warm) > 2
 
 
 @dataclass
