@@ -128,8 +128,10 @@ def run(finished: tuple[Checkout, Watch], tmp_path: Path) -> Iterator[Run]:
     command = [*SNAKEMAKE, "--group-components", "cell=10", "--", TABLE]
     one = Run(root, subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
     yield one
-    one.process.terminate()
+    # Asked to end, Snakemake would wait for its jobs.
+    one.process.kill()
     one.process.wait()
+    slurm("scancel", "--partition=main")
 
 
 def same(root: Path, local: Checkout) -> bool:
