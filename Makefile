@@ -2,6 +2,7 @@
 # make test    set up, run the lints and the tests
 # make slow    the tests that take minutes
 # make chaos   a study killed again and again (minutes)
+# make slurm-test   start a Slurm on this machine (Debian, as root: install it), run the digits study on it, stop it
 # make lock    resolve envs/requirements.in anew (needs uv)
 #
 # Another study:  make run STUDY=workflow/studies/digits-objectives.yaml
@@ -21,7 +22,7 @@ REPORT := reports/$(NAME).html
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test lint setup lock slow chaos
+.PHONY: run test lint setup lock slow chaos slurm-test
 run: setup
 	$(SNAKEMAKE) $(ARGS)
 	@$(if $(filter -n --dry-run --dryrun --unlock,$(ARGS)),:,$(SNAKEMAKE) --report $(REPORT) --quiet all && \
@@ -36,6 +37,9 @@ slow: setup
 
 chaos: setup
 	$(BIN)/python -m pytest -s -m slow tests/chaos
+
+slurm-test: setup
+	tests/slurm/cluster.sh $(BIN)/python -m pytest -m slow tests/slurm
 
 lint: setup
 	$(BIN)/ruff check

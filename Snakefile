@@ -49,6 +49,11 @@ include: "workflow/rules/report.smk"
 report: "reports/workflow.rst"
 
 
+# A group of jobs on a node of a cluster is a workflow of its own, without hooks; so its server of imports starts here.
+if workflow.remote_exec and "--local-groupid" in sys.argv and warm.possible():
+    warm.start()
+
+
 onstart:
     try:
         require_writable(Path(RESULTS))

@@ -1,0 +1,67 @@
+"""What the profile for Slurm asks for, where there is none: `make slurm-test` runs it on a real one."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from tests.workflow.conftest import REPOSITORY, Checkout
+
+PROFILE = yaml.safe_load((REPOSITORY / "workflow/profiles/slurm/config.yaml").read_text())
+CELL = "results/digits/cnn-small/benign/seed0/lwm-0.90"
+
+
+def rules() -> dict[str, str]:
+    """Every rule's text by its name, without `all`; a rule that uses another one has its text, too."""
+    found: dict[str, str] = {}
+    for file in sorted((REPOSITORY / "workflow/rules").glob("*.smk")):
+        parts = re.split(r"^(?:use )?rule (\w+)(?: as (\w+) with)?:$", file.read_text(), flags=re.MULTILINE)
+        for name, other, text in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
+            found[other or name] = found[name] + text if other else text
+    return found
+
+
+def test_every_rule_says_what_it_asks_for() -> None:
+    assert set(PROFILE["set-resources"]) == set(rules())
+    assert all("runtime" in resources for resources in PROFILE["set-resources"].values())
+
+
+def test_those_and_only_those_that_can_use_a_gpu_ask_for_one() -> None:
+    asking = {name for name, resources in PROFILE["set-resources"].items() if resources.get("gpu")}
+    assert asking == {name for name, text in rules().items() if "gpu=1" in text}
+    assert {"pretrain", "attack_and_keep"} <= asking
+
+
+def test_only_data_and_dense_networks_are_submitted_one_by_one() -> None:
+    assert set(rules()) - set(PROFILE["groups"]) == {"data", "pretrain"}
+    assert set(PROFILE["groups"].values()) == set(PROFILE["group-components"])
+
+
+def test_a_group_asks_for_one_gpu_the_sum_of_its_times_and_the_memory_of_one_job(finished: Checkout, tmp_path: Path) -> None:
+    root = tmp_path / "checkout"
+    shutil.copytree(finished.root, root)
+    shutil.rmtree(root / CELL)
+    # A Slurm that writes down what it is told, and accepts nothing.
+    commands = {"sbatch": 'echo "$@" > sbatch.txt; exit 1', "sinfo": "echo main*", "sacct": "exit 1", "scontrol": "exit 1"}
+    (tmp_path / "bin").mkdir()
+    for name, does in commands.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    command = [sys.executable, "-m", "snakemake", "--configfile", "study.yaml", "--workflow-profile", "workflow/profiles/slurm"]
+    # The plugin looks at what it has submitted after so many seconds, even if that is nothing.
+    command += ["--retries", "0", "--slurm-init-seconds-before-status-checks", "1"]
+    targets = [f"{CELL}/finetuned/{table}" for table in ("attacks/fgsm.csv", "attacks/pgd.csv", "verifiers/ibp.csv")]
+    done = subprocess.run([*command, *targets], cwd=root, env=environment, capture_output=True, check=False)
+    assert done.returncode != 0
+    said = (root / "sbatch.txt").read_text()
+    # Ten minutes to prune, 20 to fine-tune, twice 10 to attack, 20 to verify.
+    for words in ("--gpus=1", "-t 70", "--mem 6000", "--cpus-per-task=1", "--requeue"):
+        assert f" {words} " in said, said[:2000]
+    assert f"{root}/logs/slurm/group_cell_" in said
