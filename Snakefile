@@ -45,6 +45,9 @@ report: "reports/workflow.rst"
 
 
 onstart:
+    # Snakemake's limit on jobs per second sets a timer for every finished job, and the next one when that has run out, for
+    # ever: its scheduler would do ever more rounds per second for nothing (docs/scaling.md).
+    workflow.scheduler.job_rate_limiter = None
     # Local jobs fork from one process that has done the imports; jobs elsewhere import for themselves.
     if warm.possible() and workflow.is_main_process and workflow.local_exec:
         warm.start()

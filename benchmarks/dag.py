@@ -123,12 +123,12 @@ def jobs(said: str) -> int:
     return max((int(count) for count in re.findall(r"^total +(\d+)$", said, flags=re.MULTILINE)), default=0)
 
 
-DRY = ["--dry-run", "--quiet", "rules", "host", "reason"]
+DRY = ["--dry-run", "--quiet"]
 CALLS = {
     "plan": DRY,
     "batch": [*DRY, "--batch", "aggregate=1/10", "aggregate"],
     "job": [*DRY, "--mode", "remote", "--force", "--allowed-rules", "verify", "--target-jobs", f"verify:{WILDCARDS}"],
-    "run": ["--workflow-profile", "workflow/profiles/default", "--quiet", "rules", "host", "reason", "--no-hooks"],
+    "run": ["--workflow-profile", "workflow/profiles/default", "--quiet", "rules", "host", "reason"],
     "done": DRY,
 }
 

@@ -1,9 +1,9 @@
 rule aggregate:
     input:
-        networks=NETWORKS,
-        tables=TABLES,
-        compact=COMPACT,
-        stability=STABILITY,
+        networks=all_networks,
+        tables=all_tables,
+        compact=all_compact,
+        stability=all_stability,
     output:
         outcomes=report(
             f"{RESULTS}/outcomes.csv",
@@ -52,7 +52,7 @@ rule aggregate:
         mem_mb=2000,
         runtime=60,
     params:
-        spec=plan.aggregate_slice(STUDY),
+        spec=lambda wildcards: plan.aggregate_slice(STUDY),
     message:
         "Aggregate all outcome tables"
     script:
@@ -61,7 +61,7 @@ rule aggregate:
 
 rule costs:
     input:
-        COSTS,
+        all_costs,
     output:
         report(
             f"{RESULTS}/costs.csv",
@@ -78,7 +78,7 @@ rule costs:
         mem_mb=1000,
         runtime=30,
     params:
-        code=code_digest("sparrow.results.costs"),
+        code=lambda wildcards: code_digest("sparrow.results.costs"),
     message:
         "Collect what every job cost"
     script:
@@ -118,7 +118,7 @@ rule tables:
         mem_mb=1000,
         runtime=30,
     params:
-        code=code_digest("sparrow.results.tables"),
+        code=lambda wildcards: code_digest("sparrow.results.tables"),
     message:
         "Lay out the tables"
     script:
