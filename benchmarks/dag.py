@@ -1,6 +1,7 @@
 """What Snakemake itself takes over a large study: time and memory of building its DAG, and its own share of running jobs.
 
     python benchmarks/dag.py plan 100 1000       dry runs of studies of 100 and 1,000 cells, of which nothing is there yet
+    python benchmarks/dag.py quiet 1000          the same, with `--quiet`: jobs are not even put into words (nor counted)
     python benchmarks/dag.py batch 1000          a dry run of a tenth of the study
     python benchmarks/dag.py job 1000            a dry run as in a job elsewhere, which starts a Snakemake of its own
     python benchmarks/dag.py run,done 100        all jobs, each of which makes empty files; then a dry run, of nothing to do
@@ -63,7 +64,7 @@ def study(cells: int) -> dict[str, Any]:
     Raises ValueError if `cells` is no multiple of a hundred.
     """
     repeats, rest = divmod(cells, STEP)
-    if rest or not repeats:
+    if rest or repeats < 1:
         raise ValueError(f"{cells} cells: valid are multiples of {STEP}")
     ratios = math.gcd(repeats, len(RATIOS))
     return {
@@ -118,14 +119,18 @@ def _cost(pid: int) -> tuple[float, float] | None:
     return peak and (sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK"), int(peak[1]) / 1024)
 
 
-def jobs(said: str) -> int:
-    """The number of jobs in the statistics that Snakemake prints."""
-    return max((int(count) for count in re.findall(r"^total +(\d+)$", said, flags=re.MULTILINE)), default=0)
+def jobs(said: str) -> int | None:
+    """The number of jobs in the statistics that Snakemake prints; None if it prints none."""
+    if "Nothing to be done" in said:
+        return 0
+    found = re.search(r"^total +(\d+)$", said, flags=re.MULTILINE)
+    return int(found[1]) if found else None
 
 
-DRY = ["--dry-run", "--quiet"]
+DRY = ["--dry-run", "--quiet", "rules", "host", "reason"]
 CALLS = {
     "plan": DRY,
+    "quiet": ["--dry-run", "--quiet"],
     "batch": [*DRY, "--batch", "aggregate=1/10", "aggregate"],
     "job": [*DRY, "--mode", "remote", "--force", "--allowed-rules", "verify", "--target-jobs", f"verify:{WILDCARDS}"],
     "run": ["--workflow-profile", "workflow/profiles/default", "--quiet", "rules", "host", "reason"],
