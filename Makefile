@@ -1,5 +1,6 @@
 # make run     set up, run the default study, write its report
 # make test    set up, run the lints and the tests
+# make bench-dag    what Snakemake itself takes over studies of 100 and 1,000 cells (docs/scaling.md)
 # make lock    resolve envs/requirements.in anew (needs uv)
 #
 # Another study:  make run STUDY=workflow/studies/digits-objectives.yaml
@@ -19,7 +20,7 @@ REPORT := reports/$(NAME).html
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test lint setup lock slow
+.PHONY: run test lint setup lock slow bench-dag
 run: setup
 	$(SNAKEMAKE) $(ARGS)
 	@$(if $(filter -n --dry-run --dryrun,$(ARGS)),:,$(SNAKEMAKE) --report $(REPORT) --quiet all && \
@@ -31,6 +32,9 @@ test: setup lint
 
 slow: setup
 	$(BIN)/python -m pytest -m slow
+
+bench-dag: setup
+	$(BIN)/python benchmarks/dag.py plan,job 100 1000
 
 lint: setup
 	$(BIN)/ruff check

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-import sys
 
 import pytest
 import yaml
+from benchmarks import dag
 
 from sparrow import plan
 from sparrow.config import load_study
 from tests.workflow.conftest import REPOSITORY, TINY, Checkout
-
-sys.path.insert(0, str(REPOSITORY / "benchmarks"))
-import dag
 
 NAMED = "    raise ValueError('named')\n    for parent in parents(study):\n"
 SEEDS = TINY | {"seeds": [0, 1], "methods": {"lwm": None}}
