@@ -5,6 +5,7 @@
     python benchmarks/dag.py batch 1000          a dry run of a tenth of the study
     python benchmarks/dag.py job 1000            a dry run as in a job elsewhere, which starts a Snakemake of its own
     python benchmarks/dag.py run,done 100        all jobs, each of which makes empty files; then a dry run, of nothing to do
+    python benchmarks/dag.py ready 3000          a minute of a run in which all networks are there, and all evaluations ready
 
 More for Snakemake follows `--`. Each line of the CSV is one call. CPU seconds and memory are those of Snakemake's own process,
 without its jobs; they tell more than the wall's clock on a machine that others use. (Linux: both are read from /proc.)
@@ -32,6 +33,11 @@ from typing import Any
 import yaml
 
 REPOSITORY = Path(__file__).parents[1]
+sys.path.insert(0, str(REPOSITORY / "src"))
+
+from sparrow import plan  # noqa: E402
+from sparrow.config import load_study  # noqa: E402
+
 PARTS = ["Snakefile", "config.yaml", "workflow", "src", "envs", "reports"]
 METHODS = {
     "random": {},
@@ -90,12 +96,16 @@ def checkout(root: Path, cells: int, seconds: float) -> None:
     (root / "study.yaml").write_text(yaml.safe_dump(study(cells)))
 
 
+def command(*arguments: str) -> list[str]:
+    """A call of Snakemake, in the folder of a checkout."""
+    return [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "study.yaml", *arguments]
+
+
 def snakemake(root: Path, *arguments: str) -> tuple[dict[str, float], str]:
     """Call Snakemake there: what its process has cost, and what it said. Raises RuntimeError if it fails."""
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "study.yaml", *arguments]
     begin = time.perf_counter()
     with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(command, cwd=root, stdout=said, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command(*arguments), cwd=root, stdout=said, stderr=subprocess.STDOUT)
         cpu = peak = 0.0
         while process.poll() is None:
             cpu, peak = _cost(process.pid) or (cpu, peak)
@@ -104,8 +114,47 @@ def snakemake(root: Path, *arguments: str) -> tuple[dict[str, float], str]:
         said.seek(0)
         text = said.read()
     if process.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{text[-3000:]}")
+        raise RuntimeError(f"{' '.join(command(*arguments))} failed:\n{text[-3000:]}")
     return {"wall_s": round(wall, 2), "cpu_s": round(cpu, 2), "peak_mib": round(peak)}, text
+
+
+def minute(root: Path, cells: int, *arguments: str) -> dict[str, float]:
+    """A minute of running, from the first job that ends: how many have ended, and what they have cost Snakemake's process."""
+    _make_networks(root, cells)
+    with tempfile.NamedTemporaryFile("w+") as said:
+        process = subprocess.Popen(command(*arguments), cwd=root, stdout=said, stderr=subprocess.STDOUT)
+
+        def ended() -> int:
+            return Path(said.name).read_text().count("Finished jobid")
+
+        while not ended():
+            if process.poll() is not None:
+                raise RuntimeError(f"{' '.join(command(*arguments))} failed:\n{Path(said.name).read_text()[-3000:]}")
+            time.sleep(0.5)
+        begin, jobs_before, (cpu_before, peak) = time.perf_counter(), ended(), _cost(process.pid) or (0, 0)
+        cpu, wall = cpu_before, 0.0
+        while process.poll() is None and wall < 60:
+            time.sleep(0.5)
+            cpu, peak = _cost(process.pid) or (cpu, peak)
+            wall = time.perf_counter() - begin
+        found = {"jobs": ended() - jobs_before, "wall_s": round(wall, 2), "cpu_s": round(cpu - cpu_before, 2)}
+        process.terminate()
+        process.wait()
+    return found | {"peak_mib": round(peak)}
+
+
+def _make_networks(root: Path, cells: int) -> None:
+    """Empty files for the data set and all networks, each younger than those it comes from."""
+    networks = list(plan.trainings(load_study(study(cells))))
+    stages = {"dense": ["curve.csv"], "pruned": ["curve.csv", "trace.csv"], "finetuned": ["curve.csv"]}
+    found = {"data": ["digits/data"]} | {stage: [one.path for one in networks if one.stage == stage] for stage in stages}
+    for stage, paths in found.items():
+        for path in paths:
+            for suffix in ("safetensors", "cost.json", *stages.get(stage, ())):
+                file = root / "results" / f"{path}.{suffix}"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.touch()
+        time.sleep(0.1)
 
 
 def _cost(pid: int) -> tuple[float, float] | None:
@@ -128,13 +177,25 @@ def jobs(said: str) -> int | None:
 
 
 DRY = ["--dry-run", "--quiet", "rules", "host", "reason"]
+RUN = ["--workflow-profile", "workflow/profiles/default", "--quiet", "rules", "host", "reason"]
 CALLS = {
     "plan": DRY,
     "quiet": ["--dry-run", "--quiet"],
     "batch": [*DRY, "--batch", "aggregate=1/10", "aggregate"],
     "job": [*DRY, "--mode", "remote", "--force", "--allowed-rules", "verify", "--target-jobs", f"verify:{WILDCARDS}"],
-    "run": ["--workflow-profile", "workflow/profiles/default", "--quiet", "rules", "host", "reason"],
+    "run": RUN,
     "done": DRY,
+    # Files that no job has made have no record: their times alone count.
+    "ready": [
+        "--workflow-profile",
+        "workflow/profiles/default",
+        "--quiet",
+        "rules",
+        "host",
+        "reason",
+        "--rerun-triggers",
+        "mtime",
+    ],
 }
 
 
@@ -161,8 +222,12 @@ def main() -> None:
             with tempfile.TemporaryDirectory(prefix="sparrow-dag-") as folder:
                 checkout(Path(folder), cells, options.seconds)
                 for what in options.what.split(","):
-                    cost, said = snakemake(Path(folder), *CALLS[what], *extra)
-                    writer.writerow({**about, "what": what, "cells": cells, "jobs": jobs(said), **cost})
+                    if what == "ready":
+                        cost = minute(Path(folder), cells, *CALLS[what], *extra)
+                    else:
+                        cost, said = snakemake(Path(folder), *CALLS[what], *extra)
+                        cost["jobs"] = jobs(said)
+                    writer.writerow({**about, "what": what, "cells": cells, **cost})
                     file.flush()
 
 
