@@ -52,12 +52,16 @@ def test_a_batch_is_a_part_of_the_study(checkout: Checkout) -> None:
     assert {job for job in batch if "seed" in job} == {"Pre-train cnn-small on digits (benign, seed 0)"}
 
 
-def test_the_scheduler_sets_no_timers(checkout: Checkout) -> None:
+@pytest.mark.parametrize(("asked", "found"), [((), "None"), (("--max-jobs-per-timespan", "50/1s"), "50")], ids=["not", "asked"])
+def test_jobs_are_limited_only_if_asked(checkout: Checkout, asked: tuple[str, ...], found: str) -> None:
     snakefile = checkout.root / "Snakefile"
     snakefile.write_text(
-        snakefile.read_text() + "\n\nonsuccess:\n    print('limit:', workflow.scheduler.job_rate_limiter, file=sys.stderr)\n"
+        snakefile.read_text()
+        + "\n\nonsuccess:\n    limit = workflow.scheduler.job_rate_limiter\n"
+        + "    print('limit:', limit and limit.max_jobs, file=sys.stderr)\n"
     )
-    assert re.search(r"^limit: None$", checkout.run("results/digits/data.safetensors"), flags=re.MULTILINE)
+    said = checkout.run("results/digits/data.safetensors", *asked)
+    assert re.findall(r"^limit: (.+)$", said, flags=re.MULTILINE) == [found]
 
 
 def test_the_default_profile_bounds_what_is_weighed_in_each_round() -> None:
