@@ -1,5 +1,7 @@
 # make run     set up, run the default study, write its report
 # make test    set up, run the lints and the tests
+# make slow    the tests that take minutes
+# make chaos   a study killed again and again (minutes)
 # make bench-dag    what Snakemake itself takes over studies of 100 and 1,000 cells (docs/scaling.md)
 # make lock    resolve envs/requirements.in anew (needs uv)
 #
@@ -20,18 +22,21 @@ REPORT := reports/$(NAME).html
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test lint setup lock slow bench-dag
+.PHONY: run test lint setup lock slow chaos bench-dag
 run: setup
 	$(SNAKEMAKE) $(ARGS)
-	@$(if $(filter -n --dry-run --dryrun,$(ARGS)),:,$(SNAKEMAKE) --report $(REPORT) --quiet all && \
+	@$(if $(filter -n --dry-run --dryrun --unlock,$(ARGS)),:,$(SNAKEMAKE) --report $(REPORT) --quiet all && \
 	echo && echo "Results: $$($(BIN)/python -c 'import yaml; print(yaml.safe_load(open("$(STUDY)")).get("results", "results"))')/summary.csv" && \
 	echo "Report:  $(REPORT)")
 
 test: setup lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 slow: setup
 	$(BIN)/python -m pytest -m slow
+
+chaos: setup
+	$(BIN)/python -m pytest -s -m slow tests/chaos
 
 bench-dag: setup
 	$(BIN)/python benchmarks/dag.py plan,job 100 1000
@@ -42,12 +47,17 @@ lint: setup
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint
 
-setup: $(VENV)/.complete
+setup: $(VENV)/.command
 
 $(VENV)/.complete: envs/requirements.txt
 	@"$(PYTHON)" -c "$(FITS)" || { echo "Sparrow needs Python 3.11 or 3.12: make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r envs/requirements.txt
+	@touch $@
+
+# The command `sparrow`, which runs the code as it lies here.
+$(VENV)/.command: $(VENV)/.complete pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 lock:

@@ -18,6 +18,8 @@ SOURCE = str(Path(workflow.basedir, "src"))
 sys.path.insert(0, SOURCE)
 os.environ.update(
     SPARROW_HOME=str(workflow.basedir),
+    # Jobs end with the process that started them, however it ends.
+    SPARROW_MAIN=str(os.getpid()),
     PYTHONPATH=os.pathsep.join(filter(None, [SOURCE, os.getenv("PYTHONPATH")])),
 )
 
@@ -65,4 +67,5 @@ rule all:
         f"{RESULTS}/tables/ranking.html",
         f"{RESULTS}/tables/summary.html",
         f"{RESULTS}/tables/costs.html",
+        f"{RESULTS}/tables/provenance.html",
         FIGURES,

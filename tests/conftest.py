@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import copy
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from sparrow import checkpoint, compact_file
+from sparrow.checkpoint_file import sha256
+from sparrow.data import _store
+from sparrow.models import cnn_small
+from sparrow.models._prunable import prunable_weights
 from sparrow.stages.data import prepare_data
 from sparrow.stages.pretrain import pretrain
+from sparrow.training.provenance import header
+from sparrow.versions import versions
 
 torch.set_num_threads(1)
 
@@ -86,3 +97,65 @@ def residual() -> nn.Module:
             for tensor in (module.bias.data, module.running_mean):
                 tensor.normal_()
     return network.eval()
+
+
+def _write_data(path: Path) -> None:
+    """Forty images of noise, in parts."""
+    noise, labels = np.random.default_rng(0), np.arange(40) % 10
+    parts = {"train": np.arange(20), "validation": np.arange(20, 30), "test": np.arange(30, 40)}
+    about = {"dataset": {"kind": "digits", "test": 0.25}, "code": "code of the data", "versions": versions("numpy")}
+    _store.write(path, noise.integers(0, 17, (40, 1, 8, 8), dtype=np.uint8), labels, parts, 16, 10, about)
+
+
+@pytest.fixture(scope="session")
+def _family(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("family")
+    places = _places(root)
+    for path in places.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    _write_data(places["data"])
+    about = _store.read(places["data"], "test")[1]
+    torch.manual_seed(0)
+    model, masks, parent = cnn_small.build(cnn_small.Params(), (1, 8, 8), 10), {}, None
+    cell = {"dataset": "digits", "model": "cnn-small", "objective": "benign", "seed": 3}
+    config = {"objective": {"kind": "benign"}, "schedule": {"epochs": 2, "lr": 0.5}}
+    for stage in ("dense", "pruned", "finetuned"):
+        if stage == "pruned":
+            cell = cell | {"method": "lwm", "ratio": 0.5}
+            masks = {name: torch.rand_like(weight) > 0.5 for name, weight in prunable_weights(model).items()}
+        for name, parameter in model.named_parameters():
+            parameter.data.mul_(masks.get(name, torch.tensor(1.0)))
+        spec = {"cell": cell, "model": {"kind": "cnn-small"}, "code": f"code of {stage}", **config}
+        checkpoint.save(places[stage], checkpoint.Checkpoint(model, masks, header(stage, spec, about, parent)))
+        parent = places[stage]
+    own = checkpoint.load(parent).header | {"parent": sha256(parent), "code": "code of cutting", "config": {}}
+    compact_file.save(places["compact"], copy.deepcopy(model), own)
+    places["table"].write_text("index,label\n")
+    return root
+
+
+def _places(root: Path) -> dict[str, Path]:
+    seed = root / "digits/cnn-small/benign/seed3"
+    cell = seed / "lwm-0.50"
+    return {
+        "data": root / "digits/data.safetensors",
+        "dense": seed / "dense.safetensors",
+        "pruned": cell / "pruned.safetensors",
+        "finetuned": cell / "finetuned.safetensors",
+        "compact": cell / "finetuned/compact.safetensors",
+        "table": cell / "finetuned/attacks/pgd.csv",
+    }
+
+
+@pytest.fixture
+def family(_family: Path, tmp_path: Path) -> SimpleNamespace:
+    """Untrained files of one cell, laid out as in a study's folder, each naming the one that it was made from; `root`."""
+    shutil.copytree(_family, tmp_path / "family")
+    return SimpleNamespace(root=tmp_path / "family", **_places(tmp_path / "family"))
+
+
+def replace_network(path: Path) -> None:
+    """Another network in a checkpoint's place: the same header, and a bias that has changed."""
+    loaded = checkpoint.load(path)
+    loaded.model.get_parameter("7.bias").data.add_(1)
+    checkpoint.save(path, loaded)

@@ -376,7 +376,7 @@ def test_a_compact_file_of_another_network_is_refused(cut, run):
     with torch.no_grad():
         loaded.model.get_parameter("7.bias").add_(1)
     checkpoint.save(cut[2], loaded)
-    with pytest.raises(SparrowError, match=rf"{compact_of(cut[2])}: was not cut from {cut[2]}; delete it to make it anew"):
+    with pytest.raises(CheckpointError, match=rf"^{compact_of(cut[2])}: was made from another {cut[2]} than lies there now"):
         run(cut, compact=[compact_of(cut[2])])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import types
@@ -16,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sparrow import catalogue, examples_file
+from sparrow.checkpoint_file import read_header, sha256
 from sparrow.data import _store
 from sparrow.errors import NetworkError, SparrowError
 from sparrow.outcome_table import ATTACK, FAILED, MISCLASSIFIED, NOTHING
@@ -53,7 +55,7 @@ def attacked(dense: Path, digits: Path, tmp_path: Path):
     def run(kind: str, eps: float, samples: int = 60, **params: object) -> tuple[pd.DataFrame, Path]:
         path = tmp_path / f"{kind}-{eps}.examples"
         spec = {"attack": {"kind": kind, "samples": samples, **params}, "threat": {"norm": "linf", "eps": eps}}
-        spec |= {"seed": 0, "model": {"kind": "cnn-small"}}
+        spec |= {"seed": 0, "code": "test", "model": {"kind": "cnn-small"}}
         attack(dense, digits, tmp_path / "attack.csv", tmp_path / "cost.json", spec, path)
         return pd.read_csv(tmp_path / "attack.csv"), path
 
@@ -208,7 +210,7 @@ def _damage(path: Path, how: str) -> None:
         "without axes": {"indices": torch.tensor(1), "images": torch.tensor(0.5)},
     }
     if how in tensors:
-        save_file(tensors[how], path, {"format": examples_file.FORMAT})
+        save_file(tensors[how], path, {"sparrow": json.dumps({"format": examples_file.FORMAT})})
     elif how == "foreign":
         save_file({"indices": indices, "images": images}, path)
     elif how == "truncated":
@@ -240,6 +242,14 @@ def test_file_that_holds_no_examples_is_refused(how: str, outcomes, tmp_path: Pa
     _damage(path, how)
     with pytest.raises(SparrowError, match=str(path)):
         outcomes(_spec(0.01, ["ibp"], samples=5), examples=[path])
+
+
+def test_examples_say_which_network_was_attacked_and_how(attacked, dense: Path) -> None:
+    header = read_header(attacked("fgsm", 0.1, samples=5)[1], examples_file.FORMAT)
+    config = {"seed": 0, "attack": {"kind": "fgsm", "samples": 5}, "threat": {"norm": "linf", "eps": 0.1}}
+    assert (header["network"], header["config"], header["code"]) == (sha256(dense), config, "test")
+    assert header["versions"].keys() >= {"torch", "numpy"}
+    assert header["device"].startswith("cpu: ")
 
 
 def test_examples_are_stored_by_index(tmp_path: Path) -> None:
@@ -311,18 +321,26 @@ FULL = {
 """What libraries say when there is no more memory."""
 
 
+def _accept(part: Tensor, found: None) -> None:
+    """The work of these tests speaks for itself."""
+
+
 @pytest.mark.parametrize(("count", "size", "fits"), [(8, 8, 2), (7, 4, 3), (5, 100, 1), (4, 2, 2), (0, 3, 1)])
 def test_what_does_not_fit_is_halved(count: int, size: int, fits: int) -> None:
     done, tried = [], []
 
-    def work(part: Tensor) -> None:
+    def work(part: Tensor) -> list[int]:
         tried.append(len(part))
         if len(part) > fits:
             raise MemoryError
-        done.extend(part.tolist())
+        return part.tolist()
+
+    def accept(part: Tensor, found: list[int]) -> None:
+        assert found == part.tolist()
+        done.extend(found)
 
     indices = torch.arange(count) * 3
-    _memory.in_parts(work, indices, size, "crown")
+    _memory.in_parts(work, accept, indices, size, "crown")
     assert done == indices.tolist()
     assert max(tried, default=0) == min(count, size)
 
@@ -336,7 +354,7 @@ def test_memory_that_runs_out_is_recognised(error: Exception) -> None:
             raise error
         done.extend(part.tolist())
 
-    _memory.in_parts(work, torch.tensor([5, 9]), 2, "crown")
+    _memory.in_parts(work, _accept, torch.tensor([5, 9]), 2, "crown")
     assert done == [5, 9]
 
 
@@ -348,7 +366,7 @@ def test_halves_are_no_smaller_than_needed(capsys: pytest.CaptureFixture) -> Non
         if len(part) > 2:
             raise MemoryError
 
-    _memory.in_parts(work, torch.arange(8), 8, "crown")
+    _memory.in_parts(work, _accept, torch.arange(8), 8, "crown")
     assert tried == [8, 4, 2, 2, 4, 2, 2]
     assert "crown: 8 images do not fit into memory; trying 4" in capsys.readouterr().out
 
@@ -367,7 +385,7 @@ def test_failed_attempt_is_forgotten_before_the_next() -> None:
             circle.append(circle)
             raise MemoryError
 
-    _memory.in_parts(work, torch.arange(4), 4, "crown")
+    _memory.in_parts(work, _accept, torch.arange(4), 4, "crown")
     assert len(held) == 3
 
 
@@ -380,7 +398,7 @@ def test_other_errors_pass_through(error: Exception) -> None:
         raise error
 
     with pytest.raises(type(error)) as caught:
-        _memory.in_parts(work, torch.arange(8), 4, "crown")
+        _memory.in_parts(work, _accept, torch.arange(8), 4, "crown")
     assert caught.value is error
     assert len(tried) == 1
 
@@ -393,7 +411,7 @@ def test_single_image_that_does_not_fit_is_left_out_and_told_of(capsys: pytest.C
             raise FULL["torch"]
         done.extend(part.tolist())
 
-    _memory.in_parts(work, torch.arange(3), 3, "crown")
+    _memory.in_parts(work, _accept, torch.arange(3), 3, "crown")
     assert done == [0, 2]
     assert "crown: an image does not fit into memory alone and stays undecided; raise memory_mb" in capsys.readouterr().out
 
@@ -436,7 +454,7 @@ def work(part):
     print("done", len(part))
 with limited(300):
     torch.ones(2**20 * 100, dtype=torch.uint8)
-    in_parts(work, torch.arange(4), 4, "four")
+    in_parts(work, lambda part, found: None, torch.arange(4), 4, "four")
     try:
         work(torch.arange(4))
     except RuntimeError:

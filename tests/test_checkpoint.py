@@ -24,6 +24,9 @@ HEADER = {
     "classes": 10,
     "data": "digest",
     "cell": {"seed": 0},
+    "config": {"ratio": 0.5},
+    "code": "code",
+    "parent": "another",
 }
 
 
@@ -80,6 +83,13 @@ def _without_first_filter(checkpoint: Checkpoint) -> Checkpoint:
     for name in ("0.weight", "0.bias"):
         checkpoint.model.get_parameter(name).data.mul_(masks[name])
     return Checkpoint(checkpoint.model, masks, checkpoint.header)
+
+
+def test_header_names_versions_and_device(saved: Path) -> None:
+    header = load(saved).header
+    assert header["versions"].keys() == {"python", "sparrow", "torch", "numpy", "auto_LiRPA", "torch-pruning"}
+    assert header["versions"]["torch"] == torch.__version__
+    assert header["device"].startswith("cpu: ")
 
 
 def test_masks_of_biases_come_back(pruned: Checkpoint, tmp_path: Path) -> None:
@@ -189,10 +199,10 @@ def _unknown_parameter(path: Path) -> None:
     _rewrite(path, load_file(path), model={"kind": "cnn-small", "width": 3})
 
 
-def _lost_key(path: Path) -> None:
+def _lost_key(path: Path, key: str = "shape") -> None:
     with safe_open(path, framework="pt") as file:
         header = json.loads(file.metadata()["sparrow"])
-    del header["shape"]
+    del header[key]
     save_file(load_file(path), path, {"sparrow": json.dumps(header)})
 
 
@@ -212,6 +222,13 @@ def test_bad_file_is_named_in_one_line(saved: Path, spoil) -> None:
         load(saved)
     assert str(caught.value).startswith(f"{saved}: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["config", "code", "parent", "versions", "device", "data"])
+def test_file_that_does_not_say_where_it_comes_from_is_refused(saved: Path, key: str) -> None:
+    _lost_key(saved, key)
+    with pytest.raises(CheckpointError, match=f"^{saved}: the header lacks {key}$"):
+        load(saved)
 
 
 def test_other_model_than_expected_is_named_in_one_line(saved: Path) -> None:

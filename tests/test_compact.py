@@ -103,6 +103,9 @@ def test_the_smaller_network_has_half_of_the_filters(files):
         ("multiply_adds", 13940),
         ("stage", "finetuned"),
         ("model", MODEL),
+        # The code that cut; what trained it is in its parent's header.
+        ("code", SPEC["code"]),
+        ("config", {}),
     ],
 )
 def test_the_header_counts_what_is_left(files, key, value):

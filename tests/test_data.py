@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from sparrow import catalogue
+from sparrow.checkpoint_file import read_header
 from sparrow.data import _store, digits
 from sparrow.data._split import SplitParams, split
 from sparrow.errors import SparrowError
@@ -104,6 +105,17 @@ def test_file_is_the_same_to_the_byte(digits: Path, tmp_path: Path) -> None:
     prepare_data(tmp_path / "again", tmp_path / "cost.json", {"kind": "digits"})
     assert (tmp_path / "again").read_bytes() == digits.read_bytes()
     assert {file.name for file in tmp_path.iterdir()} == {"again", "cost.json"}
+
+
+def test_header_says_where_the_images_come_from(digits: Path, tmp_path: Path) -> None:
+    spec = {"kind": "digits", "test": 0.2}
+    prepare_data(tmp_path / "data", tmp_path / "cost.json", spec, {"code": "abc"})
+    header = read_header(tmp_path / "data", _store.FORMAT)
+    assert (header["dataset"], header["code"]) == (spec, "abc")
+    assert header["parts"] == {"train": 1167, "validation": 270, "test": 360}
+    assert header["versions"].keys() == {"python", "sparrow", "numpy", "scikit-learn"}
+    # Whose the code was is no property of the images.
+    assert header["digest"] == _store.read(digits, "test")[1].digest
 
 
 @pytest.mark.parametrize("changed", ["nothing", "pixel", "label", "split"])

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from sparrow import catalogue, checkpoint, examples_file
-from sparrow.checkpoint_file import COMPACT_FORMAT, failure, read
+from sparrow.checkpoint_file import COMPACT_FORMAT, failure, read, read_header, sha256
 from sparrow.data import _store
 from sparrow.errors import CheckpointError, InheritedError, NetworkError, SparrowError
 from sparrow.results.aggregate import aggregate
@@ -231,6 +231,7 @@ def test_cutting_filters_out_inherits_a_failure(job: Job, failed: Path) -> None:
     with pytest.raises(InheritedError) as caught:
         read(job.path("output"), expected=COMPACT_FORMAT)
     assert str(caught.value) == REASON
+    assert read_header(job.path("output"), COMPACT_FORMAT)["parent"] == sha256(failed)
     assert job.files() == {"output", "cost.json"}
 
 
@@ -238,6 +239,7 @@ def test_an_attack_that_inherits_a_failure_keeps_no_examples(job: Job, failed: P
     job.run(attack, failed, STAGES["attack"][1], examples=job.path("examples"))
     indices, images = examples_file.read(job.path("examples"))
     assert (len(indices), len(images)) == (0, 0)
+    assert read_header(job.path("examples"), examples_file.FORMAT)["network"] == sha256(failed)
 
 
 def test_a_cascade_can_read_the_examples_of_an_attack_that_failed(job: Job, failed: Path, dense: Path) -> None:

@@ -167,6 +167,7 @@ def test_dlr_needs_three_classes() -> None:
 def _spec(kind: str, norm: str, **params: object) -> dict:
     return {
         "seed": 0,
+        "code": "test",
         "model": {"kind": "cnn-small"},
         "attack": {"kind": kind, "samples": 120, **params},
         "threat": {"norm": norm, "eps": EPS[norm]},

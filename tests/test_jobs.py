@@ -46,6 +46,27 @@ def sleep(output):
     output.write_text(str(os.getpid()))
     time.sleep(600)
 
+def wait(output):
+    from sparrow import interruption
+    output.write_text(str(os.getpid()))
+    try:
+        time.sleep(600)
+    except interruption.Interrupted:
+        output.write_text("saved")
+        raise
+
+def finish(output):
+    from sparrow import interruption
+    with interruption.deferred():
+        output.write_text(str(os.getpid()))
+        while not interruption.requested():
+            time.sleep(0.01)
+    output.write_text("finished")
+
+def fill(output):
+    from sparrow.csv_file import write_csv
+    write_csv(output / "table.csv", ["a"], [])
+
 def learn(output):
     import torch
     from safetensors.torch import save_file
@@ -315,12 +336,17 @@ def test_the_server_outlives_a_job_that_dies(server, log, tmp_path):
     assert json.loads((tmp_path / "out").read_text())["pid"] != os.getpid()
 
 
-def sleeping_job(log, output):
+def started_job(name, log, output):
     """A caller in a process of its own, once its job has begun, and the job's process id."""
-    code = f"from sparrow import jobs; jobs.run('chores:sleep', {str(log)!r}, 1, output={str(output)!r})"
-    caller = subprocess.Popen([sys.executable, "-c", code])
+    code = f"from sparrow import jobs; jobs.run('chores:{name}', {str(log)!r}, 1, output={str(output)!r})"
+    caller = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
     wait_until(lambda: output.exists() and output.read_text())
-    job = int(output.read_text())
+    return caller, int(output.read_text())
+
+
+def sleeping_job(log, output):
+    """One that the server runs."""
+    caller, job = started_job("sleep", log, output)
     assert job != caller.pid
     return caller, job
 
@@ -353,3 +379,79 @@ def test_the_server_ends_with_who_started_it_and_tidies_up(chores, monkeypatch):
     wait_until((folder / "socket").exists)
     process.stdin.close()
     assert (process.wait(timeout=60), folder.exists()) == (0, False)
+
+
+# Being told to end.
+
+
+@pytest.fixture(params=["cold", "warm"])
+def where(request, server, monkeypatch):
+    """In the process that Snakemake starts, or in one that the server forks."""
+    if request.param == "cold":
+        monkeypatch.delenv(warm.VARIABLE)
+
+
+SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+
+
+@SIGNALS
+def test_a_job_told_to_end_may_save_and_fails_with_one_line(where, log, tmp_path, number):
+    caller, _ = started_job("wait", log, tmp_path / "out")
+    caller.send_signal(number)
+    assert caller.communicate(timeout=60)[1] == f"{jobs.STOPPED}\n"
+    assert (caller.returncode, (tmp_path / "out").read_text(), log.read_text()) == (1, "saved", f"{jobs.STOPPED}\n")
+
+
+def test_a_job_that_defers_ends_when_it_is_ready(where, log, tmp_path):
+    caller, _ = started_job("finish", log, tmp_path / "out")
+    caller.send_signal(signal.SIGTERM)
+    assert (caller.communicate(timeout=60)[1], caller.returncode) == ("", 0)
+    assert (tmp_path / "out").read_text() == "finished"
+
+
+def test_what_is_to_be_ignored_stays_ignored(where, log, tmp_path):
+    # As under nohup: the terminal is closed, and the study goes on.
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        caller, job = started_job("wait", log, tmp_path / "out")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    caller.send_signal(signal.SIGHUP)
+    time.sleep(0.3)
+    assert (caller.poll(), lives(job)) == (None, True)
+    caller.send_signal(signal.SIGTERM)
+    assert caller.wait(timeout=60) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="no pidfd_open here")
+def test_a_job_ends_with_the_snakemake_that_started_it(where, log, tmp_path, monkeypatch):
+    snakemake = subprocess.Popen(["sleep", "600"])
+    monkeypatch.setenv("SPARROW_MAIN", str(snakemake.pid))
+    caller, job = started_job("wait", log, tmp_path / "out")
+    snakemake.kill()
+    snakemake.wait()
+    assert caller.wait(timeout=60) == 1
+    wait_until(lambda: not lives(job))
+    assert (tmp_path / "out").read_text() == "saved"
+
+
+def test_a_process_listens_no_longer_than_the_job(alone, log, tmp_path):
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]
+    execute("describe", log, output=str(tmp_path / "out"))
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)] == before
+
+
+# No room.
+
+
+def test_a_file_that_cannot_be_written_is_one_line(alone, log, tmp_path):
+    (tmp_path / "file").write_text("")
+    status, message = execute("fill", log, output=str(tmp_path / "file"))
+    assert (status, message.startswith(f"error: {tmp_path}/file/table.csv: cannot be written: ")) == (1, True)
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_log_without_room_is_one_line(alone, tmp_path):
+    status, message = execute("warn", "/dev/full", output=str(tmp_path / "out"))
+    assert (status, message) == (1, "error: /dev/full: cannot be written: no space left on device")

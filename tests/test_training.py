@@ -18,7 +18,7 @@ from sparrow import catalogue, checkpoint, inner
 from sparrow.costs import METER
 from sparrow.data import _store
 from sparrow.data._store import Part
-from sparrow.errors import SparrowError
+from sparrow.errors import NetworkError, SparrowError
 from sparrow.settings import Threat
 from sparrow.stages.finetune import finetune
 from sparrow.stages.pretrain import pretrain
@@ -541,3 +541,10 @@ def test_a_loss_that_is_not_finite_ends_training_in_one_line(value: float, linea
 
     with pytest.raises(SparrowError, match=rf"epoch 1: the training loss is {value}; training diverged, try a smaller lr"):
         _run(linear, objective)
+
+
+def test_a_tensor_beside_the_network_that_is_lost_ends_training_though_the_loss_is_a_number(linear: nn.Module) -> None:
+    score = torch.ones(2)
+    hooks = _hooks(after_backward=lambda step: setattr(score, "grad", torch.tensor([1.0, float("nan")])))
+    with pytest.raises(NetworkError, match="epoch 1: what is learned is not finite; training diverged, try a smaller lr"):
+        _train(linear, _slope, [score], 12, hooks, Schedule(epochs=2, batch_size=3))

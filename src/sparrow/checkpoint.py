@@ -7,7 +7,6 @@ network). The header's one key, `sparrow`, holds JSON. Nothing is ever unpickled
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sparrow import catalogue
-from sparrow.checkpoint_file import FORMAT, read
+from sparrow.atomic_file import replacing
+from sparrow.checkpoint_file import FORMAT, read, read_header
 from sparrow.errors import CheckpointError, NetworkError
 from sparrow.models._layout import Layout
 from sparrow.models._prunable import prunable_weights
+from sparrow.parentage import refuse_other_parents
+from sparrow.reproducible import made_by
 
 
 @dataclass(frozen=True)
@@ -50,25 +52,26 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     weights = prunable_weights(checkpoint.model)
     header = {
         "format": FORMAT,
-        "torch": torch.__version__,
+        **made_by(next(checkpoint.model.parameters()).device),
         "parameters": [name for name, _ in checkpoint.model.named_parameters()],
         "prunable": list(weights),
         "multiply_adds": Layout(checkpoint.model, tuple(checkpoint.header["shape"])).multiply_adds(weights),
         **checkpoint.header,
     }
     # One key only: safetensors writes several in no fixed order, and the same study has to give the same bytes.
-    partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, {"sparrow": json.dumps(header, sort_keys=True)})
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        save_file(tensors, partial, {"sparrow": json.dumps(header, sort_keys=True)})
 
 
 def load(path: Path, model: dict | None = None) -> Checkpoint:
     """Read a checkpoint and build its network, in eval mode on the CPU.
 
     `model` is the specification that is expected (`{"kind": ..., **parameters}`). Raises CheckpointError, naming the
-    file, if it is truncated, foreign, of another architecture, or if a weight that its masks prune is not zero;
-    NetworkError if a weight is not finite, or if the file records why there is no network.
+    file, if it is truncated, foreign, of another architecture, if a weight that its masks prune is not zero, or if the
+    checkpoint that it was made from is no longer the same; NetworkError if a weight is not finite, or if the file records
+    why there is no network.
     """
+    refuse_other_parents(path, read_header(path))
     header, tensors = read(path)
     if model is not None and header["model"] != model:
         raise CheckpointError(f"{path}: holds the model {header['model']}, expected {model}")

@@ -1,4 +1,4 @@
-"""Checkpoint files as they lie on disk, readable without torch."""
+"""Checkpoint files as they lie on disk, and headers of all files of ours, readable without torch."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from sparrow.errors import CheckpointError, InheritedError
 FORMAT = "sparrow-checkpoint/1"
 COMPACT_FORMAT = "sparrow-compact/1"
 KEYS = ("stage", "cell", "model", "shape", "classes", "data", "parameters", "prunable", "multiply_adds")
+KEYS += ("config", "code", "parent", "versions", "device")
 
 
 def read(path: Path, framework: Literal["pt", "np"] = "pt", expected: str = FORMAT) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -22,23 +23,25 @@ def read(path: Path, framework: Literal["pt", "np"] = "pt", expected: str = FORM
     Raises CheckpointError, naming the file, if it is missing, truncated or not written by Sparrow; InheritedError if it
     records why there is no network.
     """
-    header = _header(path, expected)
+    header = read_header(path, expected)
     if "failed" in header:
         raise InheritedError(header["failed"])
-    missing = [key for key in KEYS if key not in header]
-    if missing:
-        raise CheckpointError(f"{path}: the header lacks {', '.join(missing)}")
     with safe_open(path, framework=framework) as file:
         return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
 
 
 def failure(path: Path) -> dict[str, Any] | None:
     """The header (`stage`, `cell`, and `failed`, the reason) of a checkpoint that records why there is no network."""
-    header = _header(path, FORMAT)
+    header = read_header(path)
     return header if "failed" in header else None
 
 
-def _header(path: Path, expected: str) -> dict[str, Any]:
+def read_header(path: Path, *expected: str) -> dict[str, Any]:
+    """The header of a checkpoint, or of a file of one of the `expected` formats. Tensors are not read.
+
+    Raises CheckpointError, naming the file, if it is missing, truncated, of another format, or if its header lacks a key.
+    """
+    expected = expected or (FORMAT,)
     try:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
@@ -51,8 +54,11 @@ def _header(path: Path, expected: str) -> dict[str, Any]:
     except (KeyError, json.JSONDecodeError):
         raise CheckpointError(f"{path}: a safetensors file, but not written by Sparrow (no header)") from None
     found = header.get("format") if isinstance(header, dict) else header
-    if found != expected:
-        raise CheckpointError(f"{path}: format {found!r}, expected {expected!r}")
+    if found not in expected:
+        raise CheckpointError(f"{path}: format {found!r}, expected {' or '.join(map(repr, expected))}")
+    missing = [key for key in KEYS if key not in header]
+    if found in (FORMAT, COMPACT_FORMAT) and "failed" not in header and missing:
+        raise CheckpointError(f"{path}: the header lacks {', '.join(missing)}")
     return header
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +10,25 @@ from safetensors.torch import save_file
 from torch import nn
 
 from sparrow import catalogue
-from sparrow.checkpoint_file import COMPACT_FORMAT, read
+from sparrow.atomic_file import replacing
+from sparrow.checkpoint_file import COMPACT_FORMAT, read, read_header
 from sparrow.errors import CheckpointError
+from sparrow.parentage import refuse_other_parents
 
 
 def save(path: Path, network: nn.Module, header: dict[str, Any]) -> None:
     """Write a compact network in one step; `header` is that of the checkpoint it was cut from, and what changed."""
     tensors = {f"weight/{name}": tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, {"sparrow": json.dumps(header | {"format": COMPACT_FORMAT}, sort_keys=True)})
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        save_file(tensors, partial, {"sparrow": json.dumps(header | {"format": COMPACT_FORMAT}, sort_keys=True)})
 
 
 def load(path: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """The network, in eval mode on the CPU, and its header. Raises CheckpointError, naming the file, if it is not one."""
+    """The network, in eval mode on the CPU, and its header.
+
+    Raises CheckpointError, naming the file, if it is not one, or if the checkpoint that it was cut from is not the same.
+    """
+    refuse_other_parents(path, read_header(path, COMPACT_FORMAT))
     header, tensors = read(path, expected=COMPACT_FORMAT)
     entry, parameters = catalogue.from_spec("models", header["model"])
     network = entry.build(parameters, tuple(header["shape"]), header["classes"])

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from sparrow.atomic_file import replacing
 from sparrow.errors import NetworkError
 
 
@@ -26,6 +27,19 @@ class Meter:
     """Counts gradient evaluations."""
 
     gradient_evaluations: int = 0
+    started: float = 0.0
+    """When the job began, as `time.perf_counter` has it; earlier by what it had taken before it was resumed."""
+
+    def start(self) -> None:
+        self.go_on(0.0, 0)
+
+    def so_far(self) -> dict[str, float]:
+        """What the job has cost until now: to go on from, in another process."""
+        return {"seconds": time.perf_counter() - self.started, "gradient_evaluations": self.gradient_evaluations}
+
+    def go_on(self, seconds: float, gradient_evaluations: int) -> None:
+        """Count on from there."""
+        self.started, self.gradient_evaluations = time.perf_counter() - seconds, gradient_evaluations
 
     def add(self, samples: int) -> None:
         self.gradient_evaluations += samples
@@ -57,25 +71,26 @@ def measured(path: Path) -> Iterator[dict[str, float]]:
 
     Yields a dict for whatever else was measured.
     """
-    METER.gradient_evaluations = 0
+    METER.start()
     also: dict[str, float] = {}
-    start = time.perf_counter()
     try:
         yield also
     except NetworkError:
-        _write(path, start, also)
+        _write(path, also)
         raise
-    _write(path, start, also)
+    _write(path, also)
 
 
-def _write(path: Path, start: float, also: dict[str, float]) -> None:
+def _write(path: Path, also: dict[str, float]) -> None:
+    spent = METER.so_far()
     cost = {
-        "seconds": round(time.perf_counter() - start, 3),
+        "seconds": round(spent["seconds"], 3),
         "peak_memory_mb": round(_peak_memory_mb(), 1),
-        "gradient_evaluations": METER.gradient_evaluations,
+        "gradient_evaluations": spent["gradient_evaluations"],
         **also,
     }
-    path.write_text(json.dumps(cost) + "\n")
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(cost) + "\n")
 
 
 def _peak_memory_mb() -> float:

@@ -6,10 +6,12 @@ import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from sparrow.atomic_file import replacing
+
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
     """A header and `rows`; floats with six significant digits."""
-    with open(path, "w", newline="") as file:
+    with replacing(path) as partial, open(partial, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows([f"{value:.6g}" if isinstance(value, float) else value for value in row] for row in rows)

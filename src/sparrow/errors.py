@@ -21,5 +21,9 @@ class InheritedError(NetworkError):
     """The network that this one was to be made from, or the one to be evaluated, has failed before."""
 
 
+class StorageError(SparrowError):
+    """A file cannot be written: no room, or no permission."""
+
+
 class ContradictionError(SparrowError):
     """Two results that cannot both be true, such as a sample both verified and broken."""

@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-import os
+import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from sparrow.atomic_file import replacing
+from sparrow.checkpoint_file import read_header
 from sparrow.errors import SparrowError
 
-FORMAT = "sparrow-examples/1"
+FORMAT = "sparrow-examples/2"
 
 
-def write(path: Path, indices: Tensor, images: Tensor) -> None:
-    """Store images (n, c, h, w) by their index in the data set (n,)."""
+def write(path: Path, indices: Tensor, images: Tensor, origin: dict[str, Any] | None = None) -> None:
+    """Store images (n, c, h, w) by their index in the data set (n,); `origin` says in the header where they come from."""
     order = indices.argsort()
-    partial = path.with_name(path.name + ".partial")
     tensors = {"indices": indices[order].cpu().contiguous(), "images": images[order].cpu().contiguous()}
-    save_file(tensors, partial, {"format": FORMAT})
-    os.replace(partial, path)
+    header = {**(origin or {}), "format": FORMAT}
+    with replacing(path) as partial:
+        save_file(tensors, partial, {"sparrow": json.dumps(header, sort_keys=True)})
 
 
 def read(path: Path) -> tuple[Tensor, Tensor]:
     """Indices (n,) and images (n, c, h, w). Raises SparrowError, naming the file, if it is not one of these."""
+    read_header(path, FORMAT)
     try:
         with safe_open(path, framework="pt") as file:
-            if (file.metadata() or {}).get("format") != FORMAT:
-                raise SparrowError(f"{path}: not a file of adversarial examples written by Sparrow")
             indices, images = file.get_tensor("indices"), file.get_tensor("images")
     except (SafetensorError, OSError) as error:
         raise SparrowError(f"{path}: not a readable file of adversarial examples ({error})") from None

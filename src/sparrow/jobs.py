@@ -11,8 +11,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from sparrow import warm
+from sparrow import interruption, warm
+from sparrow.atomic_file import storage_fault
 from sparrow.errors import SparrowError
+
+STOPPED = "stopped: told to end; run again, and it goes on from its resume point, if it had come to one"
 
 
 def run(function: str, log: str, threads: int, **arguments: Any) -> None:
@@ -33,16 +36,35 @@ def run(function: str, log: str, threads: int, **arguments: Any) -> None:
 def execute(function: str, log: str, threads: int, arguments: dict[str, Any]) -> tuple[int, str]:
     """Do the work of `run` in this process; exit status, and one line for the user or none."""
     module, _, name = function.partition(":")
-    with open(log, "w", buffering=1) as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
-        try:
-            _prepare(threads)
-            told = getattr(importlib.import_module(module), name)(**{key: _files(value) for key, value in arguments.items()})
-        except SparrowError as error:
-            print(f"error: {error}")
-            return 1, f"error: {error}"
-        except Exception as error:
-            traceback.print_exc()
-            return 1, f"error: {type(error).__name__}: {' '.join(str(error).split())} (traceback in {log})"
+    try:
+        Path(log).parent.mkdir(parents=True, exist_ok=True)
+        with (
+            open(log, "w", buffering=1) as file,
+            contextlib.redirect_stdout(file),
+            contextlib.redirect_stderr(file),
+            interruption.heard(),
+        ):
+            interruption.end_with_snakemake()
+            return _work(module, name, threads, arguments, log)
+    except OSError as error:  # The log is on the disk that is full, too.
+        return 1, f"error: {log}: cannot be written: {storage_fault(error)}"
+    except interruption.Interrupted:
+        return 1, STOPPED
+
+
+def _work(module: str, name: str, threads: int, arguments: dict[str, Any], log: str) -> tuple[int, str]:
+    try:
+        _prepare(threads)
+        told = getattr(importlib.import_module(module), name)(**{key: _files(value) for key, value in arguments.items()})
+    except interruption.Interrupted:
+        print(STOPPED)
+        return 1, STOPPED
+    except SparrowError as error:
+        print(f"error: {error}")
+        return 1, f"error: {error}"
+    except Exception as error:
+        traceback.print_exc()
+        return 1, f"error: {type(error).__name__}: {' '.join(str(error).split())} (traceback in {log})"
     return 0, told or ""
 
 

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import random
+import re
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+
+from sparrow.versions import versions
 
 
 def derive_seed(*parts: object) -> int:
@@ -35,3 +41,19 @@ def seed_everything(*parts: object) -> torch.Generator:
 def pick_device() -> torch.device:
     """The GPU that the job was given, if there is one; the CPU otherwise."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def device_name(device: torch.device) -> str:
+    """What a device is called, such as `cuda: NVIDIA H200`, or `cpu: AMD EPYC (AVX512)` with the instructions in use."""
+    if device.type == "cuda":
+        return f"cuda: {torch.cuda.get_device_name(device)}"
+    about = Path("/proc/cpuinfo")
+    found = re.search(r"^model name\s*:\s*(.+)$", about.read_text(), re.MULTILINE) if about.exists() else None
+    name = found[1].strip() if found else platform.processor() or platform.machine()
+    return f"cpu: {name} ({torch.backends.cpu.get_cpu_capability()})"
+
+
+def made_by(device: torch.device) -> dict[str, Any]:
+    """What decides the numbers of a network besides its configuration: versions of packages, and the device."""
+    packages = versions("numpy", "auto_LiRPA", "torch-pruning")
+    return {"versions": packages | {"torch": str(torch.__version__)}, "device": device_name(device)}

@@ -20,8 +20,11 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from sparrow import interruption
 
 VARIABLE = "SPARROW_WARM"
 PRELOADED = ("torch", "torchattacks", "safetensors.torch")
@@ -60,7 +63,8 @@ def start() -> subprocess.Popen:
 def call(request: dict[str, Any]) -> dict[str, Any] | None:
     """Have the server run `request`; its answer, or None if there is no server to ask.
 
-    An answer has `status`, the job's exit status, and `message`, what it has to say to the user.
+    An answer has `status`, the job's exit status, and `message`, what it has to say to the user. Whoever tells this process
+    to end tells the job, and waits for its answer.
     """
     prefix, _, address = os.environ.get(VARIABLE, "").rpartition(os.pathsep)
     if prefix != sys.prefix:
@@ -74,8 +78,28 @@ def call(request: dict[str, Any]) -> dict[str, Any] | None:
                 return None
         except OSError:
             return None
-        answer = stream.readline()
+        with _handing_on(connection):
+            answer = stream.readline()
     return json.loads(answer) if answer else {"status": 1, "message": "the job's process was killed"}
+
+
+@contextlib.contextmanager
+def _handing_on(connection: socket.socket) -> Iterator[None]:
+    """Hand requests to end on to the job at the other end of the connection."""
+
+    def tell(number: int, frame: object) -> None:
+        with contextlib.suppress(OSError):
+            connection.send(b"!")
+
+    before = {number: signal.getsignal(number) for number in interruption.SIGNALS}
+    ours = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+    for number in ours:
+        signal.signal(number, tell)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, before[number] or signal.SIG_DFL)
 
 
 def serve(address: str) -> None:
@@ -120,9 +144,10 @@ def _work(connection: socket.socket) -> None:
 
 
 def _end_with_caller(connection: socket.socket) -> None:
-    """Snakemake ends a job by ending the process that it started, which is the caller."""
+    """Snakemake ends a job by ending the process that it started, which is the caller; or that one hands a request on."""
     with contextlib.suppress(OSError):
-        connection.recv(1)
+        while connection.recv(1):
+            os.kill(os.getpid(), signal.SIGTERM)
     os._exit(1)
 
 

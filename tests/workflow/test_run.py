@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import re
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from sparrow import plan
+from sparrow.checkpoint_file import read_header, sha256
+from sparrow.config import load_study
+from sparrow.lineage import chain
 from tests.workflow.conftest import REPOSITORY, TINY, Checkout
 
 DENSE = "results/digits/cnn-small/benign/seed0/dense"
@@ -28,7 +34,7 @@ def test_all_results_are_there(finished: Checkout) -> None:
             assert (finished.root / f"results/figures/digits.cnn-small.{figure}.{suffix}").stat().st_size > 1000
     # At one radius there is no curve to draw, and nobody has counted ReLUs.
     assert len(list((finished.root / "results/figures").iterdir())) == 2 * len(figures)
-    for table in ("summary", "costs", "ranking"):
+    for table in ("summary", "costs", "ranking", "provenance", "environment"):
         assert "</table>" in (finished.root / f"results/tables/{table}.html").read_text(encoding="utf-8")
 
 
@@ -62,6 +68,45 @@ def test_the_network_without_filters_is_smaller_and_timed(finished: Checkout) ->
     costs = pd.read_csv(finished.root / "results/costs.csv").set_index("stage")
     assert (costs.loc["compact", ["latency_ms", "latency_masked_ms"]] > 0).all()
     assert costs.drop("compact")[["latency_ms", "latency_masked_ms"]].isna().all(axis=None)
+
+
+def test_every_row_of_the_summary_says_where_it_comes_from(finished: Checkout) -> None:
+    who = ["dataset", "model", "objective", "method", "ratio", "seed", "stage"]
+    summary, provenance = (pd.read_csv(finished.root / f"results/{name}.csv") for name in ("summary", "provenance"))
+    assert provenance[who].equals(summary[who])
+    assert set(provenance["lineage"]) == {"ok"}
+    lwm = provenance.set_index("method").loc["lwm"]
+    for stage in ("pruned", "finetuned"):
+        assert lwm[f"{stage}_sha256"] == sha256(finished.root / f"{DENSE}/../lwm-0.90/{stage}.safetensors")
+    # One dense network, trained once.
+    assert provenance["dense_sha256"].unique().tolist() == [sha256(finished.root / f"{DENSE}.safetensors")]
+
+
+def test_headers_hold_what_the_jobs_were_told(finished: Checkout) -> None:
+    study, results = load_study(copy.deepcopy(TINY)), finished.root / "results"
+    cell = plan.cells(study)[0]
+    told = plan.finetune_slice(study, cell)
+    header = read_header(results / f"{cell.path}/finetuned.safetensors")
+    assert {key: header[key] for key in ("cell", "code", "model")} == {key: told[key] for key in ("cell", "code", "model")}
+    assert header["config"] == {key: value for key, value in told.items() if key not in ("cell", "code", "model")}
+    data = read_header(results / "digits/data.safetensors", "sparrow-data/1")
+    assert {key: data[key] for key in ("dataset", "code")} == plan.data_slice(study, "digits")
+    # The command finds all of it, from a table at the very end.
+    links = chain(results / f"{cell.path}/finetuned/attacks/pgd.csv")
+    assert [(link.what, link.state) for link in links] == [
+        ("data set", "ok"),
+        ("dense", "ok"),
+        ("pruned", "ok"),
+        ("finetuned", ""),
+        ("table", ""),
+    ]
+
+
+def test_the_environment_is_that_of_the_job(finished: Checkout) -> None:
+    found = json.loads((finished.root / "results/environment.json").read_text())
+    # The copy is no repository.
+    assert found["git"] == {"commit": "unknown", "dirty": "unknown", "changed": []}
+    assert found["packages"]["snakemake"] == version("snakemake")
 
 
 def test_a_method_with_a_state_of_its_own_leaves_a_trace(finished: Checkout) -> None:

@@ -125,6 +125,47 @@ rule tables:
         "../scripts/tables.py"
 
 
+# Where each row of the summary comes from, and what the report is made in.
+rule provenance:
+    input:
+        networks=NETWORKS,
+        summary=f"{RESULTS}/summary.csv",
+    output:
+        table=report(
+            f"{RESULTS}/provenance.csv",
+            caption="../../reports/captions/provenance.rst",
+            category="Appendix",
+            labels={"table": "provenance (CSV)"},
+        ),
+        table_html=report(
+            f"{RESULTS}/tables/provenance.html",
+            caption="../../reports/captions/provenance.rst",
+            category="Appendix",
+            labels={"table": "provenance"},
+        ),
+        environment=f"{RESULTS}/environment.json",
+        environment_html=report(
+            f"{RESULTS}/tables/environment.html",
+            caption="../../reports/captions/environment.rst",
+            category="Appendix",
+            labels={"table": "environment"},
+        ),
+    log:
+        f"{LOGS}/provenance.log",
+    conda:
+        "../../envs/sparrow.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        code=code_digest("sparrow.results.provenance"),
+    message:
+        "Lay out the appendix: provenance and environment"
+    script:
+        "../scripts/provenance.py"
+
+
 rule figure:
     input:
         figure_input,

@@ -2,11 +2,12 @@
 
 import re
 
-from sparrow.errors import ConfigError
+from sparrow.errors import SparrowError
 
 CONFIG_NAME = ", ".join(os.path.relpath(path) for path in workflow.config_settings.configfiles) or "config.yaml"
 try:
     from sparrow import plan
+    from sparrow.atomic_file import require_writable
     from sparrow.config import load_study
     from sparrow.digest import code_digest
     from sparrow.yaml_keys import refuse_duplicates
@@ -14,7 +15,8 @@ try:
     for path in workflow.config_settings.configfiles or [Path(workflow.basedir, "config.yaml")]:
         refuse_duplicates(os.path.relpath(path))
     STUDY = load_study(config, CONFIG_NAME)
-except ConfigError as error:
+    require_writable(Path(STUDY.results))
+except SparrowError as error:
     # The message says it all: no traceback, no line of the Snakefile.
     print(error, file=sys.stderr)
     sys.exit(1)

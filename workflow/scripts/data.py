@@ -7,4 +7,5 @@ run(
     output=snakemake.output[0],
     cost=snakemake.output[1],
     dataset=snakemake.params.spec["dataset"],
+    origin={"code": snakemake.params.spec["code"]},
 )

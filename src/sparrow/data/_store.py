@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
+from sparrow.atomic_file import replacing
+from sparrow.data._digest import content_digest
 from sparrow.errors import SparrowError
 
 FORMAT = "sparrow-data/1"
@@ -48,26 +49,35 @@ class Header:
     white: int
 
 
-def write(path: Path, images: np.ndarray, labels: np.ndarray, parts: dict[str, np.ndarray], white: int, classes: int) -> None:
-    """Store images (n, c, h, w) uint8 and labels (n,), divided into `parts` (indices)."""
+def write(
+    path: Path,
+    images: np.ndarray,
+    labels: np.ndarray,
+    parts: dict[str, np.ndarray],
+    white: int,
+    classes: int,
+    origin: dict[str, Any] | None = None,
+) -> None:
+    """Store images (n, c, h, w) uint8 and labels (n,), divided into `parts` (indices).
+
+    `origin` says in the header where they come from. It is no part of the digest: the same images are the same data set.
+    """
     tensors = {}
     for name, indices in parts.items():
         tensors[f"{name}/images"] = np.ascontiguousarray(images[indices])
         tensors[f"{name}/labels"] = labels[indices]
         tensors[f"{name}/indices"] = indices.astype(np.int64)
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(f"{name} {tensors[name].dtype} {tensors[name].shape}\n".encode() + tensors[name].tobytes())
     header = {
         "format": FORMAT,
-        "digest": digest.hexdigest(),
+        "digest": content_digest((name, tensors[name]) for name in sorted(tensors)),
         "shape": list(images.shape[1:]),
         "classes": classes,
         "white": white,
+        "parts": {name: len(indices) for name, indices in parts.items()},
+        **(origin or {}),
     }
-    partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, {"sparrow": json.dumps(header, sort_keys=True)})
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        save_file(tensors, partial, {"sparrow": json.dumps(header, sort_keys=True)})
 
 
 def read(path: Path, part: str) -> tuple[Part, Header]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sparrow.errors import SparrowError
 from sparrow.models._prunable import NORMS, PRUNABLE, prunable_weights
+from sparrow.unchanging import Unchanging
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class FilterGroup:
     """Weights that take these filters' outputs as their inputs."""
 
 
-class Layout:
+class Layout(Unchanging):
     """Facts about a network that takes images of `shape` (channels, height, width), found out when asked for."""
 
     def __init__(self, model: nn.Module, shape: tuple[int, int, int]) -> None:

@@ -8,6 +8,10 @@ never biases or norms), in the network's order, *in place* in an ordinary networ
     for each epoch:  trace
 
 and `end` returns the masks. A method that does not train skips the loop. The caller applies the masks.
+
+A job that was killed goes on where it stopped: `start` is called again, then your attributes are put back as they were. So
+keep your state in attributes made of numbers, strings, whole tensors, copies of the network, and lists, tuples, sets and dicts
+of these; what never changes may derive from `Unchanging`. With anything else in them the job starts anew, and its log says so.
 """
 
 from __future__ import annotations

@@ -8,9 +8,10 @@ from torch import Tensor
 from sparrow.models._layout import Layout
 from sparrow.pruning._masks import Budget, divide, pruned_count
 from sparrow.pruning._pruner import Weights
+from sparrow.unchanging import Unchanging
 
 
-class WeightBudget:
+class WeightBudget(Unchanging):
     """The network keeps `1 - ratio` of its weights, wherever they are."""
 
     def __init__(self, weights: Weights, layout: Layout, ratio: float) -> None:
@@ -32,7 +33,7 @@ class WeightBudget:
         return divide(lost, self.sizes, self._ratio, spared=1)
 
 
-class FilterBudget:
+class FilterBudget(Unchanging):
     """The network keeps the multiply-adds that it would keep if every group lost the share `ratio` of its filters."""
 
     def __init__(self, weights: Weights, layout: Layout, ratio: float) -> None:

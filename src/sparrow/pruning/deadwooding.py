@@ -114,7 +114,8 @@ def prepare(params: Params, ratio: float, generator: torch.Generator):
             magnitudes = torch.cat([weight.detach().abs().flatten() for weight in weights.values()])
             kept = keep_highest(magnitudes, pruned_count(len(magnitudes), ratio))
             parts = kept.split([weight.numel() for weight in weights.values()])
-            return {name: part.view_as(weights[name]) for name, part in zip(weights, parts, strict=True)}
+            # Copies: tensors that share memory cannot be written to a resume point one by one.
+            return {name: part.view_as(weights[name]).clone() for name, part in zip(weights, parts, strict=True)}
 
         def trace(self):
             pruned = {"pruned": float(self.masks is not None)}

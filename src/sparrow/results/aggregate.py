@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sparrow.checkpoint_file import COMPACT_FORMAT, failure, read, sha256
+from sparrow.atomic_file import replacing
+from sparrow.checkpoint_file import COMPACT_FORMAT, FORMAT, failure, read, read_header, sha256
 from sparrow.errors import InheritedError, SparrowError
 from sparrow.outcome_table import ABSTAINED, FAILED, STABILITY
+from sparrow.parentage import refuse_other_parents
 from sparrow.results.decisions import decisions
 from sparrow.results.outcomes import Outcomes, read_outcomes
 from sparrow.results.ranking import Hits, rank
@@ -58,9 +61,13 @@ def aggregate(networks: list[Path], compact: list[Path], stability: list[Path], 
 
     `compact` are those of the networks that have had their pruned filters cut out, `stability` tables of their ReLUs;
     `spec` names the `attacks` and `verifiers` and holds the `threat`. Raises SparrowError before anything is written if one
-    file is not what it should be, or if two contradict each other. Returns a line on what failed, if anything did.
+    file is not what it should be, if it was made from another file than lies there, or if two contradict each other.
+    Returns a line on what failed, if anything did.
     """
+    digest = cache(sha256)  # Many have one parent.
     cut, counted = ({path.parent: path for path in paths} for paths in (compact, stability))
+    for path in (*networks, *compact):
+        refuse_other_parents(path, read_header(path, FORMAT, COMPACT_FORMAT), digest)
     rows = [_row(path, cut.get(path.with_suffix("")), counted.get(path.with_suffix("")), spec) for path in networks]
     rows.sort(key=_order)
     dense = {row.parent: row.outcomes for row in rows if row.identity["stage"] == "dense"}
@@ -80,7 +87,8 @@ def aggregate(networks: list[Path], compact: list[Path], stability: list[Path], 
         # A count that is missing somewhere is a count elsewhere.
         counts = [column for column in COUNTS if column in table]
         table[counts] = table[counts].astype("Int64")
-        table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n")
+        with replacing(folder / f"{name}.csv") as partial:
+            table.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
     failed = sum(row.failed is not None for row in rows)
     if not failed:
         return None
@@ -114,7 +122,7 @@ def _row(path: Path, compact: Path | None, stability: Path | None, spec: dict) -
     outcomes = read_outcomes(path.with_suffix(""), spec)
     if failed:
         nothing = pd.DataFrame(columns=LAYER_COLUMNS), dict.fromkeys(SIZES, np.nan)
-        return Row(_identity(failed), *nothing, outcomes, pd.DataFrame(columns=STABILITY), failed["failed"])
+        return Row(identity_of(failed), *nothing, outcomes, pd.DataFrame(columns=STABILITY), failed["failed"])
     header, tensors = read(path, framework="np")
     weights = {name: tensors[f"weight/{name}"] for name in header["parameters"]}
     sizes = pd.DataFrame(
@@ -142,16 +150,15 @@ def _row(path: Path, compact: Path | None, stability: Path | None, spec: dict) -
     except InheritedError as error:
         smaller, reasons = None, [*reasons, str(error)]
     if smaller is not None:
-        if smaller["parent"] != sha256(path):
-            raise SparrowError(f"{compact}: was not cut from {path}; delete it to make it anew")
         size |= {"compact_parameters": smaller["parameters_left"], "compact_multiply_adds": smaller["multiply_adds"]}
     stable = _stable(stability)
     reasons += [stable] if isinstance(stable, str) else []
     stable = pd.DataFrame(columns=STABILITY) if isinstance(stable, str) else stable
-    return Row(_identity(header), sizes, size, outcomes, stable, next(iter(reasons), None))
+    return Row(identity_of(header), sizes, size, outcomes, stable, next(iter(reasons), None))
 
 
-def _identity(header: dict[str, Any]) -> dict[str, Any]:
+def identity_of(header: dict[str, Any]) -> dict[str, Any]:
+    """Who a checkpoint is, by its header: the columns `IDENTITY`."""
     cell = {"method": "dense", "ratio": 0.0} | header["cell"]
     return {key: header["stage"] if key == "stage" else cell[key] for key in IDENTITY}
 

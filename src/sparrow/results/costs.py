@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from sparrow.atomic_file import replacing
+
 
 def collect_costs(files: list[Path], output: Path, root: Path) -> None:
     """One row per `*.cost.json`: the job, named by its path below `root`, and its cost."""
@@ -14,7 +16,8 @@ def collect_costs(files: list[Path], output: Path, root: Path) -> None:
     for path in sorted(files):
         job = str(path.relative_to(root)).removesuffix(".cost.json")
         rows.append({"job": job, "stage": _stage(job), **json.loads(path.read_text())})
-    pd.DataFrame(rows).to_csv(output, index=False, lineterminator="\n")
+    with replacing(output) as partial:
+        pd.DataFrame(rows).to_csv(partial, index=False, lineterminator="\n")
 
 
 def _stage(job: str) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pandas as pd
 from pandas.io.formats.style import Styler
 
+from sparrow.atomic_file import replacing
+
 METRICS = ("benign", "era", "vra")
 KEYS = ["dataset", "model", "objective", "method", "ratio", "stage", "seed"]
 CELL = ["dataset", "model", "objective", "method", "ratio"]
@@ -66,7 +68,7 @@ def summary_table(table: pd.DataFrame, costs: pd.DataFrame, output: Path) -> Non
         f"Images: {images}. Accuracies in percent with 95 % intervals (Wilson); preserved: pruned over dense, on the same "
         "images. era: no attack of the study succeeds; vra: some verifier proves it." + note
     )
-    _write(shown, output, caption)
+    write_html(shown, output, caption)
 
 
 def cost_table(table: pd.DataFrame, output: Path) -> None:
@@ -83,7 +85,9 @@ def cost_table(table: pd.DataFrame, output: Path) -> None:
     for column, form in (("seconds", "{:,.1f}"), ("slowest", "{:,.1f}"), ("peak_memory_mb", "{:,.0f}")):
         shown[column] = shown[column].map(form.format)
     shown["gradient_evaluations"] = shown["gradient_evaluations"].map("{:,}".format)
-    _write(shown, output, "Seconds are those of the jobs' own work, not of starting them; memory is the largest job's peak.")
+    write_html(
+        shown, output, "Seconds are those of the jobs' own work, not of starting them; memory is the largest job's peak."
+    )
 
 
 def ranking_table(ranking: pd.DataFrame, costs: pd.DataFrame, output: Path) -> None:
@@ -106,7 +110,7 @@ def ranking_table(ranking: pd.DataFrame, costs: pd.DataFrame, output: Path) -> N
         for stage in ("prune", "finetune"):
             cells = ranking[CELL].assign(stage=stage).merge(spent[quantity].reset_index(), how="left")
             shown[f"{stage}: {quantity.replace('_', ' ')}"] = cells[quantity].map(form)
-    _write(shown, output, RANKING_CAPTION)
+    write_html(shown, output, RANKING_CAPTION)
 
 
 def jobs_of_cells(costs: pd.DataFrame) -> pd.DataFrame:
@@ -141,7 +145,8 @@ def _with_interval(row: pd.Series, name: str) -> str:
     return f"{100 * row[name]:.1f} [{100 * row[f'{name}_low']:.1f}, {100 * row[f'{name}_high']:.1f}]"
 
 
-def _write(table: pd.DataFrame, output: Path, caption: str) -> None:
+def write_html(table: pd.DataFrame, output: Path, caption: str) -> None:
+    """Write a table as a page of its own; `caption` is HTML, the cells are text."""
     styler = (
         Styler(table, uuid="sparrow", cell_ids=False)
         .format(escape="html")
@@ -149,4 +154,5 @@ def _write(table: pd.DataFrame, output: Path, caption: str) -> None:
         .set_caption(caption)
         .set_table_styles(CSS)
     )
-    output.write_text(styler.to_html(doctype_html=True), encoding="utf-8")
+    with replacing(output) as partial:
+        partial.write_text(styler.to_html(doctype_html=True), encoding="utf-8")

@@ -10,21 +10,20 @@ from torch import Tensor, nn
 from sparrow import checkpoint
 from sparrow.csv_file import write_csv
 from sparrow.data._store import Part, read
-from sparrow.errors import SparrowError
 from sparrow.outcome_table import COLUMNS, FAILED
 from sparrow.settings import Evaluation, Threat
 from sparrow.stages._numbers import require_numbers
+from sparrow.training.provenance import require_data
 
 
 def open_case(network: Path, data: Path, spec: dict, params: Evaluation, device: torch.device) -> tuple[nn.Module, Part, int]:
     """The network in eval mode, the test images to evaluate and the number of classes.
 
-    Raises SparrowError if the network was trained on another data set, NetworkError if its logits are not finite.
+    Raises CheckpointError if the network was trained on another data set, NetworkError if its logits are not finite.
     """
     part, about = read(data, "test")
     loaded = checkpoint.load(network, spec["model"])
-    if loaded.header["data"] != about.digest:
-        raise SparrowError(f"{network}: trained on a data set other than {data} (digest {loaded.header['data'][:12]})")
+    require_data(network, loaded.header, data, about)
     model, part = loaded.model.to(device), part.first(params.samples).to(device)
     require_numbers(model, part.images, params.batch_size)
     return model, part, about.classes

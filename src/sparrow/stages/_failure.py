@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save_file
 
-from sparrow.checkpoint_file import COMPACT_FORMAT, FORMAT
+from sparrow.atomic_file import replacing
+from sparrow.checkpoint_file import COMPACT_FORMAT, FORMAT, sha256
 from sparrow.errors import InheritedError, NetworkError
 
 
@@ -40,14 +41,13 @@ def recorded(record: Callable[..., None]) -> Callable:
     return decorate
 
 
-def failed_checkpoint(message: str, output: Path, stage: str, cell: dict, form: str = FORMAT) -> None:
-    """A checkpoint without tensors, whose header says why. What is made from it fails with the same message."""
-    partial = output.with_name(output.name + ".partial")
-    header = {"format": form, "stage": stage, "cell": cell, "failed": message}
-    save_file({}, partial, {"sparrow": json.dumps(header, sort_keys=True)})
-    os.replace(partial, output)
+def failed_checkpoint(message: str, output: Path, stage: str, cell: dict, form: str = FORMAT, **origin: Any) -> None:
+    """A checkpoint without tensors, whose header says why, and what `origin` does. What is made from it fails alike."""
+    header = {**origin, "format": form, "stage": stage, "cell": cell, "failed": message}
+    with replacing(output) as partial:
+        save_file({}, partial, {"sparrow": json.dumps(header, sort_keys=True)})
 
 
-def failed_compact(message: str, output: Path, **unused) -> None:
+def failed_compact(message: str, output: Path, network: Path | None = None, **unused) -> None:
     """The same for a network whose filters were to be cut out."""
-    failed_checkpoint(message, output, "compact", {}, COMPACT_FORMAT)
+    failed_checkpoint(message, output, "compact", {}, COMPACT_FORMAT, parent=network and sha256(network))

@@ -11,10 +11,11 @@ from torch import nn
 from sparrow import catalogue
 from sparrow.csv_file import write_csv
 from sparrow.data._store import Header, Part, read
-from sparrow.reproducible import derive_seed
+from sparrow.reproducible import derive_seed, made_by, pick_device
 from sparrow.settings import Threat
 from sparrow.stages._failure import failed_checkpoint
 from sparrow.training.loop import CURVE_COLUMNS
+from sparrow.training.provenance import header
 
 
 def objective(spec: dict) -> Callable:
@@ -34,14 +35,17 @@ def training_data(path: Path, device: torch.device) -> tuple[dict[str, Part], He
     """The training and validation parts, on `device`. Never the test part."""
     parts = {}
     for name in ("train", "validation"):
-        part, header = read(path, name)
+        part, about = read(path, name)
         parts[name] = part.to(device)
-    return parts, header
+    return parts, about
 
 
-def failed_training(message: str, stage: str, output: Path, curve: Path, spec: dict, **unused) -> None:
+def failed_training(
+    message: str, stage: str, data: Path, output: Path, curve: Path, spec: dict, parent: Path | None = None, **unused
+) -> None:
     """What a training stage leaves where there is no network: a checkpoint that says why, and an empty curve."""
-    failed_checkpoint(message, output, stage, spec["cell"])
+    about = read(data, "validation")[1]
+    failed_checkpoint(message, output, **header(stage, spec, about, parent), **made_by(pick_device()))
     write_curve(curve, [])
 
 

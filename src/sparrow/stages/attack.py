@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from sparrow import catalogue, examples_file
+from sparrow import catalogue, examples_file, journal
 from sparrow.costs import METER, measured
 from sparrow.margin import margin
 from sparrow.perturbation import distance, project
 from sparrow.progress import Progress
 from sparrow.reproducible import pick_device, seed_everything
+from sparrow.resume import resumable
 from sparrow.settings import Threat
 from sparrow.stages._evaluation import batches, failed_table, open_case, predict, write_outcomes
 from sparrow.stages._failure import recorded
+from sparrow.training.provenance import attacked
 
 
-def _failed(message: str, output: Path, examples: Path | None = None, **unused) -> None:
+def _failed(message: str, output: Path, network: Path, spec: dict, examples: Path | None = None, **unused) -> None:
     failed_table(message, output)
     if examples is not None:
-        examples_file.write(examples, torch.empty(0, dtype=torch.long), torch.empty(0, 0, 0, 0))
+        examples_file.write(examples, torch.empty(0, dtype=torch.long), torch.empty(0, 0, 0, 0), attacked(network, spec))
 
 
 @recorded(_failed)
@@ -33,8 +36,8 @@ def attack(network: Path, data: Path, output: Path, cost: Path, spec: dict, exam
     they are, with the distance that they have. The margin is that of the logits within the perturbation set, or of the
     image as it is where the network is wrong anyway.
     """
-    with measured(cost):
-        seed_everything(spec["seed"], "attack", spec["attack"]["kind"])
+    with resumable(output, spec, network, data) as resume, measured(cost):
+        generator = seed_everything(spec["seed"], "attack", spec["attack"]["kind"])
         entry, params = catalogue.from_spec("attacks", spec["attack"])
         threat = Threat(**spec["threat"])
         model, part, classes = open_case(network, data, spec, params, pick_device())
@@ -42,13 +45,19 @@ def attack(network: Path, data: Path, output: Path, cost: Path, spec: dict, exam
         found = part.images.clone()
         correct = predictions == part.labels
         progress = Progress(int(correct.sum()), "robust")
-        for batch in batches(correct, params.batch_size):
+
+        def work(batch: Tensor) -> Tensor:
             images, labels = part.images[batch], part.labels[batch]
             with METER.watching(model):
                 results = entry.attack(model, images, labels, params, threat, classes).detach()
             # An attack that ends in something that is no image has not found one.
-            found[batch] = torch.where(results.isfinite(), results, images).clamp(0, 1)
-            progress.done(len(batch), int((model(project(found[batch], images, threat)).argmax(dim=1) == labels).sum()))
+            return torch.where(results.isfinite(), results, images).clamp(0, 1)
+
+        with journal.kept(resume, generator):
+            for number, batch in enumerate(batches(correct, params.batch_size)):
+                found[batch] = journal.once(f"batch {number}", partial(work, batch))
+                inside = project(found[batch], part.images[batch], threat)
+                progress.done(len(batch), int((predict(model, inside, len(batch)) == part.labels[batch]).sum()))
         far = distance(found, part.images, threat.norm)
         # What is inside stays as it is: projected once more, it might be rounded to the other side of the boundary.
         outside = (far > threat.eps).view(-1, *[1] * (found.dim() - 1))
@@ -65,7 +74,7 @@ def attack(network: Path, data: Path, output: Path, cost: Path, spec: dict, exam
         print(f"{spec['attack']['kind']}: {status.count('robust')} of {len(status)} images robust")
         if examples is not None:
             kept = (correct & distances.isfinite()).cpu()
-            examples_file.write(examples, part.indices[kept], nearest[kept.to(nearest.device)])
+            examples_file.write(examples, part.indices[kept], nearest[kept.to(nearest.device)], attacked(network, spec))
         write_outcomes(output, part, "attacks", (predictions, status, margins, distances), threat)
 
 

@@ -15,6 +15,7 @@ from sparrow.data._store import read
 from sparrow.errors import SparrowError
 from sparrow.models._layout import Layout, without_filters
 from sparrow.models._prunable import prunable_weights
+from sparrow.reproducible import made_by
 from sparrow.stages._failure import failed_compact, recorded
 from sparrow.stages._numbers import require_numbers
 
@@ -42,9 +43,9 @@ def compact(network: Path, data: Path, output: Path, cost: Path, spec: dict) -> 
         sizes = {
             "parameters_left": sum(parameter.numel() for parameter in smaller.parameters()),
             "multiply_adds": Layout(smaller, shape).multiply_adds(prunable_weights(smaller)),
-            "parent": sha256(network),
         }
-        compact_file.save(output, smaller, loaded.header | sizes)
+        own = {"parent": sha256(network), "config": {}, "code": spec["code"], **made_by(torch.device("cpu"))}
+        compact_file.save(output, smaller, loaded.header | sizes | own)
         also["latency_ms"], also["latency_masked_ms"] = latency_ms(smaller, images[:1]), latency_ms(loaded.model, images[:1])
         print(f"{sizes['parameters_left']} parameters, {sizes['multiply_adds']} multiply-adds, logits differ by {apart:.2g}")
 

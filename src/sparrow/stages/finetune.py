@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from sparrow import checkpoint
 from sparrow.costs import measured
 from sparrow.reproducible import pick_device, seed_everything
+from sparrow.resume import resumable
 from sparrow.stages._failure import recorded
 from sparrow.stages._training import failed_training, objective, training_data, write_curve
 from sparrow.training.loop import Hooks, Step, train
-from sparrow.training.provenance import header
+from sparrow.training.provenance import header, require_data
 from sparrow.training.schedule import Schedule
 
 
@@ -36,14 +37,16 @@ class Masked(Hooks):
 @recorded(partial(failed_training, stage="finetuned"))
 def finetune(parent: Path, data: Path, output: Path, curve: Path, cost: Path, spec: dict) -> None:
     """Train what `parent`'s masks have left on `spec["objective"]` under `spec["schedule"]`, the same for every method."""
-    with measured(cost):
+    with resumable(output, spec, parent, data) as resume, measured(cost):
         generator = seed_everything(spec["cell"]["seed"], "finetune")
         device = pick_device()
         parts, about = training_data(data, device)
         pruned = checkpoint.load(parent, spec["model"])
+        require_data(parent, pruned.header, data, about)
         model = pruned.model.to(device)
         masks = {name: mask.to(device) for name, mask in pruned.masks.items()}
         schedule = Schedule(**spec["schedule"])
-        rows = train(model, objective(spec), parts, schedule, list(model.parameters()), generator, Masked(model, masks))
+        hooks = Masked(model, masks)
+        rows = train(model, objective(spec), parts, schedule, list(model.parameters()), generator, hooks, resume=resume)
         write_curve(curve, rows)
         checkpoint.save(output, checkpoint.Checkpoint(model, masks, header("finetuned", spec, about, parent)))

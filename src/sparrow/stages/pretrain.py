@@ -8,6 +8,7 @@ from pathlib import Path
 from sparrow import catalogue, checkpoint
 from sparrow.costs import measured
 from sparrow.reproducible import pick_device, seed_everything
+from sparrow.resume import resumable
 from sparrow.stages._failure import recorded
 from sparrow.stages._training import failed_training, initialise, objective, training_data, write_curve
 from sparrow.training.loop import train
@@ -18,7 +19,7 @@ from sparrow.training.schedule import Schedule
 @recorded(partial(failed_training, stage="dense"))
 def pretrain(data: Path, output: Path, curve: Path, cost: Path, spec: dict) -> None:
     """Train the network `spec["model"]` from scratch on `spec["objective"]` under `spec["schedule"]`."""
-    with measured(cost):
+    with resumable(output, spec, data) as resume, measured(cost):
         generator = seed_everything(spec["cell"]["seed"], "pretrain")
         device = pick_device()
         parts, about = training_data(data, device)
@@ -27,6 +28,6 @@ def pretrain(data: Path, output: Path, curve: Path, cost: Path, spec: dict) -> N
         initialise(spec, model)
         model.to(device)
         schedule = Schedule(**spec["schedule"])
-        rows = train(model, objective(spec), parts, schedule, list(model.parameters()), generator)
+        rows = train(model, objective(spec), parts, schedule, list(model.parameters()), generator, resume=resume)
         write_curve(curve, rows)
         checkpoint.save(output, checkpoint.Checkpoint(model, {}, header("dense", spec, about)))

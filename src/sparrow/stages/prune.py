@@ -14,12 +14,13 @@ from sparrow.models._layout import Layout, filter_masks
 from sparrow.models._prunable import norm_layers, norm_parameters, prunable_weights
 from sparrow.pruning._pruner import Batch, Pruner
 from sparrow.reproducible import derive_seed, pick_device, seed_everything
+from sparrow.resume import resumable
 from sparrow.settings import Threat
 from sparrow.stages._budget_check import raise_for
 from sparrow.stages._failure import recorded
 from sparrow.stages._training import failed_training, objective, training_data, write_curve
 from sparrow.training.loop import Hooks, Step, train
-from sparrow.training.provenance import header
+from sparrow.training.provenance import header, require_data
 from sparrow.training.schedule import Schedule
 
 TRACE_COLUMNS = ["epoch", "name", "value"]
@@ -37,12 +38,14 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
     A method that trains does so on `spec["objective"]` under `spec["schedule"]`; for one that does not, these are absent.
     Raises SparrowError if the method's masks do not have the ratio.
     """
-    with measured(cost):
+    with resumable(output, spec, parent, data) as resume, measured(cost):
         kind = spec["method"]["kind"]
         generator = seed_everything(spec["cell"]["seed"], "prune", kind)
         device = pick_device()
         parts, about = training_data(data, device)
-        model = checkpoint.load(parent, spec["model"]).model.to(device)
+        dense = checkpoint.load(parent, spec["model"])
+        require_data(parent, dense.header, data, about)
+        model = dense.model.to(device)
         entry, params = catalogue.from_spec("methods", spec["method"])
         pruner = entry.prepare(params, spec["ratio"], generator)
         weights, layout = prunable_weights(model), Layout(model, about.shape)
@@ -54,7 +57,7 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
         if params.trains != "nothing":
             batches = generator.manual_seed(derive_seed(spec["cell"]["seed"], "prune batches"))
             everything = [*optimised, *_others(pruner, model, weights)]
-            rows = train(model, objective(spec), parts, Schedule(**spec["schedule"]), everything, batches, hooks)
+            rows = train(model, objective(spec), parts, Schedule(**spec["schedule"]), everything, batches, hooks, resume=resume)
         masks = {name: mask.detach() for name, mask in pruner.end(weights).items()}
         raise_for(masks, weights, layout, spec["ratio"], pruner.budget, kind)
         dead = sum(int((mask & alive[name] & (weights[name] == 0)).sum()) for name, mask in masks.items())
@@ -93,6 +96,9 @@ class _Hooks(Hooks):
 
     def enough(self) -> bool:
         return self._pruner.enough()
+
+    def state(self) -> dict:
+        return {"trace": self.trace, "pruner": vars(self._pruner)}
 
 
 def _others(pruner: Pruner, model, weights: dict) -> list[Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -9,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sparrow import catalogue, examples_file
+from sparrow import catalogue, examples_file, journal
 from sparrow.costs import measured
 from sparrow.data._store import Part
 from sparrow.errors import SparrowError
@@ -18,10 +19,11 @@ from sparrow.outcome_table import ABSTAINED, ATTACK, MISCLASSIFIED, NOTHING
 from sparrow.perturbation import project
 from sparrow.progress import Progress
 from sparrow.reproducible import pick_device, seed_everything
+from sparrow.resume import resumable
 from sparrow.settings import Evaluation, Threat
 from sparrow.stages._evaluation import batches, failed_table, open_case, write_outcomes
 from sparrow.stages._failure import recorded
-from sparrow.verification._decision import decide_by
+from sparrow.verification._decision import Decision, decide_by
 from sparrow.verification._memory import in_parts, limited
 
 
@@ -34,14 +36,15 @@ def verify(network: Path, data: Path, output: Path, cost: Path, spec: dict, exam
     `unknown`: neither. The margin is the bound, or that of the image or of its adversarial example. A verifier of a
     smoothed classifier predicts all images itself; where it abstains, the status is `unknown`.
     """
-    with measured(cost):
+    with resumable(output, spec, network, data, *examples) as resume, measured(cost):
         generator = seed_everything(spec["seed"], "verify", spec["verifier"]["kind"])
         entry, params = catalogue.from_spec("verifiers", spec["verifier"])
         case = Case(*open_case(network, data, spec, params, pick_device()), params, Threat(**spec["threat"]))
-        if hasattr(entry, "certify"):
-            columns = _smoothed(entry, spec["verifier"]["kind"], case, generator)
-        else:
-            columns = _bounded(entry, spec["verifier"]["kind"], case, examples)
+        with journal.kept(resume, generator):
+            if hasattr(entry, "certify"):
+                columns = _smoothed(entry, spec["verifier"]["kind"], case, generator)
+            else:
+                columns = _bounded(entry, spec["verifier"]["kind"], case, examples)
         print(f"{spec['verifier']['kind']}: {columns[1].count('verified')} of {len(case.part)} images verified")
         write_outcomes(output, case.part, "verifiers", columns, case.threat)
 
@@ -61,7 +64,12 @@ Columns = tuple[Tensor, list[str], Tensor, list[str]]
 
 
 def _smoothed(entry: ModuleType, kind: str, case: Case, generator: torch.Generator) -> Columns:
-    predictions, margins = entry.certify(case.model, case.part.images, case.params, case.threat, case.classes, generator)
+    def certify(place: int) -> tuple[Tensor, Tensor]:
+        image = case.part.images[place : place + 1]
+        return tuple(entry.certify(case.model, image, case.params, case.threat, case.classes, generator))
+
+    found = [journal.once(f"{kind} {place}", partial(certify, place)) for place in range(len(case.part))]
+    predictions, margins = (torch.cat(column) for column in zip(*found, strict=True))
     right, abstained = (predictions == case.part.labels).tolist(), (predictions == ABSTAINED).tolist()
     status, decided = [], []
     for correct, silent, bound in zip(right, abstained, margins.tolist(), strict=True):
@@ -89,8 +97,11 @@ def _bounded(entry: ModuleType, kind: str, case: Case, examples: list[Path]) -> 
     margins[left] = -torch.inf  # Until a bound says more.
     progress = Progress(int(left.sum()), "verified", kind)
 
-    def work(part: Tensor) -> None:
-        found = decide_by(entry, kind, case.model, images[part], labels[part], case.params, case.threat, case.classes)
+    def work(part: Tensor) -> tuple:
+        return tuple(decide_by(entry, kind, case.model, images[part], labels[part], case.params, case.threat, case.classes))
+
+    def accept(part: Tensor, done: tuple) -> None:
+        found = Decision(*done)
         margins[part] = found.margins.to(margins.dtype)
         for place, proved, refuted, by in zip(
             part.tolist(), found.verified.tolist(), found.falsified.tolist(), found.decided, strict=True
@@ -102,7 +113,8 @@ def _bounded(entry: ModuleType, kind: str, case: Case, examples: list[Path]) -> 
     indices = left.nonzero().squeeze(1)
     with limited(getattr(case.params, "memory_mb", None)):
         # A cascade packs its own batches.
-        in_parts(work, indices, max(len(indices), 1) if hasattr(entry, "members") else size, kind)
+        size = 1 if hasattr(entry, "ONE_BY_ONE") else max(len(indices), 1) if hasattr(entry, "members") else size
+        in_parts(work, accept, indices, size, kind)
     return predictions, status, margins, decided
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sparrow import inner
+from sparrow import inner, interruption
 from sparrow.costs import METER
 from sparrow.data._store import Part
 from sparrow.errors import NetworkError
+from sparrow.resume import ResumePoint, randomness
+from sparrow.training.position import Everything, Place
 from sparrow.training.schedule import Schedule
 
 Objective = Callable[[nn.Module, Tensor, Tensor, float], Tensor]  # model, images, labels, progress
@@ -55,6 +59,10 @@ class Hooks:
         """Whether to stop before the schedule's end."""
         return False
 
+    def state(self) -> dict[str, Any]:
+        """What the hooks have in mind, for a resume point, which puts it back in place (see `sparrow.state`)."""
+        return {}
+
 
 def train(
     model: nn.Module,
@@ -65,30 +73,42 @@ def train(
     generator: torch.Generator,
     hooks: Hooks | None = None,
     report: Callable[[str], None] = print,
+    resume: ResumePoint | None = None,
 ) -> list[tuple]:
     """Minimise `objective` over the tensors in `optimised` for a whole schedule; returns the learning curve, `CURVE_COLUMNS`.
 
     `data` holds the parts `train` and `validation`, on the model's device; `generator` (on the CPU) orders the batches.
     The validation loss is the objective's own, at the ramp's present state. One line an epoch goes to `report`.
-    Raises NetworkError if the loss of an epoch is not finite.
+    With `resume`, training goes on from that point if it is there, and is saved to it between steps.
+    Raises NetworkError if the loss of an epoch, or a tensor, is not finite; Interrupted, after saving, if told to end.
     """
     train_part, validation = data["train"], data["validation"]
     optimised, hooks = list(optimised), hooks or Hooks()
     optimiser = _optimiser(schedule, optimised) if optimised else None
     steps_per_epoch = math.ceil(len(train_part) / schedule.batch_size)
     total_steps = schedule.epochs * steps_per_epoch
-    rows, step, started = [], 0, time.perf_counter()
-    for epoch in range(schedule.epochs):
+    place, started = Place(), time.perf_counter()
+    everything = Everything(model, optimised, optimiser, generator, hooks, place)
+    saved = resume.load() if resume else None
+    if saved:
+        everything.put(saved)
+    first = place.epoch
+
+    def train_epoch() -> None:
         model.train()
-        order = torch.randperm(len(train_part), generator=generator).to(train_part.labels.device)
-        total = torch.zeros((), device=train_part.labels.device)
-        seen = 0
-        for batch in order.split(schedule.batch_size):
-            lr = _learning_rate(schedule, step / total_steps)
+        if place.order is None:
+            place.order = torch.randperm(len(train_part), generator=generator)
+            place.batches, place.seen = 0, 0
+            place.total = torch.zeros((), device=train_part.labels.device)
+        batches = place.order.to(train_part.labels.device).split(schedule.batch_size)
+        for batch in batches[place.batches :]:
+            if place.batches and hooks.enough():
+                break
+            place.lr = _learning_rate(schedule, place.step / total_steps)
             gradients = partial(
                 _gradients,
                 model,
-                partial(objective, progress=schedule.progress(step / steps_per_epoch)),
+                partial(objective, progress=schedule.progress(place.step / steps_per_epoch)),
                 train_part.images[batch],
                 train_part.labels[batch],
                 optimised,
@@ -96,45 +116,60 @@ def train(
             )
             with inner.solved_once() as again:
                 loss = gradients()
-                now = Step(step, total_steps, steps_per_epoch, lambda gradients=gradients, again=again: again(gradients))
+                now = Step(place.step, total_steps, steps_per_epoch, lambda gradients=gradients, again=again: again(gradients))
                 hooks.after_backward(now)
             if optimiser:
                 for group in optimiser.param_groups:
-                    group["lr"] = lr
+                    group["lr"] = place.lr
                 if schedule.max_grad_norm is not None:
                     nn.utils.clip_grad_norm_(optimised, schedule.max_grad_norm)
                 optimiser.step()
             hooks.after_step(now)
-            total += loss * len(batch)
-            seen += len(batch)
-            step += 1
-            if hooks.enough():
-                break
-        train_loss = total.item() / seen
-        if not math.isfinite(train_loss):
-            raise NetworkError(
-                f"epoch {epoch + 1}: the training loss is {train_loss}{_culprit(model)}; training diverged, try a smaller lr"
+            place.total += loss * len(batch)
+            place.seen += len(batch)
+            place.batches, place.step = place.batches + 1, place.step + 1
+            if resume:
+                resume.offer(everything.pack)
+
+    with interruption.deferred() if resume else nullcontext():
+        while place.epoch < schedule.epochs and not (place.rows and hooks.enough()):
+            train_epoch()
+            epoch, train_loss = place.epoch, place.total.item() / place.seen
+            if not math.isfinite(train_loss):
+                raise NetworkError(
+                    f"epoch {epoch + 1}: the training loss is {train_loss}{_culprit(model)}; "
+                    "training diverged, try a smaller lr"
+                )
+            if not all(bool(tensor.isfinite().all()) for tensor in optimised):
+                # A method's own tensors may be lost while the network still gives numbers.
+                raise NetworkError(f"epoch {epoch + 1}: what is learned is not finite; training diverged, try a smaller lr")
+            # Validation takes no part in what is to come: where it is cut short, it is done again.
+            then = partial(everything.pack, randomness(generator)) if resume else None
+            stop = partial(resume.offer, then, METER.so_far()) if resume else lambda: None
+            with METER.watching(model):
+                validation_loss, benign, check = _validate(
+                    model, objective, validation, schedule, schedule.progress(epoch + 1), stop
+                )
+            if not math.isfinite(validation_loss):
+                raise NetworkError(
+                    f"epoch {epoch + 1}: the validation loss is {validation_loss}{_culprit(model)}; "
+                    "training diverged, try a smaller lr"
+                )
+            before = place.rows[-1][-1] if place.rows else None
+            if None not in (before, check) and before - check > objective.allowed_drop:
+                report(f"WARNING: catastrophic overfitting: accuracy under PGD fell from {before:.2%} to {check:.2%}")
+            place.rows.append(
+                (epoch + 1, place.lr, float(schedule.progress(epoch + 1)), train_loss, validation_loss, benign, check)
             )
-        with METER.watching(model):
-            validation_loss, benign, check = _validate(model, objective, validation, schedule, schedule.progress(epoch + 1))
-        if not math.isfinite(validation_loss):
-            raise NetworkError(
-                f"epoch {epoch + 1}: the validation loss is {validation_loss}{_culprit(model)}; "
-                "training diverged, try a smaller lr"
+            hooks.after_epoch(epoch + 1)
+            place.epoch, place.order = epoch + 1, None
+            left = (time.perf_counter() - started) / (place.epoch - first) * (schedule.epochs - place.epoch)
+            report(
+                f"epoch {epoch + 1}/{schedule.epochs}  loss {train_loss:.4f}  validation loss {validation_loss:.4f}  "
+                f"benign {benign:.2%}  ETA {left:.0f} s"
             )
-        if rows and check is not None and rows[-1][-1] - check > objective.allowed_drop:
-            report(f"WARNING: catastrophic overfitting: accuracy under PGD fell from {rows[-1][-1]:.2%} to {check:.2%}")
-        rows.append((epoch + 1, lr, float(schedule.progress(epoch + 1)), train_loss, validation_loss, benign, check))
-        hooks.after_epoch(epoch + 1)
-        left = (time.perf_counter() - started) / (epoch + 1) * (schedule.epochs - epoch - 1)
-        report(
-            f"epoch {epoch + 1}/{schedule.epochs}  loss {train_loss:.4f}  validation loss {validation_loss:.4f}  "
-            f"benign {benign:.2%}  ETA {left:.0f} s"
-        )
-        if hooks.enough():
-            break
     model.eval()
-    return rows
+    return place.rows
 
 
 def _culprit(model: nn.Module) -> str:
@@ -169,11 +204,16 @@ def _learning_rate(schedule: Schedule, done: float) -> float:
 
 
 def _validate(
-    model: nn.Module, objective: Objective, part: Part, schedule: Schedule, progress: float
+    model: nn.Module,
+    objective: Objective,
+    part: Part,
+    schedule: Schedule,
+    progress: float,
+    stop: Callable[[], None],
 ) -> tuple[float, float, float | None]:
     """The objective, the benign accuracy and that of the objective's own check, if it has one, on `part`, in eval mode.
 
-    Leaves torch's random state as it was.
+    Leaves torch's random state as it was. Calls `stop` after each batch.
     """
     model.eval()
     check = getattr(objective, "check", None)
@@ -185,4 +225,5 @@ def _validate(
             with torch.no_grad():
                 correct += int((model(images).argmax(dim=1) == labels).sum())
             passed += int(check(model, images, labels).sum()) if check else 0
+            stop()
     return loss / len(part), correct / len(part), passed / len(part) if check else None

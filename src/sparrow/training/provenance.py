@@ -1,4 +1,4 @@
-"""What a checkpoint's header says of its origin."""
+"""What headers say of a file's origin."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 from sparrow.checkpoint_file import sha256
 from sparrow.data._store import Header
+from sparrow.errors import CheckpointError
+from sparrow.reproducible import made_by, pick_device
 
 
 def header(stage: str, spec: dict[str, Any], data: Header, parent: Path | None = None) -> dict[str, Any]:
@@ -25,3 +27,19 @@ def header(stage: str, spec: dict[str, Any], data: Header, parent: Path | None =
         "code": spec["code"],
         "parent": sha256(parent) if parent is not None else None,
     }
+
+
+def attacked(network: Path, spec: dict[str, Any]) -> dict[str, Any]:
+    """Where adversarial examples come from: the network that was attacked under the configuration slice `spec`, and how."""
+    return {
+        "network": sha256(network),
+        "config": {key: value for key, value in spec.items() if key not in ("code", "model")},
+        "code": spec["code"],
+        **made_by(pick_device()),
+    }
+
+
+def require_data(network: Path, header: dict[str, Any], data: Path, about: Header) -> None:
+    """Raise CheckpointError if the checkpoint `network` was trained on another data set than `data`, which is `about`."""
+    if header["data"] != about.digest:
+        raise CheckpointError(f"{network}: trained on a data set other than {data} (digest {header['data'][:12]})")

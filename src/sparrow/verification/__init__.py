@@ -5,7 +5,8 @@ Each file declares `Params` (from `sparrow.verification._params.Verification`) a
 label's logit and the largest other one over the whole perturbation set: above zero, the sample is verified.
 
 A file that defines `decide` in place of `bound`, with the same arguments, returns a `Decision`: it may also falsify. One
-that defines `members(params)` is made of other files and packs its own batches.
+that defines `members(params)` is made of other files and packs its own batches; one that defines `ONE_BY_ONE = True` is
+given one image at a time.
 
 A file that defines `SMOOTHED = True` and `certify(model, images, params, threat, classes, generator)` in place of `bound`
 verifies a smoothed classifier: it returns that classifier's own predictions (n,), `ABSTAINED` where it has none, and

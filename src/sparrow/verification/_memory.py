@@ -7,9 +7,12 @@ import gc
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from sparrow.journal import once
 
 EXHAUSTED = (
     "out of memory",
@@ -78,20 +81,22 @@ M_MMAP_THRESHOLD = -3
 """An option of glibc: blocks larger than this go back to the system when they are freed, instead of littering the heap."""
 
 
-def in_parts(work: Callable[[Tensor], None], indices: Tensor, size: int, what: str) -> None:
-    """Do `work` on `indices` (n,), at most `size` at a time; where memory runs out, on half as many.
+def in_parts(
+    work: Callable[[Tensor], Any], accept: Callable[[Tensor, Any], None], indices: Tensor, size: int, what: str
+) -> None:
+    """Do `work` on `indices` (n,), at most `size` at a time, and `accept` what it gives; half as many where memory runs out.
 
-    `work` must leave nothing behind where it fails. One for which memory runs out alone is left out, and said so.
+    `work` must leave nothing behind where it fails, and give plain values and tensors, which an open journal keeps. One
+    index for which memory runs out alone is left out, and said so.
     """
     todo = list(indices.split(size)) if len(indices) else []
     while todo:
         part = todo.pop(0)
-        try:
-            work(part)
+        # What did not fit is kept, too: in a job that goes on it might fit, and be rounded another way.
+        done = once(f"{what} {part.tolist()}", lambda part=part: _attempt(work, part))
+        if done is not None:
+            accept(part, done[0])
             continue
-        except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError.
-            if not exhausted(error):
-                raise
         # Here the failed attempt's tensors are no longer held by the exception.
         gc.collect()
         if torch.cuda.is_available():
@@ -101,6 +106,16 @@ def in_parts(work: Callable[[Tensor], None], indices: Tensor, size: int, what: s
             continue
         print(f"{what}: {len(part)} images do not fit into memory; trying {(len(part) + 1) // 2}", flush=True)
         todo = [*part.split((len(part) + 1) // 2), *todo]
+
+
+def _attempt(work: Callable[[Tensor], Any], part: Tensor) -> tuple[Any] | None:
+    """What `work` gives on `part` (n,); None if memory runs out."""
+    try:
+        return (work(part),)
+    except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError.
+        if not exhausted(error):
+            raise
+    return None
 
 
 def exhausted(error: Exception) -> bool:

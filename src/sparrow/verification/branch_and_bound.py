@@ -22,6 +22,8 @@ from sparrow.settings import Threat
 from sparrow.verification._params import Verification
 
 NORMS = ("linf", "l2")
+ONE_BY_ONE = True
+"""It batches the parts of one image: a job that is killed loses the images of a batch, so let there be one."""
 
 
 class Params(Verification):

@@ -75,10 +75,13 @@ def decide(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
         left = (~(result.verified | result.falsified)).nonzero().squeeze(1)
         progress = Progress(len(left), "verified", kind)
 
-        def work(part: torch.Tensor, kind=kind, settings=settings, progress=progress) -> None:
-            result.update(part, decide_by(FILES[kind], kind, model, images[part], labels[part], settings, threat, classes))
+        def work(part: torch.Tensor, kind=kind, settings=settings) -> tuple:
+            return tuple(decide_by(FILES[kind], kind, model, images[part], labels[part], settings, threat, classes))
+
+        def accept(part: torch.Tensor, found: tuple, progress=progress) -> None:
+            result.update(part, Decision(*found))
             progress.done(len(part), int(result.verified[part].sum()))
 
         # A search batches the parts of one image.
-        in_parts(work, left, 1 if kind == SEARCH else settings.batch_size, kind)
+        in_parts(work, accept, left, 1 if kind == SEARCH else settings.batch_size, kind)
     return result

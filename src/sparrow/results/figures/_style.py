@@ -15,6 +15,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sparrow.atomic_file import replacing
 from sparrow.results.statistics import mean_over_seeds
 
 # Okabe and Ito's palette, told apart by colour-blind readers; markers tell them apart in print.
@@ -106,8 +107,9 @@ def legend_below(figure: Figure, axes: Axes) -> None:
 
 def write(figure: Figure, svg: Path, png: Path) -> None:
     """The same bytes for the same picture."""
-    figure.savefig(svg, metadata={"Date": None})
-    figure.savefig(png, dpi=150, metadata={"Software": None})
+    for path, options in ((svg, {"metadata": {"Date": None}}), (png, {"dpi": 150, "metadata": {"Software": None}})):
+        with replacing(path) as partial:
+            figure.savefig(partial, format=path.suffix[1:], **options)
     plt.close(figure)
 
 

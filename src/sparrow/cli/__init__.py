@@ -1,0 +1,46 @@
+"""The command `sparrow`: every file of this folder is one of its commands.
+
+A file's docstring is the command's help; it defines `arguments(parser)`, which adds its options, and `run(options)`, which
+does it and returns the exit status. What is slow to import, a file imports in `run`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import pkgutil
+import sys
+from collections.abc import Sequence
+
+from sparrow.errors import SparrowError
+from sparrow.versions import SPARROW
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that `arguments` (those of the process, if None) name; exit status. An error is one line."""
+    options = _parser().parse_args(arguments)
+    try:
+        status = options.run(options)
+        sys.stdout.flush()
+    except SparrowError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # Whoever read has read enough; what Python still has to say goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="sparrow", description="What is left of a robust network after pruning.")
+    parser.add_argument("--version", action="version", version=SPARROW)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name in sorted(info.name for info in pkgutil.iter_modules(__path__)):
+        module = importlib.import_module(f"{__name__}.{name}")
+        summary = module.__doc__.partition("\n")[0]
+        one = commands.add_parser(name.replace("_", "-"), help=summary, description=summary)
+        module.arguments(one)
+        one.set_defaults(run=module.run)
+    return parser

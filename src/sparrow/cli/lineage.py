@@ -1,0 +1,84 @@
+"""Print the chain of files from the data set to a checkpoint, and whether each is still the one that was used."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from sparrow.lineage import DATA_SET, Link, chain
+
+SHORT = 12
+KEY, WIDTH = 19, 120
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help="a checkpoint, a compact network, adversarial examples or an outcome table"
+    )
+    parser.add_argument("--json", action="store_true", help="for programs: full digests and headers")
+    parser.epilog = "The exit status is 1 if a file is another one than was used."
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print it; 1 if a file is another one than was used."""
+    links = chain(options.file)
+    ok = all(link.state != "MISMATCH" for link in links)
+    print(_as_json(links, ok) if options.json else "\n\n".join(_block(link) for link in links))
+    return 0 if ok else 1
+
+
+def _as_json(links: list[Link], ok: bool) -> str:
+    keys = ("what", "digest", "named", "state", "header")
+    found = [{"path": str(link.path), **{key: getattr(link, key) for key in keys}} for link in links]
+    return json.dumps({"file": found[-1]["path"], "ok": ok, "chain": found}, indent=2, sort_keys=True)
+
+
+def _block(link: Link) -> str:
+    header = link.header
+    lines = [f"{link.what:<{KEY}}{link.path}"]
+    lines += _line("content" if link.what == DATA_SET else "sha256", _digest(link))
+    if link.what == "table":
+        lines += _line("about", "the checkpoint in whose folder it lies, or whose name it has; a table names no digest")
+    if "failed" in header:
+        lines += _line("failed", header["failed"])
+    lines += _line("cell", _plain(header.get("cell")))
+    if link.what == DATA_SET:
+        lines += _line("holds", _plain(header.get("dataset")))
+        lines += _line("parts", _plain(header.get("parts")))
+    else:
+        lines += _line("model", _plain(header.get("model")))
+    config = header.get("config")
+    if config:
+        lines += _line("config", hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:SHORT])
+        for key, value in config.items():
+            lines += _line(f"  {key}", _plain(value))
+    for key in ("code", "device", "versions"):
+        lines += _line(key, _plain(header.get(key)))
+    return "\n".join(lines)
+
+
+def _digest(link: Link) -> str:
+    if link.digest is None:
+        behind = "" if link.what in (DATA_SET, "dense") else "; what lies behind it is not known without it"
+        return f"missing, was {link.named[:SHORT]}{behind}" if link.named else "missing"
+    if link.state == "MISMATCH":
+        return f"{link.digest[:SHORT]}  MISMATCH: {link.named[:SHORT]} was used"
+    return f"{link.digest[:SHORT]}  {link.state}".rstrip()
+
+
+def _line(key: str, text: str) -> list[str]:
+    """A key and what it says, in as many lines as it takes; none for nothing."""
+    return textwrap.wrap(text, WIDTH, initial_indent=f"  {key:<{KEY - 2}}", subsequent_indent=" " * KEY) if text else []
+
+
+def _plain(value: Any) -> str:
+    """A piece of configuration as words: `kind (key value, ...)`."""
+    if not isinstance(value, dict):
+        return "" if value is None else str(value)
+    words = ", ".join(f"{key} {_plain(item) or '–'}" for key, item in value.items() if key != "kind")
+    return f"{value['kind']} ({words})" if "kind" in value and words else value.get("kind", words)

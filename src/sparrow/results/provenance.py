@@ -1,0 +1,147 @@
+"""The report's appendix on where each row comes from: digests, code, device and versions of every checkpoint behind it."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from sparrow.atomic_file import replacing
+from sparrow.checkpoint_file import read_header
+from sparrow.errors import CheckpointError
+from sparrow.lineage import DATA_SET, Link, chain, digest_of
+from sparrow.parentage import refuse_other_parents
+from sparrow.results.aggregate import IDENTITY, identity_of
+from sparrow.results.environment import environment, environment_table
+from sparrow.results.tables import KEYS, write_html
+
+STAGES = ("dense", "pruned", "finetuned")
+ASPECTS = ("sha256", "code", "config", "device", "versions")
+COLUMNS = [*IDENTITY, "data", "lineage", *(f"{stage}_{aspect}" for stage in STAGES for aspect in ASPECTS)]
+SHORT = 12
+CAPTION = (
+    "Which files each row was computed from, by the first digits of their digests, and by which code; provenance.csv has all "
+    "digits. <code>sparrow lineage FILE</code> prints the same of one file."
+)
+
+
+class Row(NamedTuple):
+    """One checkpoint of the summary, and the files behind it, by what they are."""
+
+    identity: dict[str, Any]
+    links: dict[str, Link]
+
+
+def write_provenance(
+    networks: list[Path],
+    root: Path,
+    table: Path,
+    table_html: Path,
+    surroundings: Path,
+    surroundings_html: Path,
+) -> str | None:
+    """One row per checkpoint in `networks`, in the order of the summary, and the environment of this job.
+
+    `root` is the checkout. Raises CheckpointError if a file behind a checkpoint is another one than was used. Returns a
+    line for the user if the rows were not all computed alike.
+    """
+    rows = _rows(networks)
+    lines = [_line(row) for row in rows]
+    found = list(warnings(rows))
+    with replacing(table) as partial:
+        pd.DataFrame(lines, columns=COLUMNS).to_csv(partial, index=False, lineterminator="\n")
+    write_html(*_shown(rows, lines, table_html, found))
+    about = environment(root)
+    with replacing(surroundings) as partial:
+        partial.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    environment_table(about, surroundings_html)
+    return f"warning: {'; '.join(found)} ({table} says which)" if found else None
+
+
+def _rows(networks: list[Path]) -> list[Row]:
+    digest = cache(digest_of)  # Many have one parent, and all of them one data set.
+    rows = []
+    for path in networks:
+        header = read_header(path)
+        refuse_other_parents(path, header, digest)
+        links = {link.what: link for link in chain(path, digest)}
+        data = links.get(DATA_SET)
+        if data and data.state == "MISMATCH":
+            raise CheckpointError(f"{path}: trained on a data set other than {data.path} (digest {data.named[:SHORT]})")
+        rows.append(Row(identity_of(header), links))
+    return sorted(rows, key=lambda row: tuple(row.identity.values()))
+
+
+def _line(row: Row) -> dict[str, Any]:
+    data = row.links.get(DATA_SET)
+    gone = [what for what, link in row.links.items() if link.state == "missing"]
+    line = row.identity | {"ratio": repr(float(row.identity["ratio"]))}
+    line |= {"data": data and (data.named or data.digest), "lineage": f"missing: {', '.join(gone)}" if gone else "ok"}
+    for stage in STAGES:
+        if stage in row.links:
+            link, header = row.links[stage], row.links[stage].header
+            values = (link.digest or link.named, header.get("code"), _digest(header), header.get("device"), _versions(header))
+            line |= {f"{stage}_{aspect}": value for aspect, value in zip(ASPECTS, values, strict=True)}
+    return line
+
+
+def _digest(header: dict[str, Any]) -> str | None:
+    """Digest of a configuration slice."""
+    if "config" not in header:
+        return None
+    return hashlib.sha256(json.dumps(header["config"], sort_keys=True).encode()).hexdigest()
+
+
+def _versions(header: dict[str, Any]) -> str | None:
+    return "; ".join(f"{name} {version}" for name, version in header.get("versions", {}).items()) or None
+
+
+def warnings(rows: list[Row]) -> Iterator[str]:
+    """What is not the same for all rows, though it decides numbers."""
+    devices, releases, codes = set(), defaultdict(set), defaultdict(set)
+    for row in rows:
+        cell = tuple(row.identity[key] for key in ("dataset", "model", "objective", "method"))
+        for what, link in row.links.items():
+            devices |= {link.header["device"]} if "device" in link.header else set()
+            for name, version in link.header.get("versions", {}).items():
+                releases[name].add(version or "none")
+            if what in STAGES and "code" in link.header:
+                codes[(*cell[:3], "dense" if what == "dense" else cell[3], what)].add(link.header["code"])
+    if len(devices) > 1:
+        yield f"rows were computed on {len(devices)} different devices: {', '.join(sorted(devices))}"
+    for name, found in sorted(releases.items()):
+        if len(found) > 1:
+            yield f"rows were computed with {len(found)} versions of {name}: {', '.join(sorted(found))}"
+    for who, found in sorted(codes.items()):
+        if len(found) > 1:
+            yield f"networks of {' '.join(who)} were made by {len(found)} versions of the code: {', '.join(sorted(found))}"
+
+
+def _shown(rows: list[Row], lines: list[dict[str, Any]], output: Path, found: list[str]) -> tuple[pd.DataFrame, Path, str]:
+    """The page: short digests; device and versions as columns only where they differ."""
+    table = pd.DataFrame(lines, columns=COLUMNS).astype(object)
+    shown = table[[*KEYS, "data", *(f"{stage}_{aspect}" for aspect in ("sha256", "code") for stage in STAGES)]].copy()
+    shown["ratio"] = [f"{row.identity['ratio']:g}" for row in rows]
+    for column in shown.columns[len(KEYS) :]:
+        shown[column] = shown[column].str[:SHORT]
+    shown["files"] = table["lineage"]
+    alike = []
+    for aspect, where in (("device", "on"), ("versions", "with")):
+        values = table[[f"{stage}_{aspect}" for stage in STAGES]]
+        kinds = sorted({value for value in values.to_numpy().flat if isinstance(value, str)})
+        if len(kinds) == 1:
+            alike.append(f"{where} {html.escape(kinds[0])}")
+        elif kinds:
+            for column in values:
+                shown[column] = values[column]
+    shown.columns = [name.replace("_sha256", "").replace("_", " ") for name in shown.columns]
+    caption = "".join(f"<strong>Warning: {html.escape(line)}.</strong><br>" for line in found) + CAPTION
+    caption += f" All were made {', '.join(alike)}." if alike else ""
+    return shown.where(shown.notna(), "–"), output, caption
