@@ -128,7 +128,7 @@ rule tables:
 # Where each row of the summary comes from, and what the report is made in.
 rule provenance:
     input:
-        networks=NETWORKS,
+        networks=all_networks,
         summary=f"{RESULTS}/summary.csv",
     output:
         table=report(
@@ -159,7 +159,7 @@ rule provenance:
         mem_mb=2000,
         runtime=60,
     params:
-        code=code_digest("sparrow.results.provenance"),
+        code=lambda wildcards: code_digest("sparrow.results.provenance"),
     message:
         "Lay out the appendix: provenance and environment"
     script:
