@@ -3,6 +3,7 @@
 # make slow    the tests that take minutes
 # make chaos   a study killed again and again (minutes)
 # make slurm-test   start a Slurm on this machine (Debian, as root: install it), run the digits study on it, stop it
+# make bench-dag    what Snakemake itself takes over studies of 100 and 1,000 cells (docs/scaling.md)
 # make lock    resolve envs/requirements.in anew (needs uv)
 #
 # Another study:  make run STUDY=workflow/studies/digits-objectives.yaml
@@ -22,7 +23,7 @@ REPORT := reports/$(NAME).html
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test lint setup lock slow chaos slurm-test
+.PHONY: run test lint setup lock slow chaos slurm-test bench-dag
 run: setup
 	$(SNAKEMAKE) $(ARGS)
 	@$(if $(filter -n --dry-run --dryrun --unlock,$(ARGS)),:,$(SNAKEMAKE) --report $(REPORT) --quiet all && \
@@ -40,6 +41,9 @@ chaos: setup
 
 slurm-test: setup
 	tests/slurm/cluster.sh $(BIN)/python -m pytest -m slow tests/slurm
+
+bench-dag: setup
+	$(BIN)/python benchmarks/dag.py plan,job 100 1000
 
 lint: setup
 	$(BIN)/ruff check

@@ -60,6 +60,11 @@ onstart:
     except SparrowError as error:
         print(error, file=sys.stderr)
         sys.exit(1)
+    # Snakemake's own limit on jobs per second sets a timer for every finished job, and the next one when that has run out, for
+    # ever: its scheduler would do ever more rounds per second for nothing (docs/scaling.md). Another limit is the user's.
+    limit = workflow.scheduler.job_rate_limiter
+    if limit and (limit.max_jobs, limit.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
     # Local jobs fork from one process that has done the imports; jobs elsewhere import for themselves.
     if warm.possible() and workflow.is_main_process and workflow.local_exec:
         warm.start()

@@ -15,6 +15,8 @@ from sparrow.settings import Settings, Threat, unique
 from sparrow.training.schedule import Schedule
 
 STAGES = ("pretrain", "prune", "finetune")
+# A model made at run time has its descriptions from others: pydantic would search every frame for a source that is nowhere.
+DESCRIBED = {"use_attribute_docstrings": False}
 
 
 def _optional(model: type[Settings], name: str) -> type[Settings]:
@@ -22,7 +24,7 @@ def _optional(model: type[Settings], name: str) -> type[Settings]:
     fields = {
         key: (field.annotation | None, Field(None, description=field.description)) for key, field in model.model_fields.items()
     }
-    patch = create_model(name, __base__=Settings, **fields)
+    patch = create_model(name, __base__=Settings, __cls_kwargs__=DESCRIBED, **fields)
     patch.__doc__ = f"What to change in {model.__name__} for one objective."
     return patch
 
@@ -79,7 +81,7 @@ def _entries(room: Room, base: type[Settings] | None = None) -> Any:
         if base is not None:
             fields["training"] = (base, Field(default_factory=base, description="Changes to `training` for this objective."))
         name = "".join(part.title() for part in kind.split("-")) + room.title().removesuffix("s")
-        variant = create_model(name, __base__=params, **fields)
+        variant = create_model(name, __base__=params, __cls_kwargs__=DESCRIBED, **fields)
         variant.__doc__ = entry_docs.summary(room, kind)
         variants.append(variant)
     label = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]

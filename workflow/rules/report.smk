@@ -1,9 +1,9 @@
 rule aggregate:
     input:
-        networks=NETWORKS,
-        tables=TABLES,
-        compact=COMPACT,
-        stability=STABILITY,
+        networks=all_networks,
+        tables=all_tables,
+        compact=all_compact,
+        stability=all_stability,
     output:
         outcomes=report(
             f"{RESULTS}/outcomes.csv",
@@ -52,7 +52,7 @@ rule aggregate:
         mem_mb=2000,
         runtime=60,
     params:
-        spec=plan.aggregate_slice(STUDY),
+        spec=lambda wildcards: plan.aggregate_slice(STUDY),
     message:
         "Aggregate all outcome tables"
     script:
@@ -61,7 +61,7 @@ rule aggregate:
 
 rule costs:
     input:
-        COSTS,
+        all_costs,
     output:
         report(
             f"{RESULTS}/costs.csv",
@@ -78,7 +78,7 @@ rule costs:
         mem_mb=1000,
         runtime=30,
     params:
-        code=code_digest("sparrow.results.costs"),
+        code=lambda wildcards: code_digest("sparrow.results.costs"),
     message:
         "Collect what every job cost"
     script:
@@ -118,7 +118,7 @@ rule tables:
         mem_mb=1000,
         runtime=30,
     params:
-        code=code_digest("sparrow.results.tables"),
+        code=lambda wildcards: code_digest("sparrow.results.tables"),
     message:
         "Lay out the tables"
     script:
@@ -128,7 +128,7 @@ rule tables:
 # Where each row of the summary comes from, and what the report is made in.
 rule provenance:
     input:
-        networks=NETWORKS,
+        networks=all_networks,
         summary=f"{RESULTS}/summary.csv",
     output:
         table=report(
@@ -159,7 +159,7 @@ rule provenance:
         mem_mb=2000,
         runtime=60,
     params:
-        code=code_digest("sparrow.results.provenance"),
+        code=lambda wildcards: code_digest("sparrow.results.provenance"),
     message:
         "Lay out the appendix: provenance and environment"
     script:

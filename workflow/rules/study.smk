@@ -68,16 +68,33 @@ def examples_for(wildcards):
 
 ATTACKS, VERIFIERS = plan.tables(STUDY, "attacks"), plan.tables(STUDY, "verifiers")
 KEPT = plan.kept(STUDY)
-EVALUATED = [f"{RESULTS}/{one.path}" for one in plan.evaluated(STUDY)]
-NETWORKS = [f"{path}.safetensors" for path in EVALUATED]
-TABLES = [f"{path}/{table.path}.csv" for path in EVALUATED for table in (*ATTACKS.values(), *VERIFIERS.values())]
-COMPACT = [f"{RESULTS}/{one.path}/compact.safetensors" for one in plan.compacted(STUDY)]
-STABILITY = [f"{path}/stability.csv" for path in EVALUATED] if STUDY.stability else []
-COSTS = [f"{RESULTS}/{dataset}/data.cost.json" for dataset in STUDY.datasets]
-COSTS += [f"{RESULTS}/{run.path}.cost.json" for run in plan.trainings(STUDY)]
-COSTS += [table.removesuffix(".csv") + ".cost.json" for table in TABLES]
-COSTS += [table.removesuffix(".csv") + ".cost.json" for table in STABILITY]
-COSTS += [file.removesuffix(".safetensors") + ".cost.json" for file in COMPACT]
+
+
+# Functions, not lists: a job that starts a Snakemake of its own reads this file too, and needs none of these names.
+def all_networks(wildcards):
+    return [f"{RESULTS}/{one.path}.safetensors" for one in plan.evaluated(STUDY)]
+
+
+def all_tables(wildcards):
+    tables = (*ATTACKS.values(), *VERIFIERS.values())
+    return [f"{RESULTS}/{one.path}/{table.path}.csv" for one in plan.evaluated(STUDY) for table in tables]
+
+
+def all_compact(wildcards):
+    return [f"{RESULTS}/{one.path}/compact.safetensors" for one in plan.compacted(STUDY)]
+
+
+def all_stability(wildcards):
+    return [f"{RESULTS}/{one.path}/stability.csv" for one in plan.evaluated(STUDY)] if STUDY.stability else []
+
+
+def all_costs(wildcards):
+    made = [f"{RESULTS}/{dataset}/data" for dataset in STUDY.datasets]
+    made += [f"{RESULTS}/{run.path}" for run in plan.trainings(STUDY)]
+    made += [table.removesuffix(".csv") for table in all_tables(wildcards) + all_stability(wildcards)]
+    made += [file.removesuffix(".safetensors") for file in all_compact(wildcards)]
+    return [f"{path}.cost.json" for path in made]
+
 
 # What each figure is drawn from: an aggregated table, or files of single runs.
 FIGURE_INPUTS = {
@@ -96,7 +113,7 @@ FIGURE_INPUTS = {
 # A figure of nothing is not drawn.
 if not any(method.traces for method in STUDY.methods.values()):
     del FIGURE_INPUTS["traces"]
-if not STABILITY:
+if not STUDY.stability:
     del FIGURE_INPUTS["stability"]
 if not plan.curved(STUDY):
     del FIGURE_INPUTS["security"]
