@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -57,15 +58,19 @@ def test_a_study_killed_at_will_ends_as_if_nothing_had_been(tmp_path: Path) -> N
     chaos = _checkout(tmp_path / "chaos")
     dice, kills, resumed = random.Random(SEED), dict.fromkeys(ACTIONS, 0), set()
     while sum(kills.values()) < KILLS:
-        _run_and_kill(chaos.root, dice, kills, resumed)
+        status = _run_and_kill(chaos.root, dice, kills, resumed)
         _all_gone(chaos.root)
+        if status == 0:
+            # It got through with fewer kills than were wanted: from the start again.
+            _compare(chaos.root, calm.root)
+            shutil.rmtree(chaos.root / "results")
         # What the page on clusters says after a killed run.
         chaos.run("--unlock")
     done = chaos.run("--rerun-incomplete")
     print(f"{kills} kills; {len(resumed)} jobs had come to a resume point when they were hit; then: {done[-300:]}")
     _all_gone(chaos.root)
     assert resumed, "no job was ever resumed: nothing was tested"
-    assert _contents(chaos.root) == _contents(calm.root)
+    _compare(chaos.root, calm.root)
     assert not list((chaos.root / ".snakemake/locks").iterdir())
     assert chaos.planned("--rerun-incomplete") == []
 
@@ -79,18 +84,18 @@ def _checkout(root: Path) -> Checkout:
 
 # What is hit, and by which signal. Snakemake itself ends in good order on SIGTERM: it waits for its jobs.
 ACTIONS = {
-    "a job, SIGKILL": (2, signal.SIGKILL),
-    "a job, SIGTERM": (2, signal.SIGTERM),
+    "a job, SIGKILL": (4, signal.SIGKILL),
+    "a job, SIGTERM": (4, signal.SIGTERM),
     "the workflow, SIGKILL": (1, signal.SIGKILL),
     "the workflow, SIGINT": (1, signal.SIGINT),
     "the workflow, SIGTERM": (1, signal.SIGTERM),
     "Snakemake alone, SIGKILL": (1, signal.SIGKILL),
-    "the warm server, SIGKILL": (0.5, signal.SIGKILL),
+    "the warm server, SIGKILL": (1, signal.SIGKILL),
 }
 
 
-def _run_and_kill(root: Path, dice: random.Random, kills: dict[str, int], resumed: set[str]) -> None:
-    """One run of the workflow, which ends by itself (some jobs failed) or is ended."""
+def _run_and_kill(root: Path, dice: random.Random, kills: dict[str, int], resumed: set[str]) -> int:
+    """One run of the workflow, which ends by itself or is ended; its exit status."""
     command = [sys.executable, "-m", "snakemake", "--configfile", "study.yaml", "--cores", "2", "--rerun-incomplete", "-k"]
     environment = os.environ | {"SPARROW_RESUME_SECONDS": "0.1"}
     with open(root / "said.txt", "a") as said:
@@ -119,11 +124,12 @@ def _run_and_kill(root: Path, dice: random.Random, kills: dict[str, int], resume
         kills[action] += 1
         if target in ("the workflow", "Snakemake alone"):
             snakemake.wait(timeout=GRACE)
+    return snakemake.wait()
 
 
 def _wait(root: Path, dice: random.Random) -> None:
     """For a while, or (more often than chance would have it) until a job has come to a resume point."""
-    limit = time.monotonic() + dice.uniform(0.5, 6)
+    limit = time.monotonic() + dice.uniform(0.5, 7)
     at_a_point = dice.random() < 0.6
     while time.monotonic() < limit and not (at_a_point and any((root / "results").rglob("*.resume.safetensors"))):
         time.sleep(0.05)
@@ -170,9 +176,15 @@ def _all_gone(root: Path) -> None:
         time.sleep(0.1)
 
 
+def _compare(root: Path, calm: Path) -> None:
+    found, expected = _contents(root), _contents(calm)
+    assert found.keys() == expected.keys()
+    assert [name for name, content in found.items() if content != expected[name]] == []
+
+
 def _contents(root: Path) -> dict[str, bytes]:
     """All results but those that hold times, by name: nothing more, and nothing less."""
-    timed = {"costs.csv", "tables/costs.html", "tables/summary.html"}
+    timed = {"costs.csv", "tables/costs.html", "tables/summary.html", "tables/ranking.html"}
     return {
         str(path.relative_to(root / "results")): path.read_bytes()
         for path in sorted((root / "results").rglob("*"))
