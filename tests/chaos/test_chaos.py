@@ -66,12 +66,12 @@ def test_a_study_killed_at_will_ends_as_if_nothing_had_been(tmp_path: Path) -> N
             shutil.rmtree(chaos.root / "results")
         # What the page on clusters says after a killed run.
         chaos.run("--unlock")
-    done = chaos.run("--rerun-incomplete")
-    print(f"{kills} kills; {len(resumed)} jobs had come to a resume point when they were hit; then: {done[-300:]}")
+    chaos.run("--rerun-incomplete")
+    print(f"{kills} kills; {len(resumed)} resume points were there when something was hit")
     _all_gone(chaos.root)
     assert resumed, "no job was ever resumed: nothing was tested"
     _compare(chaos.root, calm.root)
-    assert not list((chaos.root / ".snakemake/locks").iterdir())
+    assert not list((chaos.root / ".snakemake/locks").glob("*"))
     assert chaos.planned("--rerun-incomplete") == []
 
 
