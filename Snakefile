@@ -44,13 +44,14 @@ include: "workflow/rules/attack.smk"
 include: "workflow/rules/verify.smk"
 include: "workflow/rules/stability.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/unfinished.smk"
 
 
 report: "reports/workflow.rst"
 
 
 # A group of jobs on a node of a cluster is a workflow of its own, without hooks; so its server of imports starts here.
-if workflow.remote_exec and "--local-groupid" in sys.argv and warm.possible():
+if workflow.remote_exec and {"--local-groupid", "slurm-jobstep"} & set(sys.argv) == {"--local-groupid"} and warm.possible():
     warm.start()
 
 
@@ -68,6 +69,12 @@ onstart:
     # Local jobs fork from one process that has done the imports; jobs elsewhere import for themselves.
     if warm.possible() and workflow.is_main_process and workflow.local_exec:
         warm.start()
+    if not workflow.local_exec:
+        remember_what_is_to_be_made()
+
+
+onerror:
+    mark_what_was_not_made()
 
 
 rule all:

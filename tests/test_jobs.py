@@ -388,11 +388,12 @@ def test_two_warm_jobs_run_at_once(server, log, tmp_path):
         caller.wait(timeout=60)
 
 
-def test_the_server_ends_with_who_started_it_and_tidies_up(chores, monkeypatch):
+@pytest.mark.parametrize("told", [False, True], ids=["with who started it", "told"])
+def test_the_server_ends_and_tidies_up(chores, monkeypatch, told):
     process = started(chores, monkeypatch)
     folder = Path(os.environ[warm.VARIABLE].rpartition(os.pathsep)[2]).parent
     wait_until((folder / "socket").exists)
-    process.stdin.close()
+    process.terminate() if told else process.stdin.close()
     assert (process.wait(timeout=60), folder.exists()) == (0, False)
 
 

@@ -174,7 +174,21 @@ BAD = {
     "text": (lambda path: path.write_text("a network" * 100), "not a safetensors file"),
     "foreign": (lambda path: save_file({"a": torch.zeros(1)}, path), "not written by Sparrow"),
     "older": (lambda path: save_file({}, path, {"sparrow": '{"format": "sparrow-checkpoint/1"}'}), "the header lacks stage"),
+    "odd stage": (
+        lambda path: damaged(path, {"failed": "x", "stage": ["dense"]}),
+        "stage is ['dense'], expected one of dense,",
+    ),
+    "no stage": (lambda path: damaged(path, {"failed": "x"}), "stage is None, expected one of dense,"),
+    "odd config": (
+        lambda path: damaged(path, {"failed": "x", "stage": "dense", "config": [1]}),
+        "config is [1], expected a table",
+    ),
 }
+
+
+def damaged(path: Path, header: dict) -> None:
+    """A checkpoint of a network that failed, whose header was meddled with."""
+    save_file({}, path, {"sparrow": json.dumps({"format": "sparrow-checkpoint/1"} | header)})
 
 
 @pytest.mark.parametrize(("write", "message"), BAD.values(), ids=BAD)

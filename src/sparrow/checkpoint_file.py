@@ -13,6 +13,7 @@ from sparrow.errors import CheckpointError, InheritedError
 
 FORMAT = "sparrow-checkpoint/1"
 COMPACT_FORMAT = "sparrow-compact/1"
+STAGES = ("dense", "pruned", "finetuned", "compact")
 KEYS = ("stage", "cell", "model", "shape", "classes", "data", "parameters", "prunable", "multiply_adds")
 KEYS += ("config", "code", "parent", "versions", "device")
 
@@ -56,9 +57,16 @@ def read_header(path: Path, *expected: str) -> dict[str, Any]:
     found = header.get("format") if isinstance(header, dict) else header
     if found not in expected:
         raise CheckpointError(f"{path}: format {found!r}, expected {' or '.join(map(repr, expected))}")
+    if found not in (FORMAT, COMPACT_FORMAT):
+        return header
     missing = [key for key in KEYS if key not in header]
-    if found in (FORMAT, COMPACT_FORMAT) and "failed" not in header and missing:
+    if "failed" not in header and missing:
         raise CheckpointError(f"{path}: the header lacks {', '.join(missing)}")
+    if header.get("stage") not in STAGES:
+        raise CheckpointError(f"{path}: the header's stage is {header.get('stage')!r}, expected one of {', '.join(STAGES)}")
+    for key in ("config", "versions"):
+        if not isinstance(header.get(key, {}), dict):
+            raise CheckpointError(f"{path}: the header's {key} is {header[key]!r}, expected a table of keys and values")
     return header
 
 

@@ -92,7 +92,15 @@ def _hand_on(connection: socket.socket, number: int, frame: object) -> None:
 
 
 def serve(address: str) -> None:
-    """Listen until standard input ends."""
+    """Listen until standard input ends, or until told to end."""
+    with contextlib.suppress(KeyboardInterrupt):
+        _listen(address)
+    Path(address).unlink()
+    Path(address).parent.rmdir()
+
+
+def _listen(address: str) -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Nobody waits for the jobs here; the system buries them.
     with socket.socket(socket.AF_UNIX) as listener, selectors.DefaultSelector() as selector:
         listener.bind(address)
@@ -110,15 +118,14 @@ def serve(address: str) -> None:
                 listener.close()
                 _work(connection)
             connection.close()
-    Path(address).unlink()
-    Path(address).parent.rmdir()
 
 
 def _work(connection: socket.socket) -> None:
     """Run one job in a process just forked, answer, and end."""
     from sparrow.jobs import execute
 
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for number in (signal.SIGCHLD, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
     stream = connection.makefile("rw")
     request = json.loads(stream.readline())
     os.chdir(request.pop("directory"))

@@ -13,6 +13,8 @@ refuse() {
 }
 
 [ $# -gt 0 ] || refuse "say what to run: tests/slurm/cluster.sh COMMAND..."
+[ -z "${SLURM_CONF:-}" ] || refuse "SLURM_CONF is set ($SLURM_CONF): this machine belongs to a cluster, and is left alone"
+! timeout 10 sinfo >/dev/null 2>&1 || refuse "sinfo answers: this machine belongs to a cluster, and is left alone"
 for file in /etc/slurm/slurm.conf /etc/slurm-llnl/slurm.conf; do
     [ ! -e "$file" ] || refuse "$file exists: this machine belongs to a cluster, and is left alone"
 done
@@ -31,6 +33,8 @@ if ! command -v slurmctld slurmd munged sbatch >/dev/null; then
 fi
 
 folder=$(mktemp -d /tmp/sparrow-slurm-XXXXXX)
+# From here on, no command of Slurm may find another cluster than this one.
+export SLURM_CONF="$folder/slurm.conf" SPARROW_SLURM="$folder"
 chmod 755 "$folder"
 mkdir -m 755 "$folder/munge" "$folder/state" "$folder/spool" "$folder/bin"
 
@@ -46,6 +50,12 @@ stop() {
             sleep 0.2
         done
         kill -KILL "$pid" 2>/dev/null || true
+    done
+    # A Snakemake that was told to end at a bad moment waits for ever.
+    for process in /proc/[0-9]*; do
+        if [ "${process#/proc/}" != $$ ] && grep -qsz "^SPARROW_SLURM=$folder\$" "$process/environ"; then
+            kill -KILL "${process#/proc/}" 2>/dev/null || true
+        fi
     done
     rm -rf "$folder"
 }
@@ -100,7 +110,6 @@ PartitionName=main Nodes=$host Default=YES MaxTime=INFINITE State=UP
 CONF
 echo "Name=gpu File=$devices" >"$folder/gres.conf"
 echo "CgroupPlugin=cgroup/v1" >"$folder/cgroup.conf"
-export SLURM_CONF="$folder/slurm.conf" SPARROW_SLURM="$folder"
 # Snakemake's plugin takes SLURM_CONF away from the `srun` inside a job, where a cluster has /etc/slurm instead.
 cat >"$folder/bin/srun" <<SRUN
 #!/bin/sh

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
@@ -43,10 +44,14 @@ def test_only_data_and_dense_networks_are_submitted_one_by_one() -> None:
     assert set(PROFILE["groups"].values()) == set(PROFILE["group-components"])
 
 
-def test_a_group_asks_for_one_gpu_the_sum_of_its_times_and_the_memory_of_one_job(finished: Checkout, tmp_path: Path) -> None:
+TABLES = [f"{CELL}/finetuned/{table}" for table in ("attacks/fgsm.csv", "attacks/pgd.csv", "verifiers/ibp.csv")]
+
+
+def refused(finished: Checkout, tmp_path: Path, change: Callable[[Path], None]) -> tuple[Path, str]:
+    """The finished study after `change`, of which no submission is accepted; its folder, and what Snakemake said."""
     root = tmp_path / "checkout"
     shutil.copytree(finished.root, root)
-    shutil.rmtree(root / CELL)
+    change(root)
     # A Slurm that writes down what it is told, and accepts nothing.
     commands = {"sbatch": 'echo "$@" > sbatch.txt; exit 1', "sinfo": "echo main*", "sacct": "exit 1", "scontrol": "exit 1"}
     (tmp_path / "bin").mkdir()
@@ -57,11 +62,31 @@ def test_a_group_asks_for_one_gpu_the_sum_of_its_times_and_the_memory_of_one_job
     command = [sys.executable, "-m", "snakemake", "--configfile", "study.yaml", "--workflow-profile", "workflow/profiles/slurm"]
     # The plugin looks at what it has submitted after so many seconds, even if that is nothing.
     command += ["--retries", "0", "--slurm-init-seconds-before-status-checks", "1"]
-    targets = [f"{CELL}/finetuned/{table}" for table in ("attacks/fgsm.csv", "attacks/pgd.csv", "verifiers/ibp.csv")]
-    done = subprocess.run([*command, *targets], cwd=root, env=environment, capture_output=True, check=False)
-    assert done.returncode != 0
+    done = subprocess.run([*command, *TABLES], cwd=root, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    return root, done.stderr
+
+
+def test_a_group_asks_for_one_gpu_the_sum_of_its_times_and_the_memory_of_one_job(finished: Checkout, tmp_path: Path) -> None:
+    root, _ = refused(finished, tmp_path, lambda root: shutil.rmtree(root / CELL))
     said = (root / "sbatch.txt").read_text()
     # Ten minutes to prune, 20 to fine-tune, twice 10 to attack, 20 to verify.
     for words in ("--gpus=1", "-t 70", "--mem 6000", "--cpus-per-task=1", "--requeue"):
         assert f" {words} " in said, said[:2000]
     assert f"{root}/logs/slurm/group_cell_" in said
+
+
+def test_what_a_failed_submission_did_not_make_anew_is_still_to_be_made(finished: Checkout, tmp_path: Path) -> None:
+    def more_steps(root: Path) -> None:
+        study = yaml.safe_load((root / "study.yaml").read_text())
+        study["attacks"]["pgd"]["steps"] += 1
+        (root / "study.yaml").write_text(yaml.safe_dump(study))
+
+    root, said = refused(finished, tmp_path, more_steps)
+    # Nothing is left to try, and the message names what has failed, once.
+    assert re.search(r"Error in group", said), said[-2000:]
+    assert "Traceback" not in said
+    before = (finished.root / TABLES[1]).read_bytes()
+    assert (root / TABLES[1]).read_bytes() == before
+    again = Checkout(root).planned("--rerun-incomplete", "--", *TABLES)
+    assert again == ["Attack benign cnn-small lwm-0.90/finetuned by pgd"]

@@ -23,12 +23,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status = options.run(options)
         sys.stdout.flush()
-    except SparrowError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
     except BrokenPipeError:
         # Whoever read has read enough; what Python still has to say goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (SparrowError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
         return 1
     return status
 

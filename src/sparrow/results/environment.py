@@ -18,10 +18,10 @@ from sparrow.versions import versions
 
 PACKAGES = ("torch", "torchvision", "torchattacks", "auto_LiRPA", "torch-pruning", "numpy", "scipy", "scikit-learn", "pandas")
 PACKAGES += ("safetensors", "matplotlib", "snakemake")
-CODE = ("Snakefile", "src", "workflow", "envs")
+CODE = ("Snakefile", "src", "workflow/rules", "workflow/scripts", "envs")
 """What decides results in a checkout, and so makes it dirty; a study's own file does not."""
 UNKNOWN = "unknown"
-CAPTION = "What the report was made in; the table of provenance says on what each network was computed."
+CAPTION = "What this table was made in; the table of provenance says on what each network was computed."
 
 
 def environment(root: Path) -> dict[str, Any]:
