@@ -50,8 +50,9 @@ include: "workflow/rules/unfinished.smk"
 report: "reports/workflow.rst"
 
 
-# A group of jobs on a node of a cluster is a workflow of its own, without hooks; so its server of imports starts here.
-if workflow.remote_exec and {"--local-groupid", "slurm-jobstep"} & set(sys.argv) == {"--local-groupid"} and warm.possible():
+# A group of jobs on a node of a cluster is a workflow of its own, without hooks, whose jobs are workflows without the option;
+# so its server of imports starts here.
+if workflow.remote_exec and "--local-groupid" in sys.argv and warm.possible():
     warm.start()
 
 
