@@ -1,0 +1,30 @@
+"""Pre-activation ResNet-18 in its CIFAR form.
+
+11,172,170 parameters on 3 x 32 x 32 images and 10 classes.
+
+Source: He et al., "Identity Mappings in Deep Residual Networks", ECCV 2016; the form of kuangliu/pytorch-cifar.
+"""
+
+from __future__ import annotations
+
+from sparrow.lazy import torch
+from sparrow.settings import Settings
+
+
+class Params(Settings):
+    """Two forms are about."""
+
+    bn_before_fc: bool = True
+    """Batch norm and ReLU before the last average, as in the paper and in Rice et al., "Overfitting in Adversarially Robust
+    Deep Learning", ICML 2020 (RobustBench's `bn_before_fc` and `out_shortcut`); kuangliu/pytorch-cifar does without."""
+
+
+def check(params: Params, shape: tuple[int, int, int]) -> None:
+    """Images of any size fit."""
+
+
+def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn.Module:
+    """The network, freshly initialised."""
+    from sparrow.models import _residual
+
+    return _residual.Residual(_residual.PreActivated, "last" if params.bn_before_fc else "none", shape, classes)

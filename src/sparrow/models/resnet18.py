@@ -1,0 +1,27 @@
+"""ResNet-18 in its CIFAR form: 3 x 3 convolutions, no pooling but the last.
+
+11,173,962 parameters on 3 x 32 x 32 images and 10 classes.
+
+Source: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016; the form of kuangliu/pytorch-cifar, which is the
+Adversarial Pruning Benchmark's base model (pralab/AdversarialPruningBenchmark, models/base_resnet18.py).
+"""
+
+from __future__ import annotations
+
+from sparrow.lazy import torch
+from sparrow.settings import Settings
+
+
+class Params(Settings):
+    """Nothing to set."""
+
+
+def check(params: Params, shape: tuple[int, int, int]) -> None:
+    """Images of any size fit."""
+
+
+def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn.Module:
+    """The network, freshly initialised."""
+    from sparrow.models import _residual
+
+    return _residual.Residual(_residual.Basic, "first", shape, classes)

@@ -1,0 +1,51 @@
+"""VGG-16 with batch norm: thirteen convolutions, four of them with pooling behind, and three linear layers (256, 256, classes).
+
+15,311,818 parameters on images of 3 channels and 10 classes. At least 16 x 16 pixels; bounds need sides
+that are multiples of 32 (auto_LiRPA 0.3 knows no uneven adaptive pooling).
+
+Source: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", ICLR 2015; form, names
+and initialisation of HYDRA's released code (inspire-group/hydra, models/vgg_cifar.py), which is the Adversarial Pruning
+Benchmark's base model, too.
+"""
+
+from __future__ import annotations
+
+from sparrow.lazy import torch
+from sparrow.settings import Settings
+
+CHANNELS = [[64, 64], [128, 128], [256, 256, 256], [512, 512, 512], [512, 512, 512]]
+SMALLEST = 2 ** (len(CHANNELS) - 1)
+
+
+class Params(Settings):
+    """Nothing to set."""
+
+
+def check(params: Params, shape: tuple[int, int, int]) -> None:
+    """Raise ValueError if images of `shape` are too small."""
+    if min(shape[1:]) < SMALLEST:
+        raise ValueError(f"images of {shape[1]} x {shape[2]} pixels are too small for its {len(CHANNELS) - 1} poolings")
+
+
+def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn.Module:
+    """The network, initialised as in the released code."""
+    nn = torch.nn
+    layers, channels = [], shape[0]
+    for number, group in enumerate(CHANNELS):
+        layers += [nn.MaxPool2d(2)] if number else []
+        for planes in group:
+            layers += [nn.Conv2d(channels, planes, 3, padding=1, bias=False), nn.BatchNorm2d(planes), nn.ReLU()]
+            channels = planes
+    head = [nn.Linear(4 * channels, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, classes)]
+    model = nn.Sequential()
+    model.add_module("features", nn.Sequential(*layers))
+    model.add_module("avgpool", nn.AdaptiveAvgPool2d(2))
+    model.add_module("flatten", nn.Flatten())
+    model.add_module("classifier", nn.Sequential(*head))
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, 0, 0.01)
+            nn.init.zeros_(module.bias)
+    return model

@@ -1,0 +1,26 @@
+"""WRN-28-10: a wide residual network of 28 layers, ten times as wide as a ResNet.
+
+36,479,194 parameters on 3 x 32 x 32 images and 10 classes.
+
+Source: Zagoruyko and Komodakis, "Wide Residual Networks", BMVC 2016; names and initialisation of TRADES' released code.
+"""
+
+from __future__ import annotations
+
+from sparrow.lazy import torch
+from sparrow.settings import Settings
+
+
+class Params(Settings):
+    """Nothing to set."""
+
+
+def check(params: Params, shape: tuple[int, int, int]) -> None:
+    """Images of any size fit."""
+
+
+def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn.Module:
+    """The network, freshly initialised."""
+    from sparrow.models import _wide_residual
+
+    return _wide_residual.WideResidual(28, 10, shape, classes)

@@ -1,0 +1,26 @@
+"""WRN-28-4: a wide residual network of 28 layers, four times as wide as a ResNet.
+
+5,849,050 parameters on 3 x 32 x 32 images and 10 classes.
+
+Source: Zagoruyko and Komodakis, "Wide Residual Networks", BMVC 2016; names and initialisation of TRADES' released code.
+"""
+
+from __future__ import annotations
+
+from sparrow.lazy import torch
+from sparrow.settings import Settings
+
+
+class Params(Settings):
+    """Nothing to set."""
+
+
+def check(params: Params, shape: tuple[int, int, int]) -> None:
+    """Images of any size fit."""
+
+
+def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn.Module:
+    """The network, freshly initialised."""
+    from sparrow.models import _wide_residual
+
+    return _wide_residual.WideResidual(28, 4, shape, classes)
