@@ -519,3 +519,10 @@ def test_a_file_that_cannot_be_written_is_one_line(alone, log, tmp_path):
 def test_a_log_without_room_is_one_line(alone, tmp_path):
     status, message = execute("warn", "/dev/full", output=str(tmp_path / "out"))
     assert (status, message) == (1, "error: /dev/full: cannot be written: no space left on device")
+
+
+def test_a_log_that_is_a_folder_is_one_line(alone, tmp_path):
+    assert execute("warn", tmp_path, output=str(tmp_path / "out")) == (
+        1,
+        f"error: {tmp_path}: cannot be written: [Errno 21] Is a directory: '{tmp_path}'",
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
 import platform
 import re
@@ -59,7 +60,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def tidy(path: Path) -> None:
     """Remove what earlier processes, killed while they wrote `path`, have left behind."""
-    for stale in path.parent.glob(f"{_literal(path.name)}.*{SUFFIX}"):
+    for stale in path.parent.glob(f"{glob.escape(path.name)}.*{SUFFIX}"):
         host, _, number = stale.name.removesuffix(SUFFIX).removeprefix(f"{path.name}.").rpartition("-")
         with contextlib.suppress(FileNotFoundError):
             dead = host == _HOST and not _lives(int(number))
@@ -102,8 +103,3 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def _literal(name: str) -> str:
-    """A name as a glob pattern that matches nothing else."""
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)

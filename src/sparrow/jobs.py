@@ -47,7 +47,7 @@ def execute(function: str, log: str, threads: int, arguments: dict[str, Any]) ->
             interruption.end_with_snakemake()
             return _work(module, name, threads, arguments, log)
     except OSError as error:  # The log is on the disk that is full, too.
-        return 1, f"error: {log}: cannot be written: {storage_fault(error)}"
+        return 1, f"error: {log}: cannot be written: {storage_fault(error) or error}"
     except interruption.Interrupted:
         return 1, STOPPED
 

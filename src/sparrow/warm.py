@@ -95,7 +95,7 @@ def serve(address: str) -> None:
     """Listen until standard input ends, or until told to end."""
     with contextlib.suppress(KeyboardInterrupt):
         _listen(address)
-    Path(address).unlink()
+    Path(address).unlink(missing_ok=True)
     Path(address).parent.rmdir()
 
 

@@ -32,7 +32,7 @@ if ! command -v slurmctld slurmd munged sbatch >/dev/null; then
     DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends slurm-wlm munge >/dev/null
 fi
 
-folder=$(mktemp -d /tmp/sparrow-slurm-XXXXXX)
+folder=$(mktemp -d -t sparrow-slurm-XXXXXX)
 # From here on, no command of Slurm may find another cluster than this one.
 export SLURM_CONF="$folder/slurm.conf" SPARROW_SLURM="$folder"
 chmod 755 "$folder"

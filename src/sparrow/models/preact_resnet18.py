@@ -2,7 +2,8 @@
 
 11,172,170 parameters on 3 x 32 x 32 images and 10 classes.
 
-Source: He et al., "Identity Mappings in Deep Residual Networks", ECCV 2016; the form of kuangliu/pytorch-cifar.
+Source: He et al., "Identity Mappings in Deep Residual Networks", ECCV 2016; blocks and names of
+kuangliu/pytorch-cifar.
 """
 
 from __future__ import annotations

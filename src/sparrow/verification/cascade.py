@@ -82,6 +82,6 @@ def decide(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
             result.update(part, Decision(*found))
             progress.done(len(part), int(result.verified[part].sum()))
 
-        # A search batches the parts of one image.
-        in_parts(work, accept, left, 1 if kind == SEARCH else settings.batch_size, kind)
+        one_by_one = getattr(FILES[kind], "ONE_BY_ONE", False)
+        in_parts(work, accept, left, 1 if one_by_one else settings.batch_size, kind)
     return result
