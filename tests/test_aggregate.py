@@ -50,7 +50,7 @@ def write_network(root, who):
     spec = {"cell": cell, "code": "0", "model": {"kind": "cnn-small"}}
     path = root / f"{who.path}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
-    about = Header("0", (1, 8, 8), 10, 16)
+    about = Header("0", (1, 8, 8), 10, 16, "held out 15 %")
     checkpoint.save(path, checkpoint.Checkpoint(model, masks, header(who.stage, spec, about)))
     return path
 

@@ -9,6 +9,7 @@ import yaml
 
 from sparrow import catalogue, plan
 from sparrow.config import load_study
+from sparrow.data._source import Description
 from sparrow.errors import ConfigError
 from sparrow.yaml_keys import refuse_duplicates
 
@@ -215,7 +216,7 @@ def test_a_value_that_yaml_alone_knows_is_refused():
 
 
 def test_a_model_too_large_for_the_images_is_refused(monkeypatch):
-    monkeypatch.setattr("sparrow.data.digits.SHAPE", (1, 2, 2))
+    monkeypatch.setattr("sparrow.data.digits.describe", lambda params: Description((1, 2, 2), 10))
     (line,) = complaints(default())
     assert line.startswith("config.yaml: models.cnn-small: does not fit datasets.digits: images of 2 x 2 pixels are too small")
 
@@ -266,9 +267,11 @@ def test_kind_lets_two_labels_share_a_method():
 # Every value differs between the two stages.
 SCHEDULES = {
     "prune": {"epochs": 15, "batch_size": 64, "optimizer": "sgd", "lr": 0.1, "lr_decay": "constant", "momentum": 0.9}
-    | {"weight_decay": 0.0, "max_grad_norm": None, "warmup_epochs": 1, "ramp_epochs": 2},
+    | {"weight_decay": 0.0, "max_grad_norm": None, "warmup_epochs": 1, "ramp_epochs": 2}
+    | {"precision": "bfloat16", "channels_last": True},
     "finetune": {"epochs": 20, "batch_size": 32, "optimizer": "adam", "lr": 0.005, "lr_decay": "cosine", "momentum": 0.5}
-    | {"weight_decay": 0.25, "max_grad_norm": 4.0, "warmup_epochs": 3, "ramp_epochs": 4},
+    | {"weight_decay": 0.25, "max_grad_norm": 4.0, "warmup_epochs": 3, "ramp_epochs": 4}
+    | {"precision": "float32", "channels_last": False},
 }
 TAKEN_OVER = {"optimizer", "lr", "momentum", "weight_decay", "max_grad_norm"}
 

@@ -97,7 +97,7 @@ EDITS = {
     "another model": ("models/cnn_large.py", "HIDDEN = [512, 512]", "HIDDEN = [512]", []),
     "how layers hang together": ("models/_layout.py", "return 1 if", "return 2 if", TRAININGS + EVALUATIONS + ["compact"]),
     "cutting filters out": ("stages/compact.py", "TOLERANCE = 1e-5", "TOLERANCE = 1e-4", ["compact"]),
-    "the data set": ("data/digits.py", "CLASSES = 10", "CLASSES = 9", ["data"]),
+    "the data set": ("data/digits.py", "(1, 8, 8), 10)", "(1, 8, 8), 9)", ["data"]),
     "the outcome table": ("outcome_table.py", '"distance", ', "", EVALUATIONS),
     "the statistics": ("results/statistics.py", "LEVEL = 0.95", "LEVEL = 0.9", []),
     "a figure": ("results/figures/accuracy.py", '"pruning ratio"', '"ratio"', []),

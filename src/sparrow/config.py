@@ -141,7 +141,7 @@ class Study(Settings):
             raise ValueError(f"evaluate: {self.evaluate} leaves out every pruned network; add 'finetuned' or 'pruned'")
         for model_label, model in self.models.items():
             for data_label, dataset in self.datasets.items():
-                shape = catalogue.load("datasets", dataset.kind).SHAPE
+                shape = catalogue.load("datasets", dataset.kind).describe(dataset).shape
                 try:
                     catalogue.load("models", model.kind).check(model, shape)
                 except ValueError as error:
@@ -154,7 +154,7 @@ class Study(Settings):
                     raise ValueError(f"{section}.{label}: threat.norm is {self.threat.norm!r}, {entry.kind} knows only {known}")
                 needed = getattr(catalogue.load(section, entry.kind), "CLASSES_NEEDED", 2)
                 for data_label, dataset in self.datasets.items():
-                    if needed > catalogue.load("datasets", dataset.kind).CLASSES:
+                    if needed > catalogue.load("datasets", dataset.kind).describe(dataset).classes:
                         raise ValueError(
                             f"{section}.{label}: {entry.kind} needs {needed} classes; datasets.{data_label} has fewer"
                         )

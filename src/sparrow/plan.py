@@ -159,8 +159,8 @@ def compacted(study: Study) -> Iterator[Checkpoint]:
 
 
 def spec(study: Study, room: Room, label: str) -> dict[str, Any]:
-    """An entry's parameters with its kind, as plain values; schedules, eps and what to keep are passed on their own."""
-    return getattr(study, room)[label].model_dump(exclude={"training", "eps", "keep_examples"})
+    """An entry's parameters with its kind, as plain values, but for those that are passed on on their own."""
+    return getattr(study, room)[label].model_dump(exclude={"training", "eps", "keep_examples", "augmentation"})
 
 
 def data_slice(study: Study, dataset: str) -> dict[str, Any]:
@@ -252,6 +252,7 @@ def _training_slice(
         "model": model,
         "objective": objective,
         "schedule": study.schedule(parent.objective, stage).model_dump(),
+        "augmentation": study.datasets[parent.dataset].augmentation.model_dump(),
         "code": code_digest(*(modules or (f"sparrow.stages.{stage}",)), *names),
     }
     return result | _threat(study, study.objectives[parent.objective], "threat")

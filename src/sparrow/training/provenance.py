@@ -23,6 +23,7 @@ def header(stage: str, spec: dict[str, Any], data: Header, parent: Path | None =
         "shape": list(data.shape),
         "classes": data.classes,
         "data": data.digest,
+        "data_regime": data.regime,
         "config": {key: value for key, value in spec.items() if key not in ("cell", "code", "model")},
         "code": spec["code"],
         "parent": sha256(parent) if parent is not None else None,
