@@ -72,6 +72,7 @@ MISTAKES = {
     "seed below": ("seeds", [-1], "seeds.0", ["-1 is", "greater than or equal to 0"]),
     "seed fraction": ("seeds", [1.5], "seeds.0", ["1.5 is", "integer"]),
     "split": ("datasets.digits", {"test": 0.9}, "datasets.digits", ["1.05", "below 1"]),
+    "method's ratio": ("methods.lwm.ratios", [1.5], "methods.lwm.ratios.0", ["1.5 is", "less than 1"]),
     # Values that are none of the choices.
     "norm": ("threat.norm", "l1", "threat.norm", ["'l1'", "'linf' or 'l2'"]),
     "allocation": (
@@ -175,7 +176,7 @@ def test_an_option_of_a_method_out_of_range_is_one_line(option, value, limit):
 def test_every_option_of_every_method_is_put_to_the_test():
     declared = {
         f"{kind}.{name}" for kind in catalogue.kinds("methods") for name in catalogue.load("methods", kind).Params.model_fields
-    }
+    } - {f"{kind}.ratios" for kind in catalogue.kinds("methods")}
     # A yes or no leaves little to get wrong.
     assert declared - {option for option, _, _ in OPTIONS} == {"hydra.freeze_norms"}
 
@@ -565,3 +566,43 @@ def test_a_key_that_is_there_twice_is_refused(text: str, expected: list[str], tm
 def test_equal_keys_of_different_mappings_are_fine(text: str, tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text(text)
     refuse_duplicates(tmp_path / "study.yaml")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        (
+            "attacks.pgd.objectives",
+            ["benin"],
+            "attacks.pgd.objectives: unknown objective 'benin'; valid: benign, adversarial, c",
+        ),
+        ("verifiers.cascade.objectives", ["x"], "verifiers.cascade.objectives: unknown objective 'x'; valid: benign, adversar"),
+        ("objectives.benign.models", ["cnn"], "objectives.benign.models: unknown model 'cnn'; valid: cnn-small"),
+        (
+            "attacks.fmn.objectives",
+            ["benign"],
+            "verifiers.cascade.attacks: unknown attack 'fmn' for networks trained on adversarial",
+        ),
+    ],
+)
+def test_what_an_entry_says_of_others_has_to_fit(key, value, said):
+    (line,) = complaints(changed((key, value)))
+    assert line.startswith(f"config.yaml: {said}")
+
+
+def test_every_attack_knows_the_norm_of_an_objectives_own_threat():
+    l2 = ("objectives.benign.threat", {"norm": "l2", "eps": 1})
+    (line,) = complaints(changed(("attacks.fgsm", None), l2))
+    assert line == "config.yaml: attacks.fgsm: objectives.benign.threat.norm is 'l2', fgsm knows only linf"
+    load_study(changed(("attacks.fgsm", {"objectives": ["adversarial"]}), l2))
+
+
+def test_every_model_is_trained():
+    only = [(f"objectives.{label}.models", ["cnn-small"]) for label in ("benign", "adversarial", "crown-ibp")]
+    (line,) = complaints(changed(("models.cnn-large", None), *only))
+    assert line == "config.yaml: models.cnn-large: no objective trains it; add it to one's `models`"
+
+
+def test_radii_have_to_fit_the_objectives_own_threat():
+    (line,) = complaints(changed(("objectives.crown-ibp.threat", {"eps": 0.02}), ("verifiers.cascade.eps", 0.1)))
+    assert line == "config.yaml: verifiers: eps 0.1, but none at objectives.crown-ibp.threat.eps, 0.02; valid: one that has it"

@@ -57,11 +57,11 @@ def codes(package):
             slices[f"prune {method}"] = plan.prune_slice(STUDY, plan.Cell(parent, method, 0.9))
         slices["finetune"] = plan.finetune_slice(STUDY, plan.Cell(parent, "lwm", 0.9))
         for attack in ATTACKS:
-            slices[f"attack {attack}"] = plan.attack_slice(STUDY, "cnn-small", attack, 0)
+            slices[f"attack {attack}"] = plan.attack_slice(STUDY, parent, attack)
         for verifier in VERIFIERS:
-            slices[f"verify {verifier}"] = plan.verify_slice(STUDY, "cnn-small", verifier, 0)
+            slices[f"verify {verifier}"] = plan.verify_slice(STUDY, parent, verifier)
         slices["compact"] = plan.compact_slice(STUDY, "cnn-small")
-        slices["stability"] = plan.stability_slice(STUDY, "cnn-small", 0)
+        slices["stability"] = plan.stability_slice(STUDY, parent)
     return {name: one["code"] for name, one in slices.items()}
 
 
