@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 from itertools import product
+from math import prod
 from typing import Any, Literal, NamedTuple
 
-from sparrow import catalogue
+from sparrow import catalogue, sources
 from sparrow.catalogue import Room
 from sparrow.config import Study
+from sparrow.data._extra import count as extra_images
 from sparrow.digest import code_digest
+from sparrow.errors import SparrowError
 from sparrow.settings import Settings
 
 DENSE = "dense"
@@ -185,9 +188,23 @@ def spec(study: Study, room: Room, label: str) -> dict[str, Any]:
 
 
 def data_slice(study: Study, dataset: str) -> dict[str, Any]:
-    """What preparing a data set reads."""
-    entry = spec(study, "datasets", dataset)
-    return {"dataset": entry, "code": code_digest("sparrow.stages.data", catalogue.module_name("datasets", entry["kind"]))}
+    """What preparing a data set reads, but for single files, which are the rule's input."""
+    entry, folders = spec(study, "datasets", dataset), sources.folders(study.datasets[dataset])
+    code = code_digest("sparrow.stages.data", catalogue.module_name("datasets", entry["kind"]))
+    return {"dataset": entry, "code": code} | ({"folders": folders} if folders else {})
+
+
+def data_memory(study: Study, dataset: str) -> int:
+    """MiB that preparing a data set takes at most, as far as it is known how many images there are."""
+    params = study.datasets[dataset]
+    entry = catalogue.load("datasets", params.kind)
+    own = sum(filter(None, getattr(entry, "IMAGES", ())))
+    try:
+        added = extra_images(params)
+    except SparrowError:  # The job says so.
+        added = 0
+    pixels = prod(entry.describe(params).shape)
+    return 1500 + (4 * own + 2 * added) * pixels // 2**20
 
 
 def pretrain_slice(study: Study, parent: Parent) -> dict[str, Any]:
