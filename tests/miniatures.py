@@ -24,7 +24,7 @@ PUBLIC = ("cifar10", "cifar100", "fashion-mnist", "mnist", "svhn")
 
 
 def write(kind: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Images, Images]:
-    """Write a data set's files below `root` and have them count as the official ones; returns their training and test images."""
+    """Write a data set's files below `root` and have them count as official ones; returns their training and test images."""
     shape = (1, 28, 28) if "mnist" in kind else (3, 32, 32)
     classes = 100 if kind == "cifar100" else 10
     train, test = _images(10 * classes, shape, classes, 0), _images(2 * classes, shape, classes, 1)

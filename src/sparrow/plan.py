@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 from sparrow import catalogue, sources
 from sparrow.catalogue import Room
 from sparrow.config import Study
-from sparrow.data._extra import count as extra_images
+from sparrow.data import _extra
 from sparrow.digest import code_digest
 from sparrow.errors import SparrowError
 from sparrow.settings import Settings
@@ -195,16 +195,22 @@ def data_slice(study: Study, dataset: str) -> dict[str, Any]:
 
 
 def data_memory(study: Study, dataset: str) -> int:
-    """MiB that preparing a data set takes at most, as far as it is known how many images there are."""
+    """MiB to ask for to prepare a data set, as far as it is known beforehand how many images it has."""
     params = study.datasets[dataset]
     entry = catalogue.load("datasets", params.kind)
     own = sum(filter(None, getattr(entry, "IMAGES", ())))
+    # As read, as they were packed, and divided; the extra ones are in memory once.
+    return 2000 + 4 * own * prod(entry.describe(params).shape) // 2**20 + extra_memory(study, dataset)
+
+
+def extra_memory(study: Study, dataset: str) -> int:
+    """MiB of the images that a data set is given besides; 0 if they cannot be read, which the job says."""
+    params = study.datasets[dataset]
     try:
-        added = extra_images(params)
-    except SparrowError:  # The job says so.
-        added = 0
-    pixels = prod(entry.describe(params).shape)
-    return 1500 + (4 * own + 2 * added) * pixels // 2**20
+        images = _extra.count(params)
+    except SparrowError:
+        return 0
+    return images * prod(catalogue.load("datasets", params.kind).describe(params).shape) // 2**20
 
 
 def pretrain_slice(study: Study, parent: Parent) -> dict[str, Any]:

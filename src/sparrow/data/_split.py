@@ -24,7 +24,7 @@ class HeldOut(Settings):
     extra_samples: int | None = Field(None, ge=1)
     """The first so many of `extra`; all if null."""
     extra_share: float | None = Field(None, gt=0, lt=1)
-    """Share of each batch that is drawn from `extra`; an epoch is then as long as without it. If null, it is all images."""
+    """Share of each batch that is drawn from `extra`; an epoch is then as long as without it. If null, all are drawn alike."""
 
     @model_validator(mode="after")
     def _has_extra_images_to_take(self) -> HeldOut:
