@@ -93,7 +93,7 @@ def _download(path: Path, file: Remote) -> None:
             raise
         except (OSError, HTTPException, RuntimeError, ValueError) as error:  # A RuntimeError is torchvision's, for a wrong MD5.
             reasons.append(" ".join(str(error).split()))
-    raise _Missing(f"download failed: {'; '.join(reasons)}")
+    raise _Missing(f"download failed: {'; '.join(dict.fromkeys(reasons))}")
 
 
 @contextmanager
