@@ -32,6 +32,6 @@ def _listing(folder: str) -> str:
     found = []
     for place, names, files in os.walk(folder):
         names[:] = [name for name in names if not name.startswith(".")]
-        paths = (os.path.join(place, name) for name in files if not name.startswith("."))
-        found += [(os.path.relpath(path, folder), os.lstat(path).st_size) for path in paths]
+        inside = place[len(folder) :]
+        found += [(inside, name, os.lstat(f"{place}/{name}").st_size) for name in files if not name.startswith(".")]
     return hashlib.sha256(repr(sorted(found)).encode()).hexdigest()[:16]
