@@ -89,4 +89,5 @@ rule all:
         f"{RESULTS}/tables/summary.html",
         f"{RESULTS}/tables/costs.html",
         f"{RESULTS}/tables/provenance.html",
+        BESIDE,
         FIGURES,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal, Union
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, create_model, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WithJsonSchema, create_model, model_validator
 
-from sparrow import catalogue, entry_docs
+from sparrow import catalogue, entry_docs, published
 from sparrow.catalogue import Room
 from sparrow.config_errors import explain
 from sparrow.errors import ConfigError
@@ -113,6 +113,47 @@ class Stability(Settings):
     """Images per batch."""
 
 
+def _figure_source(text: str) -> str:
+    published.named(text, published.figures())
+    return text
+
+
+def _headline_source(text: str) -> str:
+    published.named(text, published.headlines())
+    return text
+
+
+def _figure_dataset(kind: str) -> str:
+    known = sorted({row["dataset_kind"] for row in published.figures()})
+    if kind not in known:
+        raise ValueError(f"nothing is published here on {kind!r}; valid: {', '.join(known)}")
+    return kind
+
+
+def _arxiv_number(value: Any) -> Any:
+    """YAML takes 1906.06110 for a number, and drops its last digit."""
+    return f"{value:.5f}" if isinstance(value, float) else value
+
+
+HeadlineSource = Annotated[
+    str,
+    BeforeValidator(_arxiv_number),
+    AfterValidator(_headline_source),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "number"}]}),
+]
+
+
+class Published(Settings):
+    """What others have published, set beside what this study measures."""
+
+    sources: list[Annotated[str, AfterValidator(_figure_source)]] | None = Field(None, min_length=1)
+    """Sources in reports/published.csv, each by any part of its name; all of them if null."""
+    headline: HeadlineSource | None = None
+    """A source in reports/published-headlines.csv, by any part of its name, whose averages this study's are set beside."""
+    datasets: dict[str, Annotated[str, AfterValidator(_figure_dataset)]] = Field({})
+    """Data sets of this study, by label, that stand in for a published one, by kind; the table says so."""
+
+
 class Study(Settings):
     """A whole study: every data set x model x objective x method x ratio x seed is one cell."""
 
@@ -140,6 +181,8 @@ class Study(Settings):
     """Verifiers by label."""
     stability: Stability | None = None
     """Count stable ReLUs in every evaluated network, if given (`{}` for the defaults): does pruning ease verification?"""
+    published: Published | None = None
+    """Set this study's results beside published ones, if given (`{}` for all sources)."""
     evaluate: Annotated[list[EvaluatedStage], AfterValidator(unique)] = Field(["dense", "finetuned"], min_length=1)
     """Checkpoints that are attacked and verified. `dense` is what preservation is measured against."""
 
@@ -172,6 +215,9 @@ class Study(Settings):
                         raise ValueError(
                             f"{section}.{label}: {entry.kind} needs {needed} classes; datasets.{data_label} has fewer"
                         )
+        for label in self.published.datasets if self.published else ():
+            if label not in self.datasets:
+                raise ValueError(f"published.datasets.{label}: no data set of this study; valid: {', '.join(self.datasets)}")
         for objective in self.objectives:
             self._radii_fit(objective)
             for stage in STAGES:

@@ -92,7 +92,10 @@ def _rows(document: dict, field: dict, key: str, required: bool) -> list[str]:
         ]
     default = "required" if required or "default" not in field else f"`{json.dumps(field['default'])}`"
     description = " ".join(field.get("description", "").split())
-    return [f"| `{key}` | {_type(document, field)} | {default} | {description} |"]
+    own = f"| `{key}` | {_type(document, field)} | {default} | {description} |"
+    # What may be left out as a whole has keys all the same.
+    inner = [option for option in target.get("anyOf", ()) if "properties" in _resolve(document, option)]
+    return [own, *(row for option in inner for row in _rows(document, option, key, False))]
 
 
 def _resolve(document: dict, field: dict) -> dict:

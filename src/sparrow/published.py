@@ -1,7 +1,8 @@
 """What others have published, to set a study beside: reports/published.csv and reports/published-headlines.csv.
 
-Each row of published.csv has a source's figures (in percent) as the source words them, and in columns of their own what they are
-in our terms: which kinds of entries they can be compared with, on which threat, data and images. Imports neither torch nor pandas.
+Each row of published.csv has a source's figures (in percent) as the source words them, and in columns of their own what they
+are in our terms: which kinds of entries they can be compared with, under which threat, on which data and images. Imports
+neither torch nor pandas.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ FOLDER = Path(__file__).parents[2] / "reports"
 FIGURES, HEADLINES = FOLDER / "published.csv", FOLDER / "published-headlines.csv"
 
 KEYS = ["dataset_kind", "model_kind", "objective_kind", "method_kind", "granularity", "ratio"]
-"""What a published network and a measured one have in common; `objective_kinds` in the file may name several, divided by spaces."""
+"""What a published network and a measured one have in common; `objective_kinds` in the file are words divided by spaces."""
 FIGURE_COLUMNS = ["source", "dataset", "model", "objective", "structure", "method", "ratio", "benign", "attack", "era"]
 FIGURE_COLUMNS += ["verifier", "vra", "note", "dataset_kind", "model_kind", "objective_kinds", "method_kind", "granularity"]
 FIGURE_COLUMNS += ["attack_kind", "verifier_kind", "norm", "eps", "images", "data_regime", "epochs", "remark"]
@@ -33,7 +34,7 @@ def figures(path: Path = FIGURES) -> list[dict[str, Any]]:
 
 
 def headlines(path: Path = HEADLINES) -> list[dict[str, Any]]:
-    """The rows of published-headlines.csv: averages that a source states, in percent of the dense networks'. Raises SparrowError."""
+    """The rows of published-headlines.csv: averages that a source states, in percent of the dense. Raises SparrowError."""
     return _read(path, HEADLINE_COLUMNS)
 
 

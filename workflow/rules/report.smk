@@ -166,6 +166,73 @@ rule provenance:
         "../scripts/provenance.py"
 
 
+# The study beside what others have published, if it is configured.
+rule published:
+    input:
+        summary=f"{RESULTS}/summary.csv",
+        figures=str(Path(workflow.basedir, "reports/published.csv")),
+    output:
+        table=report(
+            f"{RESULTS}/published.csv",
+            caption="../../reports/captions/published.rst",
+            category="Tables",
+            labels={"table": "published against measured (CSV)"},
+        ),
+        table_html=report(
+            f"{RESULTS}/tables/published.html",
+            caption="../../reports/captions/published.rst",
+            category="Tables",
+            labels={"table": "published against measured"},
+        ),
+    log:
+        f"{LOGS}/published.log",
+    conda:
+        "../../envs/sparrow.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        spec=lambda wildcards: comparison.published_slice(STUDY),
+    message:
+        "Set the study beside published figures"
+    script:
+        "../scripts/published.py"
+
+
+rule headline:
+    input:
+        summary=f"{RESULTS}/summary.csv",
+        headlines=str(Path(workflow.basedir, "reports/published-headlines.csv")),
+    output:
+        table=report(
+            f"{RESULTS}/headline.csv",
+            caption="../../reports/captions/headline.rst",
+            category="Tables",
+            labels={"table": "headline (CSV)"},
+        ),
+        table_html=report(
+            f"{RESULTS}/tables/headline.html",
+            caption="../../reports/captions/headline.rst",
+            category="Tables",
+            labels={"table": "headline"},
+        ),
+    log:
+        f"{LOGS}/headline.log",
+    conda:
+        "../../envs/sparrow.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        spec=lambda wildcards: comparison.headline_slice(STUDY),
+    message:
+        "Set the study beside a published average"
+    script:
+        "../scripts/headline.py"
+
+
 rule figure:
     input:
         figure_input,

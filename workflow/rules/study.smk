@@ -6,7 +6,7 @@ from sparrow.errors import SparrowError
 
 CONFIG_NAME = ", ".join(os.path.relpath(path) for path in workflow.config_settings.configfiles) or "config.yaml"
 try:
-    from sparrow import plan, sources
+    from sparrow import comparison, plan, sources
     from sparrow.atomic_file import require_folder
     from sparrow.config import load_study
     from sparrow.digest import code_digest
@@ -116,6 +116,7 @@ FIGURE_INPUTS = {
     "decisions": "decisions.csv",
     "security": "security.csv",
     "stability": "stability.csv",
+    "published": "published.csv",
     "curves": None,
     "traces": None,
 }
@@ -126,13 +127,21 @@ if not STUDY.stability:
     del FIGURE_INPUTS["stability"]
 if not plan.curved(STUDY):
     del FIGURE_INPUTS["security"]
+COMPARED = comparison.compared(STUDY)
+if not COMPARED:
+    del FIGURE_INPUTS["published"]
 FIGURES = [
     f"{RESULTS}/figures/{dataset}.{model}.{figure}.{suffix}"
     for dataset in STUDY.datasets
     for model in STUDY.models
     for figure in FIGURE_INPUTS
     for suffix in ("svg", "png")
+    if figure != "published" or (dataset, model) in COMPARED
 ]
+# Tables of nothing are not made, either.
+BESIDE = [f"{RESULTS}/tables/published.html"] if STUDY.published else []
+if STUDY.published and STUDY.published.headline:
+    BESIDE.append(f"{RESULTS}/tables/headline.html")
 
 
 def runs_of(wildcards):

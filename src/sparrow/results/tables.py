@@ -151,14 +151,14 @@ def _with_interval(row: pd.Series, name: str) -> str:
     return f"{100 * row[name]:.1f} [{100 * row[f'{name}_low']:.1f}, {100 * row[f'{name}_high']:.1f}]"
 
 
-def write_html(table: pd.DataFrame, output: Path, caption: str) -> None:
-    """Write a table as a page of its own; `caption` is HTML, the cells are text."""
+def write_html(table: pd.DataFrame, output: Path, caption: str, styles: list[dict[str, str]] | None = None) -> None:
+    """Write a table as a page of its own; `caption` is HTML, the cells are text, `styles` come after those of all tables."""
     styler = (
         Styler(table, uuid="sparrow", cell_ids=False)
         .format(escape="html")
         .hide(axis="index")
         .set_caption(caption)
-        .set_table_styles(CSS)
+        .set_table_styles([*CSS, *(styles or ())])
     )
     with replacing(output) as partial:
         partial.write_text(styler.to_html(doctype_html=True), encoding="utf-8")

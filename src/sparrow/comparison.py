@@ -1,0 +1,90 @@
+"""What setting a study beside published results reads, and of what there is something to draw. Imports no torch."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+from sparrow import plan, published
+from sparrow.config import Study
+from sparrow.digest import code_digest
+
+
+def published_slice(study: Study) -> dict[str, Any]:
+    """What the table of published figures reads: which sources, and of what kind each of the study's labels is."""
+    methods = (plan.DENSE, *study.methods)
+    return _kinds(study) | {
+        "sources": _sources(study),
+        "ratios": sorted(_ratios(study)),
+        "attacks": {objective: _evaluations(study, "attacks", objective) for objective in study.objectives},
+        "verifiers": {objective: _evaluations(study, "verifiers", objective) for objective in study.objectives},
+        "epochs": {label: {method: _epochs(study, label, method) for method in methods} for label in study.objectives},
+        "code": code_digest("sparrow.results.published"),
+    }
+
+
+def headline_slice(study: Study) -> dict[str, Any]:
+    """What the table of a published average reads."""
+    return _kinds(study) | {
+        "sources": published.named(study.published.headline, published.headlines()),
+        "code": code_digest("sparrow.results.headline"),
+    }
+
+
+def compared(study: Study) -> set[tuple[str, str]]:
+    """The data sets and models of which a figure is published that the study measures, too; without naming its networks."""
+    if study.published is None:
+        return set()
+    spec, sources, ratios = _kinds(study), _sources(study), _ratios(study)
+    methods = {(method["kind"], method["granularity"]) for method in spec["methods"].values()}
+    known = {key for row in published.figures() if row["source"] in sources for key in published.by_kind(row)}
+    known = {key[:3] for key in known if key[3:5] in methods and key[5] in ratios}
+    return {
+        (dataset, model)
+        for dataset, model, objective in product(study.datasets, study.models, study.objectives)
+        if plan.trained(study, model, objective)
+        and (spec["datasets"][dataset], spec["models"][model], spec["objectives"][objective]) in known
+    }
+
+
+def _sources(study: Study) -> list[str]:
+    """Full names of the sources that the study is set beside."""
+    rows = published.figures()
+    return sorted({name for text in study.published.sources or [""] for name in published.named(text, rows)})
+
+
+def _ratios(study: Study) -> set[float]:
+    """All ratios of the networks that are evaluated."""
+    own = {ratio for method in study.methods.values() for ratio in method.ratios or study.ratios}
+    return own | ({0.0} if plan.DENSE in study.evaluate else set())
+
+
+def _kinds(study: Study) -> dict[str, Any]:
+    """Labels to kinds, data sets to those that they stand in for, and the stage at which pruned networks are compared."""
+    methods = {plan.DENSE: {"kind": plan.DENSE, "granularity": "", "settings": ""}}
+    for label, entry in study.methods.items():
+        own = entry.model_dump(exclude={"kind", "granularity", "ratios"}, exclude_defaults=True)
+        settings = ", ".join(f"{key} {value}" for key, value in own.items())
+        methods[label] = {"kind": entry.kind, "granularity": getattr(entry, "granularity", "weight"), "settings": settings}
+    stand_ins = study.published.datasets
+    return {
+        "datasets": {label: stand_ins.get(label, entry.kind) for label, entry in study.datasets.items()},
+        "stand_ins": sorted(label for label, kind in stand_ins.items() if kind != study.datasets[label].kind),
+        "models": {label: entry.kind for label, entry in study.models.items()},
+        "objectives": {label: entry.kind for label, entry in study.objectives.items()},
+        "methods": methods,
+        "stage": "finetuned" if "finetuned" in study.evaluate else "pruned",
+    }
+
+
+def _evaluations(study: Study, room: str, objective: str) -> dict[str, str]:
+    return {label: entry.kind for label, entry in study.evaluations(room, objective).items()}
+
+
+def _epochs(study: Study, objective: str, method: str) -> str:
+    """How long a network was trained, pruned and fine-tuned, such as `100 + 20 + 100`."""
+    stages = [study.schedule(objective, "pretrain")]
+    if method != plan.DENSE:
+        stages += [study.pruning_schedule(objective, method)] if study.methods[method].trains != "nothing" else []
+        stages += [study.schedule(objective, "finetune")] if "finetuned" in study.evaluate else []
+    return " + ".join(str(schedule.epochs) for schedule in stages)

@@ -1,0 +1,53 @@
+"""Published against measured: a panel for each metric, a line for each network and source from their figure to ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from sparrow.results.figures import _style as style
+
+PUBLISHED = {"marker": "o", "color": "white", "markeredgecolor": "black", "linestyle": "none"}
+DENSE = {"color": "grey", "marker": "p"}
+ROW = 0.18
+"""Inches that a network takes in height."""
+
+
+def draw_published(source: Path, svg: Path, png: Path, spec: dict) -> None:
+    """Draw the published figures of one data set and model (hollow) and this study's (filled); a line joins the two."""
+    table = style.select(pd.read_csv(source), dataset=spec["dataset"], model=spec["model"])
+    table = table[table["source"].notna() & table["seeds"].gt(0)]
+    metrics = [metric for metric in style.METRICS if table[f"{metric}_published"].notna().any()] or ["benign"]
+    methods = sorted(set(table["method"]) - {"dense"})
+    looks = {"dense": DENSE} | {method: style.look(methods, method) for method in methods}
+    sources = {name: number for number, name in enumerate(dict.fromkeys(table["source"]), start=1)}
+    # From the top down.
+    numbered = table.assign(number=table["source"].map(sources))
+    rows = numbered.sort_values(["number", "objective", "method", "ratio"], ascending=False).to_dict("records")
+    figure, grid = style.panels(1, len(metrics), height=0.3 + ROW * len(rows), sharey=True)
+    for axes, metric in zip(grid[0], metrics, strict=True):
+        for place, row in enumerate(rows):
+            theirs, ours, look = row[f"{metric}_published"], row[metric], looks[row["method"]]
+            if pd.notna(theirs):
+                axes.plot([theirs, ours], [place, place], color=look["color"], linewidth=1)
+                axes.plot(ours, place, linestyle="none", **look)
+                axes.plot(theirs, place, **PUBLISHED)
+        axes.set_xlabel("%")
+        axes.set_title(style.METRICS[metric].split(" (")[0])
+        axes.margins(x=0.08)
+        axes.grid(axis="y", visible=False)
+    for method in sorted(set(table["method"])):
+        grid[0, 0].plot([], [], linestyle="none", label=method, **looks[method])
+    grid[0, 0].plot([], [], label="published", **PUBLISHED)
+    grid[0, 0].set_yticks(range(len(rows)), [_name(row) for row in rows], fontsize=7)
+    grid[0, 0].set_ylim(-0.7, len(rows) - 0.3)
+    listed = "\n".join(f"[{number}] {name}" for name, number in sources.items())
+    figure.suptitle(listed or "nothing was measured of what is published", fontsize=7, x=0.01, ha="left")
+    style.legend_below(figure, grid[0, 0])
+    style.write(figure, svg, png)
+
+
+def _name(row: dict) -> str:
+    ratio = f" {row['ratio']:g}" if row["ratio"] else ""
+    return f"{row['objective']}, {row['method']}{ratio} [{row['number']}]"

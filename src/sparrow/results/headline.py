@@ -1,0 +1,86 @@
+"""A source's averages beside the study's: what is preserved of each metric, as a mean over cells."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sparrow import published
+from sparrow.atomic_file import replacing
+from sparrow.results.tables import write_html
+
+CELL = ["dataset", "model", "objective", "method"]
+EVERY = "all"
+COLUMNS = ["source", "quantity", "ratio", "method_kind", "granularity", "objective", "networks", "cells"]
+COLUMNS += ["published", "measured", "difference", "lowest", "highest", "remarks"]
+CAPTION = (
+    "What is preserved, pruned over dense, in percent: a mean over the study's cells (data set × model × objective × method, "
+    "each a mean over seeds), the lowest and the highest of them, and how many there are; difference: measured minus "
+    "published, in points. A cell whose dense networks had nothing to preserve, or failed, is left out. Networks that were "
+    "not trained to be verified may keep several times what little vra they had: the lines by objective tell them apart."
+)
+
+
+def write_headline(summary: Path, headlines: Path, table: Path, table_html: Path, spec: dict) -> None:
+    """Set summary.csv beside the published averages; `spec` is `comparison.headline_slice`. Raises SparrowError for a bad file."""
+    stated = [row for row in published.headlines(headlines) if row["source"] in spec["sources"]]
+    lines = average(pd.read_csv(summary), stated, spec)
+    exact = lines.assign(ratio=lines["ratio"].map(lambda ratio: repr(float(ratio))))
+    with replacing(table) as partial:
+        exact.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
+    shown = lines.assign(ratio=lines["ratio"].map("{:g}".format)).rename(columns={"method_kind": "method"})
+    for column in ("published", "measured", "lowest", "highest"):
+        shown[column] = lines[column].map(lambda value: "–" if pd.isna(value) else f"{value:.1f}")
+    shown["difference"] = lines["difference"].map(lambda value: "–" if pd.isna(value) else f"{value:+.1f}")
+    quotes = dict.fromkeys(f"{html.escape(row['source'])}: “{html.escape(row['quote'])}”" for row in stated)
+    write_html(shown, table_html, "<br>".join([*quotes, CAPTION]))
+
+
+def average(summary: pd.DataFrame, stated: list[dict[str, Any]], spec: dict) -> pd.DataFrame:
+    """Lines for each average of a source: by granularity, over all objectives and over each."""
+    return pd.DataFrame([line for row in stated for line in _lines(summary, row, spec)], columns=COLUMNS)
+
+
+def _lines(summary: pd.DataFrame, row: dict[str, Any], spec: dict) -> Iterator[dict[str, Any]]:
+    methods = {label: entry for label, entry in spec["methods"].items() if entry["kind"] == row["method_kind"]}
+    rows = summary[(summary["stage"] == spec["stage"]) & (summary["ratio"] == row["ratio"]) & summary["method"].isin(methods)]
+    granularities = dict.fromkeys(entry["granularity"] for entry in methods.values())
+    for granularity in granularities or ("",):
+        own = rows[rows["method"].map(lambda label: methods[label]["granularity"]).eq(granularity)]
+        objectives = list(dict.fromkeys(own["objective"]))
+        for objective in [EVERY, *objectives] if len(objectives) > 1 else [EVERY]:
+            part = own if objective == EVERY else own[own["objective"] == objective]
+            who = {key: row[key] for key in ("source", "quantity", "ratio", "method_kind")}
+            yield who | {"granularity": granularity, "objective": objective, "published": row["value"]} | _mean(part, row, spec)
+
+
+def _mean(rows: pd.DataFrame, row: dict[str, Any], spec: dict) -> dict[str, Any]:
+    kept = rows.dropna(subset=[f"preserved_{row['quantity']}"])
+    cells = 100 * kept.groupby(CELL)[f"preserved_{row['quantity']}"].mean()
+    found = {
+        "networks": len(kept),
+        "cells": len(cells),
+        "measured": cells.mean(),
+        "lowest": cells.min(),
+        "highest": cells.max(),
+    }
+    return found | {"difference": found["measured"] - row["value"], "remarks": "; ".join(_remarks(rows, len(cells), row, spec))}
+
+
+def _remarks(rows: pd.DataFrame, cells: int, row: dict[str, Any], spec: dict) -> Iterator[str]:
+    every = len(rows.groupby(CELL))
+    if not every:
+        yield f"no {row['method_kind']} at ratio {row['ratio']:g} here"
+    elif cells < every:
+        yield f"{every - cells} of {every} cells left out"
+    others = [label for label in dict.fromkeys(rows["dataset"]) if _other(label, row, spec)]
+    if others:
+        yield f"another data set: {', '.join(others)} here, {row['dataset_kind']} there"
+
+
+def _other(label: str, row: dict[str, Any], spec: dict) -> bool:
+    return label in spec["stand_ins"] or spec["datasets"][label] != row["dataset_kind"]

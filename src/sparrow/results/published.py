@@ -1,0 +1,226 @@
+"""Published figures beside those of the study: a line for each network and source, with what makes the two hard to compare.
+
+A measured network meets a published one by kinds (data set, model, objective, method, granularity) and by its ratio. Where a
+source has it at several radii, the nearest counts. An era is compared under the attack that the source used, where the
+study has one of that kind, and under all of the study's otherwise; a vra likewise.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from math import inf, isclose
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sparrow import published
+from sparrow.atomic_file import replacing
+from sparrow.results.tables import write_html
+
+CELL = ["dataset", "model", "objective", "method", "ratio"]
+METRICS = ("benign", "era", "vra")
+ROLES = {"era": ("attack", "all of", min), "vra": ("verifier", "any of", max)}
+"""Who decides a metric, how the study's own are joined, and which of several of one kind is the strongest."""
+COLUMNS = ["source", *CELL, "granularity", "seeds"]
+COLUMNS += [f"{metric}{end}" for metric in METRICS for end in ("_published", "", "_difference")]
+ASPECTS = ("attack", "verifier", "norm", "eps", "images", "data_regime", "epochs")
+COLUMNS += [f"{aspect}{end}" for aspect in ASPECTS for end in ("_published", "")] + ["remarks"]
+UNPUBLISHED, UNMEASURED = "no published figure", "not measured"
+SAME_RADIUS = 1e-3
+"""Relative: 8/255 may be written 0.0314, but is not 0.031."""
+CAPTION = (
+    "Accuracies in percent: published → measured (measured minus published, in points); measured ones are means over seeds. "
+    "Networks are the same if data set, model, objective, method, granularity and ratio are of one kind. An era is that under "
+    "the attack that the source used, where the study has one of its kind, else under all of the study's; a vra likewise. The "
+    "remarks say in what the two (there: published, here: measured) are not the same experiment."
+)
+
+
+def write_published(summary: Path, figures: Path, table: Path, table_html: Path, spec: dict) -> None:
+    """Set summary.csv beside the published `figures`; `spec` is `comparison.published_slice`. Raises SparrowError for a bad file."""
+    lines = compare(pd.read_csv(summary), published.figures(figures), spec)
+    exact = lines.assign(ratio=lines["ratio"].map(lambda ratio: repr(float(ratio))))
+    with replacing(table) as partial:
+        exact.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
+    shown = _shown(lines)
+    write_html(shown, table_html, _caption(spec), _styles(shown))
+
+
+def compare(summary: pd.DataFrame, figures: list[dict[str, Any]], spec: dict) -> pd.DataFrame:
+    """Networks with published figures, then those without, then figures at the study's methods and ratios without a network."""
+    theirs = pd.DataFrame(figures, columns=published.FIGURE_COLUMNS).rename_axis("figure").reset_index()
+    theirs = theirs[theirs["source"].isin(spec["sources"]) & (theirs["method_kind"] != "")]
+    by_kind = theirs.assign(objective_kind=theirs["objective_kinds"].str.split()).explode("objective_kind")
+    names = {column: f"{column}_published" for column in by_kind if column not in ("figure", "source", *published.KEYS)}
+    pairs = measured(summary, spec).merge(by_kind.rename(columns=names), how="left", on=published.KEYS)
+    pairs = pairs[_nearest(pairs)]
+    lines = [_line(row, spec) for row in pairs.to_dict("records")]
+    lines.sort(key=lambda line: line["source"] is None)
+    own = {(method["kind"], method["granularity"]) for method in spec["methods"].values()}
+    for row in theirs[~theirs["figure"].isin(pairs["figure"]) & theirs["ratio"].isin(spec["ratios"])].to_dict("records"):
+        if (row["method_kind"], row["granularity"]) in own:
+            lines.append(_unmeasured(row))
+    return pd.DataFrame(lines, columns=COLUMNS)
+
+
+def measured(summary: pd.DataFrame, spec: dict) -> pd.DataFrame:
+    """One row per cell or dense network: its kinds, means over the seeds that have a result, and how many there are."""
+    rows = summary[summary["stage"].isin(["dense", spec["stage"]])]
+    if "data_regime" not in rows:
+        rows = rows.assign(data_regime=None)
+    own = {f"{metric}_{label}" for metric, (role, *_) in ROLES.items() for labels in spec[f"{role}s"].values() for label in labels}
+    scores = [*METRICS, *(name for name in rows if name in own)]
+    groups = rows.groupby(CELL, sort=False)
+    parts = [groups[scores].mean(), groups[[f"{score}_n" for score in scores]].max()]
+    parts += [groups[["norm", "eps", "data_regime"]].first(), groups["benign"].count().rename("seeds")]
+    parts += [groups["failed"].count(), groups.size().rename("networks")]
+    table = pd.concat(parts, axis=1).reset_index()
+    for room in ("dataset", "model", "objective"):
+        table[f"{room}_kind"] = table[room].map(spec[f"{room}s"])
+    for key, column in (("kind", "method_kind"), ("granularity", "granularity")):
+        table[column] = [spec["methods"][label][key] for label in table["method"]]
+    return table
+
+
+def _nearest(pairs: pd.DataFrame) -> pd.Series:
+    """Whether a published figure is at the radius of its source that is nearest to the network's."""
+    gap = (pairs["eps_published"] - pairs["eps"]).abs().fillna(inf)
+    return gap == gap.groupby([pairs[key] for key in (*CELL, "source")], dropna=False).transform("min")
+
+
+def _line(row: dict[str, Any], spec: dict) -> dict[str, Any]:
+    row = {key: None if pd.isna(value) else value for key, value in row.items()}
+    line = {key: row[key] for key in ("source", *CELL, "granularity", "seeds", "norm", "eps", "data_regime")}
+    line |= {f"{aspect}_published": row[f"{aspect}_published"] for aspect in ASPECTS}
+    line["epochs"] = spec["epochs"][row["objective"]][row["method"]]
+    behind = {"benign": "benign"}
+    for metric, (role, *_) in ROLES.items():
+        behind[metric], line[role] = _decided(row, metric, spec)
+    for metric, name in behind.items():
+        theirs, ours = row[f"{metric}_published"], row[name]
+        line |= {f"{metric}_published": theirs, metric: None if ours is None else 100 * ours}
+        line[f"{metric}_difference"] = None if None in (theirs, ours) else 100 * ours - theirs
+    # The images of the rarest figure: whoever evaluates robustness on fewer than all does so for its cost.
+    shown = [metric for metric in ("vra", "era", "benign") if row["source"] is None or line[f"{metric}_published"] is not None]
+    line["images"] = row[f"{behind[shown[0]]}_n"] if shown else None
+    line["remarks"] = "; ".join(_remarks(row, line, spec))
+    return line
+
+
+def _decided(row: dict[str, Any], metric: str, spec: dict) -> tuple[str, str]:
+    """The column that a published `metric` is compared with, and the attack or verifier behind it."""
+    role, joined, strongest = ROLES[metric]
+    own = spec[f"{role}s"][row["objective"]]
+    alike = [label for label, kind in own.items() if kind == row[f"{role}_kind_published"]]
+    alike = [label for label in alike if row.get(f"{metric}_{label}") is not None]
+    if alike:
+        label = strongest(alike, key=lambda label: row[f"{metric}_{label}"])
+        return f"{metric}_{label}", label
+    return metric, next(iter(own)) if len(own) == 1 else f"{joined} {', '.join(own)}"
+
+
+def _remarks(row: dict[str, Any], line: dict[str, Any], spec: dict) -> Iterator[str]:
+    """In what the published and the measured network differ; there: published, here: measured."""
+    if row["failed"]:
+        yield f"{row['failed']} of {row['networks']} networks here without a full result"
+    if row["source"] is None:
+        yield UNPUBLISHED
+        return
+    if row["dataset"] in spec["stand_ins"]:
+        yield f"another data set: {row['dataset']} here, {row['dataset_kind']} there"
+    first = row["objective_kinds_published"].split()[0]
+    if first != row["objective_kind"]:
+        yield f"trained on {first} there, {row['objective_kind']} here"
+    if spec["methods"][row["method"]]["settings"]:
+        yield f"here with {spec['methods'][row['method']]['settings']}"
+    compared = [metric for metric in ROLES if line[f"{metric}_published"] is not None]
+    if compared and not _same_threat(line):
+        yield f"{_threat(line, '_published')} there, {_threat(line)} here"
+    for metric in compared:
+        role = ROLES[metric][0]
+        if spec[f"{role}s"][row["objective"]].get(line[role]) != row[f"{role}_kind_published"]:
+            yield f"{metric} by {line[f'{role}_published']} there, by {line[role]} here"
+    theirs, ours = line["images_published"], line["images"]
+    if None not in (theirs, ours) and theirs != ours:
+        yield f"{theirs:,.0f} test images there, {ours:,.0f} here"
+    for aspect, what in (("data_regime", "data"), ("epochs", "epochs")):
+        theirs, ours = line[f"{aspect}_published"], line[aspect]
+        if theirs != ours and ours:
+            yield f"{what}: {theirs or 'not stated'} there, {ours} here"
+    for source in ("note_published", "remark_published"):
+        if row[source]:
+            yield f"there: {row[source]}"
+
+
+def _same_threat(line: dict[str, Any]) -> bool:
+    theirs = line["eps_published"]
+    return theirs is not None and line["norm_published"] == line["norm"] and isclose(theirs, line["eps"], rel_tol=SAME_RADIUS)
+
+
+def _threat(line: dict[str, Any], end: str = "") -> str:
+    norm, eps = line[f"norm{end}"], line[f"eps{end}"]
+    return f"{norm} {eps:.4g}" if eps is not None and pd.notna(eps) else f"{norm or ''} (radius not stated)".strip()
+
+
+def _unmeasured(row: dict[str, Any]) -> dict[str, Any]:
+    """A figure without a network, by the kinds that it would have here."""
+    line = {key: row[f"{key}_kind"] for key in ("dataset", "model", "method")}
+    line |= {"objective": row["objective_kinds"].split()[0]} | {key: row[key] for key in ("source", "ratio", "granularity")}
+    return line | {f"{key}_published": row[key] for key in (*METRICS, *ASPECTS)} | {"remarks": UNMEASURED}
+
+
+def _caption(spec: dict) -> str:
+    others = [f"{label} is not {spec['datasets'][label]}" for label in spec["stand_ins"]]
+    warning = f"<strong>Not the published data: {html.escape('; '.join(others))}.</strong><br>" if others else ""
+    return warning + CAPTION
+
+
+def _shown(lines: pd.DataFrame) -> pd.DataFrame:
+    """The page: both sides' figures in one column, and each side's circumstances in another."""
+    shown = lines[["source", "dataset", "model", "objective"]].copy()
+    shown["method"] = lines["method"] + lines["granularity"].map({"filter": " (filters)"}).fillna("")
+    shown["ratio"] = lines["ratio"].map("{:g}".format)
+    shown["seeds"] = [_number(value, ",.0f") for value in lines["seeds"]]
+    records = lines.to_dict("records")
+    for metric in METRICS:
+        if lines[f"{metric}_published"].notna().any():
+            shown[metric] = [_side_by_side(row, metric) for row in records]
+    for end, name in (("_published", "there"), ("", "here")):
+        shown[f"evaluated {name}"] = [_evaluated(row, end) for row in records]
+        if lines[f"data_regime{end}"].fillna("").ne("").any():
+            shown[f"data {name}"] = lines[f"data_regime{end}"].replace("", None)
+    shown["remarks"] = lines["remarks"]
+    return shown.fillna("–")
+
+
+def _styles(shown: pd.DataFrame) -> list[dict[str, str]]:
+    """Figures stay on one line, texts may break."""
+    texts = [place for place, name in enumerate(shown) if name == "remarks" or name.endswith((" there", " here"))]
+    cells, heads = (", ".join(f"{tag}.col{place}" for place in (0, *texts)) for tag in ("td", "th"))
+    return [
+        {"selector": "td", "props": "vertical-align: top"},
+        {"selector": f"{cells}, {heads}", "props": "text-align: left"},
+        {"selector": cells, "props": "white-space: normal; min-width: 9em"},
+        {"selector": "td:last-child", "props": "min-width: 32em"},
+    ]
+
+
+def _number(value: float, form: str) -> str:
+    return "–" if pd.isna(value) else f"{value:{form}}"
+
+
+def _side_by_side(row: dict[str, Any], metric: str) -> str:
+    theirs, ours, difference = (row[f"{metric}{end}"] for end in ("_published", "", "_difference"))
+    return f"{_number(theirs, '.1f')} → {_number(ours, '.1f')}" + ("" if pd.isna(difference) else f" ({difference:+.1f})")
+
+
+def _evaluated(row: dict[str, Any], end: str) -> str:
+    """By what, at which radius, on how many images; nothing where there is nothing to compare with."""
+    if pd.isna(row["source"]) or (not end and row["remarks"] == UNMEASURED):
+        return "–"
+    by = [row[f"{role}{end}"] for metric, (role, *_) in ROLES.items() if pd.notna(row[f"{metric}_published"])]
+    parts = [*(one for one in by if one), _threat(row, end)] if by else []
+    parts += [f"{row[f'images{end}']:,.0f} images"] if pd.notna(row[f"images{end}"]) else []
+    return ", ".join(parts) or "–"
