@@ -501,8 +501,8 @@ def test_planning_imports_no_heavy_library():
     # The workflow plans each time that it is called, and once more in each of its jobs.
     code = """
 import json, sys, yaml
-from sparrow import plan
-from sparrow.config import load_study
+from sparrow import comparison, plan
+from sparrow.config import Published, load_study
 study = load_study(yaml.safe_load(open("config.yaml")))
 for parent in plan.parents(study):
     plan.pretrain_slice(study, parent)
@@ -514,6 +514,8 @@ for verifier in plan.tables(study, "verifiers").values():
     plan.verify_slice(study, parent, verifier.name), plan.rechecked(study, verifier, "benign")
 plan.kept(study), plan.curved(study)
 plan.data_slice(study, "digits"), plan.stability_slice(study, parent), plan.aggregate_slice(study)
+beside = study.model_copy(update={"published": Published()})
+comparison.published_slice(beside), comparison.compared(beside)
 print(json.dumps(list(sys.modules)))
 """
     command = [sys.executable, "-c", code]

@@ -153,6 +153,11 @@ class Published(Settings):
     datasets: dict[str, Annotated[str, AfterValidator(_figure_dataset)]] = Field({})
     """Data sets of this study, by label, that stand in for a published one, by kind; the table says so."""
 
+    @model_validator(mode="after")
+    def _can_be_read(self) -> Published:
+        published.figures()
+        return self
+
 
 class Study(Settings):
     """A whole study: every data set x model x objective x method x ratio x seed is one cell."""
