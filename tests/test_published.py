@@ -46,6 +46,7 @@ def test_what_a_robust_figure_was_measured_by_is_there_in_both_terms(metric, rol
 
 
 TERMS = {
+    "dataset_kind": {"cifar10", "svhn"},
     "model_kind": set(catalogue.kinds("models")),
     "objective_kinds": set(catalogue.kinds("objectives")),
     "method_kind": {"", "dense", *catalogue.kinds("methods")},
@@ -212,6 +213,29 @@ def test_there_is_something_to_draw_where_kinds_meet(changes, found):
     assert comparison.compared(study(beside, **sections | changes)) == found
 
 
+def test_a_method_has_the_ratios_of_its_own_and_an_objective_its_own_models_and_evaluations():
+    sections = {
+        "models": {"cnn-small": None, "mine": {"kind": "cnn7"}},
+        "objectives": {"benign": None, "crown-ibp": {"models": ["cnn-small"]}},
+        "methods": {"hydra": {"ratios": [0.89]}, "lwm": {"allocation": "lamp", "steps": 3}},
+        "attacks": {"pgd": None, "aa": {"kind": "autoattack", "objectives": ["benign"]}},
+    }
+    there = {"sources": ["VITA"], "datasets": {"digits": "cifar10"}}
+    spec = comparison.published_slice(study(there, **sections))
+    assert spec["ratios"] == [0, 0.5, 0.89, 0.9, 0.95, 0.99]
+    assert spec["attacks"] == {"benign": {"pgd": "pgd", "aa": "autoattack"}, "crown-ibp": {"pgd": "pgd"}}
+    assert [spec["methods"][label]["settings"] for label in ("hydra", "lwm")] == ["", "allocation lamp, steps 3"]
+    # In several steps lwm trains between them, as long as others do while they prune.
+    assert {"dense": "30", "hydra": "30 + 15 + 20", "lwm": "30 + 15 + 20"}.items() <= spec["epochs"]["benign"].items()
+    # The network with published figures is not trained on their objective.
+    assert comparison.compared(study(there, **sections)) == set()
+
+
+def test_a_data_set_that_is_the_published_one_stands_in_for_none():
+    assert comparison.published_slice(study({"datasets": {"digits": "cifar10"}}))["stand_ins"] == ["digits"]
+    assert comparison.published_slice(study({}))["stand_ins"] == []
+
+
 def test_without_the_key_there_is_nothing_to_draw():
     assert comparison.compared(load_study(yaml.safe_load((ROOT / "config.yaml").read_text()))) == set()
 
@@ -231,7 +255,7 @@ SPEC = {
         "lwm-filter": {"kind": "lwm", "granularity": "filter", "settings": ""},
     },
     "ratios": [0.0, 0.9],
-    "attacks": dict.fromkeys(("adv", "noise"), {"weak": "pgd", "strong": "pgd", "aa": "autoattack"}),
+    "attacks": {label: {"weak": "pgd", "strong": "pgd", "aa": "autoattack"} for label in ("adv", "noise")},
     "verifiers": {"adv": {"ibp": "ibp"}, "noise": {"ibp": "ibp", "certify": "smoothing"}},
     "epochs": {
         label: {"dense": "3", "hydra": "3 + 1 + 2", "lwm-global": "3 + 2", "lwm-filter": "3 + 2"} for label in ("adv", "noise")

@@ -39,7 +39,7 @@ CAPTION = (
 
 
 def write_published(summary: Path, figures: Path, table: Path, table_html: Path, spec: dict) -> None:
-    """Set summary.csv beside the published `figures`; `spec` is `comparison.published_slice`. Raises SparrowError for a bad file."""
+    """Set summary.csv beside the `figures`; `spec` is `comparison.published_slice`. Raises SparrowError for bad files."""
     lines = compare(pd.read_csv(summary), published.figures(figures), spec)
     exact = lines.assign(ratio=lines["ratio"].map(lambda ratio: repr(float(ratio))))
     with replacing(table) as partial:
@@ -70,7 +70,9 @@ def measured(summary: pd.DataFrame, spec: dict) -> pd.DataFrame:
     rows = summary[summary["stage"].isin(["dense", spec["stage"]])]
     if "data_regime" not in rows:
         rows = rows.assign(data_regime=None)
-    own = {f"{metric}_{label}" for metric, (role, *_) in ROLES.items() for labels in spec[f"{role}s"].values() for label in labels}
+    own = {
+        f"{metric}_{label}" for metric, (role, *_) in ROLES.items() for labels in spec[f"{role}s"].values() for label in labels
+    }
     scores = [*METRICS, *(name for name in rows if name in own)]
     groups = rows.groupby(CELL, sort=False)
     parts = [groups[scores].mean(), groups[[f"{score}_n" for score in scores]].max()]
