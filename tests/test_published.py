@@ -219,6 +219,7 @@ def test_a_method_has_the_ratios_of_its_own_and_an_objective_its_own_models_and_
         "objectives": {"benign": None, "crown-ibp": {"models": ["cnn-small"]}},
         "methods": {"hydra": {"ratios": [0.89]}, "lwm": {"allocation": "lamp", "steps": 3}},
         "attacks": {"pgd": None, "aa": {"kind": "autoattack", "objectives": ["benign"]}},
+        "verifiers": {"ibp": None},
     }
     there = {"sources": ["VITA"], "datasets": {"digits": "cifar10"}}
     spec = comparison.published_slice(study(there, **sections))

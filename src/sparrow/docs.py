@@ -93,8 +93,9 @@ def _rows(document: dict, field: dict, key: str, required: bool) -> list[str]:
     default = "required" if required or "default" not in field else f"`{json.dumps(field['default'])}`"
     description = " ".join(field.get("description", "").split())
     own = f"| `{key}` | {_type(document, field)} | {default} | {description} |"
-    # What may be left out as a whole has keys all the same.
-    inner = [option for option in target.get("anyOf", ()) if "properties" in _resolve(document, option)]
+    # A section that may be left out as a whole has keys all the same.
+    options = () if "." in key else target.get("anyOf", ())
+    inner = [option for option in options if "properties" in _resolve(document, option)]
     return [own, *(row for option in inner for row in _rows(document, option, key, False))]
 
 

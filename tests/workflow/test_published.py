@@ -21,12 +21,10 @@ STAND_IN = {"datasets": {"digits": "cifar10"}}
     ("study", "beside", "planned"),
     [
         (TINY, None, set()),
-        (TINY, {}, {BESIDE}),
-        (TINY, {"headline": 1906.06110}, {BESIDE, HEADLINE}),
         (PAPER, {"headline": 1906.06110} | STAND_IN, {BESIDE, HEADLINE, "Draw published of cnn7 on digits"}),
         (PAPER, {"sources": ["RobustBench"]} | STAND_IN, {BESIDE}),
     ],
-    ids=["not asked for", "figures", "headline", "something to draw", "nothing to draw"],
+    ids=["not asked for", "something to draw", "nothing to draw"],
 )
 def test_only_what_is_asked_for_and_there_is_planned(
     checkout: Checkout, study: dict, beside: dict | None, planned: set
@@ -46,15 +44,6 @@ def test_a_published_figure_that_changes_makes_its_table_anew_and_nothing_else(f
     assert checkout.planned() == []
     with checkout.edited("reports/published.csv", ",80.54,", ",80.55,"):
         assert checkout.planned() == [BESIDE]
-
-
-def test_an_unknown_source_is_one_line_before_any_job(checkout: Checkout) -> None:
-    checkout.write(TINY | {"published": {"sources": ["nobody"]}})
-    done = checkout.snakemake("--dry-run")
-    assert done.returncode != 0
-    (line,) = [line for line in done.stderr.splitlines() if line.startswith("study.yaml: ")]
-    assert "published.sources.0: unknown source 'nobody'; valid" in line
-    assert "RobustBench leaderboard" in line
 
 
 def test_a_row_of_ones_own_that_is_wrong_is_one_line(checkout: Checkout) -> None:
