@@ -166,11 +166,11 @@ rule provenance:
         "../scripts/provenance.py"
 
 
-# The study beside what others have published, if it is configured.
+# The study beside what others have published, if it is configured. Their figures come with the code, not with the results.
 rule published:
     input:
         summary=f"{RESULTS}/summary.csv",
-        figures=str(Path(workflow.basedir, "reports/published.csv")),
+        figures=local(str(Path(workflow.basedir, "reports/published.csv"))),
     output:
         table=report(
             f"{RESULTS}/published.csv",
@@ -203,7 +203,7 @@ rule published:
 rule headline:
     input:
         summary=f"{RESULTS}/summary.csv",
-        headlines=str(Path(workflow.basedir, "reports/published-headlines.csv")),
+        headlines=local(str(Path(workflow.basedir, "reports/published-headlines.csv"))),
     output:
         table=report(
             f"{RESULTS}/headline.csv",

@@ -223,6 +223,8 @@ def _evaluated(row: dict[str, Any], end: str) -> str:
     if pd.isna(row["source"]) or (not end and row["remarks"] == UNMEASURED):
         return "–"
     by = [row[f"{role}{end}"] for metric, (role, *_) in ROLES.items() if pd.notna(row[f"{metric}_published"])]
-    parts = [*(one for one in by if one), _threat(row, end)] if by else []
+    by = [one for one in by if one]
+    # Some sources name the radius themselves.
+    parts = [*by, *([] if f"{row[f'eps{end}']:g}" in " ".join(by) else [_threat(row, end)])] if by else []
     parts += [f"{row[f'images{end}']:,.0f} images"] if pd.notna(row[f"images{end}"]) else []
     return ", ".join(parts) or "–"

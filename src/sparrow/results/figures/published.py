@@ -17,9 +17,11 @@ ROW = 0.18
 def draw_published(source: Path, svg: Path, png: Path, spec: dict) -> None:
     """Draw the published figures of one data set and model (hollow) and this study's (filled); a line joins the two."""
     table = style.select(pd.read_csv(source), dataset=spec["dataset"], model=spec["model"])
-    table = table[table["source"].notna() & table["seeds"].gt(0)]
-    metrics = [metric for metric in style.METRICS if table[f"{metric}_published"].notna().any()] or ["benign"]
+    table = table[table["seeds"].gt(0)]
+    # All that were measured, so that a method looks as it does in the other figures.
     methods = sorted(set(table["method"]) - {"dense"})
+    table = table[table["source"].notna()]
+    metrics = [metric for metric in style.METRICS if table[f"{metric}_published"].notna().any()] or ["benign"]
     looks = {"dense": DENSE} | {method: style.look(methods, method) for method in methods}
     sources = {name: number for number, name in enumerate(dict.fromkeys(table["source"]), start=1)}
     # From the top down.
