@@ -232,9 +232,11 @@ def test_a_method_has_the_ratios_of_its_own_and_an_objective_its_own_models_and_
     assert comparison.compared(study(there, **sections)) == set()
 
 
-def test_a_data_set_that_is_the_published_one_stands_in_for_none():
-    assert comparison.published_slice(study({"datasets": {"digits": "cifar10"}}))["stand_ins"] == ["digits"]
-    assert comparison.published_slice(study({}))["stand_ins"] == []
+@pytest.mark.parametrize(("kind", "stand_ins"), [("cifar10", ["digits"]), ("digits", [])])
+def test_a_data_set_of_the_published_kind_is_no_stand_in(kind, stand_ins, monkeypatch):
+    monkeypatch.setattr(published, "figures", lambda *_: [figure(dataset_kind=kind)])
+    spec = comparison.published_slice(study({"datasets": {"digits": kind}}))
+    assert (spec["datasets"], spec["stand_ins"]) == ({"digits": kind}, stand_ins)
 
 
 def test_without_the_key_there_is_nothing_to_draw():
@@ -341,6 +343,24 @@ def test_a_smoothed_vra_is_compared_with_a_smoothed_one():
     line = only([network(objective="noise")], [smoothed])
     assert (line["verifier"], line["vra"]) == ("certify", pytest.approx(30))
     assert line["remarks"] == "l2 (radius not stated) there, linf 0.03137 here"
+
+
+def test_a_vra_is_compared_by_the_verifier_of_the_sources_kind_that_proves_most():
+    proved = figure(era=math.nan, vra=1.5, verifier="complete", verifier_kind="branch-and-bound")
+    verifiers = {"adv": {"quick": "branch-and-bound", "slow": "branch-and-bound", "ibp": "ibp"}}
+    line = only([network(vra_quick=0.01, vra_slow=0.02)], [proved], verifiers=verifiers)
+    assert (line["verifier"], line["vra"], line["vra_difference"]) == ("slow", pytest.approx(2), pytest.approx(0.5))
+
+
+def test_the_images_are_those_behind_the_robust_figure():
+    row = network() | {"benign_n": 10000, "era_strong_n": 1000}
+    assert only([row], [figure()])["images"] == 1000
+    assert only([row], [figure(era=math.nan)])["images"] == 10000
+
+
+def test_networks_with_a_published_figure_come_first():
+    table = beside([network("lwm-filter"), network()], [figure()])
+    assert table["method"].tolist() == ["hydra", "lwm-filter"]
 
 
 REMARKS = {
