@@ -46,7 +46,7 @@ def test_what_a_robust_figure_was_measured_by_is_there_in_both_terms(metric, rol
 
 
 TERMS = {
-    "dataset_kind": {"cifar10", "svhn"},
+    "dataset_kind": set(catalogue.kinds("datasets")),
     "model_kind": set(catalogue.kinds("models")),
     "objective_kinds": set(catalogue.kinds("objectives")),
     "method_kind": {"", "dense", *catalogue.kinds("methods")},
