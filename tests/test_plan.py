@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sparrow import plan
+from sparrow import cell_path, plan
 from sparrow.config import load_study
 from sparrow.errors import ConfigError
 
@@ -98,13 +98,13 @@ def test_a_pruned_network_is_named_by_its_cell():
 
 @pytest.mark.parametrize(("ratio", "label"), [(0.5, "0.50"), (0.9, "0.90"), (0.99, "0.99"), (0.995, "0.995")])
 def test_ratio_labels_have_at_least_two_decimals(ratio, label):
-    assert plan.ratio_label(ratio) == label
+    assert cell_path.ratio_label(ratio) == label
 
 
 def test_ratio_labels_give_the_ratio_back():
     # The workflow reads the ratio from the path. 0.1 + 0.2 is not 0.3 and must not become it.
     ratios = [0.1 + 0.2, 0.3, 1 / 3, 0.999999, *(number / 1000 for number in range(1, 1000))]
-    assert [float(plan.ratio_label(ratio)) for ratio in ratios] == ratios
+    assert [float(cell_path.ratio_label(ratio)) for ratio in ratios] == ratios
 
 
 # What is changed, and which slices must differ for it: these and no others.

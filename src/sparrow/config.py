@@ -9,8 +9,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, cr
 
 from sparrow import catalogue, entry_docs
 from sparrow.catalogue import Room
+from sparrow.cell_path import parse
 from sparrow.config_errors import explain
-from sparrow.errors import ConfigError
+from sparrow.errors import ConfigError, SparrowError
+from sparrow.exchange import keymap
 from sparrow.settings import Settings, Threat, unique
 from sparrow.training.schedule import Schedule
 
@@ -103,6 +105,22 @@ class Stability(Settings):
     """Images per batch."""
 
 
+class Import(Settings):
+    """A third party's network in the place of one that the study would make."""
+
+    file: str = Field(min_length=1)
+    """Its state dict: safetensors, or a file of torch.save's (.pth, .pt, .tar), of which nothing but tensors and plain values
+    is read. Relative to the working directory."""
+    map: str = keymap.OURS
+    """Whose names its tensors have: `ours`, another key map that comes with Sparrow, or a YAML file with one."""
+    key: str | None = None
+    """Under which key of the file the state dict lies, if that is none of the usual ones."""
+    granularity: Literal["weight", "filter"] = "weight"
+    """What it lost: single weights, or whole filters with their bias and norm."""
+    allow_ratio: bool = False
+    """Take it even if its share of zeros is not the cell's pruning ratio."""
+
+
 class Study(Settings):
     """A whole study: every data set x model x objective x method x ratio x seed is one cell."""
 
@@ -132,6 +150,10 @@ class Study(Settings):
     """Count stable ReLUs in every evaluated network, if given (`{}` for the defaults): does pruning ease verification?"""
     evaluate: Annotated[list[EvaluatedStage], AfterValidator(unique)] = Field(["dense", "finetuned"], min_length=1)
     """Checkpoints that are attacked and verified. `dense` is what preservation is measured against."""
+    imports: dict[str, Import] = Field({})
+    """Networks of third parties, by the checkpoint whose place they take, such as
+    `digits/cnn-small/benign/seed0/dense` or `.../seed0/METHOD-RATIO/finetuned`. Methods and ratios may be new ones: that is how
+    a network that others pruned comes in beside the study's own. `sparrow import` checks a file and prints the lines."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Study:
@@ -159,6 +181,7 @@ class Study(Settings):
                             f"{section}.{label}: {entry.kind} needs {needed} classes; datasets.{data_label} has fewer"
                         )
         self._radii_fit()
+        self._imports_fit()
         for objective in self.objectives:
             for stage in STAGES:
                 self.schedule(objective, stage)
@@ -188,6 +211,32 @@ class Study(Settings):
                     raise ValueError(
                         f"verifiers.{label}.attacks: {attack} does not attack at eps {radii}, which {label} verifies"
                     )
+
+    def _imports_fit(self) -> None:
+        """Every import takes the place of a checkpoint that somebody asks for."""
+        for path, entry in self.imports.items():
+            try:
+                found = parse(path)
+            except ValueError as error:
+                raise ValueError(f"imports: {error}") from None
+            for room in ("datasets", "models", "objectives"):
+                label, valid = getattr(found.parent, room.removesuffix("s")), getattr(self, room)
+                if label not in valid:
+                    raise ValueError(f"imports.{path}: {room} has no {label!r}; valid: {', '.join(valid)}")
+            if found.parent.seed not in self.seeds:
+                raise ValueError(f"imports.{path}: seeds has no {found.parent.seed}; valid: {', '.join(map(str, self.seeds))}")
+            if found.cell and not 0 < found.cell.ratio < 1:
+                raise ValueError(f"imports.{path}: the ratio is {found.cell.ratio:g}, must lie between 0 and 1")
+            if found.cell and found.cell.method == "dense":
+                raise ValueError(f"imports.{path}: 'dense' names the network before pruning; choose another label")
+            if found.stage == "finetuned" and "finetuned" not in self.evaluate:
+                raise ValueError(f"imports.{path}: nothing evaluates it; add 'finetuned' to evaluate")
+            try:
+                covers = None if keymap.is_file(entry.map) else keymap.load(entry.map)
+                if covers:
+                    keymap.require_model(covers, entry.map, self.models[found.parent.model].kind)
+            except SparrowError as error:
+                raise ValueError(f"imports.{path}.map: {error}") from None
 
     def schedule(self, objective: str, stage: Literal["pretrain", "prune", "finetune"]) -> Schedule:
         """The study's schedule of `stage` with the changes that an objective makes to it."""
