@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"  pruning ratio {spec['cell']['ratio']:g} asked for; {fitted.ratio:.4f} of the {what} are gone")
     there = Path(study.results, f"{path}.safetensors")
     if there.is_file() and "imported" not in read_header(there):
-        print(f"  {there} is there already, made by the study itself: the import will take its place; keep a copy if you need it")
+        print(f"  {there} is there, made by the study itself, and the import will take its place: keep a copy if you need it")
     print(f"\nFor {options.study}, beside any other imports that it has:\n")
     print(yaml.safe_dump({"imports": {path: entry}}, sort_keys=False), end="")
     return 0

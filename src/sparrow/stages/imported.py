@@ -21,8 +21,8 @@ def import_checkpoint(file: Path, data: Path, output: Path, spec: dict) -> None:
     """
     about = read(data, "validation")[1]
     network, fitted, place = examine(file, spec, about.shape, about.classes)
-    for line in [place and f"read from {place}", *fitted.notes, f"pruned share {fitted.ratio:.4f}"]:
-        print(line or "read as it is")
+    for line in [f"{file}: read from {place or 'its top'}", *fitted.notes, f"pruned share: {fitted.ratio:.4f}"]:
+        print(line)
     own = header(spec["stage"], spec, about)
     config = {key: value for key, value in own["config"].items() if key != "stage"}
     origin = {"file": spec["imported"]["file"], "sha256": sha256(file)}
