@@ -58,7 +58,7 @@ def fit(path: Path, tensors: Mapping[str, Tensor], network: nn.Module, asked: As
     notes: list[str] = []
     own = network.state_dict()
     found = _without_prefixes(path, tensors, own, notes)
-    found = _without_unused(found, keymap, notes)
+    found = _without_unused(found, asked.kind, keymap, notes)
     found = _without_normalisation(path, found, own, notes)
     found = _masked_by_scores(path, found, asked.ratio, notes)
     found = _renamed(path, found, asked.kind, keymap)
@@ -95,10 +95,10 @@ def _without_prefixes(path: Path, tensors: Mapping[str, Tensor], own: Mapping, n
     return found
 
 
-def _without_unused(found: dict[str, Tensor], keymap: KeyMap | None, notes: list[str]) -> dict[str, Tensor]:
-    unused = [name for name in found if keymap and keymap.is_unused(name)]
+def _without_unused(found: dict[str, Tensor], kind: str, keymap: KeyMap | None, notes: list[str]) -> dict[str, Tensor]:
+    unused = [name for name in found if keymap and keymap.is_unused(kind, name)]
     if unused:
-        notes.append(f"{len(unused)} tensors of {', '.join(keymap.unused)} left out: nothing uses what they compute")
+        notes.append(f"{len(unused)} tensors of {', '.join(keymap.unused[kind])} left out: nothing uses what they compute")
     return {name: tensor for name, tensor in found.items() if name not in unused}
 
 

@@ -27,8 +27,8 @@ class KeyMap(Settings):
     models: dict[str, dict[str, str]] = Field(min_length=1)
     """For each of our models that it covers: their name to ours, of a tensor or of a module with all below it. Whatever is
     not in it has the same name on both sides."""
-    unused: list[str] = Field([])
-    """Their modules that have no counterpart here, since nothing that they compute is used."""
+    unused: dict[str, list[str]] = Field({})
+    """Their modules, by our model, that have no counterpart here, since nothing that they compute is used."""
 
     def to_ours(self, model: str, name: str) -> str:
         """Our name of their tensor `name`."""
@@ -38,9 +38,9 @@ class KeyMap(Settings):
         """Their name of our tensor `name`."""
         return _renamed(name, {ours: theirs for theirs, ours in self.models[model].items()})
 
-    def is_unused(self, name: str) -> bool:
+    def is_unused(self, model: str, name: str) -> bool:
         """Whether their tensor `name` does nothing."""
-        return any(_begins(name, module) for module in self.unused)
+        return any(_begins(name, module) for module in self.unused.get(model, ()))
 
 
 def known() -> list[str]:
