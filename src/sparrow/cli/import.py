@@ -41,11 +41,15 @@ def run(options: argparse.Namespace) -> int:
 
     if not options.study.is_file():
         raise SparrowError(f"{options.study}: no such file; valid: a study such as config.yaml")
-    refuse_duplicates(options.study)
-    raw = yaml.safe_load(options.study.read_text(encoding="utf-8")) or {}
+    try:
+        refuse_duplicates(options.study)
+        raw = yaml.safe_load(options.study.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SparrowError(f"{options.study}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise SparrowError(f"{options.study}: not a study, but a {type(raw).__name__}")
     results = str(raw.get("results", "results"))
-    path = os.path.relpath(options.cell, results) if options.cell.startswith(f"{results}/") else options.cell
-    path = path.removesuffix(".safetensors")
+    path = os.path.normpath(options.cell).removeprefix(f"{results}/").removesuffix(".safetensors")
     entry = {"file": str(options.file)} | _unless("map", options.map, keymap.OURS) | _unless("key", options.key, None)
     entry |= {"granularity": "filter"} if options.filters else {}
     entry |= {"allow_ratio": True} if options.allow_ratio else {}
