@@ -30,8 +30,7 @@ def read(path: Path, key: str | None = None) -> tuple[dict[str, Tensor], str]:
         raise CheckpointError(f"{path}: no such file")
     content = _safetensors(path) if path.suffix == SAFETENSORS else _pickled(path)
     if key is None:
-        flat = isinstance(content, Mapping) and any(isinstance(value, Tensor) for value in content.values())
-        key = None if flat else next((one for one in KEYS if _mapping(content, one)), None)
+        key = next((one for one in KEYS if _mapping(content, one)), None)
     if key is not None:
         if not _mapping(content, key):
             found = ", ".join(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
