@@ -12,7 +12,7 @@ from sparrow.catalogue import Room
 from sparrow.cell_path import parse
 from sparrow.config_errors import explain
 from sparrow.errors import ConfigError, SparrowError
-from sparrow.exchange import keymap
+from sparrow.exchange import keymap, keymaps
 from sparrow.settings import Settings, Threat, unique
 from sparrow.training.schedule import Schedule
 
@@ -111,7 +111,7 @@ class Import(Settings):
     file: str = Field(min_length=1)
     """Its state dict: safetensors, or a file of torch.save's (.pth, .pt, .tar), of which nothing but tensors and plain values
     is read. Relative to the working directory."""
-    map: str = keymap.OURS
+    map: str = keymaps.OURS
     """Whose names its tensors have: `ours`, another key map that comes with Sparrow, or a YAML file with one."""
     key: str | None = None
     """Under which key of the file the state dict lies, if that is none of the usual ones."""
@@ -232,7 +232,7 @@ class Study(Settings):
             if found.stage == "finetuned" and "finetuned" not in self.evaluate:
                 raise ValueError(f"imports.{path}: nothing evaluates it; add 'finetuned' to evaluate")
             try:
-                covers = None if keymap.is_file(entry.map) else keymap.load(entry.map)
+                covers = None if keymaps.is_file(entry.map) else keymap.load(entry.map)
                 if covers:
                     keymap.require_model(covers, entry.map, self.models[found.parent.model].kind)
             except SparrowError as error:

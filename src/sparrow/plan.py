@@ -16,7 +16,7 @@ from sparrow.catalogue import Room
 from sparrow.cell_path import DENSE, Cell, Checkpoint, Parent, parse
 from sparrow.config import Import, Study
 from sparrow.digest import code_digest
-from sparrow.exchange import keymap
+from sparrow.exchange import keymaps
 from sparrow.settings import Settings
 
 
@@ -185,14 +185,14 @@ def import_slice(study: Study, path: str) -> dict[str, Any]:
         "stage": checkpoint.stage,
         "model": architecture,
         # A map of the user's is a file that the job reads.
-        "imported": entry.model_dump() | {"map_sha256": keymap.digest(entry.map)},
+        "imported": entry.model_dump() | {"map_sha256": keymaps.digest(entry.map)},
         "code": code_digest("sparrow.stages.imported", catalogue.module_name("models", architecture["kind"])),
     }
 
 
 def import_files(entry: Import) -> list[str]:
     """The files that an import reads: the network's, and the map's if it is one of the user's."""
-    return [entry.file, *([entry.map] if keymap.is_file(entry.map) else [])]
+    return [entry.file, *([entry.map] if keymaps.is_file(entry.map) else [])]
 
 
 def attack_slice(study: Study, model: str, attack: str, seed: int) -> dict[str, Any]:

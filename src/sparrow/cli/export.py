@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from sparrow.errors import SparrowError
-from sparrow.exchange import keymap
+from sparrow.exchange import keymaps
 
 FORMATS = ("onnx", "state-dict", "ap-benchmark")
 
@@ -19,7 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--naming",
         metavar="MAP",
-        help=f"state-dict: whose names the tensors get: {', '.join(keymap.known())} (default: ours), or a YAML file",
+        help=f"state-dict: whose names the tensors get: {', '.join(keymaps.known())} (default: ours), or a YAML file",
     )
     parser.add_argument(
         "--ap-key", metavar="KEY", help="ap-benchmark: the method's key there, such as HYDRA_Sehwag2020Hydra; open if not given"
@@ -51,9 +51,9 @@ def _onnx(options: argparse.Namespace, network) -> None:
 
 
 def _state_dict(options: argparse.Namespace, network) -> None:
-    from sparrow.exchange import state_dict
+    from sparrow.exchange import keymap, state_dict
 
-    name = options.naming or keymap.OURS
+    name = options.naming or keymaps.OURS
     names, kind, tensors = keymap.load(name), network.header["model"]["kind"], network.model.state_dict()
     if names:
         keymap.require_model(names, name, kind)

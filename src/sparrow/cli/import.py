@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from sparrow.errors import SparrowError
-from sparrow.exchange import keymap
+from sparrow.exchange import keymaps
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,8 +23,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="whose place it takes, such as results/digits/cnn-small/benign/seed0/dense.safetensors, or "
         ".../seed0/METHOD-RATIO/finetuned.safetensors; METHOD may be any new label",
     )
-    names = f"{', '.join(keymap.known())}, or a YAML file"
-    parser.add_argument("--map", default=keymap.OURS, metavar="MAP", help=f"whose names its tensors have: {names}")
+    names = f"{', '.join(keymaps.known())}, or a YAML file"
+    parser.add_argument("--map", default=keymaps.OURS, metavar="MAP", help=f"whose names its tensors have: {names}")
     parser.add_argument("--key", help="under which key of the file the state dict lies, if that is none of the usual ones")
     parser.add_argument("--filters", action="store_true", help="it lost whole filters: the ratio is a share of these")
     parser.add_argument("--allow-ratio", action="store_true", help="take it though its share of zeros is not the cell's ratio")
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
         raise SparrowError(f"{options.study}: not a study, but a {type(raw).__name__}")
     results = str(raw.get("results", "results"))
     path = os.path.normpath(options.cell).removeprefix(f"{results}/").removesuffix(".safetensors")
-    entry = {"file": str(options.file)} | _unless("map", options.map, keymap.OURS) | _unless("key", options.key, None)
+    entry = {"file": str(options.file)} | _unless("map", options.map, keymaps.OURS) | _unless("key", options.key, None)
     entry |= {"granularity": "filter"} if options.filters else {}
     entry |= {"allow_ratio": True} if options.allow_ratio else {}
     study = load_study(raw | {"imports": {**(raw.get("imports") or {}), path: entry}}, str(options.study))

@@ -1,20 +1,14 @@
-"""Key maps: what third parties call the tensors of our networks. One YAML file a convention. Imports no torch."""
+"""Key maps: what third parties call the tensors of our networks. Imports no torch."""
 
 from __future__ import annotations
-
-import hashlib
-from pathlib import Path
 
 import yaml
 from pydantic import Field, ValidationError
 
 from sparrow.errors import SparrowError
+from sparrow.exchange.keymaps import OURS, is_file, known, place
 from sparrow.settings import Settings
 from sparrow.yaml_keys import refuse_duplicates
-
-FOLDER = Path(__file__).with_name("keymaps")
-OURS = "ours"
-SUFFIXES = (".yaml", ".yml")
 
 
 class KeyMap(Settings):
@@ -43,23 +37,13 @@ class KeyMap(Settings):
         return any(_begins(name, module) for module in self.unused.get(model, ()))
 
 
-def known() -> list[str]:
-    """Names of the conventions that come with Sparrow; the first is our own."""
-    return [OURS, *sorted(path.stem for path in FOLDER.glob("*.yaml"))]
-
-
-def is_file(name: str) -> bool:
-    """Whether a map is a file of the user's, and not one of those that come with Sparrow."""
-    return Path(name).suffix in SUFFIXES
-
-
 def load(name: str) -> KeyMap | None:
     """The map `name`: one of `known`, or a YAML file; None for our own names. Raises SparrowError, in one line."""
     if name == OURS:
         return None
     if name not in known() and not is_file(name):
         raise SparrowError(f"key map {name!r} is not known; valid: {', '.join(known())}, or a YAML file")
-    path = Path(name) if is_file(name) else FOLDER / f"{name}.yaml"
+    path = place(name)
     try:
         refuse_duplicates(path)
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -76,13 +60,6 @@ def load(name: str) -> KeyMap | None:
         if len(set(names.values())) < len(names):
             raise SparrowError(f"{path}: models.{model}: two of their names stand for one of ours")
     return found
-
-
-def digest(name: str) -> str | None:
-    """SHA-256 of a map that comes with Sparrow; None for our own names and for a file of the user's."""
-    if name == OURS or is_file(name):
-        return None
-    return hashlib.sha256((FOLDER / f"{name}.yaml").read_bytes()).hexdigest()
 
 
 def require_model(keymap: KeyMap, name: str, model: str) -> None:
