@@ -47,7 +47,8 @@ def write(path: Path, network: Network) -> float:
     with replacing(path) as partial:
         program.save(str(partial))
         session = onnxruntime.InferenceSession(str(partial), providers=["CPUExecutionProvider"])
-        apart = max(_difference(network, session, images) for images in _images(network.shape))
+        # Python's own `max` loses what is not a number.
+        apart = float(torch.tensor([_difference(network, session, images) for images in _images(network.shape)]).max())
         if not apart <= TOLERANCE:
             raise SparrowError(f"{path}: not written: onnxruntime's logits differ from torch's by {apart:.2g} (relative)")
     return apart
@@ -70,5 +71,4 @@ def _difference(network: Network, session, images: Tensor) -> float:
     with torch.no_grad():
         before = network.model(images)
     after = torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
-    # `maximum` hands on what is not a number.
     return float((before - after).abs().max() / torch.maximum(before.abs().max(), torch.tensor(1.0)))
