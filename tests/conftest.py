@@ -102,9 +102,11 @@ def residual() -> nn.Module:
 def _write_data(path: Path) -> None:
     """Forty images of noise, in parts."""
     noise, labels = np.random.default_rng(0), np.arange(40) % 10
-    parts = {"train": np.arange(20), "validation": np.arange(20, 30), "test": np.arange(30, 40)}
+    places = {"train": np.arange(20), "validation": np.arange(20, 30), "test": np.arange(30, 40)}
     about = {"dataset": {"kind": "digits", "test": 0.25}, "code": "code of the data", "versions": versions("numpy")}
-    _store.write(path, noise.integers(0, 17, (40, 1, 8, 8), dtype=np.uint8), labels, parts, 16, 10, about)
+    images = noise.integers(0, 17, (40, 1, 8, 8), dtype=np.uint8)
+    parts = {name: _store.Stored(images[place], labels[place], place) for name, place in places.items()}
+    _store.write(path, parts, 16, 10, "all", about)
 
 
 @pytest.fixture(scope="session")

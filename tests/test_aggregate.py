@@ -22,8 +22,9 @@ from sparrow.stages._evaluation import failed_table
 from sparrow.stages._failure import failed_checkpoint, failed_compact
 from sparrow.training.provenance import header
 
-SPEC = {"attacks": ["fgsm", "pgd"], "verifiers": ["ibp", "crown"], "smoothed": [], "minimum_norm": []}
-SPEC |= {"threat": {"norm": "linf", "eps": 0.1}}
+TABLES = {"attacks": ["fgsm", "pgd"], "verifiers": ["ibp", "crown"]}
+EVALUATED = TABLES | {"smoothed": [], "minimum_norm": [], "threat": {"norm": "linf", "eps": 0.1}}
+SPEC = TABLES | {"objectives": {"adversarial": EVALUATED}}
 PARENT = plan.Parent("digits", "cnn-small", "adversarial", 0)
 CELL = plan.Cell(PARENT, "lwm", 0.5)
 DENSE = plan.Checkpoint(PARENT, None, "dense")
@@ -50,7 +51,7 @@ def write_network(root, who):
     spec = {"cell": cell, "code": "0", "model": {"kind": "cnn-small"}}
     path = root / f"{who.path}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
-    about = Header("0", (1, 8, 8), 10, 16)
+    about = Header("0", (1, 8, 8), 10, 16, "held out 15 %")
     checkpoint.save(path, checkpoint.Checkpoint(model, masks, header(who.stage, spec, about)))
     return path
 
@@ -501,7 +502,9 @@ def test_a_smoothed_classifier_stands_apart(tmp_path, run):
     ]
     write_csv(path.with_suffix("") / "verifiers/smoothing.csv", COLUMNS["verifiers"], rows)
     before = run([path])
-    spec = {**SPEC, "verifiers": [*SPEC["verifiers"], "smoothing"], "smoothed": ["smoothing"]}
+    verifiers = [*SPEC["verifiers"], "smoothing"]
+    evaluated = EVALUATED | {"verifiers": verifiers, "smoothed": ["smoothing"]}
+    spec = SPEC | {"verifiers": verifiers, "objectives": {"adversarial": evaluated}}
     aggregate([path], [], [], tmp_path, spec)
     summary, outcomes = pd.read_csv(tmp_path / "summary.csv"), pd.read_csv(tmp_path / "outcomes.csv").set_index("name")
     assert summary["vra_smoothing"].item() == 1 / 8
@@ -782,3 +785,22 @@ def test_verified_for_more_and_broken_for_less_is_a_contradiction(study, run):
     write_outcomes(study[1], CONTRADICTION, eps={"fgsm": 0.05})
     with pytest.raises(ContradictionError, match=r"image 4 is verified by crown and broken by fgsm at linf eps 0\.1"):
         run(study)
+
+
+def test_each_objective_has_its_own_threat_and_its_own_tables(tmp_path):
+    # Certified networks are asked about a smaller radius than the others, and by verifiers that the others are not.
+    other = DENSE._replace(parent=PARENT._replace(objective="crown-ibp"))
+    networks = []
+    for who, radius in ((DENSE, 0.1), (other, 0.02)):
+        networks.append(write_network(tmp_path, who))
+        write_outcomes(networks[-1], DENSE_OUTCOMES, eps=dict.fromkeys(("fgsm", "pgd", "ibp", "crown"), radius))
+    objectives = {
+        "adversarial": EVALUATED | {"verifiers": []},
+        "crown-ibp": EVALUATED | {"threat": {"norm": "linf", "eps": 0.02}},
+    }
+    aggregate(networks, [], [], tmp_path, SPEC | {"objectives": objectives})
+    summary = pd.read_csv(tmp_path / "summary.csv").set_index("objective")
+    assert summary["eps"].to_dict() == {"adversarial": 0.1, "crown-ibp": 0.02}
+    assert summary["era"].nunique() == 1
+    assert summary["vra"].isna().to_dict() == {"adversarial": True, "crown-ibp": False}
+    assert summary["vra_ibp_n"].to_dict() == {"adversarial": 0, "crown-ibp": 8}

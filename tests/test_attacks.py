@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -262,7 +263,7 @@ def test_batches_do_not_change_the_outcome(outcomes) -> None:
 
 def test_network_of_other_data_is_refused(outcomes, digits: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    images, labels, white = catalogue.load("datasets", "digits").load(None)
-    _store.write(other, images, labels, {"test": torch.arange(5).numpy()}, white, 10)
+    images, labels = catalogue.load("datasets", "digits").load(None).train
+    _store.write(other, {"test": _store.Stored(images[:5], labels[:5], np.arange(5))}, 16, 10, "all")
     with pytest.raises(SparrowError, match=f"trained on a data set other than {other}"):
         outcomes(_spec("fgsm"), data=other)

@@ -9,6 +9,7 @@ import yaml
 
 from sparrow import catalogue, plan
 from sparrow.config import load_study
+from sparrow.data._source import Description
 from sparrow.errors import ConfigError
 from sparrow.yaml_keys import refuse_duplicates
 
@@ -71,6 +72,7 @@ MISTAKES = {
     "seed below": ("seeds", [-1], "seeds.0", ["-1 is", "greater than or equal to 0"]),
     "seed fraction": ("seeds", [1.5], "seeds.0", ["1.5 is", "integer"]),
     "split": ("datasets.digits", {"test": 0.9}, "datasets.digits", ["1.05", "below 1"]),
+    "method's ratio": ("methods.lwm.ratios", [1.5], "methods.lwm.ratios.0", ["1.5 is", "less than 1"]),
     # Values that are none of the choices.
     "norm": ("threat.norm", "l1", "threat.norm", ["'l1'", "'linf' or 'l2'"]),
     "allocation": (
@@ -174,7 +176,7 @@ def test_an_option_of_a_method_out_of_range_is_one_line(option, value, limit):
 def test_every_option_of_every_method_is_put_to_the_test():
     declared = {
         f"{kind}.{name}" for kind in catalogue.kinds("methods") for name in catalogue.load("methods", kind).Params.model_fields
-    }
+    } - {f"{kind}.ratios" for kind in catalogue.kinds("methods")}
     # A yes or no leaves little to get wrong.
     assert declared - {option for option, _, _ in OPTIONS} == {"hydra.freeze_norms"}
 
@@ -215,7 +217,7 @@ def test_a_value_that_yaml_alone_knows_is_refused():
 
 
 def test_a_model_too_large_for_the_images_is_refused(monkeypatch):
-    monkeypatch.setattr("sparrow.data.digits.SHAPE", (1, 2, 2))
+    monkeypatch.setattr("sparrow.data.digits.describe", lambda params: Description((1, 2, 2), 10))
     (line,) = complaints(default())
     assert line.startswith("config.yaml: models.cnn-small: does not fit datasets.digits: images of 2 x 2 pixels are too small")
 
@@ -266,9 +268,11 @@ def test_kind_lets_two_labels_share_a_method():
 # Every value differs between the two stages.
 SCHEDULES = {
     "prune": {"epochs": 15, "batch_size": 64, "optimizer": "sgd", "lr": 0.1, "lr_decay": "constant", "momentum": 0.9}
-    | {"weight_decay": 0.0, "max_grad_norm": None, "warmup_epochs": 1, "ramp_epochs": 2},
+    | {"weight_decay": 0.0, "max_grad_norm": None, "warmup_epochs": 1, "ramp_epochs": 2}
+    | {"precision": "bfloat16", "channels_last": True},
     "finetune": {"epochs": 20, "batch_size": 32, "optimizer": "adam", "lr": 0.005, "lr_decay": "cosine", "momentum": 0.5}
-    | {"weight_decay": 0.25, "max_grad_norm": 4.0, "warmup_epochs": 3, "ramp_epochs": 4},
+    | {"weight_decay": 0.25, "max_grad_norm": 4.0, "warmup_epochs": 3, "ramp_epochs": 4}
+    | {"precision": "float32", "channels_last": False},
 }
 TAKEN_OVER = {"optimizer", "lr", "momentum", "weight_decay", "max_grad_norm"}
 
@@ -592,3 +596,43 @@ def test_an_import_that_nothing_evaluates_is_one_line():
     entries = {f"{SEED}/lwm-0.90/finetuned": {"file": "theirs.pt"}}
     (line,) = complaints(changed() | {"imports": entries, "evaluate": ["dense", "pruned"]})
     assert line.endswith("nothing evaluates it; add 'finetuned' to evaluate")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        (
+            "attacks.pgd.objectives",
+            ["benin"],
+            "attacks.pgd.objectives: unknown objective 'benin'; valid: benign, adversarial, c",
+        ),
+        ("verifiers.cascade.objectives", ["x"], "verifiers.cascade.objectives: unknown objective 'x'; valid: benign, adversar"),
+        ("objectives.benign.models", ["cnn"], "objectives.benign.models: unknown model 'cnn'; valid: cnn-small"),
+        (
+            "attacks.fmn.objectives",
+            ["benign"],
+            "verifiers.cascade.attacks: unknown attack 'fmn' for networks trained on adversarial",
+        ),
+    ],
+)
+def test_what_an_entry_says_of_others_has_to_fit(key, value, said):
+    (line,) = complaints(changed((key, value)))
+    assert line.startswith(f"config.yaml: {said}")
+
+
+def test_every_attack_knows_the_norm_of_an_objectives_own_threat():
+    l2 = ("objectives.benign.threat", {"norm": "l2", "eps": 1})
+    (line,) = complaints(changed(("attacks.fgsm", None), l2))
+    assert line == "config.yaml: attacks.fgsm: objectives.benign.threat.norm is 'l2', fgsm knows only linf"
+    load_study(changed(("attacks.fgsm", {"objectives": ["adversarial"]}), l2))
+
+
+def test_every_model_is_trained():
+    only = [(f"objectives.{label}.models", ["cnn-small"]) for label in ("benign", "adversarial", "crown-ibp")]
+    (line,) = complaints(changed(("models.cnn-large", None), *only))
+    assert line == "config.yaml: models.cnn-large: no objective trains it; add it to one's `models`"
+
+
+def test_radii_have_to_fit_the_objectives_own_threat():
+    (line,) = complaints(changed(("objectives.crown-ibp.threat", {"eps": 0.02}), ("verifiers.cascade.eps", 0.1)))
+    assert line == "config.yaml: verifiers: eps 0.1, but none at objectives.crown-ibp.threat.eps, 0.02; valid: one that has it"

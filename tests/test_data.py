@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pydantic import ValidationError
 from safetensors.torch import save_file
 
@@ -46,23 +47,36 @@ def test_split_leaves_images_to_train_on() -> None:
 
 
 @pytest.mark.parametrize("kind", catalogue.kinds("datasets"))
-def test_data_set_keeps_the_promises_of_its_room(kind: str) -> None:
+def test_data_set_keeps_the_promises_of_its_room(kind: str, tmp_path: Path) -> None:
     entry = catalogue.load("datasets", kind)
-    images, labels, white = entry.load(entry.Params())
-    assert images.shape == (len(labels), *entry.SHAPE)
-    assert (images.dtype, labels.dtype) == (np.uint8, np.int64)
-    assert images.max() == white
-    assert set(labels) == set(range(entry.CLASSES))
+    params = entry.Params(**_parameters(kind, tmp_path))
+    source, about = entry.load(params), entry.describe(params)
+    for images, labels in (part for part in (source.train, source.test) if part is not None):
+        assert images.shape == (len(labels), *about.shape)
+        assert (images.dtype, labels.dtype) == (np.uint8, np.int64)
+        assert images.max() == source.white
+        assert set(labels) == set(range(about.classes))
+
+
+def _parameters(kind: str, folder: Path) -> dict:
+    """What has no default."""
+    if kind != "image-folder":
+        return {}
+    for name in ("cat", "dog"):
+        (folder / name).mkdir()
+        Image.new("RGB", (4, 4), "white").save(folder / name / "0.png")
+    return {"folder": str(folder), "size": 4, "classes": 2}
 
 
 def test_digits_are_complete() -> None:
-    images, _, white = digits.load(digits.Params())
-    assert (images.shape, white) == ((1797, 1, 8, 8), 16)
+    source = digits.load(digits.Params())
+    assert (source.train.images.shape, source.test, source.white) == ((1797, 1, 8, 8), None, 16)
+    assert len(source.train.images) == digits.IMAGES
 
 
 @pytest.mark.parametrize("name", PARTS)
 def test_stored_images_are_the_source_scaled_to_one(digits: Path, name: str) -> None:
-    images, labels, white = catalogue.load("datasets", "digits").load(None)
+    (images, labels), _, white = catalogue.load("datasets", "digits").load(None)
     part, _ = _store.read(digits, name)
     assert part.images.dtype == torch.float32
     assert torch.equal(part.images * white, torch.from_numpy(images[part.indices]).float())
@@ -118,18 +132,22 @@ def test_header_says_where_the_images_come_from(digits: Path, tmp_path: Path) ->
     assert header["digest"] == _store.read(digits, "test")[1].digest
 
 
+def _stored(images: np.ndarray, labels: np.ndarray, parts: dict) -> dict:
+    return {name: _store.Stored(images[place], labels[place], place) for name, place in parts.items()}
+
+
 @pytest.mark.parametrize("changed", ["nothing", "pixel", "label", "split"])
 def test_digest_is_that_of_the_content(tmp_path: Path, changed: str) -> None:
     images, labels = np.zeros((6, 1, 2, 2), np.uint8), np.array([0, 1, 0, 1, 0, 1])
     parts = {"train": np.array([0, 1, 2]), "test": np.array([3, 4, 5])}
-    _store.write(tmp_path / "before", images, labels, parts, 16, 2)
+    _store.write(tmp_path / "before", _stored(images, labels, parts), 16, 2, "all")
     if changed == "pixel":
         images[0, 0, 0, 0] = 1
     elif changed == "label":
         labels[0] = 1
     elif changed == "split":
         parts = {"train": np.array([0, 1, 3]), "test": np.array([2, 4, 5])}
-    _store.write(tmp_path / "after", images, labels, parts, 16, 2)
+    _store.write(tmp_path / "after", _stored(images, labels, parts), 16, 2, "all")
     before, after = (_store.read(tmp_path / name, "train")[1].digest for name in ("before", "after"))
     assert (before == after) == (changed == "nothing")
 

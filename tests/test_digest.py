@@ -57,11 +57,11 @@ def codes(package):
             slices[f"prune {method}"] = plan.prune_slice(STUDY, plan.Cell(parent, method, 0.9))
         slices["finetune"] = plan.finetune_slice(STUDY, plan.Cell(parent, "lwm", 0.9))
         for attack in ATTACKS:
-            slices[f"attack {attack}"] = plan.attack_slice(STUDY, "cnn-small", attack, 0)
+            slices[f"attack {attack}"] = plan.attack_slice(STUDY, parent, attack)
         for verifier in VERIFIERS:
-            slices[f"verify {verifier}"] = plan.verify_slice(STUDY, "cnn-small", verifier, 0)
+            slices[f"verify {verifier}"] = plan.verify_slice(STUDY, parent, verifier)
         slices["compact"] = plan.compact_slice(STUDY, "cnn-small")
-        slices["stability"] = plan.stability_slice(STUDY, "cnn-small", 0)
+        slices["stability"] = plan.stability_slice(STUDY, parent)
     return {name: one["code"] for name, one in slices.items()}
 
 
@@ -97,7 +97,7 @@ EDITS = {
     "another model": ("models/cnn_large.py", "HIDDEN = [512, 512]", "HIDDEN = [512]", []),
     "how layers hang together": ("models/_layout.py", "return 1 if", "return 2 if", TRAININGS + EVALUATIONS + ["compact"]),
     "cutting filters out": ("stages/compact.py", "TOLERANCE = 1e-5", "TOLERANCE = 1e-4", ["compact"]),
-    "the data set": ("data/digits.py", "CLASSES = 10", "CLASSES = 9", ["data"]),
+    "the data set": ("data/digits.py", "(1, 8, 8), 10)", "(1, 8, 8), 9)", ["data"]),
     "the outcome table": ("outcome_table.py", '"distance", ', "", EVALUATIONS),
     "the statistics": ("results/statistics.py", "LEVEL = 0.95", "LEVEL = 0.9", []),
     "a figure": ("results/figures/accuracy.py", '"pruning ratio"', '"ratio"', []),

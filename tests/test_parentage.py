@@ -125,9 +125,9 @@ def test_every_stage_fails_and_records_nothing(family: SimpleNamespace, tmp_path
 
 @pytest.mark.parametrize("stage", [prune, finetune])
 def test_training_goes_on_with_the_data_that_it_began_with(family: SimpleNamespace, tmp_path: Path, stage) -> None:
-    other, labels = tmp_path / "other", np.arange(20) % 10
-    parts = {"train": np.arange(10), "validation": np.arange(10, 20)}
-    _store.write(other, np.zeros((20, 1, 8, 8), np.uint8), labels, parts, 16, 10)
+    other = tmp_path / "other"
+    part = _store.Stored(np.zeros((10, 1, 8, 8), np.uint8), np.arange(10), np.arange(10))
+    _store.write(other, {"train": part, "validation": part}, 16, 10, "all")
     outputs = {name: tmp_path / name for name in ("output", "curve", "cost", *(["trace"] if stage is prune else []))}
     spec = STAGES["finetune"][1] | {"method": {"kind": "lwm"}, "ratio": 0.5}
     parent = family.dense if stage is prune else family.pruned

@@ -47,11 +47,11 @@ def slices(of):
             result[f"prune {objective} {method}"] = plan.prune_slice(of, cell)
             result[f"finetune {objective} {method}"] = plan.finetune_slice(of, cell)
     for attack in plan.tables(of, "attacks"):
-        result[f"attack {attack}"] = plan.attack_slice(of, "cnn-small", attack, 0)
+        result[f"attack {attack}"] = plan.attack_slice(of, PARENT, attack)
     for verifier in plan.tables(of, "verifiers"):
-        result[f"verify {verifier}"] = plan.verify_slice(of, "cnn-small", verifier, 0)
+        result[f"verify {verifier}"] = plan.verify_slice(of, PARENT, verifier)
     if of.stability:
-        result["stability"] = plan.stability_slice(of, "cnn-small", 0)
+        result["stability"] = plan.stability_slice(of, PARENT)
     return result
 
 
@@ -266,7 +266,7 @@ def test_two_seeds_have_two_slices(make):
 
 
 def test_two_seeds_are_attacked_apart():
-    assert plan.attack_slice(study(), "cnn-small", "pgd", 0) != plan.attack_slice(study(), "cnn-small", "pgd", 1)
+    assert plan.attack_slice(study(), PARENT, "pgd") != plan.attack_slice(study(), PARENT._replace(seed=1), "pgd")
 
 
 def sweeping(eps=0.1, **attacks_and_verifiers):
@@ -354,7 +354,9 @@ def test_a_cascade_looks_at_the_examples_of_its_own_radius_and_at_those_of_any_d
         fmn={},
         vcascade={**CASCADE, "attacks": ["fmn", "pgd"], "eps": [0.05, 0.1]},
     )
-    looked_at = {name: [one.name for one in plan.rechecked(of, table)] for name, table in plan.tables(of, "verifiers").items()}
+    looked_at = {
+        name: [one.name for one in plan.rechecked(of, table, "benign")] for name, table in plan.tables(of, "verifiers").items()
+    }
     assert looked_at == {"vibp": [], "vcascade-eps0.05": ["pgd-eps0.05", "fmn"], "vcascade": ["pgd", "fmn"]}
 
 
@@ -387,7 +389,7 @@ def test_the_threat_of_a_slice_has_the_radius_of_its_table():
 
 
 def test_a_radius_is_in_the_threat_of_a_slice_and_nowhere_else():
-    made = plan.attack_slice(sweeping(pgd={"eps": [0.05, 0.1], "keep_examples": True}), "cnn-small", "pgd-eps0.05", 0)
+    made = plan.attack_slice(sweeping(pgd={"eps": [0.05, 0.1], "keep_examples": True}), PARENT, "pgd-eps0.05")
     assert {"eps", "keep_examples"} & set(made["attack"]) == set()
 
 
@@ -395,7 +397,7 @@ def test_the_same_radius_is_the_same_job_whatever_it_is_called():
     # The study's radius becomes one of a sweep: its tables get another name and the same content.
     before = sweeping(0.1, pgd={}, fmn={})
     after = sweeping(0.2, pgd={"eps": 0.1}, fmn={})
-    assert plan.attack_slice(before, "cnn-small", "pgd", 0) == plan.attack_slice(after, "cnn-small", "pgd-eps0.1", 0)
+    assert plan.attack_slice(before, PARENT, "pgd") == plan.attack_slice(after, PARENT, "pgd-eps0.1")
 
 
 def test_a_new_radius_leaves_every_other_slice_as_it_was():
@@ -414,8 +416,9 @@ def test_the_aggregation_is_told_which_tables_are_of_which_sort():
     of = sweeping(
         pgd={"eps": [0.05, 0.1]}, fmn={"eps": 0.3}, vcrown={"kind": "crown", "eps": [0.1, 0.2]}, vsmooth={"kind": "smoothing"}
     )
-    made = plan.aggregate_slice(of)
-    assert {key: made[key] for key in ("attacks", "minimum_norm", "verifiers", "smoothed")} == {
+    made = plan.aggregate_slice(of)["objectives"]["benign"]
+    assert made == {
+        "threat": {"norm": "linf", "eps": 0.1},
         "attacks": ["pgd-eps0.05", "pgd", "fmn-eps0.3"],
         "minimum_norm": ["fmn-eps0.3"],
         "verifiers": ["vibp", "vcrown", "vcrown-eps0.2", "vsmooth"],
@@ -425,8 +428,69 @@ def test_the_aggregation_is_told_which_tables_are_of_which_sort():
 
 def test_counting_stable_relus_reads_the_network_and_the_threat_alone():
     changes = {"attacks": {"fgsm": {}}, "verifiers": {"ibp": {}}, "ratios": [0.5], "seeds": [3], "methods": {"harp": {}}}
-    assert plan.stability_slice(study(), "cnn-small", 0) == plan.stability_slice(study(**changes), "cnn-small", 0)
-    assert set(plan.stability_slice(study(), "cnn-small", 0)) == {"seed", "model", "stability", "threat", "code"}
+    assert plan.stability_slice(study(), PARENT) == plan.stability_slice(study(**changes), PARENT)
+    assert set(plan.stability_slice(study(), PARENT)) == {"seed", "model", "stability", "threat", "code"}
+
+
+SMALLER = {"norm": "linf", "eps": 0.02}
+
+
+def own_threat(**sections):
+    """A study whose certified networks live under a smaller threat than the others."""
+    return study(**section("objectives", **{"crown-ibp": {"threat": SMALLER}}), **sections)
+
+
+def test_an_objectives_own_threat_trains_and_evaluates_its_networks():
+    of, certified = own_threat(), PARENT._replace(objective="crown-ibp")
+    made = (
+        plan.pretrain_slice(of, certified),
+        plan.attack_slice(of, certified, "pgd"),
+        plan.verify_slice(of, certified, "cascade"),
+    )
+    assert [one["threat"] for one in (*made, plan.stability_slice(own_threat(stability={}), certified))] == [SMALLER] * 4
+    assert plan.prune_slice(of, plan.Cell(certified, "hydra", 0.9))["threat"] == SMALLER
+
+
+def test_an_objectives_own_threat_leaves_every_other_slice_as_it_was():
+    names = [name for name in slices(study()) if "crown-ibp" not in name]
+    before, after = slices(study()), slices(own_threat())
+    assert {name: after[name] for name in names} == {name: before[name] for name in names}
+
+
+def test_a_table_is_named_after_its_radius_where_that_is_not_the_networks_threat():
+    of = own_threat(**section("attacks", pgd={"eps": [0.1, 0.02]}))
+    assert list(plan.tables(of, "attacks", "benign")) == ["pgd", "pgd-eps0.02", "autoattack", "fmn"]
+    assert list(plan.tables(of, "attacks", "crown-ibp")) == ["pgd-eps0.1", "pgd", "autoattack", "fmn"]
+    assert set(plan.tables(of, "attacks")) == {"pgd", "pgd-eps0.02", "pgd-eps0.1", "autoattack", "fmn"}
+    threats = {name: one["threat"]["eps"] for name, one in plan.aggregate_slice(of)["objectives"].items()}
+    assert threats == {"benign": 0.1, "adversarial": 0.1, "crown-ibp": 0.02}
+
+
+def test_a_table_is_there_for_the_objectives_that_it_is_for():
+    of = study(**section("verifiers", crown={"objectives": ["crown-ibp"]}))
+    assert list(plan.tables(of, "verifiers", "benign")) == ["cascade"]
+    assert list(plan.tables(of, "verifiers", "crown-ibp")) == list(plan.tables(of, "verifiers")) == ["crown", "cascade"]
+    assert plan.aggregate_slice(of)["objectives"]["benign"]["verifiers"] == ["cascade"]
+
+
+def test_an_objective_trains_the_models_that_it_is_for():
+    of = study(
+        models={"cnn-small": None, "cnn-large": None}, **section("objectives", **{"crown-ibp": {"models": ["cnn-small"]}})
+    )
+    trained = {(parent.model, parent.objective) for parent in plan.parents(of)}
+    assert len(trained) == 5
+    assert ("cnn-large", "crown-ibp") not in trained
+    assert plan.pretrain_slice(of, PARENT) == plan.pretrain_slice(study(), PARENT)
+
+
+def test_a_method_has_its_own_ratios():
+    of = study(**section("methods", filters={"kind": "lwm", "granularity": "filter", "ratios": [0.25]}))
+    ratios = {method: [cell.ratio for cell in plan.cells(of) if cell[:2] == (PARENT, method)] for method in of.methods}
+    assert ratios == {"random": of.ratios, "lwm": of.ratios, "hydra": of.ratios, "filters": [0.25]}
+    # Which other ratios there are is nothing that pruning reads.
+    alone = study(**section("methods", filters={"kind": "lwm", "granularity": "filter"}))
+    cell = plan.Cell(PARENT, "filters", 0.25)
+    assert plan.prune_slice(of, cell) == plan.prune_slice(alone, cell)
 
 
 def test_slices_are_plain_json():
@@ -447,11 +511,11 @@ for parent in plan.parents(study):
 for cell in plan.cells(study):
     plan.prune_slice(study, cell), plan.finetune_slice(study, cell)
 for attack in plan.tables(study, "attacks"):
-    plan.attack_slice(study, "cnn-small", attack, 0)
+    plan.attack_slice(study, parent, attack)
 for verifier in plan.tables(study, "verifiers").values():
-    plan.verify_slice(study, "cnn-small", verifier.name, 0), plan.rechecked(study, verifier)
+    plan.verify_slice(study, parent, verifier.name), plan.rechecked(study, verifier, "benign")
 plan.kept(study), plan.curved(study)
-plan.data_slice(study, "digits"), plan.stability_slice(study, "cnn-small", 0), plan.aggregate_slice(study)
+plan.data_slice(study, "digits"), plan.stability_slice(study, parent), plan.aggregate_slice(study)
 print(json.dumps(list(sys.modules)))
 """
     command = [sys.executable, "-c", code]

@@ -15,7 +15,8 @@ from sparrow.results.figures.security import draw_security
 from sparrow.results.figures.stability import draw_stability
 
 OBJECTIVES = ["adversarial", "ibp"]
-SPEC = {"dataset": "digits", "model": "cnn-small", "objectives": OBJECTIVES, "stage": "finetuned", "eps": 0.1}
+SPEC = {"dataset": "digits", "model": "cnn-small", "objectives": OBJECTIVES, "stage": "finetuned"}
+SPEC["eps"] = dict.fromkeys(OBJECTIVES, 0.1)
 
 
 def networks(seeds=(0,), ratios=(0.5, 0.9), methods=("lwm", "hydra")):
@@ -144,7 +145,8 @@ def test_without_dense_networks_the_others_are_drawn(name, tmp_path):
 def test_the_bars_are_those_of_the_studys_radius(drawn, tmp_path):
     draw("decisions", tmp_path, table_of("decisions"))
     (figure,) = drawn
-    assert figure.get_suptitle() == "cascade, eps 0.1"
+    assert figure.get_suptitle() == "cascade"
+    assert [axes.get_title() for axes in figure.axes] == ["adversarial (eps 0.1)", "ibp (eps 0.1)"]
     labels = figure.axes[0].get_legend_handles_labels()[1]
     assert labels == ["falsified: attack", "unknown", "verified: crown"]
     # Five networks, each divided into 10, 20 and 70 %.

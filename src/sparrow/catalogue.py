@@ -24,7 +24,7 @@ PACKAGES: dict[Room, str] = {
 }
 
 CONTRACTS: dict[Room, tuple[str, ...]] = {
-    "datasets": ("Params", "SHAPE", "CLASSES", "load"),
+    "datasets": ("Params", "describe", "load"),
     "models": ("Params", "check", "build"),
     "objectives": ("Params", "prepare"),
     "methods": ("Params", "prepare"),

@@ -14,7 +14,7 @@ from sparrow.errors import CheckpointError, InheritedError
 FORMAT = "sparrow-checkpoint/1"
 COMPACT_FORMAT = "sparrow-compact/1"
 STAGES = ("dense", "pruned", "finetuned", "compact")
-KEYS = ("stage", "cell", "model", "shape", "classes", "data", "parameters", "prunable", "multiply_adds")
+KEYS = ("stage", "cell", "model", "shape", "classes", "data", "data_regime", "parameters", "prunable", "multiply_adds")
 KEYS += ("config", "code", "parent", "versions", "device")
 
 

@@ -13,7 +13,7 @@ from sparrow.cell_path import parse
 from sparrow.config_errors import explain
 from sparrow.errors import ConfigError, SparrowError
 from sparrow.exchange import keymap, keymaps
-from sparrow.settings import Settings, Threat, unique
+from sparrow.settings import Ratios, Settings, Threat, unique
 from sparrow.training.schedule import Schedule
 
 STAGES = ("pretrain", "prune", "finetune")
@@ -45,6 +45,17 @@ class TrainingPatch(Settings):
     """Changes to `training.finetune`."""
 
 
+class ObjectiveOptions(Settings):
+    """What every objective may change of the study."""
+
+    training: TrainingPatch = Field(default_factory=TrainingPatch)
+    """Changes to `training` for this objective."""
+    threat: Threat | None = None
+    """The threat against which this objective's networks are trained and evaluated, if it is not the study's."""
+    models: Annotated[list[str], Field(min_length=1), AfterValidator(unique)] | None = None
+    """Train only these models, by label; all if null."""
+
+
 class Training(Settings):
     """Schedules of the three training stages."""
 
@@ -68,8 +79,8 @@ def _fill_kinds(entries: Any) -> Any:
     return filled
 
 
-def _entries(room: Room, base: type[Settings] | None = None) -> Any:
-    """Type of a section: label to the parameters of one entry of `room`, told apart by `kind`."""
+def _entries(room: Room, options: type[Settings] | None = None) -> Any:
+    """Type of a section: label to the parameters of one entry of `room` and `options`, told apart by `kind`."""
     variants = []
     for kind in catalogue.kinds(room):
         module = catalogue.load(room, kind)
@@ -80,8 +91,8 @@ def _entries(room: Room, base: type[Settings] | None = None) -> Any:
             raise ConfigError(f"{module.__file__}: has no {', '.join(missing)}; {package} says what a file there defines")
         params = module.Params
         fields: dict[str, Any] = {"kind": (Literal[kind], Field(kind, description=f"The label, if it is not `{kind}`."))}
-        if base is not None:
-            fields["training"] = (base, Field(default_factory=base, description="Changes to `training` for this objective."))
+        if options is not None:
+            fields |= {name: (field.annotation, field) for name, field in options.model_fields.items()}
         name = "".join(part.title() for part in kind.split("-")) + room.title().removesuffix("s")
         variant = create_model(name, __base__=params, __cls_kwargs__=DESCRIBED, **fields)
         variant.__doc__ = entry_docs.summary(room, kind)
@@ -92,7 +103,6 @@ def _entries(room: Room, base: type[Settings] | None = None) -> Any:
 
 
 Seed = Annotated[int, Field(ge=0, strict=True)]
-Ratio = Annotated[float, Field(gt=0, lt=1)]
 EvaluatedStage = Literal["dense", "pruned", "finetuned"]
 
 
@@ -129,16 +139,16 @@ class Study(Settings):
     seeds: Annotated[list[Seed], AfterValidator(unique)] = Field(min_length=1)
     """Each seed repeats the whole study."""
     threat: Threat
-    """The adversary of all attacks and verifiers, and of every objective that names no `eps` of its own."""
+    """The adversary of all attacks and verifiers, and of every objective that names no other."""
     datasets: _entries("datasets") = Field(min_length=1)
     """Data sets by label."""
     models: _entries("models") = Field(min_length=1)
     """Networks by label."""
-    objectives: _entries("objectives", TrainingPatch) = Field(min_length=1)
+    objectives: _entries("objectives", ObjectiveOptions) = Field(min_length=1)
     """Training objectives by label: the same one pre-trains, prunes and fine-tunes."""
     methods: _entries("methods") = Field(min_length=1)
     """Pruning methods by label."""
-    ratios: Annotated[list[Ratio], AfterValidator(unique)] = Field(min_length=1)
+    ratios: Ratios
     """Pruning ratios: shares of the prunable weights that are removed."""
     training: Training
     """Schedules shared by all objectives; an objective's own `training` changes what it needs to."""
@@ -163,49 +173,76 @@ class Study(Settings):
             raise ValueError(f"evaluate: {self.evaluate} leaves out every pruned network; add 'finetuned' or 'pruned'")
         for model_label, model in self.models.items():
             for data_label, dataset in self.datasets.items():
-                shape = catalogue.load("datasets", dataset.kind).SHAPE
+                shape = catalogue.load("datasets", dataset.kind).describe(dataset).shape
                 try:
                     catalogue.load("models", model.kind).check(model, shape)
                 except ValueError as error:
                     raise ValueError(f"models.{model_label}: does not fit datasets.{data_label}: {error}") from None
+        self._labels_are_known()
         for section, room in (("attacks", self.attacks), ("verifiers", self.verifiers)):
             for label, entry in room.items():
                 norms = catalogue.load(section, entry.kind).NORMS
-                if self.threat.norm not in norms:
-                    known = ", ".join(norms)
-                    raise ValueError(f"{section}.{label}: threat.norm is {self.threat.norm!r}, {entry.kind} knows only {known}")
+                for objective in entry.objectives or self.objectives:
+                    norm = self.threat_of(objective).norm
+                    if norm not in norms:
+                        whose = f"objectives.{objective}.threat" if self.objectives[objective].threat else "threat"
+                        known = ", ".join(norms)
+                        raise ValueError(f"{section}.{label}: {whose}.norm is {norm!r}, {entry.kind} knows only {known}")
                 needed = getattr(catalogue.load(section, entry.kind), "CLASSES_NEEDED", 2)
                 for data_label, dataset in self.datasets.items():
-                    if needed > catalogue.load("datasets", dataset.kind).CLASSES:
+                    if needed > catalogue.load("datasets", dataset.kind).describe(dataset).classes:
                         raise ValueError(
                             f"{section}.{label}: {entry.kind} needs {needed} classes; datasets.{data_label} has fewer"
                         )
-        self._radii_fit()
         self._imports_fit()
         for objective in self.objectives:
+            self._radii_fit(objective)
             for stage in STAGES:
                 self.schedule(objective, stage)
         return self
 
-    def _radii_fit(self) -> None:
-        """Every metric has something to rest on, and a cascade its attacks."""
-        free = [
-            label for label, entry in self.attacks.items() if hasattr(catalogue.load("attacks", entry.kind), "MINIMUM_NORM")
-        ]
-        for label in free:
-            if len(self.attacks[label].eps or ()) > 1:
-                raise ValueError(f"attacks.{label}.eps: {self.attacks[label].kind} finds distances by itself; give one radius")
+    def threat_of(self, objective: str) -> Threat:
+        """The threat against which an objective's networks are evaluated."""
+        return self.objectives[objective].threat or self.threat
+
+    def evaluations(self, room: Literal["attacks", "verifiers"], objective: str) -> dict[str, Any]:
+        """The attacks or verifiers of an objective's networks, by label."""
+        entries = getattr(self, room).items()
+        return {label: entry for label, entry in entries if entry.objectives is None or objective in entry.objectives}
+
+    def _labels_are_known(self) -> None:
+        """What an entry says of others is there, and every model is trained."""
         for section, room in (("attacks", self.attacks), ("verifiers", self.verifiers)):
-            own = {label: e for label, e in room.items() if not hasattr(catalogue.load(section, e.kind), "SMOOTHED")}
-            radii = {eps for entry in own.values() for eps in entry.eps or [self.threat.eps]}
-            if own and self.threat.eps not in radii and not (section == "attacks" and free):
+            for label, entry in room.items():
+                _refuse_unknown(f"{section}.{label}.objectives", "objective", entry.objectives, self.objectives)
+        for label, entry in self.objectives.items():
+            _refuse_unknown(f"objectives.{label}.models", "model", entry.models, self.models)
+        for model in self.models:
+            if not any(entry.models is None or model in entry.models for entry in self.objectives.values()):
+                raise ValueError(f"models.{model}: no objective trains it; add it to one's `models`")
+
+    def _radii_fit(self, objective: str) -> None:
+        """Every metric of an objective's networks has something to rest on, and a cascade its attacks."""
+        attacks, threat = self.evaluations("attacks", objective), self.threat_of(objective)
+        free = [label for label, entry in attacks.items() if hasattr(catalogue.load("attacks", entry.kind), "MINIMUM_NORM")]
+        for label in free:
+            if len(attacks[label].eps or ()) > 1:
+                raise ValueError(f"attacks.{label}.eps: {attacks[label].kind} finds distances by itself; give one radius")
+        own_threat = self.objectives[objective].threat is not None
+        for section in ("attacks", "verifiers"):
+            entries = self.evaluations(section, objective)
+            own = {label: e for label, e in entries.items() if not hasattr(catalogue.load(section, e.kind), "SMOOTHED")}
+            radii = {eps for entry in own.values() for eps in entry.eps or [threat.eps]}
+            if own and threat.eps not in radii and not (section == "attacks" and free):
                 found = ", ".join(f"{eps:g}" for eps in sorted(radii))
-                raise ValueError(f"{section}: eps {found}, but none at threat.eps, {self.threat.eps:g}; valid: one that has it")
-        for label, entry in self.verifiers.items():
+                where = f"objectives.{objective}.threat.eps" if own_threat else "threat.eps"
+                raise ValueError(f"{section}: eps {found}, but none at {where}, {threat.eps:g}; valid: one that has it")
+        for label, entry in self.evaluations("verifiers", objective).items():
             for attack in getattr(entry, "attacks", ()):
-                if attack not in self.attacks:
-                    raise ValueError(f"verifiers.{label}.attacks: unknown attack {attack!r}; valid: {', '.join(self.attacks)}")
-                missing = set(entry.eps or [self.threat.eps]) - set(self.attacks[attack].eps or [self.threat.eps])
+                if attack not in attacks:
+                    whom = "" if attack not in self.attacks else f" for networks trained on {objective}"
+                    raise ValueError(f"verifiers.{label}.attacks: unknown attack {attack!r}{whom}; valid: {', '.join(attacks)}")
+                missing = set(entry.eps or [threat.eps]) - set(attacks[attack].eps or [threat.eps])
                 if missing and attack not in free:
                     radii = ", ".join(f"{eps:g}" for eps in sorted(missing))
                     raise ValueError(
@@ -223,6 +260,9 @@ class Study(Settings):
                 label, valid = getattr(found.parent, room.removesuffix("s")), getattr(self, room)
                 if label not in valid:
                     raise ValueError(f"imports.{path}: {room} has no {label!r}; valid: {', '.join(valid)}")
+            only = self.objectives[found.parent.objective].models
+            if only is not None and found.parent.model not in only:
+                raise ValueError(f"imports.{path}: objectives.{found.parent.objective}.models has no {found.parent.model!r}")
             if found.parent.seed not in self.seeds:
                 raise ValueError(f"imports.{path}: seeds has no {found.parent.seed}; valid: {', '.join(map(str, self.seeds))}")
             if found.cell and not 0 < found.cell.ratio < 1:
@@ -256,6 +296,12 @@ class Study(Settings):
             return schedule
         keys = {"optimizer", "lr", "momentum", "weight_decay", "max_grad_norm"}
         return Schedule(**schedule.model_dump() | self.schedule(objective, "finetune").model_dump(include=keys))
+
+
+def _refuse_unknown(key: str, what: str, labels: list[str] | None, known: dict[str, Any]) -> None:
+    for label in labels or ():
+        if label not in known:
+            raise ValueError(f"{key}: unknown {what} {label!r}; valid: {', '.join(known)}")
 
 
 def load_study(raw: dict, source: str = "config.yaml") -> Study:

@@ -15,7 +15,7 @@ from sparrow.data._digest import content_digest
 from sparrow.errors import CheckpointError
 from sparrow.parentage import kind, parent_path
 
-DATA, EXAMPLES = "sparrow-data/1", "sparrow-examples/2"
+DATA, EXAMPLES = "sparrow-data/2", "sparrow-examples/2"
 """The formats of `data._store` and `examples_file`, which import torch."""
 FORMATS = (FORMAT, COMPACT_FORMAT, DATA, EXAMPLES)
 

@@ -39,32 +39,41 @@ class Table(NamedTuple):
         return f"{self.room}/{self.name}"
 
 
-def tables(study: Study, room: Literal["attacks", "verifiers"]) -> dict[str, Table]:
-    """The outcome tables of each checkpoint by name, in the order of the config."""
+def tables(study: Study, room: Literal["attacks", "verifiers"], objective: str | None = None) -> dict[str, Table]:
+    """The outcome tables of each checkpoint trained on `objective` by name, in the order of the config.
+
+    Without `objective`, those of all: one name may stand for another radius where the threat is another.
+    """
+    if objective is None:
+        found = [table for one in reversed(study.objectives) for table in tables(study, room, one).values()]
+        order = list(getattr(study, room))
+        return {table.name: table for table in sorted(found, key=lambda table: order.index(table.entry))}
+    own = study.threat_of(objective).eps
     found = [
-        Table(room, label, eps, eps != study.threat.eps)
-        for label, entry in getattr(study, room).items()
-        for eps in entry.eps or [study.threat.eps]
+        Table(room, label, eps, eps != own)
+        for label, entry in study.evaluations(room, objective).items()
+        for eps in entry.eps or [own]
     ]
     return {table.name: table for table in found}
 
 
 def kept(study: Study) -> set[str]:
     """Names of the attacks' tables whose adversarial examples are kept: as configured, or since a cascade asks for them."""
-    asked = {table for verifier in tables(study, "verifiers").values() for table in rechecked(study, verifier)}
     return {
         table.name
-        for table in tables(study, "attacks").values()
-        if table in asked or getattr(study.attacks[table.entry], "keep_examples", False)
+        for objective in study.objectives
+        for table in tables(study, "attacks", objective).values()
+        if getattr(study.attacks[table.entry], "keep_examples", False)
+        or any(table in rechecked(study, one, objective) for one in tables(study, "verifiers", objective).values())
     }
 
 
-def rechecked(study: Study, verifier: Table) -> list[Table]:
+def rechecked(study: Study, verifier: Table, objective: str) -> list[Table]:
     """The attacks' tables whose adversarial examples a verifier looks at: at its radius, or of any distance."""
     labels = getattr(study.verifiers[verifier.entry], "attacks", ())
     return [
         table
-        for table in tables(study, "attacks").values()
+        for table in tables(study, "attacks", objective).values()
         if table.entry in labels and (table.eps == verifier.eps or _minimum_norm(study, table))
     ]
 
@@ -75,18 +84,27 @@ def _minimum_norm(study: Study, table: Table) -> bool:
 
 def curved(study: Study) -> bool:
     """Whether there is accuracy at more than one radius."""
-    found = [*tables(study, "attacks").values(), *tables(study, "verifiers").values()]
+    rooms = ("attacks", "verifiers")
+    found = [table for one in study.objectives for room in rooms for table in tables(study, room, one).values()]
     return any(table.swept or (table.room == "attacks" and _minimum_norm(study, table)) for table in found)
 
 
 def parents(study: Study) -> list[Parent]:
     """The dense networks of a study."""
-    return [Parent(*labels) for labels in product(study.datasets, study.models, study.objectives, study.seeds)]
+    found = [Parent(*labels) for labels in product(study.datasets, study.models, study.objectives, study.seeds)]
+    return [parent for parent in found if trained(study, parent.model, parent.objective)]
+
+
+def trained(study: Study, model: str, objective: str) -> bool:
+    """Whether `model` is trained on `objective`."""
+    only = study.objectives[objective].models
+    return only is None or model in only
 
 
 def cells(study: Study) -> list[Cell]:
     """The pruned networks of a study: its own, then those that are there because they are imported."""
-    own = [Cell(*labels) for labels in product(parents(study), study.methods, study.ratios)]
+    methods = [(label, ratio) for label, method in study.methods.items() for ratio in method.ratios or study.ratios]
+    own = [Cell(parent, *method) for parent, method in product(parents(study), methods)]
     return list(dict.fromkeys([*own, *(found.cell for found in map(parse, study.imports) if found.cell)]))
 
 
@@ -131,7 +149,7 @@ def compacted(study: Study) -> Iterator[Checkpoint]:
 
 def _is_own(study: Study, cell: Cell) -> bool:
     """Whether the study can prune this cell by itself."""
-    return cell.method in study.methods and cell.ratio in study.ratios
+    return cell.method in study.methods and cell.ratio in (study.methods[cell.method].ratios or study.ratios)
 
 
 def _granularity(study: Study, checkpoint: Checkpoint) -> str:
@@ -141,9 +159,12 @@ def _granularity(study: Study, checkpoint: Checkpoint) -> str:
     return getattr(entry, "granularity", "weight")
 
 
+APART = {"training", "threat", "models", "ratios", "objectives", "eps", "keep_examples", "augmentation"}
+
+
 def spec(study: Study, room: Room, label: str) -> dict[str, Any]:
-    """An entry's parameters with its kind, as plain values; schedules, eps and what to keep are passed on their own."""
-    return getattr(study, room)[label].model_dump(exclude={"training", "eps", "keep_examples"})
+    """An entry's parameters with its kind, as plain values, but for those that are passed on on their own."""
+    return getattr(study, room)[label].model_dump(exclude=APART)
 
 
 def data_slice(study: Study, dataset: str) -> dict[str, Any]:
@@ -160,7 +181,7 @@ def pretrain_slice(study: Study, parent: Parent) -> dict[str, Any]:
 def prune_slice(study: Study, cell: Cell) -> dict[str, Any]:
     """What pruning reads; the objective and the schedule only for a method that trains."""
     method, settings = spec(study, "methods", cell.method), study.methods[cell.method]
-    own = {"method": method, "ratio": cell.ratio} | _threat(study, settings, "method_threat")
+    own = {"method": method, "ratio": cell.ratio} | _threat(study, cell.parent.objective, settings, "method_threat")
     names = ("sparrow.stages.prune", catalogue.module_name("methods", method["kind"]))
     if settings.trains != "nothing":
         own["schedule"] = study.pruning_schedule(cell.parent.objective, cell.method).model_dump()
@@ -195,19 +216,28 @@ def import_files(entry: Import) -> list[str]:
     return [entry.file, *([entry.map] if keymaps.is_file(entry.map) else [])]
 
 
-def attack_slice(study: Study, model: str, attack: str, seed: int) -> dict[str, Any]:
-    """What an attack reads; `attack` is the name of its table."""
-    return _evaluation_slice(study, model, "attack", tables(study, "attacks")[attack], seed)
+def attack_slice(study: Study, parent: Parent, attack: str) -> dict[str, Any]:
+    """What an attack on a network of `parent`'s family reads; `attack` is the name of its table."""
+    return _evaluation_slice(study, parent, "attack", tables(study, "attacks", parent.objective)[attack])
 
 
-def verify_slice(study: Study, model: str, verifier: str, seed: int) -> dict[str, Any]:
-    """What a verifier reads; `verifier` is the name of its table."""
-    return _evaluation_slice(study, model, "verifier", tables(study, "verifiers")[verifier], seed)
+def verify_slice(study: Study, parent: Parent, verifier: str) -> dict[str, Any]:
+    """What a verifier of a network of `parent`'s family reads; `verifier` is the name of its table."""
+    return _evaluation_slice(study, parent, "verifier", tables(study, "verifiers", parent.objective)[verifier])
 
 
 def aggregate_slice(study: Study) -> dict[str, Any]:
-    """What aggregation reads."""
-    attacks, verifiers = tables(study, "attacks"), tables(study, "verifiers")
+    """What aggregation reads: of all tables the names, and by objective which there are."""
+    return {
+        "attacks": list(tables(study, "attacks")),
+        "verifiers": list(tables(study, "verifiers")),
+        "objectives": {objective: _evaluated_by(study, objective) for objective in study.objectives},
+        "code": code_digest("sparrow.results.aggregate"),
+    }
+
+
+def _evaluated_by(study: Study, objective: str) -> dict[str, Any]:
+    attacks, verifiers = (tables(study, room, objective) for room in ("attacks", "verifiers"))
     return {
         "attacks": list(attacks),
         "minimum_norm": [name for name, table in attacks.items() if _minimum_norm(study, table)],
@@ -217,19 +247,18 @@ def aggregate_slice(study: Study) -> dict[str, Any]:
             for name, table in verifiers.items()
             if hasattr(catalogue.load("verifiers", study.verifiers[table.entry].kind), "SMOOTHED")
         ],
-        "threat": study.threat.model_dump(),
-        "code": code_digest("sparrow.results.aggregate"),
+        "threat": study.threat_of(objective).model_dump(),
     }
 
 
-def stability_slice(study: Study, model: str, seed: int) -> dict[str, Any]:
-    """What counting stable ReLUs reads."""
-    architecture = spec(study, "models", model)
+def stability_slice(study: Study, parent: Parent) -> dict[str, Any]:
+    """What counting stable ReLUs of a network of `parent`'s family reads."""
+    architecture = spec(study, "models", parent.model)
     return {
-        "seed": seed,
+        "seed": parent.seed,
         "model": architecture,
         "stability": study.stability.model_dump(),
-        "threat": study.threat.model_dump(),
+        "threat": study.threat_of(parent.objective).model_dump(),
         "code": code_digest("sparrow.stages.stability", catalogue.module_name("models", architecture["kind"])),
     }
 
@@ -255,26 +284,28 @@ def _training_slice(
         "model": model,
         "objective": objective,
         "schedule": study.schedule(parent.objective, stage).model_dump(),
+        "augmentation": study.datasets[parent.dataset].augmentation.model_dump(),
         "code": code_digest(*(modules or (f"sparrow.stages.{stage}",)), *names),
     }
-    return result | _threat(study, study.objectives[parent.objective], "threat")
+    return result | _threat(study, parent.objective, study.objectives[parent.objective], "threat")
 
 
-def _threat(study: Study, settings: Settings, key: str) -> dict[str, Any]:
-    """The threat that an entry trains against, if it has an `eps`: its own, or the study's."""
+def _threat(study: Study, objective: str, settings: Settings, key: str) -> dict[str, Any]:
+    """The threat that an entry trains against, if it has an `eps`: its own, or that of the objective's networks."""
     if not hasattr(settings, "eps"):
         return {}
-    return {key: {"norm": study.threat.norm, "eps": study.threat.eps if settings.eps is None else settings.eps}}
+    threat = study.threat_of(objective)
+    return {key: {"norm": threat.norm, "eps": threat.eps if settings.eps is None else settings.eps}}
 
 
-def _evaluation_slice(study: Study, model: str, role: str, table: Table, seed: int) -> dict[str, Any]:
-    architecture, entry = spec(study, "models", model), spec(study, table.room, table.entry)
+def _evaluation_slice(study: Study, parent: Parent, role: str, table: Table) -> dict[str, Any]:
+    architecture, entry = spec(study, "models", parent.model), spec(study, table.room, table.entry)
     stage = {"attack": "attack", "verifier": "verify"}[role]
     modules = catalogue.module_name(table.room, entry["kind"]), catalogue.module_name("models", architecture["kind"])
     return {
-        "seed": seed,
+        "seed": parent.seed,
         "model": architecture,
         role: entry,
-        "threat": {"norm": study.threat.norm, "eps": table.eps},
+        "threat": {"norm": study.threat_of(parent.objective).norm, "eps": table.eps},
         "code": code_digest(f"sparrow.stages.{stage}", *modules),
     }

@@ -32,6 +32,9 @@ def unique(values: list | None) -> list | None:
     return values
 
 
+Ratios = Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1), AfterValidator(unique)]
+
+
 def _as_list(value: Any) -> Any:
     """`0.1` alone means `[0.1]`."""
     if isinstance(value, bool):
@@ -52,8 +55,10 @@ class Evaluation(Settings):
     """What attacks and verifiers have in common."""
 
     eps: Radii = None
-    """Radius in pixel units, or a list of them: a sweep, without new training. The study's `threat.eps` if null."""
+    """Radius in pixel units, or a list of them: a sweep, without new training. The threat's, if null."""
     samples: int | None = Field(None, ge=1)
     """Evaluate on this many test images, a fixed seeded subset (smaller ones are part of larger ones); on all if null."""
     batch_size: int = Field(512, ge=1)
     """Images per batch."""
+    objectives: Annotated[list[str], Field(min_length=1), AfterValidator(unique)] | None = None
+    """Evaluate only networks trained on these objectives, by label; on all if null."""

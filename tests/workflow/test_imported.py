@@ -104,8 +104,10 @@ def test_headers_and_the_appendix_say_where_they_come_from(evaluated: Checkout) 
     lineage = pd.read_csv(evaluated.root / "results/provenance.csv").set_index("method")["lineage"]
     assert lineage["lwm"] == lineage["dense"] == f"ok; dense imported from theirs/dense.pth.tar (sha256 {digest[:12]})"
     assert lineage["theirs"].startswith("ok; finetuned imported from theirs/sparse.pt (sha256 ")
-    # What the study makes of an imported network names it, as it does of one of its own.
+    # What the study makes of an imported network names it, as it does one of its own, and whose images it has seen.
     assert read_header(_path(evaluated, "lwm-0.90/pruned"))["parent"] == sha256(_path(evaluated, "dense"))
+    for stage in ("pruned", "finetuned"):
+        assert read_header(_path(evaluated, f"lwm-0.90/{stage}"))["data_regime"] == "imported, then held out 15 %"
 
 
 def test_there_is_nothing_to_do_a_second_time(evaluated: Checkout) -> None:

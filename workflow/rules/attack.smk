@@ -16,7 +16,7 @@ rule attack:
         runtime=720,
         gpu=1,
     params:
-        spec=lambda wildcards: plan.attack_slice(STUDY, wildcards.model, wildcards.attack, int(wildcards.seed)),
+        spec=lambda wildcards: plan.attack_slice(STUDY, parent_of(wildcards), wildcards.attack),
     message:
         "Attack {wildcards.objective} {wildcards.model} {wildcards.checkpoint} by {wildcards.attack}"
     script:

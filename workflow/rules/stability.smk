@@ -14,7 +14,7 @@ rule stability:
         runtime=120,
         gpu=1,
     params:
-        spec=lambda wildcards: plan.stability_slice(STUDY, wildcards.model, int(wildcards.seed)),
+        spec=lambda wildcards: plan.stability_slice(STUDY, parent_of(wildcards)),
     message:
         "Count stable ReLUs of {wildcards.objective} {wildcards.model} {wildcards.checkpoint}"
     script:

@@ -75,11 +75,12 @@ def imported_files(wildcards):
 
 def examples_for(wildcards):
     """The adversarial examples that a verifier looks at."""
-    attacks = plan.rechecked(STUDY, VERIFIERS[wildcards.verifier])
+    verifier = plan.tables(STUDY, "verifiers", wildcards.objective)[wildcards.verifier]
+    attacks = plan.rechecked(STUDY, verifier, wildcards.objective)
     return [f"{CHECKPOINT}/{attack.path}.examples.safetensors".format(**wildcards) for attack in attacks]
 
 
-ATTACKS, VERIFIERS = plan.tables(STUDY, "attacks"), plan.tables(STUDY, "verifiers")
+ATTACKS = plan.tables(STUDY, "attacks")
 KEPT = plan.kept(STUDY)
 
 
@@ -89,8 +90,11 @@ def all_networks(wildcards):
 
 
 def all_tables(wildcards):
-    tables = (*ATTACKS.values(), *VERIFIERS.values())
-    return [f"{RESULTS}/{one.path}/{table.path}.csv" for one in plan.evaluated(STUDY) for table in tables]
+    tables = {
+        objective: [table.path for room in ("attacks", "verifiers") for table in plan.tables(STUDY, room, objective).values()]
+        for objective in STUDY.objectives
+    }
+    return [f"{RESULTS}/{one.path}/{path}.csv" for one in plan.evaluated(STUDY) for path in tables[one.parent.objective]]
 
 
 def all_compact(wildcards):
@@ -159,7 +163,7 @@ def figure_spec(wildcards):
     spec = {
         "dataset": wildcards.dataset,
         "model": wildcards.model,
-        "objectives": list(STUDY.objectives),
+        "objectives": [objective for objective in STUDY.objectives if plan.trained(STUDY, wildcards.model, objective)],
         "code": code_digest(f"sparrow.results.figures.{wildcards.figure}"),
     }
     if FIGURE_INPUTS[wildcards.figure] is None:
@@ -167,5 +171,5 @@ def figure_spec(wildcards):
     else:
         spec["stage"] = "finetuned" if "finetuned" in STUDY.evaluate else "pruned"
     if wildcards.figure in ("security", "decisions"):
-        spec["eps"] = STUDY.threat.eps
+        spec["eps"] = {objective: STUDY.threat_of(objective).eps for objective in spec["objectives"]}
     return spec

@@ -15,7 +15,7 @@ rule verify:
         runtime=720,
         gpu=1,
     params:
-        spec=lambda wildcards: plan.verify_slice(STUDY, wildcards.model, wildcards.verifier, int(wildcards.seed)),
+        spec=lambda wildcards: plan.verify_slice(STUDY, parent_of(wildcards), wildcards.verifier),
     message:
         "Verify {wildcards.objective} {wildcards.model} {wildcards.checkpoint} by {wildcards.verifier}"
     script:

@@ -79,5 +79,5 @@ def _images(study, dataset: str) -> tuple[tuple[int, int, int], int]:
     """Shape of the images of a data set of the study, and how many classes they have."""
     from sparrow import catalogue
 
-    entry = catalogue.load("datasets", study.datasets[dataset].kind)
-    return entry.SHAPE, entry.CLASSES
+    params = study.datasets[dataset]
+    return catalogue.load("datasets", params.kind).describe(params)

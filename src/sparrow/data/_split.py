@@ -5,18 +5,28 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field, model_validator
 
+from sparrow.data._augmentation import NONE, Augmentation
 from sparrow.settings import Settings
 
 
-class SplitParams(Settings):
-    """How a data set is divided. The split depends on nothing but these, so every seed of a study shares it."""
+class HeldOut(Settings):
+    """How a data set with an official test set is divided, and what is done to its training images."""
+
+    validation: float = Field(0.1, gt=0, lt=1)
+    """Share of the training images held out for validation."""
+    split_seed: int = Field(0, ge=0)
+    """Seed of the split, which every seed of a study shares."""
+    augmentation: Augmentation = NONE
+    """What is done to training images, each time that they are seen."""
+
+
+class SplitParams(HeldOut):
+    """How a data set without an official test set is divided, and what is done to its training images."""
 
     validation: float = Field(0.15, gt=0, lt=1)
     """Share of the images held out for validation."""
     test: float = Field(0.2, gt=0, lt=1)
     """Share of the images held out for testing."""
-    split_seed: int = Field(0, ge=0)
-    """Seed of the split."""
 
     @model_validator(mode="after")
     def _leaves_images_to_train_on(self) -> SplitParams:
@@ -26,25 +36,35 @@ class SplitParams(Settings):
 
 
 def split(labels: np.ndarray, params: SplitParams) -> dict[str, np.ndarray]:
-    """Indices (int64, ascending for train and validation) of `labels` (n,) by part.
+    """Indices (int64, ascending for train and validation) of `labels` (n,) by part; the test part is `in_turns`."""
+    rest, test = _divided(np.arange(len(labels)), labels, params.test, params.split_seed)
+    train, validation = _divided(rest, labels, params.validation / (1 - params.test), params.split_seed)
+    return {"train": train, "validation": validation, "test": in_turns(labels, params.split_seed, test)}
 
-    The test part comes in a seeded random order in which the classes take turns, so that its first k images, the subset
-    that `samples: k` evaluates, are stratified too.
+
+def hold_out(labels: np.ndarray, params: HeldOut) -> dict[str, np.ndarray]:
+    """Indices (int64, ascending) of the training images' `labels` (n,): `train` and `validation`."""
+    train, validation = _divided(np.arange(len(labels)), labels, params.validation, params.split_seed)
+    return {"train": train, "validation": validation}
+
+
+def in_turns(labels: np.ndarray, seed: int, indices: np.ndarray | None = None) -> np.ndarray:
+    """`indices` of `labels` (n,), or all, in a seeded random order in which the classes take turns.
+
+    One of each class, another of each class, and so on: the first k images, the subset that `samples: k` evaluates, are
+    stratified, too.
     """
-    from sklearn.model_selection import train_test_split
-
-    everything = np.arange(len(labels))
-    rest, test = train_test_split(everything, test_size=params.test, stratify=labels, random_state=params.split_seed)
-    share = params.validation / (1 - params.test)
-    train, validation = train_test_split(rest, test_size=share, stratify=labels[rest], random_state=params.split_seed)
-    return {"train": np.sort(train), "validation": np.sort(validation), "test": _in_turns(np.sort(test), labels, params)}
-
-
-def _in_turns(indices: np.ndarray, labels: np.ndarray, params: SplitParams) -> np.ndarray:
-    """`indices` shuffled, then one of each class, another of each class, and so on."""
-    shuffled = np.random.default_rng(params.split_seed).permutation(indices)
+    shuffled = np.random.default_rng(seed).permutation(np.arange(len(labels)) if indices is None else indices)
     turn = np.zeros(len(shuffled), dtype=np.int64)
     for label in np.unique(labels[shuffled]):
         own = labels[shuffled] == label
         turn[own] = np.arange(own.sum())
     return shuffled[np.argsort(turn, kind="stable")]
+
+
+def _divided(indices: np.ndarray, labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """What is left of `indices`, and the `share` that is taken, both ascending."""
+    from sklearn.model_selection import train_test_split
+
+    left, taken = train_test_split(indices, test_size=share, stratify=labels[indices], random_state=seed)
+    return np.sort(left), np.sort(taken)

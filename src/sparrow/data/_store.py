@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,66 +16,90 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from sparrow.atomic_file import replacing
+from sparrow.data._augmentation import NONE, Augmentation, augmented
 from sparrow.data._digest import content_digest
 from sparrow.errors import SparrowError
 
-FORMAT = "sparrow-data/1"
+FORMAT = "sparrow-data/2"
 
 
 @dataclass(frozen=True)
 class Part:
-    """Images (n, channels, height, width), float32 in [0, 1]; labels (n,), int64; their indices in the source (n,)."""
+    """Images as they are stored: pixels (n, channels, height, width) from 0 to `white`; labels (n,), int64; their
+    indices in the source (n,); and what is done to each when it is drawn for training."""
 
-    images: Tensor
+    pixels: Tensor
     labels: Tensor
     indices: Tensor
+    white: int = 1
+    augmentation: Augmentation = NONE
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @cached_property
+    def images(self) -> Tensor:
+        """All images, float32 in [0, 1]: four bytes a pixel, made at first use."""
+        return self._scaled(self.pixels)
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images, float32 in [0, 1], and labels, `size` at a time."""
+        for pixels, labels in zip(self.pixels.split(size), self.labels.split(size), strict=True):
+            yield self._scaled(pixels), labels
+
+    def drawn(self, batch: Tensor) -> Tensor:
+        """The images at the places `batch`, float32 in [0, 1], augmented."""
+        return self._scaled(augmented(self.pixels[batch], self.augmentation))
+
     def first(self, samples: int | None) -> Part:
         """The first `samples` of them, or all."""
-        return Part(self.images[:samples], self.labels[:samples], self.indices[:samples])
+        return replace(self, pixels=self.pixels[:samples], labels=self.labels[:samples], indices=self.indices[:samples])
 
     def to(self, device: torch.device) -> Part:
-        return Part(self.images.to(device), self.labels.to(device), self.indices)
+        """On `device`, but for the indices."""
+        return replace(self, pixels=self.pixels.to(device), labels=self.labels.to(device))
+
+    def _scaled(self, pixels: Tensor) -> Tensor:
+        return pixels.to(torch.float32) / self.white
 
 
 @dataclass(frozen=True)
 class Header:
-    """What is known of a data set without reading it: its digest, image shape and number of classes."""
+    """What is known of a data set without reading it: its digest, image shape, number of classes, and what was held out
+    of it or added to it (`regime`), without which no two results can be compared."""
 
     digest: str
     shape: tuple[int, int, int]
     classes: int
     white: int
+    regime: str
+
+
+class Stored(NamedTuple):
+    """One part: images (n, c, h, w), uint8; labels (n,), int64; and their indices (n,), int64, in the source."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    indices: np.ndarray
 
 
 def write(
-    path: Path,
-    images: np.ndarray,
-    labels: np.ndarray,
-    parts: dict[str, np.ndarray],
-    white: int,
-    classes: int,
-    origin: dict[str, Any] | None = None,
+    path: Path, parts: dict[str, Stored], white: int, classes: int, regime: str, origin: dict[str, Any] | None = None
 ) -> None:
-    """Store images (n, c, h, w) uint8 and labels (n,), divided into `parts` (indices).
+    """Store the parts of a data set.
 
     `origin` says in the header where they come from. It is no part of the digest: the same images are the same data set.
     """
-    tensors = {}
-    for name, indices in parts.items():
-        tensors[f"{name}/images"] = np.ascontiguousarray(images[indices])
-        tensors[f"{name}/labels"] = labels[indices]
-        tensors[f"{name}/indices"] = indices.astype(np.int64)
+    fields = ((f"{name}/{field}", tensor) for name, part in parts.items() for field, tensor in part._asdict().items())
+    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in fields}
     header = {
         "format": FORMAT,
         "digest": content_digest((name, tensors[name]) for name in sorted(tensors)),
-        "shape": list(images.shape[1:]),
+        "shape": list(next(iter(parts.values())).images.shape[1:]),
         "classes": classes,
         "white": white,
-        "parts": {name: len(indices) for name, indices in parts.items()},
+        "regime": regime,
+        "parts": {name: len(part.labels) for name, part in parts.items()},
         **(origin or {}),
     }
     with replacing(path) as partial:
@@ -87,9 +113,9 @@ def read(path: Path, part: str) -> tuple[Part, Header]:
             raw = json.loads((file.metadata() or {}).get("sparrow", "{}"))
             if raw.get("format") != FORMAT:
                 raise SparrowError(f"{path}: not a data set written by Sparrow")
-            images = file.get_tensor(f"{part}/images").to(torch.float32) / raw["white"]
+            pixels = file.get_tensor(f"{part}/images")
             labels, indices = file.get_tensor(f"{part}/labels"), file.get_tensor(f"{part}/indices")
     except (SafetensorError, OSError, ValueError) as error:
         raise SparrowError(f"{path}: not a readable data set ({error})") from None
-    header = Header(raw["digest"], tuple(raw["shape"]), raw["classes"], raw["white"])
-    return Part(images, labels, indices), header
+    header = Header(raw["digest"], tuple(raw["shape"]), raw["classes"], raw["white"], raw["regime"])
+    return Part(pixels, labels, indices, header.white), header

@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import numpy as np
 
+from sparrow.data._source import Description, Images, Source
 from sparrow.data._split import SplitParams
 
-SHAPE = (1, 8, 8)
-CLASSES = 10
+IMAGES = 1797
 
 
 class Params(SplitParams):
     """Digits has no official split: it is drawn, stratified, from all images."""
 
 
-def load(params: Params) -> tuple[np.ndarray, np.ndarray, int]:
-    """All images (1797, 1, 8, 8) with values 0 to 16, labels (1797,), and 16."""
+def describe(params: Params) -> Description:
+    """Grey, 8 x 8; ten classes."""
+    return Description((1, 8, 8), 10)
+
+
+def load(params: Params) -> Source:
+    """All images, with values from 0 to 16."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    return digits.images[:, None].astype(np.uint8), digits.target.astype(np.int64), 16
+    return Source(Images(digits.images[:, None].astype(np.uint8), digits.target.astype(np.int64)), white=16)

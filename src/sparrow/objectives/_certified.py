@@ -23,16 +23,18 @@ class BoundedView:
         self._views: weakref.WeakKeyDictionary[nn.Module, nn.Module] = weakref.WeakKeyDictionary()
 
     def margins(self, model: nn.Module, images: Tensor, labels: Tensor, threat: Threat, method: str) -> Tensor:
-        """Lower bounds (n, classes - 1) on the margins, differentiable in the weights of `model`.
+        """Lower bounds (n, classes - 1) on the margins, differentiable in the weights of `model`; float32 always.
 
         Making the view writes the weights back in place, so no graph over them may be waiting for its backward pass.
         """
-        if model not in self._views:
-            self._views[model] = _bounds.bounded(model, images, self._options)
-        view = self._views[model]
-        with _bounds.flags_restored(model):
-            view.train(model.training)
-            return METER.watch(_bounds.margins(view, images, labels, threat, view.final_shape[1], method))
+        # A bound that is rounded to eight bits bounds nothing, and auto_LiRPA does not know of autocast.
+        with torch.autocast(images.device.type, enabled=False):
+            if model not in self._views:
+                self._views[model] = _bounds.bounded(model, images, self._options)
+            view = self._views[model]
+            with _bounds.flags_restored(model):
+                view.train(model.training)
+                return METER.watch(_bounds.margins(view, images, labels, threat, view.final_shape[1], method))
 
 
 def mixture(

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from sparrow.settings import Settings
+from sparrow.settings import Ratios, Settings
 
 Trains = Literal["nothing", "scores", "weights"]
 
@@ -17,6 +17,8 @@ class Method(Settings):
     trains: ClassVar[Trains] = "nothing"
     """`nothing`: looks at the weights alone. `scores`: runs through the study's pruning schedule. `weights`: does so
     too, but with the optimiser and learning rate of fine-tuning, since it moves what fine-tuning moves."""
+    ratios: Ratios | None = None
+    """Pruning ratios of this method, in place of the study's."""
     traces: ClassVar[bool] = False
     """Whether its pruner's `trace` gives quantities worth a figure."""
 

@@ -60,7 +60,8 @@ def aggregate(networks: list[Path], compact: list[Path], stability: list[Path], 
     """Read the tables of all `networks` and write those of the study to `folder`, sorted by who the checkpoint is.
 
     `compact` are those of the networks that have had their pruned filters cut out, `stability` tables of their ReLUs;
-    `spec` names the `attacks` and `verifiers` and holds the `threat`. Raises SparrowError before anything is written if one
+    `spec` names the `attacks` and `verifiers` of all networks, and says of each of the `objectives` which of them its
+    networks have, and against which `threat`. Raises SparrowError before anything is written if one
     file is not what it should be, if it was made from another file than lies there, or if two contradict each other.
     Returns a line on what failed, if anything did.
     """
@@ -119,7 +120,8 @@ def _hits(row: Row) -> Hits:
 
 def _row(path: Path, compact: Path | None, stability: Path | None, spec: dict) -> Row:
     failed = failure(path)
-    outcomes = read_outcomes(path.with_suffix(""), spec)
+    objective = (failed or read_header(path))["cell"]["objective"]
+    outcomes = read_outcomes(path.with_suffix(""), spec["objectives"][objective])
     if failed:
         nothing = pd.DataFrame(columns=LAYER_COLUMNS), dict.fromkeys(SIZES, np.nan)
         return Row(identity_of(failed), *nothing, outcomes, pd.DataFrame(columns=STABILITY), failed["failed"])
@@ -212,7 +214,7 @@ OUTCOME_COLUMNS += ["abstained", "accuracy", "accuracy_low", "accuracy_high"]
 
 def _summary_line(row: Row, dense: Outcomes | None, spec: dict[str, Any]) -> dict[str, Any]:
     own = row.outcomes
-    line = {**row.identity, "failed": row.failed, **spec["threat"], **row.size}
+    line = {**row.identity, "failed": row.failed, **spec["objectives"][row.identity["objective"]]["threat"], **row.size}
     line |= _measure("benign", own.correct())
     for name in spec["attacks"]:
         line |= _measure(f"era_{name}", _hit(own.attacks.get(name), "robust"))

@@ -78,7 +78,7 @@ def same(first: float, second: float) -> bool:
 
 
 def read_outcomes(path: Path, spec: dict[str, Any]) -> Outcomes:
-    """The tables, named in `spec`, of the checkpoint at `path` (without suffix).
+    """The tables, named in `spec`, of the checkpoint at `path` (without suffix), evaluated against `spec["threat"]`.
 
     Raises SparrowError if a file is not an outcome table, ContradictionError if an image is both verified and broken.
     """

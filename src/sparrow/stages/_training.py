@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 
 from sparrow import catalogue
 from sparrow.csv_file import write_csv
+from sparrow.data._augmentation import Augmentation
 from sparrow.data._store import Header, Part, read
 from sparrow.reproducible import derive_seed, made_by, pick_device
 from sparrow.settings import Threat
@@ -31,12 +33,13 @@ def initialise(spec: dict, model: nn.Module) -> None:
         entry.initialise(params, model, torch.Generator().manual_seed(derive_seed(spec["cell"]["seed"], "initialise")))
 
 
-def training_data(path: Path, device: torch.device) -> tuple[dict[str, Part], Header]:
-    """The training and validation parts, on `device`. Never the test part."""
+def training_data(path: Path, device: torch.device, spec: dict) -> tuple[dict[str, Part], Header]:
+    """The training part, with `spec["augmentation"]`, and the validation part, on `device`. Never the test part."""
     parts = {}
     for name in ("train", "validation"):
         part, about = read(path, name)
         parts[name] = part.to(device)
+    parts["train"] = replace(parts["train"], augmentation=Augmentation(**spec.get("augmentation", {})))
     return parts, about
 
 

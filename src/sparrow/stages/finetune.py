@@ -40,7 +40,7 @@ def finetune(parent: Path, data: Path, output: Path, curve: Path, cost: Path, sp
     with interruption.deferred(), resumable(output, spec, parent, data) as resume, measured(cost):
         generator = seed_everything(spec["cell"]["seed"], "finetune")
         device = pick_device()
-        parts, about = training_data(data, device)
+        parts, about = training_data(data, device, spec)
         pruned = checkpoint.load(parent, spec["model"])
         require_data(parent, pruned.header, data, about)
         model = pruned.model.to(device)

@@ -26,7 +26,9 @@ def import_checkpoint(file: Path, data: Path, output: Path, spec: dict) -> None:
     own = header(spec["stage"], spec, about)
     config = {key: value for key, value in own["config"].items() if key != "stage"}
     origin = {"file": spec["imported"]["file"], "sha256": sha256(file)}
-    checkpoint.save(output, checkpoint.Checkpoint(network, fitted.masks, own | {"config": config, "imported": origin}))
+    # On which images it was trained is not known here, either.
+    own |= {"config": config, "imported": origin, "data_regime": "imported"}
+    checkpoint.save(output, checkpoint.Checkpoint(network, fitted.masks, own))
 
 
 def examine(file: Path, spec: dict, shape: tuple[int, int, int], classes: int) -> tuple[nn.Module, fit.Fitted, str]:

@@ -22,7 +22,7 @@ def pretrain(data: Path, output: Path, curve: Path, cost: Path, spec: dict) -> N
     with interruption.deferred(), resumable(output, spec, data) as resume, measured(cost):
         generator = seed_everything(spec["cell"]["seed"], "pretrain")
         device = pick_device()
-        parts, about = training_data(data, device)
+        parts, about = training_data(data, device, spec)
         entry, params = catalogue.from_spec("models", spec["model"])
         model = entry.build(params, about.shape, about.classes)
         initialise(spec, model)

@@ -42,7 +42,7 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
         kind = spec["method"]["kind"]
         generator = seed_everything(spec["cell"]["seed"], "prune", kind)
         device = pick_device()
-        parts, about = training_data(data, device)
+        parts, about = training_data(data, device, spec)
         dense = checkpoint.load(parent, spec["model"])
         require_data(parent, dense.header, data, about)
         model = dense.model.to(device)

@@ -108,10 +108,11 @@ def train(
                 _gradients,
                 model,
                 partial(objective, progress=schedule.progress(place.step / steps_per_epoch)),
-                train_part.images[batch],
+                _laid_out(train_part.drawn(batch), schedule),
                 train_part.labels[batch],
                 optimised,
                 hooks,
+                schedule,
             )
             with inner.solved_once() as again:
                 loss = gradients()
@@ -176,15 +177,31 @@ def _culprit(model: nn.Module) -> str:
 
 
 def _gradients(
-    model: nn.Module, objective: Callable, images: Tensor, labels: Tensor, optimised: list[Tensor], hooks: Hooks
+    model: nn.Module,
+    objective: Callable,
+    images: Tensor,
+    labels: Tensor,
+    optimised: list[Tensor],
+    hooks: Hooks,
+    schedule: Schedule,
 ) -> Tensor:
     """Fill the gradients of the model and of `optimised` afresh; returns the loss."""
     for tensor in (*model.parameters(), *optimised):
         tensor.grad = None
     with METER.watching(model):
-        loss = hooks.loss(lambda: objective(model, images, labels), images, labels)
+        with _precision(schedule, images):
+            loss = hooks.loss(lambda: objective(model, images, labels), images, labels)
         loss.backward()
     return loss.detach()
+
+
+def _precision(schedule: Schedule, images: Tensor) -> torch.autocast:
+    """The context in which a network computes as `schedule` says."""
+    return torch.autocast(images.device.type, torch.bfloat16, enabled=schedule.precision == "bfloat16")
+
+
+def _laid_out(images: Tensor, schedule: Schedule) -> Tensor:
+    return images.contiguous(memory_format=torch.channels_last) if schedule.channels_last else images
 
 
 def _optimiser(schedule: Schedule, tensors: list[Tensor]) -> torch.optim.Optimizer:
@@ -217,9 +234,11 @@ def _validate(
     loss, correct, passed = 0.0, 0, 0
     with torch.random.fork_rng(devices=[part.labels.device] if part.labels.is_cuda else []):
         torch.manual_seed(0)
-        for images, labels in zip(part.images.split(schedule.batch_size), part.labels.split(schedule.batch_size), strict=True):
-            loss += objective(model, images, labels, progress).item() * len(labels)
-            with torch.no_grad():
+        for images, labels in part.batches(schedule.batch_size):
+            images = _laid_out(images, schedule)
+            with _precision(schedule, images):
+                loss += objective(model, images, labels, progress).item() * len(labels)
+            with torch.no_grad(), _precision(schedule, images):
                 correct += int((model(images).argmax(dim=1) == labels).sum())
             passed += int(check(model, images, labels).sum()) if check else 0
             stop()

@@ -37,6 +37,12 @@ class Schedule(Settings):
     """Momentum of SGD; Adam ignores it."""
     weight_decay: float = Field(0.0, ge=0)
     """L2 penalty."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """`bfloat16`: convolutions and linear layers compute in it (autocast); weights, gradients' sums and certified bounds
+    stay float32."""
+    channels_last: bool = False
+    """Lay batches out with their channels together, which convolutions are often faster with; the numbers are the same but
+    for rounding."""
     max_grad_norm: float | None = Field(None, gt=0)
     """Clip the gradient to this L2 norm; no clipping if null."""
     warmup_epochs: float = Field(0.0, ge=0)

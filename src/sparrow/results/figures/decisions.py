@@ -32,7 +32,7 @@ def draw_decisions(source: Path, svg: Path, png: Path, spec: dict) -> None:
     A bar for each network, a column for each objective; from the left what is falsified, unknown and verified.
     """
     table = style.select(pd.read_csv(source), dataset=spec["dataset"], model=spec["model"])
-    table = _most_varied(table[table["stage"].isin(["dense", spec["stage"]])], spec.get("eps"))
+    table = _most_varied(table[table["stage"].isin(["dense", spec["stage"]])], spec["eps"])
     bars = sorted(set(zip(table["method"], table["ratio"], strict=True)), key=lambda bar: (bar[0] != "dense", bar))
     methods = list(dict.fromkeys(method for method, _ in bars))
     # From the top down, with a little room between one method and the next.
@@ -54,22 +54,23 @@ def draw_decisions(source: Path, svg: Path, png: Path, spec: dict) -> None:
         for place, missing in zip(places, seen.isna(), strict=True):
             if missing:
                 axes.text(2, place, "no result", color="grey", fontsize=6, va="center")
-        axes.set_title(objective)
+        axes.set_title(f"{objective} (eps {rows['eps'].iloc[0]:.4g})" if len(rows) else objective)
         axes.set_xlabel(f"% of {style.images(table['seen'])}" if len(table) else "% of images")
         axes.set_xlim(0, 100)
         axes.set_yticks(places, ["dense" if method == "dense" else f"{method} {ratio:g}" for method, ratio in bars], fontsize=7)
         axes.grid(axis="y", visible=False)
         axes.margins(y=0.01)
     if len(table):
-        figure.suptitle(f"{table['verifier'].iloc[0]}, eps {table['eps'].iloc[0]:g}", fontsize=9)
+        figure.suptitle(table["verifier"].iloc[0], fontsize=9)
     style.legend_below(figure, grid[0, 0])
     style.write(figure, svg, png)
 
 
-def _most_varied(table: pd.DataFrame, eps: float | None) -> pd.DataFrame:
-    """The rows of the verifier that has most to tell apart, at the radius `eps` if there is one; the first of equals."""
-    if eps is not None and np.isclose(table["eps"], eps).any():
-        table = table[np.isclose(table["eps"], eps)]
+def _most_varied(table: pd.DataFrame, eps: dict[str, float]) -> pd.DataFrame:
+    """The rows of the verifier that has most to tell apart, at the objectives' radii `eps` if any is; the first of equals."""
+    own = np.isclose(table["eps"], table["objective"].map(eps).astype(float))
+    if own.any():
+        table = table[own]
     segments = table.drop_duplicates(["verifier", "status", "decided"])["verifier"]
     if segments.empty:
         return table

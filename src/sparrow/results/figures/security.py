@@ -27,7 +27,7 @@ def draw_security(source: Path, svg: Path, png: Path, spec: dict) -> None:
     for row, (title, part) in zip(grid, parts.items(), strict=True):
         row[0].set_ylabel(f"{title}accuracy (%)")
         for axes, objective in zip(row, objectives, strict=True):
-            axes.axvline(spec["eps"], color="black", linewidth=0.6, label="the study's eps")
+            axes.axvline(spec["eps"][objective], color="black", linewidth=0.6, label="the threat's eps")
             axes.plot([], [], color="black", label="era (line)")
             axes.plot([], [], color="black", linestyle=":", linewidth=0.8, marker="o", fillstyle="none", label="vra (hollow)")
             _curves(axes, style.select(dense, objective=objective), 0, linestyle="--", label="dense", **DENSE)

@@ -1,0 +1,148 @@
+"""Images of the user's own, in a folder or a zip."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sparrow.checkpoint_file import read_header
+from sparrow.data import _store, image_folder
+from sparrow.errors import SparrowError
+from sparrow.stages.data import prepare_data
+
+COLOURS = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Ten 6 x 6 images of each of three colours; the k-th has a black pixel in column k % 6 of its first row."""
+    for name, colour in COLOURS.items():
+        place = tmp_path / "images" / name
+        place.mkdir(parents=True)
+        for number in range(10):
+            image = Image.new("RGB", (6, 6), colour)
+            image.putpixel((number % 6, 0), (0, 0, 0))
+            image.save(place / f"{number}.png")
+    return tmp_path / "images"
+
+
+def _params(folder: Path, **changes) -> image_folder.Params:
+    return image_folder.Params(**{"folder": str(folder), "size": 6, "classes": 3} | changes)
+
+
+def test_classes_are_numbered_in_the_order_of_their_names(folder: Path) -> None:
+    images, labels = image_folder.load(_params(folder)).train
+    assert labels.tolist() == [label for label in range(3) for _ in range(10)]
+    assert [tuple(image[:, 5, 5].tolist()) for image in images[::10]] == list(COLOURS.values())
+
+
+def test_rows_and_columns_stay_what_they_are(folder: Path) -> None:
+    images, _ = image_folder.load(_params(folder)).train
+    assert [int(image.sum(axis=0)[0].argmin()) for image in images[:6]] == [0, 1, 2, 3, 4, 5]
+    assert (images[:, :, 1:].sum(axis=1) == 255).all()
+
+
+@pytest.mark.parametrize("above", [".", "deep/er"])
+def test_zip_is_read_as_the_folder_is(folder: Path, tmp_path: Path, above: str) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(folder, root / above, dirs_exist_ok=True)
+    (root / "README.txt").write_text("not an image")
+    (root / "__MACOSX").mkdir()
+    (root / "__MACOSX" / "._0.png").write_text("not an image either")
+    archive = shutil.make_archive(str(tmp_path / "archive"), "zip", root)
+    from_folder, from_zip = (image_folder.load(_params(Path(path))).train for path in (folder, archive))
+    assert np.array_equal(from_folder.images, from_zip.images)
+    assert np.array_equal(from_folder.labels, from_zip.labels)
+
+
+def test_images_are_cut_to_a_square_around_their_middle(tmp_path: Path) -> None:
+    # Left third red, the rest green: of a 9 x 3 image, the middle square is green.
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        image = Image.new("RGB", (9, 3), COLOURS["green"])
+        image.paste(COLOURS["red"], (0, 0, 3, 3))
+        image.save(tmp_path / name / "0.png")
+    images, _ = image_folder.load(_params(tmp_path, size=3, classes=2)).train
+    assert images.shape == (2, 3, 3, 3)
+    assert (images == np.array(COLOURS["green"])[:, None, None]).all()
+
+
+def test_grey_images_have_one_channel(folder: Path) -> None:
+    params = _params(folder, channels=1)
+    assert image_folder.load(params).train.images.shape == (30, 1, 6, 6)
+    assert image_folder.describe(params).shape == (1, 6, 6)
+
+
+def test_official_test_images_are_the_test_part(folder: Path, tmp_path: Path) -> None:
+    spec = {"kind": "image-folder", "folder": str(folder), "test_folder": str(folder), "size": 6, "classes": 3}
+    prepare_data(tmp_path / "data", tmp_path / "cost", spec | {"validation": 0.2})
+    parts = read_header(tmp_path / "data", _store.FORMAT)["parts"]
+    assert parts == {"train": 24, "validation": 6, "test": 30}
+    test, about = _store.read(tmp_path / "data", "test")
+    assert sorted(test.indices.tolist()) == list(range(30))
+    assert test.first(6).labels.bincount().tolist() == [2, 2, 2]
+    assert about.regime == "held out 20 %"
+    # The index is that in the test set: the image behind it is the same.
+    images, _ = image_folder.load(_params(folder)).test or image_folder.load(_params(folder)).train
+    assert np.array_equal(test.pixels.numpy(), images[test.indices])
+
+
+def test_without_test_images_a_share_is_drawn(folder: Path, tmp_path: Path) -> None:
+    spec = {"kind": "image-folder", "folder": str(folder), "size": 6, "classes": 3, "validation": 0.2, "test": 0.2}
+    prepare_data(tmp_path / "data", tmp_path / "cost", spec)
+    assert read_header(tmp_path / "data", _store.FORMAT)["parts"] == {"train": 18, "validation": 6, "test": 6}
+
+
+def _no_folder(folder: Path) -> str:
+    shutil.rmtree(folder)
+    return "no such folder or zip"
+
+
+def _no_zip(folder: Path) -> str:
+    shutil.rmtree(folder)
+    folder.write_text("text")
+    return "neither a folder nor a zip"
+
+
+def _class_missing(folder: Path) -> str:
+    shutil.rmtree(folder / "red")
+    return r"has 2 folders of images \(blue, green\); `classes` says 3"
+
+
+def _no_class_folders(folder: Path) -> str:
+    for path in list(folder.glob("red/*")):
+        path.rename(folder / f"red-{path.name}")
+    for name in COLOURS:
+        shutil.rmtree(folder / name)
+    return "has 0 folders of images; `classes` says 3"
+
+
+def _broken_image(folder: Path) -> str:
+    (folder / "green" / "3.png").write_bytes((folder / "green" / "3.png").read_bytes()[:40])
+    return "green/3.png is not a readable image"
+
+
+def _text_as_image(folder: Path) -> str:
+    (folder / "green" / "3.png").write_text("no image")
+    return "green/3.png is not a readable image"
+
+
+@pytest.mark.parametrize(
+    "spoil", [_no_folder, _no_zip, _class_missing, _no_class_folders, _broken_image, _text_as_image], ids=lambda f: f.__name__
+)
+def test_bad_folder_is_named_in_one_line(folder: Path, spoil) -> None:
+    expected = spoil(folder)
+    with pytest.raises(SparrowError, match=f"^{folder}: {expected}") as caught:
+        image_folder.load(_params(folder))
+    assert "\n" not in str(caught.value)
+
+
+def test_other_classes_in_the_test_images_are_refused(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "test")
+    (tmp_path / "test" / "red").rename(tmp_path / "test" / "pink")
+    with pytest.raises(SparrowError, match=r"its class folders are not those of .* \(one has no 'pink'\)"):
+        image_folder.load(_params(folder, test_folder=str(tmp_path / "test")))
