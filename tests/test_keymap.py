@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from torchvision.models import resnet18
 
 from sparrow import catalogue
 from sparrow.errors import SparrowError
@@ -29,8 +30,7 @@ def test_every_name_comes_back(name: str, kind: str) -> None:
 
 
 def test_torchvision_has_its_own_names() -> None:
-    torchvision = pytest.importorskip("torchvision")
-    theirs = torchvision.models.resnet18(num_classes=10).state_dict().keys()
+    theirs = resnet18(num_classes=10).state_dict().keys()
     found = keymap.load("torchvision")
     assert {found.to_ours("resnet18", name) for name in theirs} == set(_names("resnet18"))
 

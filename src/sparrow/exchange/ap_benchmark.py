@@ -143,13 +143,15 @@ def _numbers(folder: Path, dataset: str, autoattack: str, fmn: str) -> Numbers:
         evaluation["aa"] = _settings(table)
         found["clean_accuracy"] = _percent(table["prediction"] == table["label"])
         found["robust_accuracy_aa"] = _percent(table["status"] == "robust")
-        differs += _differences("AutoAttack", evaluation["aa"], AA_IMAGES, f"the first {AA_IMAGES:,} test images", AA_EPS)
+        # All test images of CIFAR-10; of SVHN's, a part of ours is drawn.
+        images = AA_IMAGES if dataset == "CIFAR10" else None
+        differs += _differences("AutoAttack", evaluation["aa"], images, f"the first {AA_IMAGES:,}", AA_EPS)
     table = _table(folder / f"{fmn}.csv", "the distances of FMN", missing)
     if table is not None:
         evaluation["fmn"] = _settings(table)
         found["robust_accuracy_fmn"] = _percent(table["distance"] > FMN_EPS)
         distances = list(zip(table["index"].tolist(), table["distance"].tolist(), strict=True))
-        differs += _differences("FMN", evaluation["fmn"], FMN_IMAGES, f"{FMN_IMAGES} test images, behind those it tunes on")
+        differs += _differences("FMN", evaluation["fmn"], None, f"the {FMN_IMAGES} behind those that it tunes on")
     missing.append(
         "Robust Accuracy (HO-FMN), and the pickle of distances: FMN here is not tuned for each network; the benchmark's own "
         f"`benchmark(model, key, ...)` gives both (dataset {dataset})"
@@ -174,7 +176,7 @@ def _settings(table: pd.DataFrame) -> dict:
     return {"norm": str(table["norm"][0]), "eps": float(table["eps"][0]), "images": len(table)}
 
 
-def _differences(name: str, used: dict, images: int, theirs: str, eps: float | None = None) -> list[str]:
+def _differences(name: str, used: dict, images: int | None, theirs: str, eps: float | None = None) -> list[str]:
     lines = [f"{name}: norm {used['norm']}, the benchmark's is {NORM}"] if used["norm"] != NORM else []
     # Tables have six digits.
     if eps is not None and abs(used["eps"] - eps) > 1e-6:
@@ -226,7 +228,8 @@ Benchmark (pralab/AdversarialPruningBenchmark).
 
 - `{entry.key}.pth`: what the benchmark loads: `torch.load(...)["state_dict"]`. It is a pickle, as torch writes it.
 - `{entry.key}.safetensors`: the same tensors for everybody else; nothing in it can run.
-- `evaluation.json`: the numbers, and the settings behind them.
+- `evaluation.json`: the numbers, and the radius and images behind them. AutoAttack is the standard version, unless the study
+  gave it other settings (`steps`, `queries`).
 {distances}- `issue.md`: the benchmark's form for this network, to be pasted into its issue "New AP method".
 
 What to know before it is handed in (the benchmark wants three networks at least, one for each sparsity):

@@ -124,7 +124,8 @@ def _masked_by_scores(path: Path, found: dict[str, Tensor], ratio: float | None,
     result = {name: tensor for name, tensor in found.items() if name not in extra}
     if ratio is None or not scored:
         if extra:
-            notes.append(f"{len(extra)} tensors of scores left out: a dense network computes without them")
+            reason = "a dense network computes without them" if ratio is None else "shares of no scores"
+            notes.append(f"{len(extra)} tensors of scores left out: {reason}")
         return result
     for name in scored:
         layer = name.removesuffix(SCORES)

@@ -28,7 +28,7 @@ class Network:
 
     def origin(self) -> dict[str, Any]:
         """What to write beside its tensors elsewhere: which network of which file it is."""
-        keys = ("cell", "stage", "model", "shape", "classes")
+        keys = ("cell", "stage", "model", "shape", "classes", "data_regime")
         return {"sha256": sha256(self.path), **{key: self.header[key] for key in keys}}
 
 
