@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import torchattacks
 from torch import Tensor, nn
 
 from sparrow import catalogue, checkpoint
-from sparrow.attacks import autoattack, fgsm
+from sparrow.attacks import fgsm
 from sparrow.data import _store
 from sparrow.errors import SparrowError
 from sparrow.outcome_table import COLUMNS, STATUS
@@ -205,19 +204,6 @@ def test_images_that_are_none_do_not_count(outcomes, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(fgsm, "attack", lambda model, images, *rest: images * float("nan"))
     table = outcomes(_spec("fgsm"))
     assert (table["status"] == "robust").tolist() == (table["prediction"] == table["label"]).tolist()
-
-
-def test_autoattack_is_the_standard_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Settings of the authors' package (fra31/auto-attack), from which torchattacks' own defaults depart.
-    ensembles = []
-    monkeypatch.setattr(torchattacks, "MultiAttack", lambda attacks: ensembles.append(attacks) or (lambda x, y: x))
-    images, labels = torch.rand(3, 1, 4, 4), torch.tensor([0, 1, 2])
-    autoattack.attack(nn.Sequential(nn.Flatten(), nn.Linear(16, 100)), images, labels, autoattack.Params(), LINF, 100)
-    apgd, targeted, fab, square = ensembles[0]
-    assert [attack.steps for attack in (apgd, targeted, fab)] == [100] * 3
-    assert [attack.n_target_classes for attack in (targeted, fab)] == [9] * 2
-    assert (square.n_queries, square.rescale_schedule, square.p_init) == (5000, False, 0.8)
-    assert {attack.n_restarts for attack in ensembles[0]} == {1}
 
 
 def test_only_images_that_the_network_gets_right_are_attacked(outcomes, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,7 +135,7 @@ def test_what_runs_no_code_changes_no_digest(package, old, new):
 
 def test_a_string_that_does_something_is_code(package):
     before = code_digest(package, "sparrow.attacks.autoattack")
-    edit(package / "attacks/autoattack.py", '"Linf"', '"linf"')
+    edit(package / "attacks/autoattack.py", '"l2")', '"l1")')
     assert code_digest(package, "sparrow.attacks.autoattack") != before
 
 

@@ -1,4 +1,4 @@
-"""Empirical robustness: one file per attack, from torchattacks where it has it.
+"""Empirical robustness: one file per attack, from torchattacks where it has it as the paper does.
 
 Each file declares `Params` (from `sparrow.attacks._params.Attack`) and `NORMS` (and `CLASSES_NEEDED`, if two are too few),
 and defines `attack(model, images, labels, params, threat, classes)`, which returns adversarial images (n, c, h, w). They
