@@ -22,8 +22,8 @@ from sparrow.outcome_table import COLUMNS
 from sparrow.reproducible import made_by
 from sparrow.stages._failure import failed_checkpoint
 
-SMALL = ["cnn-small", "cnn-large", "resnet18", "preact-resnet18", "wrn-28-4"]
-LARGE = ["cnn7", "vgg16-bn", "wrn-28-10", "resnet50"]
+FAST = ["cnn-small", "resnet18"]
+SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in catalogue.kinds("models") if kind not in FAST]
 SHAPES = {"resnet50": (3, 64, 64), "cnn-small": (1, 8, 8), "cnn-large": (1, 8, 8)}
 
 
@@ -77,9 +77,7 @@ def _logits(path: Path, images: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: images.numpy()})[0])
 
 
-@pytest.mark.parametrize(
-    "kind", ["cnn-small", "resnet18", *[pytest.param(kind, marks=pytest.mark.slow) for kind in LARGE + SMALL[1:2] + SMALL[3:]]]
-)
+@pytest.mark.parametrize("kind", FAST + SLOW)
 def test_onnx_gives_torchs_logits_for_any_number_of_images(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     source = _write(tmp_path / "dense.safetensors", kind)
     status, said, _ = _export(capsys, source, "--format", "onnx", "--output", tmp_path / "net.onnx")
@@ -146,7 +144,7 @@ def test_a_difference_is_relative_to_the_largest_logit(tmp_path: Path) -> None:
     assert onnx_file._difference(loaded, away, images) == pytest.approx(0.5 / float(logits.abs().max()))
 
 
-@pytest.mark.parametrize("kind", [*SMALL, *[pytest.param(kind, marks=pytest.mark.slow) for kind in LARGE]])
+@pytest.mark.parametrize("kind", FAST + SLOW)
 def test_a_state_dict_goes_and_comes_back_under_every_name(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     source, output = _write(tmp_path / "finetuned.safetensors", kind, 0.5), tmp_path / "net.safetensors"
     own = checkpoint.load(source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from sparrow.exchange import keymap, keymaps
 SHAPES = {"resnet50": (3, 64, 64)}
 
 
+@cache
 def _names(kind: str) -> list[str]:
     entry = catalogue.load("models", kind)
     return list(entry.build(entry.Params(), SHAPES.get(kind, (3, 32, 32)), 10).state_dict())

@@ -124,9 +124,8 @@ def test_nothing_trains_over_an_imported_network(evaluated: Checkout, study: dic
     trained = [job for job in planned if job.startswith(("Pre-train", "Prune", "Fine-tune"))]
     assert trained == ["Prune benign cnn-small by lwm at 0.90", "Fine-tune benign cnn-small pruned by lwm at 0.90"]
     # Nor does asking for what comes along with a training.
-    for file in ("dense.curve.csv", "theirs-0.75/finetuned.cost.json"):
-        done = evaluated.snakemake("--dry-run", f"results/{SEED}/{file}")
-        assert "MissingRuleException" in done.stdout + done.stderr, file
+    done = evaluated.snakemake("--dry-run", f"results/{SEED}/dense.curve.csv")
+    assert "MissingRuleException" in done.stdout + done.stderr
 
 
 def test_another_file_or_map_is_imported_anew(evaluated: Checkout) -> None:
