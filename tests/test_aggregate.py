@@ -113,6 +113,12 @@ def test_every_network_is_one_row_that_says_who_it_is(study, run):
     ]
 
 
+def test_what_was_held_out_is_in_every_row(study, run):
+    table = run(study)
+    assert table["data_regime"].tolist() == ["held out 15 %"] * 2
+    assert list(table.columns).index("data_regime") == list(table.columns).index("failed") + 1
+
+
 def test_the_threat_is_in_every_row(study, run):
     assert run(study)[["norm", "eps"]].to_numpy().tolist() == [["linf", 0.1]] * 2
 

@@ -17,6 +17,7 @@ from sparrow.data import _store, digits
 from sparrow.data._split import SplitParams, split
 from sparrow.errors import SparrowError
 from sparrow.stages.data import prepare_data
+from tests import miniatures
 
 PARTS = ("train", "validation", "test")
 SIZES = [40, 60, 80, 20]
@@ -47,19 +48,24 @@ def test_split_leaves_images_to_train_on() -> None:
 
 
 @pytest.mark.parametrize("kind", catalogue.kinds("datasets"))
-def test_data_set_keeps_the_promises_of_its_room(kind: str, tmp_path: Path) -> None:
+def test_data_set_keeps_the_promises_of_its_room(kind: str, tmp_path: Path, monkeypatch) -> None:
     entry = catalogue.load("datasets", kind)
-    params = entry.Params(**_parameters(kind, tmp_path))
+    params = entry.Params(**_parameters(kind, tmp_path, monkeypatch))
     source, about = entry.load(params), entry.describe(params)
     for images, labels in (part for part in (source.train, source.test) if part is not None):
         assert images.shape == (len(labels), *about.shape)
         assert (images.dtype, labels.dtype) == (np.uint8, np.int64)
         assert images.max() == source.white
         assert set(labels) == set(range(about.classes))
+    if hasattr(entry, "IMAGES"):
+        assert (entry.IMAGES[1] is None) == (source.test is None)
 
 
-def _parameters(kind: str, folder: Path) -> dict:
-    """What has no default."""
+def _parameters(kind: str, folder: Path, monkeypatch) -> dict:
+    """What has no default, or has to be there."""
+    if kind in miniatures.PUBLIC:
+        miniatures.write(kind, folder, monkeypatch)
+        return {"root": str(folder)}
     if kind != "image-folder":
         return {}
     for name in ("cat", "dog"):
@@ -71,7 +77,7 @@ def _parameters(kind: str, folder: Path) -> dict:
 def test_digits_are_complete() -> None:
     source = digits.load(digits.Params())
     assert (source.train.images.shape, source.test, source.white) == ((1797, 1, 8, 8), None, 16)
-    assert len(source.train.images) == digits.IMAGES
+    assert (len(source.train.images), None) == digits.IMAGES
 
 
 @pytest.mark.parametrize("name", PARTS)

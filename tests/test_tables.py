@@ -21,9 +21,9 @@ def who(method, ratio, stage="finetuned", seed=0):
     }
 
 
-def network(method, ratio, stage="finetuned", seed=0, era=0.65, left=None):
+def network(method, ratio, stage="finetuned", seed=0, era=0.65, left=None, regime="held out 15 %"):
     """A line of summary.csv; `left` are parameters and multiply-adds without the pruned filters."""
-    line = who(method, ratio, stage, seed) | {"failed": np.nan}
+    line = who(method, ratio, stage, seed) | {"failed": np.nan, "data_regime": regime}
     line |= {"sparsity_prunable": ratio, "sparsity_all": ratio / 2, "nonzero": 12345, "multiply_adds": 50664}
     line |= dict(zip(("compact_parameters", "compact_multiply_adds"), left or (np.nan, np.nan), strict=True))
     for metric, value in (("benign", 0.9), ("era", era), ("vra", 0.2)):
@@ -138,6 +138,18 @@ def gap(method="lwm", ratio=0.5, reason=REASON):
     known = ["dataset", "model", "objective", "method", "ratio", "seed", "stage"]
     counts = {f"{metric}_n": 0 for metric in ("benign", "era", "vra")}
     return {key: value if key in known else np.nan for key, value in line.items()} | counts | {"failed": reason}
+
+
+def test_what_was_held_out_is_told_in_the_caption(lay_out, tmp_path):
+    assert "data regime" not in lay_out("summary", [network("lwm", 0.9), network("random", 0.9)])[0]
+    assert "Data: held out 15 %." in (tmp_path / "summary.html").read_text()
+
+
+def test_what_was_held_out_is_a_column_where_it_differs(lay_out, tmp_path):
+    regimes = ["held out 15 %", "held out 5 %, 500,000 extra", np.nan]
+    table = lay_out("summary", [network("lwm", 0.9, regime=regime) for regime in regimes])
+    assert column(table, "data regime") == ["held out 15 %", "held out 5 %, 500,000 extra", "–"]
+    assert "Data:" not in (tmp_path / "summary.html").read_text()
 
 
 def test_a_study_without_gaps_has_no_column_for_them(lay_out):

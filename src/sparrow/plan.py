@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 from itertools import product
+from math import prod
 from typing import Any, Literal, NamedTuple
 
-from sparrow import catalogue
+from sparrow import catalogue, sources
 from sparrow.catalogue import Room
 from sparrow.cell_path import DENSE, Cell, Checkpoint, Parent, parse
 from sparrow.config import Import, Study
+from sparrow.data import _extra
 from sparrow.digest import code_digest
+from sparrow.errors import SparrowError
 from sparrow.exchange import keymaps
 from sparrow.settings import Settings
 
@@ -168,9 +171,29 @@ def spec(study: Study, room: Room, label: str) -> dict[str, Any]:
 
 
 def data_slice(study: Study, dataset: str) -> dict[str, Any]:
-    """What preparing a data set reads."""
-    entry = spec(study, "datasets", dataset)
-    return {"dataset": entry, "code": code_digest("sparrow.stages.data", catalogue.module_name("datasets", entry["kind"]))}
+    """What preparing a data set reads, but for single files, which are the rule's input."""
+    entry, folders = spec(study, "datasets", dataset), sources.folders(study.datasets[dataset])
+    code = code_digest("sparrow.stages.data", catalogue.module_name("datasets", entry["kind"]))
+    return {"dataset": entry, "code": code} | ({"folders": folders} if folders else {})
+
+
+def data_memory(study: Study, dataset: str) -> int:
+    """MiB to ask for to prepare a data set, as far as it is known beforehand how many images it has."""
+    params = study.datasets[dataset]
+    entry = catalogue.load("datasets", params.kind)
+    own = sum(filter(None, getattr(entry, "IMAGES", ())))
+    # As read, as they were packed, and divided; the extra ones are in memory once.
+    return 2000 + 4 * own * prod(entry.describe(params).shape) // 2**20 + extra_memory(study, dataset)
+
+
+def extra_memory(study: Study, dataset: str) -> int:
+    """MiB of the images that a data set is given besides; 0 if they cannot be read, which the job says."""
+    params = study.datasets[dataset]
+    try:
+        images = _extra.count(params)
+    except SparrowError:
+        return 0
+    return images * prod(catalogue.load("datasets", params.kind).describe(params).shape) // 2**20
 
 
 def pretrain_slice(study: Study, parent: Parent) -> dict[str, Any]:

@@ -126,6 +126,7 @@ def test_a_network_that_failed_is_a_gap_in_the_summary(swept: Checkout) -> None:
     numbers = ["benign", "era", "vra", "nonzero", "compact_parameters", "preserved_era", "era_pgd-eps0.05"]
     assert gaps[numbers].isna().all(axis=None)
     assert summary.loc["benign", "failed"].isna().all()
+    assert set(summary["data_regime"]) == {"held out 15 %"}
 
 
 def test_a_network_that_failed_is_a_gap_in_the_report(swept: Checkout) -> None:

@@ -1,4 +1,6 @@
 rule data:
+    input:
+        own_files,
     output:
         multiext(f"{RESULTS}/{{dataset}}/data", ".safetensors", ".cost.json"),
     log:
@@ -7,7 +9,7 @@ rule data:
         "../../envs/sparrow.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards: plan.data_memory(STUDY, wildcards.dataset),
         runtime=30,
     params:
         spec=lambda wildcards: plan.data_slice(STUDY, wildcards.dataset),

@@ -6,7 +6,7 @@ from sparrow.errors import SparrowError
 
 CONFIG_NAME = ", ".join(os.path.relpath(path) for path in workflow.config_settings.configfiles) or "config.yaml"
 try:
-    from sparrow import plan
+    from sparrow import plan, sources
     from sparrow.atomic_file import require_folder
     from sparrow.config import load_study
     from sparrow.digest import code_digest
@@ -45,6 +45,11 @@ wildcard_constraints:
     seed=r"\d+",
     ratio=RATIO,
     checkpoint=f"dense|{LABEL}-{RATIO}/(?:pruned|finetuned)",
+
+
+def own_files(wildcards):
+    """The user's own files that a data set is read from. One that is not there is no input: the job says so in one line."""
+    return sources.files(STUDY.datasets[wildcards.dataset])
 
 
 def parent_of(wildcards):

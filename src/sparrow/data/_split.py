@@ -18,6 +18,20 @@ class HeldOut(Settings):
     """Seed of the split, which every seed of a study shares."""
     augmentation: Augmentation = NONE
     """What is done to training images, each time that they are seen."""
+    extra: str | None = Field(None, min_length=1)
+    """An .npz of images to train on besides: `image`, uint8, (n, height, width, channels) or (n, channels, height, width), and
+    `label`, whole numbers. None of them is held out. A path is relative to the working directory."""
+    extra_samples: int | None = Field(None, ge=1)
+    """The first so many of `extra`; all if null."""
+    extra_share: float | None = Field(None, gt=0, lt=1)
+    """Share of each batch that is drawn from `extra`; an epoch is then as long as without it. If null, all are drawn alike."""
+
+    @model_validator(mode="after")
+    def _has_extra_images_to_take(self) -> HeldOut:
+        for key in ("extra_samples", "extra_share"):
+            if self.extra is None and getattr(self, key) is not None:
+                raise ValueError(f"{key} is {getattr(self, key):g}, but `extra` names no file")
+        return self
 
 
 class SplitParams(HeldOut):

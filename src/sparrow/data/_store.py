@@ -18,6 +18,7 @@ from torch import Tensor
 from sparrow.atomic_file import replacing
 from sparrow.data._augmentation import NONE, Augmentation, augmented
 from sparrow.data._digest import content_digest
+from sparrow.data._order import mixed
 from sparrow.errors import SparrowError
 
 FORMAT = "sparrow-data/2"
@@ -33,6 +34,10 @@ class Part:
     indices: Tensor
     white: int = 1
     augmentation: Augmentation = NONE
+    extra: int = 0
+    """How many, at the end, are not the data set's own."""
+    extra_share: float | None = None
+    """How much of each batch these are; None if all are drawn alike."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -46,6 +51,17 @@ class Part:
         """Images, float32 in [0, 1], and labels, `size` at a time."""
         for pixels, labels in zip(self.pixels.split(size), self.labels.split(size), strict=True):
             yield self._scaled(pixels), labels
+
+    @property
+    def epoch(self) -> int:
+        """Images that an epoch sees."""
+        return len(self) - (self.extra if self.extra_share else 0)
+
+    def order(self, generator: torch.Generator) -> Tensor:
+        """Their places (`epoch`,), by a generator on the CPU."""
+        if not self.extra_share:
+            return torch.randperm(len(self), generator=generator)
+        return mixed(len(self) - self.extra, self.extra, self.extra_share, generator)
 
     def drawn(self, batch: Tensor) -> Tensor:
         """The images at the places `batch`, float32 in [0, 1], augmented."""
@@ -75,6 +91,13 @@ class Header:
     regime: str
 
 
+class Extra(NamedTuple):
+    """What was added to the training part, at its end: so many images, which are this share of each batch, if it is fixed."""
+
+    images: int = 0
+    share: float | None = None
+
+
 class Stored(NamedTuple):
     """One part: images (n, c, h, w), uint8; labels (n,), int64; and their indices (n,), int64, in the source."""
 
@@ -84,7 +107,13 @@ class Stored(NamedTuple):
 
 
 def write(
-    path: Path, parts: dict[str, Stored], white: int, classes: int, regime: str, origin: dict[str, Any] | None = None
+    path: Path,
+    parts: dict[str, Stored],
+    white: int,
+    classes: int,
+    regime: str,
+    origin: dict[str, Any] | None = None,
+    extra: Extra | None = None,
 ) -> None:
     """Store the parts of a data set.
 
@@ -100,6 +129,7 @@ def write(
         "white": white,
         "regime": regime,
         "parts": {name: len(part.labels) for name, part in parts.items()},
+        **({"extra": extra._asdict()} if extra and extra.images else {}),
         **(origin or {}),
     }
     with replacing(path) as partial:
@@ -118,4 +148,5 @@ def read(path: Path, part: str) -> tuple[Part, Header]:
     except (SafetensorError, OSError, ValueError) as error:
         raise SparrowError(f"{path}: not a readable data set ({error})") from None
     header = Header(raw["digest"], tuple(raw["shape"]), raw["classes"], raw["white"], raw["regime"])
-    return Part(pixels, labels, indices, header.white), header
+    extra = Extra(**raw.get("extra", {})) if part == "train" else Extra()
+    return Part(pixels, labels, indices, header.white, extra=extra.images, extra_share=extra.share), header

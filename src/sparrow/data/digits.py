@@ -11,7 +11,7 @@ import numpy as np
 from sparrow.data._source import Description, Images, Source
 from sparrow.data._split import SplitParams
 
-IMAGES = 1797
+IMAGES = (1797, None)
 
 
 class Params(SplitParams):

@@ -49,6 +49,7 @@ class Row:
     outcomes: Outcomes
     stability: pd.DataFrame
     failed: str | None
+    data_regime: str | None
 
     @property
     def parent(self) -> tuple:
@@ -124,7 +125,14 @@ def _row(path: Path, compact: Path | None, stability: Path | None, spec: dict) -
     outcomes = read_outcomes(path.with_suffix(""), spec["objectives"][objective])
     if failed:
         nothing = pd.DataFrame(columns=LAYER_COLUMNS), dict.fromkeys(SIZES, np.nan)
-        return Row(identity_of(failed), *nothing, outcomes, pd.DataFrame(columns=STABILITY), failed["failed"])
+        return Row(
+            identity_of(failed),
+            *nothing,
+            outcomes,
+            pd.DataFrame(columns=STABILITY),
+            failed["failed"],
+            failed.get("data_regime"),
+        )
     header, tensors = read(path, framework="np")
     weights = {name: tensors[f"weight/{name}"] for name in header["parameters"]}
     sizes = pd.DataFrame(
@@ -156,7 +164,7 @@ def _row(path: Path, compact: Path | None, stability: Path | None, spec: dict) -
     stable = _stable(stability)
     reasons += [stable] if isinstance(stable, str) else []
     stable = pd.DataFrame(columns=STABILITY) if isinstance(stable, str) else stable
-    return Row(identity_of(header), sizes, size, outcomes, stable, next(iter(reasons), None))
+    return Row(identity_of(header), sizes, size, outcomes, stable, next(iter(reasons), None), header["data_regime"])
 
 
 def identity_of(header: dict[str, Any]) -> dict[str, Any]:
@@ -214,7 +222,8 @@ OUTCOME_COLUMNS += ["abstained", "accuracy", "accuracy_low", "accuracy_high"]
 
 def _summary_line(row: Row, dense: Outcomes | None, spec: dict[str, Any]) -> dict[str, Any]:
     own = row.outcomes
-    line = {**row.identity, "failed": row.failed, **spec["objectives"][row.identity["objective"]]["threat"], **row.size}
+    threat = spec["objectives"][row.identity["objective"]]["threat"]
+    line = {**row.identity, "failed": row.failed, "data_regime": row.data_regime, **threat, **row.size}
     line |= _measure("benign", own.correct())
     for name in spec["attacks"]:
         line |= _measure(f"era_{name}", _hit(own.attacks.get(name), "robust"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from pathlib import Path
 
 import pandas as pd
@@ -63,6 +64,11 @@ def summary_table(table: pd.DataFrame, costs: pd.DataFrame, output: Path) -> Non
         latency = table[[*CELL, "seed", "stage"]].merge(cut.drop(columns="stage").rename(columns={"of": "stage"}), how="left")
         shown["latency (ms)"] = latency["latency_ms"].map(_milliseconds)
         shown["masked (ms)"] = latency["latency_masked_ms"].map(_milliseconds)
+    regimes = table["data_regime"].dropna().unique()
+    if len(regimes) > 1:
+        shown.insert(1, "data regime", table["data_regime"].fillna("–"))
+    elif len(regimes):
+        note += f" Data: {html.escape(regimes[0])}."
     images = "; ".join(f"{metric} {_span(table[f'{metric}_n'])}" for metric in METRICS)
     caption = (
         f"Images: {images}. Accuracies in percent with 95 % intervals (Wilson); preserved: pruned over dense, on the same "

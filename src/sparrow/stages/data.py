@@ -1,4 +1,4 @@
-"""Prepare a data set: load, split, store."""
+"""Prepare a data set: load, split, add what there is besides, store."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 from sparrow import catalogue
 from sparrow.costs import measured
 from sparrow.data import _store
-from sparrow.data._source import Source
+from sparrow.data._extra import with_extra
+from sparrow.data._source import Description, Images, Source
 from sparrow.data._split import HeldOut, hold_out, in_turns, split
 from sparrow.errors import SparrowError
 from sparrow.versions import versions
@@ -28,9 +29,29 @@ def prepare_data(output: Path, cost: Path, dataset: dict, origin: dict | None = 
         except ValueError as error:
             shares = "validation" if source.test else "validation and test"
             raise SparrowError(f"datasets.{dataset['kind']}: {shares} leave too few images: {error}") from None
+        description, own = entry.describe(params), len(parts["train"].labels)
+        parts["train"] = _added(parts["train"], params, description, source)
+        extra = _store.Extra(len(parts["train"].labels) - own, params.extra_share)
         about = {"dataset": dataset, "versions": versions("numpy", "scikit-learn"), **(origin or {})}
-        regime = f"held out {100 * params.validation:g} %"
-        _store.write(output, parts, source.white, entry.describe(params).classes, regime, about)
+        _store.write(output, parts, source.white, description.classes, _regime(params, extra), about, extra)
+
+
+def _regime(params: HeldOut, extra: _store.Extra) -> str:
+    """What was held out, and what was added."""
+    regime = f"held out {100 * params.validation:g} %"
+    if extra.images:
+        regime += f", {extra.images:,} extra"
+    if extra.share:
+        regime += f" ({100 * extra.share:g} % of each batch)"
+    return regime
+
+
+def _added(train: _store.Stored, params: HeldOut, about: Description, source: Source) -> _store.Stored:
+    """The training part with the extra images behind; their indices follow on the data set's own."""
+    images, labels = with_extra(Images(train.images, train.labels), params, about, source.white)
+    first = len(source.train.labels)
+    indices = np.arange(first, first + len(labels) - len(train.labels))
+    return _store.Stored(images, labels, np.concatenate([train.indices, indices]))
 
 
 def _divided(source: Source, params: HeldOut) -> dict[str, _store.Stored]:

@@ -84,7 +84,7 @@ def train(
     train_part, validation = data["train"], data["validation"]
     optimised, hooks = list(optimised), hooks or Hooks()
     optimiser = _optimiser(schedule, optimised) if optimised else None
-    steps_per_epoch = math.ceil(len(train_part) / schedule.batch_size)
+    steps_per_epoch = math.ceil(train_part.epoch / schedule.batch_size)
     total_steps = schedule.epochs * steps_per_epoch
     place, started = Place(), time.perf_counter()
     everything = Everything(model, optimised, optimiser, generator, hooks, place)
@@ -96,7 +96,7 @@ def train(
     def train_epoch() -> None:
         model.train()
         if place.order is None:
-            place.order = torch.randperm(len(train_part), generator=generator)
+            place.order = train_part.order(generator)
             place.batches, place.seen = 0, 0
             place.total = torch.zeros((), device=train_part.labels.device)
         batches = place.order.to(train_part.labels.device).split(schedule.batch_size)
