@@ -810,3 +810,9 @@ def test_each_objective_has_its_own_threat_and_its_own_tables(tmp_path):
     assert summary["era"].nunique() == 1
     assert summary["vra"].isna().to_dict() == {"adversarial": True, "crown-ibp": False}
     assert summary["vra_ibp_n"].to_dict() == {"adversarial": 0, "crown-ibp": 8}
+
+
+def test_a_network_of_another_study_is_named(study, tmp_path):
+    other = SPEC | {"objectives": {"benign": EVALUATED}}
+    with pytest.raises(SparrowError, match=f"^{study[0]}: trained on 'adversarial'; this study has 'benign'$"):
+        aggregate(study, [], [], tmp_path, other)

@@ -23,6 +23,7 @@ HEADER = {
     "shape": [1, 8, 8],
     "classes": 10,
     "data": "digest",
+    "data_regime": "held out 15 %",
     "cell": {"seed": 0},
     "config": {"ratio": 0.5},
     "code": "code",
@@ -95,6 +96,15 @@ def test_header_names_versions_and_device(saved: Path) -> None:
 def test_masks_of_biases_come_back(pruned: Checkpoint, tmp_path: Path) -> None:
     save(tmp_path / "filters", _without_first_filter(pruned))
     assert load(tmp_path / "filters").masks["0.bias"].tolist() == [False] + [True] * 15
+
+
+def test_one_mask_may_be_that_of_two_tensors(pruned: Checkpoint, tmp_path: Path) -> None:
+    # As those of a filter's norm are: its scale and its shift go together.
+    mask = torch.ones(100, dtype=torch.bool)
+    pruned.masks["5.bias"] = mask
+    pruned.masks["7.bias"] = mask[:10]
+    save(tmp_path / "shared.safetensors", pruned)
+    assert load(tmp_path / "shared.safetensors").masks["7.bias"].tolist() == [True] * 10
 
 
 def test_revived_bias_is_not_written(pruned: Checkpoint, tmp_path: Path) -> None:

@@ -568,6 +568,36 @@ def test_equal_keys_of_different_mappings_are_fine(text: str, tmp_path: Path) ->
     refuse_duplicates(tmp_path / "study.yaml")
 
 
+SEED = "digits/cnn-small/benign/seed0"
+BAD_IMPORTS = {
+    "no checkpoint": ("dense", {}, "imports: 'dense' names no checkpoint; valid: DATASET/MODEL"),
+    "a ratio of one digit": (f"{SEED}/lwm-0.9/pruned", {}, "would lie at 'digits/cnn-small/benign/seed0/lwm-0.90/pruned'"),
+    "another objective": ("digits/cnn-small/bening/seed0/dense", {}, "objectives has no 'bening'; valid: benign, adversarial"),
+    "another model": ("digits/resnet18/benign/seed0/dense", {}, "models has no 'resnet18'; valid: cnn-small"),
+    "another data set": ("mnist/cnn-small/benign/seed0/dense", {}, "datasets has no 'mnist'; valid: digits"),
+    "another seed": ("digits/cnn-small/benign/seed7/dense", {}, "seeds has no 7; valid: 0"),
+    "a ratio of zero": (f"{SEED}/lwm-0.00/pruned", {}, "the ratio is 0, must lie between 0 and 1"),
+    "a method called dense": (f"{SEED}/dense-0.90/pruned", {}, "'dense' names the network before pruning"),
+    "a misspelt key": (f"{SEED}/dense", {"fiel": "x"}, "unknown key 'fiel' (value 'x'), did you mean 'file'?"),
+    "no file": (f"{SEED}/dense", {"file": ""}, "is not valid"),
+    "an unknown map": (f"{SEED}/dense", {"map": "hidra"}, "key map 'hidra' is not known; valid: ours, ap-benchmark"),
+    "a map of other models": (f"{SEED}/dense", {"map": "ctrain"}, "does not say what a cnn-small is called there; valid: cnn7"),
+}
+
+
+@pytest.mark.parametrize(("path", "entry", "words"), BAD_IMPORTS.values(), ids=BAD_IMPORTS)
+def test_a_bad_import_is_one_line(path, entry, words):
+    (line,) = complaints(changed() | {"imports": {path: {"file": "theirs.pt"} | entry}})
+    assert line.startswith("config.yaml: imports")
+    assert words in line
+
+
+def test_an_import_that_nothing_evaluates_is_one_line():
+    entries = {f"{SEED}/lwm-0.90/finetuned": {"file": "theirs.pt"}}
+    (line,) = complaints(changed() | {"imports": entries, "evaluate": ["dense", "pruned"]})
+    assert line.endswith("nothing evaluates it; add 'finetuned' to evaluate")
+
+
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [

@@ -406,7 +406,9 @@ def test_a_failed_network_is_a_gap_in_every_table(tmp_path: Path, digits: Path) 
         verify(network, digits, folder / "verifiers/ibp.csv", files[1], STAGES["verify"][1])
         stability(network, digits, folder / "stability.csv", files[1], STAGES["stability"][1])
     compact(finetuned, digits, finetuned.with_suffix("") / "compact.safetensors", files[1], {"model": {"kind": "cnn-small"}})
-    spec = {"attacks": ["fgsm"], "minimum_norm": [], "verifiers": ["ibp"], "smoothed": [], "threat": EVALUATION["threat"]}
+    tables = {"attacks": ["fgsm"], "verifiers": ["ibp"]}
+    evaluated = tables | {"minimum_norm": [], "smoothed": [], "threat": EVALUATION["threat"]}
+    spec = tables | {"objectives": {"benign": evaluated}}
     told = aggregate(
         [dense, finetuned],
         [finetuned.with_suffix("") / "compact.safetensors"],

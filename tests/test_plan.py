@@ -1,6 +1,7 @@
 """From a study to its cells, paths and slices."""
 
 import contextlib
+import hashlib
 import json
 import subprocess
 import sys
@@ -10,9 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sparrow import plan
+from sparrow import cell_path, plan
 from sparrow.config import load_study
 from sparrow.errors import ConfigError
+from sparrow.exchange import keymaps
 
 ROOT = Path(__file__).parents[1]
 PARENT = plan.Parent("digits", "cnn-small", "benign", 0)
@@ -98,13 +100,13 @@ def test_a_pruned_network_is_named_by_its_cell():
 
 @pytest.mark.parametrize(("ratio", "label"), [(0.5, "0.50"), (0.9, "0.90"), (0.99, "0.99"), (0.995, "0.995")])
 def test_ratio_labels_have_at_least_two_decimals(ratio, label):
-    assert plan.ratio_label(ratio) == label
+    assert cell_path.ratio_label(ratio) == label
 
 
 def test_ratio_labels_give_the_ratio_back():
     # The workflow reads the ratio from the path. 0.1 + 0.2 is not 0.3 and must not become it.
     ratios = [0.1 + 0.2, 0.3, 1 / 3, 0.999999, *(number / 1000 for number in range(1, 1000))]
-    assert [float(plan.ratio_label(ratio)) for ratio in ratios] == ratios
+    assert [float(cell_path.ratio_label(ratio)) for ratio in ratios] == ratios
 
 
 # What is changed, and which slices must differ for it: these and no others.
@@ -521,3 +523,70 @@ print(json.dumps(list(sys.modules)))
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=ROOT, env={"PYTHONPATH": "src"}, capture_output=True, text=True, check=True)
     assert {"torch", "pandas", "matplotlib", "sklearn", "scipy", "snakemake"} & set(json.loads(done.stdout)) == set()
+
+
+DENSE = "digits/cnn-small/benign/seed0/dense"
+
+
+def imported(*paths, **sections):
+    return study(imports={path: {"file": "theirs.pt"} for path in paths}, **sections)
+
+
+def test_an_imported_network_is_evaluated_and_not_trained():
+    usual, found = study(), imported(DENSE)
+    assert list(plan.evaluated(found)) == list(plan.evaluated(usual))
+    assert {one.path for one in plan.trainings(usual)} - {one.path for one in plan.trainings(found)} == {DENSE}
+
+
+def test_what_only_led_to_an_imported_network_is_not_made():
+    cell = "digits/cnn-small/benign/seed0/lwm-0.90"
+    usual = {one.path for one in plan.trainings(study())}
+    assert usual - {one.path for one in plan.trainings(imported(f"{cell}/finetuned"))} == {
+        f"{cell}/finetuned",
+        f"{cell}/pruned",
+    }
+    # Unless it is evaluated itself.
+    both = imported(f"{cell}/finetuned", evaluate=["dense", "pruned", "finetuned"])
+    assert usual - {one.path for one in plan.trainings(both)} == {f"{cell}/finetuned"}
+
+
+def test_a_dense_network_that_nobody_asks_for_is_not_made():
+    cells = [cell.path for cell in plan.cells(study()) if cell.parent == PARENT]
+    found = imported(*[f"{path}/finetuned" for path in cells], evaluate=["finetuned"])
+    assert [one.path for one in plan.trainings(found) if one.parent == PARENT] == []
+    found = imported(*[f"{path}/finetuned" for path in cells[1:]], evaluate=["finetuned"])
+    assert [one.path for one in plan.trainings(found) if one.parent == PARENT] == [
+        DENSE,
+        f"{cells[0]}/pruned",
+        f"{cells[0]}/finetuned",
+    ]
+
+
+def test_an_import_brings_a_method_and_a_ratio_of_its_own():
+    cell = "digits/cnn-small/benign/seed0/theirs-0.73"
+    found = imported(f"{cell}/finetuned", evaluate=["dense", "pruned", "finetuned"])
+    assert len(plan.cells(found)) == 36 + 1
+    assert [one.path for one in plan.evaluated(found) if "theirs" in one.path] == [f"{cell}/finetuned"]
+    assert [one.path for one in plan.trainings(found) if "theirs" in one.path] == []
+    # A pruned one is fine-tuned by the study.
+    found = imported(f"{cell}/pruned")
+    assert [one.path for one in plan.evaluated(found)][-1] == f"{cell}/finetuned"
+    assert [one.path for one in plan.trainings(found) if "theirs" in one.path] == [f"{cell}/finetuned"]
+
+
+def test_imported_networks_without_filters_are_cut():
+    path = "digits/cnn-small/benign/seed0/theirs-0.73/finetuned"
+    found = study(imports={path: {"file": "theirs.pt", "granularity": "filter"}})
+    assert [one.path for one in plan.compacted(found)] == [path]
+    assert list(plan.compacted(imported(path))) == []
+
+
+def test_an_import_reads_its_files_and_nothing_of_training():
+    found = study(imports={DENSE: {"file": "theirs.pt", "map": "hydra"}})
+    told = plan.import_slice(found, DENSE)
+    assert sorted(told) == ["cell", "code", "imported", "model", "stage"]
+    assert told["imported"]["map_sha256"] == hashlib.sha256(keymaps.place("hydra").read_bytes()).hexdigest()
+    assert plan.import_files(found.imports[DENSE]) == ["theirs.pt"]
+    own = study(imports={DENSE: {"file": "theirs.pt", "map": "mine.yaml"}})
+    assert plan.import_files(own.imports[DENSE]) == ["theirs.pt", "mine.yaml"]
+    assert plan.import_slice(own, DENSE)["imported"]["map_sha256"] is None

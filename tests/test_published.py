@@ -520,3 +520,11 @@ def test_a_figure_drawn_twice_is_the_same_to_the_byte(tmp_path):
             {"dataset": "cifar10", "model": "vgg"},
         )
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
+
+
+def test_a_network_of_others_is_what_its_label_says(monkeypatch):
+    path = "digits/cnn-small/adversarial/seed0/harp-0.75/finetuned"
+    found = comparison.published_slice(study({}, imports={path: {"file": "theirs.pt", "granularity": "filter"}}))
+    assert found["methods"]["harp"] == {"kind": "harp", "granularity": "filter", "settings": ""}
+    assert found["epochs"]["adversarial"]["harp"] == ""
+    assert 0.75 in found["ratios"]

@@ -48,7 +48,8 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         if revived:
             raise CheckpointError(f"{path}: {revived} pruned weights of {name} are not zero")
     tensors = {f"weight/{name}": tensor for name, tensor in state.items()}
-    tensors |= {f"mask/{name}": mask.cpu().contiguous() for name, mask in checkpoint.masks.items()}
+    # Copies: the masks of filters that fall together are one tensor, which safetensors refuses to save under several names.
+    tensors |= {f"mask/{name}": mask.cpu().contiguous().clone() for name, mask in checkpoint.masks.items()}
     weights = prunable_weights(checkpoint.model)
     header = {
         "format": FORMAT,

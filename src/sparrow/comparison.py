@@ -6,14 +6,16 @@ from itertools import product
 from typing import Any
 
 from sparrow import plan, published
+from sparrow.cell_path import parse
 from sparrow.config import Study
 from sparrow.digest import code_digest
 
 
 def published_slice(study: Study) -> dict[str, Any]:
     """What the table of published figures reads: which sources, and of what kind each of the study's labels is."""
-    methods = (plan.DENSE, *study.methods)
-    return _kinds(study) | {
+    kinds = _kinds(study)
+    methods = kinds["methods"]
+    return kinds | {
         "sources": _sources(study),
         "ratios": sorted(_ratios(study)),
         "attacks": {objective: _evaluations(study, "attacks", objective) for objective in study.objectives},
@@ -56,6 +58,7 @@ def _sources(study: Study) -> list[str]:
 def _ratios(study: Study) -> set[float]:
     """All ratios of the networks that are evaluated."""
     own = {ratio for method in study.methods.values() for ratio in method.ratios or study.ratios}
+    own |= {cell.ratio for cell in (parse(path).cell for path in study.imports) if cell}
     return own | ({0.0} if plan.DENSE in study.evaluate else set())
 
 
@@ -66,6 +69,11 @@ def _kinds(study: Study) -> dict[str, Any]:
         own = entry.model_dump(exclude={"kind", "granularity", "ratios"}, exclude_defaults=True)
         settings = ", ".join(f"{key} {value}" for key, value in own.items())
         methods[label] = {"kind": entry.kind, "granularity": getattr(entry, "granularity", "weight"), "settings": settings}
+    for path, entry in study.imports.items():
+        cell = parse(path).cell
+        if cell and cell.method not in methods:
+            # A network of others, by a method that this study has not: what it is called is all that is known of it.
+            methods[cell.method] = {"kind": cell.method, "granularity": entry.granularity, "settings": ""}
     stand_ins = study.published.datasets
     return {
         "datasets": {label: stand_ins.get(label, entry.kind) for label, entry in study.datasets.items()},
@@ -82,7 +90,9 @@ def _evaluations(study: Study, room: str, objective: str) -> dict[str, str]:
 
 
 def _epochs(study: Study, objective: str, method: str) -> str:
-    """How long a network was trained, pruned and fine-tuned, such as `100 + 20 + 100`."""
+    """How long a network was trained, pruned and fine-tuned, such as `100 + 20 + 100`; empty for a method of others."""
+    if method not in (plan.DENSE, *study.methods):
+        return ""
     stages = [study.schedule(objective, "pretrain")]
     if method != plan.DENSE:
         stages += [study.pruning_schedule(objective, method)] if study.methods[method].trains != "nothing" else []

@@ -9,8 +9,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, Wi
 
 from sparrow import catalogue, entry_docs, published
 from sparrow.catalogue import Room
+from sparrow.cell_path import parse
 from sparrow.config_errors import explain
-from sparrow.errors import ConfigError
+from sparrow.errors import ConfigError, SparrowError
+from sparrow.exchange import keymap, keymaps
 from sparrow.settings import Ratios, Settings, Threat, unique
 from sparrow.training.schedule import Schedule
 
@@ -159,6 +161,22 @@ class Published(Settings):
         return self
 
 
+class Import(Settings):
+    """A third party's network in the place of one that the study would make."""
+
+    file: str = Field(min_length=1)
+    """Its state dict: safetensors, or a file of torch.save's (.pth, .pt, .tar), of which nothing but tensors and plain values
+    is read. Relative to the working directory."""
+    map: str = keymaps.OURS
+    """Whose names its tensors have: `ours`, another key map that comes with Sparrow, or a YAML file with one."""
+    key: str | None = None
+    """Under which key of the file the state dict lies, if that is none of the usual ones."""
+    granularity: Literal["weight", "filter"] = "weight"
+    """What it lost: single weights, or whole filters with their bias and norm."""
+    allow_ratio: bool = False
+    """Take it even if its share of zeros is not the cell's pruning ratio."""
+
+
 class Study(Settings):
     """A whole study: every data set x model x objective x method x ratio x seed is one cell."""
 
@@ -190,6 +208,10 @@ class Study(Settings):
     """Set this study's results beside published ones, if given (`{}` for all sources)."""
     evaluate: Annotated[list[EvaluatedStage], AfterValidator(unique)] = Field(["dense", "finetuned"], min_length=1)
     """Checkpoints that are attacked and verified. `dense` is what preservation is measured against."""
+    imports: dict[str, Import] = Field({})
+    """Networks of third parties, by the checkpoint whose place they take, such as
+    `digits/cnn-small/benign/seed0/dense` or `.../seed0/METHOD-RATIO/finetuned`. Methods and ratios may be new ones: that is how
+    a network that others pruned comes in beside the study's own. `sparrow import` checks a file and prints the lines."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Study:
@@ -223,6 +245,7 @@ class Study(Settings):
         for label in self.published.datasets if self.published else ():
             if label not in self.datasets:
                 raise ValueError(f"published.datasets.{label}: no data set of this study; valid: {', '.join(self.datasets)}")
+        self._imports_fit()
         for objective in self.objectives:
             self._radii_fit(objective)
             for stage in STAGES:
@@ -276,6 +299,35 @@ class Study(Settings):
                     raise ValueError(
                         f"verifiers.{label}.attacks: {attack} does not attack at eps {radii}, which {label} verifies"
                     )
+
+    def _imports_fit(self) -> None:
+        """Every import takes the place of a checkpoint that somebody asks for."""
+        for path, entry in self.imports.items():
+            try:
+                found = parse(path)
+            except ValueError as error:
+                raise ValueError(f"imports: {error}") from None
+            for room in ("datasets", "models", "objectives"):
+                label, valid = getattr(found.parent, room.removesuffix("s")), getattr(self, room)
+                if label not in valid:
+                    raise ValueError(f"imports.{path}: {room} has no {label!r}; valid: {', '.join(valid)}")
+            only = self.objectives[found.parent.objective].models
+            if only is not None and found.parent.model not in only:
+                raise ValueError(f"imports.{path}: objectives.{found.parent.objective}.models has no {found.parent.model!r}")
+            if found.parent.seed not in self.seeds:
+                raise ValueError(f"imports.{path}: seeds has no {found.parent.seed}; valid: {', '.join(map(str, self.seeds))}")
+            if found.cell and not 0 < found.cell.ratio < 1:
+                raise ValueError(f"imports.{path}: the ratio is {found.cell.ratio:g}, must lie between 0 and 1")
+            if found.cell and found.cell.method == "dense":
+                raise ValueError(f"imports.{path}: 'dense' names the network before pruning; choose another label")
+            if found.stage == "finetuned" and "finetuned" not in self.evaluate:
+                raise ValueError(f"imports.{path}: nothing evaluates it; add 'finetuned' to evaluate")
+            try:
+                covers = None if keymaps.is_file(entry.map) else keymap.load(entry.map)
+                if covers:
+                    keymap.require_model(covers, entry.map, self.models[found.parent.model].kind)
+            except SparrowError as error:
+                raise ValueError(f"imports.{path}.map: {error}") from None
 
     def schedule(self, objective: str, stage: Literal["pretrain", "prune", "finetune"]) -> Schedule:
         """The study's schedule of `stage` with the changes that an objective makes to it."""

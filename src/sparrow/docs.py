@@ -63,7 +63,8 @@ def entries_table() -> str:
 
 
 def options_table() -> str:
-    """Every key of the config, its type, default and description; STAGE stands for pretrain, prune and finetune."""
+    """Every key of the config, its type, default and description; STAGE stands for pretrain, prune and finetune,
+    CHECKPOINT for the path of one."""
     document = Study.model_json_schema()
     lines = ["| key | type | default | what it does |", "|---|---|---|---|"]
     schedule = document["$defs"]["Schedule"]
@@ -90,6 +91,10 @@ def _rows(document: dict, field: dict, key: str, required: bool) -> list[str]:
             for name, child in target["properties"].items()
             for row in _rows(document, child, f"{key}.{name}", name in needed)
         ]
+    if "$ref" in target.get("additionalProperties", ()):
+        # By a label of the user's choice: what is said of the whole, then of each one.
+        own = {name: value for name, value in target.items() if name != "additionalProperties"}
+        return _rows(document, own, key, required) + _rows(document, target["additionalProperties"], f"{key}.CHECKPOINT", False)
     default = "required" if required or "default" not in field else f"`{json.dumps(field['default'])}`"
     description = " ".join(field.get("description", "").split())
     own = f"| `{key}` | {_type(document, field)} | {default} | {description} |"

@@ -69,7 +69,7 @@ def chain(path: Path, digest: Callable[[Path], str] = digest_of) -> list[Link]:
     # What another file says of its data set is nothing about this one.
     known = [link for link in links if link.header.get("data") and link.state != "MISMATCH"]
     if links[-1].what != DATA_SET and known:
-        links.append(_parent(_data_path(known[-1].path, known[-1].header), known[-1].header["data"], digest))
+        links.append(_parent(data_path(known[-1].path, known[-1].header), known[-1].header["data"], digest))
     return links[::-1]
 
 
@@ -122,7 +122,7 @@ def _checkpoint_of(path: Path) -> Path | None:
     return None
 
 
-def _data_path(path: Path, header: dict[str, Any]) -> Path:
+def data_path(path: Path, header: dict[str, Any]) -> Path:
     """Where the layout of a study's folder has the data set of a checkpoint."""
     up = {"dense": 3}.get(header["stage"], 4) + (kind(header) == "compact")
     return Path(os.path.normpath(path.parent / "/".join([".."] * up) / "data.safetensors"))

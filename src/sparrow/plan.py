@@ -14,55 +14,13 @@ from typing import Any, Literal, NamedTuple
 
 from sparrow import catalogue, sources
 from sparrow.catalogue import Room
-from sparrow.config import Study
+from sparrow.cell_path import DENSE, Cell, Checkpoint, Parent, parse
+from sparrow.config import Import, Study
 from sparrow.data import _extra
 from sparrow.digest import code_digest
 from sparrow.errors import SparrowError
+from sparrow.exchange import keymaps
 from sparrow.settings import Settings
-
-DENSE = "dense"
-
-
-class Parent(NamedTuple):
-    """A dense network: data set x model x objective x seed."""
-
-    dataset: str
-    model: str
-    objective: str
-    seed: int
-
-    @property
-    def path(self) -> str:
-        return f"{self.dataset}/{self.model}/{self.objective}/seed{self.seed}"
-
-
-class Cell(NamedTuple):
-    """A pruned network: a dense one x method x ratio."""
-
-    parent: Parent
-    method: str
-    ratio: float
-
-    @property
-    def path(self) -> str:
-        return f"{self.parent.path}/{self.method}-{ratio_label(self.ratio)}"
-
-
-class Checkpoint(NamedTuple):
-    """A network at one stage of its life; `path` is the file's, without its suffix."""
-
-    parent: Parent
-    cell: Cell | None
-    stage: str
-
-    @property
-    def path(self) -> str:
-        return f"{(self.cell or self.parent).path}/{self.stage}"
-
-    def identity(self) -> dict[str, Any]:
-        """Who it is, in plain values; a dense network has the method `dense` and the ratio 0."""
-        own = {"method": self.cell.method, "ratio": self.cell.ratio} if self.cell else {"method": DENSE, "ratio": 0.0}
-        return {**self.parent._asdict(), **own, "stage": self.stage}
 
 
 class Table(NamedTuple):
@@ -134,12 +92,6 @@ def curved(study: Study) -> bool:
     return any(table.swept or (table.room == "attacks" and _minimum_norm(study, table)) for table in found)
 
 
-def ratio_label(ratio: float) -> str:
-    """A ratio as it stands in paths: at least two decimals, as many as it takes."""
-    digits = f"{Decimal(repr(ratio)):f}"
-    return digits.ljust(len("0.00"), "0")
-
-
 def parents(study: Study) -> list[Parent]:
     """The dense networks of a study."""
     found = [Parent(*labels) for labels in product(study.datasets, study.models, study.objectives, study.seeds)]
@@ -153,30 +105,61 @@ def trained(study: Study, model: str, objective: str) -> bool:
 
 
 def cells(study: Study) -> list[Cell]:
-    """The pruned networks of a study."""
+    """The pruned networks of a study: its own, then those that are there because they are imported."""
     methods = [(label, ratio) for label, method in study.methods.items() for ratio in method.ratios or study.ratios]
-    return [Cell(parent, *method) for parent, method in product(parents(study), methods)]
+    own = [Cell(parent, *method) for parent, method in product(parents(study), methods)]
+    return list(dict.fromkeys([*own, *(found.cell for found in map(parse, study.imports) if found.cell)]))
 
 
-def trainings(study: Study) -> Iterator[Checkpoint]:
-    """All checkpoints of a study."""
+def checkpoints(study: Study) -> Iterator[Checkpoint]:
+    """All checkpoints of a study, whoever made them."""
     for parent in parents(study):
         yield Checkpoint(parent, None, DENSE)
     for cell in cells(study):
         for stage in ("pruned", "finetuned"):
-            yield Checkpoint(cell.parent, cell, stage)
+            found = Checkpoint(cell.parent, cell, stage)
+            # Without a method of the study's, only what was imported is there, and what can be fine-tuned.
+            if _is_own(study, cell) or {found.path, f"{cell.path}/pruned"} & study.imports.keys():
+                yield found
+
+
+def trainings(study: Study) -> Iterator[Checkpoint]:
+    """The checkpoints that the study makes itself: all but the imported ones and those that only led to them."""
+    if not study.imports:
+        yield from checkpoints(study)
+        return
+    made = [found for found in checkpoints(study) if found.path not in study.imports]
+    goals = {found for found in made if found.stage == "finetuned" or found.stage in study.evaluate}
+    pruned = {found.cell for found in goals if found.stage == "finetuned"} | {f.cell for f in goals if f.stage == "pruned"}
+    dense = {found.parent for found in made if found.stage == "pruned" and found.cell in pruned}
+    for found in made:
+        needed = found.cell in pruned if found.stage == "pruned" else found.stage == DENSE and found.parent in dense
+        if needed or found in goals:
+            yield found
 
 
 def evaluated(study: Study) -> Iterator[Checkpoint]:
     """The checkpoints that are attacked and verified."""
-    return (checkpoint for checkpoint in trainings(study) if checkpoint.stage in study.evaluate)
+    return (checkpoint for checkpoint in checkpoints(study) if checkpoint.stage in study.evaluate)
 
 
 def compacted(study: Study) -> Iterator[Checkpoint]:
     """The evaluated checkpoints that lost whole filters, which are cut out of a copy."""
     for checkpoint in evaluated(study):
-        if checkpoint.cell and getattr(study.methods[checkpoint.cell.method], "granularity", None) == "filter":
+        if checkpoint.cell and _granularity(study, checkpoint) == "filter":
             yield checkpoint
+
+
+def _is_own(study: Study, cell: Cell) -> bool:
+    """Whether the study can prune this cell by itself."""
+    return cell.method in study.methods and cell.ratio in (study.methods[cell.method].ratios or study.ratios)
+
+
+def _granularity(study: Study, checkpoint: Checkpoint) -> str:
+    """What the network lost: `weight` or `filter`."""
+    imported = study.imports.get(checkpoint.path) or study.imports.get(f"{checkpoint.cell.path}/pruned")
+    entry = imported or study.methods[checkpoint.cell.method]
+    return getattr(entry, "granularity", "weight")
 
 
 APART = {"training", "threat", "models", "ratios", "objectives", "eps", "keep_examples", "augmentation"}
@@ -234,6 +217,26 @@ def prune_slice(study: Study, cell: Cell) -> dict[str, Any]:
 def finetune_slice(study: Study, cell: Cell) -> dict[str, Any]:
     """What fine-tuning reads: nothing of the method, which is in the weights and masks that it starts from."""
     return _training_slice(study, cell.parent, "finetune", _identity(cell))
+
+
+def import_slice(study: Study, path: str) -> dict[str, Any]:
+    """What taking over a third party's network as the checkpoint `path` reads, besides the file (and a map of the user's)."""
+    checkpoint, entry = parse(path), study.imports[path]
+    cell = _identity(checkpoint.cell) if checkpoint.cell else checkpoint.parent._asdict()
+    architecture = spec(study, "models", checkpoint.parent.model)
+    return {
+        "cell": cell,
+        "stage": checkpoint.stage,
+        "model": architecture,
+        # A map of the user's is a file that the job reads.
+        "imported": entry.model_dump() | {"map_sha256": keymaps.digest(entry.map)},
+        "code": code_digest("sparrow.stages.imported", catalogue.module_name("models", architecture["kind"])),
+    }
+
+
+def import_files(entry: Import) -> list[str]:
+    """The files that an import reads: the network's, and the map's if it is one of the user's."""
+    return [entry.file, *([entry.map] if keymaps.is_file(entry.map) else [])]
 
 
 def attack_slice(study: Study, parent: Parent, attack: str) -> dict[str, Any]:

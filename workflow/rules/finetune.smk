@@ -6,6 +6,8 @@ rule finetune:
         multiext(f"{CELL}/finetuned", *TRAINED),
     log:
         f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/{{method}}-{{ratio}}/finetuned.log",
+    wildcard_constraints:
+        dataset=f"(?!{IMPORTED}){LABEL}",
     conda:
         "../../envs/sparrow.yaml"
     threads: 1

@@ -5,6 +5,8 @@ rule pretrain:
         multiext(f"{PARENT}/dense", *TRAINED),
     log:
         f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/dense.log",
+    wildcard_constraints:
+        dataset=f"(?!{IMPORTED}){LABEL}",
     # Eligible for the between-workflow cache: snakemake --cache pretrain
     cache: True
     conda:

@@ -6,6 +6,8 @@ rule prune:
         multiext(f"{CELL}/pruned", ".safetensors", ".curve.csv", ".trace.csv", ".cost.json"),
     log:
         f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/{{method}}-{{ratio}}/pruned.log",
+    wildcard_constraints:
+        dataset=f"(?!{IMPORTED}){LABEL}",
     conda:
         "../../envs/sparrow.yaml"
     threads: 1

@@ -65,6 +65,19 @@ def one_of(names):
     return "|".join(map(re.escape, sorted(names))) or "(?!)"
 
 
+# Stands before the path of a checkpoint: `(?=...)` lets a rule make imported ones alone, `(?!...)` all but these.
+IMPORTED = rf"(?:{one_of(STUDY.imports)})\."
+
+
+def imported_path(wildcards):
+    return f"{parent_of(wildcards).path}/{wildcards.checkpoint}"
+
+
+def imported_files(wildcards):
+    """The third party's file, and the map of its names if that is a file of the user's."""
+    return plan.import_files(STUDY.imports[imported_path(wildcards)])
+
+
 def examples_for(wildcards):
     """The adversarial examples that a verifier looks at."""
     verifier = plan.tables(STUDY, "verifiers", wildcards.objective)[wildcards.verifier]

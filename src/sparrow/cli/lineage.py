@@ -44,6 +44,9 @@ def _block(link: Link) -> str:
     lines += _line("content" if link.what == DATA_SET else "sha256", _digest(link))
     if link.what == "table":
         lines += _line("about", "the checkpoint in whose folder it lies, or whose name it has; a table names no digest")
+    if "imported" in header:
+        origin = header["imported"]
+        lines += _line("imported from", f"{origin['file']} (sha256 {origin['sha256'][:SHORT]}), where nothing more is known")
     if "failed" in header:
         lines += _line("failed", header["failed"])
     lines += _line("cell", _plain(header.get("cell")))

@@ -122,6 +122,8 @@ def _hits(row: Row) -> Hits:
 def _row(path: Path, compact: Path | None, stability: Path | None, spec: dict) -> Row:
     failed = failure(path)
     objective = (failed or read_header(path))["cell"]["objective"]
+    if objective not in spec["objectives"]:
+        raise SparrowError(f"{path}: trained on {objective!r}; this study has {', '.join(map(repr, spec['objectives']))}")
     outcomes = read_outcomes(path.with_suffix(""), spec["objectives"][objective])
     if failed:
         nothing = pd.DataFrame(columns=LAYER_COLUMNS), dict.fromkeys(SIZES, np.nan)

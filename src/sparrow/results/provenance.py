@@ -83,13 +83,20 @@ def _line(row: Row) -> dict[str, Any]:
     data = row.links.get(DATA_SET)
     gone = [what for what, link in row.links.items() if link.state == "missing"]
     line = row.identity | {"ratio": repr(float(row.identity["ratio"]))}
-    line |= {"data": data and (data.named or data.digest), "lineage": f"missing: {', '.join(gone)}" if gone else "ok"}
+    found = [f"missing: {', '.join(gone)}"] if gone else ["ok"]
+    found += [f"{what} {_imported_from(link.header)}" for what, link in row.links.items() if "imported" in link.header]
+    line |= {"data": data and (data.named or data.digest), "lineage": "; ".join(found)}
     for stage in STAGES:
         if stage in row.links:
             link, header = row.links[stage], row.links[stage].header
             values = (link.digest or link.named, header.get("code"), _digest(header), header.get("device"), _versions(header))
             line |= {f"{stage}_{aspect}": value for aspect, value in zip(ASPECTS, values, strict=True)}
     return line
+
+
+def _imported_from(header: dict[str, Any]) -> str:
+    """Where a third party's network comes from."""
+    return f"imported from {header['imported']['file']} (sha256 {header['imported']['sha256'][:SHORT]})"
 
 
 def _digest(header: dict[str, Any]) -> str | None:
@@ -112,7 +119,7 @@ def warnings(rows: list[Row]) -> Iterator[str]:
             devices |= {link.header["device"]} if "device" in link.header else set()
             for name, version in link.header.get("versions", {}).items():
                 releases[name].add(version or "none")
-            if what in STAGES and "code" in link.header:
+            if what in STAGES and "code" in link.header and "imported" not in link.header:
                 codes[(*cell[:3], "dense" if what == "dense" else cell[3], what)].add(link.header["code"])
     if len(devices) > 1:
         yield f"rows were computed on {len(devices)} different devices: {', '.join(sorted(devices))}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sparrow.checkpoint_file import sha256
+from sparrow.checkpoint_file import read_header, sha256
 from sparrow.data._store import Header
 from sparrow.errors import CheckpointError
 from sparrow.reproducible import made_by, pick_device
@@ -23,11 +23,17 @@ def header(stage: str, spec: dict[str, Any], data: Header, parent: Path | None =
         "shape": list(data.shape),
         "classes": data.classes,
         "data": data.digest,
-        "data_regime": data.regime,
+        "data_regime": _regime(data.regime, parent),
         "config": {key: value for key, value in spec.items() if key not in ("cell", "code", "model")},
         "code": spec["code"],
         "parent": sha256(parent) if parent is not None else None,
     }
+
+
+def _regime(own: str, parent: Path | None) -> str:
+    """How the training data came to be; before that, those of the stages before, where they differ: of an imported network."""
+    before = read_header(parent).get("data_regime", own) if parent is not None else own
+    return before if before.endswith(own) else f"{before}, then {own}"
 
 
 def attacked(network: Path, spec: dict[str, Any]) -> dict[str, Any]:

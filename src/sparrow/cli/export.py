@@ -1,0 +1,81 @@
+"""Write a checkpoint in a form that others read: ONNX, a plain state dict, or an entry of the Adversarial Pruning Benchmark."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from sparrow.errors import SparrowError
+from sparrow.exchange import keymaps
+
+FORMATS = ("onnx", "state-dict", "ap-benchmark")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("file", type=Path, metavar="CHECKPOINT", help="a checkpoint, or a compact network")
+    parser.add_argument("--format", required=True, choices=FORMATS)
+    parser.add_argument("--output", type=Path, required=True, metavar="PATH", help="a file; for ap-benchmark, a folder")
+    parser.add_argument(
+        "--naming",
+        metavar="MAP",
+        help=f"state-dict: whose names the tensors get: {', '.join(keymaps.known())} (default: ours), or a YAML file",
+    )
+    parser.add_argument(
+        "--ap-key", metavar="KEY", help="ap-benchmark: the method's key there, such as HYDRA_Sehwag2020Hydra; open if not given"
+    )
+    parser.add_argument("--autoattack", metavar="TABLE", help="ap-benchmark: the table of AutoAttack (default: autoattack)")
+    parser.add_argument("--fmn", metavar="TABLE", help="ap-benchmark: the table of FMN (default: fmn)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write it, and print what was written."""
+    from sparrow.exchange import network
+
+    _refuse_unused(options)
+    if options.output.resolve() == options.file.resolve():
+        raise SparrowError(f"{options.output}: is the checkpoint itself; choose another path")
+    if options.output.is_dir() and options.format != "ap-benchmark":
+        raise SparrowError(f"{options.output}: is a folder; give the name of a file")
+    {"onnx": _onnx, "state-dict": _state_dict, "ap-benchmark": _ap_benchmark}[options.format](
+        options, network.load(options.file)
+    )
+    return 0
+
+
+def _onnx(options: argparse.Namespace, network) -> None:
+    from sparrow.exchange import onnx_file
+
+    apart = onnx_file.write(options.output, network)
+    print(f"{options.output}: written; onnxruntime's logits differ from torch's by {apart:.2g} at most (relative, limit 1e-5)")
+
+
+def _state_dict(options: argparse.Namespace, network) -> None:
+    from sparrow.exchange import keymap, state_dict
+
+    name = options.naming or keymaps.OURS
+    names, kind, tensors = keymap.load(name), network.header["model"]["kind"], network.model.state_dict()
+    if names:
+        keymap.require_model(names, name, kind)
+        tensors = {names.to_theirs(kind, tensor): value for tensor, value in tensors.items()}
+    state_dict.write(options.output, tensors, network.origin() | {"names": name})
+    print(f"{options.output}: {len(tensors)} tensors of a {kind}, names: {name}")
+    if names and kind in names.unused:
+        print(
+            f"  without {', '.join(names.unused[kind])}, which some of their classes have, but do not use: strict=False there"
+        )
+
+
+def _ap_benchmark(options: argparse.Namespace, network) -> None:
+    from sparrow.exchange import ap_benchmark
+
+    entry = ap_benchmark.entry(network, options.ap_key, options.autoattack or "autoattack", options.fmn or "fmn")
+    for line in ap_benchmark.write(options.output, network, entry):
+        print(line)
+
+
+def _refuse_unused(options: argparse.Namespace) -> None:
+    """Raise SparrowError for an option that the format does not look at."""
+    for option, format in (("naming", "state-dict"), *((name, "ap-benchmark") for name in ("ap_key", "autoattack", "fmn"))):
+        if getattr(options, option) is not None and options.format != format:
+            raise SparrowError(f"--{option.replace('_', '-')}: goes with --format {format}, not {options.format}")

@@ -1,0 +1,83 @@
+"""Check whether a third party's network can take the place of a checkpoint of a study, and print the lines that say so."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import yaml
+
+from sparrow.errors import SparrowError
+from sparrow.exchange import keymaps
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("file", type=Path, metavar="STATE_DICT", help="its state dict: .safetensors, or a file of torch.save's")
+    parser.add_argument("--study", type=Path, required=True, metavar="STUDY.yaml", help="the study that is to evaluate it")
+    parser.add_argument(
+        "--cell",
+        required=True,
+        metavar="CHECKPOINT",
+        help="whose place it takes, such as results/digits/cnn-small/benign/seed0/dense.safetensors, or "
+        ".../seed0/METHOD-RATIO/finetuned.safetensors; METHOD may be any new label",
+    )
+    names = f"{', '.join(keymaps.known())}, or a YAML file"
+    parser.add_argument("--map", default=keymaps.OURS, metavar="MAP", help=f"whose names its tensors have: {names}")
+    parser.add_argument("--key", help="under which key of the file the state dict lies, if that is none of the usual ones")
+    parser.add_argument("--filters", action="store_true", help="it lost whole filters: the ratio is a share of these")
+    parser.add_argument("--allow-ratio", action="store_true", help="take it though its share of zeros is not the cell's ratio")
+    parser.epilog = "Nothing is written. The workflow imports what the study's key `imports` names, whenever the file changes."
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what was found, and the lines for the study."""
+    from sparrow import plan
+    from sparrow.checkpoint_file import read_header
+    from sparrow.config import load_study
+    from sparrow.stages.imported import examine
+    from sparrow.yaml_keys import refuse_duplicates
+
+    if not options.study.is_file():
+        raise SparrowError(f"{options.study}: no such file; valid: a study such as config.yaml")
+    try:
+        refuse_duplicates(options.study)
+        raw = yaml.safe_load(options.study.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SparrowError(f"{options.study}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise SparrowError(f"{options.study}: not a study, but a {type(raw).__name__}")
+    results = str(raw.get("results", "results"))
+    path = os.path.normpath(options.cell).removeprefix(f"{results}/").removesuffix(".safetensors")
+    entry = {"file": str(options.file)} | _unless("map", options.map, keymaps.OURS) | _unless("key", options.key, None)
+    entry |= {"granularity": "filter"} if options.filters else {}
+    entry |= {"allow_ratio": True} if options.allow_ratio else {}
+    study = load_study(raw | {"imports": {**(raw.get("imports") or {}), path: entry}}, str(options.study))
+    spec = plan.import_slice(study, path)
+    shape, classes = _images(study, spec["cell"]["dataset"])
+    _, fitted, place = examine(options.file, spec, shape, classes)
+    print(f"{options.file}: a {spec['model']['kind']} for images of {' x '.join(map(str, shape))} and {classes} classes")
+    for line in [*([f"read from {place}"] if place else []), *fitted.notes]:
+        print(f"  {line}")
+    if "ratio" in spec["cell"]:
+        what = "filters" if options.filters else "prunable weights"
+        print(f"  pruning ratio {spec['cell']['ratio']:g} asked for; {fitted.ratio:.4f} of the {what} are gone")
+    there = Path(study.results, f"{path}.safetensors")
+    if there.is_file() and "imported" not in read_header(there):
+        print(f"  {there} is there, made by the study itself, and the import will take its place: keep a copy if you need it")
+    print(f"\nFor {options.study}, beside any other imports that it has:\n")
+    print(yaml.safe_dump({"imports": {path: entry}}, sort_keys=False), end="")
+    return 0
+
+
+def _unless(key: str, value: str | None, default: str | None) -> dict:
+    return {} if value == default else {key: value}
+
+
+def _images(study, dataset: str) -> tuple[tuple[int, int, int], int]:
+    """Shape of the images of a data set of the study, and how many classes they have."""
+    from sparrow import catalogue
+
+    params = study.datasets[dataset]
+    return catalogue.load("datasets", params.kind).describe(params)

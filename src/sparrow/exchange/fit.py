@@ -1,0 +1,199 @@
+"""A third party's tensors in a network of ours: names, shapes, scores, masks and ratio are checked, and nothing is guessed.
+
+Scores: HYDRA's layers (inspire-group/hydra, models/layers.py) keep `popup_scores` beside a weight and compute with the weight
+times the mask of its largest scores; HARP's (intellisec/harp) also learn in `k_score` which share of them a layer keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from sparrow.errors import CheckpointError
+from sparrow.exchange.keymap import KeyMap
+from sparrow.models._layout import Layout, filter_masks, removed_filters
+from sparrow.models._prunable import prunable_weights
+
+TOLERANCE = 0.005
+"""How far the share of zeros may be from the pruning ratio: some leave the first or the last layer whole."""
+PREFIXES = ("module.", "_orig_mod.", "basic_model.", "model.")
+"""What wrappers put before every name: DataParallel, torch.compile, HARP's and others' own."""
+MEANS, DEVIATIONS = ("mean", "mu"), ("std", "sigma")
+SCORES, SHARE = "popup_scores", "k_score"
+HARP_FLOOR = 0.1
+"""HARP's `alpha`: the least that a layer keeps, as part of what the network keeps."""
+COUNTER = "num_batches_tracked"
+MOST_LINES = 12
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the network is taken for: the kind of model, and the cell's pruning ratio (None for a dense one)."""
+
+    kind: str
+    shape: tuple[int, int, int]
+    ratio: float | None = None
+    granularity: str = "weight"
+    allow_ratio: bool = False
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Masks (none for a dense network), the share that was pruned, and one line on each thing that was not as here."""
+
+    masks: dict[str, Tensor]
+    ratio: float
+    notes: list[str]
+
+
+def fit(path: Path, tensors: Mapping[str, Tensor], network: nn.Module, asked: Asked, keymap: KeyMap | None) -> Fitted:
+    """Load `tensors`, read from `path`, into `network` (on the CPU).
+
+    Raises CheckpointError, one line for each mistake, if they do not fit, or if the share of zeros is not the ratio.
+    """
+    notes: list[str] = []
+    own = network.state_dict()
+    found = _without_prefixes(path, tensors, own, notes)
+    found = _without_unused(found, asked.kind, keymap, notes)
+    found = _without_normalisation(path, found, own, notes)
+    found = _masked_by_scores(path, found, asked.ratio, notes)
+    found = _renamed(path, found, asked.kind, keymap)
+    counters = {name for name in own if name.endswith(COUNTER)} - found.keys()
+    if counters:
+        notes.append(f"has no {COUNTER} for {len(counters)} batch norms; nothing depends on them")
+        found |= {name: own[name] for name in counters}
+    _require_same(path, found, own, asked.kind)
+    network.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in found.items()})
+    if asked.ratio is None:
+        return Fitted({}, 0.0, notes)
+    masks, ratio = _masks(path, network, asked)
+    if abs(ratio - asked.ratio) > TOLERANCE and not asked.allow_ratio:
+        what = "of its filters are pruned" if asked.granularity == "filter" else "of its prunable weights are zero"
+        raise CheckpointError(
+            f"{path}: {ratio:.4f} {what}, the ratio {asked.ratio:g} was asked for; import it at its own ratio, or as it is "
+            "with allow_ratio (--allow-ratio)"
+        )
+    return Fitted(masks, ratio, notes)
+
+
+def _without_prefixes(path: Path, tensors: Mapping[str, Tensor], own: Mapping, notes: list[str]) -> dict[str, Tensor]:
+    found, gone = {}, []
+    for name, tensor in tensors.items():
+        short = name
+        while prefix := next((one for one in PREFIXES if short.startswith(one) and short not in own), None):
+            short = short.removeprefix(prefix)
+            gone += [] if prefix in gone else [prefix]
+        if short in found:
+            raise CheckpointError(f"{path}: two tensors are {short} without {' '.join(gone)}")
+        found[short] = tensor
+    if gone:
+        notes.append(f"names without {' '.join(gone)}")
+    return found
+
+
+def _without_unused(found: dict[str, Tensor], kind: str, keymap: KeyMap | None, notes: list[str]) -> dict[str, Tensor]:
+    unused = [name for name in found if keymap and keymap.is_unused(kind, name)]
+    if unused:
+        notes.append(f"{len(unused)} tensors of {', '.join(keymap.unused[kind])} left out: nothing uses what they compute")
+    return {name: tensor for name, tensor in found.items() if name not in unused}
+
+
+def _without_normalisation(path: Path, found: dict[str, Tensor], own: Mapping, notes: list[str]) -> dict[str, Tensor]:
+    """Without the mean and deviation by which some networks normalise their images, if these are 0 and 1."""
+    layers = {name: tensor for name, tensor in found.items() if name.split(".")[-1] in MEANS + DEVIATIONS and name not in own}
+    for name, tensor in layers.items():
+        neutral = 0 if name.split(".")[-1] in MEANS else 1
+        if (tensor != neutral).any():
+            raise CheckpointError(
+                f"{path}: normalises its images ({name} is {tensor.flatten().tolist()}); networks here take images in [0, 1] "
+                "as they are, the units in which attacks and bounds count"
+            )
+    if layers:
+        notes.append(f"{', '.join(layers)} left out: they change nothing")
+    return {name: tensor for name, tensor in found.items() if name not in layers}
+
+
+def _masked_by_scores(path: Path, found: dict[str, Tensor], ratio: float | None, notes: list[str]) -> dict[str, Tensor]:
+    """Weights times the mask of their scores, if there are scores; a dense network's mean nothing."""
+    scored = [name for name in found if name.split(".")[-1] == SCORES]
+    extra = {*scored, *(name for name in found if name.split(".")[-1] == SHARE)}
+    result = {name: tensor for name, tensor in found.items() if name not in extra}
+    if ratio is None or not scored:
+        if extra:
+            reason = "a dense network computes without them" if ratio is None else "shares of no scores"
+            notes.append(f"{len(extra)} tensors of scores left out: {reason}")
+        return result
+    for name in scored:
+        layer = name.removesuffix(SCORES)
+        weight, scores, share = found.get(f"{layer}weight"), found[name], found.get(f"{layer}{SHARE}")
+        if weight is None or scores.shape != weight.shape:
+            there = "missing" if weight is None else tuple(weight.shape)
+            raise CheckpointError(f"{path}: {name} is {tuple(scores.shape)}, its weight {there}; valid: a score a weight")
+        kept = round(1 - ratio, 12)  # As the authors gave it: 0.1, where 1 - 0.9 is a little less.
+        if share is not None:
+            floor = HARP_FLOOR * kept
+            kept = floor + (1 - floor) * torch.sigmoid(share.float())
+        order = scores.abs().flatten().sort(stable=True).indices
+        mask = torch.ones(scores.numel(), dtype=torch.bool)
+        mask[order[: int((1 - kept) * scores.numel())]] = False
+        result[f"{layer}weight"] = weight * mask.view_as(weight)
+    notes.append(f"{len(scored)} weights times the mask of their scores" + (" and shares" if len(extra) > len(scored) else ""))
+    return result
+
+
+def _renamed(path: Path, found: dict[str, Tensor], kind: str, keymap: KeyMap | None) -> dict[str, Tensor]:
+    if keymap is None:
+        return found
+    result: dict[str, Tensor] = {}
+    for name, tensor in found.items():
+        new = keymap.to_ours(kind, name)
+        if new in result:
+            raise CheckpointError(f"{path}: two tensors are {new} by the key map, one of them {name}")
+        result[new] = tensor
+    return result
+
+
+def _require_same(path: Path, found: Mapping[str, Tensor], own: Mapping[str, Tensor], kind: str) -> None:
+    """Raise CheckpointError, one line each, if names or shapes are not the network's, or a value is not finite."""
+    lines = []
+    for name in [*own, *(name for name in found if name not in own)]:
+        if name not in found:
+            lines.append(f"{name} is missing, expected {tuple(own[name].shape)}")
+        elif name not in own:
+            lines.append(f"{name} is {tuple(found[name].shape)}, expected no such tensor")
+        elif found[name].shape != own[name].shape:
+            lines.append(f"{name} is {tuple(found[name].shape)}, expected {tuple(own[name].shape)}")
+        elif not found[name].isfinite().all():
+            lines.append(f"{name} holds values that are not finite")
+    if lines:
+        more = [f"and {len(lines) - MOST_LINES} more"] if len(lines) > MOST_LINES else []
+        raise CheckpointError("\n".join(f"{path}: not a {kind}: {line}" for line in [*lines[:MOST_LINES], *more]))
+
+
+def _masks(path: Path, network: nn.Module, asked: Asked) -> tuple[dict[str, Tensor], float]:
+    """What is not zero in each prunable weight, and the share that is."""
+    weights = prunable_weights(network)
+    masks = {name: weight.detach() != 0 for name, weight in weights.items()}
+    if asked.granularity == "weight":
+        kept, total = sum(int(mask.sum()) for mask in masks.values()), sum(mask.numel() for mask in masks.values())
+        return masks, 1 - kept / total
+    layout = Layout(network, asked.shape)
+    # A filter is there or not: a weight of it that happens to be zero is none that was pruned.
+    masks = {name: _rows(mask) for name, mask in masks.items()}
+    gone = [removed_filters(group, masks) for group in layout.groups]
+    also = filter_masks(network, layout, masks)
+    for name, mask in also.items():
+        if network.get_parameter(name)[~mask].any():
+            raise CheckpointError(
+                f"{path}: {name} is not zero where the filters are, so that they still give something; import it with "
+                "granularity: weight"
+            )
+    return masks | also, sum(int(group.sum()) for group in gone) / max(1, sum(len(group) for group in gone))
+
+
+def _rows(mask: Tensor) -> Tensor:
+    return mask.flatten(1).any(dim=1).view(-1, *[1] * (mask.dim() - 1)).expand_as(mask).clone()
