@@ -86,17 +86,17 @@ class _Images:
             parts = read_header(prepared, DATA)["parts"]
             self.train, self.validation, self.test = (parts[name] for name in ("train", "validation", "test"))
             return
-        images = getattr(entry, "IMAGES", None)
-        if images is None:
+        if not hasattr(entry, "IMAGES"):
             raise SparrowError(
                 f"datasets.{label}: {params.kind} does not say how many images it has, and {prepared} is not there to be "
                 f"looked at; prepare it first (snakemake {prepared}); valid without: {', '.join(_counted())}"
             )
-        if isinstance(images, int):  # No official split: shares of all.
-            self.test = math.ceil(images * params.test)
-            whole, share = images - self.test, params.validation / (1 - params.test)
+        whole, test = entry.IMAGES
+        if test is None:  # No official split: shares of all.
+            self.test = math.ceil(whole * params.test)
+            whole, share = whole - self.test, params.validation / (1 - params.test)
         else:
-            (whole, self.test), share = images, params.validation
+            self.test, share = test, params.validation
         self.validation = math.ceil(whole * share)
         self.train = whole - self.validation
 
