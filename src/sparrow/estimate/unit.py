@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
+from sparrow import plan
+
 CHANNELS_LAST = " channels_last"
 What = Literal["step", "forward", "gradient", "bound"]
 
@@ -35,7 +37,7 @@ def described(spec: dict[str, Any]) -> str:
     return " ".join([spec["kind"], *rest])
 
 
-IGNORED = ("kind", "eps", "threat", "samples", "batch_size", "memory_mb", "training", "attacks")
+IGNORED = {"kind", "eps", "samples", "batch_size", "memory_mb", "attacks"} | plan.APART
 
 
 def _plain(value: Any) -> str:

@@ -67,7 +67,7 @@ def works(study: Study) -> list[Work]:
         add(f"{one.path}/compact", _nothing, "compact", one.parent[:3], "")
     for one in plan.evaluated(study):
         for room, stage in (("attacks", "attack"), ("verifiers", "verify")):
-            for table in plan.tables(study, room).values():
+            for table in plan.tables(study, room, one.parent.objective).values():
                 add(f"{one.path}/{table.path}", _evaluation, stage, one.parent[:3], table.name, table)
         if study.stability:
             add(f"{one.path}/stability", _stability, "stability", one.parent[:3], "")
