@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import subprocess
@@ -9,12 +10,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 from sparrow import catalogue
 from sparrow.cli import main
 from sparrow.config import load_study
+from sparrow.data import _store
 from sparrow.errors import SparrowError
 from sparrow.estimate import rates
 from sparrow.estimate.rates import Rates, Row, read_rows, write_rows
@@ -112,6 +115,22 @@ def test_finetuning_is_the_same_for_all_methods() -> None:
     found = work("finetune")
     assert found.steps == 3 * TRAIN_BATCHES
     assert len(found.jobs) == 2 * 3 * 3
+
+
+def test_a_data_set_that_has_been_prepared_is_looked_at(tmp_path: Path) -> None:
+    sizes = {"train": 130, "validation": 20, "test": 30}
+    parts = {
+        name: _store.Stored(np.zeros((n, 3, 8, 8), np.uint8), np.arange(n) % 10, np.arange(n)) for name, n in sizes.items()
+    }
+    _store.write(tmp_path / "own/data.safetensors", parts, 255, 10, "")
+    own = {"kind": "image-folder", "folder": "x", "size": 8, "classes": 10}
+    # The command is run where results are relative to.
+    with contextlib.chdir(tmp_path.parent):
+        changes = {"results": tmp_path.name, "datasets": {"own": own}}
+        dense, crown = work("pretrain", **changes), work("verify", entry="crown", **changes)
+    assert dense.steps == 4 * 2
+    assert [unit.shape for unit in dense.units] == [(3, 8, 8)]
+    assert crown.images == 30
 
 
 def test_precision_and_layout_are_part_of_a_step() -> None:
