@@ -97,7 +97,7 @@ def shape(study: Study) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(("paper", "twin"), zip(PAPERS, TWINS, strict=True), ids=[path.stem for path in PAPERS])
+@pytest.mark.parametrize(("paper", "twin"), list(zip(PAPERS, TWINS, strict=True)), ids=[path.stem for path in PAPERS])
 def test_a_twin_does_all_that_its_study_does(paper: Path, twin: Path) -> None:
     assert shape(read_study(twin)) == shape(read_study(paper))
 

@@ -21,7 +21,8 @@ HEAD = ("stage", "data set", "model", "objective", "jobs", "steps", "hours", "by
 MEANING = {
     "run": "run: the jobs of this study that have run say it, whatever device they had",
     "measured": "measured: time of a step on this kind of device ({table})",
-    "derived": "derived: an estimate, from counted multiply-adds and an assumed rate of {speed}; --tflops assumes another",
+    "derived": "derived: an estimate, from counted multiply-adds and an assumed rate of {speed}; --tflops assumes another.\n"
+    "  Too little for small networks, which do not keep a GPU busy",
     "limit": "limit: a complete verifier may take its time limit for every image",
     "unknown": "unknown: neither measured nor counted; `sparrow cost --measure` does both, on this machine",
 }
