@@ -34,7 +34,7 @@ class Params(Attack):
 
 def passes(params: Params, classes: int) -> tuple[float, float]:
     """An image that survives all four: APGD, and targeted APGD and FAB (which looks twice a step) at nine classes; Square."""
-    targets = min(classes, 10) - 1
+    targets = min(TARGETS, classes - 1)
     return params.steps * targets + params.queries, params.steps * (1 + 2 * targets)
 
 
