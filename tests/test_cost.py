@@ -133,6 +133,16 @@ def test_a_data_set_that_has_been_prepared_is_looked_at(tmp_path: Path) -> None:
     assert crown.images == 30
 
 
+@pytest.mark.parametrize(("share", "images"), [(None, 1167 + 600), (0.5, 1167)])
+def test_extra_images_make_epochs_longer_unless_they_have_a_share_of_each_batch(
+    tmp_path: Path, share: float | None, images: int
+) -> None:
+    path = tmp_path / "extra.npz"
+    np.savez(path, image=np.zeros((600, 8, 8), np.uint8), label=np.zeros(600, np.int64))
+    found = work("pretrain", datasets={"digits": {"extra": str(path), "extra_share": share}})
+    assert found.steps == 4 * -(-images // 128)
+
+
 def test_precision_and_layout_are_part_of_a_step() -> None:
     training = {
         stage: {"epochs": 3, "batch_size": 64, "precision": "bfloat16", "channels_last": True} for stage in STUDY["training"]

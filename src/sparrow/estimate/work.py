@@ -11,6 +11,7 @@ from typing import Any
 from sparrow import catalogue, plan
 from sparrow.checkpoint_file import read_header
 from sparrow.config import Study
+from sparrow.data import _extra
 from sparrow.errors import SparrowError
 from sparrow.estimate.unit import CHANNELS_LAST, Unit, described
 from sparrow.lineage import DATA
@@ -83,8 +84,10 @@ class _Images:
         self.shape, self.classes = entry.describe(params)
         prepared = Path(study.results, label, "data.safetensors")
         if prepared.is_file():
-            parts = read_header(prepared, DATA)["parts"]
-            self.train, self.validation, self.test = (parts[name] for name in ("train", "validation", "test"))
+            header = read_header(prepared, DATA)
+            self.train, self.validation, self.test = (header["parts"][name] for name in ("train", "validation", "test"))
+            # Extra images that are a fixed share of each batch do not lengthen an epoch.
+            self.train -= header.get("extra", {}).get("images", 0) if params.extra_share else 0
             return
         if not hasattr(entry, "IMAGES"):
             raise SparrowError(
@@ -98,7 +101,7 @@ class _Images:
         else:
             self.test, share = test, params.validation
         self.validation = math.ceil(whole * share)
-        self.train = whole - self.validation
+        self.train = whole - self.validation + (0 if params.extra_share else _extra.count(params))
 
 
 def _counted() -> Iterator[str]:
