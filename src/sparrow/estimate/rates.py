@@ -28,8 +28,8 @@ class Speed(NamedTuple):
 ASSUMED: dict[tuple[Kind, str], Speed] = {
     ("gpu", "float32"): Speed(10.0, "an NVIDIA A100 at half of its float32 peak of 19.5"),
     ("gpu", "bfloat16"): Speed(30.0, "an NVIDIA A100 at a tenth of its bfloat16 peak of 312"),
-    ("cpu", "float32"): Speed(0.1, "two cores of an AMD EPYC"),
-    ("cpu", "bfloat16"): Speed(0.2, "two cores of an AMD EPYC with avx512_bf16"),
+    ("cpu", "float32"): Speed(0.1, "a core of an AMD EPYC"),
+    ("cpu", "bfloat16"): Speed(0.2, "a core of an AMD EPYC with avx512_bf16"),
 }
 """What is sustained in training small networks, as a round number: nobody's measurement."""
 
