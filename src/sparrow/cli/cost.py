@@ -21,8 +21,8 @@ HEAD = ("stage", "data set", "model", "objective", "jobs", "steps", "hours", "by
 MEANING = {
     "run": "run: the jobs of this study that have run say it, whatever device they had",
     "measured": "measured: time of a step on this kind of device ({table})",
-    "derived": "derived: an estimate, from counted multiply-adds and an assumed rate of {speed}; --tflops assumes another.\n"
-    "  Too little for small networks, which do not keep a GPU busy",
+    "derived": "derived: an estimate, from counted multiply-adds and an assumed rate of {speed};\n"
+    "  --tflops assumes another{small}",
     "limit": "limit: a complete verifier may take its time limit for every image",
     "unknown": "unknown: neither measured nor counted; `sparrow cost --measure` does both, on this machine",
 }
@@ -142,8 +142,10 @@ def _legend(priced: list[Price], rates: Rates, kind: str) -> str:
     used = {name for price in priced for name in price.by}
     precisions = sorted({unit.precision for price in priced for unit in price.work.units})
     speed = "; ".join(f"{rates.speed(p).teraflops:g} TFLOP/s in {p} ({rates.speed(p).reason})" for p in precisions)
-    lines = [text.format(table=f"a {kind.upper()}", speed=speed) for name, text in MEANING.items() if name in used]
-    return "\n".join(f"Hours of a {kind.upper()}." if not place else line for place, line in enumerate(["", *lines]))
+    small = ". It is too little for small networks, which do not keep a GPU busy" if kind == "gpu" else ""
+    words = {"table": f"a {kind.upper()}", "speed": speed, "small": small}
+    lines = [text.format(**words) for name, text in MEANING.items() if name in used]
+    return "\n".join([f"Hours of a {kind.upper()}.", *lines])
 
 
 def _line(path: Path, price: Price) -> tuple:
