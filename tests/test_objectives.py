@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sparrow import catalogue
+from sparrow.margin import margin
 from sparrow.models._prunable import prunable_weights
 from sparrow.objectives import _pgd
 from sparrow.objectives.mixtrain import weight_at
@@ -413,3 +414,21 @@ def test_ibp_initialisation_draws_weights_by_fan_in(kind: str) -> None:
     assert network[0].weight.std().item() == pytest.approx(scale / 500, rel=0.02)
     assert network[1].weight.std().item() == pytest.approx(scale / 400, rel=0.02)
     assert torch.equal(network[1].bias, before[3])
+
+
+@pytest.mark.parametrize("kind", ["ibp", "crown-ibp"])
+def test_certified_losses_know_batch_norms_as_they_are(kind: str) -> None:
+    # One of them behind a linear layer, as in CNN7, which has no statistics of a single image.
+    layers = [nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 6), nn.BatchNorm1d(6), nn.ReLU()]
+    network = nn.Sequential(*layers, nn.Linear(6, 4)).train()
+    images, labels = torch.rand(8, 1, 4, 4), torch.arange(8) % 4
+    loss = _prepare(kind, kappa_start=0.0, kappa_end=0.0)
+    loss(network, images, labels, 0.5).backward()
+    for _ in range(5):
+        network(3 * images)
+    # What the running statistics have come to counts, not what they were when the loss was first asked for.
+    network.eval()
+    fresh = _prepare(kind, kappa_start=0.0, kappa_end=0.0)
+    assert loss(network, images, labels, 0.5).item() == pytest.approx(fresh(network, images, labels, 0.5).item())
+    bounds = _bounds.smallest_margin(network, images, labels, LINF, 4, "IBP")
+    assert (bounds <= margin(network(images), labels) + 1e-5).all()

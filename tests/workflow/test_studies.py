@@ -4,26 +4,116 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import yaml
 
-from sparrow import catalogue
+from sparrow import catalogue, plan
+from sparrow.config import Study
+from sparrow.estimate.rates import SHIPPED, Rates, read_rows
+from sparrow.estimate.total import prices
+from sparrow.estimate.work import STAGES, works
+from sparrow.study_file import read_study
 from tests.workflow.conftest import REPOSITORY, Checkout
 
 STUDIES = [REPOSITORY / "config.yaml", *sorted((REPOSITORY / "workflow/studies").glob("*.yaml"))]
+TWINS = [path for path in STUDIES if path.name.endswith(".smoke.yaml")]
+PAPERS = [path.with_name(path.name.replace(".smoke", "")) for path in TWINS]
+SLOW = {*TWINS, *PAPERS}
+
+# Dense networks and cells of the papers' studies, by hand: data sets x (models of each objective) x (ratios of each method).
+SIZES = {
+    "sehwag2019": (2 + 1 + 1 + 2, 6 * (3 + 2)),
+    "hydra2020": (2 * (2 + 2 + 1 + 1 + 2), 16 * 2 * 3),
+    "deadwooding2022": (2, 2 * 5 * 3),
+    "ap-benchmark": (2 * 2, 4 * 12 * 3),
+    "certified-pruning2022": (2, 2 * (3 * 2 + 3 + 2)),
+}
 
 
-@pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.stem)
+def count(settings: dict[str, Any], only: dict[str, Any] | None = None) -> int:
+    """Cells of a study as its file has them, of all methods or of those in `only`."""
+    networks = sum(len((entry or {}).get("models", settings["models"])) for entry in settings["objectives"].values())
+    methods = settings["methods"] if only is None else only
+    ratios = sum(len((entry or {}).get("ratios", settings["ratios"])) for entry in methods.values())
+    return len(settings["seeds"]) * len(settings["datasets"]) * networks * ratios
+
+
+@pytest.mark.parametrize(
+    "study", [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path in SLOW else []) for path in STUDIES]
+)
 def test_study_can_be_planned(checkout: Checkout, study: Path) -> None:
     shutil.copy(study, checkout.root / "study.yaml")
     planned = checkout.planned()
     settings = yaml.safe_load(study.read_text())
-    cells = len(settings["seeds"]) * len(settings["objectives"]) * len(settings["ratios"])
-    by_filter = [entry for entry in settings["methods"].values() if entry and entry.get("granularity") == "filter"]
+    by_filter = {label: entry for label, entry in settings["methods"].items() if entry and entry.get("granularity") == "filter"}
     found = [sum(job.startswith(word) for job in planned) for word in ("Prune", "Fine-tune", "Cut")]
-    assert found == [cells * len(settings["methods"]), cells * len(settings["methods"]), cells * len(by_filter)]
+    assert found == [count(settings), count(settings), count(settings, by_filter)]
+
+
+def test_every_paper_has_its_study_and_its_twin() -> None:
+    assert {path.stem for path in PAPERS} == set(SIZES)
+    assert all(path.is_file() for path in PAPERS)
+
+
+@pytest.mark.parametrize("path", [*PAPERS, *TWINS], ids=lambda path: path.stem)
+def test_the_papers_studies_are_valid_and_have_their_own_folders(path: Path) -> None:
+    study = read_study(path)
+    assert study.results == f"results/{path.stem.replace('.', '-')}"
+    if path in PAPERS:
+        assert (len(plan.parents(study)), len(plan.cells(study))) == SIZES[path.stem]
+
+
+@pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.stem)
+def test_a_papers_study_opens_with_what_it_costs(path: Path) -> None:
+    study = read_study(path)
+    found = prices(works(study), Rates(read_rows(SHIPPED), "gpu"), Path("nowhere"))
+    assert [price.work for price in found if price.hours is None] == []
+    jobs = sum(len(price.work.jobs) for price in found)
+    hours = sum(price.hours for price in found)
+    stages = {stage: sum(price.hours for price in found if price.work.stage == stage) for stage in STAGES}
+    said = " ".join(line.removeprefix("#").strip() for line in path.read_text().splitlines() if line.startswith("#"))
+    assert f"{len(plan.cells(study))} cells, {jobs} jobs, about {hours:,.0f} GPU hours" in said
+    assert ", ".join(f"{stage} {own:,.0f}" for stage, own in stages.items() if own >= 0.5) in said
+
+
+def shape(study: Study) -> dict[str, Any]:
+    """What of a study decides which kinds of jobs there are, and what they do."""
+    return {
+        "objectives": {label: entry.kind for label, entry in study.objectives.items()},
+        "optimisers": {label: study.schedule(label, "finetune").optimizer for label in study.objectives},
+        "ramps": {label: study.schedule(label, "pretrain").ramp_epochs > 0 for label in study.objectives},
+        "threats": {label: entry.threat is None for label, entry in study.objectives.items()},
+        "methods": {
+            label: (entry.kind, getattr(entry, "granularity", None), getattr(entry, "allocation", None), entry.trains)
+            for label, entry in study.methods.items()
+        },
+        "attacks": {label: (e.kind, e.objectives, e.keep_examples) for label, e in study.attacks.items()},
+        "verifiers": {label: (e.kind, e.objectives, getattr(e, "bounds", None)) for label, e in study.verifiers.items()},
+        "augmented": [entry.augmentation.flip for entry in study.datasets.values()][:1],
+        "others": (study.stability is None, study.evaluate, study.published is None),
+    }
+
+
+@pytest.mark.parametrize(("paper", "twin"), list(zip(PAPERS, TWINS, strict=True)), ids=[path.stem for path in PAPERS])
+def test_a_twin_does_all_that_its_study_does(paper: Path, twin: Path) -> None:
+    assert shape(read_study(twin)) == shape(read_study(paper))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("twin", TWINS, ids=lambda path: path.stem)
+def test_a_twin_runs_to_its_report(checkout: Checkout, twin: Path) -> None:
+    shutil.copy(twin, checkout.root / "study.yaml")
+    checkout.run()
+    study, results = read_study(twin), checkout.root / read_study(twin).results
+    summary = pd.read_csv(results / "summary.csv")
+    assert len(summary) == len(plan.parents(study)) + len(plan.cells(study))
+    assert summary["failed"].isna().all()
+    assert summary["benign"].between(0, 1).all()
+    report = checkout.snakemake("--report", "report.html")
+    assert report.returncode == 0, report.stderr[-3000:]
 
 
 def methods_of(study: str) -> dict[str, dict]:

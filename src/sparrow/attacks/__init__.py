@@ -6,4 +6,7 @@ are checked, not trusted: `sparrow.stages.attack` projects them onto the perturb
 
 A file that defines `MINIMUM_NORM = True` looks for the nearest adversarial image, however far. It counts with its
 distance, so that one run says what is robust at any radius.
+
+A file that defines `passes(params, classes)` says what an attack costs before it runs (`sparrow cost`): how many forward
+passes, and how many gradients (a forward and a backward pass), an image takes that survives all of it.
 """

@@ -16,6 +16,11 @@ class Params(Attack):
     """FGSM has no settings of its own."""
 
 
+def passes(params: Params, classes: int) -> tuple[float, float]:
+    """One gradient."""
+    return 0, 1
+
+
 def attack(model, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int) -> torch.Tensor:
     """Adversarial images (n, c, h, w)."""
     import torchattacks

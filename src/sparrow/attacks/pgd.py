@@ -25,6 +25,11 @@ class Params(Attack):
     """Length of one step in pixel units; 2.5 * eps / steps if null."""
 
 
+def passes(params: Params, classes: int) -> tuple[float, float]:
+    """As many steps from each start, and a look at where they end."""
+    return params.restarts, params.restarts * params.steps
+
+
 def attack(model, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int) -> torch.Tensor:
     """Adversarial images (n, c, h, w); those of the last start where none succeeds."""
     import torchattacks

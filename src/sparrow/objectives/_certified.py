@@ -20,7 +20,7 @@ class BoundedView:
     def __init__(self, options: dict | None = None) -> None:
         """`options` are further ones of auto_LiRPA's BoundedModule."""
         self._options = options
-        self._views: weakref.WeakKeyDictionary[nn.Module, nn.Module] = weakref.WeakKeyDictionary()
+        self._views: weakref.WeakKeyDictionary[nn.Module, tuple[bool, nn.Module]] = weakref.WeakKeyDictionary()
 
     def margins(self, model: nn.Module, images: Tensor, labels: Tensor, threat: Threat, method: str) -> Tensor:
         """Lower bounds (n, classes - 1) on the margins, differentiable in the weights of `model`; float32 always.
@@ -29,9 +29,11 @@ class BoundedView:
         """
         # A bound that is rounded to eight bits bounds nothing, and auto_LiRPA does not know of autocast.
         with torch.autocast(images.device.type, enabled=False):
-            if model not in self._views:
-                self._views[model] = _bounds.bounded(model, images, self._options)
-            view = self._views[model]
+            mode, view = self._views.get(model, (None, None))
+            if mode != model.training:
+                # A view has running statistics of its own, as they were: those of batch norm move while the network trains.
+                view = _bounds.bounded(model, images, self._options)
+                self._views[model] = (model.training, view)
             with _bounds.flags_restored(model):
                 view.train(model.training)
                 return METER.watch(_bounds.margins(view, images, labels, threat, view.final_shape[1], method))

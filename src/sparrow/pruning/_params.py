@@ -22,6 +22,10 @@ class Method(Settings):
     traces: ClassVar[bool] = False
     """Whether its pruner's `trace` gives quantities worth a figure."""
 
+    def steps_of(self, total: int, per_epoch: int) -> int:
+        """How many of the `total` steps of its schedule it takes: all, unless its pruner says `enough` before."""
+        return total
+
 
 class PerLayer(Method):
     """A method that ranks the weights of each layer."""

@@ -26,6 +26,9 @@ class Params(Global):
     batches: int | None = Field(1, ge=1)
     """Batches that the gradient is averaged over, one in the paper; one whole epoch if null."""
 
+    def steps_of(self, total: int, per_epoch: int) -> int:
+        return min(total, self.batches or per_epoch)
+
 
 def prepare(params: Params, ratio: float, generator: torch.Generator):
     """A pruner that keeps the largest `|W * dL/dW|`."""

@@ -38,12 +38,14 @@ def perturbed(images: Tensor, threat: Threat) -> Tensor:
 
 
 def bounded(model: nn.Module, images: Tensor, options: dict | None = None) -> nn.Module:
-    """auto_LiRPA's view of `model`, made for batches shaped like `images`. It shares the model's parameters.
+    """auto_LiRPA's view of `model`, made for batches shaped like `images`, in eval mode. It shares the model's parameters.
 
     Raises NetworkError, naming the layer, if auto_LiRPA does not know one.
     """
     image, options = images[:1].detach().clone(), BOUND_OPTIONS | (options or {})
     with flags_restored(model), layer_named(model, image, "IBP"):
+        # A batch norm behind a linear layer has no statistics of one image.
+        model.eval()
         return auto_lirpa().BoundedModule(model, image, bound_opts=options)
 
 

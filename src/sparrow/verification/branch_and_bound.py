@@ -45,6 +45,11 @@ class Params(Verification):
     """Learning rate of the slopes (Adam)."""
 
 
+def longest(params: Params) -> float:
+    """Seconds for an image, at most (a step that has begun is finished)."""
+    return params.seconds
+
+
 class Answer(NamedTuple):
     """What became of one image: a proof (`verified`), an adversarial example, or neither; and the bound on its margin."""
 

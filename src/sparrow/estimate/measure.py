@@ -1,0 +1,200 @@
+"""What units of work take on this device, and their multiply-adds: run a few, with random images."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, suppress
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sparrow import catalogue, plan
+from sparrow.config import Study
+from sparrow.data._store import Part
+from sparrow.errors import NetworkError
+from sparrow.estimate.operations import counted
+from sparrow.estimate.rates import Row, row_of
+from sparrow.estimate.unit import CHANNELS_LAST, Unit, described
+from sparrow.reproducible import device_name, pick_device, seed_everything
+from sparrow.training.loop import Hooks, train
+from sparrow.training.schedule import Progress, Schedule
+from sparrow.verification._memory import exhausted, limited
+from sparrow.versions import SPARROW
+
+IMAGES = 128
+"""Of a forward pass or a gradient."""
+BATCH_MULTIPLY_ADDS = 2e10
+"""Of a batch of bounds, at most: what an image takes differs by orders of magnitude."""
+
+
+def made_here() -> dict[str, Any]:
+    """The device and the versions, as in a row."""
+    device = pick_device()
+    return {
+        "kind": "gpu" if device.type == "cuda" else "cpu",
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "torch": str(torch.__version__),
+        "sparrow": SPARROW,
+    }
+
+
+def measure(study: Study, units: Iterable[Unit], repeats: int, warn: Callable[[str], None]) -> Iterator[Row]:
+    """Run each unit, counting its multiply-adds, then `repeats` times by the clock; one row each.
+
+    A unit that the network or the memory does not allow is left out, and `warn` is told.
+    """
+    made, known = made_here(), _Entries(study)
+    for unit in units:
+        seed_everything("cost", unit)
+        model = known.network(unit).to(pick_device())
+        try:
+            row = _step(known, unit, model, repeats) if unit.what == "step" else _image(known, unit, model, repeats)
+        except NetworkError as error:
+            warn(f"{unit.model}, {unit.entry or unit.what}: {error}")
+        except (MemoryError, RuntimeError) as error:
+            if not exhausted(error):
+                raise
+            warn(f"{unit.model}, {unit.entry or unit.what}: does not fit into memory")
+        else:
+            yield row_of(unit, made, *row, repeats)
+
+
+class _Entries:
+    """What the words in a unit stand for."""
+
+    def __init__(self, study: Study) -> None:
+        self._found: dict[tuple[str, str], dict[str, Any]] = {}
+        self._threat = study.threat
+        for room in ("models", "objectives"):
+            for label in getattr(study, room):
+                spec = plan.spec(study, room, label)
+                self._found[room, described(spec)] = spec
+        for params in study.verifiers.values():
+            entry = catalogue.load("verifiers", params.kind)
+            members = entry.members(params) if hasattr(entry, "members") else {params.kind: params}
+            for kind, settings in members.items():
+                spec = {"kind": kind} | settings.model_dump(exclude={"kind"})
+                self._found["verifiers", described(spec)] = spec
+        self._found.setdefault(("verifiers", "crown"), {"kind": "crown"})  # The bounds of stable ReLUs.
+
+    def network(self, unit: Unit) -> nn.Module:
+        entry, params = catalogue.from_spec("models", self._found["models", unit.model])
+        return entry.build(params, unit.shape, unit.classes)
+
+    def loss(self, unit: Unit) -> Callable:
+        """The objective at the unit's place on the ramp."""
+        entry, params = catalogue.from_spec("objectives", self._found["objectives", unit.entry])
+        objective = entry.prepare(params, self._threat if hasattr(params, "eps") else None)
+        return lambda model, images, labels, progress: objective(model, images, labels, Progress(unit.progress))
+
+    def bound(self, unit: Unit) -> tuple[Callable, Any]:
+        """The bound of some images, and the verifier's parameters."""
+        entry, params = catalogue.from_spec("verifiers", self._found["verifiers", unit.entry])
+        threat = self._threat
+        return lambda model, images, labels: entry.bound(model, images, labels, params, threat, unit.classes), params
+
+
+class _Enough(Exception):
+    """As many steps as were asked for."""
+
+
+class _Clock(Hooks):
+    """Counts the operations of the first `repeats` steps, which warm up, and times as many after them."""
+
+    def __init__(self, repeats: int) -> None:
+        self._repeats, self._counting, self._done = repeats, ExitStack(), 0
+
+    def loss(self, objective, images: Tensor, labels: Tensor) -> Tensor:
+        if not self._done:
+            self._count = self._counting.enter_context(counted())
+        return objective()
+
+    def after_step(self, step) -> None:
+        self._done += 1
+        if self._done == self._repeats:
+            self._counting.close()
+            self._start = _now()
+        elif self._done == 2 * self._repeats:
+            self.seconds = (_now() - self._start) / self._repeats
+            self.multiply_adds = self._count.multiply_adds // self._repeats
+            raise _Enough
+
+
+def _step(known: _Entries, unit: Unit, model: nn.Module, repeats: int) -> tuple[float, int]:
+    """Seconds and multiply-adds of a step of the training loop itself, on average: some objectives throw dice."""
+    device, clock = pick_device(), _Clock(repeats)
+    parts = {"train": _part(unit, 2 * repeats * unit.batch_size, device), "validation": _part(unit, 1, device)}
+    precision, layout = unit.precision.removesuffix(CHANNELS_LAST), unit.precision.endswith(CHANNELS_LAST)
+    schedule = Schedule(epochs=1, batch_size=unit.batch_size, lr=1e-6, precision=precision, channels_last=layout)
+    with suppress(_Enough):
+        train(model, known.loss(unit), parts, schedule, model.parameters(), torch.Generator(), clock)
+    return clock.seconds, clock.multiply_adds
+
+
+def _image(known: _Entries, unit: Unit, model: nn.Module, repeats: int) -> tuple[float, int]:
+    """Seconds and multiply-adds of one image, as part of a batch."""
+    model.eval()
+    if unit.what != "bound":
+        passes = {"forward": _forward, "gradient": _gradient}[unit.what]
+
+        def run(part: Part) -> None:
+            passes(model, part.images)
+
+        return _timed(run, unit, IMAGES, repeats), _count(run, unit)
+    bound, params = known.bound(unit)
+
+    def run(part: Part) -> Tensor:
+        return bound(model, part.images, part.labels)
+
+    with limited(params.memory_mb):
+        one = _count(run, unit)
+        size = max(1, min(params.batch_size, int(BATCH_MULTIPLY_ADDS // max(one, 1))))
+        while True:
+            try:
+                return _timed(run, unit, size, repeats), one
+            except (MemoryError, RuntimeError) as error:
+                if size == 1 or not exhausted(error):
+                    raise
+            size //= 2
+
+
+def _count(run: Callable[[Part], Any], unit: Unit) -> int:
+    """Multiply-adds of one image."""
+    with counted() as count:
+        run(_part(unit, 1, pick_device()))
+    return count.multiply_adds
+
+
+def _timed(run: Callable[[Part], Any], unit: Unit, size: int, repeats: int) -> float:
+    """Seconds of an image in a batch of `size`."""
+    part = _part(unit, size, pick_device())
+    run(part)
+    start = _now()
+    for _ in range(repeats):
+        run(part)
+    return (_now() - start) / repeats / size
+
+
+def _forward(model: nn.Module, images: Tensor) -> None:
+    with torch.no_grad():
+        model(images)
+
+
+def _gradient(model: nn.Module, images: Tensor) -> None:
+    images = images.detach().requires_grad_()
+    torch.autograd.grad(model(images).sum(), images)
+
+
+def _part(unit: Unit, count: int, device: torch.device) -> Part:
+    """Random images in [0, 1]."""
+    labels = torch.arange(count) % unit.classes
+    return Part(torch.rand(count, *unit.shape), labels, torch.arange(count)).to(device)
+
+
+def _now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()

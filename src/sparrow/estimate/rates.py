@@ -1,0 +1,162 @@
+"""What a unit of work takes: as measured, or from its multiply-adds and an assumed speed. Imports no torch."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from sparrow.csv_file import write_csv
+from sparrow.errors import SparrowError
+from sparrow.estimate.unit import CHANNELS_LAST, Unit
+
+SHIPPED = Path(__file__).parents[3] / "benchmarks/results/steps.csv"
+"""Beside the code in a checkout; an installed package has none."""
+
+Kind = Literal["gpu", "cpu"]
+
+
+class Speed(NamedTuple):
+    """An assumed speed in 10^12 floating point operations per second (two for a multiply-add), and whose it is."""
+
+    teraflops: float
+    reason: str
+
+
+ASSUMED: dict[tuple[Kind, str], Speed] = {
+    ("gpu", "float32"): Speed(10.0, "an NVIDIA A100 at half of its float32 peak of 19.5"),
+    ("gpu", "bfloat16"): Speed(30.0, "an NVIDIA A100 at a tenth of its bfloat16 peak of 312"),
+    ("cpu", "float32"): Speed(0.1, "a core of an AMD EPYC"),
+    ("cpu", "bfloat16"): Speed(0.2, "a core of an AMD EPYC with avx512_bf16"),
+}
+"""What is sustained in training small networks, as a round number: nobody's measurement."""
+
+
+class Row(NamedTuple):
+    """One line of a table of step times."""
+
+    kind: Kind
+    device: str
+    threads: int
+    torch: str
+    sparrow: str
+    what: str
+    model: str
+    entry: str
+    progress: float
+    shape: str
+    classes: int
+    batch_size: int
+    precision: str
+    seconds: float | None
+    """For a step, or for one image; None where the multiply-adds were counted alone."""
+    multiply_adds: int
+    repeats: int
+
+    @property
+    def unit(self) -> Unit:
+        shape = tuple(map(int, self.shape.split("x")))
+        return Unit(self.what, *self[6:9], shape, *self[10:13])
+
+
+def row_of(unit: Unit, made: dict[str, Any], seconds: float | None, multiply_adds: int, repeats: int) -> Row:
+    """The line for `unit`; `made` names kind, device, threads and versions."""
+    *first, shape, classes, batch_size, precision = unit
+    about = (made[key] for key in Row._fields[:5])
+    return Row(*about, *first, "x".join(map(str, shape)), classes, batch_size, precision, seconds, multiply_adds, repeats)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """A table of step times. Raises SparrowError, naming file and line, if it is not one."""
+    if not path.is_file():
+        raise SparrowError(f"{path}: no such file; valid: a table that `sparrow cost --measure` wrote")
+    with open(path, newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != Row._fields:
+            raise SparrowError(f"{path}: not a table of step times; its columns must be {', '.join(Row._fields)}")
+        return [_row(path, reader.line_num, line) for line in reader]
+
+
+_NUMBERS = {"threads": int, "progress": float, "classes": int, "batch_size": int, "multiply_adds": int, "repeats": int}
+
+
+def _row(path: Path, number: int, line: dict[str, str]) -> Row:
+    values: dict[str, Any] = dict(line)
+    try:
+        for name, kind in _NUMBERS.items():
+            values[name] = kind(line[name])
+        values["seconds"] = float(line["seconds"]) if line["seconds"] else None
+        row = Row(**values)
+        row.unit  # noqa: B018 - the shape is a number, too
+    except (TypeError, ValueError) as error:
+        raise SparrowError(f"{path}: line {number}: not a step time: {error}") from None
+    return row
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write a table of step times."""
+    write_csv(path, Row._fields, rows)
+
+
+class Rates:
+    """What units take on one kind of device."""
+
+    def __init__(self, rows: Sequence[Row], kind: Kind, teraflops: float | None = None) -> None:
+        """Of rows for the same unit the last one counts; `teraflops` takes the place of the assumed speeds."""
+        self._kind, self._teraflops = kind, teraflops
+        self._seconds = {row.unit: row.seconds for row in rows if row.kind == kind and row.seconds is not None}
+        self._multiply_adds = {row.unit: row.multiply_adds for row in rows}
+        # The operations of a step do not depend on its precision, and grow as the batch.
+        self._by_image = {_any_batch(row.unit): row.multiply_adds / row.batch_size for row in rows}
+
+    def seconds(self, unit: Unit) -> tuple[float, str] | None:
+        """Seconds, and `measured` or `derived`; None where nobody has counted what it does."""
+        if unit in self._seconds:
+            return self._seconds[unit], "measured"
+        counted = self._multiply_adds.get(unit)
+        if counted is None:
+            by_image = self._by_image.get(_any_batch(unit))
+            counted = None if by_image is None else by_image * unit.batch_size
+        if counted is None:
+            return None
+        return 2 * counted / (self.speed(unit.precision).teraflops * 1e12), "derived"
+
+    def speed(self, precision: str) -> Speed:
+        """The speed behind what is derived."""
+        if self._teraflops is not None:
+            return Speed(self._teraflops, "as given")
+        return ASSUMED[self._kind, precision.removesuffix(CHANNELS_LAST)]
+
+
+def _any_batch(unit: Unit) -> Unit:
+    return unit._replace(batch_size=1, precision="")
+
+
+def finished(results: Path) -> dict[str, float]:
+    """Seconds of each job of a study that has run, by the path of its cost: from `costs.csv` and `*.cost.json`.
+
+    Raises SparrowError, naming the file, if one cannot be read.
+    """
+    found: dict[str, float] = {}
+    table = results / "costs.csv"
+    if table.is_file():
+        with open(table, newline="", encoding="utf-8") as file:
+            for line in csv.DictReader(file):
+                try:
+                    found[line["job"]] = float(line["seconds"])
+                except (KeyError, TypeError, ValueError):
+                    raise SparrowError(f"{table}: not a table of costs; it must have the columns job and seconds") from None
+    return found
+
+
+def cost_of(results: Path, job: str) -> float | None:
+    """Seconds of one job, from its own file; None if it has not run. Raises SparrowError if that cannot be read."""
+    path = results / f"{job}.cost.json"
+    if not path.is_file():
+        return None
+    try:
+        return float(json.loads(path.read_text())["seconds"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise SparrowError(f"{path}: not the cost of a job ({error!r})") from None

@@ -1,0 +1,190 @@
+"""What a study has to do, counted from its configuration alone. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sparrow import catalogue, plan
+from sparrow.checkpoint_file import read_header
+from sparrow.config import Study
+from sparrow.data import _extra
+from sparrow.errors import SparrowError
+from sparrow.estimate.unit import CHANNELS_LAST, Unit, described
+from sparrow.lineage import DATA
+from sparrow.training.schedule import Schedule
+
+STAGES = ("data", "pretrain", "prune", "finetune", "compact", "attack", "verify", "stability")
+"""In the order of the workflow."""
+UNTOLD = ("data", "compact")
+"""Stages that no unit of work stands for: they take seconds."""
+
+
+@dataclass
+class Work:
+    """The jobs of one kind: all seeds and ratios of a data set x model x objective x method, attack or verifier."""
+
+    stage: str
+    dataset: str
+    model: str
+    objective: str
+    entry: str
+    """The method, attack or verifier; nothing for other stages."""
+    units: dict[Unit, float] = field(default_factory=dict)
+    """How often each unit is in one job."""
+    steps: int = 0
+    """Optimisation steps of one job."""
+    images: int = 0
+    """Test images of one job."""
+    limit: float = 0.0
+    """Seconds of one job that a time limit allows, beside the units."""
+    unknown: bool = False
+    """Whether an entry does not say what it does."""
+    jobs: list[str] = field(default_factory=list)
+    """The paths of their costs below the results, without the suffix."""
+
+
+def works(study: Study) -> list[Work]:
+    """All work of a study, by stage. Raises SparrowError for a data set whose number of images nobody knows."""
+    found = {name: _Images(study, name) for name in study.datasets}
+    every: dict[tuple[str, ...], Work] = {}
+
+    def add(job: str, make: Callable[..., Work], stage: str, labels: tuple[str, str, str], entry: str, *told: Any) -> None:
+        key = (stage, *labels, entry)
+        if key not in every:
+            every[key] = make(study, Work(*key), found[labels[0]], *told)
+        every[key].jobs.append(job)
+
+    for name in study.datasets:
+        add(f"{name}/data", _nothing, "data", (name, "", ""), "")
+    for one in plan.trainings(study):
+        stage = {"dense": "pretrain", "pruned": "prune", "finetuned": "finetune"}[one.stage]
+        make = _pruning if stage == "prune" else _training
+        add(one.path, make, stage, one.parent[:3], one.cell.method if stage == "prune" else "")
+    for one in plan.compacted(study):
+        add(f"{one.path}/compact", _nothing, "compact", one.parent[:3], "")
+    for one in plan.evaluated(study):
+        for room, stage in (("attacks", "attack"), ("verifiers", "verify")):
+            for table in plan.tables(study, room, one.parent.objective).values():
+                add(f"{one.path}/{table.path}", _evaluation, stage, one.parent[:3], table.name, table)
+        if study.stability:
+            add(f"{one.path}/stability", _stability, "stability", one.parent[:3], "")
+    return sorted(every.values(), key=lambda work: STAGES.index(work.stage))
+
+
+class _Images:
+    """How many images a data set has in each part, and what they are."""
+
+    def __init__(self, study: Study, label: str) -> None:
+        params = study.datasets[label]
+        entry = catalogue.load("datasets", params.kind)
+        self.shape, self.classes = entry.describe(params)
+        prepared = Path(study.results, label, "data.safetensors")
+        if prepared.is_file():
+            header = read_header(prepared, DATA)
+            self.train, self.validation, self.test = (header["parts"][name] for name in ("train", "validation", "test"))
+            # Extra images that are a fixed share of each batch do not lengthen an epoch.
+            self.train -= header.get("extra", {}).get("images", 0) if params.extra_share else 0
+            return
+        if not hasattr(entry, "IMAGES"):
+            raise SparrowError(
+                f"datasets.{label}: {params.kind} does not say how many images it has, and {prepared} is not there to be "
+                f"looked at; prepare it first (snakemake {prepared}); valid without: {', '.join(_counted())}"
+            )
+        whole, test = entry.IMAGES
+        if test is None:  # No official split: shares of all.
+            self.test = math.ceil(whole * params.test)
+            whole, share = whole - self.test, params.validation / (1 - params.test)
+        else:
+            self.test, share = test, params.validation
+        self.validation = math.ceil(whole * share)
+        self.train = whole - self.validation + (0 if params.extra_share else _extra.count(params))
+
+
+def _counted() -> Iterator[str]:
+    return (kind for kind in catalogue.kinds("datasets") if hasattr(catalogue.load("datasets", kind), "IMAGES"))
+
+
+def _nothing(study: Study, work: Work, images: _Images) -> Work:
+    return work
+
+
+def _training(study: Study, work: Work, images: _Images) -> Work:
+    return _steps(study, work, study.schedule(work.objective, work.stage), images)
+
+
+def _pruning(study: Study, work: Work, images: _Images) -> Work:
+    method = study.methods[work.entry]
+    if method.trains == "nothing":
+        return work
+    return _steps(study, work, study.pruning_schedule(work.objective, work.entry), images, method)
+
+
+def _steps(study: Study, work: Work, schedule: Schedule, images: _Images, method: Any = None) -> Work:
+    """The steps of a schedule, each by where on the ramp it is; a batch of validation images counts as one, too."""
+    per_epoch = math.ceil(images.train / schedule.batch_size)
+    work.steps = schedule.epochs * per_epoch
+    if method is not None:
+        work.steps = method.steps_of(work.steps, per_epoch)
+    epochs = work.steps / per_epoch
+    each = per_epoch + math.ceil(images.validation / schedule.batch_size) * math.ceil(epochs) / epochs
+    model = described(plan.spec(study, "models", work.model))
+    objective = described(plan.spec(study, "objectives", work.objective))
+    precision = schedule.precision + (CHANNELS_LAST if schedule.channels_last else "")
+    for progress, share in phases(schedule, epochs).items():
+        unit = Unit("step", model, objective, progress, images.shape, images.classes, schedule.batch_size, precision)
+        work.units[unit] = share * each
+    return work
+
+
+def phases(schedule: Schedule, epochs: float) -> dict[float, float]:
+    """How many of the first `epochs` are before the ramp (0.0), on it (0.5) and past it (1.0)."""
+    before = min(schedule.warmup_epochs, epochs)
+    ramp = min(schedule.ramp_epochs, epochs - before)
+    return {at: share for at, share in ((0.0, before), (0.5, ramp), (1.0, epochs - before - ramp)) if share > 0}
+
+
+def _evaluation(study: Study, work: Work, images: _Images, table: plan.Table) -> Work:
+    params = getattr(study, table.room)[table.entry]
+    work.images = min(params.samples or images.test, images.test)
+    model = described(plan.spec(study, "models", work.model))
+    _decide(work, catalogue.load(table.room, params.kind), table.room, params.kind, params, model, images)
+    return work
+
+
+def _decide(work: Work, entry: Any, room: catalogue.Room, kind: str, params: Any, model: str, images: _Images) -> None:
+    """Add what one attack or verifier does to each image; of one that is made of others, what each of them does."""
+    if hasattr(entry, "members"):
+        for member, settings in entry.members(params).items():
+            _decide(work, catalogue.load(room, member), room, member, settings, model, images)
+        return
+    if hasattr(entry, "longest"):
+        work.limit += work.images * entry.longest(params)
+        return
+    if hasattr(entry, "passes"):
+        forwards, gradients = entry.passes(params, images.classes)
+        counts = {Unit("forward", model, *_PLAIN, images.shape, images.classes, 1): forwards}
+        counts |= {Unit("gradient", model, *_PLAIN, images.shape, images.classes, 1): gradients}
+    elif hasattr(entry, "bound"):
+        spec = {"kind": kind} | params.model_dump(exclude={"kind"})
+        counts = {Unit("bound", model, described(spec), 1.0, images.shape, images.classes, 1): 1}
+    else:
+        work.unknown = True
+        return
+    for unit, count in counts.items():
+        if count:
+            work.units[unit] = work.units.get(unit, 0) + count * work.images
+
+
+_PLAIN = ("", 1.0)
+
+
+def _stability(study: Study, work: Work, images: _Images) -> Work:
+    """CROWN's bounds, once."""
+    work.images = min(study.stability.samples or images.test, images.test)
+    model = described(plan.spec(study, "models", work.model))
+    work.units[Unit("bound", model, "crown", 1.0, images.shape, images.classes, 1)] = work.images
+    return work
