@@ -243,11 +243,12 @@ def test_a_damaged_table_is_named(tmp_path: Path, text: str | None, message: str
         read_rows(path)
 
 
-def test_radii_and_sample_sizes_are_no_part_of_a_units_name() -> None:
-    assert (
-        described({"kind": "pgd", "eps": 0.1, "samples": 3, "steps": 2, "bounds": ["ibp", "crown"]})
-        == "pgd bounds=ibp,crown steps=2"
-    )
+def test_radii_and_loads_are_no_part_of_a_units_name_but_an_objectives_samples_are() -> None:
+    assert described({"kind": "ibp", "eps": 0.1, "beta": 2.0, "bounds": ["ibp", "crown"]}) == "ibp beta=2.0 bounds=ibp,crown"
+    (few,) = work("verify", entry="alpha", verifiers={"alpha": {"kind": "alpha-crown", "samples": 3, "batch_size": 7}}).units
+    assert few.entry == "alpha-crown iterations=20 lr=0.5"
+    (step,) = work("finetune", "mixtrain", objectives={"mixtrain": {"samples": 7}}).units
+    assert "samples=7" in step.entry
 
 
 def test_every_attack_and_verifier_says_what_it_does() -> None:

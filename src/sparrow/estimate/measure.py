@@ -16,7 +16,7 @@ from sparrow.data._store import Part
 from sparrow.errors import NetworkError
 from sparrow.estimate.operations import counted
 from sparrow.estimate.rates import Row, row_of
-from sparrow.estimate.unit import CHANNELS_LAST, Unit, described
+from sparrow.estimate.unit import CHANNELS_LAST, Unit, bound_spec, described
 from sparrow.reproducible import device_name, pick_device, seed_everything
 from sparrow.training.loop import Hooks, train
 from sparrow.training.schedule import Progress, Schedule
@@ -76,8 +76,8 @@ class _Entries:
             entry = catalogue.load("verifiers", params.kind)
             members = entry.members(params) if hasattr(entry, "members") else {params.kind: params}
             for kind, settings in members.items():
-                spec = {"kind": kind} | settings.model_dump(exclude={"kind"})
-                self._found["verifiers", described(spec)] = spec
+                found = {"kind": kind} | settings.model_dump(exclude={"kind"})
+                self._found["verifiers", described(bound_spec(kind, settings))] = found
         self._found.setdefault(("verifiers", "crown"), {"kind": "crown"})  # The bounds of stable ReLUs.
 
     def network(self, unit: Unit) -> nn.Module:

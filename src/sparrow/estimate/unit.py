@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 
 from sparrow import plan
+from sparrow.settings import Settings
 
 CHANNELS_LAST = " channels_last"
 What = Literal["step", "forward", "gradient", "bound"]
@@ -37,7 +38,14 @@ def described(spec: dict[str, Any]) -> str:
     return " ".join([spec["kind"], *rest])
 
 
-IGNORED = {"kind", "eps", "samples", "batch_size", "memory_mb", "attacks"} | plan.APART
+IGNORED = {"kind"} | plan.APART
+LOAD = {"samples", "batch_size", "memory_mb", "attacks"}
+"""How much a verifier is given to do at a time, and what is done before it."""
+
+
+def bound_spec(kind: str, params: Settings) -> dict[str, Any]:
+    """What of a verifier's parameters its bound of one image depends on."""
+    return {"kind": kind} | params.model_dump(exclude={"kind"} | LOAD)
 
 
 def _plain(value: Any) -> str:

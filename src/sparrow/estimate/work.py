@@ -13,7 +13,7 @@ from sparrow.checkpoint_file import read_header
 from sparrow.config import Study
 from sparrow.data import _extra
 from sparrow.errors import SparrowError
-from sparrow.estimate.unit import CHANNELS_LAST, Unit, described
+from sparrow.estimate.unit import CHANNELS_LAST, Unit, bound_spec, described
 from sparrow.lineage import DATA
 from sparrow.training.schedule import Schedule
 
@@ -169,8 +169,7 @@ def _decide(work: Work, entry: Any, room: catalogue.Room, kind: str, params: Any
         counts = {Unit("forward", model, *_PLAIN, images.shape, images.classes, 1): forwards}
         counts |= {Unit("gradient", model, *_PLAIN, images.shape, images.classes, 1): gradients}
     elif hasattr(entry, "bound"):
-        spec = {"kind": kind} | params.model_dump(exclude={"kind"})
-        counts = {Unit("bound", model, described(spec), 1.0, images.shape, images.classes, 1): 1}
+        counts = {Unit("bound", model, described(bound_spec(kind, params)), 1.0, images.shape, images.classes, 1): 1}
     else:
         work.unknown = True
         return
