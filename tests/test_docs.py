@@ -32,21 +32,22 @@ def test_the_schema_is_current():
     assert current, f"{docs.SCHEMA} is {HINT}"
 
 
-def test_the_readme_is_current():
-    text = (ROOT / docs.README).read_text()
-    current = docs.readme(text) == text
-    assert current, f"{docs.README} is {HINT}"
+@pytest.mark.parametrize("document", [docs.README, docs.OPTIONS], ids=str)
+def test_a_document_is_current(document):
+    text = (ROOT / document).read_text()
+    current = docs.filled(text) == text
+    assert current, f"{document} is {HINT}"
 
 
-@pytest.mark.parametrize("part", ["entries", "options"])
-def test_the_readme_has_the_generated_parts(part):
+@pytest.mark.parametrize(("document", "part"), [(docs.README, "entries"), (docs.OPTIONS, "options")])
+def test_a_document_has_its_generated_part(document, part):
     # Without its markers a part would never be brought up to date, and the test above would never notice.
-    assert f"<!-- generated: {part} -->" in (ROOT / docs.README).read_text()
+    assert f"<!-- generated: {part} -->" in (ROOT / document).read_text()
 
 
 def test_what_is_not_generated_is_left_alone():
     text = "before\n<!-- generated: options -->\nold\n<!-- end -->\nafter\n"
-    assert docs.readme(text) == f"before\n<!-- generated: options -->\n{docs.options_table()}<!-- end -->\nafter\n"
+    assert docs.filled(text) == f"before\n<!-- generated: options -->\n{docs.options_table()}<!-- end -->\nafter\n"
 
 
 def test_every_option_has_a_description():

@@ -1,6 +1,6 @@
-"""Generates what is written from the code: the config's JSON Schema, and the tables in README.md.
+"""Generates what is written from the code: the config's JSON Schema, and the tables in README.md and docs/options.md.
 
-`python -m sparrow.docs` brings both up to date; a test says when they are not.
+`python -m sparrow.docs` brings them up to date; a test says when they are not.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sparrow.catalogue import Room
 from sparrow.config import Study
 
 SCHEMA = Path("workflow/schemas/config.schema.json")
-README = Path("README.md")
+README, OPTIONS = Path("README.md"), Path("docs/options.md")
 TITLES: dict[Room, str] = {
     "datasets": "Data sets",
     "models": "Models",
@@ -121,8 +121,8 @@ def _type(document: dict, field: dict) -> str:
     return f"{field.get('type', 'any')}{' ' if limits else ''}{limits}"
 
 
-def readme(text: str) -> str:
-    """README.md with its generated parts, between `<!-- generated: NAME -->` and `<!-- end -->`, made anew."""
+def filled(text: str) -> str:
+    """A document with its generated parts, between `<!-- generated: NAME -->` and `<!-- end -->`, made anew."""
     for name, content in (("entries", entries_table()), ("options", options_table())):
         text = re.sub(
             rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)",
@@ -134,9 +134,10 @@ def readme(text: str) -> str:
 
 
 def main() -> None:
-    """Write both files, from the repository's root."""
+    """Write all three files, from the repository's root."""
     SCHEMA.write_text(schema())
-    README.write_text(readme(README.read_text()))
+    for document in (README, OPTIONS):
+        document.write_text(filled(document.read_text()))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from typing import Any, Literal, NamedTuple
 from sparrow import catalogue, sources
 from sparrow.catalogue import Room
 from sparrow.cell_path import DENSE, Cell, Checkpoint, Parent, parse
-from sparrow.config import Import, Study
+from sparrow.config import Study
+from sparrow.config_sections import Import
 from sparrow.data import _extra
 from sparrow.digest import code_digest
 from sparrow.errors import SparrowError

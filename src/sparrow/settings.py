@@ -10,7 +10,7 @@ Norm = Literal["linf", "l2"]
 
 
 class Settings(BaseModel):
-    """Immutable, refuses unknown keys; a field's docstring is its description in the schema and in the README."""
+    """Immutable, refuses unknown keys; a field's docstring is its description in the schema and in docs/options.md."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 

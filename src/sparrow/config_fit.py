@@ -1,0 +1,137 @@
+"""What of a study has to fit together, beyond what each of its values has to be. Every check raises ValueError in one line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sparrow import catalogue
+from sparrow.cell_path import parse
+from sparrow.errors import SparrowError
+from sparrow.exchange import keymap, keymaps
+
+if TYPE_CHECKING:
+    from sparrow.config import Study
+
+STAGES = ("pretrain", "prune", "finetune")
+
+
+def check(study: Study) -> None:
+    """Everything. Raises ValueError for the first thing that does not fit."""
+    if "dense" in study.methods:
+        raise ValueError("methods.dense: 'dense' names the network before pruning; choose another label")
+    if not {"pruned", "finetuned"} & set(study.evaluate):
+        raise ValueError(f"evaluate: {study.evaluate} leaves out every pruned network; add 'finetuned' or 'pruned'")
+    _models_fit(study)
+    _labels_are_known(study)
+    _evaluations_fit(study)
+    _imports_fit(study)
+    for objective in study.objectives:
+        _radii_fit(study, objective)
+        for stage in STAGES:
+            study.schedule(objective, stage)
+
+
+def _models_fit(study: Study) -> None:
+    """Every model takes the images of every data set."""
+    for model_label, model in study.models.items():
+        for data_label, dataset in study.datasets.items():
+            shape = catalogue.load("datasets", dataset.kind).describe(dataset).shape
+            try:
+                catalogue.load("models", model.kind).check(model, shape)
+            except ValueError as error:
+                raise ValueError(f"models.{model_label}: does not fit datasets.{data_label}: {error}") from None
+
+
+def _labels_are_known(study: Study) -> None:
+    """What an entry says of others is there, and every model is trained."""
+    for section, room in (("attacks", study.attacks), ("verifiers", study.verifiers)):
+        for label, entry in room.items():
+            _refuse_unknown(f"{section}.{label}.objectives", "objective", entry.objectives, study.objectives)
+    for label, entry in study.objectives.items():
+        _refuse_unknown(f"objectives.{label}.models", "model", entry.models, study.models)
+    for model in study.models:
+        if not any(entry.models is None or model in entry.models for entry in study.objectives.values()):
+            raise ValueError(f"models.{model}: no objective trains it; add it to one's `models`")
+    for label in study.published.datasets if study.published else ():
+        if label not in study.datasets:
+            raise ValueError(f"published.datasets.{label}: no data set of this study; valid: {', '.join(study.datasets)}")
+
+
+def _evaluations_fit(study: Study) -> None:
+    """Every attack and verifier knows the norms and numbers of classes that it meets."""
+    for section, room in (("attacks", study.attacks), ("verifiers", study.verifiers)):
+        for label, entry in room.items():
+            norms = catalogue.load(section, entry.kind).NORMS
+            for objective in entry.objectives or study.objectives:
+                norm = study.threat_of(objective).norm
+                if norm not in norms:
+                    whose = f"objectives.{objective}.threat" if study.objectives[objective].threat else "threat"
+                    known = ", ".join(norms)
+                    raise ValueError(f"{section}.{label}: {whose}.norm is {norm!r}, {entry.kind} knows only {known}")
+            needed = getattr(catalogue.load(section, entry.kind), "CLASSES_NEEDED", 2)
+            for data_label, dataset in study.datasets.items():
+                if needed > catalogue.load("datasets", dataset.kind).describe(dataset).classes:
+                    raise ValueError(f"{section}.{label}: {entry.kind} needs {needed} classes; datasets.{data_label} has fewer")
+
+
+def _radii_fit(study: Study, objective: str) -> None:
+    """Every metric of an objective's networks has something to rest on, and a cascade its attacks."""
+    attacks, threat = study.evaluations("attacks", objective), study.threat_of(objective)
+    free = [label for label, entry in attacks.items() if hasattr(catalogue.load("attacks", entry.kind), "MINIMUM_NORM")]
+    for label in free:
+        if len(attacks[label].eps or ()) > 1:
+            raise ValueError(f"attacks.{label}.eps: {attacks[label].kind} finds distances by itself; give one radius")
+    own_threat = study.objectives[objective].threat is not None
+    for section in ("attacks", "verifiers"):
+        entries = study.evaluations(section, objective)
+        own = {label: e for label, e in entries.items() if not hasattr(catalogue.load(section, e.kind), "SMOOTHED")}
+        radii = {eps for entry in own.values() for eps in entry.eps or [threat.eps]}
+        if own and threat.eps not in radii and not (section == "attacks" and free):
+            found = ", ".join(f"{eps:g}" for eps in sorted(radii))
+            where = f"objectives.{objective}.threat.eps" if own_threat else "threat.eps"
+            raise ValueError(f"{section}: eps {found}, but none at {where}, {threat.eps:g}; valid: one that has it")
+    for label, entry in study.evaluations("verifiers", objective).items():
+        for attack in getattr(entry, "attacks", ()):
+            if attack not in attacks:
+                whom = "" if attack not in study.attacks else f" for networks trained on {objective}"
+                raise ValueError(f"verifiers.{label}.attacks: unknown attack {attack!r}{whom}; valid: {', '.join(attacks)}")
+            missing = set(entry.eps or [threat.eps]) - set(attacks[attack].eps or [threat.eps])
+            if missing and attack not in free:
+                radii = ", ".join(f"{eps:g}" for eps in sorted(missing))
+                raise ValueError(f"verifiers.{label}.attacks: {attack} does not attack at eps {radii}, which {label} verifies")
+
+
+def _imports_fit(study: Study) -> None:
+    """Every import takes the place of a checkpoint that somebody asks for."""
+    for path, entry in study.imports.items():
+        try:
+            found = parse(path)
+        except ValueError as error:
+            raise ValueError(f"imports: {error}") from None
+        for room in ("datasets", "models", "objectives"):
+            label, valid = getattr(found.parent, room.removesuffix("s")), getattr(study, room)
+            if label not in valid:
+                raise ValueError(f"imports.{path}: {room} has no {label!r}; valid: {', '.join(valid)}")
+        only = study.objectives[found.parent.objective].models
+        if only is not None and found.parent.model not in only:
+            raise ValueError(f"imports.{path}: objectives.{found.parent.objective}.models has no {found.parent.model!r}")
+        if found.parent.seed not in study.seeds:
+            raise ValueError(f"imports.{path}: seeds has no {found.parent.seed}; valid: {', '.join(map(str, study.seeds))}")
+        if found.cell and not 0 < found.cell.ratio < 1:
+            raise ValueError(f"imports.{path}: the ratio is {found.cell.ratio:g}, must lie between 0 and 1")
+        if found.cell and found.cell.method == "dense":
+            raise ValueError(f"imports.{path}: 'dense' names the network before pruning; choose another label")
+        if found.stage == "finetuned" and "finetuned" not in study.evaluate:
+            raise ValueError(f"imports.{path}: nothing evaluates it; add 'finetuned' to evaluate")
+        try:
+            covers = None if keymaps.is_file(entry.map) else keymap.load(entry.map)
+            if covers:
+                keymap.require_model(covers, entry.map, study.models[found.parent.model].kind)
+        except SparrowError as error:
+            raise ValueError(f"imports.{path}.map: {error}") from None
+
+
+def _refuse_unknown(key: str, what: str, labels: list[str] | None, known: dict[str, Any]) -> None:
+    for label in labels or ():
+        if label not in known:
+            raise ValueError(f"{key}: unknown {what} {label!r}; valid: {', '.join(known)}")

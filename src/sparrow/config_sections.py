@@ -1,0 +1,120 @@
+"""Sections of the config that hold no entries of a room. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+
+from sparrow import published
+from sparrow.config_entries import optional
+from sparrow.exchange import keymaps
+from sparrow.settings import Settings, Threat, unique
+from sparrow.training.schedule import Schedule
+
+SchedulePatch = optional(Schedule, "SchedulePatch")
+
+
+class TrainingPatch(Settings):
+    """Changes to the study's schedules for one objective; the same for every method."""
+
+    pretrain: SchedulePatch = Field(default_factory=SchedulePatch)
+    """Changes to `training.pretrain`."""
+    prune: SchedulePatch = Field(default_factory=SchedulePatch)
+    """Changes to `training.prune`."""
+    finetune: SchedulePatch = Field(default_factory=SchedulePatch)
+    """Changes to `training.finetune`."""
+
+
+class ObjectiveOptions(Settings):
+    """What every objective may change of the study."""
+
+    training: TrainingPatch = Field(default_factory=TrainingPatch)
+    """Changes to `training` for this objective."""
+    threat: Threat | None = None
+    """The threat against which this objective's networks are trained and evaluated, if it is not the study's."""
+    models: Annotated[list[str], Field(min_length=1), AfterValidator(unique)] | None = None
+    """Train only these models, by label; all if null."""
+
+
+class Training(Settings):
+    """Schedules of the three training stages."""
+
+    pretrain: Schedule
+    """Dense pre-training."""
+    prune: Schedule
+    """Search for masks; methods that do not train skip it, and those that move weights take over `finetune`'s optimiser
+    and learning rate."""
+    finetune: Schedule
+    """Fine-tuning under fixed masks: the same budget for every method."""
+
+
+class Stability(Settings):
+    """Counting ReLUs whose sign no perturbation changes."""
+
+    samples: int | None = Field(None, ge=1)
+    """Count on this many test images; on all if null."""
+    batch_size: int = Field(128, ge=1)
+    """Images per batch."""
+
+
+def _figure_source(text: str) -> str:
+    published.named(text, published.figures())
+    return text
+
+
+def _headline_source(text: str) -> str:
+    published.named(text, published.headlines())
+    return text
+
+
+def _figure_dataset(kind: str) -> str:
+    known = sorted({row["dataset_kind"] for row in published.figures()})
+    if kind not in known:
+        raise ValueError(f"nothing is published here on {kind!r}; valid: {', '.join(known)}")
+    return kind
+
+
+def _arxiv_number(value: Any) -> Any:
+    """YAML takes 1906.06110 for a number, and drops its last digit."""
+    return f"{value:.5f}" if isinstance(value, float) else value
+
+
+HeadlineSource = Annotated[
+    str,
+    BeforeValidator(_arxiv_number),
+    AfterValidator(_headline_source),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "number"}]}),
+]
+
+
+class Published(Settings):
+    """What others have published, set beside what this study measures."""
+
+    sources: list[Annotated[str, AfterValidator(_figure_source)]] | None = Field(None, min_length=1)
+    """Sources in reports/published.csv, each by any part of its name; all of them if null."""
+    headline: HeadlineSource | None = None
+    """A source in reports/published-headlines.csv, by any part of its name, whose averages this study's are set beside."""
+    datasets: dict[str, Annotated[str, AfterValidator(_figure_dataset)]] = Field({})
+    """Data sets of this study, by label, that stand in for a published one, by kind; the table says so."""
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> Published:
+        published.figures()
+        return self
+
+
+class Import(Settings):
+    """A third party's network in the place of one that the study would make."""
+
+    file: str = Field(min_length=1)
+    """Its state dict: safetensors, or a file of torch.save's (.pth, .pt, .tar), of which nothing but tensors and plain values
+    is read. Relative to the working directory."""
+    map: str = keymaps.OURS
+    """Whose names its tensors have: `ours`, another key map that comes with Sparrow, or a YAML file with one."""
+    key: str | None = None
+    """Under which key of the file the state dict lies, if that is none of the usual ones."""
+    granularity: Literal["weight", "filter"] = "weight"
+    """What it lost: single weights, or whole filters with their bias and norm."""
+    allow_ratio: bool = False
+    """Take it even if its share of zeros is not the cell's pruning ratio."""
