@@ -7,11 +7,13 @@ does it and returns the exit status. What is slow to import, a file imports in `
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib
 import os
 import pkgutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from sparrow.errors import SparrowError
 from sparrow.versions import SPARROW
@@ -19,7 +21,7 @@ from sparrow.versions import SPARROW
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that `arguments` (those of the process, if None) name; exit status. An error is one line."""
-    options = _parser().parse_args(arguments)
+    options = _parser(sys.argv[1:] if arguments is None else arguments).parse_args(arguments)
     try:
         status = options.run(options)
         sys.stdout.flush()
@@ -33,14 +35,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
+    """Of all commands their names; of the one that is `given`, all: what the others import can take longer than it does."""
     parser = argparse.ArgumentParser(prog="sparrow", description="What is left of a robust network after pruning.")
     parser.add_argument("--version", action="version", version=SPARROW)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name in sorted(info.name for info in pkgutil.iter_modules(__path__)):
-        module = importlib.import_module(f"{__name__}.{name}")
-        summary = module.__doc__.partition("\n")[0]
+        summary = _docstring(name).partition("\n")[0]
         one = commands.add_parser(name.replace("_", "-"), help=summary, description=summary)
-        module.arguments(one)
-        one.set_defaults(run=module.run)
+        if name.replace("_", "-") in given:
+            module = importlib.import_module(f"{__name__}.{name}")
+            module.arguments(one)
+            one.set_defaults(run=module.run)
     return parser
+
+
+def _docstring(name: str) -> str:
+    """What the file of a command says it does, without running it."""
+    return ast.get_docstring(ast.parse(Path(__path__[0], f"{name}.py").read_text(encoding="utf-8"))) or ""

@@ -53,13 +53,17 @@ def split(labels: np.ndarray, params: SplitParams) -> dict[str, np.ndarray]:
     """Indices (int64, ascending for train and validation) of `labels` (n,) by part; the test part is `in_turns`."""
     rest, test = _divided(np.arange(len(labels)), labels, params.test, params.split_seed)
     train, validation = _divided(rest, labels, params.validation / (1 - params.test), params.split_seed)
-    return {"train": train, "validation": validation, "test": in_turns(labels, params.split_seed, test)}
+    return {
+        "train": np.sort(train),
+        "validation": np.sort(validation),
+        "test": in_turns(labels, params.split_seed, np.sort(test)),
+    }
 
 
 def hold_out(labels: np.ndarray, params: HeldOut) -> dict[str, np.ndarray]:
     """Indices (int64, ascending) of the training images' `labels` (n,): `train` and `validation`."""
     train, validation = _divided(np.arange(len(labels)), labels, params.validation, params.split_seed)
-    return {"train": train, "validation": validation}
+    return {"train": np.sort(train), "validation": np.sort(validation)}
 
 
 def in_turns(labels: np.ndarray, seed: int, indices: np.ndarray | None = None) -> np.ndarray:
@@ -77,8 +81,8 @@ def in_turns(labels: np.ndarray, seed: int, indices: np.ndarray | None = None) -
 
 
 def _divided(indices: np.ndarray, labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """What is left of `indices`, and the `share` that is taken, both ascending."""
+    """What is left of `indices`, and the `share` that is taken, both in random order."""
     from sklearn.model_selection import train_test_split
 
     left, taken = train_test_split(indices, test_size=share, stratify=labels[indices], random_state=seed)
-    return np.sort(left), np.sort(taken)
+    return left, taken
