@@ -23,7 +23,7 @@ from sparrow.stages._failure import failed_checkpoint, failed_compact
 from sparrow.training.provenance import header
 
 TABLES = {"attacks": ["fgsm", "pgd"], "verifiers": ["ibp", "crown"]}
-EVALUATED = TABLES | {"smoothed": [], "minimum_norm": [], "threat": {"norm": "linf", "eps": 0.1}}
+EVALUATED = TABLES | {"smoothed": [], "minimum_norm": [], "not_in_era": [], "threat": {"norm": "linf", "eps": 0.1}}
 SPEC = TABLES | {"objectives": {"adversarial": EVALUATED}}
 PARENT = plan.Parent("digits", "cnn-small", "adversarial", 0)
 CELL = plan.Cell(PARENT, "lwm", 0.5)

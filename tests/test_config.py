@@ -636,3 +636,15 @@ def test_every_model_is_trained():
 def test_radii_have_to_fit_the_objectives_own_threat():
     (line,) = complaints(changed(("objectives.crown-ibp.threat", {"eps": 0.02}), ("verifiers.cascade.eps", 0.1)))
     assert line == "config.yaml: verifiers: eps 0.1, but none at objectives.crown-ibp.threat.eps, 0.02; valid: one that has it"
+
+
+def test_some_attack_counts_for_era():
+    entries = [(f"attacks.{label}.in_era", False) for label in ("pgd", "autoattack", "fmn")]
+    (line,) = complaints(changed(*entries))
+    assert line == "config.yaml: attacks: in_era is false for pgd, autoattack, fmn; valid: an attack that counts for era"
+    load_study(changed(*entries[1:]))
+
+
+def test_a_search_for_distances_that_does_not_count_is_no_attack_at_the_threats_radius():
+    (line,) = complaints(changed(("attacks.fmn.in_era", False), ("attacks.pgd.eps", 0.2), ("attacks.autoattack.eps", 0.2)))
+    assert line == "config.yaml: attacks: eps 0.2, but none at threat.eps, 0.1; valid: one that has it"

@@ -407,7 +407,7 @@ def test_a_failed_network_is_a_gap_in_every_table(tmp_path: Path, digits: Path) 
         stability(network, digits, folder / "stability.csv", files[1], STAGES["stability"][1])
     compact(finetuned, digits, finetuned.with_suffix("") / "compact.safetensors", files[1], {"model": {"kind": "cnn-small"}})
     tables = {"attacks": ["fgsm"], "verifiers": ["ibp"]}
-    evaluated = tables | {"minimum_norm": [], "smoothed": [], "threat": EVALUATION["threat"]}
+    evaluated = tables | {"minimum_norm": [], "not_in_era": [], "smoothed": [], "threat": EVALUATION["threat"]}
     spec = tables | {"objectives": {"benign": evaluated}}
     told = aggregate(
         [dense, finetuned],

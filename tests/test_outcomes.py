@@ -36,7 +36,7 @@ def proved(eps, verified=(), images=IMAGES, norm="linf", wrong=WRONG):
 def read(tmp_path):
     """Writes tables, with six digits as the stages do, and reads them back; what is a text is why a table is missing."""
 
-    def read(attacks=None, verifiers=None, eps=0.1, minimum_norm=(), smoothed=()):
+    def read(attacks=None, verifiers=None, eps=0.1, minimum_norm=(), smoothed=(), not_in_era=()):
         given = {"attacks": attacks or {"pgd": attacked(eps)}, "verifiers": verifiers or {"crown": proved(eps)}}
         for room, tables in given.items():
             (tmp_path / room).mkdir(exist_ok=True)
@@ -44,7 +44,8 @@ def read(tmp_path):
                 failed = isinstance(rows, str)
                 write_csv(tmp_path / room / f"{name}.csv", FAILED if failed else COLUMNS[room], [[rows]] if failed else rows)
         spec = {room: list(tables) for room, tables in given.items()}
-        spec |= {"minimum_norm": list(minimum_norm), "smoothed": list(smoothed), "threat": {"norm": "linf", "eps": eps}}
+        spec |= {"minimum_norm": list(minimum_norm), "smoothed": list(smoothed), "not_in_era": list(not_in_era)}
+        spec |= {"threat": {"norm": "linf", "eps": eps}}
         return read_outcomes(tmp_path, spec)
 
     return read
@@ -318,3 +319,19 @@ def test_a_network_without_any_table_has_nothing_to_say(read):
 def test_a_contradiction_is_found_beside_a_failed_table(read):
     with pytest.raises(ContradictionError, match="image 3"):
         read({"pgd": attacked(0.1, {3: 0.1}), "fmn": REASON}, {"crown": proved(0.1, {3})}, minimum_norm=["fmn"])
+
+
+def test_an_attack_apart_narrows_no_era_and_keeps_its_curve(read):
+    attacks = {"pgd": attacked(0.1, {2: 0.1}), "fmn": attacked(0.1, {3: 0.04, 4: 0.3}, images=[1, 2, 3, 4])}
+    found = read(attacks, minimum_norm=["fmn"], not_in_era=["fmn"])
+    assert found.robust().index.tolist() == [0, 1, 2, 3, 4, 5]
+    assert 3 in yes(found.robust())
+    # At other radii it is all there is.
+    assert found.robust(0.05).index.tolist() == [1, 2, 3, 4]
+    assert 3 not in yes(found.robust(0.05))
+
+
+def test_an_attack_apart_that_fails_leaves_the_era(read):
+    found = read({"pgd": attacked(0.1), "fmn": REASON}, minimum_norm=["fmn"], not_in_era=["fmn"])
+    assert len(found.robust()) == 6
+    assert list(found.failed.values()) == [REASON]

@@ -29,7 +29,9 @@ MODEL = {"model": {"kind": "cnn-small"}, "code": "test"}
 EVALUATION = MODEL | {"seed": 0, "threat": {"norm": "linf", "eps": 0.1}}
 CELL = {"cell": {"seed": 0, "method": "lwm", "ratio": 0.5}}
 TABLES = {"attacks": ["pgd"], "verifiers": []}
-AGGREGATION = TABLES | {"objectives": {"benign": TABLES | {"minimum_norm": [], "smoothed": [], "threat": EVALUATION["threat"]}}}
+AGGREGATION = TABLES | {
+    "objectives": {"benign": TABLES | {"minimum_norm": [], "not_in_era": [], "smoothed": [], "threat": EVALUATION["threat"]}}
+}
 
 
 def load(family: SimpleNamespace, member: str) -> None:

@@ -420,6 +420,7 @@ def test_the_aggregation_is_told_which_tables_are_of_which_sort():
     assert made == {
         "threat": {"norm": "linf", "eps": 0.1},
         "attacks": ["pgd-eps0.05", "pgd", "fmn-eps0.3"],
+        "not_in_era": [],
         "minimum_norm": ["fmn-eps0.3"],
         "verifiers": ["vibp", "vcrown", "vcrown-eps0.2", "vsmooth"],
         "smoothed": ["vsmooth"],

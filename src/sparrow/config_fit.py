@@ -85,8 +85,11 @@ def _radii_fit(study: Study, objective: str) -> None:
     for section in ("attacks", "verifiers"):
         entries = study.evaluations(section, objective)
         own = {label: e for label, e in entries.items() if not hasattr(catalogue.load(section, e.kind), "SMOOTHED")}
-        radii = {eps for entry in own.values() for eps in entry.eps or [threat.eps]}
-        if own and threat.eps not in radii and not (section == "attacks" and free):
+        counted = {label: e for label, e in own.items() if getattr(e, "in_era", True)}
+        if own and not counted:
+            raise ValueError(f"{section}: in_era is false for {', '.join(own)}; valid: an attack that counts for era")
+        radii = {eps for entry in counted.values() for eps in entry.eps or [threat.eps]}
+        if own and threat.eps not in radii and not (section == "attacks" and counted.keys() & set(free)):
             found = ", ".join(f"{eps:g}" for eps in sorted(radii))
             where = f"objectives.{objective}.threat.eps" if own_threat else "threat.eps"
             raise ValueError(f"{section}: eps {found}, but none at {where}, {threat.eps:g}; valid: one that has it")
@@ -94,7 +97,9 @@ def _radii_fit(study: Study, objective: str) -> None:
         for attack in getattr(entry, "attacks", ()):
             if attack not in attacks:
                 whom = "" if attack not in study.attacks else f" for networks trained on {objective}"
-                raise ValueError(f"verifiers.{label}.attacks: unknown attack {attack!r}{whom}; valid: {', '.join(attacks)}")
+                raise ValueError(
+                    f"verifiers.{label}.attacks: unknown attack {attack!r}{whom}; valid: {', '.join(attacks) or 'none'}"
+                )
             missing = set(entry.eps or [threat.eps]) - set(attacks[attack].eps or [threat.eps])
             if missing and attack not in free:
                 radii = ", ".join(f"{eps:g}" for eps in sorted(missing))

@@ -163,7 +163,7 @@ def _granularity(study: Study, checkpoint: Checkpoint) -> str:
     return getattr(entry, "granularity", "weight")
 
 
-APART = {"training", "threat", "models", "ratios", "objectives", "eps", "keep_examples", "augmentation"}
+APART = {"training", "threat", "models", "ratios", "objectives", "eps", "in_era", "keep_examples", "augmentation"}
 
 
 def spec(study: Study, room: Room, label: str) -> dict[str, Any]:
@@ -264,6 +264,7 @@ def _evaluated_by(study: Study, objective: str) -> dict[str, Any]:
     attacks, verifiers = (tables(study, room, objective) for room in ("attacks", "verifiers"))
     return {
         "attacks": list(attacks),
+        "not_in_era": [name for name, table in attacks.items() if not study.attacks[table.entry].in_era],
         "minimum_norm": [name for name, table in attacks.items() if _minimum_norm(study, table)],
         "verifiers": list(verifiers),
         "smoothed": [

@@ -22,8 +22,9 @@ SLACK = 1e-5
 class Outcomes:
     """The tables of one checkpoint by attack and by verifier, each indexed by image.
 
-    Those of verifiers of a smoothed classifier are kept apart: it is another classifier. `eps` is the study's radius,
-    `minimum_norm` names the attacks that look for the nearest adversarial image, and `failed` says of each room
+    Those of verifiers of a smoothed classifier are kept apart: it is another classifier. `eps` is the threat's radius,
+    `minimum_norm` names the attacks that look for the nearest adversarial image, `not_in_era` those that do not count for
+    the era, and `failed` says of each room
     (`attacks`, `verifiers`) why a table is missing, if one is: what rests on all of the room's tables is then unknown.
     """
 
@@ -34,6 +35,7 @@ class Outcomes:
     eps: float
     minimum_norm: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    not_in_era: list[str] = field(default_factory=list)
 
     def labels(self) -> pd.Series:
         """The label of every image that any table has seen."""
@@ -48,19 +50,22 @@ class Outcomes:
         return hits.groupby(level=0).all().astype(bool)
 
     def robust(self, eps: float | None = None) -> pd.Series:
-        """Which images no attack fools within `eps` (the study's, if None).
+        """Which images no attack fools within `eps` (the threat's, if None).
 
         Over the images seen by every attack that was run at this radius or looks for the nearest adversarial image; empty
-        if there is none. What any other attack found within it counts too.
+        if there is none. What any other attack found within it counts too. At the threat's own radius, where it is the
+        era, attacks that are `not_in_era` do not count.
         """
         eps = self.eps if eps is None else eps
-        asked = [table for name, table in self.attacks.items() if name in self.minimum_norm or same(radius(table), eps)]
+        apart = self.not_in_era if same(eps, self.eps) else ()
+        attacks = {name: table for name, table in self.attacks.items() if name not in apart}
+        asked = [table for name, table in attacks.items() if name in self.minimum_norm or same(radius(table), eps)]
         seen = _common(() if "attacks" in self.failed else asked)
-        broken = [_broken(table, eps).reindex(seen, fill_value=False) for table in self.attacks.values()]
+        broken = [_broken(table, eps).reindex(seen, fill_value=False) for table in attacks.values()]
         return ~_any(broken, seen)
 
     def verified(self, eps: float | None = None) -> pd.Series:
-        """Which images some verifier proves robust within `eps` (the study's, if None).
+        """Which images some verifier proves robust within `eps` (the threat's, if None).
 
         Over the images seen by every verifier that was run at this radius; empty if there is none. A proof for a larger
         radius counts too.
@@ -87,13 +92,13 @@ def read_outcomes(path: Path, spec: dict[str, Any]) -> Outcomes:
     for room in ("attacks", "verifiers"):
         read = {name: _read(path / room / f"{name}.csv", room) for name in spec[room]}
         tables[room] = {name: table for name, table in read.items() if isinstance(table, pd.DataFrame)}
-        # A smoothed classifier's own failure says nothing of the network.
+        # A smoothed classifier's own failure says nothing of the network, one of an attack that does not count nothing of era.
         for name, reason in read.items():
             if isinstance(reason, str):
-                failed.setdefault("smoothed" if name in spec["smoothed"] else room, reason)
+                failed.setdefault("apart" if name in (*spec["smoothed"], *spec["not_in_era"]) else room, reason)
     smoothed = {name: tables["verifiers"].pop(name) for name in spec["smoothed"] if name in tables["verifiers"]}
-    minimum_norm = [name for name in spec["minimum_norm"] if name in tables["attacks"]]
-    outcomes = Outcomes(path, *tables.values(), smoothed, spec["threat"]["eps"], minimum_norm, failed)
+    there = {key: [name for name in spec[key] if name in tables["attacks"]] for key in ("minimum_norm", "not_in_era")}
+    outcomes = Outcomes(path, *tables.values(), smoothed, spec["threat"]["eps"], **there, failed=failed)
     _check(outcomes)
     return outcomes
 
