@@ -648,3 +648,20 @@ def test_some_attack_counts_for_era():
 def test_a_search_for_distances_that_does_not_count_is_no_attack_at_the_threats_radius():
     (line,) = complaints(changed(("attacks.fmn.in_era", False), ("attacks.pgd.eps", 0.2), ("attacks.autoattack.eps", 0.2)))
     assert line == "config.yaml: attacks: eps 0.2, but none at threat.eps, 0.1; valid: one that has it"
+
+
+def test_an_objective_that_needs_float32_says_so():
+    (line,) = complaints(changed(("objectives.trades", {"training": {"prune": {"precision": "bfloat16"}}})))
+    assert line.startswith("config.yaml: objectives.trades: training.prune.precision is bfloat16, but it starts 0.001 away")
+
+
+def test_an_objectives_own_threat_has_the_studys_norm_unless_it_says_otherwise():
+    l2 = ("threat", {"norm": "l2", "eps": 0.5})
+    norms = {"crown-ibp": {"eps": 0.2}, "adversarial": {"norm": "linf", "eps": 0.1}}
+    study = load_study(changed(l2, *((f"objectives.{label}.threat", threat) for label, threat in norms.items())))
+    found = {label: study.threat_of(label).model_dump() for label in study.objectives}
+    assert found == {
+        "benign": {"norm": "l2", "eps": 0.5},
+        "adversarial": {"norm": "linf", "eps": 0.1},
+        "crown-ibp": {"norm": "l2", "eps": 0.2},
+    }

@@ -131,8 +131,30 @@ def _text_as_image(folder: Path) -> str:
     return "green/3.png is not a readable image"
 
 
+def _more_than_eight_bits(folder: Path) -> str:
+    Image.fromarray(np.arange(36, dtype=np.uint16).reshape(6, 6) * 1000).save(folder / "green" / "3.png")
+    return "green/3.png is not a readable image .its pixels are of Pillow's mode I;16, which has more than eight bits"
+
+
+def _parts_in_place_of_classes(folder: Path) -> str:
+    for name, part in zip(COLOURS, ("test", "train", "val"), strict=True):
+        (folder / name).rename(folder / part)
+    return "test and train and val are parts of a data set; give one as `folder`, another as `test_folder`"
+
+
 @pytest.mark.parametrize(
-    "spoil", [_no_folder, _no_zip, _class_missing, _no_class_folders, _broken_image, _text_as_image], ids=lambda f: f.__name__
+    "spoil",
+    [
+        _no_folder,
+        _no_zip,
+        _class_missing,
+        _no_class_folders,
+        _broken_image,
+        _text_as_image,
+        _more_than_eight_bits,
+        _parts_in_place_of_classes,
+    ],
+    ids=lambda f: f.__name__,
 )
 def test_bad_folder_is_named_in_one_line(folder: Path, spoil) -> None:
     expected = spoil(folder)
@@ -146,3 +168,18 @@ def test_other_classes_in_the_test_images_are_refused(folder: Path, tmp_path: Pa
     (tmp_path / "test" / "red").rename(tmp_path / "test" / "pink")
     with pytest.raises(SparrowError, match=r"its class folders are not those of .* \(one has no 'pink'\)"):
         image_folder.load(_params(folder, test_folder=str(tmp_path / "test")))
+
+
+def test_numbered_classes_are_in_the_order_of_their_numbers(folder: Path) -> None:
+    for number, name in zip((10, 9, 1), COLOURS, strict=True):
+        (folder / name).rename(folder / str(number))
+    images, labels = image_folder.load(_params(folder)).train
+    # 1 was red, 9 green, 10 blue.
+    assert [tuple(image[:, 5, 5].tolist()) for image in images[np.argsort(labels, kind="stable")][::10]] == [
+        COLOURS[name] for name in ("red", "green", "blue")
+    ]
+
+
+def test_classes_are_named_in_the_log(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    image_folder.load(_params(folder))
+    assert capsys.readouterr().out == "classes: blue, green, red\n"

@@ -126,3 +126,18 @@ def test_images_are_scaled_to_one(network: nn.Module) -> None:
     assert torch.equal(part.drawn(torch.tensor([3, 1])), part.pixels[[3, 1]].float() / 255)
     assert torch.equal(torch.cat([images for images, _ in part.batches(5)]), part.images)
     assert [len(labels) for _, labels in part.batches(5)] == [5, 5, 2]
+
+
+@pytest.mark.parametrize("kind", ["mart", "smoothing", "adversarial"])
+def test_losses_are_made_of_float32_logits(network: nn.Module, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = set()
+    for name in ("log_softmax", "softmax", "cross_entropy"):
+        original = getattr(functional, name)
+        spied = lambda logits, *rest, original=original, **more: seen.add(logits.dtype) or original(logits, *rest, **more)  # noqa: E731
+        monkeypatch.setattr(functional, name, spied)
+    entry = catalogue.load("objectives", kind)
+    _train(network, entry.prepare(entry.Params(), Threat(eps=0.03)), precision="bfloat16")
+    assert seen == {torch.float32}
+    # Nothing stays behind.
+    assert network(torch.rand(1, 2, 8, 8)).dtype == torch.float32
+    assert not network._forward_hooks

@@ -62,7 +62,8 @@ class Study(Settings):
 
     def threat_of(self, objective: str) -> Threat:
         """The threat against which an objective's networks are evaluated."""
-        return self.objectives[objective].threat or self.threat
+        own = self.objectives[objective].threat
+        return self.threat if own is None else Threat(norm=own.norm or self.threat.norm, eps=own.eps)
 
     def evaluations(self, room: Literal["attacks", "verifiers"], objective: str) -> dict[str, Any]:
         """The attacks or verifiers of an objective's networks, by label."""

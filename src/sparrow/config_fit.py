@@ -28,7 +28,12 @@ def check(study: Study) -> None:
     for objective in study.objectives:
         _radii_fit(study, objective)
         for stage in STAGES:
-            study.schedule(objective, stage)
+            schedule = study.schedule(objective, stage)
+            reason = getattr(catalogue.load("objectives", study.objectives[objective].kind), "FLOAT32_ONLY", None)
+            if reason and schedule.precision != "float32":
+                raise ValueError(
+                    f"objectives.{objective}: training.{stage}.precision is {schedule.precision}, but {reason}; valid: float32"
+                )
 
 
 def _models_fit(study: Study) -> None:

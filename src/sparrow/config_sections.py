@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 from sparrow import published
 from sparrow.config_entries import optional
 from sparrow.exchange import keymaps
-from sparrow.settings import Settings, Threat, unique
+from sparrow.settings import Norm, Settings, unique
 from sparrow.training.schedule import Schedule
 
 SchedulePatch = optional(Schedule, "SchedulePatch")
@@ -26,12 +26,21 @@ class TrainingPatch(Settings):
     """Changes to `training.finetune`."""
 
 
+class OwnThreat(Settings):
+    """The threat of one objective's networks."""
+
+    norm: Norm | None = None
+    """Norm of the perturbation; the study's if null."""
+    eps: float = Field(gt=0)
+    """Radius of the perturbation in pixel units, images in [0, 1] (2/255 is 0.00784)."""
+
+
 class ObjectiveOptions(Settings):
     """What every objective may change of the study."""
 
     training: TrainingPatch = Field(default_factory=TrainingPatch)
     """Changes to `training` for this objective."""
-    threat: Threat | None = None
+    threat: OwnThreat | None = None
     """The threat against which this objective's networks are trained and evaluated, if it is not the study's."""
     models: Annotated[list[str], Field(min_length=1), AfterValidator(unique)] | None = None
     """Train only these models, by label; all if null."""

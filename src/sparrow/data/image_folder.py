@@ -1,13 +1,15 @@
 """Images of your own: a folder, or a zip, with one folder of images for each class.
 
-The classes are numbered in the order of their folders' names. Images of another size are scaled and cut to a square
-around their middle, by Pillow's `ImageOps.fit`.
+The classes are numbered in the order of their folders' names (of numbers: by size). Images of another size are scaled
+and cut to a square around their middle, by Pillow's `ImageOps.fit`.
 
 Source: the user's own images.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +24,7 @@ from sparrow.data._split import SplitParams
 from sparrow.errors import SparrowError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+PARTS = {"train", "training", "test", "testing", "val", "valid", "validation"}
 
 
 class Params(SplitParams):
@@ -46,15 +49,16 @@ def describe(params: Params) -> Description:
 
 def files(params: Params) -> list[str]:
     """What the images are read from: if one of these changes, they are read anew."""
-    return [path for path in (params.folder, params.test_folder) if path is not None]
+    return [os.path.expanduser(path) for path in (params.folder, params.test_folder) if path is not None]
 
 
 def load(params: Params) -> Source:
     """All images. Raises SparrowError, naming the file, if one is missing or not an image, or if the classes differ."""
-    names, train = _read(Path(params.folder), params)
+    names, train = _read(Path(params.folder).expanduser(), params)
+    print(f"classes: {', '.join(names)}")
     if params.test_folder is None:
         return Source(train)
-    others, test = _read(Path(params.test_folder), params)
+    others, test = _read(Path(params.test_folder).expanduser(), params)
     if others != names:
         odd = sorted(set(names) ^ set(others))[0]
         raise SparrowError(f"{params.test_folder}: its class folders are not those of {params.folder} (one has no {odd!r})")
@@ -66,16 +70,24 @@ def _read(folder: Path, params: Params) -> tuple[list[str], Images]:
         paths = sorted(PurePosixPath(name) for name in names if name.lower().endswith(SUFFIXES))
         paths = [path for path in paths if not any(part.startswith((".", "__MACOSX")) for part in path.parts)]
         depth = _depth_of_classes(paths)
-        classes = sorted({path.parts[depth] for path in paths if len(path.parts) > depth + 1})
+        classes = sorted({path.parts[depth] for path in paths if len(path.parts) > depth + 1}, key=_by_number)
         if len(classes) != params.classes:
             some = f" ({', '.join(classes[:3])}{', ...' if len(classes) > 3 else ''})" if classes else ""
             raise SparrowError(f"{folder}: has {len(classes)} folders of images{some}; `classes` says {params.classes}")
+        if len(classes) > 1 and {name.lower() for name in classes} <= PARTS:
+            names = " and ".join(classes)
+            raise SparrowError(f"{folder}: {names} are parts of a data set; give one as `folder`, another as `test_folder`")
         inside = [path for path in paths if len(path.parts) > depth + 1]
         images = np.empty((len(inside), params.channels, params.size, params.size), np.uint8)
         for place, path in enumerate(inside):
             images[place] = _image(folder, path, opened, params)
-    labels = np.searchsorted(classes, [path.parts[depth] for path in inside])
-    return classes, Images(images, labels.astype(np.int64))
+    number = {name: place for place, name in enumerate(classes)}
+    return classes, Images(images, np.array([number[path.parts[depth]] for path in inside], np.int64))
+
+
+def _by_number(name: str) -> tuple[int, str]:
+    """Numbers by size and before all other names."""
+    return (int(name), name) if name.isdecimal() else (sys.maxsize, name)
 
 
 def _depth_of_classes(paths: list[PurePosixPath]) -> int:
@@ -91,11 +103,14 @@ def _image(folder: Path, path: PurePosixPath, opened, params: Params) -> np.ndar
 
     try:
         with opened(path) as file, Image.open(file) as image:
+            if image.mode.startswith(("I", "F")):
+                raise ValueError(f"its pixels are of Pillow's mode {image.mode}, which has more than eight bits; convert them")
             image = image.convert("RGB" if params.channels == 3 else "L")
             if image.size != (params.size, params.size):
                 image = ImageOps.fit(image, (params.size, params.size), Image.Resampling.BILINEAR)
             return np.asarray(image).reshape(params.size, params.size, params.channels).transpose(2, 0, 1)
-    except (OSError, ValueError, zipfile.BadZipFile, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, RuntimeError, zipfile.BadZipFile, Image.DecompressionBombError) as error:
+        # A RuntimeError: an encrypted zip, or one packed in a way that Python does not know.
         raise SparrowError(f"{folder}: {path} is not a readable image ({error})") from None
 
 

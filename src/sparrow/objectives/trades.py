@@ -21,6 +21,9 @@ class Params(PGDParams):
     """Weight of the divergence (1/lambda in the paper)."""
 
 
+FLOAT32_ONLY = "it starts 0.001 away from each image, which bfloat16 does not tell apart"
+
+
 def prepare(params: Params, threat: Threat) -> Callable:
     """The loss: `CE(f(x), y) + beta * max KL(f(x) || f(x'))`, the maximum approximated by PGD."""
     from sparrow.objectives import _pgd

@@ -89,7 +89,7 @@ def prepare(params: Params, ratio: float, generator: torch.Generator):
         def distillation_loss(self, batch):
             attacked = fgsm(batch.model, batch.images, batch.labels, batch.threat)
             with torch.no_grad():
-                taught = functional.softmax(self.teacher(batch.images) / params.temperature, dim=1)
+                taught = functional.softmax(self.teacher(batch.images).float() / params.temperature, dim=1)
             logits = batch.model(attacked)
             learned = functional.log_softmax(logits / params.temperature, dim=1)
             distance = params.temperature**2 * functional.kl_div(learned, taught, reduction="batchmean")

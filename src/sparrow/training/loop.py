@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -189,15 +190,27 @@ def _gradients(
     for tensor in (*model.parameters(), *optimised):
         tensor.grad = None
     with METER.watching(model):
-        with _precision(schedule, images):
+        with _precision(schedule, model, images):
             loss = hooks.loss(lambda: objective(model, images, labels), images, labels)
         loss.backward()
     return loss.detach()
 
 
-def _precision(schedule: Schedule, images: Tensor) -> torch.autocast:
-    """The context in which a network computes as `schedule` says."""
-    return torch.autocast(images.device.type, torch.bfloat16, enabled=schedule.precision == "bfloat16")
+@contextmanager
+def _precision(schedule: Schedule, model: nn.Module, images: Tensor) -> Iterator[None]:
+    """The context in which a network computes as `schedule` says; its logits are float32 always.
+
+    On a CPU, autocast would leave what a loss makes of them in bfloat16, too.
+    """
+    if schedule.precision == "float32":
+        yield
+        return
+    hook = model.register_forward_hook(lambda module, inputs, output: output.float())
+    try:
+        with torch.autocast(images.device.type, torch.bfloat16):
+            yield
+    finally:
+        hook.remove()
 
 
 def _laid_out(images: Tensor, schedule: Schedule) -> Tensor:
@@ -236,9 +249,9 @@ def _validate(
         torch.manual_seed(0)
         for images, labels in part.batches(schedule.batch_size):
             images = _laid_out(images, schedule)
-            with _precision(schedule, images):
+            with _precision(schedule, model, images):
                 loss += objective(model, images, labels, progress).item() * len(labels)
-            with torch.no_grad(), _precision(schedule, images):
+            with torch.no_grad(), _precision(schedule, model, images):
                 correct += int((model(images).argmax(dim=1) == labels).sum())
             passed += int(check(model, images, labels).sum()) if check else 0
             stop()

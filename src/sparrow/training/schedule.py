@@ -38,8 +38,8 @@ class Schedule(Settings):
     weight_decay: float = Field(0.0, ge=0)
     """L2 penalty."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """`bfloat16`: convolutions and linear layers compute in it (autocast); weights, gradients' sums and certified bounds
-    stay float32."""
+    """`bfloat16`: the network computes in it (autocast), images included, which then have eight bits; weights, logits, losses
+    and certified bounds stay float32."""
     channels_last: bool = False
     """Lay batches out with their channels together, which convolutions are often faster with; the numbers are the same but
     for rounding."""
