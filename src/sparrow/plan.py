@@ -34,7 +34,7 @@ class Table(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The entry's label, and the radius where it is not the study's."""
+        """The entry's label, and the radius where it is not the threat's."""
         return f"{self.entry}-eps{Decimal(repr(self.eps)):f}" if self.swept else self.entry
 
     @property

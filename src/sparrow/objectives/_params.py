@@ -15,7 +15,7 @@ class RobustParams(Settings):
     """What objectives that train against a perturbation have in common."""
 
     eps: float | None = Field(None, gt=0)
-    """Radius to train for, in pixel units; the study's `threat.eps` if null."""
+    """Radius to train for, in pixel units; the threat's if null."""
 
 
 class IBPInitialisation(RobustParams):

@@ -33,7 +33,7 @@ class Params(Method):
     trains: ClassVar[Trains] = "weights"
     traces: ClassVar[bool] = True
     eps: float | None = Field(None, gt=0)
-    """Radius of FGSM in pixel units; the study's `threat.eps` if null."""
+    """Radius of FGSM in pixel units; the threat's if null."""
     dual_share: float = Field(0.5, gt=0, lt=1)
     """Share of the schedule before the weights are pruned."""
     dual_step: float = Field(0.1, gt=0)

@@ -12,14 +12,14 @@ from sparrow.results.outcomes import Outcomes, radius, same
 from sparrow.results.statistics import accuracy
 
 REACH, POINTS = 3.0, 60
-"""A curve goes to this many times the study's radius, in this many steps."""
+"""A curve goes to this many times the threat's radius, in this many steps."""
 
 
 def curve(outcomes: Outcomes) -> pd.DataFrame:
     """One row per radius: `eps`, era and vra there, each with its interval and number of images.
 
     The radii are those of the study's attacks and verifiers; with a minimum-norm attack also steps on the way to `REACH`
-    times the study's. An era that no attack was run for, or a vra that no verifier was, is empty.
+    times the threat's. An era that no attack was run for, or a vra that no verifier was, is empty.
     """
     radii = [radius(table) for table in (*outcomes.attacks.values(), *outcomes.verifiers.values())]
     if outcomes.minimum_norm:
