@@ -13,7 +13,7 @@ import yaml
 
 from sparrow import cell_path, plan
 from sparrow.config import load_study
-from sparrow.errors import ConfigError
+from sparrow.errors import ConfigError, SparrowError
 from sparrow.exchange import keymaps
 
 ROOT = Path(__file__).parents[1]
@@ -591,3 +591,9 @@ def test_an_import_reads_its_files_and_nothing_of_training():
     own = study(imports={DENSE: {"file": "theirs.pt", "map": "mine.yaml"}})
     assert plan.import_files(own.imports[DENSE]) == ["theirs.pt", "mine.yaml"]
     assert plan.import_slice(own, DENSE)["imported"]["map_sha256"] is None
+
+
+def test_a_table_that_networks_do_not_have_is_named():
+    of = study(**section("verifiers", crown={"objectives": ["crown-ibp"]}))
+    with pytest.raises(SparrowError, match=r"^verifiers: networks trained on benign have no crown; valid: cascade$"):
+        plan.verify_slice(of, PARENT, "crown")

@@ -61,6 +61,14 @@ def tables(study: Study, room: Literal["attacks", "verifiers"], objective: str |
     return {table.name: table for table in found}
 
 
+def table(study: Study, room: Literal["attacks", "verifiers"], objective: str, name: str) -> Table:
+    """The outcome table of that name. Raises SparrowError if networks trained on `objective` have none such."""
+    found = tables(study, room, objective)
+    if name not in found:
+        raise SparrowError(f"{room}: networks trained on {objective} have no {name}; valid: {', '.join(found) or 'none'}")
+    return found[name]
+
+
 def kept(study: Study) -> set[str]:
     """Names of the attacks' tables whose adversarial examples are kept: as configured, or since a cascade asks for them."""
     return {
@@ -242,12 +250,12 @@ def import_files(entry: Import) -> list[str]:
 
 def attack_slice(study: Study, parent: Parent, attack: str) -> dict[str, Any]:
     """What an attack on a network of `parent`'s family reads; `attack` is the name of its table."""
-    return _evaluation_slice(study, parent, "attack", tables(study, "attacks", parent.objective)[attack])
+    return _evaluation_slice(study, parent, "attack", table(study, "attacks", parent.objective, attack))
 
 
 def verify_slice(study: Study, parent: Parent, verifier: str) -> dict[str, Any]:
     """What a verifier of a network of `parent`'s family reads; `verifier` is the name of its table."""
-    return _evaluation_slice(study, parent, "verifier", tables(study, "verifiers", parent.objective)[verifier])
+    return _evaluation_slice(study, parent, "verifier", table(study, "verifiers", parent.objective, verifier))
 
 
 def aggregate_slice(study: Study) -> dict[str, Any]:

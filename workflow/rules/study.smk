@@ -80,7 +80,7 @@ def imported_files(wildcards):
 
 def examples_for(wildcards):
     """The adversarial examples that a verifier looks at."""
-    verifier = plan.tables(STUDY, "verifiers", wildcards.objective)[wildcards.verifier]
+    verifier = plan.table(STUDY, "verifiers", wildcards.objective, wildcards.verifier)
     attacks = plan.rechecked(STUDY, verifier, wildcards.objective)
     return [f"{CHECKPOINT}/{attack.path}.examples.safetensors".format(**wildcards) for attack in attacks]
 
