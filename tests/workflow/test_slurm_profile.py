@@ -10,9 +10,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import yaml
 
-from tests.workflow.conftest import REPOSITORY, Checkout
+from tests.workflow.conftest import REPOSITORY, TINY, Checkout
 
 PROFILE = yaml.safe_load((REPOSITORY / "workflow/profiles/slurm/config.yaml").read_text())
 CELL = "results/digits/cnn-small/benign/seed0/lwm-0.90"
@@ -42,6 +43,24 @@ def test_those_and_only_those_that_can_use_a_gpu_ask_for_one() -> None:
 def test_only_data_and_dense_networks_are_submitted_one_by_one() -> None:
     assert set(rules()) - set(PROFILE["groups"]) == {"data", "pretrain"}
     assert set(PROFILE["groups"].values()) == set(PROFILE["group-components"])
+
+
+def test_the_memory_of_extra_images_is_asked_for(checkout: Checkout) -> None:
+    # 48 MiB of them.
+    np.savez_compressed(
+        checkout.root / "extra.npz", image=np.zeros((48 * 2**14, 8, 8), np.uint8), label=np.zeros(48 * 2**14, np.uint8)
+    )
+    checkout.write(TINY | {"datasets": {"digits": {"extra": "extra.npz"}}})
+    # Snakemake says what a job asks for where the rule has no words of its own.
+    for file in (checkout.root / "workflow/rules").glob("*.smk"):
+        file.write_text(re.sub(r"^    message:\n.*\n", "", file.read_text(), flags=re.MULTILINE))
+    profile = ("--workflow-profile", "workflow/profiles/slurm")
+    done = checkout.snakemake("--dry-run", *profile, "--", f"{CELL}/finetuned.safetensors")
+    asked = re.findall(r"rule (\w+):\n(?: .*\n)*? +resources: .*?\bmem_mb=(\d+)", done.stdout + done.stderr)
+    trained = {name: int(memory) for name, memory in asked if name != "data"}
+    assert trained == {"pretrain": 4048, "prune": 4048, "finetune": 4048}
+    # And more of it at a further attempt.
+    assert all("mem_mb=lambda wildcards, attempt: attempt *" in rules()[name] for name in trained)
 
 
 TABLES = [f"{CELL}/finetuned/{table}" for table in ("attacks/fgsm.csv", "attacks/pgd.csv", "verifiers/ibp.csv")]

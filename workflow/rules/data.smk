@@ -9,7 +9,7 @@ rule data:
         "../../envs/sparrow.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards: plan.data_memory(STUDY, wildcards.dataset),
+        mem_mb=lambda wildcards, attempt: attempt * plan.data_memory(STUDY, wildcards.dataset),
         runtime=30,
     params:
         spec=lambda wildcards: plan.data_slice(STUDY, wildcards.dataset),

@@ -13,7 +13,7 @@ rule pretrain:
         "../../envs/sparrow.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards: 3000 + plan.extra_memory(STUDY, wildcards.dataset),
+        mem_mb=lambda wildcards, attempt: attempt * (4000 + plan.extra_memory(STUDY, wildcards.dataset)),
         runtime=1440,
         gpu=1,
     params:
