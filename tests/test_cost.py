@@ -7,6 +7,7 @@ import csv
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from sparrow.config import load_study
 from sparrow.data import _store
 from sparrow.errors import SparrowError
 from sparrow.estimate import rates
+from sparrow.estimate.measure import measure
 from sparrow.estimate.rates import Rates, Row, read_rows, write_rows
 from sparrow.estimate.total import prices
 from sparrow.estimate.unit import Unit, described
@@ -302,6 +304,28 @@ def test_the_command_measures_what_is_missing_and_keeps_it(study: Path, capsys: 
     assert main(["cost", str(study), "--measure", "--repeats", "1"]) == 0
     assert read_rows(Path("steps.csv")) == rows
     assert capsys.readouterr().err == ""
+
+
+def test_steps_and_bounds_are_measured_against_their_objectives_threat(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[tuple[str, float]] = []
+
+    def spy(room: str, function: str, threat_of: Callable) -> None:
+        entry = catalogue.load(room, "ibp")
+        real = getattr(entry, function)
+        monkeypatch.setattr(entry, function, lambda *a: (found.append((function, threat_of(a).eps)), real(*a))[1])
+
+    spy("objectives", "prepare", lambda arguments: arguments[1])
+    spy("verifiers", "bound", lambda arguments: arguments[4])
+    changes = {
+        "objectives": {"ibp": {"threat": {"eps": 0.2}, "eps": 0.3}},
+        "verifiers": {"ibp": {"samples": 5}},
+        "attacks": {"fgsm": None},
+    }
+    study = load_study(STUDY | changes)
+    units = dict.fromkeys(unit for one in works(study) for unit in one.units if unit.what in ("step", "bound"))
+    assert len(list(measure(study, units, 1, pytest.fail))) == 2
+    # An objective's `eps` is what it is trained for; what is verified is its threat.
+    assert set(found) == {("prepare", 0.3), ("bound", 0.2)}
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from sparrow.estimate.operations import counted
 from sparrow.estimate.rates import Row, row_of
 from sparrow.estimate.unit import CHANNELS_LAST, Unit, bound_spec, described
 from sparrow.reproducible import device_name, pick_device, seed_everything
+from sparrow.settings import Settings, Threat
 from sparrow.training.loop import Hooks, train
 from sparrow.training.schedule import Progress, Schedule
 from sparrow.verification._memory import exhausted, limited
@@ -67,15 +68,13 @@ class _Entries:
 
     def __init__(self, study: Study) -> None:
         self._found: dict[tuple[str, str], dict[str, Any]] = {}
-        self._threat = study.threat
+        self._threats = _threats(study)
         for room in ("models", "objectives"):
             for label in getattr(study, room):
                 spec = plan.spec(study, room, label)
                 self._found[room, described(spec)] = spec
         for params in study.verifiers.values():
-            entry = catalogue.load("verifiers", params.kind)
-            members = entry.members(params) if hasattr(entry, "members") else {params.kind: params}
-            for kind, settings in members.items():
+            for kind, settings in _bounds(params):
                 found = {"kind": kind} | settings.model_dump(exclude={"kind"})
                 self._found["verifiers", described(bound_spec(kind, settings))] = found
         self._found.setdefault(("verifiers", "crown"), {"kind": "crown"})  # The bounds of stable ReLUs.
@@ -85,16 +84,41 @@ class _Entries:
         return entry.build(params, unit.shape, unit.classes)
 
     def loss(self, unit: Unit) -> Callable:
-        """The objective at the unit's place on the ramp."""
+        """The objective at the unit's place on the ramp, against its own threat."""
         entry, params = catalogue.from_spec("objectives", self._found["objectives", unit.entry])
-        objective = entry.prepare(params, self._threat if hasattr(params, "eps") else None)
+        objective = entry.prepare(params, self._threats["objectives", unit.entry] if hasattr(params, "eps") else None)
         return lambda model, images, labels, progress: objective(model, images, labels, Progress(unit.progress))
 
     def bound(self, unit: Unit) -> tuple[Callable, Any]:
         """The bound of some images, and the verifier's parameters."""
         entry, params = catalogue.from_spec("verifiers", self._found["verifiers", unit.entry])
-        threat = self._threat
+        threat = self._threats["verifiers", unit.entry, unit.model]
         return lambda model, images, labels: entry.bound(model, images, labels, params, threat, unit.classes), params
+
+
+def _threats(study: Study) -> dict[tuple[str, ...], Threat]:
+    """What each objective is trained against, and what each model's bounds are of; of several, the first objective's.
+
+    No work depends on radii, but what bounds come to in time may, and a norm is another computation.
+    """
+    found: dict[tuple[str, ...], Threat] = {}
+    for label, params in study.objectives.items():
+        threat = study.threat_of(label)
+        eps = getattr(params, "eps", None)
+        own = threat if eps is None else Threat(norm=threat.norm, eps=eps)
+        found.setdefault(("objectives", described(plan.spec(study, "objectives", label))), own)
+        names = [described(bound_spec(*one)) for v in study.evaluations("verifiers", label).values() for one in _bounds(v)]
+        for model in study.models:
+            if plan.trained(study, model, label):
+                for name in (*names, "crown"):
+                    found.setdefault(("verifiers", name, described(plan.spec(study, "models", model))), threat)
+    return found
+
+
+def _bounds(params: Settings) -> Iterator[tuple[str, Settings]]:
+    """The verifiers, by kind, that one is made of: itself, if it is none of several."""
+    entry = catalogue.load("verifiers", params.kind)
+    yield from (entry.members(params) if hasattr(entry, "members") else {params.kind: params}).items()
 
 
 class _Enough(Exception):
