@@ -146,7 +146,7 @@ def test_options_are_keys_of_the_import(tmp_path: Path, capsys: pytest.CaptureFi
 
 MISTAKES = {
     "no study": ({"--study": "no.yaml"}, "no.yaml: no such file"),
-    "a study that is a list": ({"--study": "list.yaml"}, "list.yaml: not a study, but a list"),
+    "a study that is a list": ({"--study": "list.yaml"}, "list.yaml: holds no mapping of keys to values, as a study is"),
     "a study that is no YAML": ({"--study": "bad.yaml"}, "bad.yaml: not YAML: "),
     "no cell": ({"--cell": "dense"}, "imports: 'dense' names no checkpoint; valid: DATASET/MODEL"),
     "a cell of another study": ({"--cell": "mnist/cnn-small/benign/seed0/dense"}, "datasets has no 'mnist'; valid: digits"),

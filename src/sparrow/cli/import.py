@@ -8,7 +8,6 @@ from pathlib import Path
 
 import yaml
 
-from sparrow.errors import SparrowError
 from sparrow.exchange import keymaps
 
 
@@ -37,17 +36,9 @@ def run(options: argparse.Namespace) -> int:
     from sparrow.checkpoint_file import read_header
     from sparrow.config import load_study
     from sparrow.stages.imported import examine
-    from sparrow.yaml_keys import refuse_duplicates
+    from sparrow.study_file import read_keys
 
-    if not options.study.is_file():
-        raise SparrowError(f"{options.study}: no such file; valid: a study such as config.yaml")
-    try:
-        refuse_duplicates(options.study)
-        raw = yaml.safe_load(options.study.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SparrowError(f"{options.study}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(raw, dict):
-        raise SparrowError(f"{options.study}: not a study, but a {type(raw).__name__}")
+    raw = read_keys(options.study)
     results = str(raw.get("results", "results"))
     path = os.path.normpath(options.cell).removeprefix(f"{results}/").removesuffix(".safetensors")
     entry = {"file": str(options.file)} | _unless("map", options.map, keymaps.OURS) | _unless("key", options.key, None)
