@@ -14,18 +14,23 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from safetensors.numpy import save_file
 
-from sparrow import catalogue
+from sparrow import catalogue, plan
+from sparrow.cell_path import parse
+from sparrow.checkpoint_file import FORMAT, KEYS
 from sparrow.cli import main
 from sparrow.config import load_study
 from sparrow.data import _store
 from sparrow.errors import SparrowError
 from sparrow.estimate import rates
+from sparrow.estimate.finished import finished
 from sparrow.estimate.measure import measure
 from sparrow.estimate.rates import Rates, Row, read_rows, write_rows
 from sparrow.estimate.total import prices
 from sparrow.estimate.unit import Unit, described
 from sparrow.estimate.work import Work, phases, works
+from sparrow.lineage import DATA
 from sparrow.training.schedule import Schedule
 
 STUDY = {
@@ -177,8 +182,8 @@ def test_stable_relus_are_one_bound() -> None:
     assert work("stability", stability={"samples": 30}).units == {CROWN: 30}
 
 
-def test_the_stages_add_up(tmp_path: Path) -> None:
-    found = prices(works(load_study(STUDY)), Rates(ROWS, "gpu"), tmp_path)
+def test_the_stages_add_up() -> None:
+    found = prices(works(load_study(STUDY)), Rates(ROWS, "gpu"), {})
     # By hand: benign steps of 0.5 s, IBP's of 1, 2 and 4 s before, on and past its ramp.
     assert hours(found, "pretrain") == pytest.approx(2 * (52 * 0.5 + 13 * 1 + 26 * 2 + 13 * 4) / 3600)
     pruning = 6 * (26 + 6) * (0.5 + 4)
@@ -190,9 +195,9 @@ def test_the_stages_add_up(tmp_path: Path) -> None:
     assert {price.by for price in found if price.work.units} == {frozenset(["measured"])}
 
 
-def test_what_is_not_measured_is_derived_and_what_is_not_counted_is_unknown(tmp_path: Path) -> None:
+def test_what_is_not_measured_is_derived_and_what_is_not_counted_is_unknown() -> None:
     def of(rows: list[Row], teraflops: float | None = None) -> tuple[float, set[str]]:
-        found = prices([work("pretrain")], Rates(rows, "gpu", teraflops), tmp_path)[0]
+        found = prices([work("pretrain")], Rates(rows, "gpu", teraflops), {})[0]
         return found.hours and found.hours * 3600 / 2 / 52, set(found.by)
 
     assert of([row(step("benign"), 0.5, 10**9)]) == (pytest.approx(0.5), {"measured"})
@@ -209,25 +214,103 @@ def test_the_last_of_two_measurements_counts() -> None:
     assert Rates([row(FORWARD, 1.0, 1), row(FORWARD, 2.0, 1)], "gpu").seconds(FORWARD) == (2.0, "measured")
 
 
-def test_jobs_that_have_run_say_more_than_steps(tmp_path: Path) -> None:
+DENSE = ["digits/cnn-small/benign/seed0/dense", "digits/cnn-small/benign/seed1/dense"]
+
+
+def _write(path: Path, header: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({}, path, {"sparrow": json.dumps(header)})
+
+
+@pytest.fixture
+def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The results of the study, of which two dense networks have been trained, and attacked on 100 images, in 1800 s each."""
+    monkeypatch.chdir(tmp_path)
+    study, root = load_study(STUDY), tmp_path / STUDY["results"]
+    parts = {"train": 1167, "validation": 270, "test": 360}
+    about = {"format": DATA, "digest": "d", "dataset": plan.data_slice(study, "digits")["dataset"], "parts": parts}
+    _write(root / "digits/data.safetensors", about)
+    for job in DENSE:
+        spec = plan.pretrain_slice(study, parse(job).parent)
+        config = {key: value for key, value in spec.items() if key not in ("cell", "code", "model")}
+        header = dict.fromkeys(KEYS) | {"format": FORMAT, "stage": "dense", "model": spec["model"], "data": "d"}
+        _write(root / f"{job}.safetensors", header | {"config": config, "versions": {}})
+        (root / job / "attacks").mkdir(parents=True)
+        (root / job / "attacks/pgd.csv").write_text("index\n" * 101)
+        for name in (job, f"{job}/attacks/pgd"):
+            (root / f"{name}.cost.json").write_text(json.dumps({"seconds": 1800}))
+    return root
+
+
+def known(**changes: Any) -> dict[str, float]:
+    study = load_study(STUDY | changes)
+    return finished(study, works(study))
+
+
+TRAINED, ATTACKED = dict.fromkeys(DENSE, 1800.0), {f"{job}/attacks/pgd": 1800.0 for job in DENSE}
+
+
+def test_jobs_that_have_run_say_more_than_steps(ran: Path) -> None:
+    assert known() == TRAINED | ATTACKED
     dense = work("pretrain")
-    assert dense.jobs == ["digits/cnn-small/benign/seed0/dense", "digits/cnn-small/benign/seed1/dense"]
-    (tmp_path / "costs.csv").write_text(f"job,stage,seconds\n{dense.jobs[0]},pretrain,3600\n{dense.jobs[1]},pretrain,3600\n")
-    (price,) = prices([dense], Rates(ROWS, "gpu"), tmp_path)
-    assert (price.hours, price.by) == (2.0, {"run"})
+    (price,) = prices([dense], Rates(ROWS, "gpu"), known())
+    assert (price.hours, price.by) == (1.0, {"run"})
     # A job's own file is newer than the table; the mean stands for jobs that have not run.
-    (tmp_path / "costs.csv").unlink()
-    cost = tmp_path / f"{dense.jobs[1]}.cost.json"
-    cost.parent.mkdir(parents=True)
-    cost.write_text(json.dumps({"seconds": 1800}))
-    assert prices([dense], Rates(ROWS, "gpu"), tmp_path)[0].hours == 1.0
+    (ran / f"{DENSE[0]}.cost.json").unlink()
+    assert prices([dense], Rates(ROWS, "gpu"), known())[0].hours == 1.0
+    (ran / "costs.csv").write_text("job,stage,seconds\n" + "".join(f"{job},pretrain,3600\n" for job in DENSE))
+    assert prices([dense], Rates(ROWS, "gpu"), known())[0].hours == 1.5
 
 
-@pytest.mark.parametrize(("name", "text"), [("costs.csv", "job,stage\na,b\n"), ("dense.cost.json", "{}")])
-def test_damaged_costs_are_named(tmp_path: Path, name: str, text: str) -> None:
-    (tmp_path / name).write_text(text)
+LONGER = {"training": STUDY["training"] | {"pretrain": {"epochs": 4000, "batch_size": 128}}}
+CHANGES = {
+    "a schedule": (LONGER, {}),
+    "an objective": ({"objectives": {"benign": {"training": {"pretrain": {"lr": 0.01}}}}}, {}),
+    "a data set": ({"datasets": {"digits": {"validation": 0.3}}}, {}),
+    "the images of an attack": ({"attacks": {"pgd": {"samples": 200}}}, TRAINED),
+    "a stage after it": ({"training": STUDY["training"] | {"finetune": {"epochs": 9}}}, TRAINED | ATTACKED),
+    "another entry beside": ({"methods": {"random": None}}, TRAINED | ATTACKED),
+}
+
+
+@pytest.mark.parametrize(("changes", "expected"), CHANGES.values(), ids=CHANGES)
+def test_jobs_that_did_something_else_say_nothing(ran: Path, changes: dict, expected: dict[str, float]) -> None:
+    assert known(**changes) == expected
+
+
+def test_a_longer_schedule_costs_more_than_the_one_that_has_run(ran: Path) -> None:
+    study = load_study(STUDY | LONGER)
+    found = [
+        one for one in prices(works(study), Rates(ROWS, "gpu"), finished(study, works(study))) if one.work.stage == "pretrain"
+    ]
+    assert found[0].by == {"measured"}
+    assert found[0].hours == pytest.approx(2 * 4000 * (TRAIN_BATCHES + VALIDATION_BATCHES) * 0.5 / 3600)
+
+
+OTHERS = {DENSE[1], f"{DENSE[1]}/attacks/pgd"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("digits/data.safetensors", None, set()),
+        (f"{DENSE[0]}.safetensors", None, OTHERS),
+        (f"{DENSE[0]}.safetensors", b"no such thing", OTHERS),
+    ],
+    ids=["no data", "no checkpoint", "a damaged checkpoint"],
+)
+def test_a_cost_without_its_file_says_nothing(ran: Path, name: str, content: bytes | None, expected: set[str]) -> None:
+    (ran / name).unlink()
+    if content is not None:
+        (ran / name).write_bytes(content)
+    assert known().keys() == expected
+
+
+@pytest.mark.parametrize(("name", "text"), [("costs.csv", "job,stage\na,b\n"), (f"{DENSE[0]}.cost.json", "{}")])
+def test_damaged_costs_are_named(ran: Path, name: str, text: str) -> None:
+    (ran / name).write_text(text)
     with pytest.raises(SparrowError, match=name):
-        prices([Work("pretrain", "digits", "cnn-small", "benign", "", jobs=["dense"])], Rates([], "gpu"), tmp_path)
+        known()
 
 
 def test_a_table_of_step_times_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from sparrow import plan
 from sparrow.config import Study
 from sparrow.csv_file import write_csv
+from sparrow.estimate.finished import finished
 from sparrow.estimate.rates import SHIPPED, Rates, Row, read_rows, write_rows
 from sparrow.estimate.total import Price, prices
 from sparrow.estimate.work import STAGES, Work, works
@@ -19,7 +20,8 @@ from sparrow.study_file import read_study
 COLUMNS = ("study", "stage", "dataset", "model", "objective", "entry", "jobs", "steps", "images", "hours", "by")
 HEAD = ("stage", "data set", "model", "objective", "jobs", "steps", "hours", "by")
 MEANING = {
-    "run": "run: the jobs of this study that have run say it, whatever device they had",
+    "run": "run: the jobs of this study that have run say it, whatever device they had; those of networks that were made\n"
+    "  otherwise than it says now do not count, but an attack's or verifier's own settings may have been others",
     "measured": "measured: time of a step on this kind of device ({table})",
     "derived": "derived: an estimate, from counted multiply-adds and an assumed rate of {speed};\n"
     "  --tflops assumes another{small}",
@@ -69,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
         rows += read_rows(options.steps)
     rates, table = Rates(rows, kind, options.tflops), []
     for path, study in studies.items():
-        priced = prices(found[path], rates, Path(study.results))
+        priced = prices(found[path], rates, finished(study, found[path]))
         print(_summary(path, study, found[path]), _table(priced), _legend(priced, rates, kind), sep="\n\n", end="\n\n")
         table += [_line(path, price) for price in priced]
     print(BOUNDS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -132,31 +131,3 @@ class Rates:
 
 def _any_batch(unit: Unit) -> Unit:
     return unit._replace(batch_size=1, precision="")
-
-
-def finished(results: Path) -> dict[str, float]:
-    """Seconds of each job of a study that has run, by the path of its cost: from `costs.csv` and `*.cost.json`.
-
-    Raises SparrowError, naming the file, if one cannot be read.
-    """
-    found: dict[str, float] = {}
-    table = results / "costs.csv"
-    if table.is_file():
-        with open(table, newline="", encoding="utf-8") as file:
-            for line in csv.DictReader(file):
-                try:
-                    found[line["job"]] = float(line["seconds"])
-                except (KeyError, TypeError, ValueError):
-                    raise SparrowError(f"{table}: not a table of costs; it must have the columns job and seconds") from None
-    return found
-
-
-def cost_of(results: Path, job: str) -> float | None:
-    """Seconds of one job, from its own file; None if it has not run. Raises SparrowError if that cannot be read."""
-    path = results / f"{job}.cost.json"
-    if not path.is_file():
-        return None
-    try:
-        return float(json.loads(path.read_text())["seconds"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise SparrowError(f"{path}: not the cost of a job ({error!r})") from None

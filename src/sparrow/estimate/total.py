@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from sparrow.estimate.rates import Rates, cost_of, finished
+from sparrow.estimate.rates import Rates
 from sparrow.estimate.unit import Unit
 from sparrow.estimate.work import UNTOLD, Work
 
@@ -24,15 +23,13 @@ class Price(NamedTuple):
     """What nobody has counted."""
 
 
-def prices(works: Iterable[Work], rates: Rates, results: Path) -> list[Price]:
-    """The price of each; jobs of the study that have run say more than any step. Raises SparrowError for damaged costs."""
-    known = finished(results)
-    return [_run(work, known, results) or _priced(work, rates) for work in works]
+def prices(works: Iterable[Work], rates: Rates, finished: Mapping[str, float]) -> list[Price]:
+    """The price of each; `finished`, the seconds of jobs that have run, says more than any step."""
+    return [_run(work, finished) or _priced(work, rates) for work in works]
 
 
-def _run(work: Work, known: dict[str, float], results: Path) -> Price | None:
-    own = [known.get(job) if (found := cost_of(results, job)) is None else found for job in work.jobs]
-    seconds = [one for one in own if one is not None]
+def _run(work: Work, finished: Mapping[str, float]) -> Price | None:
+    seconds = [finished[job] for job in work.jobs if job in finished]
     if not seconds:
         return None
     return Price(work, sum(seconds) / len(seconds) * len(work.jobs) / 3600, frozenset(["run"]))

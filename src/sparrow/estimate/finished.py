@@ -1,0 +1,115 @@
+"""What jobs of a study took that have run, if they did what the study says now. Imports no torch."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sparrow import plan
+from sparrow.cell_path import DENSE, Checkpoint, parse
+from sparrow.checkpoint_file import read_header
+from sparrow.config import Study
+from sparrow.errors import CheckpointError, SparrowError
+from sparrow.estimate.work import Work
+from sparrow.lineage import DATA
+
+ABOVE = {"attack": 2, "verify": 2, "stability": 1, "compact": 1}
+"""How far below its checkpoint what a stage makes of it lies."""
+
+
+def finished(study: Study, works: Iterable[Work]) -> dict[str, float]:
+    """Seconds of each job that has run, by the path of its cost: its `*.cost.json`, or else its row in `costs.csv`.
+
+    A cost of which the file beside it says that it was made under another configuration is left out. A table of outcomes says
+    how many images it is of, and its checkpoint how that was made; how it was attacked or verified is not known of it.
+    Raises SparrowError, naming the file, if a cost cannot be read.
+    """
+    results, found = Path(study.results), {}
+    table, current = _table(results / "costs.csv"), _current(study)
+    for work in works:
+        for job in work.jobs:
+            seconds = _own(results / f"{job}.cost.json")
+            seconds = table.get(job) if seconds is None else seconds
+            if seconds is not None and current(work, job):
+                found[job] = seconds
+    return found
+
+
+def _table(path: Path) -> dict[str, float]:
+    if not path.is_file():
+        return {}
+    with open(path, newline="", encoding="utf-8") as file:
+        try:
+            return {line["job"]: float(line["seconds"]) for line in csv.DictReader(file)}
+        except (KeyError, TypeError, ValueError):
+            raise SparrowError(f"{path}: not a table of costs; it must have the columns job and seconds") from None
+
+
+def _own(path: Path) -> float | None:
+    if not path.is_file():
+        return None
+    try:
+        return float(json.loads(path.read_text())["seconds"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise SparrowError(f"{path}: not the cost of a job ({error!r})") from None
+
+
+def _current(study: Study) -> Callable[[Work, str], bool]:
+    """Whether what a job has made is what it would make under the study as it is, as far as files say."""
+    results = Path(study.results)
+
+    @cache
+    def data(label: str) -> str | None:
+        """The digest of a data set that was prepared as the study says."""
+        header = _header(results / f"{label}/data.safetensors", DATA)
+        as_told = header.get("dataset") == _plain(plan.data_slice(study, label)["dataset"])
+        return header["digest"] if as_told else None
+
+    @cache
+    def network(path: str) -> bool:
+        own, spec = _header(results / f"{path}.safetensors"), _slice(study, parse(path))
+        # What `training.provenance.header` keeps of a slice.
+        told = {key: value for key, value in spec.items() if key not in ("cell", "code", "model", "stage")}
+        same = (own.get("model"), own.get("config")) == (_plain(spec["model"]), _plain(told))
+        return same and own["data"] == data(parse(path).parent.dataset)
+
+    def current(work: Work, job: str) -> bool:
+        if work.stage == "data":
+            return data(work.dataset) is not None
+        if work.stage in ("attack", "verify") and _rows(results / f"{job}.csv") != work.images:
+            return False
+        return network("/".join(job.split("/")[: -ABOVE[work.stage]]) if work.stage in ABOVE else job)
+
+    return current
+
+
+def _slice(study: Study, one: Checkpoint) -> dict[str, Any]:
+    if one.path in study.imports:
+        return plan.import_slice(study, one.path)
+    if one.stage == DENSE:
+        return plan.pretrain_slice(study, one.parent)
+    return {"pruned": plan.prune_slice, "finetuned": plan.finetune_slice}[one.stage](study, one.cell)
+
+
+def _header(path: Path, *expected: str) -> dict[str, Any]:
+    """Nothing, if there is no such file, or a damaged one: it is to be made anew."""
+    try:
+        return read_header(path, *expected)
+    except CheckpointError:
+        return {}
+
+
+def _rows(path: Path) -> int | None:
+    if not path.is_file():
+        return None
+    with open(path, "rb") as file:
+        return sum(1 for _ in file) - 1
+
+
+def _plain(value: Any) -> Any:
+    """As a header gives it back."""
+    return json.loads(json.dumps(value))

@@ -1,0 +1,19 @@
+"""What a study that has run says of its own cost."""
+
+from __future__ import annotations
+
+import pytest
+
+from sparrow.config import load_study
+from sparrow.estimate.finished import finished as known
+from sparrow.estimate.work import works
+from tests.workflow.conftest import TINY, Checkout
+
+
+def test_every_job_says_what_it_took_until_the_study_changes(finished: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(finished.root)
+    study = load_study(TINY)
+    assert known(study, works(study)).keys() == {job for work in works(study) for job in work.jobs}
+    longer = load_study(TINY | {"training": TINY["training"] | {"pretrain": {"epochs": 6000, "batch_size": 256}}})
+    gone = known(study, works(study)).keys() - known(longer, works(longer)).keys()
+    assert {job.partition("/seed0/")[2].split("/")[0] for job in gone} == {"dense"}
