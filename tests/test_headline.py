@@ -23,9 +23,13 @@ SPEC = {
 }
 
 
-def network(method, kept, ratio=0.9, seed=0, stage="finetuned", dataset="cifar10", objective="adversarial"):
-    """A line of summary.csv; `kept` is what is preserved of era, and twice what is preserved of vra."""
+def network(method, kept, ratio=0.9, seed=0, stage="finetuned", dataset="cifar10", objective="adversarial", left=np.nan):
+    """A line of summary.csv; `kept` is what is preserved of era, and twice what is preserved of vra.
+
+    `left` is the share of the parameters that are there without the pruned filters.
+    """
     line = {"dataset": dataset, "model": "vgg", "objective": objective, "method": method, "ratio": ratio, "seed": seed}
+    line |= {"parameters": 1000, "compact_parameters": 1000 * left}
     return line | {"stage": stage, "preserved_benign": 1.0, "preserved_era": kept, "preserved_vra": kept / 2}
 
 
@@ -39,7 +43,10 @@ NETWORKS = [
     network("lwm", 0.9),
     network("lwm", 0.7, seed=1),
     network("steps", 1.1),
-    network("filters", 0.5),
+    network("filters", 0.5, ratio=0.68, left=0.102),
+    network("filters", 9.0, ratio=0.69, left=0.096),
+    network("filters", 9.0, ratio=0.5, left=0.25),
+    network("filters", 9.0, ratio=0.9, left=0.011),
     network("hydra", 9.0),
     network("lwm", 9.0, ratio=0.5),
     network("lwm", 9.0, stage="pruned"),
@@ -61,6 +68,15 @@ def test_cells_count_the_same_however_many_seeds_they_have():
 def test_filters_are_averaged_by_themselves():
     line = lines(NETWORKS).loc[("filter", "all")]
     assert (line["cells"], line["measured"], line["difference"]) == (1, pytest.approx(50), pytest.approx(-42.5))
+    # By the share of weights, which is what is published, and not of filters.
+    assert (line["ratio"], line["remarks"]) == (0.9, "without 0.68 of the filters, 0.102 of the parameters left")
+
+
+def test_a_failed_network_without_filters_is_a_cell_left_out():
+    failed = network("filters", np.nan, ratio=0.68, objective="crown-ibp") | {"parameters": np.nan}
+    line = lines([network("filters", 0.5, ratio=0.68, left=0.102), failed]).loc[("filter", "all")]
+    assert (line["cells"], line["measured"]) == (1, pytest.approx(50))
+    assert line["remarks"].endswith("; 1 of 2 cells left out")
 
 
 @pytest.mark.parametrize(("quantity", "measured"), [("benign", 100), ("era", 95), ("vra", 47.5)])
@@ -92,10 +108,20 @@ def test_another_data_set_is_said(dataset, remark):
     assert lines([network("lwm", 0.9, dataset=dataset)]).loc[("weight", "all"), "remarks"] == remark
 
 
-@pytest.mark.parametrize("networks", [[network("lwm", 0.9, ratio=0.5)], [network("hydra", 0.9)]], ids=["ratio", "method"])
+@pytest.mark.parametrize(
+    "networks",
+    [
+        [network("lwm", 0.9, ratio=0.5), network("filters", 0.9, left=0.01)],
+        [network("hydra", 0.9)],
+    ],
+    ids=["ratio", "method"],
+)
 def test_a_study_without_such_cells_says_so(networks):
     found = lines(networks)
-    assert set(found["remarks"]) == {"no lwm at ratio 0.9 here"}
+    assert found["remarks"].to_dict() == {
+        ("weight", "all"): "no lwm at ratio 0.9 here",
+        ("filter", "all"): "no lwm with 0.1 of the parameters left here",
+    }
     assert found["measured"].isna().all()
     assert (found["cells"] == 0).all()
 
