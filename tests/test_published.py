@@ -358,6 +358,26 @@ def test_the_images_are_those_behind_the_robust_figure():
     assert only([row], [figure(era=math.nan)])["images"] == 10000
 
 
+@pytest.mark.parametrize(
+    ("figures", "images", "remarks"),
+    [
+        ([], 500, "no published figure"),
+        ([figure(images=500.0)], 500, ""),
+        (
+            [figure(era=math.nan, vra=1.5, verifier="complete", verifier_kind="branch-and-bound")],
+            1000,
+            "vra by complete there, by nothing here",
+        ),
+    ],
+    ids=["no figure", "an era", "a vra"],
+)
+def test_a_study_without_verifiers_names_none(figures, images, remarks):
+    row = {key: value for key, value in network(vra=np.nan).items() if not key.startswith(("vra_ibp", "vra_certify"))}
+    row |= {"era_n": 500, "era_strong_n": 500, "vra_n": 0}
+    line = only([row], figures, verifiers={"adv": {}, "noise": {}})
+    assert [line[key] or None for key in ("verifier", "images", "remarks")] == [None, images, remarks or None]
+
+
 def test_networks_with_a_published_figure_come_first():
     table = beside([network("lwm-filter"), network()], [figure()])
     assert table["method"].tolist() == ["hydra", "lwm-filter"]
@@ -411,15 +431,13 @@ def test_a_network_before_fine_tuning_is_not_compared():
 @pytest.mark.parametrize(
     "values",
     [
-        {"dataset_kind": "svhn"},
-        {"model_kind": "resnet18"},
-        {"objective_kinds": "trades"},
+        {"objective_kinds": "mart smoothing"},
         {"granularity": "filter", "method_kind": "lwm"},
         {"ratio": 0.0, "method_kind": "dense", "granularity": ""},
     ],
-    ids=["data set", "model", "objective", "granularity", "dense"],
+    ids=["objective", "granularity", "dense"],
 )
-def test_what_is_of_another_kind_is_listed_on_both_sides(values):
+def test_what_is_of_another_kind_that_the_study_has_is_listed_on_both_sides(values):
     table = beside([network()], [figure(**values)])
     assert table["remarks"].tolist() == ["no published figure", "not measured"]
     assert [pd.notna(value) for value in table["benign"]] == [True, False]
@@ -428,10 +446,19 @@ def test_what_is_of_another_kind_is_listed_on_both_sides(values):
 
 @pytest.mark.parametrize(
     "values",
-    [{"method_kind": ""}, {"method_kind": "admm"}, {"ratio": 0.5}, {"granularity": "filter"}, {"source": "another"}],
-    ids=["no such method", "method", "ratio", "granularity", "source"],
+    [
+        {"method_kind": ""},
+        {"method_kind": "admm"},
+        {"ratio": 0.5},
+        {"granularity": "filter"},
+        {"source": "another"},
+        {"dataset_kind": "svhn"},
+        {"model_kind": "resnet18"},
+        {"objective_kinds": "trades mart"},
+    ],
+    ids=["no such method", "method", "ratio", "granularity", "source", "data set", "model", "objective"],
 )
-def test_figures_beyond_the_studys_sources_methods_and_ratios_are_not_listed(values):
+def test_figures_beyond_what_the_study_has_are_not_listed(values):
     assert beside([network()], [figure(), figure(**values)])["remarks"].tolist() == [""]
 
 
@@ -454,7 +481,7 @@ def written(tmp_path):
     """The table and the page of a study with a figure, without one, and of one that it does not have."""
     rows = [network(dataset="copy"), network("lwm-filter", dataset="copy", benign=0.5)]
     pd.DataFrame(rows).to_csv(tmp_path / "summary.csv", index=False)
-    figures = pd.DataFrame([figure(note="<b>", eps=0.031), figure(model_kind="resnet18", era=12.3)])
+    figures = pd.DataFrame([figure(note="<b>", eps=0.031), figure(objective_kinds="smoothing", era=12.3)])
     figures.to_csv(tmp_path / "figures.csv", index=False)
     write_published(*(tmp_path / name for name in ("summary.csv", "figures.csv", "published.csv", "page.html")), SPEC)
     return tmp_path
@@ -483,7 +510,7 @@ def test_the_table_can_be_read_again(written):
     table = pd.read_csv(written / "published.csv")
     assert table["ratio"].tolist() == [0.9] * 3
     assert table["data_regime"].tolist()[:2] == ["held out 5 %"] * 2
-    assert table["objective"].tolist() == ["adv", "adv", "adversarial"]
+    assert table["objective"].tolist() == ["adv", "adv", "smoothing"]
 
 
 def drawn(folder, monkeypatch, rows):

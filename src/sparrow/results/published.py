@@ -49,7 +49,7 @@ def write_published(summary: Path, figures: Path, table: Path, table_html: Path,
 
 
 def compare(summary: pd.DataFrame, figures: list[dict[str, Any]], spec: dict) -> pd.DataFrame:
-    """Networks with published figures, then those without, then figures at the study's methods and ratios without a network."""
+    """Networks with published figures, then those without, then figures of the study's kinds and ratios without one."""
     theirs = pd.DataFrame(figures, columns=published.FIGURE_COLUMNS).rename_axis("figure").reset_index()
     theirs = theirs[theirs["source"].isin(spec["sources"]) & (theirs["method_kind"] != "")]
     by_kind = theirs.assign(objective_kind=theirs["objective_kinds"].str.split()).explode("objective_kind")
@@ -58,11 +58,20 @@ def compare(summary: pd.DataFrame, figures: list[dict[str, Any]], spec: dict) ->
     pairs = pairs[_nearest(pairs)]
     lines = [_line(row, spec) for row in pairs.to_dict("records")]
     lines.sort(key=lambda line: line["source"] is None)
-    own = {(method["kind"], method["granularity"]) for method in spec["methods"].values()}
-    for row in theirs[~theirs["figure"].isin(pairs["figure"]) & theirs["ratio"].isin(spec["ratios"])].to_dict("records"):
-        if (row["method_kind"], row["granularity"]) in own:
-            lines.append(_unmeasured(row))
+    rest = theirs[~theirs["figure"].isin(pairs["figure"]) & theirs["ratio"].isin(spec["ratios"])]
+    lines += [_unmeasured(row) for row in rest.to_dict("records") if _within_reach(row, spec)]
     return pd.DataFrame(lines, columns=COLUMNS)
+
+
+def _within_reach(row: dict[str, Any], spec: dict) -> bool:
+    """Whether a figure is of a data set, a model, an objective and a method that the study has: it might have measured it."""
+    methods = {(method["kind"], method["granularity"]) for method in spec["methods"].values()}
+    return (
+        row["dataset_kind"] in spec["datasets"].values()
+        and row["model_kind"] in spec["models"].values()
+        and not set(spec["objectives"].values()).isdisjoint(row["objective_kinds"].split())
+        and (row["method_kind"], row["granularity"]) in methods
+    )
 
 
 def measured(summary: pd.DataFrame, spec: dict) -> pd.DataFrame:
@@ -105,14 +114,15 @@ def _line(row: dict[str, Any], spec: dict) -> dict[str, Any]:
         line |= {f"{metric}_published": theirs, metric: None if ours is None else 100 * ours}
         line[f"{metric}_difference"] = None if None in (theirs, ours) else 100 * ours - theirs
     # The images of the rarest figure: whoever evaluates robustness on fewer than all does so for its cost.
-    shown = [metric for metric in ("vra", "era", "benign") if row["source"] is None or line[f"{metric}_published"] is not None]
+    shown = [metric for metric in ("vra", "era", "benign") if metric == "benign" or line[ROLES[metric][0]]]
+    shown = [metric for metric in shown if row["source"] is None or line[f"{metric}_published"] is not None]
     line["images"] = row[f"{behind[shown[0]]}_n"] if shown else None
     line["remarks"] = "; ".join(_remarks(row, line, spec))
     return line
 
 
-def _decided(row: dict[str, Any], metric: str, spec: dict) -> tuple[str, str]:
-    """The column that a published `metric` is compared with, and the attack or verifier behind it."""
+def _decided(row: dict[str, Any], metric: str, spec: dict) -> tuple[str, str | None]:
+    """The column that a published `metric` is compared with, and the attack or verifier behind it, if there is one."""
     role, joined, strongest = ROLES[metric]
     own = spec[f"{role}s"][row["objective"]]
     alike = [label for label, kind in own.items() if kind == row[f"{role}_kind_published"]]
@@ -120,7 +130,9 @@ def _decided(row: dict[str, Any], metric: str, spec: dict) -> tuple[str, str]:
     if alike:
         label = strongest(alike, key=lambda label: row[f"{metric}_{label}"])
         return f"{metric}_{label}", label
-    return metric, next(iter(own)) if len(own) == 1 else f"{joined} {', '.join(own)}"
+    if len(own) > 1:
+        return metric, f"{joined} {', '.join(own)}"
+    return metric, next(iter(own), None)
 
 
 def _remarks(row: dict[str, Any], line: dict[str, Any], spec: dict) -> Iterator[str]:
@@ -142,7 +154,9 @@ def _remarks(row: dict[str, Any], line: dict[str, Any], spec: dict) -> Iterator[
         yield f"{_threat(line, '_published')} there, {_threat(line)} here"
     for metric in compared:
         role = ROLES[metric][0]
-        if spec[f"{role}s"][row["objective"]].get(line[role]) != row[f"{role}_kind_published"]:
+        if line[role] is None:
+            yield f"{metric} by {line[f'{role}_published']} there, by nothing here"
+        elif spec[f"{role}s"][row["objective"]].get(line[role]) != row[f"{role}_kind_published"]:
             yield f"{metric} by {line[f'{role}_published']} there, by {line[role]} here"
     theirs, ours = line["images_published"], line["images"]
     if None not in (theirs, ours) and theirs != ours:
