@@ -69,7 +69,7 @@ def test_the_papers_studies_are_valid_and_have_their_own_folders(path: Path) -> 
 @pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.stem)
 def test_a_papers_study_opens_with_what_it_costs(path: Path) -> None:
     study = read_study(path)
-    found = prices(works(study), Rates(read_rows(SHIPPED), "gpu"), Path("nowhere"))
+    found = prices(works(study), Rates(read_rows(SHIPPED), "gpu"), {})
     assert [price.work for price in found if price.hours is None] == []
     jobs = sum(len(price.work.jobs) for price in found)
     hours = sum(price.hours for price in found)

@@ -25,9 +25,9 @@ CAPTION = (
     "What is preserved, pruned over dense, in percent: a mean over the study's cells (data set × model × objective × method, "
     "each a mean over seeds), the lowest and the highest of them, and how many there are; difference: measured minus "
     "published, in points. What is published is of networks that lost this share of their weights: those without whole filters "
-    "count if as small a share of their parameters is left, whatever share of the filters that took. A cell whose dense networks "
-    "had nothing to preserve, or failed, is left out. Networks that were not trained to be verified may keep several times what "
-    "little vra they had: the lines by objective tell them apart."
+    "count if as small a share of their parameters is left, whatever share of the filters that took. A cell whose dense "
+    "networks had nothing to preserve, or failed, is left out. Networks that were not trained to be verified may keep several "
+    "times what little vra they had: the lines by objective tell them apart."
 )
 
 
