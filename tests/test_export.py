@@ -290,12 +290,22 @@ REFUSED = {
 @pytest.mark.parametrize(("file", "arguments", "words"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_exported_is_one_line(family: SimpleNamespace, capsys, file, arguments: list[str], words: str) -> None:
     before = sorted(family.root.rglob("*"))
-    status, said, error = _export(capsys, file(family), "--format", *arguments, "--output", family.root / "out")
+    output = family.root / ("out.safetensors" if arguments[0] == "state-dict" else "out")
+    status, said, error = _export(capsys, file(family), "--format", *arguments, "--output", output)
     assert (status, said) == (1, "")
     assert error.startswith("error: ")
     assert words in error
     assert error.count("\n") == 1
     assert sorted(family.root.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["net", "net.pth"])
+def test_a_state_dict_is_not_written_under_a_name_by_which_it_is_read_as_a_pickle(
+    family: SimpleNamespace, tmp_path: Path, capsys, name: str
+) -> None:
+    status, _, error = _export(capsys, family.dense, "--format", "state-dict", "--output", tmp_path / name)
+    assert (status, list(tmp_path.glob("net*"))) == (1, [])
+    assert error == f"error: {tmp_path / name}: a state dict is written as safetensors; end its name in .safetensors\n"
 
 
 def test_a_dense_network_is_no_entry(tmp_path: Path, capsys) -> None:

@@ -161,8 +161,11 @@ def test_others_names_are_ours_by_the_map() -> None:
     tensors = {names.to_theirs("resnet18", name): tensor for name, tensor in theirs.state_dict().items()}
     assert "layer2.0.downsample.1.running_var" in tensors
     network = _build("resnet18", 2)
-    fit.fit(PATH, tensors, network, Asked("resnet18", SHAPE), names)
+    found = fit.fit(PATH, tensors, network, Asked("resnet18", SHAPE), names)
     assert _same(network, theirs.state_dict())
+    # What no tensor says.
+    (note,) = found.notes
+    assert note.startswith("torchvision's own weights expect normalised images (mean 0.485")
 
 
 def _filters(bias: float) -> nn.Module:
@@ -185,6 +188,17 @@ def test_whole_filters_are_counted_with_their_biases() -> None:
     first = next(iter(prunable_weights(network)))
     assert found.masks[first].flatten(1).all(dim=1).tolist() == [False] * 8 + [True] * 8
     assert found.masks[f"{first.removesuffix('weight')}bias"].tolist() == [False] * 8 + [True] * 8
+
+
+def test_a_ratio_that_is_one_of_filters_is_pointed_to() -> None:
+    with pytest.raises(CheckpointError) as caught:
+        _fit(_filters(0.0).state_dict(), 0.5)
+    expected = "0.5000 of its filters are zero: granularity filter (--filters) takes the ratio for that"
+    assert str(caught.value).endswith(expected)
+    # Not where single weights are gone, or the ratio is one of filters already.
+    for tensors, asked in ((_sparse(0.75), {}), (_filters(0.0), {"granularity": "filter"})):
+        with pytest.raises(CheckpointError, match=r"with allow_ratio \(--allow-ratio\)$"):
+            _fit(tensors.state_dict(), 0.9, **asked)
 
 
 def test_filters_that_still_give_something_are_not_gone() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections import OrderedDict
 from pathlib import Path
 from types import SimpleNamespace
@@ -51,6 +52,7 @@ REFUSED = {
     "a whole module": (_with_code, "nothing else is ever unpickled"),
     "something else": (lambda path: path.write_bytes(b"no such thing"), "nothing else is ever unpickled"),
     "an empty file": (lambda path: path.write_bytes(b""), "nothing else is ever unpickled"),
+    "another pickle": (lambda path: path.write_bytes(pickle.dumps(STATE, protocol=4)), "nothing else is ever unpickled"),
     "half a file": (lambda path: (torch.save(STATE, path), path.write_bytes(path.read_bytes()[:200])), "nothing else"),
     "a list": (lambda path: torch.save([1, 2], path), "holds no state dict, but a list"),
     "no state dict": (lambda path: torch.save({"last": STATE, "epoch": 3}, path), "give its key; the file holds last, epoch"),
@@ -59,11 +61,14 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("write", "words"), REFUSED.values(), ids=REFUSED)
-def test_what_is_no_state_dict_is_one_line(tmp_path: Path, write, words: str) -> None:
+def test_what_is_no_state_dict_is_one_line(tmp_path: Path, recwarn: pytest.WarningsRecorder, write, words: str) -> None:
     path = tmp_path / "theirs.pth"
     write(path)
+    recwarn.clear()
     with pytest.raises(CheckpointError) as caught:
         state_dict.read(path)
+    # Nor does torch say more before it.
+    assert recwarn.list == []
     assert str(caught.value).startswith(f"{path}: ")
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -9,13 +9,21 @@ from sparrow.errors import SparrowError
 from sparrow.exchange import keymaps
 
 FORMATS = ("onnx", "state-dict", "ap-benchmark")
+SUFFIX = ".safetensors"
+"""By which `sparrow import` knows a state dict that is no pickle."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("file", type=Path, metavar="CHECKPOINT", help="a checkpoint, or a compact network")
     parser.add_argument("--format", required=True, choices=FORMATS)
-    parser.add_argument("--output", type=Path, required=True, metavar="PATH", help="a file; for ap-benchmark, a folder")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help=f"a file (a state dict's ends in {SUFFIX}); for ap-benchmark, a folder",
+    )
     parser.add_argument(
         "--naming",
         metavar="MAP",
@@ -37,6 +45,8 @@ def run(options: argparse.Namespace) -> int:
         raise SparrowError(f"{options.output}: is the checkpoint itself; choose another path")
     if options.output.is_dir() and options.format != "ap-benchmark":
         raise SparrowError(f"{options.output}: is a folder; give the name of a file")
+    if options.format == "state-dict" and options.output.suffix != SUFFIX:
+        raise SparrowError(f"{options.output}: a state dict is written as safetensors; end its name in {SUFFIX}")
     {"onnx": _onnx, "state-dict": _state_dict, "ap-benchmark": _ap_benchmark}[options.format](
         options, network.load(options.file)
     )

@@ -55,7 +55,7 @@ def fit(path: Path, tensors: Mapping[str, Tensor], network: nn.Module, asked: As
 
     Raises CheckpointError, one line for each mistake, if they do not fit, or if the share of zeros is not the ratio.
     """
-    notes: list[str] = []
+    notes = [keymap.note] if keymap and keymap.note else []
     own = network.state_dict()
     found = _without_prefixes(path, tensors, own, notes)
     found = _without_unused(found, asked.kind, keymap, notes)
@@ -75,7 +75,7 @@ def fit(path: Path, tensors: Mapping[str, Tensor], network: nn.Module, asked: As
         what = "of its filters are pruned" if asked.granularity == "filter" else "of its prunable weights are zero"
         raise CheckpointError(
             f"{path}: {ratio:.4f} {what}, the ratio {asked.ratio:g} was asked for; import it at its own ratio, or as it is "
-            "with allow_ratio (--allow-ratio)"
+            f"with allow_ratio (--allow-ratio){_or_by_filters(network, masks, asked)}"
         )
     return Fitted(masks, ratio, notes)
 
@@ -184,7 +184,6 @@ def _masks(path: Path, network: nn.Module, asked: Asked) -> tuple[dict[str, Tens
     layout = Layout(network, asked.shape)
     # A filter is there or not: a weight of it that happens to be zero is none that was pruned.
     masks = {name: _rows(mask) for name, mask in masks.items()}
-    gone = [removed_filters(group, masks) for group in layout.groups]
     also = filter_masks(network, layout, masks)
     for name, mask in also.items():
         if network.get_parameter(name)[~mask].any():
@@ -192,7 +191,20 @@ def _masks(path: Path, network: nn.Module, asked: Asked) -> tuple[dict[str, Tens
                 f"{path}: {name} is not zero where the filters are, so that they still give something; import it with "
                 "granularity: weight"
             )
-    return masks | also, sum(int(group.sum()) for group in gone) / max(1, sum(len(group) for group in gone))
+    return masks | also, _share_of_filters(layout, masks)
+
+
+def _share_of_filters(layout: Layout, masks: dict[str, Tensor]) -> float:
+    gone = [removed_filters(group, masks) for group in layout.groups]
+    return sum(int(group.sum()) for group in gone) / max(1, sum(len(group) for group in gone))
+
+
+def _or_by_filters(network: nn.Module, masks: dict[str, Tensor], asked: Asked) -> str:
+    """What else the ratio may be a share of, where whole filters are zero."""
+    if asked.granularity == "filter":
+        return ""
+    share = _share_of_filters(Layout(network, asked.shape), {name: _rows(mask) for name, mask in masks.items()})
+    return f"; {share:.4f} of its filters are zero: granularity filter (--filters) takes the ratio for that" if share else ""
 
 
 def _rows(mask: Tensor) -> Tensor:

@@ -23,6 +23,8 @@ class KeyMap(Settings):
     not in it has the same name on both sides."""
     unused: dict[str, list[str]] = Field({})
     """Their modules, by our model, that have no counterpart here, since nothing that they compute is used."""
+    note: str = ""
+    """What else their networks expect that their tensors do not say: said at every import."""
 
     def to_ours(self, model: str, name: str) -> str:
         """Our name of their tensor `name`."""
