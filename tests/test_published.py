@@ -259,6 +259,7 @@ SPEC = {
     },
     "ratios": [0.0, 0.9],
     "attacks": {label: {"weak": "pgd", "strong": "pgd", "aa": "autoattack"} for label in ("adv", "noise")},
+    "not_in_era": [],
     "verifiers": {"adv": {"ibp": "ibp"}, "noise": {"ibp": "ibp", "certify": "smoothing"}},
     "epochs": {
         label: {"dense": "3", "hydra": "3 + 1 + 2", "lwm-global": "3 + 2", "lwm-filter": "3 + 2"} for label in ("adv", "noise")
@@ -323,6 +324,8 @@ def test_without_an_attack_of_that_kind_all_of_the_studys_count():
     line = only([network()], [figure(attack="C&W", attack_kind="cw")])
     assert (line["attack"], line["era"]) == ("all of weak, strong, aa", pytest.approx(44))
     assert line["remarks"] == "era by C&W there, by all of weak, strong, aa here"
+    line = only([network()], [figure(attack="C&W", attack_kind="cw")], not_in_era=["weak"])
+    assert line["attack"] == "all of strong, aa"
 
 
 def test_an_attack_that_was_swept_elsewhere_is_not_of_the_threat():

@@ -20,6 +20,7 @@ def published_slice(study: Study) -> dict[str, Any]:
         "ratios": sorted(_ratios(study)),
         "attacks": {objective: _evaluations(study, "attacks", objective) for objective in study.objectives},
         "verifiers": {objective: _evaluations(study, "verifiers", objective) for objective in study.objectives},
+        "not_in_era": [label for label, attack in study.attacks.items() if not attack.in_era],
         "epochs": {label: {method: _epochs(study, label, method) for method in methods} for label in study.objectives},
         "code": code_digest("sparrow.results.published"),
     }

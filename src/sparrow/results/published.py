@@ -130,9 +130,10 @@ def _decided(row: dict[str, Any], metric: str, spec: dict) -> tuple[str, str | N
     if alike:
         label = strongest(alike, key=lambda label: row[f"{metric}_{label}"])
         return f"{metric}_{label}", label
-    if len(own) > 1:
-        return metric, f"{joined} {', '.join(own)}"
-    return metric, next(iter(own), None)
+    counted = [label for label in own if label not in spec["not_in_era"]]
+    if len(counted) > 1:
+        return metric, f"{joined} {', '.join(counted)}"
+    return metric, next(iter(counted), None)
 
 
 def _remarks(row: dict[str, Any], line: dict[str, Any], spec: dict) -> Iterator[str]:
