@@ -95,10 +95,11 @@ def recall(study, lost=(), dense=True):
 def draw_from_table(draw, table):
     """Draws a figure whose source is one CSV file."""
 
-    def draw_it(study, folder, **options):
+    def draw_it(study, folder, threats=None, **options):
         source = folder / "table.csv"
         table(study, **options).to_csv(source, index=False)
         spec = {"dataset": "digits", "model": "cnn-small", "objectives": study["objectives"], "stage": "finetuned"}
+        spec["threats"] = {objective: {"norm": "linf", "eps": 0.1} for objective in study["objectives"]} | (threats or {})
         draw(source, folder / "figure.svg", folder / "figure.png", spec)
 
     return draw_it
@@ -236,6 +237,24 @@ def test_a_method_that_does_not_learn_has_no_curve_of_pruning(tmp_path, monkeypa
     axes = drawn_axes(draw_from_curves, study, tmp_path, monkeypatch)
     # Rows: loss and benign accuracy of pre-training, of pruning, of fine-tuning.
     assert [len(axes[row].lines) for row in (3, 5)] == [0, 2]
+
+
+OTHER_THREATS = {"trades": {"norm": "l2", "eps": 0.5}}
+
+
+@pytest.mark.parametrize("name", ["accuracy", "preservation", "recall"])
+def test_threats_that_differ_are_in_the_titles(name, tmp_path, monkeypatch):
+    def draw(study, folder):
+        FIGURES[name](study, folder, threats=OTHER_THREATS)
+
+    titles = [axes.get_title() for axes in drawn_axes(draw, STUDY, tmp_path, monkeypatch)]
+    assert titles[:2] == ["benign (linf 0.1)", "trades (l2 0.5)"]
+
+
+@pytest.mark.parametrize("name", ["accuracy", "preservation", "recall"])
+def test_one_threat_is_in_no_title(name, tmp_path, monkeypatch):
+    titles = [axes.get_title() for axes in drawn_axes(FIGURES[name], STUDY, tmp_path, monkeypatch)]
+    assert titles[:2] == ["benign", "trades"]
 
 
 def points(axes):

@@ -9,6 +9,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from sparrow.atomic_file import replacing
+from sparrow.results.threats import in_words
 
 METRICS = ("benign", "era", "vra")
 KEYS = ["dataset", "model", "objective", "method", "ratio", "stage", "seed"]
@@ -39,7 +40,7 @@ def write_tables(summary: Path, costs: Path, ranking: Path, summary_html: Path, 
     """Lay out summary.csv, costs.csv and ranking.csv."""
     summary_table(pd.read_csv(summary), pd.read_csv(costs), summary_html)
     cost_table(pd.read_csv(costs), costs_html)
-    ranking_table(pd.read_csv(ranking), pd.read_csv(costs), ranking_html)
+    ranking_table(pd.read_csv(ranking), pd.read_csv(costs), pd.read_csv(summary), ranking_html)
 
 
 def summary_table(table: pd.DataFrame, costs: pd.DataFrame, output: Path) -> None:
@@ -69,6 +70,7 @@ def summary_table(table: pd.DataFrame, costs: pd.DataFrame, output: Path) -> Non
         shown.insert(1, "data regime", table["data_regime"].fillna("–"))
     elif len(regimes):
         note += f" Data: {html.escape(regimes[0])}."
+    note += _name_threats(shown, table)
     images = "; ".join(f"{metric} {_span(table[f'{metric}_n'])}" for metric in METRICS)
     caption = (
         f"Images: {images}. Accuracies in percent with 95 % intervals (Wilson); preserved: pruned over dense, on the same "
@@ -96,7 +98,7 @@ def cost_table(table: pd.DataFrame, output: Path) -> None:
     )
 
 
-def ranking_table(ranking: pd.DataFrame, costs: pd.DataFrame, output: Path) -> None:
+def ranking_table(ranking: pd.DataFrame, costs: pd.DataFrame, summary: pd.DataFrame, output: Path) -> None:
     """Methods by era and vra, how far they are behind the best, and what pruning and fine-tuning cost, per network."""
     keys = ["dataset", "model", "objective", "ratio", "stage", "metric"]
     shown = ranking[keys].copy()
@@ -116,7 +118,17 @@ def ranking_table(ranking: pd.DataFrame, costs: pd.DataFrame, output: Path) -> N
         for stage in ("prune", "finetune"):
             cells = ranking[CELL].assign(stage=stage).merge(spent[quantity].reset_index(), how="left")
             shown[f"{stage}: {quantity.replace('_', ' ')}"] = cells[quantity].map(form)
-    write_html(shown, output, RANKING_CAPTION)
+    write_html(shown, output, RANKING_CAPTION + _name_threats(shown, summary))
+
+
+def _name_threats(shown: pd.DataFrame, summary: pd.DataFrame) -> str:
+    """Put the threats of the objectives beside them where they differ; else a sentence for the caption."""
+    known = summary[["objective", "norm", "eps"]].drop_duplicates("objective")
+    words = {objective: in_words(norm, eps) for objective, norm, eps in known.itertuples(index=False)}
+    if len(set(words.values())) > 1:
+        shown.insert(shown.columns.get_loc("objective") + 1, "threat", shown["objective"].map(words))
+        return ""
+    return f" Threat: {next(iter(words.values()))}."
 
 
 def jobs_of_cells(costs: pd.DataFrame) -> pd.DataFrame:

@@ -35,7 +35,7 @@ def draw_accuracy(source: Path, svg: Path, png: Path, spec: dict) -> None:
                 axes.axhline(100 * dense[metric].mean(), color="grey", linestyle="--", linewidth=1, label="dense")
             style.compression_axis(axes, ratios)
     for axes, objective in zip(grid[0], objectives, strict=True):
-        axes.set_title(objective)
+        axes.set_title(style.title(spec, objective))
     for axes in grid[-1]:
         axes.set_xlabel("pruning ratio")
     grid[0, 0].set_ylim(-3, 103)

@@ -38,7 +38,7 @@ def draw_preservation(source: Path, svg: Path, png: Path, spec: dict) -> None:
             axes.set_xticks(np.arange(len(ratios)), [f"{ratio:g}" for ratio in ratios])
             axes.grid(axis="x", visible=False)
     for axes, objective in zip(grid[0], objectives, strict=True):
-        axes.set_title(objective)
+        axes.set_title(style.title(spec, objective))
     for axes in grid[-1]:
         axes.set_xlabel("pruning ratio")
     style.legend_below(figure, grid[0, 0])

@@ -59,7 +59,7 @@ def draw_robustness(source: Path, svg: Path, png: Path, spec: dict) -> None:
             )
             style.compression_axis(axes, ratios)
     for axes, objective in zip(grid[0], objectives, strict=True):
-        axes.set_title(objective)
+        axes.set_title(style.title(spec, objective))
     for axes in grid[-1]:
         axes.set_xlabel("pruning ratio (0: dense)")
     grid[0, 0].set_ylim(-3, 103)
