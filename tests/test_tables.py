@@ -43,6 +43,7 @@ def place(rank, method, ratio=0.9, behind=(0.0, np.nan, np.nan), verdict=None, m
         "objective": "trades",
         "stage": "finetuned",
         "ratio": ratio,
+        "granularity": "weight",
         "metric": metric,
         "rank": rank,
         "method": method,
@@ -306,7 +307,7 @@ def test_the_costs_are_summed_by_stage_and_by_attack(lay_out):
 PLACES = [
     place(1, "hydra"),
     place(2, "lwm", behind=(0.01, -0.02, 0.04)),
-    place(3, "lwm-global", behind=(0.2, 0.15, 0.25), verdict="likely worse"),
+    place(3, "lwm-global", behind=(0.2, 0.15, 0.25), verdict="likely worse") | {"granularity": "filter"},
 ]
 SPENT = [
     *(job(f"digits/cnn-small/trades/seed{seed}/hydra-0.90/pruned", 10 + seed, 1000 + 500 * seed) for seed in (0, 1)),
@@ -326,6 +327,7 @@ SPENT = [
     ("name", "texts"),
     [
         ("ratio", ["0.9", "0.9", "0.9"]),
+        ("granularity", ["weight", "weight", "filter"]),
         ("metric", ["era", "era", "era"]),
         ("rank", ["1", "2", "3"]),
         ("method", ["hydra", "lwm", "lwm-global"]),
@@ -346,7 +348,7 @@ def test_a_column_of_the_ranking(lay_out, name, texts):
 
 def failed_place(method):
     """A line of ranking.csv about a method one of whose networks failed."""
-    keys = ["dataset", "model", "objective", "stage", "ratio", "metric", "method"]
+    keys = ["dataset", "model", "objective", "stage", "ratio", "granularity", "metric", "method"]
     line = place(1, method, verdict="failed")
     return {key: value if key in (*keys, "verdict") else np.nan for key, value in line.items()}
 

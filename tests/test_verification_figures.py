@@ -34,6 +34,7 @@ def interval(name, value):
 
 def summary(who):
     vra = 0.3 + 0.4 * who["ratio"]
+    who = who | {"granularity": "" if who["method"] == "dense" else "weight"}
     return [who | interval("benign", 0.9) | interval("era", 0.8) | interval("vra", vra)]
 
 

@@ -22,8 +22,9 @@ RANKING_CAPTION = (
     "Accuracies in percent with 95 % intervals, over seeds where there are several (Student), else over images (Wilson). "
     "Behind: the best method's accuracy minus this one's, on the same seeds and images, with a 95 % interval that covers "
     "training again and testing on other images. Within the noise: it holds 0. Worse: it does not, even with Holm's "
-    "adjustment over the methods of a comparison; likely worse: only without. Costs are per network, means over seeds; "
-    "every method has the same fine-tuning."
+    "adjustment over the methods of a comparison; likely worse: only without. A share of the weights "
+    "is not that share of the filters: each granularity is compared by itself. Costs are per network, "
+    "means over seeds; whatever the study fine-tunes has the same fine-tuning, an imported fine-tuned network has its own."
 )
 CSS = [
     {"selector": "", "props": "border-collapse: collapse; font: 13px system-ui, sans-serif; margin: 1em"},
@@ -100,7 +101,7 @@ def cost_table(table: pd.DataFrame, output: Path) -> None:
 
 def ranking_table(ranking: pd.DataFrame, costs: pd.DataFrame, summary: pd.DataFrame, output: Path) -> None:
     """Methods by era and vra, how far they are behind the best, and what pruning and fine-tuning cost, per network."""
-    keys = ["dataset", "model", "objective", "ratio", "stage", "metric"]
+    keys = ["dataset", "model", "objective", "ratio", "granularity", "stage", "metric"]
     shown = ranking[keys].copy()
     shown["ratio"] = shown["ratio"].map("{:g}".format)
     shown["rank"], shown["method"], shown["seeds"] = (

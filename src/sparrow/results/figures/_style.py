@@ -120,6 +120,11 @@ def write(figure: Figure, svg: Path, png: Path) -> None:
     plt.close(figure)
 
 
+def by_granularity(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with ` (filters)` after the methods that remove these: their ratio is another than that of the weights."""
+    return table.assign(method=table["method"] + table["granularity"].map({"filter": " (filters)"}).fillna(""))
+
+
 def select(table: pd.DataFrame, **values: object) -> pd.DataFrame:
     """The rows that have these values."""
     for key, value in values.items():

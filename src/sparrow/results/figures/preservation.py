@@ -12,7 +12,9 @@ from sparrow.results.figures import _style as style
 
 def draw_preservation(source: Path, svg: Path, png: Path, spec: dict) -> None:
     """Draw preserved benign accuracy, era and vra of one data set and model; no bar where the dense network had none."""
-    table = style.select(pd.read_csv(source), dataset=spec["dataset"], model=spec["model"], stage=spec["stage"])
+    table = style.select(
+        style.by_granularity(pd.read_csv(source)), dataset=spec["dataset"], model=spec["model"], stage=spec["stage"]
+    )
     methods, ratios = sorted(table["method"].unique()), sorted(table["ratio"].unique())
     objectives = spec["objectives"]
     figure, grid = style.panels(len(style.METRICS), len(objectives), sharex=True)

@@ -22,7 +22,7 @@ def draw_robustness(source: Path, svg: Path, png: Path, spec: dict) -> None:
 
     A row for each method, a column for each objective; shaded: the images that no attack broke and no verifier proved.
     """
-    table = style.select(pd.read_csv(source), dataset=spec["dataset"], model=spec["model"])
+    table = style.select(style.by_granularity(pd.read_csv(source)), dataset=spec["dataset"], model=spec["model"])
     table = table[table["stage"].isin(["dense", spec["stage"]])]
     ratios, objectives = sorted(table["ratio"].unique()), spec["objectives"]
     # Where nothing is pruned, there is one row for the dense network.
