@@ -30,10 +30,14 @@ def networks(study):
             yield {"objective": objective, "method": method, "ratio": ratio, "seed": seed, "stage": "finetuned"}
 
 
+def granularity(method):
+    return "" if method == "dense" else "filter" if method.endswith("-filter") else "weight"
+
+
 def summary(study, nothing_preserved=False):
     rows = []
     for who in networks(study):
-        line = {"dataset": "digits", "model": "cnn-small", **who}
+        line = {"dataset": "digits", "model": "cnn-small", **who, "granularity": granularity(who["method"])}
         line |= {"sparsity_prunable": who["ratio"], "sparsity_all": who["ratio"] / 2, "nonzero": 12345}
         for metric in ("benign", "era", "vra"):
             value = 0.9 - 0.5 * who["ratio"] + 0.01 * who["seed"]
@@ -62,6 +66,7 @@ def ranking(study):
             "objective": objective,
             "stage": "finetuned",
             "ratio": ratio,
+            "granularity": granularity(method),
             "metric": metric,
             "rank": place,
             "method": method,
@@ -95,10 +100,11 @@ def recall(study, lost=(), dense=True):
 def draw_from_table(draw, table):
     """Draws a figure whose source is one CSV file."""
 
-    def draw_it(study, folder, **options):
+    def draw_it(study, folder, threats=None, **options):
         source = folder / "table.csv"
         table(study, **options).to_csv(source, index=False)
         spec = {"dataset": "digits", "model": "cnn-small", "objectives": study["objectives"], "stage": "finetuned"}
+        spec["threats"] = {objective: {"norm": "linf", "eps": 0.1} for objective in study["objectives"]} | (threats or {})
         draw(source, folder / "figure.svg", folder / "figure.png", spec)
 
     return draw_it
@@ -236,6 +242,47 @@ def test_a_method_that_does_not_learn_has_no_curve_of_pruning(tmp_path, monkeypa
     axes = drawn_axes(draw_from_curves, study, tmp_path, monkeypatch)
     # Rows: loss and benign accuracy of pre-training, of pruning, of fine-tuning.
     assert [len(axes[row].lines) for row in (3, 5)] == [0, 2]
+
+
+FILTERS = STUDY | {"methods": ["lwm", "hydra-filter"], "ratios": [0.5], "objectives": ["benign"]}
+
+
+@pytest.mark.parametrize("name", ["accuracy", "preservation"])
+def test_a_method_that_removes_filters_says_so(name, tmp_path, monkeypatch):
+    (legend,) = drawn(FIGURES[name], FILTERS, tmp_path, monkeypatch).legends
+    assert {text.get_text() for text in legend.get_texts()} - {"dense"} == {"lwm", "hydra-filter (filters)"}
+
+
+def test_filters_are_ranked_by_themselves(tmp_path, monkeypatch):
+    axes = drawn_axes(FIGURES["ranking"], FILTERS, tmp_path, monkeypatch)
+    panels = [(one.get_title(), [label.get_text() for label in one.get_yticklabels()]) for one in axes]
+    assert panels[:2] == [("benign, era, 0.5 of filters", ["hydra-filter"]), ("benign, era, 0.5", ["lwm"])]
+
+
+OTHER_THREATS = {"trades": {"norm": "l2", "eps": 0.5}}
+
+
+@pytest.mark.parametrize("name", ["accuracy", "preservation", "recall"])
+def test_threats_that_differ_are_in_the_titles(name, tmp_path, monkeypatch):
+    def draw(study, folder):
+        FIGURES[name](study, folder, threats=OTHER_THREATS)
+
+    titles = [axes.get_title() for axes in drawn_axes(draw, STUDY, tmp_path, monkeypatch)]
+    assert titles[:2] == ["benign (linf 0.1)", "trades (l2 0.5)"]
+
+
+def test_a_ranking_names_a_threat_in_a_line_of_its_own(tmp_path, monkeypatch):
+    def draw(study, folder):
+        FIGURES["ranking"](study, folder, threats=OTHER_THREATS)
+
+    titles = [axes.get_title() for axes in drawn_axes(draw, STUDY | {"ratios": [0.5]}, tmp_path, monkeypatch)]
+    assert titles == [f"{one}\n{metric}, 0.5" for one in ("benign (linf 0.1)", "trades (l2 0.5)") for metric in ("era", "vra")]
+
+
+@pytest.mark.parametrize("name", ["accuracy", "preservation", "recall"])
+def test_one_threat_is_in_no_title(name, tmp_path, monkeypatch):
+    titles = [axes.get_title() for axes in drawn_axes(FIGURES[name], STUDY, tmp_path, monkeypatch)]
+    assert titles[:2] == ["benign", "trades"]
 
 
 def points(axes):

@@ -8,6 +8,7 @@ from scipy import stats
 from sparrow.results.ranking import GROUP, Hits, difference, holm, rank
 
 WHO = {"dataset": "digits", "model": "cnn-small", "objective": "adversarial", "stage": "finetuned", "ratio": 0.9, "seed": 0}
+WHO["granularity"] = "weight"
 
 
 @pytest.mark.parametrize(
@@ -224,6 +225,7 @@ def test_every_metric_rests_on_its_own_images():
 
 
 OTHERS = {"dataset": "svhn", "model": "cnn-large", "objective": "benign", "stage": "pruned", "ratio": 0.99}
+OTHERS["granularity"] = "filter"
 
 
 @pytest.mark.parametrize("key", GROUP)
@@ -243,7 +245,7 @@ def test_p_values_are_not_adjusted_over_several_comparisons():
 def test_nothing_to_rank_is_an_empty_table_with_its_columns():
     table = rank([])
     assert table.empty
-    assert list(table.columns[:8]) == [*GROUP, "metric", "rank", "method"]
+    assert list(table.columns[:9]) == [*GROUP, "metric", "rank", "method"]
     assert list(table.columns[-2:]) == ["p_holm", "verdict"]
 
 

@@ -21,9 +21,12 @@ def who(method, ratio, stage="finetuned", seed=0):
     }
 
 
+THREAT = {"norm": "linf", "eps": 0.1}
+
+
 def network(method, ratio, stage="finetuned", seed=0, era=0.65, left=None, regime="held out 15 %"):
     """A line of summary.csv; `left` are parameters and multiply-adds without the pruned filters."""
-    line = who(method, ratio, stage, seed) | {"failed": np.nan, "data_regime": regime}
+    line = who(method, ratio, stage, seed) | {"failed": np.nan, "data_regime": regime, **THREAT}
     line |= {"sparsity_prunable": ratio, "sparsity_all": ratio / 2, "nonzero": 12345, "multiply_adds": 50664}
     line |= dict(zip(("compact_parameters", "compact_multiply_adds"), left or (np.nan, np.nan), strict=True))
     for metric, value in (("benign", 0.9), ("era", era), ("vra", 0.2)):
@@ -40,6 +43,7 @@ def place(rank, method, ratio=0.9, behind=(0.0, np.nan, np.nan), verdict=None, m
         "objective": "trades",
         "stage": "finetuned",
         "ratio": ratio,
+        "granularity": "weight",
         "metric": metric,
         "rank": rank,
         "method": method,
@@ -135,7 +139,7 @@ REASON = "results/dense.safetensors: epoch 1: the training loss is nan; training
 def gap(method="lwm", ratio=0.5, reason=REASON):
     """A line of summary.csv about a network that could not be made: who it is, why it is not there, and no number."""
     line = network(method, ratio)
-    known = ["dataset", "model", "objective", "method", "ratio", "seed", "stage"]
+    known = ["dataset", "model", "objective", "method", "ratio", "seed", "stage", "norm", "eps"]
     counts = {f"{metric}_n": 0 for metric in ("benign", "era", "vra")}
     return {key: value if key in known else np.nan for key, value in line.items()} | counts | {"failed": reason}
 
@@ -150,6 +154,24 @@ def test_what_was_held_out_is_a_column_where_it_differs(lay_out, tmp_path):
     table = lay_out("summary", [network("lwm", 0.9, regime=regime) for regime in regimes])
     assert column(table, "data regime") == ["held out 15 %", "held out 5 %, 500,000 extra", "–"]
     assert "Data:" not in (tmp_path / "summary.html").read_text()
+
+
+L2 = {"objective": "crown-ibp", "norm": "l2", "eps": 8 / 255}
+
+
+@pytest.mark.parametrize("name", ["summary", "ranking"])
+def test_one_threat_is_told_in_the_caption(lay_out, tmp_path, name):
+    assert "threat" not in lay_out(name)[0]
+    assert "Threat: linf 0.1." in (tmp_path / f"{name}.html").read_text()
+
+
+@pytest.mark.parametrize("name", ["summary", "ranking"])
+def test_threats_that_differ_stand_beside_their_objectives(lay_out, tmp_path, name):
+    networks = [network("lwm", 0.9), network("lwm", 0.9) | L2]
+    table = lay_out(name, networks, places=[place(1, "lwm") | {"objective": line["objective"]} for line in networks])
+    assert column(table, "threat") == ["linf 0.1", "l2 0.03137"]
+    assert table[0].index("threat") == table[0].index("objective") + 1
+    assert "Threat:" not in (tmp_path / f"{name}.html").read_text()
 
 
 def test_a_study_without_gaps_has_no_column_for_them(lay_out):
@@ -285,7 +307,7 @@ def test_the_costs_are_summed_by_stage_and_by_attack(lay_out):
 PLACES = [
     place(1, "hydra"),
     place(2, "lwm", behind=(0.01, -0.02, 0.04)),
-    place(3, "lwm-global", behind=(0.2, 0.15, 0.25), verdict="likely worse"),
+    place(3, "lwm-global", behind=(0.2, 0.15, 0.25), verdict="likely worse") | {"granularity": "filter"},
 ]
 SPENT = [
     *(job(f"digits/cnn-small/trades/seed{seed}/hydra-0.90/pruned", 10 + seed, 1000 + 500 * seed) for seed in (0, 1)),
@@ -305,6 +327,7 @@ SPENT = [
     ("name", "texts"),
     [
         ("ratio", ["0.9", "0.9", "0.9"]),
+        ("granularity", ["weight", "weight", "filter"]),
         ("metric", ["era", "era", "era"]),
         ("rank", ["1", "2", "3"]),
         ("method", ["hydra", "lwm", "lwm-global"]),
@@ -325,7 +348,7 @@ def test_a_column_of_the_ranking(lay_out, name, texts):
 
 def failed_place(method):
     """A line of ranking.csv about a method one of whose networks failed."""
-    keys = ["dataset", "model", "objective", "stage", "ratio", "metric", "method"]
+    keys = ["dataset", "model", "objective", "stage", "ratio", "granularity", "metric", "method"]
     line = place(1, method, verdict="failed")
     return {key: value if key in (*keys, "verdict") else np.nan for key, value in line.items()}
 

@@ -16,7 +16,7 @@ from sparrow.results.figures.stability import draw_stability
 
 OBJECTIVES = ["adversarial", "ibp"]
 SPEC = {"dataset": "digits", "model": "cnn-small", "objectives": OBJECTIVES, "stage": "finetuned"}
-SPEC["eps"] = dict.fromkeys(OBJECTIVES, 0.1)
+SPEC["threats"] = {objective: {"norm": "linf", "eps": 0.1} for objective in OBJECTIVES}
 
 
 def networks(seeds=(0,), ratios=(0.5, 0.9), methods=("lwm", "hydra")):
@@ -34,6 +34,7 @@ def interval(name, value):
 
 def summary(who):
     vra = 0.3 + 0.4 * who["ratio"]
+    who = who | {"granularity": "" if who["method"] == "dense" else "weight"}
     return [who | interval("benign", 0.9) | interval("era", 0.8) | interval("vra", vra)]
 
 
@@ -151,6 +152,27 @@ def test_the_bars_are_those_of_the_studys_radius(drawn, tmp_path):
     assert labels == ["falsified: attack", "unknown", "verified: crown"]
     # Five networks, each divided into 10, 20 and 70 %.
     assert [[bar.get_width() for bar in bars] for bars in figure.axes[0].containers] == [[10] * 5, [20] * 5, [70] * 5]
+
+
+L2 = {"norm": "l2", "eps": 0.5}
+
+
+@pytest.mark.parametrize("name", ["robustness", "security", "stability"])
+def test_threats_that_differ_are_in_the_titles(name, drawn, tmp_path):
+    draw(name, tmp_path, table_of(name), threats=SPEC["threats"] | {"ibp": L2})
+    draw(name, tmp_path, table_of(name))
+    titles = [[title for axes in figure.axes if (title := axes.get_title())] for figure in drawn]
+    assert titles == [["adversarial (linf 0.1)", "ibp (l2 0.5)"], ["adversarial", "ibp"]]
+
+
+@pytest.mark.parametrize(("norm", "reach"), [("l2", 0.2), ("linf", 1.0)])
+def test_only_radii_of_one_norm_share_an_axis(norm, reach, drawn, tmp_path):
+    table = table_of("security")
+    table["eps"] = table["eps"].where(table["objective"] == "adversarial", 5 * table["eps"])
+    draw("security", tmp_path, table, threats=SPEC["threats"] | {"ibp": {"norm": norm, "eps": 0.5}})
+    (low, high), (_, other) = (axes.get_xlim() for axes in drawn[0].axes[:2])
+    assert low == 0
+    assert (high, other) == (pytest.approx(reach, rel=0.1), pytest.approx(1.0, rel=0.1))
 
 
 def test_unstable_relus_are_counted_over_all_layers(drawn, tmp_path):

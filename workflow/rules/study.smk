@@ -184,6 +184,5 @@ def figure_spec(wildcards):
         spec["runs"] = [run.identity() for run in runs_of(wildcards)]
     else:
         spec["stage"] = "finetuned" if "finetuned" in STUDY.evaluate else "pruned"
-    if wildcards.figure in ("security", "decisions"):
-        spec["eps"] = {objective: STUDY.threat_of(objective).eps for objective in spec["objectives"]}
+        spec["threats"] = {objective: STUDY.threat_of(objective).model_dump() for objective in spec["objectives"]}
     return spec

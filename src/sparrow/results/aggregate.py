@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from sparrow.atomic_file import replacing
+from sparrow.cell_path import DENSE
 from sparrow.checkpoint_file import COMPACT_FORMAT, FORMAT, failure, read, read_header, sha256
 from sparrow.errors import InheritedError, SparrowError
 from sparrow.outcome_table import ABSTAINED, FAILED, STABILITY
@@ -50,6 +51,8 @@ class Row:
     stability: pd.DataFrame
     failed: str | None
     data_regime: str | None
+    granularity: str
+    """What it lost: `weight` or `filter`; empty if nothing."""
 
     @property
     def parent(self) -> tuple:
@@ -60,7 +63,7 @@ class Row:
 def aggregate(networks: list[Path], compact: list[Path], stability: list[Path], folder: Path, spec: dict) -> str | None:
     """Read the tables of all `networks` and write those of the study to `folder`, sorted by who the checkpoint is.
 
-    `compact` are those of the networks that have had their pruned filters cut out, `stability` tables of their ReLUs;
+    `compact` are those of the networks that lost whole filters, with these cut out, `stability` tables of their ReLUs;
     `spec` names the `attacks` and `verifiers` of all networks, and says of each of the `objectives` which of them its
     networks have, and against which `threat`. Raises SparrowError before anything is written if one
     file is not what it should be, if it was made from another file than lies there, or if two contradict each other.
@@ -116,7 +119,7 @@ def _stacked(parts: Iterable[tuple[Row, pd.DataFrame]]) -> pd.DataFrame:
 
 
 def _hits(row: Row) -> Hits:
-    return Hits(row.identity, {"era": row.outcomes.robust(), "vra": row.outcomes.verified()})
+    return Hits(row.identity | {"granularity": row.granularity}, {"era": row.outcomes.robust(), "vra": row.outcomes.verified()})
 
 
 def _row(path: Path, compact: Path | None, stability: Path | None, spec: dict) -> Row:
@@ -125,6 +128,8 @@ def _row(path: Path, compact: Path | None, stability: Path | None, spec: dict) -
     if objective not in spec["objectives"]:
         raise SparrowError(f"{path}: trained on {objective!r}; this study has {', '.join(map(repr, spec['objectives']))}")
     outcomes = read_outcomes(path.with_suffix(""), spec["objectives"][objective])
+    # Pruned filters are cut out of every network that lost some, and of no other.
+    granularity = "" if path.stem == DENSE else "weight" if compact is None else "filter"
     if failed:
         nothing = pd.DataFrame(columns=LAYER_COLUMNS), dict.fromkeys(SIZES, np.nan)
         return Row(
@@ -134,6 +139,7 @@ def _row(path: Path, compact: Path | None, stability: Path | None, spec: dict) -
             pd.DataFrame(columns=STABILITY),
             failed["failed"],
             failed.get("data_regime"),
+            granularity,
         )
     header, tensors = read(path, framework="np")
     weights = {name: tensors[f"weight/{name}"] for name in header["parameters"]}
@@ -166,7 +172,8 @@ def _row(path: Path, compact: Path | None, stability: Path | None, spec: dict) -
     stable = _stable(stability)
     reasons += [stable] if isinstance(stable, str) else []
     stable = pd.DataFrame(columns=STABILITY) if isinstance(stable, str) else stable
-    return Row(identity_of(header), sizes, size, outcomes, stable, next(iter(reasons), None), header["data_regime"])
+    failed = next(iter(reasons), None)
+    return Row(identity_of(header), sizes, size, outcomes, stable, failed, header["data_regime"], granularity)
 
 
 def identity_of(header: dict[str, Any]) -> dict[str, Any]:
@@ -225,7 +232,8 @@ OUTCOME_COLUMNS += ["abstained", "accuracy", "accuracy_low", "accuracy_high"]
 def _summary_line(row: Row, dense: Outcomes | None, spec: dict[str, Any]) -> dict[str, Any]:
     own = row.outcomes
     threat = spec["objectives"][row.identity["objective"]]["threat"]
-    line = {**row.identity, "failed": row.failed, "data_regime": row.data_regime, **threat, **row.size}
+    line = {**row.identity, "granularity": row.granularity, "failed": row.failed, "data_regime": row.data_regime}
+    line |= {**threat, **row.size}
     line |= _measure("benign", own.correct())
     for name in spec["attacks"]:
         line |= _measure(f"era_{name}", _hit(own.attacks.get(name), "robust"))

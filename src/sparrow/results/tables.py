@@ -9,6 +9,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from sparrow.atomic_file import replacing
+from sparrow.results.threats import in_words
 
 METRICS = ("benign", "era", "vra")
 KEYS = ["dataset", "model", "objective", "method", "ratio", "stage", "seed"]
@@ -21,8 +22,9 @@ RANKING_CAPTION = (
     "Accuracies in percent with 95 % intervals, over seeds where there are several (Student), else over images (Wilson). "
     "Behind: the best method's accuracy minus this one's, on the same seeds and images, with a 95 % interval that covers "
     "training again and testing on other images. Within the noise: it holds 0. Worse: it does not, even with Holm's "
-    "adjustment over the methods of a comparison; likely worse: only without. Costs are per network, means over seeds; "
-    "every method has the same fine-tuning."
+    "adjustment over the methods of a comparison; likely worse: only without. A share of the weights "
+    "is not that share of the filters: each granularity is compared by itself. Costs are per network, "
+    "means over seeds; whatever the study fine-tunes has the same fine-tuning, an imported fine-tuned network has its own."
 )
 CSS = [
     {"selector": "", "props": "border-collapse: collapse; font: 13px system-ui, sans-serif; margin: 1em"},
@@ -39,7 +41,7 @@ def write_tables(summary: Path, costs: Path, ranking: Path, summary_html: Path, 
     """Lay out summary.csv, costs.csv and ranking.csv."""
     summary_table(pd.read_csv(summary), pd.read_csv(costs), summary_html)
     cost_table(pd.read_csv(costs), costs_html)
-    ranking_table(pd.read_csv(ranking), pd.read_csv(costs), ranking_html)
+    ranking_table(pd.read_csv(ranking), pd.read_csv(costs), pd.read_csv(summary), ranking_html)
 
 
 def summary_table(table: pd.DataFrame, costs: pd.DataFrame, output: Path) -> None:
@@ -69,6 +71,7 @@ def summary_table(table: pd.DataFrame, costs: pd.DataFrame, output: Path) -> Non
         shown.insert(1, "data regime", table["data_regime"].fillna("–"))
     elif len(regimes):
         note += f" Data: {html.escape(regimes[0])}."
+    note += _name_threats(shown, table)
     images = "; ".join(f"{metric} {_span(table[f'{metric}_n'])}" for metric in METRICS)
     caption = (
         f"Images: {images}. Accuracies in percent with 95 % intervals (Wilson); preserved: pruned over dense, on the same "
@@ -96,9 +99,9 @@ def cost_table(table: pd.DataFrame, output: Path) -> None:
     )
 
 
-def ranking_table(ranking: pd.DataFrame, costs: pd.DataFrame, output: Path) -> None:
+def ranking_table(ranking: pd.DataFrame, costs: pd.DataFrame, summary: pd.DataFrame, output: Path) -> None:
     """Methods by era and vra, how far they are behind the best, and what pruning and fine-tuning cost, per network."""
-    keys = ["dataset", "model", "objective", "ratio", "stage", "metric"]
+    keys = ["dataset", "model", "objective", "ratio", "granularity", "stage", "metric"]
     shown = ranking[keys].copy()
     shown["ratio"] = shown["ratio"].map("{:g}".format)
     shown["rank"], shown["method"], shown["seeds"] = (
@@ -116,7 +119,17 @@ def ranking_table(ranking: pd.DataFrame, costs: pd.DataFrame, output: Path) -> N
         for stage in ("prune", "finetune"):
             cells = ranking[CELL].assign(stage=stage).merge(spent[quantity].reset_index(), how="left")
             shown[f"{stage}: {quantity.replace('_', ' ')}"] = cells[quantity].map(form)
-    write_html(shown, output, RANKING_CAPTION)
+    write_html(shown, output, RANKING_CAPTION + _name_threats(shown, summary))
+
+
+def _name_threats(shown: pd.DataFrame, summary: pd.DataFrame) -> str:
+    """Put the threats of the objectives beside them where they differ; else a sentence for the caption."""
+    known = summary[["objective", "norm", "eps"]].drop_duplicates("objective")
+    words = {objective: in_words(norm, eps) for objective, norm, eps in known.itertuples(index=False)}
+    if len(set(words.values())) > 1:
+        shown.insert(shown.columns.get_loc("objective") + 1, "threat", shown["objective"].map(words))
+        return ""
+    return f" Threat: {next(iter(words.values()))}."
 
 
 def jobs_of_cells(costs: pd.DataFrame) -> pd.DataFrame:

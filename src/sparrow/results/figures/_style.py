@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from sparrow.atomic_file import replacing
 from sparrow.results.statistics import mean_over_seeds
+from sparrow.results.threats import in_words
 
 # Okabe and Ito's palette, told apart by colour-blind readers; markers tell them apart in print.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442"]
@@ -54,6 +55,12 @@ def look(methods: list[str], method: str) -> dict[str, str]:
     turn, position = divmod(sorted(methods).index(method), len(COLOURS))
     # From the ninth method on colours come again, with other markers.
     return {"color": COLOURS[position], "marker": MARKERS[(position + turn) % len(MARKERS)]}
+
+
+def title(spec: dict, objective: str) -> str:
+    """The objective, with its networks' threat where those of the figure's objectives differ."""
+    words = {one: in_words(**spec["threats"][one]) for one in spec["objectives"]}
+    return f"{objective} ({words[objective]})" if len(set(words.values())) > 1 else objective
 
 
 def compression_axis(axes: Axes, ratios: list[float]) -> None:
@@ -111,6 +118,11 @@ def write(figure: Figure, svg: Path, png: Path) -> None:
         with replacing(path) as partial:
             figure.savefig(partial, format=path.suffix[1:], **options)
     plt.close(figure)
+
+
+def by_granularity(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with ` (filters)` after the methods that remove these: their ratio is another than that of the weights."""
+    return table.assign(method=table["method"] + table["granularity"].map({"filter": " (filters)"}).fillna(""))
 
 
 def select(table: pd.DataFrame, **values: object) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from sparrow.results.figures import _style as style
 
 def draw_accuracy(source: Path, svg: Path, png: Path, spec: dict) -> None:
     """Draw benign accuracy, era and vra of the fine-tuned networks of one data set and model; dashed: before pruning."""
-    table = style.select(pd.read_csv(source), dataset=spec["dataset"], model=spec["model"])
+    table = style.select(style.by_granularity(pd.read_csv(source)), dataset=spec["dataset"], model=spec["model"])
     pruned = table[table["stage"] == spec["stage"]]
     methods, ratios = sorted(pruned["method"].unique()), sorted(pruned["ratio"].unique())
     objectives = spec["objectives"]
@@ -35,7 +35,7 @@ def draw_accuracy(source: Path, svg: Path, png: Path, spec: dict) -> None:
                 axes.axhline(100 * dense[metric].mean(), color="grey", linestyle="--", linewidth=1, label="dense")
             style.compression_axis(axes, ratios)
     for axes, objective in zip(grid[0], objectives, strict=True):
-        axes.set_title(objective)
+        axes.set_title(style.title(spec, objective))
     for axes in grid[-1]:
         axes.set_xlabel("pruning ratio")
     grid[0, 0].set_ylim(-3, 103)

@@ -32,7 +32,8 @@ def draw_decisions(source: Path, svg: Path, png: Path, spec: dict) -> None:
     A bar for each network, a column for each objective; from the left what is falsified, unknown and verified.
     """
     table = style.select(pd.read_csv(source), dataset=spec["dataset"], model=spec["model"])
-    table = _most_varied(table[table["stage"].isin(["dense", spec["stage"]])], spec["eps"])
+    radii = {objective: threat["eps"] for objective, threat in spec["threats"].items()}
+    table = _most_varied(table[table["stage"].isin(["dense", spec["stage"]])], radii)
     bars = sorted(set(zip(table["method"], table["ratio"], strict=True)), key=lambda bar: (bar[0] != "dense", bar))
     methods = list(dict.fromkeys(method for method, _ in bars))
     # From the top down, with a little room between one method and the next.

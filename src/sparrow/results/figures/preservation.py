@@ -12,7 +12,9 @@ from sparrow.results.figures import _style as style
 
 def draw_preservation(source: Path, svg: Path, png: Path, spec: dict) -> None:
     """Draw preserved benign accuracy, era and vra of one data set and model; no bar where the dense network had none."""
-    table = style.select(pd.read_csv(source), dataset=spec["dataset"], model=spec["model"], stage=spec["stage"])
+    table = style.select(
+        style.by_granularity(pd.read_csv(source)), dataset=spec["dataset"], model=spec["model"], stage=spec["stage"]
+    )
     methods, ratios = sorted(table["method"].unique()), sorted(table["ratio"].unique())
     objectives = spec["objectives"]
     figure, grid = style.panels(len(style.METRICS), len(objectives), sharex=True)
@@ -38,7 +40,7 @@ def draw_preservation(source: Path, svg: Path, png: Path, spec: dict) -> None:
             axes.set_xticks(np.arange(len(ratios)), [f"{ratio:g}" for ratio in ratios])
             axes.grid(axis="x", visible=False)
     for axes, objective in zip(grid[0], objectives, strict=True):
-        axes.set_title(objective)
+        axes.set_title(style.title(spec, objective))
     for axes in grid[-1]:
         axes.set_xlabel("pruning ratio")
     style.legend_below(figure, grid[0, 0])

@@ -1,4 +1,4 @@
-"""Methods from best to worst: a panel for each metric, objective and ratio, a point with its interval for each method."""
+"""Methods from best to worst: a panel for each metric, objective, ratio and granularity, a point with its interval for each."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ from sparrow.results.figures import _style as style
 def draw_ranking(source: Path, svg: Path, png: Path, spec: dict) -> None:
     """Draw the ranking of one data set and model; hollow: worse than the best; half: likely worse."""
     table = style.select(pd.read_csv(source), dataset=spec["dataset"], model=spec["model"], stage=spec["stage"])
-    methods, ratios = sorted(table["method"].unique()), sorted(table["ratio"].unique())
+    methods, columns = sorted(table["method"].unique()), sorted(set(zip(table["ratio"], table["granularity"], strict=True)))
     rows = [(objective, metric) for objective in spec["objectives"] for metric in ("era", "vra")]
-    figure, grid = style.panels(len(rows), len(ratios), height=0.5 + 0.16 * len(methods))
+    titles = {objective: style.title(spec, objective) for objective in spec["objectives"]}
+    # With a threat, the name of a panel has no room in one line.
+    between = ", " if all(titles[objective] == objective for objective in titles) else "\n"
+    figure, grid = style.panels(len(rows), len(columns), height=0.5 + 0.16 * len(methods))
     for line, (objective, metric) in zip(grid, rows, strict=True):
-        for axes, ratio in zip(line, ratios, strict=True):
-            panel = style.select(table, objective=objective, metric=metric, ratio=ratio).sort_values("rank", ascending=False)
+        for axes, (ratio, granularity) in zip(line, columns, strict=True):
+            panel = style.select(table, objective=objective, metric=metric, ratio=ratio, granularity=granularity)
+            panel = panel.sort_values("rank", ascending=False)
             for height, (_, row) in enumerate(panel.iterrows()):
                 look = style.look(methods, row["method"])
                 reach = np.clip([[row["mean"] - row["low"]], [row["high"] - row["mean"]]], 0, None)
@@ -27,7 +31,8 @@ def draw_ranking(source: Path, svg: Path, png: Path, spec: dict) -> None:
             axes.set_yticks(range(len(panel)), panel["method"], fontsize=7)
             axes.set_xlim(-3, 103)
             axes.grid(axis="y", visible=False)
-            axes.set_title(f"{objective}, {metric}, {ratio:g}", fontsize=8)
+            share = f"{ratio:g} of filters" if granularity == "filter" else f"{ratio:g}"
+            axes.set_title(f"{titles[objective]}{between}{metric}, {share}", fontsize=8)
     for axes in grid[-1]:
         axes.set_xlabel("%")
     style.write(figure, svg, png)

@@ -44,7 +44,7 @@ def draw_recall(source: Path, svg: Path, png: Path, spec: dict) -> None:
                 scatter.set_ylabel(f"{title}, ratio {middle:g}\npruned: recall - mean")
                 slope.set_ylabel(f"{title}\nintensification")
     for axes, objective in zip(grid[0], objectives, strict=True):
-        axes.set_title(objective)
+        axes.set_title(style.title(spec, objective))
     style.legend_below(figure, grid[1, 0])
     style.write(figure, svg, png)
 

@@ -22,7 +22,7 @@ def draw_robustness(source: Path, svg: Path, png: Path, spec: dict) -> None:
 
     A row for each method, a column for each objective; shaded: the images that no attack broke and no verifier proved.
     """
-    table = style.select(pd.read_csv(source), dataset=spec["dataset"], model=spec["model"])
+    table = style.select(style.by_granularity(pd.read_csv(source)), dataset=spec["dataset"], model=spec["model"])
     table = table[table["stage"].isin(["dense", spec["stage"]])]
     ratios, objectives = sorted(table["ratio"].unique()), spec["objectives"]
     # Where nothing is pruned, there is one row for the dense network.
@@ -59,7 +59,7 @@ def draw_robustness(source: Path, svg: Path, png: Path, spec: dict) -> None:
             )
             style.compression_axis(axes, ratios)
     for axes, objective in zip(grid[0], objectives, strict=True):
-        axes.set_title(objective)
+        axes.set_title(style.title(spec, objective))
     for axes in grid[-1]:
         axes.set_xlabel("pruning ratio (0: dense)")
     grid[0, 0].set_ylim(-3, 103)

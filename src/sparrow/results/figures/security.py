@@ -23,11 +23,13 @@ def draw_security(source: Path, svg: Path, png: Path, spec: dict) -> None:
     # Where nothing is pruned, there is one row for the dense networks.
     parts = {f"ratio {ratio:g}\n": style.select(pruned, ratio=ratio) for ratio in shown} or {"": pruned}
     objectives = spec["objectives"]
-    figure, grid = style.panels(len(parts), len(objectives), sharex=True, sharey=True)
+    # A radius in one norm is no place on the axis of another.
+    norms = {spec["threats"][objective]["norm"] for objective in objectives}
+    figure, grid = style.panels(len(parts), len(objectives), sharex=True if len(norms) == 1 else "col", sharey=True)
     for row, (title, part) in zip(grid, parts.items(), strict=True):
         row[0].set_ylabel(f"{title}accuracy (%)")
         for axes, objective in zip(row, objectives, strict=True):
-            axes.axvline(spec["eps"][objective], color="black", linewidth=0.6, label="the threat's eps")
+            axes.axvline(spec["threats"][objective]["eps"], color="black", linewidth=0.6, label="the threat's eps")
             axes.plot([], [], color="black", label="era (line)")
             axes.plot([], [], color="black", linestyle=":", linewidth=0.8, marker="o", fillstyle="none", label="vra (hollow)")
             _curves(axes, style.select(dense, objective=objective), 0, linestyle="--", label="dense", **DENSE)
@@ -35,10 +37,10 @@ def draw_security(source: Path, svg: Path, png: Path, spec: dict) -> None:
                 rows = style.select(part, objective=objective, method=method)
                 _curves(axes, rows, place, label=method, **style.look(methods, method))
     for axes, objective in zip(grid[0], objectives, strict=True):
-        axes.set_title(objective)
+        axes.set_title(style.title(spec, objective))
+        axes.set_xlim(left=0)
     for axes in grid[-1]:
         axes.set_xlabel("eps")
-    grid[0, 0].set_xlim(left=0)
     grid[0, 0].set_ylim(-3, 103)
     style.legend_below(figure, grid[0, 0])
     style.write(figure, svg, png)

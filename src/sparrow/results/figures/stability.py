@@ -43,7 +43,7 @@ def draw_stability(source: Path, svg: Path, png: Path, spec: dict) -> None:
             below.plot(points.index, points["mean"], marker=".", **line)
         style.compression_axis(above, ratios)
         below.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
-        above.set_title(objective)
+        above.set_title(style.title(spec, objective))
         above.set_xlabel("pruning ratio")
         below.set_xlabel("layer")
     grid[0, 0].set_ylabel("unstable ReLUs (%)\nall layers")
