@@ -460,9 +460,9 @@ def test_seeds_of_a_method_are_ranked_together(study, run, tmp_path):
 
 def test_a_study_of_dense_networks_alone_has_an_empty_ranking(study, run):
     table = run(study[:1], "ranking")
-    assert (len(table), list(table.columns[:7])) == (
+    assert (len(table), list(table.columns[:8])) == (
         0,
-        ["dataset", "model", "objective", "stage", "ratio", "metric", "rank"],
+        ["dataset", "model", "objective", "stage", "ratio", "granularity", "metric", "rank"],
     )
 
 

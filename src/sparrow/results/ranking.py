@@ -1,9 +1,10 @@
 """Methods ranked by what they keep, and which of the differences are noise.
 
-Within one data set, model, objective, ratio and granularity (a share of the weights is not that share of the filters),
-every method is compared with the best one, image by image and seed by seed: the difference of the two hit rates, averaged
-over seeds. Its variance has two parts, from training again (the variance between seeds over their number) and from testing on other images (that of the seed-averaged difference between images
-over their number); the degrees of freedom are Welch and Satterthwaite's. With one seed only the second part can be
+Within one data set, model, objective, ratio and granularity (a share of the weights is not that share of the
+filters), every method is compared with the best one, image by image and seed by seed: the difference of the two hit
+rates, averaged over seeds. Its variance has two parts, from training again (the variance between seeds over their
+number) and from testing on other images (that of the seed-averaged difference between images over their number); the
+degrees of freedom are Welch and Satterthwaite's. With one seed only the second part can be
 seen. A difference is within the noise if its 95 % interval holds 0. Of many methods one is outside by chance alone, so
 the p-values of a comparison are also adjusted together (Holm, Scandinavian Journal of Statistics, 1979): a method is
 worse than the best if even the adjusted one is below 0.05, and likely worse otherwise.
