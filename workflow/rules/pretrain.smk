@@ -13,7 +13,7 @@ rule pretrain:
         "../../envs/sparrow.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: attempt * (4000 + plan.extra_memory(STUDY, wildcards.dataset)),
+        mem_mb=lambda wildcards, attempt: attempt * (4000 + extra_memory(wildcards.dataset)),
         runtime=1440,
         gpu=1,
     params:

@@ -12,7 +12,7 @@ rule prune:
         "../../envs/sparrow.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: attempt * (4000 + plan.extra_memory(STUDY, wildcards.dataset)),
+        mem_mb=lambda wildcards, attempt: attempt * (4000 + extra_memory(wildcards.dataset)),
         runtime=720,
         gpu=1,
     params:

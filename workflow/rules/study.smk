@@ -1,5 +1,6 @@
 # From the config to cells and file names: the only place that knows which cells exist.
 
+import functools
 import re
 
 from sparrow.errors import SparrowError
@@ -50,6 +51,12 @@ wildcard_constraints:
 def own_files(wildcards):
     """The user's own files that a data set is read from. One that is not there is no input: the job says so in one line."""
     return sources.files(STUDY.datasets[wildcards.dataset])
+
+
+@functools.cache
+def extra_memory(dataset):
+    """MiB of a data set's extra images; their file is looked at once, not for every job."""
+    return plan.extra_memory(STUDY, dataset)
 
 
 def parent_of(wildcards):

@@ -4,7 +4,8 @@ An image leaves as soon as it is misclassified.
 
 Source: Croce and Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
 Attacks", ICML 2020, algorithm 1 and sec. 3; the step sizes are set anew at the iterations of the authors' code
-(fra31/auto-attack), which for 100 iterations are the paper's w_j.
+(fra31/auto-attack), which for 100 iterations are the paper's w_j. Whether the first step has raised the loss is judged
+against the start's, as in the paper; there, against 0.
 """
 
 from __future__ import annotations

@@ -31,19 +31,22 @@ def square(
     start, proposal = (_stripes, _window) if threat.norm == "linf" else (_tiles, _swap)
     now = Standing(centre=images, labels=labels, point=start(images, threat, generator))
     now.margin = margin(logits(model, now.point), now.labels)
-    for query in range(queries):
+
+    def fell() -> None:
         fallen = now.margin <= 0
         broken[now.places[fallen]], result[now.places[fallen]] = True, now.point[fallen]
         now.keep(~fallen)
+
+    fell()
+    for query in range(queries):
         if not len(now):
-            return broken, result
+            break
         tried = proposal(now.point, now.centre, threat, _side(query, images), generator)
         margins = margin(logits(model, tried), now.labels)
         better = margins < now.margin
         now.point = torch.where(better.view(-1, *[1] * (images.dim() - 1)), tried, now.point)
         now.margin = torch.minimum(margins, now.margin)
-    fallen = now.margin <= 0
-    broken[now.places[fallen]], result[now.places[fallen]] = True, now.point[fallen]
+        fell()
     return broken, result
 
 

@@ -1,8 +1,9 @@
 """AutoAttack, standard version: APGD on cross-entropy, targeted APGD on DLR, targeted FAB, and Square, one after the other.
 
-Each attack meets the images that are left, and an image leaves as soon as it is broken. The parts are written after the
-papers and the authors' package (fra31/auto-attack), with which they share all settings; what differs is said in
-`_apgd`, `_fab` and `_square`, and that random numbers are drawn on the CPU, so that they are the same on every device.
+Each attack meets the images that are left, and an image leaves as soon as it is broken: torchattacks' parts go on with
+broken images to the end, and in l_2 step all images of a batch as far as the first. The parts here are written after the
+papers and the authors' package (fra31/auto-attack), with which they share all settings; what differs is said in `_apgd`,
+`_fab` and `_square`, and that random numbers are drawn on the CPU, so that they are the same on every device.
 
 Source: Croce and Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
 Attacks", ICML 2020.
