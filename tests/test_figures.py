@@ -100,11 +100,12 @@ def recall(study, lost=(), dense=True):
 def draw_from_table(draw, table):
     """Draws a figure whose source is one CSV file."""
 
-    def draw_it(study, folder, threats=None, **options):
+    def draw_it(study, folder, threats=None, measured=("era", "vra"), **options):
         source = folder / "table.csv"
         table(study, **options).to_csv(source, index=False)
         spec = {"dataset": "digits", "model": "cnn-small", "objectives": study["objectives"], "stage": "finetuned"}
         spec["threats"] = {objective: {"norm": "linf", "eps": 0.1} for objective in study["objectives"]} | (threats or {})
+        spec["measured"] = dict.fromkeys(study["objectives"], measured)
         draw(source, folder / "figure.svg", folder / "figure.png", spec)
 
     return draw_it
@@ -230,6 +231,18 @@ def test_where_nothing_is_preserved_the_figure_says_so(tmp_path, monkeypatch):
 
     axes = drawn_axes(draw, STUDY, tmp_path, monkeypatch)[0]
     assert [text.get_text() for text in axes.texts] == ["nothing to preserve"]
+
+
+@pytest.mark.parametrize(
+    ("measured", "words"),
+    [(["era"], ["nothing to preserve", "not verified"]), (["vra"], ["not attacked", "nothing to preserve"])],
+)
+def test_what_was_not_measured_is_not_called_lost(measured, words, tmp_path, monkeypatch):
+    def draw(study, folder):
+        FIGURES["preservation"](study, folder, measured=measured, nothing_preserved=True)
+
+    axes = drawn_axes(draw, STUDY | {"objectives": ["benign"]}, tmp_path, monkeypatch)
+    assert [text.get_text() for one in axes for text in one.texts] == ["nothing to preserve", *words]
 
 
 def test_the_share_kept_in_each_layer_is_drawn(tmp_path, monkeypatch):

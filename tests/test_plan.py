@@ -375,6 +375,24 @@ def test_there_is_a_curve_with_more_than_one_radius(entries, curved):
     assert plan.curved(sweeping(**entries)) is curved
 
 
+SMOOTHING = {"kind": "smoothing"}
+ELSEWHERE = {"objectives": ["trades"]}
+
+
+@pytest.mark.parametrize(
+    ("attacks", "verifiers", "measured"),
+    [
+        ({"pgd": {}}, {"ibp": {}, "smoothing": SMOOTHING}, ["era", "vra"]),
+        ({"pgd": ELSEWHERE}, {"ibp": {}}, ["vra"]),
+        ({"pgd": {}}, {"smoothing": SMOOTHING, "ibp": ELSEWHERE}, ["era"]),
+    ],
+    ids=["both", "no era", "no vra"],
+)
+def test_an_objectives_networks_have_what_is_asked_of_them(attacks, verifiers, measured):
+    found = study(attacks=attacks, verifiers=verifiers, objectives={"benign": {}, "trades": {}})
+    assert plan.measured(found, "benign") == measured
+
+
 def test_the_threat_of_a_slice_has_the_radius_of_its_table():
     of = sweeping(pgd={"eps": [0.05, 0.1]}, vcrown={"kind": "crown", "eps": [0.1, 0.2]})
     made = slices(of)

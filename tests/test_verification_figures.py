@@ -16,6 +16,7 @@ from sparrow.results.figures.stability import draw_stability
 
 OBJECTIVES = ["adversarial", "ibp"]
 SPEC = {"dataset": "digits", "model": "cnn-small", "objectives": OBJECTIVES, "stage": "finetuned"}
+SPEC["measured"] = {objective: ["era", "vra"] for objective in OBJECTIVES}
 SPEC["threats"] = {objective: {"norm": "linf", "eps": 0.1} for objective in OBJECTIVES}
 
 
@@ -146,12 +147,28 @@ def test_without_dense_networks_the_others_are_drawn(name, tmp_path):
 def test_the_bars_are_those_of_the_studys_radius(drawn, tmp_path):
     draw("decisions", tmp_path, table_of("decisions"))
     (figure,) = drawn
-    assert figure.get_suptitle() == "cascade"
-    assert [axes.get_title() for axes in figure.axes] == ["adversarial (eps 0.1)", "ibp (eps 0.1)"]
+    assert [axes.get_title() for axes in figure.axes] == ["adversarial\ncascade, linf 0.1", "ibp\ncascade, linf 0.1"]
     labels = figure.axes[0].get_legend_handles_labels()[1]
     assert labels == ["falsified: attack", "unknown", "verified: crown"]
     # Five networks, each divided into 10, 20 and 70 %.
     assert [[bar.get_width() for bar in bars] for bars in figure.axes[0].containers] == [[10] * 5, [20] * 5, [70] * 5]
+
+
+def test_each_objective_shows_a_verifier_of_its_own(drawn, tmp_path):
+    table = table_of("decisions")
+    table.loc[table["objective"] == "ibp", "verifier"] += "-two"
+    draw("decisions", tmp_path, table)
+    titles = [axes.get_title() for axes in drawn[0].axes]
+    assert titles == ["adversarial\ncascade, linf 0.1", "ibp\ncascade-two, linf 0.1"]
+
+
+@pytest.mark.parametrize(("measured", "words"), [(["era", "vra"], "no result"), (["era"], "not verified")])
+def test_an_objective_without_decisions_says_why(measured, words, drawn, tmp_path):
+    table = table_of("decisions", methods=("lwm",), ratios=(0.9,))
+    draw("decisions", tmp_path, table[table["objective"] != "ibp"], measured=SPEC["measured"] | {"ibp": measured})
+    axes = drawn[0].axes[1]
+    assert axes.get_title() == "ibp"
+    assert [text.get_text() for text in axes.texts] == [words] * 2
 
 
 L2 = {"norm": "l2", "eps": 0.5}

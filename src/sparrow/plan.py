@@ -94,6 +94,17 @@ def _minimum_norm(study: Study, table: Table) -> bool:
     return hasattr(catalogue.load("attacks", study.attacks[table.entry].kind), "MINIMUM_NORM")
 
 
+def _smoothed(study: Study, table: Table) -> bool:
+    return hasattr(catalogue.load("verifiers", study.verifiers[table.entry].kind), "SMOOTHED")
+
+
+def measured(study: Study, objective: str) -> list[str]:
+    """Which of `era` and `vra` an objective's networks have if nothing fails."""
+    attacks, verifiers = (tables(study, room, objective).values() for room in ("attacks", "verifiers"))
+    found = {"era": bool(attacks), "vra": not all(_smoothed(study, table) for table in verifiers)}
+    return [name for name, there in found.items() if there]
+
+
 def curved(study: Study) -> bool:
     """Whether there is accuracy at more than one radius."""
     rooms = ("attacks", "verifiers")
@@ -275,11 +286,7 @@ def _evaluated_by(study: Study, objective: str) -> dict[str, Any]:
         "not_in_era": [name for name, table in attacks.items() if not study.attacks[table.entry].in_era],
         "minimum_norm": [name for name, table in attacks.items() if _minimum_norm(study, table)],
         "verifiers": list(verifiers),
-        "smoothed": [
-            name
-            for name, table in verifiers.items()
-            if hasattr(catalogue.load("verifiers", study.verifiers[table.entry].kind), "SMOOTHED")
-        ],
+        "smoothed": [name for name, table in verifiers.items() if _smoothed(study, table)],
         "threat": study.threat_of(objective).model_dump(),
     }
 

@@ -16,7 +16,7 @@ from sparrow.estimate.rates import SHIPPED, Rates, read_rows
 from sparrow.estimate.total import prices
 from sparrow.estimate.work import STAGES, works
 from sparrow.study_file import read_study
-from tests.workflow.conftest import REPOSITORY, Checkout
+from tests.workflow.conftest import REPOSITORY, TINY, Checkout
 
 STUDIES = [REPOSITORY / "config.yaml", *sorted((REPOSITORY / "workflow/studies").glob("*.yaml"))]
 TWINS = [path for path in STUDIES if path.name.endswith(".smoke.yaml")]
@@ -51,6 +51,18 @@ def test_study_can_be_planned(checkout: Checkout, study: Path) -> None:
     by_filter = {label: entry for label, entry in settings["methods"].items() if entry and entry.get("granularity") == "filter"}
     found = [sum(job.startswith(word) for job in planned) for word in ("Prune", "Fine-tune", "Cut")]
     assert found == [count(settings), count(settings), count(settings, by_filter)]
+
+
+@pytest.mark.parametrize(("verified", "drawn"), [("benign", ["cnn-small"]), ("trades", ["cnn7"])])
+def test_what_decided_is_drawn_for_models_that_are_verified(checkout: Checkout, verified: str, drawn: list[str]) -> None:
+    objectives = {"benign": {"models": ["cnn-small"]}, "trades": {"models": ["cnn7"]}}
+    verifiers = {"smoothing": {"samples": 40}, "ibp": {"samples": 40, "objectives": [verified]}}
+    checkout.write(TINY | {"models": {"cnn-small": None, "cnn7": None}, "objectives": objectives, "verifiers": verifiers})
+    planned = checkout.planned()
+    assert [job for job in planned if job.startswith("Draw decisions")] == [
+        f"Draw decisions of {model} on digits" for model in drawn
+    ]
+    assert len([job for job in planned if job.startswith("Draw preservation")]) == 2
 
 
 def test_every_paper_has_its_study_and_its_twin() -> None:

@@ -150,13 +150,26 @@ if not plan.curved(STUDY):
 COMPARED = comparison.compared(STUDY)
 if not COMPARED:
     del FIGURE_INPUTS["published"]
+MEASURED = {objective: plan.measured(STUDY, objective) for objective in STUDY.objectives}
+
+
+def objectives_of(model):
+    return [objective for objective in STUDY.objectives if plan.trained(STUDY, model, objective)]
+
+
+def has_figure(dataset, model, figure):
+    if figure == "published":
+        return (dataset, model) in COMPARED
+    return figure != "decisions" or any("vra" in MEASURED[objective] for objective in objectives_of(model))
+
+
 FIGURES = [
     f"{RESULTS}/figures/{dataset}.{model}.{figure}.{suffix}"
     for dataset in STUDY.datasets
     for model in STUDY.models
     for figure in FIGURE_INPUTS
     for suffix in ("svg", "png")
-    if figure != "published" or (dataset, model) in COMPARED
+    if has_figure(dataset, model, figure)
 ]
 # Tables of nothing are not made, either.
 BESIDE = [f"{RESULTS}/tables/published.html"] if STUDY.published else []
@@ -184,7 +197,7 @@ def figure_spec(wildcards):
     spec = {
         "dataset": wildcards.dataset,
         "model": wildcards.model,
-        "objectives": [objective for objective in STUDY.objectives if plan.trained(STUDY, wildcards.model, objective)],
+        "objectives": objectives_of(wildcards.model),
         "code": code_digest(f"sparrow.results.figures.{wildcards.figure}"),
     }
     if FIGURE_INPUTS[wildcards.figure] is None:
@@ -192,4 +205,6 @@ def figure_spec(wildcards):
     else:
         spec["stage"] = "finetuned" if "finetuned" in STUDY.evaluate else "pruned"
         spec["threats"] = {objective: STUDY.threat_of(objective).model_dump() for objective in spec["objectives"]}
+    if wildcards.figure in ("decisions", "preservation"):
+        spec["measured"] = {objective: MEASURED[objective] for objective in spec["objectives"]}
     return spec

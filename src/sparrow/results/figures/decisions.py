@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sparrow.results.figures import _style as style
+from sparrow.results.threats import in_words
 
 # From what costs accuracy to the cheapest proof. Neighbours differ in lightness, for print and for colour-blind readers.
 SEGMENTS = {
@@ -27,22 +28,23 @@ LABELS = {("unknown", "nothing"): "unknown"}
 
 
 def draw_decisions(source: Path, svg: Path, png: Path, spec: dict) -> None:
-    """Draw what decided the images (all seeds together) of one data set and model, for its most varied verifier.
+    """Draw what decided the images (all seeds together) of one data set and model, for each objective's most varied verifier.
 
     A bar for each network, a column for each objective; from the left what is falsified, unknown and verified.
+    `spec` says which of the `objectives` have a vra, `measured`, and names their `threats`.
     """
     table = style.select(pd.read_csv(source), dataset=spec["dataset"], model=spec["model"])
-    radii = {objective: threat["eps"] for objective, threat in spec["threats"].items()}
-    table = _most_varied(table[table["stage"].isin(["dense", spec["stage"]])], radii)
+    table = table[table["stage"].isin(["dense", spec["stage"]])]
+    objectives = spec["objectives"]
+    shown = {one: _most_varied(style.select(table, objective=one), spec["threats"][one]["eps"]) for one in objectives}
+    table = pd.concat(shown.values())
     bars = sorted(set(zip(table["method"], table["ratio"], strict=True)), key=lambda bar: (bar[0] != "dense", bar))
     methods = list(dict.fromkeys(method for method, _ in bars))
     # From the top down, with a little room between one method and the next.
     places = [-(number + 0.5 * methods.index(method)) for number, (method, _) in enumerate(bars)]
-    objectives = spec["objectives"]
-    figure, grid = style.panels(1, len(objectives), height=0.7 + 0.16 * (len(bars) + 0.5 * len(methods)), sharey=True)
+    figure, grid = style.panels(1, len(objectives), height=0.9 + 0.16 * (len(bars) + 0.5 * len(methods)), sharey=True)
     colours = _colours(table)
-    for axes, objective in zip(grid[0], objectives, strict=True):
-        rows = style.select(table, objective=objective)
+    for axes, (objective, rows) in zip(grid[0], shown.items(), strict=True):
         counts = rows.groupby(["status", "decided", "method", "ratio"])["images"].sum()
         seen = rows.groupby(["method", "ratio"])["images"].sum().reindex(bars)
         left = np.zeros(len(bars))
@@ -52,24 +54,29 @@ def draw_decisions(source: Path, svg: Path, png: Path, spec: dict) -> None:
             label = LABELS.get((status, decided), f"{status}: {decided}")
             axes.barh(places, shares, 0.85, left, color=colour, edgecolor="white", linewidth=0.3, label=label)
             left += shares
-        for place, missing in zip(places, seen.isna(), strict=True):
-            if missing:
-                axes.text(2, place, "no result", color="grey", fontsize=6, va="center")
-        axes.set_title(f"{objective} (eps {rows['eps'].iloc[0]:.4g})" if len(rows) else objective)
-        axes.set_xlabel(f"% of {style.images(table['seen'])}" if len(table) else "% of images")
+        missing = "no result" if "vra" in spec["measured"][objective] else "not verified"
+        for place in np.array(places)[seen.isna()]:
+            axes.text(2, place, missing, color="grey", fontsize=6, va="center")
+        axes.set_title(_title(objective, rows, spec["threats"][objective]["norm"]))
+        axes.set_xlabel(f"% of {style.images(rows['seen'])}" if len(rows) else "% of images")
         axes.set_xlim(0, 100)
         axes.set_yticks(places, ["dense" if method == "dense" else f"{method} {ratio:g}" for method, ratio in bars], fontsize=7)
         axes.grid(axis="y", visible=False)
         axes.margins(y=0.01)
-    if len(table):
-        figure.suptitle(table["verifier"].iloc[0], fontsize=9)
     style.legend_below(figure, grid[0, 0])
     style.write(figure, svg, png)
 
 
-def _most_varied(table: pd.DataFrame, eps: dict[str, float]) -> pd.DataFrame:
-    """The rows of the verifier that has most to tell apart, at the objectives' radii `eps` if any is; the first of equals."""
-    own = np.isclose(table["eps"], table["objective"].map(eps).astype(float))
+def _title(objective: str, rows: pd.DataFrame, norm: str) -> str:
+    """The objective, and below it which verifier decided, against what."""
+    if rows.empty:
+        return objective
+    return f"{objective}\n{rows['verifier'].iloc[0]}, {in_words(norm, rows['eps'].iloc[0])}"
+
+
+def _most_varied(table: pd.DataFrame, eps: float) -> pd.DataFrame:
+    """The rows of the verifier that has most to tell apart, of those at the radius `eps` if any is; the first of equals."""
+    own = np.isclose(table["eps"].astype(float), eps)
     if own.any():
         table = table[own]
     segments = table.drop_duplicates(["verifier", "status", "decided"])["verifier"]

@@ -9,9 +9,14 @@ import pandas as pd
 
 from sparrow.results.figures import _style as style
 
+UNMEASURED = {"era": "not attacked", "vra": "not verified"}
+
 
 def draw_preservation(source: Path, svg: Path, png: Path, spec: dict) -> None:
-    """Draw preserved benign accuracy, era and vra of one data set and model; no bar where the dense network had none."""
+    """Draw preserved benign accuracy, era and vra of one data set and model; no bar where the dense network had none.
+
+    `spec` says which of era and vra are `measured` on each of the `objectives`.
+    """
     table = style.select(
         style.by_granularity(pd.read_csv(source)), dataset=spec["dataset"], model=spec["model"], stage=spec["stage"]
     )
@@ -36,7 +41,9 @@ def draw_preservation(source: Path, svg: Path, png: Path, spec: dict) -> None:
                 )
             axes.axhline(100, color="grey", linestyle="--", linewidth=1)
             if table.loc[table["objective"] == objective, f"preserved_{metric}"].isna().all():
-                axes.text(0.5, 0.5, "nothing to preserve", transform=axes.transAxes, ha="center", color="grey")
+                unmeasured = metric in UNMEASURED and metric not in spec["measured"][objective]
+                words = UNMEASURED[metric] if unmeasured else "nothing to preserve"
+                axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", color="grey")
             axes.set_xticks(np.arange(len(ratios)), [f"{ratio:g}" for ratio in ratios])
             axes.grid(axis="x", visible=False)
     for axes, objective in zip(grid[0], objectives, strict=True):
