@@ -416,6 +416,30 @@ def test_ibp_initialisation_draws_weights_by_fan_in(kind: str) -> None:
     assert torch.equal(network[1].bias, before[3])
 
 
+class Residual(nn.Module):
+    """A block that auto_LiRPA bounds, and no chain of layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.last = nn.Conv2d(1, 1, 3, padding=1), nn.BatchNorm2d(1), nn.Linear(16, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.last((images + self.norm(self.first(images))).relu().flatten(1))
+
+
+@pytest.mark.parametrize("params", [{}, {"kind": "crown-ibp", "beta_end": 0.5}], ids=["ibp", "crown-ibp"])
+@pytest.mark.parametrize("plain", [True, False])
+def test_certified_losses_take_the_batchs_own_statistics(plain: bool, params: dict) -> None:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 4)]
+    network = (nn.Sequential(*layers) if plain else Residual()).train()
+    loss = _prepare(**{"kind": "ibp"} | params, threat=Threat(eps=1e-6), kappa_start=0.0, kappa_end=0.0)
+    for scale in (1, 3):
+        images, labels = scale / 3 * torch.rand(8, 1, 4, 4), torch.arange(8) % 4
+        clean = functional.cross_entropy(network(images), labels)
+        assert loss(network, images, labels, 1.0).item() == pytest.approx(clean.item(), abs=1e-3)
+
+
 @pytest.mark.parametrize("kind", ["ibp", "crown-ibp"])
 def test_certified_losses_know_batch_norms_as_they_are(kind: str) -> None:
     # One of them behind a linear layer, as in CNN7, which has no statistics of a single image.

@@ -67,16 +67,16 @@ def test_lower_precision_learns_nearly_the_same(network: nn.Module) -> None:
 
 @pytest.mark.parametrize("kind", ["crown-ibp", "sabr", "mtl-ibp", "mixtrain"])
 def test_certified_bounds_stay_in_full_precision(network: nn.Module, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sparrow.verification import _bounds
+    from sparrow.objectives._certified import Bounds
 
-    original, types = _bounds.margins, set()
+    original, types = Bounds.margins, set()
 
     def spied(*arguments):
         result = original(*arguments)
         types.add(result.dtype)
         return result
 
-    monkeypatch.setattr(_bounds, "margins", spied)
+    monkeypatch.setattr(Bounds, "margins", spied)
     entry = catalogue.load("objectives", kind)
     objective = entry.prepare(entry.Params(), Threat(eps=0.01))
     (*_, last) = _train(network, objective, precision="bfloat16", channels_last=True, ramp_epochs=1)

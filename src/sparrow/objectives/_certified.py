@@ -4,31 +4,56 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from sparrow.costs import METER
+from sparrow.models._prunable import NORMS
+from sparrow.objectives import _plain
 from sparrow.settings import Threat
 from sparrow.verification import _bounds
 
 
-class BoundedView:
-    """Keeps auto_LiRPA's view of the network that is being trained, which takes long to make."""
+class Bounds:
+    """Bounds on the margins of the network that is being trained: plain networks' own, or auto_LiRPA's."""
 
     def __init__(self, options: dict | None = None) -> None:
-        """`options` are further ones of auto_LiRPA's BoundedModule."""
+        """`options` are further ones of auto_LiRPA's BoundedModule, which then bounds plain networks, too."""
         self._options = options
         self._views: weakref.WeakKeyDictionary[nn.Module, tuple[bool, nn.Module]] = weakref.WeakKeyDictionary()
 
     def margins(self, model: nn.Module, images: Tensor, labels: Tensor, threat: Threat, method: str) -> Tensor:
-        """Lower bounds (n, classes - 1) on the margins, differentiable in the weights of `model`; float32 always.
+        """Lower bounds (n, classes - 1) on the margins, differentiable in the weights of `model`; float32 always."""
+        if layers := self._plain(model, threat, method):
+            with _full_precision(images):
+                return METER.watch(_plain.margins(layers, images, labels, threat, method == "CROWN-IBP")[1])
+        return self._of_view(model, images, labels, threat, method)
 
-        Making the view writes the weights back in place, so no graph over them may be waiting for its backward pass.
+    def mixed(self, model: nn.Module, images: Tensor, labels: Tensor, threat: Threat, beta: float) -> Tensor:
+        """`beta` times the margins by CROWN-IBP and `1 - beta` times those by IBP, each computed only if it counts."""
+        if beta in (0, 1):
+            return self.margins(model, images, labels, threat, "CROWN-IBP" if beta else "IBP")
+        if layers := self._plain(model, threat, "CROWN-IBP"):
+            with _full_precision(images):
+                loose, tight = map(METER.watch, _plain.margins(layers, images, labels, threat, tight=True))
+        else:
+            tight, loose = (self._of_view(model, images, labels, threat, method) for method in ("CROWN-IBP", "IBP"))
+        return beta * tight + (1 - beta) * loose
+
+    def _plain(self, model: nn.Module, threat: Threat, method: str) -> list[nn.Module] | None:
+        """The layers of a network whose bound is written out."""
+        known = threat.norm == "linf" and method in ("IBP", "CROWN-IBP") and not self._options
+        return _plain.chain(model) if known else None
+
+    def _of_view(self, model: nn.Module, images: Tensor, labels: Tensor, threat: Threat, method: str) -> Tensor:
+        """auto_LiRPA's. Its view of the network, which takes long to make, is kept.
+
+        Making it writes the weights back in place, so no graph over them may be waiting for its backward pass.
         """
-        # A bound that is rounded to eight bits bounds nothing, and auto_LiRPA does not know of autocast.
-        with torch.autocast(images.device.type, enabled=False):
+        with _full_precision(images):
             mode, view = self._views.get(model, (None, None))
             if mode != model.training:
                 # A view has running statistics of its own, as they were: those of batch norm move while the network trains.
@@ -36,7 +61,15 @@ class BoundedView:
                 self._views[model] = (model.training, view)
             with _bounds.flags_restored(model):
                 view.train(model.training)
+                if any(isinstance(layer, NORMS) and layer.training for layer in model.modules()):
+                    # Its batch norms take the statistics of the images that went through last.
+                    view(images)
                 return METER.watch(_bounds.margins(view, images, labels, threat, view.final_shape[1], method))
+
+
+def _full_precision(images: Tensor) -> AbstractContextManager:
+    """A bound that is rounded to eight bits bounds nothing, and auto_LiRPA does not know of autocast."""
+    return torch.autocast(images.device.type, enabled=False)
 
 
 def mixture(

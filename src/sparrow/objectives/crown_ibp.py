@@ -34,20 +34,15 @@ class Params(IBPInitialisation):
 
 def prepare(params: Params, threat: Threat) -> Callable:
     """The loss."""
-    from sparrow.objectives._certified import BoundedView, mixture
+    from sparrow.objectives._certified import Bounds, mixture
 
-    view = BoundedView()
+    bounds = Bounds()
 
     def loss(model, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
         beta = params.beta_start + progress * (params.beta_end - params.beta_start)
 
         def lower_margins(ramped: Threat) -> torch.Tensor:
-            if beta == 0:
-                return view.margins(model, images, labels, ramped, "IBP")
-            tight = view.margins(model, images, labels, ramped, "CROWN-IBP")
-            if beta == 1:
-                return tight
-            return beta * tight + (1 - beta) * view.margins(model, images, labels, ramped, "IBP")
+            return bounds.mixed(model, images, labels, ramped, beta)
 
         kappa = params.kappa_start + progress * (params.kappa_end - params.kappa_start)
         return mixture(model, images, labels, threat, progress, kappa, lower_margins)

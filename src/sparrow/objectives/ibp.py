@@ -28,13 +28,13 @@ class Params(IBPInitialisation):
 
 def prepare(params: Params, threat: Threat) -> Callable:
     """The loss."""
-    from sparrow.objectives._certified import BoundedView, mixture
+    from sparrow.objectives._certified import Bounds, mixture
 
-    view = BoundedView()
+    bounds = Bounds()
 
     def loss(model, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
         def lower_margins(ramped: Threat) -> torch.Tensor:
-            return view.margins(model, images, labels, ramped, "IBP")
+            return bounds.margins(model, images, labels, ramped, "IBP")
 
         kappa = params.kappa_start + progress * (params.kappa_end - params.kappa_start)
         return mixture(model, images, labels, threat, progress, kappa, lower_margins)

@@ -41,9 +41,9 @@ class Params(IBPInitialisation):
 
 def prepare(params: Params, threat: Threat) -> Callable:
     """The loss."""
-    from sparrow.objectives._certified import BoundedView, mixture
+    from sparrow.objectives._certified import Bounds, mixture
 
-    view = BoundedView({"relu": "same-slope"})
+    bounds = Bounds({"relu": "same-slope"})
     functional = torch.nn.functional
 
     def loss(model, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
@@ -52,7 +52,7 @@ def prepare(params: Params, threat: Threat) -> Callable:
         few = torch.randint(len(images), (params.samples,)).to(images.device)
 
         def lower_margins(ramped: Threat) -> torch.Tensor:
-            return view.margins(model, images[few], labels[few], ramped, "CROWN")
+            return bounds.margins(model, images[few], labels[few], ramped, "CROWN")
 
         verified = mixture(model, images[few], labels[few], threat, progress, 0.0, lower_margins)
         return functional.cross_entropy(model(images), labels) + weight_at(params, progress) * verified

@@ -32,10 +32,10 @@ class Params(IBPInitialisation):
 def prepare(params: Params, threat: Threat) -> Callable:
     """The loss."""
     from sparrow.objectives import _pgd
-    from sparrow.objectives._certified import BoundedView, mixture
+    from sparrow.objectives._certified import Bounds, mixture
     from sparrow.perturbation import random_start
 
-    view = BoundedView()
+    bounds = Bounds()
     functional = torch.nn.functional
 
     def loss(model, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
@@ -47,7 +47,7 @@ def prepare(params: Params, threat: Threat) -> Callable:
             return functional.cross_entropy(logits, labels, reduction="sum")
 
         def lower_margins(ramped: Threat) -> torch.Tensor:
-            return view.margins(model, images, labels, ramped, "IBP")
+            return bounds.margins(model, images, labels, ramped, "IBP")
 
         # Bounds first: making their view of the network writes its weights in place.
         verified = mixture(model, images, labels, threat, progress, 0.0, lower_margins)

@@ -31,10 +31,10 @@ class Params(IBPInitialisation):
 def prepare(params: Params, threat: Threat) -> Callable:
     """The loss: cross-entropy of the worst logits within the small box's bounds."""
     from sparrow.objectives import _pgd
-    from sparrow.objectives._certified import BoundedView, mixture
+    from sparrow.objectives._certified import Bounds, mixture
     from sparrow.perturbation import random_start
 
-    view = BoundedView()
+    bounds = Bounds()
 
     def loss(model, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
         def attack_loss(logits: torch.Tensor) -> torch.Tensor:
@@ -48,7 +48,7 @@ def prepare(params: Params, threat: Threat) -> Callable:
                 start = random_start(images, room)
                 step_size = params.step_size * room.eps
                 centre = _pgd.maximise(model, attack_loss, images, start, room, params.steps, step_size)
-            return view.margins(model, centre, labels, box, "IBP")
+            return bounds.margins(model, centre, labels, box, "IBP")
 
         return mixture(model, images, labels, threat, progress, 0.0, lower_margins)
 
