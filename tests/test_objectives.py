@@ -440,6 +440,18 @@ def test_certified_losses_take_the_batchs_own_statistics(plain: bool, params: di
         assert loss(network, images, labels, 1.0).item() == pytest.approx(clean.item(), abs=1e-3)
 
 
+def test_a_certified_loss_alone_moves_the_running_statistics_too() -> None:
+    layers = [nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 4)]
+    network, images, labels = nn.Sequential(*layers).train(), torch.rand(8, 1, 4, 4), torch.arange(8) % 4
+    means = []
+    for kappa in (0.0, 0.5):
+        network[1].reset_running_stats()
+        _prepare("ibp", kappa_start=0.0, kappa_end=kappa)(network, images, labels, 1.0).backward()
+        means.append(network[1].running_mean.clone())
+    assert torch.equal(*means)
+    assert means[0].abs().min() > 0
+
+
 @pytest.mark.parametrize("kind", ["ibp", "crown-ibp"])
 def test_certified_losses_know_batch_norms_as_they_are(kind: str) -> None:
     # One of them behind a linear layer, as in CNN7, which has no statistics of a single image.

@@ -61,10 +61,14 @@ class Bounds:
                 self._views[model] = (model.training, view)
             with _bounds.flags_restored(model):
                 view.train(model.training)
-                if any(isinstance(layer, NORMS) and layer.training for layer in model.modules()):
+                if _normalises_batches(model):
                     # Its batch norms take the statistics of the images that went through last.
                     view(images)
                 return METER.watch(_bounds.margins(view, images, labels, threat, view.final_shape[1], method))
+
+
+def _normalises_batches(model: nn.Module) -> bool:
+    return any(isinstance(layer, NORMS) and layer.training for layer in model.modules())
 
 
 def _full_precision(images: Tensor) -> AbstractContextManager:
@@ -91,4 +95,9 @@ def mixture(
     ramped = Threat(norm=threat.norm, eps=progress * threat.eps)
     worst = functional.pad(-lower_margins(ramped), (1, 0))
     robust = functional.cross_entropy(worst, torch.zeros_like(labels))
+    if kappa == 0:
+        if _normalises_batches(model):
+            with torch.no_grad():
+                model(images)  # The running statistics move as they do with a benign loss.
+        return robust
     return kappa * functional.cross_entropy(model(images), labels) + (1 - kappa) * robust

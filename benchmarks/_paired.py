@@ -1,0 +1,126 @@
+"""Two ways to the same result, timed in turn, pair by pair: what others do, and what Sparrow does.
+
+A machine that others use, or that gets warm, is slower now and faster then; the ratio of two runs next to each other is not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sparrow.atomic_file import replacing
+from sparrow.reproducible import device_name, pick_device
+
+REPOSITORY = Path(__file__).parents[1]
+RESULTS = Path(__file__).parent / "results"
+REPEATS = 5
+COLUMNS = ["case", "against", "theirs_s", "ours_s", "ratio", "lowest", "highest", "repeats", "same", "device", "threads"]
+COLUMNS += ["torch", "versions", "revision"]
+
+
+@dataclass
+class Pair:
+    """One comparison."""
+
+    case: str
+    """What is computed, with its sizes."""
+    against: str
+    """What others do."""
+    theirs: Callable[[], Any]
+    ours: Callable[[], Any]
+    same: Callable[[Any, Any], str]
+    """From what both have returned to a few words on how far they agree; raises AssertionError if they do not."""
+    packages: tuple[str, ...] = ()
+    """Packages whose versions matter, besides torch."""
+
+
+def compare(pair: Pair, repeats: int = REPEATS) -> dict[str, Any]:
+    """Run both in turn, once unmeasured and `repeats` times for the clock; the row of the table, which is printed, too."""
+    results = [pair.theirs(), pair.ours()]
+    same = pair.same(*results)
+    times: list[tuple[float, float]] = []
+    for number in range(repeats):
+        # Who goes first changes: the second finds a cache filled, or a processor that has slowed down.
+        both = (pair.theirs, pair.ours) if number % 2 == 0 else (pair.ours, pair.theirs)
+        taken = [_seconds(one) for one in both]
+        times.append(tuple(taken if number % 2 == 0 else reversed(taken)))
+    ratios = sorted(theirs / ours for theirs, ours in times)
+    row = {
+        "case": pair.case,
+        "against": pair.against,
+        "theirs_s": _rounded(statistics.median(theirs for theirs, _ in times)),
+        "ours_s": _rounded(statistics.median(ours for _, ours in times)),
+        "ratio": _rounded(statistics.median(ratios)),
+        "lowest": _rounded(ratios[0]),
+        "highest": _rounded(ratios[-1]),
+        "repeats": repeats,
+        "same": same,
+    }
+    row |= about(pair.packages)
+    print(
+        f"{pair.case}: {row['theirs_s']} s by {pair.against}, {row['ours_s']} s by Sparrow: "
+        f"{row['ratio']} times as fast ({row['lowest']} to {row['highest']} in {repeats} pairs); {same}",
+        flush=True,
+    )
+    return row
+
+
+def _seconds(one: Callable[[], Any]) -> float:
+    begin = time.perf_counter()
+    one()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - begin
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.3g}")
+
+
+def about(packages: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Device, threads and versions of this process."""
+    git = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty"]
+    return {
+        "device": device_name(pick_device()),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "versions": ", ".join(f"{package} {version(package)}" for package in packages),
+        "revision": subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip(),
+    }
+
+
+def write(name: str, rows: list[dict[str, Any]], columns: list[str] = COLUMNS) -> Path:
+    """Write the rows of one script to `benchmarks/results/NAME.csv`."""
+    path = RESULTS / f"{name}.csv"
+    with replacing(path) as partial, partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def main(name: str, pairs: Callable[[], list[Pair]], description: str) -> None:
+    """The command line of a script: `--only WORD` runs the cases with that word in their name, and writes no table."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", help="cases with this in their name; no table is written")
+    parser.add_argument("--repeats", type=int, default=REPEATS, help="pairs for the clock")
+    options = parser.parse_args()
+    chosen = [pair for pair in pairs() if not options.only or options.only in pair.case]
+    if not chosen:
+        sys.exit(f"--only {options.only}: no such case")
+    here = about()
+    print(f"{name}: {here['device']}, {here['threads']} threads, torch {here['torch']}")
+    rows = [compare(pair, options.repeats) for pair in chosen]
+    if not options.only:
+        print(f"written to {write(name, rows)}")
