@@ -49,14 +49,12 @@ class Affine(NamedTuple):
         """Rows (m, *output) of a matrix times the layer's own, for inputs of `shape`."""
         if isinstance(self.layer, nn.Linear):
             return rows @ self.weight
-        return nn.grad.conv2d_input(
-            (len(rows), *shape),
-            self.weight,
-            rows,
-            self.layer.stride,
-            self.layer.padding,
-            self.layer.dilation,
-            self.layer.groups,
+        layer = self.layer
+        # Rows and columns at the end that no kernel reaches.
+        geometry = zip(shape[1:], rows.shape[2:], layer.kernel_size, layer.stride, layer.padding, layer.dilation, strict=True)
+        rest = [size - ((places - 1) * s - 2 * p + d * (kernel - 1) + 1) for size, places, kernel, s, p, d in geometry]
+        return functional.conv_transpose2d(
+            rows, self.weight, None, layer.stride, layer.padding, rest, layer.groups, layer.dilation
         )
 
 
@@ -99,9 +97,15 @@ def margins(layers: list[nn.Module], images: Tensor, labels: Tensor, threat: Thr
     together = len(images)
     if not images.is_cuda:
         together = max(1, CACHED_ROWS // specification.shape[1]) if tight else CACHED_IMAGES
+    images = _laid_out(images)
     parts = zip(images.split(together), specification.split(together), strict=True)
     loose, close = zip(*(_of_some(steps, some, matrix, threat.eps, tight) for some, matrix in parts), strict=True)
     return torch.cat(loose), torch.cat(close)
+
+
+def _laid_out(images: Tensor) -> Tensor:
+    """Channels last, as convolutions want it."""
+    return images.contiguous(memory_format=torch.channels_last) if images.dim() == 4 else images
 
 
 def _folded(layers: list[nn.Module], images: Tensor) -> list[Affine | nn.Module]:
@@ -160,13 +164,13 @@ def _of_some(
         return loose, loose
     for step, about in zip(reversed(steps[:-1]), reversed(known), strict=True):
         if isinstance(step, Affine):
-            constant = constant + matrix.flatten(3).sum(3) @ step.bias if matrix.dim() > 3 else constant + matrix @ step.bias
+            constant = constant + (matrix.sum((3, 4)) if matrix.dim() == 5 else matrix) @ step.bias
             matrix = step.transposed(matrix.flatten(0, 1), about).unflatten(0, matrix.shape[:2])
         elif isinstance(step, nn.ReLU):
-            matrix, offset = _Relaxation.apply(matrix, *_lines(*about))
+            matrix, offset = _relaxed(matrix, *_lines(*about))
             constant = constant + offset
         else:
-            matrix = matrix.unflatten(2, about)
+            matrix = _laid_out(matrix.flatten(0, 1).unflatten(1, about)).unflatten(0, matrix.shape[:2])
     return loose, _lowest(matrix.flatten(2), constant, *(part.flatten(1) for part in box))
 
 
@@ -183,29 +187,38 @@ def _lines(lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return (above > 0.5).to(above.dtype), above, -lower * above
 
 
-class _Relaxation(torch.autograd.Function):
-    """`matrix` (n, m, *) through a ReLU: positive entries take the line below (n, *), negative ones that above.
+def _relaxed(matrix: Tensor, below: Tensor, above: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
+    """`matrix` (n, m, *) through a ReLU with these lines (n, *): the new matrix, and what is added to the bound (n, m)."""
+    if matrix.dim() == 3:
+        return _Relaxation.apply(matrix, below, above, offset)
+    # Flat in the order of the memory, channels last.
+    flat, added = _Relaxation.apply(
+        matrix.movedim(2, 4).flatten(2), *(line.movedim(1, 3).flatten(1) for line in (below, above, offset))
+    )
+    rows, columns, channels = matrix.shape[3], matrix.shape[4], matrix.shape[2]
+    return flat.unflatten(2, (rows, columns, channels)).movedim(4, 2), added
 
-    Returns the new matrix, and what the offset of the line above adds to the bound (n, m). Written out, since autograd
-    would keep five matrices where one is enough.
+
+class _Relaxation(torch.autograd.Function):
+    """Positive entries of a matrix (n, m, d) take the line below (n, d), negative ones that above.
+
+    Written out, since autograd would keep five matrices where one is enough.
     """
 
     @staticmethod
     def forward(context, matrix: Tensor, below: Tensor, above: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
         context.save_for_backward(matrix, below, above, offset)
-        below, steeper = below.unsqueeze(1), (above - below).unsqueeze(1)
         negative = matrix.clamp(max=0)
-        added = (negative * offset.unsqueeze(1)).flatten(2).sum(2)
-        return torch.addcmul(matrix * below, negative, steeper), added
+        relaxed = torch.addcmul(matrix * below.unsqueeze(1), negative, (above - below).unsqueeze(1))
+        return relaxed, (negative @ offset.unsqueeze(2)).squeeze(2)
 
     @staticmethod
     def backward(context, gradient: Tensor, added: Tensor) -> tuple[Tensor | None, ...]:
         matrix, below, above, offset = context.saved_tensors
-        added = added.view(*added.shape, *[1] * (matrix.dim() - 2))
         negative = matrix.clamp(max=0)
-        of_above, of_offset = (gradient * negative).sum(1), (added * negative).sum(1)
-        below, steeper = below.unsqueeze(1), (above - below).unsqueeze(1)
-        where_negative = torch.addcmul(added * offset.unsqueeze(1), gradient, steeper)
-        of_matrix = torch.addcmul(where_negative.mul_(matrix < 0), gradient, below)
+        of_offset = (added.unsqueeze(1) @ negative).squeeze(1)
+        of_above = negative.mul_(gradient).sum(1)
+        where_negative = (gradient * above.unsqueeze(1)).baddbmm_(added.unsqueeze(2), offset.unsqueeze(1))
+        of_matrix = torch.where(matrix < 0, where_negative, gradient * below.unsqueeze(1))
         # The slope below is a choice between 0 and 1: nothing flows through it.
         return of_matrix, None, of_above, of_offset
