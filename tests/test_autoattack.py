@@ -12,7 +12,7 @@ from scipy.optimize import linprog, minimize
 from torch import Tensor, nn
 
 from sparrow import checkpoint
-from sparrow.attacks import _apgd, _fab, _square, autoattack
+from sparrow.attacks import _apgd, _fab, _lowered, _square, autoattack
 from sparrow.attacks._active import CHUNK, Standing, ascent, logits
 from sparrow.data import _store
 from sparrow.settings import Threat
@@ -180,6 +180,44 @@ def test_gradient_is_that_of_the_loss_whatever_the_batches(case: tuple) -> None:
     assert torch.allclose(losses, expected, atol=1e-5)
     assert torch.allclose(gradient, inputs.grad, atol=1e-5)
     assert torch.allclose(output, model(images), atol=1e-5)
+
+
+def test_lowered_network_sees_small_changes(case: tuple) -> None:
+    model, images, _ = case
+    # Bfloat16 has no number between 1 and 0.996.
+    changed = torch.full_like(images[:1], 0.999)
+    lowered = _lowered.Lowered(model)
+    rounded = lowered(torch.ones_like(changed))
+    assert not torch.equal(lowered(changed), rounded)
+    assert lowered(images).dtype == torch.float32
+    assert torch.allclose(lowered(images), model(images), atol=0.2)
+    assert not torch.equal(lowered(images), model(images))
+    assert all(not layer._forward_hooks and not layer._forward_pre_hooks for layer in model.modules())
+
+
+def test_what_only_the_lowered_network_gets_wrong_still_stands(case: tuple) -> None:
+    model, images, labels = case
+    wrong = torch.arange(len(labels)) % 2 == 0
+    assert torch.equal(_lowered.confirmed(model, images, labels, wrong), wrong)
+    others = labels.clone()
+    others[:10] = (labels[:10] + 1) % 10
+    sure = _lowered.confirmed(_lowered.Lowered(model), images, others, wrong)
+    assert sure.nonzero().flatten().tolist() == [0, 2, 4, 6, 8]
+
+
+@both_norms
+def test_autoattack_in_lower_precision_finds_nearly_the_same(case: tuple, threat: Threat) -> None:
+    model, images, labels = case
+    found = {}
+    for precision in ("float32", "bfloat16"):
+        params = autoattack.Params(steps=10, queries=50, precision=precision)
+        after = autoattack.attack(model, images, labels, params, threat, 10)
+        broken = logits(model, after).argmax(dim=1) != labels
+        # Nothing is said to be broken that is not: what stands has been given back as it was.
+        assert torch.equal(after[~broken], images[~broken])
+        found[precision] = broken
+    assert 3 < int(found["float32"].sum()) < len(labels)
+    assert int((found["float32"] ^ found["bfloat16"]).sum()) <= 2
 
 
 def test_what_is_kept_stays_together() -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sparrow.attacks._active import Loss, Standing, ascent
+from sparrow.attacks._lowered import confirmed
 from sparrow.perturbation import direction, project
 from sparrow.settings import Threat
 
@@ -47,7 +48,7 @@ def apgd(
     output, now.loss, now.gradient = ascent(model, now.point, loss, now.places)
 
     def fell(output: Tensor) -> None:
-        wrong = output.argmax(dim=1) != now.labels
+        wrong = confirmed(model, now.point, now.labels, output.argmax(dim=1) != now.labels)
         broken[now.places[wrong]], result[now.places[wrong]] = True, now.point[wrong]
         now.keep(~wrong)
 

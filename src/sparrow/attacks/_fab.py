@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sparrow.attacks._active import Standing, ascent, logits
+from sparrow.attacks._lowered import confirmed
 from sparrow.perturbation import distance
 from sparrow.settings import Norm, Threat
 
@@ -41,7 +42,8 @@ def fab(model: nn.Module, images: Tensor, labels: Tensor, targets: Tensor, threa
         alpha = (size / (size + other)).clamp_max(ALPHA_MAX).view(view)
         now.point = ((1 - alpha) * (now.point + ETA * here) + alpha * (now.centre + ETA * there)).clamp(0, 1)
         wrong = logits(model, now.point).argmax(dim=1) != now.labels
-        fallen = wrong & (distance(now.point, now.centre, threat.norm) <= threat.eps)
+        near = distance(now.point, now.centre, threat.norm) <= threat.eps
+        fallen = confirmed(model, now.point, now.labels, wrong & near)
         broken[now.places[fallen]], result[now.places[fallen]] = True, now.point[fallen]
         now.point = torch.where(wrong.view(view), now.centre + BETA * (now.point - now.centre), now.point)
         now.keep(~fallen)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from sparrow.attacks._active import Standing, logits
+from sparrow.attacks._lowered import confirmed
 from sparrow.margin import margin
 from sparrow.settings import Threat
 
@@ -33,7 +34,7 @@ def square(
     now.margin = margin(logits(model, now.point), now.labels)
 
     def fell() -> None:
-        fallen = now.margin <= 0
+        fallen = confirmed(model, now.point, now.labels, now.margin <= 0)
         broken[now.places[fallen]], result[now.places[fallen]] = True, now.point[fallen]
         now.keep(~fallen)
 
