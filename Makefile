@@ -3,6 +3,7 @@
 # make slow    the tests that take minutes
 # make chaos   a study killed again and again (minutes)
 # make slurm-test   start a Slurm on this machine (Debian, as root: install it), run the digits study on it, stop it
+# make bench    Sparrow against what one would use instead (an hour or two; docs/performance.md)
 # make bench-dag    what Snakemake itself takes over studies of 100 and 1,000 cells (docs/scaling.md)
 # make lock    resolve envs/requirements.in anew (needs uv)
 #
@@ -23,7 +24,7 @@ REPORT := reports/$(NAME).html
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test lint setup lock slow chaos slurm-test bench-dag
+.PHONY: run test lint setup lock slow chaos slurm-test bench bench-dag
 run: setup
 	@test -f "$(STUDY)" || { echo "STUDY=$(STUDY): no such file; valid: a study such as config.yaml"; exit 1; }
 	$(SNAKEMAKE) $(ARGS)
@@ -42,6 +43,9 @@ chaos: setup
 
 slurm-test: setup
 	tests/slurm/cluster.sh $(BIN)/python -m pytest -m slow tests/slurm
+
+bench: setup
+	@for script in training crown_ibp autoattack verification; do OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 bench-dag: setup
 	$(BIN)/python benchmarks/dag.py plan,job 100 1000

@@ -1,0 +1,86 @@
+"""AutoAttack, standard version, in linf on an adversarially trained CNN-large, against other implementations.
+
+    python benchmarks/autoattack.py
+
+torchattacks' parts with the standard's settings (its own `AutoAttack` does a tenth of the work), and the authors' package
+(fra31/auto-attack) where it can be imported. Sparrow's is run in float32 and in bfloat16.
+"""
+
+import importlib.util
+from functools import partial
+
+import torch
+import torchattacks
+from _digits import correct, trained
+from _paired import Pair, main
+from torch import Tensor, nn
+
+from sparrow.attacks import autoattack
+from sparrow.settings import Threat
+
+THREAT, SHAPE = Threat(eps=0.12), (3, 32, 32)
+IMAGES = 32 if not torch.cuda.is_available() else 256
+
+
+def by_torchattacks(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    common = {"norm": "Linf", "eps": THREAT.eps, "seed": 0, "n_restarts": 1}
+    return _robust(
+        model,
+        labels,
+        torchattacks.MultiAttack(
+            [
+                torchattacks.APGD(model, loss="ce", steps=100, **common),
+                torchattacks.APGDT(model, n_classes=10, steps=100, **common),
+                torchattacks.FAB(model, multi_targeted=True, n_classes=10, steps=100, **common),
+                torchattacks.Square(model, n_queries=5000, resc_schedule=False, **common),
+            ]
+        )(images, labels),
+    )
+
+
+def by_its_authors(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    from autoattack import AutoAttack
+
+    device = str(images.device)
+    attack = AutoAttack(model, norm="Linf", eps=THREAT.eps, version="standard", verbose=False, seed=0, device=device)
+    return _robust(model, labels, attack.run_standard_evaluation(images, labels, bs=len(images)))
+
+
+def by_sparrow(precision: str, model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    found = autoattack.attack(model, images, labels, autoattack.Params(precision=precision), THREAT, 10)
+    return _robust(model, labels, found)
+
+
+@torch.no_grad()
+def _robust(model: nn.Module, labels: Tensor, found: Tensor) -> float:
+    return 100 * (model(found).argmax(dim=1) == labels).float().mean().item()
+
+
+def alike(theirs: float, ours: float) -> str:
+    # One image of these few may go either way.
+    assert abs(theirs - ours) <= 100.1 / IMAGES, f"robust: {theirs} and {ours} %"
+    return f"robust {theirs:.1f} and {ours:.1f} %"
+
+
+def pairs() -> list[Pair]:
+    model = trained("cnn-large", SHAPE, "adversarial", THREAT, epochs=3, steps=5)
+    batch = correct(model, SHAPE, IMAGES)
+    others = {"torchattacks": (by_torchattacks, ("torchattacks",))}
+    if importlib.util.find_spec("autoattack"):
+        others["the authors' package"] = by_its_authors, ()
+    return [
+        Pair(
+            f"AutoAttack, cnn-large, {IMAGES} digits, {precision}",
+            against,
+            partial(run, model, *batch),
+            partial(by_sparrow, precision, model, *batch),
+            alike,
+            packages,
+        )
+        for against, (run, packages) in others.items()
+        for precision in ("float32", "bfloat16")
+    ]
+
+
+if __name__ == "__main__":
+    main("autoattack", pairs, __doc__)
