@@ -44,6 +44,7 @@ def draw_preservation(source: Path, svg: Path, png: Path, spec: dict) -> None:
                 unmeasured = metric in UNMEASURED and metric not in spec["measured"][objective]
                 words = UNMEASURED[metric] if unmeasured else "nothing to preserve"
                 axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", color="grey")
+            axes.set_ylim(bottom=0)
             axes.set_xticks(np.arange(len(ratios)), [f"{ratio:g}" for ratio in ratios])
             axes.grid(axis="x", visible=False)
     for axes, objective in zip(grid[0], objectives, strict=True):
