@@ -92,7 +92,7 @@ def train(
     saved = resume.load() if resume else None
     if saved:
         everything.put(saved)
-    first = place.epoch
+    first = place.step
 
     def train_epoch() -> None:
         model.train()
@@ -162,7 +162,7 @@ def train(
         )
         hooks.after_epoch(epoch + 1)
         place.epoch, place.order = epoch + 1, None
-        left = (time.perf_counter() - started) / (place.epoch - first) * (schedule.epochs - place.epoch)
+        left = (time.perf_counter() - started) / max(place.step - first, 1) * (total_steps - place.step)
         report(
             f"epoch {epoch + 1}/{schedule.epochs}  loss {train_loss:.4f}  validation loss {validation_loss:.4f}  "
             f"benign {benign:.2%}  ETA {left:.0f} s"
