@@ -7,6 +7,7 @@ margins by IBP and, with the intervals that this has left, by CROWN, and trains 
 """
 
 import torch
+from _digits import DEVICE
 from _paired import Pair, main
 from torch import Tensor, nn
 from torch.nn import functional
@@ -69,9 +70,9 @@ def pairs() -> list[Pair]:
     for kind, images in CASES.items():
         torch.manual_seed(0)
         entry = catalogue.load("models", kind)
-        models = [entry.build(entry.Params(), (3, 32, 32), 10).train() for _ in range(2)]
+        models = [entry.build(entry.Params(), (3, 32, 32), 10).to(DEVICE).train() for _ in range(2)]
         models[1].load_state_dict(models[0].state_dict())
-        batch = torch.rand(images, 3, 32, 32), torch.randint(10, (images,))
+        batch = torch.rand(images, 3, 32, 32).to(DEVICE), torch.randint(10, (images,)).to(DEVICE)
         steps = step_of_the_example(models[0], *batch), step_of_sparrow(models[1], *batch)
         found.append(Pair(f"CROWN-IBP step, {kind}, {images} images", "auto_LiRPA's example", *steps, equal, ("auto_LiRPA",)))
     return found

@@ -4,7 +4,7 @@
 
 The naive loop: float32, channels apart, a DataLoader over images in memory, torchattacks' PGD, SGD. Sparrow's: its own, with
 `precision: bfloat16` and `channels_last: true`. An epoch is as many images as fit into seconds, for its length goes as
-their number. Whether both come to the same accuracy is looked at on the digits (`same_accuracy`).
+their number.
 """
 
 import statistics
@@ -12,8 +12,9 @@ from collections.abc import Callable
 
 import torch
 import torchattacks
+from _digits import DEVICE
 from _paired import Pair, main
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -28,7 +29,6 @@ STEPS = 10
 CASES = {"cnn-large": (512, 128), "vgg16-bn": (64, 64), "resnet18": (64, 64), "wrn-28-4": (32, 32)}
 """Networks; images of an epoch and of a batch."""
 GPU_CASES = {"cnn-large": (10240, 128), "vgg16-bn": (10240, 128), "resnet18": (5120, 128), "wrn-28-4": (2560, 128)}
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def naive_epoch(model: nn.Module, part: Part, size: int, lr: float = 0.01) -> float:
@@ -49,12 +49,12 @@ def naive_epoch(model: nn.Module, part: Part, size: int, lr: float = 0.01) -> fl
     return statistics.fmean(losses)
 
 
-def epoch(model: nn.Module, part: Part, size: int, lr: float = 0.01, epochs: int = 1) -> float:
+def epoch(model: nn.Module, part: Part, size: int, lr: float = 0.01) -> float:
     """The same by Sparrow; one image is there to be validated."""
     entry = catalogue.load("objectives", "adversarial")
     objective = entry.prepare(entry.Params(steps=STEPS), THREAT)
     schedule = Schedule(
-        epochs=epochs, batch_size=size, lr=lr, momentum=0.9, lr_decay="constant", precision="bfloat16", channels_last=True
+        epochs=1, batch_size=size, lr=lr, momentum=0.9, lr_decay="constant", precision="bfloat16", channels_last=True
     )
     data = {"train": part, "validation": part.first(1)}
     generator = torch.Generator().manual_seed(0)
@@ -62,10 +62,10 @@ def epoch(model: nn.Module, part: Part, size: int, lr: float = 0.01, epochs: int
     return rows[-1][3]
 
 
-def network(kind: str, shape: tuple[int, int, int] = (3, 32, 32)) -> nn.Module:
+def network(kind: str) -> nn.Module:
     torch.manual_seed(0)
     entry = catalogue.load("models", kind)
-    return entry.build(entry.Params(), shape, 10).to(DEVICE)
+    return entry.build(entry.Params(), (3, 32, 32), 10).to(DEVICE)
 
 
 def random_part(count: int) -> Part:
@@ -100,12 +100,6 @@ def _run(one: Callable, kind: str, part: Part, size: int) -> Callable[[], float]
         return one(model, part, size)
 
     return run
-
-
-def robust_accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
-    model.eval()
-    found = torchattacks.PGD(model, eps=THREAT.eps, alpha=2.5 * THREAT.eps / 20, steps=20)(images, labels)
-    return (model(found).argmax(dim=1) == labels).float().mean().item()
 
 
 if __name__ == "__main__":

@@ -205,6 +205,22 @@ def test_what_only_the_lowered_network_gets_wrong_still_stands(case: tuple) -> N
     assert sure.nonzero().flatten().tolist() == [0, 2, 4, 6, 8]
 
 
+class Wrong(_lowered.Lowered):
+    """Says that every image is of the next class."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images).roll(1, dims=1)
+
+
+@both_norms
+def test_no_part_believes_the_lowered_network_alone(case: tuple, threat: Threat) -> None:
+    model, images, labels = case
+    nowhere = threat.model_copy(update={"eps": 1e-6})
+    for name, (broken, found) in _parts(Wrong(model), images, labels, nowhere, 3, 5).items():
+        assert not broken.any(), name
+        assert torch.equal(found, images), name
+
+
 @both_norms
 def test_autoattack_in_lower_precision_finds_nearly_the_same(case: tuple, threat: Threat) -> None:
     model, images, labels = case

@@ -440,6 +440,31 @@ def test_certified_losses_take_the_batchs_own_statistics(plain: bool, params: di
         assert loss(network, images, labels, 1.0).item() == pytest.approx(clean.item(), abs=1e-3)
 
 
+ALL = ["benign", "fgsm", "adversarial", "trades", "mart", "ibp", "crown-ibp", "sabr", "mtl-ibp", "mixtrain"]
+
+
+@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("plain", [True, False])
+def test_frozen_batch_norms_stay_frozen(plain: bool, kind: str) -> None:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 4)]
+    network = (nn.Sequential(*layers) if plain else Residual()).train()
+    images, labels = torch.rand(8, 1, 4, 4), torch.arange(8) % 4
+    network(images)
+    norm = next(layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)).eval()
+    before = norm.running_mean.clone()
+    loss = _prepare(kind, Threat(eps=1e-6))
+    for scale in (1, 2):
+        found = loss(network, images / scale, labels, 1.0 if kind != "mixtrain" else 0.5)
+        found.backward()
+        if kind in ("ibp", "crown-ibp", "sabr", "mtl-ibp", "adversarial"):
+            clean = functional.cross_entropy(network(images / scale), labels)
+            assert found.item() == pytest.approx(clean.item(), abs=1e-3)
+    assert torch.equal(norm.running_mean, before)
+    assert network.training
+    assert not norm.training
+
+
 def test_a_certified_loss_alone_moves_the_running_statistics_too() -> None:
     layers = [nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 4)]
     network, images, labels = nn.Sequential(*layers).train(), torch.rand(8, 1, 4, 4), torch.arange(8) % 4

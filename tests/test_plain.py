@@ -141,18 +141,29 @@ class Doubled(nn.Linear):
         return 2 * super().forward(inputs)
 
 
+def hooked() -> nn.Linear:
+    layer = nn.Linear(4, 4)
+    layer.register_forward_hook(lambda module, arguments, output: 2 * output)
+    return layer
+
+
+FLAT, LINEAR = nn.Flatten(), nn.Linear(4, 4)
 OTHERS = {
-    "another activation": [nn.Linear(4, 4), nn.Sigmoid(), nn.Linear(4, 4)],
-    "kin of a layer": [Doubled(4, 4)],
-    "a weight that is computed": [nn.utils.parametrizations.weight_norm(nn.Linear(4, 4))],
-    "an activation at the end": [nn.Linear(4, 4), nn.ReLU()],
-    "a norm behind a ReLU": [nn.Linear(4, 4), nn.ReLU(), nn.BatchNorm1d(4), nn.Linear(4, 4)],
-    "a norm without statistics": [nn.Linear(4, 4), nn.BatchNorm1d(4, track_running_stats=False), nn.Linear(4, 4)],
-    "mirrored borders": [nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect"), nn.Flatten(), nn.Linear(4, 4)],
-    "a part of the axes": [nn.Flatten(2), nn.Linear(4, 4)],
+    "another activation": [FLAT, LINEAR, nn.Sigmoid(), LINEAR],
+    "kin of a layer": [FLAT, Doubled(4, 4)],
+    "a weight that is computed": [FLAT, nn.utils.parametrizations.weight_norm(nn.Linear(4, 4))],
+    "a layer with a hook": [FLAT, hooked()],
+    "an activation at the end": [FLAT, LINEAR, nn.ReLU()],
+    "a norm behind a ReLU": [FLAT, LINEAR, nn.ReLU(), nn.BatchNorm1d(4), LINEAR],
+    "a norm without statistics": [FLAT, LINEAR, nn.BatchNorm1d(4, track_running_stats=False), LINEAR],
+    "mirrored borders": [nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect"), FLAT, LINEAR],
+    "a part of the axes": [nn.Flatten(2), LINEAR],
+    "a linear layer over rows": [LINEAR, nn.ReLU(), FLAT, LINEAR],
+    "no flattening": [LINEAR],
 }
 
 
 @pytest.mark.parametrize("layers", OTHERS.values(), ids=OTHERS)
 def test_other_networks_are_left_to_auto_lirpa(layers):
     assert _plain.chain(nn.Sequential(*layers)) is None
+    assert _plain.chain(nn.Sequential(FLAT, LINEAR)) is not None

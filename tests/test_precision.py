@@ -69,18 +69,25 @@ def test_lower_precision_learns_nearly_the_same(network: nn.Module) -> None:
 def test_certified_bounds_stay_in_full_precision(network: nn.Module, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from sparrow.objectives._certified import Bounds
 
-    original, types = Bounds.margins, set()
+    seen = set()
 
-    def spied(*arguments):
-        result = original(*arguments)
-        types.add(result.dtype)
-        return result
+    def spied(name: str) -> None:
+        original = getattr(Bounds, name)
 
-    monkeypatch.setattr(Bounds, "margins", spied)
+        def bounds(*arguments):
+            result = original(*arguments)
+            seen.add((name, result.dtype))
+            return result
+
+        monkeypatch.setattr(Bounds, name, bounds)
+
+    spied("margins")
+    spied("mixed")
     entry = catalogue.load("objectives", kind)
     objective = entry.prepare(entry.Params(), Threat(eps=0.01))
     (*_, last) = _train(network, objective, precision="bfloat16", channels_last=True, ramp_epochs=1)
-    assert types == {torch.float32}
+    assert seen >= {("mixed" if kind == "crown-ibp" else "margins", torch.float32)}
+    assert {dtype for _, dtype in seen} == {torch.float32}
     assert last[3] < 10
 
 

@@ -33,12 +33,12 @@ def square(
     now = Standing(centre=images, labels=labels, point=start(images, threat, generator))
     now.margin = margin(logits(model, now.point), now.labels)
 
-    def fell() -> None:
-        fallen = confirmed(model, now.point, now.labels, now.margin <= 0)
+    def fell(changed: Tensor) -> None:
+        fallen = confirmed(model, now.point, now.labels, changed & (now.margin <= 0))
         broken[now.places[fallen]], result[now.places[fallen]] = True, now.point[fallen]
         now.keep(~fallen)
 
-    fell()
+    fell(torch.ones_like(now.labels, dtype=torch.bool))
     for query in range(queries):
         if not len(now):
             break
@@ -47,7 +47,7 @@ def square(
         better = margins < now.margin
         now.point = torch.where(better.view(-1, *[1] * (images.dim() - 1)), tried, now.point)
         now.margin = torch.minimum(margins, now.margin)
-        fell()
+        fell(better)
     return broken, result
 
 

@@ -23,7 +23,7 @@ class Bounds:
     def __init__(self, options: dict | None = None) -> None:
         """`options` are further ones of auto_LiRPA's BoundedModule, which then bounds plain networks, too."""
         self._options = options
-        self._views: weakref.WeakKeyDictionary[nn.Module, tuple[bool, nn.Module]] = weakref.WeakKeyDictionary()
+        self._views: weakref.WeakKeyDictionary[nn.Module, tuple[tuple[bool, bool], nn.Module]] = weakref.WeakKeyDictionary()
 
     def margins(self, model: nn.Module, images: Tensor, labels: Tensor, threat: Threat, method: str) -> Tensor:
         """Lower bounds (n, classes - 1) on the margins, differentiable in the weights of `model`; float32 always."""
@@ -55,15 +55,19 @@ class Bounds:
         """
         with _full_precision(images):
             mode, view = self._views.get(model, (None, None))
-            if mode != model.training:
+            learning = _normalises_batches(model)
+            if mode != (model.training, learning):
                 # A view has running statistics of its own, as they were: those of batch norm move while the network trains.
                 view = _bounds.bounded(model, images, self._options)
-                self._views[model] = (model.training, view)
+                self._views[model] = (model.training, learning), view
             with _bounds.flags_restored(model):
                 view.train(model.training)
-                if _normalises_batches(model):
+                if learning:
                     # Its batch norms take the statistics of the images that went through last.
                     view(images)
+                else:
+                    for node in view.modules():
+                        node.training &= type(node) is not _bounds.auto_lirpa().operators.BoundBatchNormalization
                 return METER.watch(_bounds.margins(view, images, labels, threat, view.final_shape[1], method))
 
 

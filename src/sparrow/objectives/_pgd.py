@@ -5,13 +5,13 @@ Source: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Att
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from sparrow import inner
+from sparrow.modes import eval_mode
 from sparrow.perturbation import direction, project
 from sparrow.settings import Threat
 
@@ -32,7 +32,7 @@ def maximise(
 
     def climb() -> Tensor:
         adversarial = project(start, images, threat)
-        with _eval_mode(model):
+        with eval_mode(model):
             for _ in range(steps):
                 adversarial.requires_grad_(True)
                 (gradient,) = torch.autograd.grad(loss(model(adversarial)), adversarial)
@@ -40,13 +40,3 @@ def maximise(
         return adversarial
 
     return inner.solve(climb)
-
-
-@contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)

@@ -1,10 +1,10 @@
 """IBP and CROWN-IBP bounds of plain networks, written out for training; auto_LiRPA bounds all others.
 
-Plain is a chain of convolutions and linear layers, each with a batch norm behind it or not, of ReLUs and of one flattening,
-as certified training uses them. The bounds are auto_LiRPA's (but for rounding): the ReLU's lower line has slope 1 where
-`u > -l`, else 0, and batch norm in train mode takes the statistics of the unperturbed batch. They cost about half as much:
-batch norms vanish in the weights before them, both bounds share what intervals there are, a ReLU's relaxation keeps one
-matrix for the backward pass, and on a CPU a few images go through at a time, so that matrices stay in its cache.
+Plain is a chain of convolutions, a flattening and linear layers, with ReLUs between them and a batch norm directly behind any
+of them, as certified training uses it. The bounds are auto_LiRPA's (but for rounding): the ReLU's lower line has slope 1 where
+`u > -l`, else 0, and batch norm in train mode takes the statistics of the images that the boxes are around. They cost about
+half as much: batch norms vanish in the weights before them, both bounds share what intervals there are, a ReLU's relaxation
+keeps one matrix for the backward pass, and on a CPU a few images go through at a time, so that matrices stay in its cache.
 
 Source: Zhang et al., "Towards Stable and Efficient Training of Verifiably Robust Neural Networks", ICLR 2020, sec. 3;
 Zhang et al., "Efficient Neural Network Robustness Certification with General Activation Functions" (CROWN), NeurIPS 2018.
@@ -59,10 +59,15 @@ class Affine(NamedTuple):
 
 
 def chain(model: nn.Module) -> list[nn.Module] | None:
-    """The layers of a plain network in order; None if it is another."""
+    """The layers of a plain network in order: convolutions before its flattening, linear ones behind; None for another."""
     layers = _flat(model)
     before: type | None = None
+    flat = False
     for layer in layers:
+        misplaced = (nn.Conv2d, nn.Flatten) if flat else (nn.Linear,)
+        if type(layer) in misplaced or layer._forward_hooks or layer._forward_pre_hooks:
+            return None
+        flat = flat or type(layer) is nn.Flatten
         if type(layer) in NORMS:
             if NORM_OF.get(before) is not type(layer) or not (layer.affine and layer.track_running_stats):
                 return None

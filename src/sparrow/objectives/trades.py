@@ -26,16 +26,14 @@ FLOAT32_ONLY = "it starts 0.001 away from each image, which bfloat16 does not te
 
 def prepare(params: Params, threat: Threat) -> Callable:
     """The loss: `CE(f(x), y) + beta * max KL(f(x) || f(x'))`, the maximum approximated by PGD."""
+    from sparrow.modes import eval_mode
     from sparrow.objectives import _pgd
 
     functional = torch.nn.functional
 
     def loss(model, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
-        training = model.training
-        model.eval()
-        with torch.no_grad():
+        with eval_mode(model), torch.no_grad():
             reference = functional.softmax(model(images), dim=1)
-        model.train(training)
 
         def attack_loss(logits: torch.Tensor) -> torch.Tensor:
             return functional.kl_div(functional.log_softmax(logits, dim=1), reference, reduction="sum")

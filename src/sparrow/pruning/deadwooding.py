@@ -139,11 +139,10 @@ def small_mass(weights: torch.Tensor, ratio: float) -> torch.Tensor:
 
 def fgsm(model, images: torch.Tensor, labels: torch.Tensor, threat) -> torch.Tensor:
     """Images (n, c, h, w) one step of full length up the cross-entropy (Goodfellow et al., ICLR 2015), in eval mode."""
+    from sparrow.modes import eval_mode
     from sparrow.perturbation import direction, project
 
-    training = model.training
-    model.eval()
     images = images.detach().clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(torch.nn.functional.cross_entropy(model(images), labels, reduction="sum"), images)
-    model.train(training)
+    with eval_mode(model):
+        (gradient,) = torch.autograd.grad(torch.nn.functional.cross_entropy(model(images), labels, reduction="sum"), images)
     return project(images.detach() + threat.eps * direction(gradient, threat), images.detach(), threat)

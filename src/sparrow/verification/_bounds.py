@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sparrow.errors import NetworkError, SparrowError
+from sparrow.modes import modes_kept
 from sparrow.settings import Threat
 from sparrow.verification._bridge import auto_lirpa
 from sparrow.verification._memory import exhausted
@@ -145,10 +146,9 @@ def input_ranges(model: nn.Module, images: Tensor, labels: Tensor, threat: Threa
 def flags_restored(model: nn.Module) -> Iterator[None]:
     """BoundedModule sets `requires_grad` on the parameters that it shares with the model, to its own train mode's value."""
     flags = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
-    training = model.training
     try:
-        yield
+        with modes_kept(model):
+            yield
     finally:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(flags[name])
-        model.train(training)
