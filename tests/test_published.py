@@ -167,6 +167,12 @@ def test_a_source_is_named_by_any_part_of_its_name(beside, found):
     assert len(comparison.published_slice(study(beside))["sources"]) == found
 
 
+def test_what_is_not_the_standard_autoattack_is_known():
+    attacks = {"aa": {"kind": "autoattack", "samples": 10, "batch_size": 5}, "pgd": {"steps": 7}}
+    attacks["quick"] = {"kind": "autoattack", "queries": 100, "precision": "bfloat16"}
+    assert comparison.published_slice(study({}, attacks=attacks))["nonstandard"] == {"quick": "queries 100, precision bfloat16"}
+
+
 @pytest.mark.parametrize("name", [1906.06110, "1906.06110", "sehwag et al. 2019"], ids=["number", "text", "words"])
 def test_an_arxiv_number_need_not_be_quoted(name):
     assert comparison.headline_slice(study({"headline": name}))["sources"] == ["Sehwag et al. 2019 (arXiv 1906.06110)"]

@@ -28,6 +28,7 @@ SPEC = {
     "ratios": [0.0, 0.9],
     "attacks": {label: {"weak": "pgd", "strong": "pgd", "aa": "autoattack"} for label in ("adv", "noise")},
     "not_in_era": [],
+    "nonstandard": {},
     "verifiers": {"adv": {"ibp": "ibp"}, "noise": {"ibp": "ibp", "certify": "smoothing"}},
     "epochs": {
         label: {"dense": "3", "hydra": "3 + 1 + 2", "lwm-global": "3 + 2", "lwm-filter": "3 + 2"} for label in ("adv", "noise")
@@ -94,6 +95,13 @@ def test_without_an_attack_of_that_kind_all_of_the_studys_count():
     assert line["remarks"] == "era by C&W there, by all of weak, strong, aa here"
     line = only([network()], [figure(attack="C&W", attack_kind="cw")], not_in_era=["weak"])
     assert line["attack"] == "all of strong, aa"
+
+
+def test_an_autoattack_that_is_not_the_standard_version_says_so():
+    theirs = figure(attack="AA", attack_kind="autoattack", era=44.0)
+    assert only([network()], [theirs])["remarks"] == ""
+    line = only([network()], [theirs], nonstandard={"aa": "precision bfloat16"})
+    assert (line["attack"], line["remarks"]) == ("aa", "aa here with precision bfloat16")
 
 
 def test_an_attack_that_was_swept_elsewhere_is_not_of_the_threat():

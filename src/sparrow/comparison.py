@@ -20,6 +20,7 @@ def published_slice(study: Study) -> dict[str, Any]:
         "ratios": sorted(_ratios(study)),
         "attacks": {objective: _evaluations(study, "attacks", objective) for objective in study.objectives},
         "verifiers": {objective: _evaluations(study, "verifiers", objective) for objective in study.objectives},
+        "nonstandard": {label: said for label, attack in study.attacks.items() if (said := _nonstandard(attack))},
         "not_in_era": [label for label, attack in study.attacks.items() if not attack.in_era],
         "epochs": {label: {method: _epochs(study, label, method) for method in methods} for label in study.objectives},
         "code": code_digest("sparrow.results.published"),
@@ -88,6 +89,14 @@ def _kinds(study: Study) -> dict[str, Any]:
 
 def _evaluations(study: Study, room: str, objective: str) -> dict[str, str]:
     return {label: entry.kind for label, entry in study.evaluations(room, objective).items()}
+
+
+def _nonstandard(attack: Any) -> str:
+    """In what an AutoAttack is not the standard version, whose name stands for its settings."""
+    if attack.kind != "autoattack":
+        return ""
+    own = attack.model_dump(include={"steps", "queries", "precision"}, exclude_defaults=True)
+    return ", ".join(f"{key} {value}" for key, value in own.items())
 
 
 def _epochs(study: Study, objective: str, method: str) -> str:

@@ -159,6 +159,8 @@ def _remarks(row: dict[str, Any], line: dict[str, Any], spec: dict) -> Iterator[
             yield f"{metric} by {line[f'{role}_published']} there, by nothing here"
         elif spec[f"{role}s"][row["objective"]].get(line[role]) != row[f"{role}_kind_published"]:
             yield f"{metric} by {line[f'{role}_published']} there, by {line[role]} here"
+        elif line[role] in spec["nonstandard"]:
+            yield f"{line[role]} here with {spec['nonstandard'][line[role]]}"
     theirs, ours = line["images_published"], line["images"]
     if None not in (theirs, ours) and theirs != ours:
         yield f"{theirs:,.0f} test images there, {ours:,.0f} here"
