@@ -3,7 +3,7 @@
 # make slow    the tests that take minutes
 # make chaos   a study killed again and again (minutes)
 # make slurm-test   start a Slurm on this machine (Debian, as root: install it), run the digits study on it, stop it
-# make bench    Sparrow against what one would use instead (an hour or two), into benchmarks/results
+# make bench    Sparrow against what one would use instead (an hour or two; docs/performance.md)
 # make bench-dag    what Snakemake itself takes over studies of 100 and 1,000 cells (docs/scaling.md)
 # make lock    resolve envs/requirements.in anew (needs uv)
 #
