@@ -95,8 +95,8 @@ def _nonstandard(attack: Any) -> str:
     """In what an AutoAttack is not the standard version, whose name stands for its settings."""
     if attack.kind != "autoattack":
         return ""
-    own = attack.model_dump(include={"steps", "queries", "precision"}, exclude_defaults=True)
-    return ", ".join(f"{key} {value}" for key, value in own.items())
+    own = attack.model_dump(include={"steps", "queries", "precision", "skip_verified"}, exclude_defaults=True)
+    return ", ".join(f"{key} {' and '.join(value) if isinstance(value, list) else value}" for key, value in own.items())
 
 
 def _epochs(study: Study, objective: str, method: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
 from sparrow import catalogue
@@ -24,6 +25,7 @@ def check(study: Study) -> None:
     _models_fit(study)
     _labels_are_known(study)
     _evaluations_fit(study)
+    _proofs_fit(study)
     _imports_fit(study)
     for objective in study.objectives:
         _radii_fit(study, objective)
@@ -109,6 +111,27 @@ def _radii_fit(study: Study, objective: str) -> None:
             if missing and attack not in free:
                 radii = ", ".join(f"{eps:g}" for eps in sorted(missing))
                 raise ValueError(f"verifiers.{label}.attacks: {attack} does not attack at eps {radii}, which {label} verifies")
+
+
+def _proofs_fit(study: Study) -> None:
+    """Attacks leave out what verifiers prove of the network itself, and do not wait for one that waits for them."""
+    for label, entry in study.attacks.items():
+        for verifier in entry.skip_verified:
+            key = f"attacks.{label}.skip_verified"
+            _refuse_unknown(key, "verifier", [verifier], study.verifiers)
+            if hasattr(catalogue.load("attacks", entry.kind), "MINIMUM_NORM"):
+                raise ValueError(f"{key}: {entry.kind} finds distances, also of images verified at one radius; valid: []")
+            if hasattr(catalogue.load("verifiers", study.verifiers[verifier].kind), "SMOOTHED"):
+                raise ValueError(f"{key}: {verifier} verifies a smoothed classifier, not the network that {label} attacks")
+    waits = {f"attacks.{label}": [f"verifiers.{one}" for one in entry.skip_verified] for label, entry in study.attacks.items()}
+    for label, entry in study.verifiers.items():
+        waits[f"verifiers.{label}"] = [f"attacks.{one}" for one in getattr(entry, "attacks", ())]
+    try:
+        TopologicalSorter(waits).prepare()
+    except CycleError as error:
+        # Told from what is waited for to what waits.
+        circle = " waits for ".join(reversed(error.args[1]))
+        raise ValueError(f"attacks: {circle}; valid: a `skip_verified` or `attacks` without one of them") from None
 
 
 def _imports_fit(study: Study) -> None:

@@ -1,5 +1,14 @@
 """What an outcome table holds: one row per test image, for one checkpoint and one attack or verifier."""
 
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+from sparrow.errors import SparrowError
+from sparrow.settings import Threat
+
 _FIRST, _LAST = ["index", "label", "prediction", "status", "margin"], ["norm", "eps"]
 
 COLUMNS = {"attacks": [*_FIRST, "distance", *_LAST], "verifiers": [*_FIRST, "decided", *_LAST]}
@@ -25,3 +34,27 @@ MISCLASSIFIED, ATTACK, NOTHING = "misclassified", "attack", "nothing"
 
 ABSTAINED = -1
 """The prediction of a smoothed classifier that has none."""
+
+
+def verified(path: Path, threat: Threat) -> set[int]:
+    """Indices of the images that a verifier's table verifies; none, if it could not verify the network.
+
+    Raises SparrowError for a file that is no such table, and for one about another threat.
+    """
+    try:
+        with open(path, newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            rows, columns = list(reader), reader.fieldnames
+        if columns == FAILED:
+            return set()
+        if columns != COLUMNS["verifiers"] or not rows:
+            raise ValueError(f"valid: the columns {', '.join(COLUMNS['verifiers'])}, and a row for each image")
+        about = {(row["norm"], float(row["eps"])) for row in rows}
+        found = {int(row["index"]) for row in rows if row["status"] == "verified"}
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise SparrowError(f"{path}: not a readable outcome table ({error})") from None
+    for norm, eps in about:
+        # Tables have six digits.
+        if norm != threat.norm or not math.isclose(eps, threat.eps, rel_tol=1e-5):
+            raise SparrowError(f"{path}: verifies against {norm} eps {eps:g}; valid: {threat.norm} eps {threat.eps:g}")
+    return found

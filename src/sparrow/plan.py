@@ -90,6 +90,13 @@ def rechecked(study: Study, verifier: Table, objective: str) -> list[Table]:
     ]
 
 
+def believed(study: Study, attack: Table, objective: str) -> list[Table]:
+    """The verifiers' tables whose verified images an attack leaves out: those at its radius."""
+    labels = study.attacks[attack.entry].skip_verified
+    found = tables(study, "verifiers", objective).values()
+    return [table for table in found if table.entry in labels and table.eps == attack.eps]
+
+
 def _minimum_norm(study: Study, table: Table) -> bool:
     return hasattr(catalogue.load("attacks", study.attacks[table.entry].kind), "MINIMUM_NORM")
 

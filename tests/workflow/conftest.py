@@ -32,13 +32,15 @@ TINY = {
     "verifiers": {"ibp": {"samples": 40}, "alpha-crown": {"samples": 4, "iterations": 2}},
 }
 
-# Several radii, kept examples, a cascade that looks at them, stable ReLUs, and an objective of which nothing comes.
+# Several radii, kept examples, a cascade that looks at them, an attack that believes the cascade, stable ReLUs, and an
+# objective of which nothing comes.
 SWEPT = TINY | {
     "objectives": {"benign": None, "diverging": {"kind": "benign", "training": {"pretrain": {"lr": 1e9}}}},
     "methods": {"lwm": {"granularity": "filter"}},
     "attacks": {
         "pgd": {"samples": 20, "steps": 2, "eps": [0.05, 0.1]},
         "fmn": {"samples": 20, "steps": 5, "keep_examples": True},
+        "fgsm": {"samples": 20, "skip_verified": ["cascade"]},
     },
     "verifiers": {"cascade": {"samples": 20, "bounds": ["ibp", "crown"], "attacks": ["pgd"], "eps": [0.05, 0.1]}},
     "stability": {"samples": 20},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +38,7 @@ def test_every_network_has_all_its_evaluations(swept: Checkout, objective: str, 
     found = {str(path.relative_to(place)) for path in place.rglob("*.*")}
     attacks = {f"attacks/pgd{name}.{kind}" for name in RADII for kind in ("csv", "cost.json", "examples.safetensors")}
     attacks |= {f"attacks/fmn.{kind}" for kind in ("csv", "cost.json", "examples.safetensors")}
+    attacks |= {"attacks/fgsm.csv", "attacks/fgsm.cost.json"}
     verifiers = {f"verifiers/cascade{name}.{kind}" for name in RADII for kind in ("csv", "cost.json")}
     compact = {"compact.safetensors", "compact.cost.json"} if network != "dense" else set()
     assert found == attacks | verifiers | compact | {"stability.csv", "stability.cost.json"}
@@ -46,6 +48,17 @@ def test_every_network_has_all_its_evaluations(swept: Checkout, objective: str, 
 @pytest.mark.parametrize("table", ["attacks/pgd", "verifiers/cascade"])
 def test_a_table_is_about_the_radius_in_its_name(swept: Checkout, table: str, name: str, eps: float) -> None:
     assert set(pd.read_csv(folder(swept, "benign", "dense") / f"{table}{name}.csv")["eps"]) == {eps}
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_an_attack_leaves_out_what_a_cascade_has_verified(swept: Checkout, network: str) -> None:
+    place = folder(swept, "benign", network)
+    decided = pd.read_csv(place / "verifiers/cascade.csv")
+    open_ones = (decided["prediction"] == decided["label"]) & (decided["status"] != "verified")
+    # FGSM asks for the gradient of each image once.
+    assert json.loads((place / "attacks/fgsm.cost.json").read_text())["gradient_evaluations"] == open_ones.sum()
+    attacked = pd.read_csv(place / "attacks/fgsm.csv").set_index("index")
+    assert set(attacked.loc[decided.loc[decided["status"] == "verified", "index"], "status"]) <= {"robust"}
 
 
 @pytest.mark.parametrize("name", [*RADII])
@@ -96,7 +109,7 @@ def test_every_job_has_its_cost(swept: Checkout) -> None:
     stages = pd.read_csv(swept.root / "results/costs.csv")["stage"].value_counts()
     # Two objectives, each with two evaluated networks; of the failed one all jobs have run, too.
     trained = {"data": 1, "pretrain": 2, "prune": 2, "finetune": 2, "compact": 2}
-    assert stages.to_dict() == trained | {"attack": 4 * 3, "verify": 4 * 2, "stability": 4}
+    assert stages.to_dict() == trained | {"attack": 4 * 4, "verify": 4 * 2, "stability": 4}
 
 
 def test_every_figure_is_drawn(swept: Checkout) -> None:
@@ -136,8 +149,8 @@ def test_a_network_that_failed_is_a_gap_in_the_report(swept: Checkout) -> None:
 def test_a_network_that_failed_leaves_a_line_in_every_log(swept: Checkout) -> None:
     logs = (swept.root / "results/logs" / SEED.format("diverging")).rglob("*.log")
     texts = [log.read_text() for log in logs]
-    # Three trainings, two networks evaluated in six ways, one of them cut.
-    assert len(texts) == 3 + 2 * 6 + 1
+    # Three trainings, two networks evaluated in seven ways, one of them cut.
+    assert len(texts) == 3 + 2 * 7 + 1
     assert all(f"failed: {DIVERGED}" in text for text in texts)
     assert not any("Traceback" in text for text in texts)
 
@@ -151,7 +164,7 @@ def test_a_gap_is_closed_by_what_it_came_from(swept: Checkout, study: dict) -> N
     swept.write(study)
     jobs = computed(swept.planned())
     assert all(" diverging " in job or "(diverging, " in job for job in jobs)
-    assert len(jobs) == 3 + 2 * 6 + 1
+    assert len(jobs) == 3 + 2 * 7 + 1
 
 
 def test_a_new_radius_plans_its_own_attacks_alone(swept: Checkout, study: dict) -> None:
@@ -183,8 +196,9 @@ def test_a_cascade_runs_again_if_an_attack_it_looks_at_changes(swept: Checkout, 
     study["attacks"]["pgd"]["steps"] = 3
     swept.write(study)
     jobs = computed(swept.planned())
-    assert {job.rpartition(" by ")[2] for job in jobs} == {"pgd", "pgd-eps0.05", "cascade", "cascade-eps0.05"}
-    assert len(jobs) == 4 * 4
+    # And the attack that leaves out what the cascade has verified.
+    assert {job.rpartition(" by ")[2] for job in jobs} == {"pgd", "pgd-eps0.05", "cascade", "cascade-eps0.05", "fgsm"}
+    assert len(jobs) == 4 * 5
 
 
 def test_a_cascade_does_not_run_again_for_an_attack_it_does_not_look_at(swept: Checkout, study: dict) -> None:
@@ -207,10 +221,10 @@ def test_another_radius_of_the_study_takes_no_table_for_another(swept: Checkout,
     swept.write(study)
     jobs = computed(swept.planned())
     assert {job.rpartition(" by ")[2] for job in jobs if " by " in job} == {
-        *("pgd", "pgd-eps0.1", "fmn", "cascade", "cascade-eps0.1"),
+        *("pgd", "pgd-eps0.1", "fmn", "fgsm", "cascade", "cascade-eps0.1"),
     }
     # Benign training knows of no radius.
-    assert len(jobs) == 4 * 6
+    assert len(jobs) == 4 * 7
 
 
 def test_stable_relus_that_are_no_longer_counted_run_nothing_again(swept: Checkout, study: dict) -> None:

@@ -2,6 +2,7 @@ rule attack:
     input:
         network=f"{CHECKPOINT}.safetensors",
         data=DATA,
+        proofs=proofs_for,
     output:
         multiext(f"{CHECKPOINT}/attacks/{{attack}}", ".csv", ".cost.json"),
     log:

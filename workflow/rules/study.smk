@@ -92,6 +92,13 @@ def examples_for(wildcards):
     return [f"{CHECKPOINT}/{attack.path}.examples.safetensors".format(**wildcards) for attack in attacks]
 
 
+def proofs_for(wildcards):
+    """The verifiers' tables that tell an attack which images no attack can break."""
+    attack = plan.table(STUDY, "attacks", wildcards.objective, wildcards.attack)
+    verifiers = plan.believed(STUDY, attack, wildcards.objective)
+    return [f"{CHECKPOINT}/{verifier.path}.csv".format(**wildcards) for verifier in verifiers]
+
+
 ATTACKS = plan.tables(STUDY, "attacks")
 KEPT = plan.kept(STUDY)
 

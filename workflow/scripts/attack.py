@@ -9,5 +9,6 @@ run(
     output=snakemake.output[0],
     cost=snakemake.output[1],
     spec=snakemake.params.spec,
+    proofs=list(snakemake.input.proofs),
     examples=snakemake.output[2] if len(snakemake.output) > 2 else None,
 )

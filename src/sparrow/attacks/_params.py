@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from sparrow.settings import Evaluation
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from sparrow.settings import Evaluation, unique
 
 
 class Attack(Evaluation):
@@ -13,3 +17,6 @@ class Attack(Evaluation):
     fewer, such as a search for distances, has its own columns and its security curve all the same."""
     keep_examples: bool = False
     """Keep adversarial examples as a file, the nearest of each image. Those that a cascade asks for are kept anyway."""
+    skip_verified: Annotated[list[str], AfterValidator(unique)] = Field([])
+    """Labels of verifiers. An image that one of them has verified at this radius is not attacked and counts as robust, for no
+    attack can break it. Saves what attacking it in vain costs; gives up that attacks and bounds put each other to the test."""

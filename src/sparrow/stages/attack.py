@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from sparrow import catalogue, examples_file, journal
 from sparrow.costs import METER, measured
+from sparrow.data._store import Part
 from sparrow.margin import margin
+from sparrow.outcome_table import verified
 from sparrow.perturbation import distance, project
 from sparrow.progress import Progress
 from sparrow.reproducible import pick_device, seed_everything
@@ -28,15 +30,25 @@ def _failed(message: str, output: Path, network: Path, spec: dict, examples: Pat
 
 
 @recorded(_failed)
-def attack(network: Path, data: Path, output: Path, cost: Path, spec: dict, examples: Path | None = None) -> None:
+def attack(
+    network: Path,
+    data: Path,
+    output: Path,
+    cost: Path,
+    spec: dict,
+    examples: Path | None = None,
+    proofs: list[Path] = (),
+) -> None:
     """Run `spec["attack"]` on the test images that `network` classifies correctly; keep what it finds in `examples`.
 
-    Status `robust`: correct, and still correct after the attack; `broken`: anything else. The attack's images are
+    Images that one of the outcome tables in `proofs` verifies are left out.
+
+    Status `robust`: correct, and still correct after the attack or left out; `broken`: anything else. The attack's images are
     projected onto the perturbation set and classified again before they count; those of a minimum-norm attack also as
     they are, with the distance that they have. The margin is that of the logits within the perturbation set, or of the
     image as it is where the network is wrong anyway.
     """
-    with resumable(output, spec, network, data) as resume, measured(cost):
+    with resumable(output, spec, network, data, *proofs) as resume, measured(cost):
         generator = seed_everything(spec["seed"], "attack", spec["attack"]["kind"])
         entry, params = catalogue.from_spec("attacks", spec["attack"])
         threat = Threat(**spec["threat"])
@@ -44,7 +56,8 @@ def attack(network: Path, data: Path, output: Path, cost: Path, spec: dict, exam
         predictions = predict(model, part.images, params.batch_size)
         found = part.images.clone()
         correct = predictions == part.labels
-        progress = Progress(int(correct.sum()), "robust")
+        targets = correct & ~_proven(proofs, part, threat)
+        progress = Progress(int(targets.sum()), "robust")
 
         def work(batch: Tensor) -> Tensor:
             images, labels = part.images[batch], part.labels[batch]
@@ -54,7 +67,7 @@ def attack(network: Path, data: Path, output: Path, cost: Path, spec: dict, exam
             return torch.where(results.isfinite(), results, images).clamp(0, 1)
 
         with journal.kept(resume, generator):
-            for number, batch in enumerate(batches(correct, params.batch_size)):
+            for number, batch in enumerate(batches(targets, params.batch_size)):
                 found[batch] = journal.once(f"batch {number}", partial(work, batch))
                 inside = project(found[batch], part.images[batch], threat)
                 progress.done(len(batch), int((predict(model, inside, len(batch)) == part.labels[batch]).sum()))
@@ -76,6 +89,12 @@ def attack(network: Path, data: Path, output: Path, cost: Path, spec: dict, exam
             kept = (correct & distances.isfinite()).cpu()
             examples_file.write(examples, part.indices[kept], nearest[kept.to(nearest.device)], attacked(network, spec))
         write_outcomes(output, part, "attacks", (predictions, status, margins, distances), threat)
+
+
+def _proven(proofs: list[Path], part: Part, threat: Threat) -> Tensor:
+    """Which images (n,) no attack can break, as verifiers' outcome tables say."""
+    indices = set().union(*(verified(path, threat) for path in proofs))
+    return torch.tensor([index in indices for index in part.indices.tolist()], device=part.images.device)
 
 
 def _judge(model: nn.Module, images: Tensor, labels: Tensor, size: int) -> tuple[Tensor, Tensor]:
