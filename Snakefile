@@ -44,6 +44,7 @@ include: "workflow/rules/compact.smk"
 include: "workflow/rules/attack.smk"
 include: "workflow/rules/verify.smk"
 include: "workflow/rules/stability.smk"
+include: "workflow/rules/latency.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/unfinished.smk"
 

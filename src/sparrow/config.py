@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from sparrow import config_fit
 from sparrow.config_entries import entries
 from sparrow.config_errors import explain
-from sparrow.config_sections import Import, ObjectiveOptions, Published, Stability, Training
+from sparrow.config_sections import Import, Latency, ObjectiveOptions, Published, Stability, Training
 from sparrow.errors import ConfigError
 from sparrow.settings import Ratios, Settings, Threat, unique
 from sparrow.training.schedule import Schedule
@@ -46,6 +46,8 @@ class Study(Settings):
     """Verifiers by label."""
     stability: Stability | None = None
     """Count stable ReLUs in every evaluated network, if given (`{}` for the defaults): does pruning ease verification?"""
+    latency: Latency | None = None
+    """Time every evaluated network on the CPU beside its dense one, if given (`{}` for the defaults): what sparsity buys."""
     published: Published | None = None
     """Set this study's results beside published ones, if given (`{}` for all sources)."""
     evaluate: Annotated[list[EvaluatedStage], AfterValidator(unique)] = Field(["dense", "finetuned"], min_length=1)

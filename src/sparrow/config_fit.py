@@ -22,6 +22,8 @@ def check(study: Study) -> None:
         raise ValueError("methods.dense: 'dense' names the network before pruning; choose another label")
     if not {"pruned", "finetuned"} & set(study.evaluate):
         raise ValueError(f"evaluate: {study.evaluate} leaves out every pruned network; add 'finetuned' or 'pruned'")
+    if study.latency and "dense" not in study.evaluate:
+        raise ValueError("latency: times networks against their dense one, which evaluate leaves out; add 'dense'")
     _models_fit(study)
     _labels_are_known(study)
     _evaluations_fit(study)

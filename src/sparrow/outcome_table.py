@@ -29,6 +29,12 @@ STABILITY = ["layer", "neurons", "active", "inactive", "unstable", "images"]
 """Columns of a table of stable ReLUs: the layer, counted from the image; its neurons; of these, means over images: always on,
 always off, neither; and how many images."""
 
+LATENCY = ["dataset", "model", "objective", "method", "ratio", "seed", "stage", "form", "runtime", "batch_size"]
+LATENCY += ["milliseconds", "speedup", "speedup_low", "speedup_high", "threads", "device"]
+"""Columns of a table of latencies: a checkpoint; whether it was timed as it is (`dense`, `masked`) or without its pruned
+filters (`compact`), by what, on how many images; milliseconds of a forward pass, and how many times as fast as the dense
+network by the same."""
+
 MISCLASSIFIED, ATTACK, NOTHING = "misclassified", "attack", "nothing"
 """What decides an image besides a bound."""
 

@@ -310,6 +310,13 @@ def stability_slice(study: Study, parent: Parent) -> dict[str, Any]:
     }
 
 
+def latency_slice(study: Study, model: str) -> dict[str, Any]:
+    """What timing the networks of one architecture reads."""
+    architecture = spec(study, "models", model)
+    code = code_digest("sparrow.stages.latency", catalogue.module_name("models", architecture["kind"]))
+    return {"model": architecture, "latency": study.latency.model_dump(), "code": code}
+
+
 def compact_slice(study: Study, model: str) -> dict[str, Any]:
     """What cutting pruned filters out reads."""
     architecture = spec(study, "models", model)

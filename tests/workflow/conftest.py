@@ -32,8 +32,8 @@ TINY = {
     "verifiers": {"ibp": {"samples": 40}, "alpha-crown": {"samples": 4, "iterations": 2}},
 }
 
-# Several radii, kept examples, a cascade that looks at them, an attack that believes the cascade, stable ReLUs, and an
-# objective of which nothing comes.
+# Several radii, kept examples, a cascade that looks at them, an attack that believes the cascade, stable ReLUs, latencies, and
+# an objective of which nothing comes.
 SWEPT = TINY | {
     "objectives": {"benign": None, "diverging": {"kind": "benign", "training": {"pretrain": {"lr": 1e9}}}},
     "methods": {"lwm": {"granularity": "filter"}},
@@ -44,6 +44,7 @@ SWEPT = TINY | {
     },
     "verifiers": {"cascade": {"samples": 20, "bounds": ["ibp", "crown"], "attacks": ["pgd"], "eps": [0.05, 0.1]}},
     "stability": {"samples": 20},
+    "latency": {"batch_sizes": [1], "runtimes": ["torch"], "repeats": 6},
 }
 
 

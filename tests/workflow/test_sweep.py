@@ -42,6 +42,10 @@ def test_every_network_has_all_its_evaluations(swept: Checkout, objective: str, 
     verifiers = {f"verifiers/cascade{name}.{kind}" for name in RADII for kind in ("csv", "cost.json")}
     compact = {"compact.safetensors", "compact.cost.json"} if network != "dense" else set()
     assert found == attacks | verifiers | compact | {"stability.csv", "stability.cost.json"}
+    assert {path.name for path in place.parents[len(network.split("/")) - 1].glob("latency.*")} == {
+        "latency.csv",
+        "latency.cost.json",
+    }
 
 
 @pytest.mark.parametrize(("name", "eps"), RADII.items(), ids=["the study's", "another"])
@@ -109,12 +113,12 @@ def test_every_job_has_its_cost(swept: Checkout) -> None:
     stages = pd.read_csv(swept.root / "results/costs.csv")["stage"].value_counts()
     # Two objectives, each with two evaluated networks; of the failed one all jobs have run, too.
     trained = {"data": 1, "pretrain": 2, "prune": 2, "finetune": 2, "compact": 2}
-    assert stages.to_dict() == trained | {"attack": 4 * 4, "verify": 4 * 2, "stability": 4}
+    assert stages.to_dict() == trained | {"attack": 4 * 4, "verify": 4 * 2, "stability": 4, "latency": 2}
 
 
 def test_every_figure_is_drawn(swept: Checkout) -> None:
     figures = ["accuracy", "preservation", "sparsity", "ranking", "recall", "curves"]
-    figures += ["robustness", "decisions", "security", "stability"]
+    figures += ["robustness", "decisions", "security", "stability", "latency"]
     found = {path.name: path.stat().st_size for path in (swept.root / "results/figures").iterdir()}
     assert set(found) == {f"digits.cnn-small.{figure}.{suffix}" for figure in figures for suffix in ("svg", "png")}
     assert min(found.values()) > 1000
@@ -149,8 +153,8 @@ def test_a_network_that_failed_is_a_gap_in_the_report(swept: Checkout) -> None:
 def test_a_network_that_failed_leaves_a_line_in_every_log(swept: Checkout) -> None:
     logs = (swept.root / "results/logs" / SEED.format("diverging")).rglob("*.log")
     texts = [log.read_text() for log in logs]
-    # Three trainings, two networks evaluated in seven ways, one of them cut.
-    assert len(texts) == 3 + 2 * 7 + 1
+    # Three trainings, two networks evaluated in seven ways, one of them cut, both timed together.
+    assert len(texts) == 3 + 2 * 7 + 1 + 1
     assert all(f"failed: {DIVERGED}" in text for text in texts)
     assert not any("Traceback" in text for text in texts)
 
@@ -164,7 +168,7 @@ def test_a_gap_is_closed_by_what_it_came_from(swept: Checkout, study: dict) -> N
     swept.write(study)
     jobs = computed(swept.planned())
     assert all(" diverging " in job or "(diverging, " in job for job in jobs)
-    assert len(jobs) == 3 + 2 * 7 + 1
+    assert len(jobs) == 3 + 2 * 7 + 1 + 1
 
 
 def test_a_new_radius_plans_its_own_attacks_alone(swept: Checkout, study: dict) -> None:

@@ -124,10 +124,27 @@ def all_stability(wildcards):
     return [f"{RESULTS}/{one.path}/stability.csv" for one in plan.evaluated(STUDY)] if STUDY.stability else []
 
 
+def pruned_of(wildcards):
+    """The evaluated networks that were pruned from a dense one."""
+    return [
+        f"{RESULTS}/{one.path}.safetensors" for one in plan.evaluated(STUDY) if one.parent == parent_of(wildcards) and one.cell
+    ]
+
+
+def compact_of(wildcards):
+    """Those of them that lost whole filters, with these cut out."""
+    return [f"{RESULTS}/{one.path}/compact.safetensors" for one in plan.compacted(STUDY) if one.parent == parent_of(wildcards)]
+
+
+def all_latency(wildcards):
+    return [f"{RESULTS}/{parent.path}/latency.csv" for parent in plan.parents(STUDY)] if STUDY.latency else []
+
+
 def all_costs(wildcards):
     made = [f"{RESULTS}/{dataset}/data" for dataset in STUDY.datasets]
     made += [f"{RESULTS}/{run.path}" for run in plan.trainings(STUDY)]
-    made += [table.removesuffix(".csv") for table in all_tables(wildcards) + all_stability(wildcards)]
+    tables = all_tables(wildcards) + all_stability(wildcards) + all_latency(wildcards)
+    made += [table.removesuffix(".csv") for table in tables]
     made += [file.removesuffix(".safetensors") for file in all_compact(wildcards)]
     return [f"{path}.cost.json" for path in made]
 
@@ -143,6 +160,7 @@ FIGURE_INPUTS = {
     "decisions": "decisions.csv",
     "security": "security.csv",
     "stability": "stability.csv",
+    "latency": "latency.csv",
     "published": "published.csv",
     "curves": None,
     "traces": None,
@@ -152,6 +170,8 @@ if not any(method.traces for method in STUDY.methods.values()):
     del FIGURE_INPUTS["traces"]
 if not STUDY.stability:
     del FIGURE_INPUTS["stability"]
+if not STUDY.latency:
+    del FIGURE_INPUTS["latency"]
 if not plan.curved(STUDY):
     del FIGURE_INPUTS["security"]
 COMPARED = comparison.compared(STUDY)

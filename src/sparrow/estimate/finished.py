@@ -82,6 +82,8 @@ def _current(study: Study) -> Callable[[Work, str], bool]:
             return data(work.dataset) is not None
         if work.stage in ("attack", "verify") and _rows(results / f"{job}.csv") != work.images:
             return False
+        if work.stage == "latency":
+            return network(f"{job.removesuffix('latency')}{DENSE}")
         return network("/".join(job.split("/")[: -ABOVE[work.stage]]) if work.stage in ABOVE else job)
 
     return current

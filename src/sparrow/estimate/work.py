@@ -17,10 +17,10 @@ from sparrow.estimate.unit import CHANNELS_LAST, Unit, bound_spec, described
 from sparrow.lineage import DATA
 from sparrow.training.schedule import Schedule
 
-STAGES = ("data", "pretrain", "prune", "finetune", "compact", "attack", "verify", "stability")
+STAGES = ("data", "pretrain", "prune", "finetune", "compact", "attack", "verify", "stability", "latency")
 """In the order of the workflow."""
-UNTOLD = ("data", "compact")
-"""Stages that no unit of work stands for: they take seconds."""
+UNTOLD = ("data", "compact", "latency")
+"""Stages that no unit of work stands for: they take seconds, or minutes where many networks are timed."""
 
 
 @dataclass
@@ -72,6 +72,8 @@ def works(study: Study) -> list[Work]:
                 add(f"{one.path}/{table.path}", _evaluation, stage, one.parent[:3], table.name, table)
         if study.stability:
             add(f"{one.path}/stability", _stability, "stability", one.parent[:3], "")
+    for parent in plan.parents(study) if study.latency else ():
+        add(f"{parent.path}/latency", _nothing, "latency", parent[:3], "")
     return sorted(every.values(), key=lambda work: STAGES.index(work.stage))
 
 

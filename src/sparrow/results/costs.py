@@ -26,5 +26,6 @@ def _stage(job: str) -> str:
     if not above:
         return "data"
     by_folder = {"attacks": "attack", "verifiers": "verify"}
-    by_name = {"dense": "pretrain", "pruned": "prune", "finetuned": "finetune", "compact": "compact", "stability": "stability"}
+    by_name = {"dense": "pretrain", "pruned": "prune", "finetuned": "finetune"}
+    by_name |= {stage: stage for stage in ("compact", "stability", "latency")}
     return by_folder.get(folder) or by_name[name]
