@@ -1,4 +1,4 @@
-"""One interpreter that has torch, torchattacks and auto_LiRPA imported, and forks a process for each local job.
+"""One interpreter that has torch, auto_LiRPA and other libraries imported, and forks a process for each local job.
 
 A small job spends most of its time importing. `start` launches the server beside a workflow that runs on this machine;
 `call` hands it a job. Everything else stays as it is: a job is a process of its own, reads and writes the same files, and
@@ -27,7 +27,7 @@ from typing import Any
 from sparrow import interruption
 
 VARIABLE = "SPARROW_WARM"
-PRELOADED = ("torch", "torchattacks", "safetensors.torch")
+PRELOADED = ("torch", "torchattacks", "safetensors.torch", "pydantic", "pandas", "matplotlib.backends.backend_agg")
 
 # Holds on to the pipes into the servers: one that is collected is closed, and its server ends.
 _servers: list[subprocess.Popen] = []
