@@ -1,14 +1,21 @@
-"""An epoch of PGD-10 adversarial training, against the loop that one writes first.
+"""An epoch of PGD-10 adversarial training, against the loop that one writes first, and against HYDRA's trainer as released.
 
     python benchmarks/training.py
+    PYTHONPATH=CHECKOUT python benchmarks/training.py       with a checkout of inspire-group/hydra, whose loss is that of TRADES
 
 The naive loop: float32, channels apart, a DataLoader over images in memory, torchattacks' PGD, SGD. Sparrow's: its own, with
 `precision: bfloat16` and `channels_last: true`. An epoch is as many images as fit into seconds, for its length goes as
 their number.
 """
 
+import contextlib
+import importlib.util
+import io
 import statistics
+import warnings
 from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
 
 import torch
 import torchattacks
@@ -49,21 +56,39 @@ def naive_epoch(model: nn.Module, part: Part, size: int, lr: float = 0.01) -> fl
     return statistics.fmean(losses)
 
 
-def epoch(model: nn.Module, part: Part, size: int, lr: float = 0.01) -> float:
+def epoch(
+    model: nn.Module, part: Part, size: int, lr: float = 0.01, kind: str = "adversarial", precision: str = "bfloat16"
+) -> float:
     """The same by Sparrow; one image is there to be validated."""
-    entry = catalogue.load("objectives", "adversarial")
+    entry = catalogue.load("objectives", kind)
     objective = entry.prepare(entry.Params(steps=STEPS), THREAT)
     schedule = Schedule(
-        epochs=1, batch_size=size, lr=lr, momentum=0.9, lr_decay="constant", precision="bfloat16", channels_last=True
+        epochs=1, batch_size=size, lr=lr, momentum=0.9, lr_decay="constant", precision=precision, channels_last=True
     )
     data = {"train": part, "validation": part.first(1)}
-    generator = torch.Generator().manual_seed(0)
+    # Another order each time, as the naive loop has it.
+    generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
     rows = train(model, objective, data, schedule, model.parameters(), generator, report=lambda line: None)
     return rows[-1][3]
 
 
-def network(kind: str) -> nn.Module:
-    torch.manual_seed(0)
+def hydra_epoch(model: nn.Module, part: Part, size: int, lr: float = 0.01) -> float:
+    """An epoch in the trainer `adv` of HYDRA's code; the mean loss. Today's torch wants `reshape` in its `accuracy`."""
+    from trainer.adv import train as trained
+
+    loader = DataLoader(TensorDataset(part.images.cpu(), part.labels.cpu()), batch_size=size, shuffle=True)
+    optimiser = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
+    losses = []
+    writer = SimpleNamespace(add_image=lambda *told: None, add_scalar=lambda name, value, step: losses.append((name, value)))
+    settings = {"batch_size": size, "print_freq": 1, "step_size": 2.5 * THREAT.eps / STEPS, "epsilon": THREAT.eps}
+    settings |= {"num_steps": STEPS, "beta": 6.0, "clip_min": 0.0, "clip_max": 1.0, "distance": "l_inf"}
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(action="ignore"):
+        trained(model, DEVICE, loader, None, None, optimiser, 1, SimpleNamespace(**settings), writer)
+    return statistics.fmean(value for name, value in losses if name == "train/Loss")
+
+
+def network(kind: str, seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
     entry = catalogue.load("models", kind)
     return entry.build(entry.Params(), (3, 32, 32), 10).to(DEVICE)
 
@@ -88,6 +113,12 @@ def pairs() -> list[Pair]:
         runs = [_run(one, kind, part, size) for one in (naive_epoch, epoch)]
         case = f"PGD-{STEPS} training, {kind}, {count} images by {size}"
         found.append(Pair(case, "the naive loop", *runs, first_losses, ("torchattacks",)))
+        if importlib.util.find_spec("trainer"):
+            # TRADES begins so near each image that bfloat16 cannot tell: both are in float32.
+            ours = partial(epoch, kind="trades", precision="float32")
+            runs = [_run(one, kind, part, size) for one in (hydra_epoch, ours)]
+            case = case.replace("PGD", "TRADES")
+            found.append(Pair(case, "HYDRA's trainer", *runs, first_losses))
     return found
 
 
