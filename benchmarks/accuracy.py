@@ -21,7 +21,19 @@ from sparrow.data._store import Part
 SHAPE = (3, 32, 32)
 SEEDS = (0, 1, 2)
 EPOCHS, SIZE, LR = 12, 64, 0.05
-COLUMNS = ["way", "seeds", "benign", "benign_low", "benign_high", "era", "era_low", "era_high", "device", "threads", "torch"]
+COLUMNS = [
+    "way",
+    "seeds",
+    "benign",
+    "benign_lowest",
+    "benign_highest",
+    "era",
+    "era_lowest",
+    "era_highest",
+    "device",
+    "threads",
+    "torch",
+]
 WAYS = {
     "the naive loop": naive_epoch,
     "Sparrow, float32": partial(epoch, precision="float32"),
@@ -52,9 +64,14 @@ def row(name: str) -> dict:
     line = {"way": name, "seeds": len(SEEDS)}
     for metric, values in zip(("benign", "era"), zip(*found, strict=True), strict=True):
         numbers = statistics.fmean(values), min(values), max(values)
-        line |= dict(zip((metric, f"{metric}_low", f"{metric}_high"), (round(value, 1) for value in numbers), strict=True))
+        line |= dict(
+            zip((metric, f"{metric}_lowest", f"{metric}_highest"), (round(value, 1) for value in numbers), strict=True)
+        )
     print(
-        "{way}: benign {benign} ({benign_low} to {benign_high}), era {era} ({era_low} to {era_high})".format(**line), flush=True
+        "{way}: benign {benign} ({benign_lowest} to {benign_highest}), era {era} ({era_lowest} to {era_highest})".format(
+            **line
+        ),
+        flush=True,
     )
     here = about()
     return line | {key: here[key] for key in ("device", "threads", "torch")}

@@ -1,21 +1,14 @@
-"""An epoch of PGD-10 adversarial training, against the loop that one writes first, and against HYDRA's trainer as released.
+"""An epoch of PGD-10 adversarial training, against the loop that one writes first.
 
     python benchmarks/training.py
-    PYTHONPATH=CHECKOUT python benchmarks/training.py       with a checkout of inspire-group/hydra, whose loss is that of TRADES
 
 The naive loop: float32, channels apart, a DataLoader over images in memory, torchattacks' PGD, SGD. Sparrow's: its own, with
 `precision: bfloat16` and `channels_last: true`. An epoch is as many images as fit into seconds, for its length goes as
 their number.
 """
 
-import contextlib
-import importlib.util
-import io
 import statistics
-import warnings
 from collections.abc import Callable
-from functools import partial
-from types import SimpleNamespace
 
 import torch
 import torchattacks
@@ -72,21 +65,6 @@ def epoch(
     return rows[-1][3]
 
 
-def hydra_epoch(model: nn.Module, part: Part, size: int, lr: float = 0.01) -> float:
-    """An epoch in the trainer `adv` of HYDRA's code; the mean loss. Today's torch wants `reshape` in its `accuracy`."""
-    from trainer.adv import train as trained
-
-    loader = DataLoader(TensorDataset(part.images.cpu(), part.labels.cpu()), batch_size=size, shuffle=True)
-    optimiser = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
-    losses = []
-    writer = SimpleNamespace(add_image=lambda *told: None, add_scalar=lambda name, value, step: losses.append((name, value)))
-    settings = {"batch_size": size, "print_freq": 1, "step_size": 2.5 * THREAT.eps / STEPS, "epsilon": THREAT.eps}
-    settings |= {"num_steps": STEPS, "beta": 6.0, "clip_min": 0.0, "clip_max": 1.0, "distance": "l_inf"}
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(action="ignore"):
-        trained(model, DEVICE, loader, None, None, optimiser, 1, SimpleNamespace(**settings), writer)
-    return statistics.fmean(value for name, value in losses if name == "train/Loss")
-
-
 def network(kind: str, seed: int = 0) -> nn.Module:
     torch.manual_seed(seed)
     entry = catalogue.load("models", kind)
@@ -110,19 +88,14 @@ def pairs() -> list[Pair]:
     for kind, (count, size) in (GPU_CASES if DEVICE.type == "cuda" else CASES).items():
         part = random_part(count)
         part.images  # noqa: B018  made once, as in a DataLoader's data set
-        runs = [_run(one, kind, part, size) for one in (naive_epoch, epoch)]
+        runs = [run_of(one, kind, part, size) for one in (naive_epoch, epoch)]
         case = f"PGD-{STEPS} training, {kind}, {count} images by {size}"
         found.append(Pair(case, "the naive loop", *runs, first_losses, ("torchattacks",)))
-        if importlib.util.find_spec("trainer"):
-            # TRADES begins so near each image that bfloat16 cannot tell: both are in float32.
-            ours = partial(epoch, kind="trades", precision="float32")
-            runs = [_run(one, kind, part, size) for one in (hydra_epoch, ours)]
-            case = case.replace("PGD", "TRADES")
-            found.append(Pair(case, "HYDRA's trainer", *runs, first_losses))
     return found
 
 
-def _run(one: Callable, kind: str, part: Part, size: int) -> Callable[[], float]:
+def run_of(one: Callable, kind: str, part: Part, size: int) -> Callable[[], float]:
+    """Runs that all start at the same weights."""
     model = network(kind)
     start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
 

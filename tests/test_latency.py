@@ -11,10 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from sparrow import plan
-from sparrow.checkpoint_file import FORMAT
+from sparrow import checkpoint, plan
+from sparrow.checkpoint_file import COMPACT_FORMAT, FORMAT
 from sparrow.config import load_study
 from sparrow.errors import SparrowError
+from sparrow.exchange import onnx_file
 from sparrow.outcome_table import FAILED, LATENCY
 from sparrow.results.figures.latency import draw_latency
 from sparrow.results.latency import write_latencies
@@ -29,10 +30,11 @@ QUICK = {"batch_sizes": [1, 3], "runtimes": ["torch"], "threads": 1, "repeats": 
 def timed(family: SimpleNamespace, tmp_path: Path):
     """Times the networks of a family; the table."""
 
-    def run(**params: object) -> pd.DataFrame:
+    def run(compact: list[Path] | None = None, **params: object) -> pd.DataFrame:
         spec = {"latency": QUICK | params}
         output = tmp_path / "latency.csv"
-        latency(family.dense, [family.finetuned], [family.compact], family.data, output, tmp_path / "cost.json", spec)
+        cut = [family.compact] if compact is None else compact
+        latency(family.dense, [family.finetuned], cut, family.data, output, tmp_path / "cost.json", spec)
         return pd.read_csv(output)
 
     return run
@@ -67,7 +69,7 @@ def test_networks_take_turns() -> None:
 
         return look
 
-    seconds = turns([run("slow", 0.03), run("fast", 0.002)], torch.zeros(1), QUICK)
+    seconds = turns([run("slow", 0.03), run("fast", 0.002)], torch.zeros(1), 6)
     assert seconds.shape == (2, 6)
     # In every turn the fast one looks as often as fits into it.
     assert (seconds[0] >= 0.03).all()
@@ -79,7 +81,37 @@ def test_networks_take_turns() -> None:
 
 def test_a_pruned_network_that_failed_is_left_out(timed, family) -> None:
     failed_checkpoint("diverged", family.finetuned, "finetuned", {"method": "lwm", "ratio": 0.5}, FORMAT)
-    assert set(timed()["method"]) == {"dense"}
+    assert set(timed(compact=[])["method"]) == {"dense"}
+
+
+def test_a_compact_network_that_failed_takes_nothing_from_the_masked_one(timed, family) -> None:
+    failed_checkpoint("diverged", family.compact, "compact", {}, COMPACT_FORMAT)
+    assert set(timed()["form"]) == {"dense", "masked"}
+
+
+@pytest.mark.parametrize("which", ["dense", "finetuned"])
+def test_a_network_whose_logits_are_no_numbers_is_not_timed(timed, family, which) -> None:
+    loaded = checkpoint.load(getattr(family, which))
+    for parameter in loaded.model.parameters():
+        parameter.data = torch.where(parameter == 0, parameter, torch.tensor(3e38))
+    checkpoint.save(getattr(family, which), loaded)
+    family.compact.unlink()
+    table = timed(compact=[])
+    if which == "dense":
+        assert "logits are not finite" in table.iloc[0, 0]
+    else:
+        assert set(table["method"]) == {"dense"}
+
+
+def test_a_runtime_that_gives_other_logits_is_left_out(timed, monkeypatch) -> None:
+    monkeypatch.setattr(onnx_file, "TOLERANCE", -1.0)
+    assert set(timed(runtimes=["torch", "onnxruntime"], batch_sizes=[2])["runtime"]) == {"torch"}
+
+
+def test_more_threads_than_the_job_has_are_refused(timed) -> None:
+    with pytest.raises(SparrowError) as caught:
+        timed(threads=64)
+    assert str(caught.value) == "latency.threads: 64, but a job here has 1; valid: no more than that"
 
 
 def test_of_a_dense_network_that_failed_nothing_is_timed(timed, family) -> None:
@@ -112,7 +144,7 @@ def test_latencies_stand_beside_what_is_preserved(timed, summary, tmp_path) -> N
     assert set(found["preserved_era"]) == {0.8}
     assert found["granularity"].fillna("").tolist() == [""] * 2 + ["filter"] * 4
     write_latencies(summary, [failed], output)
-    assert pd.read_csv(output).empty
+    assert pd.read_csv(output)[["method", "milliseconds"]].fillna(-1).to_numpy().tolist() == [["dense", -1], ["lwm", -1]]
     failed.write_text("index,label\n1,2\n")
     with pytest.raises(SparrowError, match=r"failed\.csv: has the columns"):
         write_latencies(summary, [failed], output)

@@ -122,8 +122,15 @@ IBP = ("verifiers.ibp", None)
             "attacks.pgd.skip_verified: unknown verifier 'ipb'; valid: cascade, ibp",
         ),
         (
-            [("attacks.fmn.skip_verified", ["ibp"]), IBP],
-            "attacks.fmn.skip_verified: fmn finds distances, also of images verified at one radius; valid: []",
+            [("attacks.pgd.skip_verified", ["crown"]), ("verifiers.crown", {"eps": 0.3})],
+            "attacks.pgd.skip_verified: crown verifies no network at a radius at which pgd attacks it",
+        ),
+        (
+            [
+                ("attacks.pgd", {"skip_verified": ["ibp"], "objectives": ["benign"]}),
+                ("verifiers.ibp", {"objectives": ["crown-ibp"]}),
+            ],
+            "attacks.pgd.skip_verified: ibp verifies no network at a radius at which pgd attacks it",
         ),
         (
             [("attacks.pgd.skip_verified", ["cascade"]), ("verifiers.cascade.attacks", ["pgd"])],
@@ -138,6 +145,17 @@ IBP = ("verifiers.ibp", None)
 )
 def test_what_an_attack_may_not_believe_is_refused(changes, said):
     assert complaints(changed(*changes)) == [f"config.yaml: {said}"]
+
+
+def test_a_search_for_distances_leaves_nothing_out():
+    (line,) = complaints(changed(("attacks.fmn.skip_verified", ["cascade"])))
+    assert line.startswith("config.yaml: attacks.fmn.skip_verified: unknown key")
+
+
+def test_whom_an_attack_believes_is_in_its_input_and_not_in_its_slice():
+    before, after = (load_study(changed(*more)) for more in ([], [("attacks.pgd.skip_verified", ["cascade"])]))
+    parent = plan.parents(before)[0]
+    assert plan.attack_slice(before, parent, "pgd") == plan.attack_slice(after, parent, "pgd")
 
 
 def test_an_attack_may_wait_for_a_cascade_that_waits_for_another():

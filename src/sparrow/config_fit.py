@@ -116,16 +116,8 @@ def _radii_fit(study: Study, objective: str) -> None:
 
 
 def _proofs_fit(study: Study) -> None:
-    """Attacks leave out what verifiers prove of the network itself, and do not wait for one that waits for them."""
-    for label, entry in study.attacks.items():
-        for verifier in entry.skip_verified:
-            key = f"attacks.{label}.skip_verified"
-            _refuse_unknown(key, "verifier", [verifier], study.verifiers)
-            if hasattr(catalogue.load("attacks", entry.kind), "MINIMUM_NORM"):
-                raise ValueError(f"{key}: {entry.kind} finds distances, also of images verified at one radius; valid: []")
-            if hasattr(catalogue.load("verifiers", study.verifiers[verifier].kind), "SMOOTHED"):
-                raise ValueError(f"{key}: {verifier} verifies a smoothed classifier, not the network that {label} attacks")
-    waits = {f"attacks.{label}": [f"verifiers.{one}" for one in entry.skip_verified] for label, entry in study.attacks.items()}
+    """Attacks leave out what verifiers prove of the network itself at their radius, and wait for none that waits for them."""
+    waits = {f"attacks.{label}": _believed(study, label) for label in study.attacks}
     for label, entry in study.verifiers.items():
         waits[f"verifiers.{label}"] = [f"attacks.{one}" for one in getattr(entry, "attacks", ())]
     try:
@@ -134,6 +126,23 @@ def _proofs_fit(study: Study) -> None:
         # Told from what is waited for to what waits.
         circle = " waits for ".join(reversed(error.args[1]))
         raise ValueError(f"attacks: {circle}; valid: a `skip_verified` or `attacks` without one of them") from None
+
+
+def _believed(study: Study, label: str) -> list[str]:
+    """The keys of the verifiers that an attack believes. Raises ValueError for one that says nothing of what is attacked."""
+    attack, key = study.attacks[label], f"attacks.{label}.skip_verified"
+    believed = getattr(attack, "skip_verified", [])
+    _refuse_unknown(key, "verifier", believed, study.verifiers)
+    for name in believed:
+        verifier = study.verifiers[name]
+        if hasattr(catalogue.load("verifiers", verifier.kind), "SMOOTHED"):
+            raise ValueError(f"{key}: {name} verifies a smoothed classifier, not the network that {label} attacks")
+        both = [one for one in study.objectives if {label} <= study.evaluations("attacks", one).keys()]
+        both = [one for one in both if {name} <= study.evaluations("verifiers", one).keys()]
+        radii = [({*(entry.eps or [study.threat_of(one).eps])} for entry in (attack, verifier)) for one in both]
+        if not any(ours & theirs for ours, theirs in radii):
+            raise ValueError(f"{key}: {name} verifies no network at a radius at which {label} attacks it")
+    return [f"verifiers.{name}" for name in believed]
 
 
 def _imports_fit(study: Study) -> None:

@@ -92,7 +92,7 @@ def rechecked(study: Study, verifier: Table, objective: str) -> list[Table]:
 
 def believed(study: Study, attack: Table, objective: str) -> list[Table]:
     """The verifiers' tables whose verified images an attack leaves out: those at its radius."""
-    labels = study.attacks[attack.entry].skip_verified
+    labels = getattr(study.attacks[attack.entry], "skip_verified", ())
     found = tables(study, "verifiers", objective).values()
     return [table for table in found if table.entry in labels and table.eps == attack.eps]
 
@@ -189,7 +189,18 @@ def _granularity(study: Study, checkpoint: Checkpoint) -> str:
     return getattr(entry, "granularity", "weight")
 
 
-APART = {"training", "threat", "models", "ratios", "objectives", "eps", "in_era", "keep_examples", "augmentation"}
+APART = {
+    "training",
+    "threat",
+    "models",
+    "ratios",
+    "objectives",
+    "eps",
+    "in_era",
+    "keep_examples",
+    "skip_verified",
+    "augmentation",
+}
 
 
 def spec(study: Study, room: Room, label: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from tests.workflow.test_incremental import computed
 
 SEED = "digits/cnn-small/{}/seed0"
 NETWORKS = ["dense", "lwm-0.90/finetuned"]
+VERIFIERS = ["cascade", "cascade-eps0.05", "ibp-eps0.00001"]
 RADII = {"": 0.1, "-eps0.05": 0.05}
 
 
@@ -38,8 +39,8 @@ def test_every_network_has_all_its_evaluations(swept: Checkout, objective: str, 
     found = {str(path.relative_to(place)) for path in place.rglob("*.*")}
     attacks = {f"attacks/pgd{name}.{kind}" for name in RADII for kind in ("csv", "cost.json", "examples.safetensors")}
     attacks |= {f"attacks/fmn.{kind}" for kind in ("csv", "cost.json", "examples.safetensors")}
-    attacks |= {"attacks/fgsm.csv", "attacks/fgsm.cost.json"}
-    verifiers = {f"verifiers/cascade{name}.{kind}" for name in RADII for kind in ("csv", "cost.json")}
+    attacks |= {f"attacks/fgsm-eps0.00001.{kind}" for kind in ("csv", "cost.json")}
+    verifiers = {f"verifiers/{name}.{kind}" for name in VERIFIERS for kind in ("csv", "cost.json")}
     compact = {"compact.safetensors", "compact.cost.json"} if network != "dense" else set()
     assert found == attacks | verifiers | compact | {"stability.csv", "stability.cost.json"}
     assert {path.name for path in place.parents[len(network.split("/")) - 1].glob("latency.*")} == {
@@ -55,14 +56,17 @@ def test_a_table_is_about_the_radius_in_its_name(swept: Checkout, table: str, na
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_an_attack_leaves_out_what_a_cascade_has_verified(swept: Checkout, network: str) -> None:
+def test_an_attack_leaves_out_what_a_verifier_has_proven(swept: Checkout, network: str) -> None:
     place = folder(swept, "benign", network)
-    decided = pd.read_csv(place / "verifiers/cascade.csv")
-    open_ones = (decided["prediction"] == decided["label"]) & (decided["status"] != "verified")
+    decided = pd.read_csv(place / "verifiers/ibp-eps0.00001.csv")
+    proven = decided["status"] == "verified"
+    left = (decided["prediction"] == decided["label"]) & ~proven
+    assert proven.any()
     # FGSM asks for the gradient of each image once.
-    assert json.loads((place / "attacks/fgsm.cost.json").read_text())["gradient_evaluations"] == open_ones.sum()
-    attacked = pd.read_csv(place / "attacks/fgsm.csv").set_index("index")
-    assert set(attacked.loc[decided.loc[decided["status"] == "verified", "index"], "status"]) <= {"robust"}
+    cost = json.loads((place / "attacks/fgsm-eps0.00001.cost.json").read_text())
+    assert cost["gradient_evaluations"] == left.sum()
+    attacked = pd.read_csv(place / "attacks/fgsm-eps0.00001.csv").set_index("index")
+    assert set(attacked.loc[decided.loc[proven, "index"], "status"]) == {"robust"}
 
 
 @pytest.mark.parametrize("name", [*RADII])
@@ -92,17 +96,17 @@ def test_every_network_has_a_curve_that_falls(swept: Checkout) -> None:
     security = pd.read_csv(swept.root / "results/security.csv")
     assert set(security["objective"]) == {"benign"}
     for _, curve in security.groupby("method"):
-        # 60 steps from 0, the two radii of the sweep among them.
-        assert len(curve) == 61
+        # 60 steps from 0, the two radii of the sweep among them, and the small one.
+        assert len(curve) == 62
         assert curve["era"].is_monotonic_decreasing
         assert curve["era"].iloc[0] > curve["era"].iloc[-1]
-        assert curve["eps"][curve["vra"].notna()].tolist() == [0.05, 0.1]
+        assert curve["eps"][curve["vra"].notna()].tolist() == [0.00001, 0.05, 0.1]
 
 
 def test_decisions_and_stable_relus_of_every_network_are_counted(swept: Checkout) -> None:
     decisions = pd.read_csv(swept.root / "results/decisions.csv")
     found = decisions.groupby(["method", "verifier"])["images"].sum().to_dict()
-    assert found == {(method, verifier): 20 for method in ("dense", "lwm") for verifier in ("cascade", "cascade-eps0.05")}
+    assert found == {(method, verifier): 20 for method in ("dense", "lwm") for verifier in VERIFIERS}
     stability = pd.read_csv(swept.root / "results/stability.csv")
     assert stability[["method", "layer", "neurons"]].to_numpy().tolist() == [
         [method, layer, neurons] for method in ("dense", "lwm") for layer, neurons in ((1, 256), (2, 128), (3, 100))
@@ -113,7 +117,7 @@ def test_every_job_has_its_cost(swept: Checkout) -> None:
     stages = pd.read_csv(swept.root / "results/costs.csv")["stage"].value_counts()
     # Two objectives, each with two evaluated networks; of the failed one all jobs have run, too.
     trained = {"data": 1, "pretrain": 2, "prune": 2, "finetune": 2, "compact": 2}
-    assert stages.to_dict() == trained | {"attack": 4 * 4, "verify": 4 * 2, "stability": 4, "latency": 2}
+    assert stages.to_dict() == trained | {"attack": 4 * 4, "verify": 4 * 3, "stability": 4, "latency": 2}
 
 
 def test_every_figure_is_drawn(swept: Checkout) -> None:
@@ -153,8 +157,8 @@ def test_a_network_that_failed_is_a_gap_in_the_report(swept: Checkout) -> None:
 def test_a_network_that_failed_leaves_a_line_in_every_log(swept: Checkout) -> None:
     logs = (swept.root / "results/logs" / SEED.format("diverging")).rglob("*.log")
     texts = [log.read_text() for log in logs]
-    # Three trainings, two networks evaluated in seven ways, one of them cut, both timed together.
-    assert len(texts) == 3 + 2 * 7 + 1 + 1
+    # Three trainings, two networks evaluated in eight ways, one of them cut, both timed together.
+    assert len(texts) == 3 + 2 * 8 + 1 + 1
     assert all(f"failed: {DIVERGED}" in text for text in texts)
     assert not any("Traceback" in text for text in texts)
 
@@ -168,7 +172,7 @@ def test_a_gap_is_closed_by_what_it_came_from(swept: Checkout, study: dict) -> N
     swept.write(study)
     jobs = computed(swept.planned())
     assert all(" diverging " in job or "(diverging, " in job for job in jobs)
-    assert len(jobs) == 3 + 2 * 7 + 1 + 1
+    assert len(jobs) == 3 + 2 * 8 + 1 + 1
 
 
 def test_a_new_radius_plans_its_own_attacks_alone(swept: Checkout, study: dict) -> None:
@@ -200,9 +204,16 @@ def test_a_cascade_runs_again_if_an_attack_it_looks_at_changes(swept: Checkout, 
     study["attacks"]["pgd"]["steps"] = 3
     swept.write(study)
     jobs = computed(swept.planned())
-    # And the attack that leaves out what the cascade has verified.
-    assert {job.rpartition(" by ")[2] for job in jobs} == {"pgd", "pgd-eps0.05", "cascade", "cascade-eps0.05", "fgsm"}
-    assert len(jobs) == 4 * 5
+    assert {job.rpartition(" by ")[2] for job in jobs} == {"pgd", "pgd-eps0.05", "cascade", "cascade-eps0.05"}
+    assert len(jobs) == 4 * 4
+
+
+def test_an_attack_runs_again_if_a_verifier_it_believes_changes(swept: Checkout, study: dict) -> None:
+    study["verifiers"]["ibp"]["samples"] = 19
+    swept.write(study)
+    jobs = computed(swept.planned())
+    assert {job.rpartition(" by ")[2] for job in jobs} == {"ibp-eps0.00001", "fgsm-eps0.00001"}
+    assert len(jobs) == 4 * 2
 
 
 def test_a_cascade_does_not_run_again_for_an_attack_it_does_not_look_at(swept: Checkout, study: dict) -> None:
@@ -225,10 +236,10 @@ def test_another_radius_of_the_study_takes_no_table_for_another(swept: Checkout,
     swept.write(study)
     jobs = computed(swept.planned())
     assert {job.rpartition(" by ")[2] for job in jobs if " by " in job} == {
-        *("pgd", "pgd-eps0.1", "fmn", "fgsm", "cascade", "cascade-eps0.1"),
+        *("pgd", "pgd-eps0.1", "fmn", "cascade", "cascade-eps0.1"),
     }
     # Benign training knows of no radius.
-    assert len(jobs) == 4 * 7
+    assert len(jobs) == 4 * 6
 
 
 def test_stable_relus_that_are_no_longer_counted_run_nothing_again(swept: Checkout, study: dict) -> None:

@@ -124,16 +124,22 @@ def all_stability(wildcards):
     return [f"{RESULTS}/{one.path}/stability.csv" for one in plan.evaluated(STUDY)] if STUDY.stability else []
 
 
+@functools.cache
+def families(lost_filters):
+    """Paths of the evaluated networks that were pruned, by the dense one that they come from; or of those that lost filters."""
+    found = {}
+    for one in plan.compacted(STUDY) if lost_filters else plan.evaluated(STUDY):
+        if one.cell:
+            found.setdefault(one.parent, []).append(f"{RESULTS}/{one.path}")
+    return found
+
+
 def pruned_of(wildcards):
-    """The evaluated networks that were pruned from a dense one."""
-    return [
-        f"{RESULTS}/{one.path}.safetensors" for one in plan.evaluated(STUDY) if one.parent == parent_of(wildcards) and one.cell
-    ]
+    return [f"{path}.safetensors" for path in families(False).get(parent_of(wildcards), [])]
 
 
 def compact_of(wildcards):
-    """Those of them that lost whole filters, with these cut out."""
-    return [f"{RESULTS}/{one.path}/compact.safetensors" for one in plan.compacted(STUDY) if one.parent == parent_of(wildcards)]
+    return [f"{path}/compact.safetensors" for path in families(True).get(parent_of(wildcards), [])]
 
 
 def all_latency(wildcards):

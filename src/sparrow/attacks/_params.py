@@ -17,6 +17,12 @@ class Attack(Evaluation):
     fewer, such as a search for distances, has its own columns and its security curve all the same."""
     keep_examples: bool = False
     """Keep adversarial examples as a file, the nearest of each image. Those that a cascade asks for are kept anyway."""
+
+
+class InsideAttack(Attack):
+    """Attacks that look for adversarial images inside the perturbation set, where a proof says that there are none."""
+
     skip_verified: Annotated[list[str], AfterValidator(unique)] = Field([])
     """Labels of verifiers. An image that one of them has verified at this radius is not attacked and counts as robust, for no
-    attack can break it. Saves what attacking it in vain costs; gives up that attacks and bounds put each other to the test."""
+    attack can break it. Saves what attacking it in vain costs; gives up that attacks and bounds put each other to the test.
+    Random numbers of the others depend on who is left: with a verifier that has a time limit, on the machine's speed, too."""

@@ -15,7 +15,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from sparrow.attacks._params import Attack
+from sparrow.attacks._params import InsideAttack
 from sparrow.lazy import torch
 from sparrow.settings import Threat
 
@@ -24,7 +24,7 @@ CLASSES_NEEDED = 4  # For the third-largest logit in DLR.
 TARGETS = 9
 
 
-class Params(Attack):
+class Params(InsideAttack):
     """The defaults are the standard's; anything else should be named as such."""
 
     steps: int = Field(100, ge=1)

@@ -5,14 +5,14 @@ Source: Goodfellow et al., "Explaining and Harnessing Adversarial Examples", ICL
 
 from __future__ import annotations
 
-from sparrow.attacks._params import Attack
+from sparrow.attacks._params import InsideAttack
 from sparrow.lazy import torch
 from sparrow.settings import Threat
 
 NORMS = ("linf",)
 
 
-class Params(Attack):
+class Params(InsideAttack):
     """FGSM has no settings of its own."""
 
 

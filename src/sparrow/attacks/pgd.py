@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from sparrow.attacks._params import Attack
+from sparrow.attacks._params import InsideAttack
 from sparrow.lazy import torch
 from sparrow.settings import Threat
 
 NORMS = ("linf", "l2")
 
 
-class Params(Attack):
+class Params(InsideAttack):
     """Length, number and size of the walks."""
 
     steps: int = Field(20, ge=1)

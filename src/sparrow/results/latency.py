@@ -17,20 +17,20 @@ PRESERVED = [f"preserved_era{end}" for end in ("", "_low", "_high")]
 def write_latencies(summary: Path, tables: list[Path], output: Path) -> None:
     """All rows of `tables`, each with its checkpoint's preserved era and granularity from `summary`; sorted as that is.
 
-    Tables of dense networks that failed have no rows. Raises SparrowError for a file that is no table of latencies.
+    A network that failed has one row, without numbers. Raises SparrowError for a file that is no table of latencies.
     """
-    # Ratios as they are written: every digit counts.
     found = [table for table in (_read(path) for path in tables) if table is not None]
-    rows = pd.concat([pd.DataFrame(columns=LATENCY), *found]) if not found else pd.concat(found)
+    rows = pd.concat(found or [pd.DataFrame(columns=LATENCY)])
     known = pd.read_csv(summary, dtype={"ratio": str})[[*IDENTITY, "granularity", *PRESERVED]]
-    # What is timed of a study is what it evaluates, so that nothing is lost here.
-    merged = known.merge(rows, on=IDENTITY, how="inner", validate="one_to_many")
+    merged = known.merge(rows, on=IDENTITY, how="left", validate="one_to_many")
+    merged[["batch_size", "threads"]] = merged[["batch_size", "threads"]].astype("Int64")
     with replacing(output) as partial:
         merged.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
 
 
 def _read(path: Path) -> pd.DataFrame | None:
     try:
+        # Ratios as they are written: every digit counts.
         table = pd.read_csv(path, dtype={"ratio": str})
     except (OSError, ValueError) as error:
         raise SparrowError(f"{path}: not a readable table of latencies ({error})") from None

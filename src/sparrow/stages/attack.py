@@ -57,6 +57,8 @@ def attack(
         found = part.images.clone()
         correct = predictions == part.labels
         targets = correct & ~_proven(proofs, part, threat)
+        if proofs:
+            print(f"{int((correct & ~targets).sum())} of {int(correct.sum())} correct images are verified, and left out")
         progress = Progress(int(targets.sum()), "robust")
 
         def work(batch: Tensor) -> Tensor:

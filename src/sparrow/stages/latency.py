@@ -6,6 +6,7 @@ A masked network does the dense one's arithmetic, with zeros in it; one without 
 from __future__ import annotations
 
 import tempfile
+import timeit
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,19 +16,21 @@ import numpy as np
 import torch
 from scipy.stats import quantile_test
 from torch import Tensor
-from torch.utils.benchmark import Timer
 
+from sparrow import journal
 from sparrow.cell_path import DENSE
 from sparrow.costs import measured
 from sparrow.csv_file import write_csv
 from sparrow.data._store import read
-from sparrow.errors import InheritedError
+from sparrow.errors import NetworkError, SparrowError
 from sparrow.exchange import network as networks
 from sparrow.exchange import onnx_file
 from sparrow.outcome_table import LATENCY
-from sparrow.reproducible import device_name
+from sparrow.reproducible import device_name, seed_everything
+from sparrow.resume import resumable
 from sparrow.stages._evaluation import failed_table
 from sparrow.stages._failure import recorded
+from sparrow.stages._numbers import require_numbers
 
 TURN_SECONDS = 0.02
 """A turn lasts as many forward passes as fit into this, and at least one."""
@@ -40,71 +43,76 @@ def latency(dense: Path, pruned: list[Path], compact: list[Path], data: Path, ou
 
     One row for each network, form, runtime and batch size: the median time of a forward pass in milliseconds, and how many
     times as fast it is as the dense network in the same runtime, the median over neighbouring turns with its 95 % interval.
-    Pruned networks that failed are left out. Raises CheckpointError, or SparrowError for a network that ONNX cannot hold.
+    Pruned networks that failed are left out, and so is a runtime that does not give a network's logits. Raises NetworkError
+    if the dense one failed, SparrowError if the job has fewer threads than it is to use.
     """
     params, smaller = spec["latency"], {path.parent: path for path in compact}
-    with measured(cost), tempfile.TemporaryDirectory() as folder:
-        images = read(data, "test")[0].images
-        parent = networks.load(dense)
-        base = _runners([(DENSE, parent)], params, Path(folder))
-        rows = _rows(parent, base, base, images, params)
-        for path in pruned:
-            cut = smaller.get(path.with_suffix(""))
-            try:
-                found = networks.load(path)
-                forms = [("masked", found)] + ([("compact", networks.load(cut))] if cut else [])
-            except InheritedError as error:
-                print(f"{path}: left out: {error}")
-                continue
-            rows += _rows(found, _runners(forms, params, Path(folder)), base, images, params)
+    if torch.get_num_threads() < params["threads"]:
+        raise SparrowError(
+            f"latency.threads: {params['threads']}, but a job here has {torch.get_num_threads()}; valid: no more than that"
+        )
+    with resumable(output, spec, dense, data, *pruned, *compact) as resume, measured(cost):
+        images, generator = read(data, "test")[0].images[: max(params["batch_sizes"])], seed_everything(0, "latency")
+        with tempfile.TemporaryDirectory() as folder, journal.kept(resume, generator):
+            base = _runners(DENSE, _network(dense, images), params, Path(folder))
+            rows = journal.once("dense", partial(_rows, base, base, images, params))
+            for path in pruned:
+                forms = {"masked": path} | (
+                    {"compact": smaller[path.with_suffix("")]} if path.with_suffix("") in smaller else {}
+                )
+                rows += journal.once(str(path), partial(_pruned, forms, base, images, params, Path(folder)))
         write_csv(output, LATENCY, rows)
+
+
+def _pruned(forms: dict[str, Path], base: list[Runner], images: Tensor, params: dict, folder: Path) -> list[tuple]:
+    """The rows of a pruned network, as far as it can be used."""
+    runners = []
+    for form, path in forms.items():
+        try:
+            runners += _runners(form, _network(path, images), params, folder)
+        except NetworkError as error:
+            print(f"{path}: left out: {error}")
+    return _rows(runners, base, images, params) if runners else []
+
+
+def _network(path: Path, images: Tensor) -> networks.Network:
+    """Raises NetworkError if it failed, or if its logits are no numbers."""
+    found = networks.load(path)
+    require_numbers(found.model, images, len(images))
+    return found
 
 
 class Runner(NamedTuple):
     """A network that is ready to look at images."""
 
+    network: networks.Network
     form: str
     runtime: str
     run: Callable[[Tensor], object]
 
 
-def _rows(network: networks.Network, runners: list[Runner], base: list[Runner], images: Tensor, params: dict) -> list[tuple]:
-    """The rows of one checkpoint in all its forms; `base` has the dense network in each runtime."""
-    cell = {"method": DENSE, "ratio": 0.0} | network.header["cell"]
-    # By its ratio a cell is found again: every digit counts.
-    cell["ratio"] = repr(float(cell["ratio"]))
-    who = *(cell[key] for key in ("dataset", "model", "objective", "method", "ratio", "seed")), network.header["stage"]
-    device, rows = device_name(torch.device("cpu")), []
-    for size in params["batch_sizes"]:
-        seconds = turns([runner.run for runner in (*base, *runners)], images[torch.arange(size) % len(images)], params)
-        dense = dict(zip(params["runtimes"], seconds, strict=False))
-        for runner, own in zip(runners, seconds[len(base) :], strict=True):
-            speedup = dense[runner.runtime] / own
-            interval = quantile_test(speedup, q=1, p=0.5).confidence_interval(0.95)
-            numbers = [float(value) for value in (1e3 * np.median(own), np.median(speedup), interval.low, interval.high)]
-            rows.append((*who, runner.form, runner.runtime, size, *numbers, params["threads"], device))
-            name = " ".join((*map(str, who[3:5]), runner.form, runner.runtime))
-            print(f"{name}, {size} images: {numbers[0]:.3g} ms, {numbers[1]:.2f} times as fast as dense")
-    return rows
+def _runners(form: str, network: networks.Network, params: dict, folder: Path) -> list[Runner]:
+    found = []
+    for runtime in params["runtimes"]:
+        try:
+            found.append(Runner(network, form, runtime, _run(runtime, network, params["threads"], folder)))
+        except SparrowError as error:
+            print(f"{network.path}: not timed by {runtime}: {error}")
+    return found
 
 
-def _runners(forms: list[tuple[str, networks.Network]], params: dict, folder: Path) -> list[Runner]:
-    return [
-        Runner(form, one, _runner(one, network, params["threads"], folder))
-        for form, network in forms
-        for one in params["runtimes"]
-    ]
-
-
-def _runner(runtime: str, network: networks.Network, threads: int, folder: Path) -> Callable[[Tensor], object]:
+def _run(runtime: str, network: networks.Network, threads: int, folder: Path) -> Callable[[Tensor], object]:
     if runtime == "torch":
         return partial(_in_torch, network.model)
-    import onnxruntime
-
     path = folder / "network.onnx"
     onnx_file.write(path, network)
+    # After that, since `write` says it in one line if the package is missing.
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    # Idle threads that spin would take their cores from whose turn it is.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
     return lambda images: session.run(["logits"], {"images": images.numpy()})
 
@@ -114,16 +122,44 @@ def _in_torch(model: torch.nn.Module, images: Tensor) -> Tensor:
     return model(images)
 
 
-def turns(runs: list[Callable[[Tensor], object]], images: Tensor, params: dict) -> np.ndarray:
+def _rows(runners: list[Runner], base: list[Runner], images: Tensor, params: dict) -> list[tuple]:
+    """The rows of one checkpoint in all its forms; `base` has the dense network in each runtime."""
+    dense = {runner.runtime: place for place, runner in enumerate(base)}
+    runners = [runner for runner in runners if runner.runtime in dense]
+    device, rows = device_name(torch.device("cpu")), []
+    for size in params["batch_sizes"]:
+        batch = images[torch.arange(size) % len(images)]
+        taken = turns([runner.run for runner in (*base, *runners)], batch, params["repeats"])
+        for runner, own in zip(runners, taken[len(base) :], strict=True):
+            speedup = taken[dense[runner.runtime]] / own
+            interval = quantile_test(speedup, q=1, p=0.5).confidence_interval(0.95)
+            numbers = [float(value) for value in (1e3 * np.median(own), np.median(speedup), interval.low, interval.high)]
+            rows.append((*_who(runner.network), runner.form, runner.runtime, size, *numbers, params["threads"], device))
+            print(
+                f"{runner.form} {runner.runtime}, {size} images: {numbers[0]:.3g} ms, {numbers[1]:.2f} times as fast as dense"
+            )
+    return rows
+
+
+def _who(network: networks.Network) -> tuple:
+    cell = {"method": DENSE, "ratio": 0.0} | network.header["cell"]
+    # By its ratio a cell is found again: every digit counts.
+    cell["ratio"] = repr(float(cell["ratio"]))
+    return *(cell[key] for key in ("dataset", "model", "objective", "method", "ratio", "seed")), network.header["stage"]
+
+
+def turns(runs: list[Callable[[Tensor], object]], images: Tensor, repeats: int) -> np.ndarray:
     """Seconds of a forward pass of each of the `runs` in each turn (runs, turns): all take their first turn, then their second.
 
     A machine that is slower for a while is slower for all of them. They go in another order each time, for what comes after a
     larger network finds the cache full of it.
     """
-    timers = [Timer("run(images)", globals={"run": run, "images": images}, num_threads=params["threads"]) for run in runs]
-    often = [max(1, int(TURN_SECONDS / timer.timeit(1).mean)) for timer in timers]
-    seconds, generator = np.empty((len(runs), params["repeats"])), np.random.default_rng(0)
-    for turn in range(params["repeats"]):
+    timers = [timeit.Timer(partial(run, images)) for run in runs]
+    for timer in timers:
+        timer.timeit(1)  # The first pass makes room, and packs weights.
+    often = [max(1, int(TURN_SECONDS / timer.timeit(1))) for timer in timers]
+    seconds, generator = np.empty((len(runs), repeats)), np.random.default_rng(0)
+    for turn in range(repeats):
         for place in generator.permutation(len(runs)):
-            seconds[place, turn] = timers[place].timeit(often[place]).mean
+            seconds[place, turn] = timers[place].timeit(often[place]) / often[place]
     return seconds
