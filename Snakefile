@@ -61,6 +61,7 @@ if workflow.remote_exec and "--local-groupid" in sys.argv and warm.possible():
 onstart:
     try:
         require_writable(Path(RESULTS))
+        require_sources()
     except SparrowError as error:
         print(error, file=sys.stderr)
         sys.exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from sparrow import plan, sources
 from sparrow.config import Study, load_study
+from sparrow.errors import SparrowError
 from tests.workflow.conftest import TINY
 
 OWN = {"kind": "image-folder", "folder": "images", "size": 8, "channels": 1, "classes": 2}
@@ -18,6 +20,7 @@ OWN = {"kind": "image-folder", "folder": "images", "size": 8, "channels": 1, "cl
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Paths are relative to the working directory."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
 
 
 def _study(**dataset) -> Study:
@@ -27,6 +30,21 @@ def _study(**dataset) -> Study:
 def _put(path: str, content: bytes = b"image") -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_bytes(content)
+
+
+def test_what_is_not_there_is_named_with_its_key() -> None:
+    params = _study(folder="images", test_folder="~/test.zip", extra="extra.npz").datasets["own"]
+    home = os.path.expanduser("~")
+    for key, path, put in (
+        ("folder", "images", "images/a/1.png"),
+        ("test_folder", f"{home}/test.zip", f"{home}/test.zip"),
+        ("extra", "extra.npz", "extra.npz"),
+    ):
+        with pytest.raises(SparrowError) as caught:
+            sources.require("own", params)
+        assert str(caught.value) == f"datasets.own.{key}: {path}: no such file or folder, and images are to be read from it"
+        _put(put)
+    sources.require("own", params)
 
 
 def test_files_are_those_that_are_there() -> None:

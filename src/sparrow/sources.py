@@ -7,6 +7,7 @@ import os
 
 from sparrow import catalogue
 from sparrow.data._split import HeldOut
+from sparrow.errors import SparrowError
 
 
 def files(params: HeldOut) -> list[str]:
@@ -20,6 +21,16 @@ def folders(params: HeldOut) -> dict[str, str]:
     The time at which a folder changed says nothing of the folders in it. Hidden files do not count.
     """
     return {path: _listing(path) for path in _paths(params) if os.path.isdir(path)}
+
+
+def require(label: str, params: HeldOut) -> None:
+    """Raise SparrowError, naming the key, if one of the files or folders behind a data set is not there."""
+    told = {os.path.expanduser(value): key for key, value in params if isinstance(value, str)}
+    for path in _paths(params):
+        if not os.path.exists(path):
+            raise SparrowError(
+                f"datasets.{label}.{told[path]}: {path}: no such file or folder, and images are to be read from it"
+            )
 
 
 def _paths(params: HeldOut) -> list[str]:

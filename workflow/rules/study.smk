@@ -53,6 +53,13 @@ def own_files(wildcards):
     return sources.files(STUDY.datasets[wildcards.dataset])
 
 
+def require_sources():
+    """Before any job starts. Not while planning: a study can be looked at where its images are not."""
+    for job in workflow.dag.needrun_jobs():
+        if job.rule.name == "data":
+            sources.require(job.wildcards.dataset, STUDY.datasets[job.wildcards.dataset])
+
+
 @functools.cache
 def extra_memory(dataset):
     """MiB of a data set's extra images; their file is looked at once, not for every job."""
