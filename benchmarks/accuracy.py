@@ -20,7 +20,7 @@ from sparrow.data._store import Part
 
 SHAPE = (3, 32, 32)
 SEEDS = (0, 1, 2)
-EPOCHS, SIZE, LR = 12, 64, 0.05
+EPOCHS, SIZE, LR = 12, 64, 0.01
 COLUMNS = [
     "way",
     "seeds",

@@ -40,8 +40,9 @@ def test_those_and_only_those_that_can_use_a_gpu_ask_for_one() -> None:
     assert {"pretrain", "attack_and_keep"} <= asking
 
 
-def test_only_data_and_dense_networks_are_submitted_one_by_one() -> None:
-    assert set(rules()) - set(PROFILE["groups"]) == {"data", "pretrain"}
+def test_only_data_dense_networks_and_timings_are_submitted_one_by_one() -> None:
+    # And what is timed, beside nothing else.
+    assert set(rules()) - set(PROFILE["groups"]) == {"data", "pretrain", "latency"}
     assert set(PROFILE["groups"].values()) == set(PROFILE["group-components"])
 
 
