@@ -23,11 +23,16 @@ def derive_seed(*parts: object) -> int:
 
 
 def seed_everything(*parts: object) -> torch.Generator:
-    """Seed every global generator from `parts`, ask a GPU for deterministic kernels, return a CPU generator of its own."""
+    """Seed every global generator from `parts`, ask a GPU for deterministic kernels, return a CPU generator of its own.
+
+    From here on a CPU takes numbers below 1e-38 for zero: gradients of images that a network is sure of are full of them, and
+    some processors compute with them a hundred times slower (docs/performance.md).
+    """
     seed = derive_seed(*parts)
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+    torch.set_flush_denormal(True)
     if torch.cuda.is_available():
         # On the CPU nothing that we use depends on it, and asking costs a second of imports.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sparrow import inner
-from sparrow.modes import eval_mode
+from sparrow.frozen import frozen
 from sparrow.perturbation import direction, project
 from sparrow.settings import Threat
 
@@ -32,10 +32,10 @@ def maximise(
 
     def climb() -> Tensor:
         adversarial = project(start, images, threat)
-        with eval_mode(model):
+        with frozen(model, images) as network:
             for _ in range(steps):
                 adversarial.requires_grad_(True)
-                (gradient,) = torch.autograd.grad(loss(model(adversarial)), adversarial)
+                (gradient,) = torch.autograd.grad(loss(network(adversarial)), adversarial)
                 adversarial = project(adversarial.detach() + step_size * direction(gradient, threat), images, threat)
         return adversarial
 

@@ -1,0 +1,154 @@
+"""A network in eval mode as a function of its images alone, made for being looked at again and again with the same weights.
+
+An attack goes through a network dozens of times between two changes of its weights. What depends on the weights alone is
+done once: a batch norm that directly follows a convolution or a linear layer vanishes in that layer's weights, these have
+the precision and the layout that convolutions want, and no graph is kept for them. ReLUs overwrite what nobody else reads.
+The function is the same but for rounding.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
+
+from sparrow.modes import eval_mode
+
+NORM_OF = {nn.Conv2d: nn.BatchNorm2d, nn.Linear: nn.BatchNorm1d}
+LAYERS = (functional.conv2d, functional.linear)
+SUMS = (operator.add, operator.iadd, torch.add)
+RELUS = (torch.relu, functional.relu)
+
+
+class Folded(NamedTuple):
+    """A layer of the network, the batch norm that it is to swallow, and what its weights are called in the view."""
+
+    layer: nn.Conv2d | nn.Linear
+    norm: nn.Module | None
+    names: tuple[str, str]
+
+    def tensors(self, channels_last: bool) -> tuple[Tensor, Tensor | None]:
+        """The weight and the bias, as the network's are now."""
+        layer, norm = self.layer, self.norm
+        weight, bias = layer.weight, layer.bias
+        if norm is not None:
+            fuse = fuse_linear_bn_weights if isinstance(layer, nn.Linear) else fuse_conv_bn_weights
+            weight, bias = fuse(weight, bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
+        device = weight.device.type
+        if torch.is_autocast_enabled(device):
+            precision = torch.get_autocast_dtype(device)
+            weight, bias = weight.to(precision), None if bias is None else bias.to(precision)
+        if channels_last and weight.dim() == 4:
+            weight = weight.contiguous(memory_format=torch.channels_last)
+        return weight.detach(), None if bias is None else bias.detach()
+
+
+class View(NamedTuple):
+    """A network's graph with folded layers, and the modules that it was made of."""
+
+    network: fx.GraphModule | None
+    folded: list[Folded]
+    made_of: list[nn.Module]
+
+
+_views: WeakKeyDictionary[nn.Module, View] = WeakKeyDictionary()
+
+
+@contextmanager
+def frozen(model: nn.Module, images: Tensor) -> Iterator[nn.Module]:
+    """`model` in eval mode, to be looked at through images like `images` while its weights stay as they are.
+
+    What is hooked to the model is called. A network that torch.fx cannot trace, that uses a parameter outside of layers, or
+    that has something hooked to a layer inside, is looked at as it is.
+    """
+    with eval_mode(model):
+        inside = [module for module in model.modules() if module is not model]
+        view = None if any(map(_hooked, inside)) else _view_of(model, inside)
+        if view is None or view.network is None:
+            yield model
+            return
+        channels_last = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
+        try:
+            with torch.no_grad():
+                for one in view.folded:
+                    view.network._buffers.update(zip(one.names, one.tensors(channels_last), strict=True))
+            # The very same dictionaries: what is hooked to the model later counts here, too.
+            view.network._forward_hooks, view.network._forward_pre_hooks = model._forward_hooks, model._forward_pre_hooks
+            yield view.network
+        finally:
+            view.network._buffers.update(dict.fromkeys(view.network._buffers))
+
+
+def _hooked(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def _view_of(model: nn.Module, inside: list[nn.Module]) -> View:
+    """The view that there is, unless a layer of the network is another one since."""
+    known = _views.get(model)
+    if known is None or len(known.made_of) != len(inside) or any(map(operator.is_not, known.made_of, inside)):
+        known = _views[model] = _made(model, inside)
+    return known
+
+
+def _made(model: nn.Module, inside: list[nn.Module]) -> View:
+    try:
+        network = fx.symbolic_trace(model)
+    except Exception:  # Whatever its forward pass does that a trace cannot follow.
+        return View(None, [], inside)
+    nodes, modules, folded = list(network.graph.nodes), dict(network.named_modules()), []
+    if any(node.op == "get_attr" for node in nodes):  # A parameter by itself might be another one by then.
+        return View(None, [], inside)
+    for node in nodes:
+        layer = modules.get(node.target) if node.op == "call_module" else None
+        if type(layer) is nn.Linear or (type(layer) is nn.Conv2d and layer.padding_mode == "zeros"):
+            folded.append(_fold(network, node, layer, modules, f"folded_{len(folded)}"))
+    for node in nodes:
+        if _is_relu(node, modules) and _unread(node.args[0]):
+            with network.graph.inserting_before(node):
+                node.replace_all_uses_with(network.graph.call_function(torch.relu_, node.args[:1]))
+            network.graph.erase_node(node)
+    network.delete_all_unused_submodules()
+    network.recompile()
+    return View(network, folded, inside)
+
+
+def _fold(network: fx.GraphModule, node: fx.Node, layer: nn.Module, modules: dict[str, nn.Module], name: str) -> Folded:
+    """Put a call with weights of the view's own in the place of `node`, and of the batch norm behind it."""
+    graph, follower = network.graph, next(iter(node.users), None)
+    norm = modules.get(follower.target) if follower and follower.op == "call_module" else None
+    if len(node.users) != 1 or type(norm) is not NORM_OF[type(layer)] or norm.running_mean is None:
+        norm = None
+    names = f"{name}_weight", f"{name}_bias"
+    for own in names:
+        network.register_buffer(own, None, persistent=False)
+    with graph.inserting_before(node):
+        tensors = [graph.get_attr(own) for own in names]
+        if isinstance(layer, nn.Linear):
+            call = graph.call_function(functional.linear, (*node.args, *tensors))
+        else:
+            geometry = layer.stride, layer.padding, layer.dilation, layer.groups
+            call = graph.call_function(functional.conv2d, (*node.args, *tensors, *geometry))
+    for replaced in (node,) if norm is None else (node, follower):
+        replaced.replace_all_uses_with(call)
+    for replaced in (node,) if norm is None else (follower, node):
+        graph.erase_node(replaced)
+    return Folded(layer, norm, names)
+
+
+def _is_relu(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    if node.op == "call_module":
+        return type(modules[node.target]) is nn.ReLU
+    return node.op == "call_function" and node.target in RELUS
+
+
+def _unread(node: fx.Node) -> bool:
+    """Whether what `node` computes has a single reader, and is not kept for its own backward pass."""
+    return len(node.users) == 1 and node.op == "call_function" and node.target in (*LAYERS, *SUMS)
