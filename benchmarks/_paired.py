@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import ctypes
 import statistics
 import subprocess
 import sys
@@ -19,12 +20,14 @@ from typing import Any
 
 import torch
 
+from sparrow import allocator
 from sparrow.atomic_file import replacing
 from sparrow.reproducible import device_name, pick_device
 
 REPOSITORY = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
 REPEATS = 5
+M_MMAP_THRESHOLD = -3  # <malloc.h>
 COLUMNS = ["case", "against", "theirs_s", "ours_s", "ratio", "lowest", "highest", "repeats", "same", "device", "threads"]
 COLUMNS += ["torch", "versions", "revision"]
 
@@ -43,16 +46,26 @@ class Pair:
     """From what both have returned to a few words on how far they agree; raises AssertionError if they do not."""
     packages: tuple[str, ...] = ()
     """Packages whose versions matter, besides torch."""
+    in_a_job: bool = False
+    """Whether theirs, too, runs as Sparrow's jobs do: with numbers below 1e-38 taken for zero, and freed memory kept."""
 
 
 def compare(pair: Pair, repeats: int = REPEATS) -> dict[str, Any]:
     """Run both in turn, once unmeasured and `repeats` times for the clock; the row of the table, which is printed, too."""
-    results = [pair.theirs(), pair.ours()]
-    same = pair.same(*results)
+
+    def theirs() -> Any:
+        _as_in_a_job(pair.in_a_job)
+        return pair.theirs()
+
+    def ours() -> Any:
+        _as_in_a_job(True)
+        return pair.ours()
+
+    same = pair.same(theirs(), ours())
     times: list[tuple[float, float]] = []
     for number in range(repeats):
         # Who goes first changes: the second finds a cache filled, or a processor that has slowed down.
-        both = (pair.theirs, pair.ours) if number % 2 == 0 else (pair.ours, pair.theirs)
+        both = (theirs, ours) if number % 2 == 0 else (ours, theirs)
         taken = [_seconds(one) for one in both]
         times.append(tuple(taken if number % 2 == 0 else reversed(taken)))
     ratios = sorted(theirs / ours for theirs, ours in times)
@@ -74,6 +87,19 @@ def compare(pair: Pair, repeats: int = REPEATS) -> dict[str, Any]:
         flush=True,
     )
     return row
+
+
+def _as_in_a_job(wanted: bool) -> None:
+    """Have this process compute as a job of Sparrow's does, or as one that was told nothing."""
+    torch.set_flush_denormal(wanted)
+    if wanted:
+        allocator.keep_freed_memory()
+    elif sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        # Where glibc's own thresholds get to once large blocks have been freed.
+        for option, value in ((allocator.M_MMAP_MAX, 65536), (M_MMAP_THRESHOLD, 2**25), (allocator.M_TRIM_THRESHOLD, 2**26)):
+            libc.mallopt(option, value)
+        libc.malloc_trim(0)
 
 
 def _seconds(one: Callable[[], Any]) -> float:

@@ -74,7 +74,9 @@ def pairs() -> list[Pair]:
         models[1].load_state_dict(models[0].state_dict())
         batch = torch.rand(images, 3, 32, 32).to(DEVICE), torch.randint(10, (images,)).to(DEVICE)
         steps = step_of_the_example(models[0], *batch), step_of_sparrow(models[1], *batch)
-        found.append(Pair(f"CROWN-IBP step, {kind}, {images} images", "auto_LiRPA's example", *steps, equal, ("auto_LiRPA",)))
+        case = f"CROWN-IBP step, {kind}, {images} images"
+        for against, in_a_job in {"auto_LiRPA's example": False, "auto_LiRPA's example in a job": True}.items():
+            found.append(Pair(case, against, *steps, equal, ("auto_LiRPA",), in_a_job))
     return found
 
 

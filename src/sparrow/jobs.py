@@ -11,7 +11,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from sparrow import interruption, warm
+from sparrow import allocator, interruption, warm
 from sparrow.atomic_file import storage_fault
 from sparrow.errors import SparrowError
 
@@ -73,6 +73,7 @@ def _prepare(threads: int) -> None:
     os.environ["OMP_NUM_THREADS"] = str(threads)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
+    allocator.keep_freed_memory()
     # What libraries say about their own future is nothing that a reader of the log can act on.
     for category in (FutureWarning, DeprecationWarning):
         warnings.simplefilter("ignore", category)

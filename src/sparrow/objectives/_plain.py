@@ -214,7 +214,7 @@ class _Relaxation(torch.autograd.Function):
     def forward(context, matrix: Tensor, below: Tensor, above: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
         context.save_for_backward(matrix, below, above, offset)
         negative = matrix.clamp(max=0)
-        relaxed = torch.addcmul(matrix * below.unsqueeze(1), negative, (above - below).unsqueeze(1))
+        relaxed = (matrix * below.unsqueeze(1)).addcmul_(negative, (above - below).unsqueeze(1))
         return relaxed, (negative @ offset.unsqueeze(2)).squeeze(2)
 
     @staticmethod
@@ -223,7 +223,7 @@ class _Relaxation(torch.autograd.Function):
         negative = matrix.clamp(max=0)
         of_offset = (added.unsqueeze(1) @ negative).squeeze(1)
         of_above = negative.mul_(gradient).sum(1)
-        where_negative = (gradient * above.unsqueeze(1)).baddbmm_(added.unsqueeze(2), offset.unsqueeze(1))
-        of_matrix = torch.where(matrix < 0, where_negative, gradient * below.unsqueeze(1))
+        of_matrix = (gradient * above.unsqueeze(1)).baddbmm_(added.unsqueeze(2), offset.unsqueeze(1))
+        torch.where(matrix < 0, of_matrix, gradient * below.unsqueeze(1), out=of_matrix)
         # The slope below is a choice between 0 and 1: nothing flows through it.
         return of_matrix, None, of_above, of_offset
