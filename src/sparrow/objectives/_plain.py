@@ -223,7 +223,9 @@ class _Relaxation(torch.autograd.Function):
         negative = matrix.clamp(max=0)
         of_offset = (added.unsqueeze(1) @ negative).squeeze(1)
         of_above = negative.mul_(gradient).sum(1)
-        of_matrix = (gradient * above.unsqueeze(1)).baddbmm_(added.unsqueeze(2), offset.unsqueeze(1))
-        torch.where(matrix < 0, of_matrix, gradient * below.unsqueeze(1), out=of_matrix)
+        # With a factor of 0 or 1: on a CPU, `where` takes ten times as long as a product.
+        where_negative = torch.lt(matrix, 0, out=torch.empty_like(matrix))
+        of_matrix = (gradient * (above - below).unsqueeze(1)).baddbmm_(added.unsqueeze(2), offset.unsqueeze(1))
+        of_matrix.mul_(where_negative).addcmul_(gradient, below.unsqueeze(1))
         # The slope below is a choice between 0 and 1: nothing flows through it.
         return of_matrix, None, of_above, of_offset
