@@ -127,12 +127,16 @@ def about(packages: tuple[str, ...] = ()) -> dict[str, Any]:
 
 
 def write(name: str, rows: list[dict[str, Any]], columns: list[str] = COLUMNS) -> Path:
-    """Write the rows of one script to `benchmarks/results/NAME.csv`."""
+    """Write the rows of one script to `benchmarks/results/NAME.csv`; rows of other devices that are there stay."""
     path = RESULTS / f"{name}.csv"
+    others: list[dict[str, Any]] = []
+    if path.exists():
+        with path.open(newline="") as file:
+            others = [row for row in csv.DictReader(file) if row["device"] != rows[0]["device"]]
     with replacing(path) as partial, partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(sorted([*others, *rows], key=lambda row: row["device"]))
     return path
 
 

@@ -26,7 +26,7 @@ from sparrow.training.schedule import Schedule
 
 THREAT = Threat(eps=8 / 255)
 STEPS = 10
-CASES = {"cnn-large": (512, 128), "vgg16-bn": (64, 64), "resnet18": (64, 64), "wrn-28-4": (32, 32)}
+CASES = {"cnn-large": (512, 128), "vgg16-bn": (128, 64), "resnet18": (64, 64), "wrn-28-4": (32, 32)}
 """Networks; images of an epoch and of a batch."""
 GPU_CASES = {"cnn-large": (10240, 128), "vgg16-bn": (10240, 128), "resnet18": (5120, 128), "wrn-28-4": (2560, 128)}
 

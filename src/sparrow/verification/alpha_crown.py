@@ -13,6 +13,9 @@ from sparrow.settings import Threat
 from sparrow.verification._params import Verification
 
 NORMS = ("linf", "l2")
+SMALL_IMAGE = 12 * 12
+"""Pixels up to which auto_LiRPA is asked for whole matrices: a neuron's patch of the image is hardly smaller then. The bounds
+are the same. On digits that takes two thirds of the time; from 16 x 16 on there is no difference to speak of."""
 
 
 class Params(Verification):
@@ -34,5 +37,7 @@ def bound(model, images: torch.Tensor, labels: torch.Tensor, params: Params, thr
     # Patience is a batch's; without it, no image's bound depends on the others.
     settings = {"iteration": params.iterations, "lr_alpha": params.lr, "early_stop_patience": params.iterations}
     options = {"optimize_bound_args": settings}
+    if images[0, 0].numel() <= SMALL_IMAGE:
+        options["conv_mode"] = "matrix"
     METER.add((params.iterations - 1) * len(images))  # The last iteration only looks.
     return smallest_margin(model, images, labels, threat, classes, "CROWN-Optimized", options)
