@@ -37,7 +37,7 @@ def bound(model, images: torch.Tensor, labels: torch.Tensor, params: Params, thr
     # Patience is a batch's; without it, no image's bound depends on the others.
     settings = {"iteration": params.iterations, "lr_alpha": params.lr, "early_stop_patience": params.iterations}
     options = {"optimize_bound_args": settings}
-    if images[0, 0].numel() <= SMALL_IMAGE:
+    if images[0, 0].numel() <= SMALL_IMAGE and any(isinstance(layer, torch.nn.Conv2d) for layer in model.modules()):
         options["conv_mode"] = "matrix"
     METER.add((params.iterations - 1) * len(images))  # The last iteration only looks.
     return smallest_margin(model, images, labels, threat, classes, "CROWN-Optimized", options)
