@@ -1,7 +1,7 @@
 """A whole study by the workflow, against the same computations one after the other in one Python process: the floor.
 
-    python benchmarks/workflow.py                      a small study, five times each
-    python benchmarks/workflow.py config.yaml 1        the default study, once (half an hour)
+    python benchmarks/workflow.py                                a small study, five times each
+    python benchmarks/workflow.py config.yaml --repeats 1        the default study, once (half an hour)
 
 The floor has no jobs: it calls the stages in a loop, each of its libraries imported once. Both write the same tables, to the
 byte. With `--cores` n the workflow should take little more than an n-th of the floor. Needs a machine that nobody else uses.
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from _paired import REPOSITORY, about, write
+from _paired import REPEATS, REPOSITORY, about, write
 
 from sparrow import plan
 from sparrow.config import Study, load_study
@@ -184,7 +184,7 @@ def compare(config: Path, repeats: int, cores: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", nargs="?", type=Path, help="a study; a small one if none is given")
-    parser.add_argument("repeats", nargs="?", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=REPEATS, help="pairs for the clock")
     parser.add_argument("--cores", type=int, default=os.cpu_count())
     parser.add_argument("--floor", nargs=2, metavar=("STUDY", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()

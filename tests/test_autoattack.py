@@ -12,7 +12,7 @@ from scipy.optimize import linprog, minimize
 from torch import Tensor, nn
 
 from sparrow import checkpoint
-from sparrow.attacks import _apgd, _fab, _lowered, _square, autoattack
+from sparrow.attacks import _apgd, _fab, _search, _square, autoattack
 from sparrow.attacks._active import CHUNK, Standing, ascent, logits
 from sparrow.data import _store
 from sparrow.settings import Threat
@@ -186,7 +186,7 @@ def test_lowered_network_sees_small_changes(case: tuple) -> None:
     model, images, _ = case
     # Bfloat16 has no number between 1 and 0.996.
     changed = torch.full_like(images[:1], 0.999)
-    lowered = _lowered.Lowered(model)
+    lowered = _search.Lowered(model)
     rounded = lowered(torch.ones_like(changed))
     assert not torch.equal(lowered(changed), rounded)
     assert lowered(images).dtype == torch.float32
@@ -198,22 +198,38 @@ def test_lowered_network_sees_small_changes(case: tuple) -> None:
 def test_what_only_the_lowered_network_gets_wrong_still_stands(case: tuple) -> None:
     model, images, labels = case
     wrong = torch.arange(len(labels)) % 2 == 0
-    assert torch.equal(_lowered.confirmed(model, images, labels, wrong), wrong)
+    assert torch.equal(_search.confirmed(model, images, labels, wrong), wrong)
     others = labels.clone()
     others[:10] = (labels[:10] + 1) % 10
-    sure = _lowered.confirmed(_lowered.Lowered(model), images, others, wrong)
+    sure = _search.confirmed(_search.Lowered(model), images, others, wrong)
     assert sure.nonzero().flatten().tolist() == [0, 2, 4, 6, 8]
 
 
-class Wrong(_lowered.Lowered):
-    """Says that every image is of the next class."""
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_search_looks_at_the_network(case: tuple, precision: str) -> None:
+    model, images, _ = case
+    as_it_is = model if precision == "float32" else _search.Lowered(model)
+    with _search.searching(model, images, precision) as search:
+        found = search(images)
+        assert search.full is model
+        assert search.view is not model
+        assert found.dtype == torch.float32
+        # The first layer in full: bfloat16 has no number between 1 and 0.996.
+        one = torch.ones_like(images[:1])
+        assert not torch.equal(search(one), search(0.999 * one))
+    scale = float(found.detach().abs().max())
+    assert float((found - as_it_is(images)).detach().abs().max()) < (1e-5 if precision == "float32" else 0.02) * scale
 
-    def forward(self, images: Tensor) -> Tensor:
-        return super().forward(images).roll(1, dims=1)
 
-
+@pytest.mark.parametrize("kind", [_search.Search, _search.Lowered])
 @both_norms
-def test_no_part_believes_the_lowered_network_alone(case: tuple, threat: Threat) -> None:
+def test_no_part_believes_what_it_searches_with(case: tuple, threat: Threat, kind: type) -> None:
+    class Wrong(kind):
+        """Says that every image is of the next class."""
+
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images).roll(1, dims=1)
+
     model, images, labels = case
     nowhere = threat.model_copy(update={"eps": 1e-6})
     for name, (broken, found) in _parts(Wrong(model), images, labels, nowhere, 3, 5).items():

@@ -9,9 +9,10 @@ The function is the same but for rounding.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import wraps
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
@@ -19,10 +20,10 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
+from sparrow import small_maps
 from sparrow.modes import eval_mode
 
 NORM_OF = {nn.Conv2d: nn.BatchNorm2d, nn.Linear: nn.BatchNorm1d}
-LAYERS = (functional.conv2d, functional.linear)
 SUMS = (operator.add, operator.iadd, torch.add)
 RELUS = (torch.relu, functional.relu)
 
@@ -62,11 +63,12 @@ _views: WeakKeyDictionary[nn.Module, View] = WeakKeyDictionary()
 
 
 @contextmanager
-def frozen(model: nn.Module, images: Tensor) -> Iterator[nn.Module]:
+def frozen(model: nn.Module, images: Tensor, first_in_full: bool = False) -> Iterator[nn.Module]:
     """`model` in eval mode, to be looked at through images like `images` while its weights stay as they are.
 
-    What is hooked to the model is called. A network that torch.fx cannot trace, that uses a parameter outside of layers, or
-    that has something hooked to a layer inside, is looked at as it is.
+    Under autocast its layers have that precision; with `first_in_full`, all but the first. What is hooked to the model is
+    called. A network that torch.fx cannot trace, that uses a parameter outside of layers, or that has something hooked to a
+    layer inside, is looked at as it is.
     """
     with eval_mode(model):
         inside = [module for module in model.modules() if module is not model]
@@ -77,13 +79,30 @@ def frozen(model: nn.Module, images: Tensor) -> Iterator[nn.Module]:
         channels_last = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
         try:
             with torch.no_grad():
-                for one in view.folded:
-                    view.network._buffers.update(zip(one.names, one.tensors(channels_last), strict=True))
+                for number, one in enumerate(view.folded):
+                    with torch.autocast(images.device.type, enabled=False) if first_in_full and number == 0 else nullcontext():
+                        view.network._buffers.update(zip(one.names, one.tensors(channels_last), strict=True))
             # The very same dictionaries: what is hooked to the model later counts here, too.
             view.network._forward_hooks, view.network._forward_pre_hooks = model._forward_hooks, model._forward_pre_hooks
             yield view.network
         finally:
             view.network._buffers.update(dict.fromkeys(view.network._buffers))
+
+
+def _in_its_precision(layer: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A layer's function that computes as its weight is, whatever autocast would do."""
+
+    @wraps(layer)
+    def call(images: Tensor, weight: Tensor, *rest: Any) -> Tensor:
+        if not torch.is_autocast_enabled(images.device.type):
+            return layer(images, weight, *rest)
+        with torch.autocast(images.device.type, enabled=False):
+            return layer(images.to(weight.dtype), weight, *rest)
+
+    return call
+
+
+_conv2d, _linear = _in_its_precision(small_maps.conv2d), _in_its_precision(functional.linear)
 
 
 def _hooked(module: nn.Module) -> bool:
@@ -132,10 +151,10 @@ def _fold(network: fx.GraphModule, node: fx.Node, layer: nn.Module, modules: dic
     with graph.inserting_before(node):
         tensors = [graph.get_attr(own) for own in names]
         if isinstance(layer, nn.Linear):
-            call = graph.call_function(functional.linear, (*node.args, *tensors))
+            call = graph.call_function(_linear, (*node.args, *tensors))
         else:
             geometry = layer.stride, layer.padding, layer.dilation, layer.groups
-            call = graph.call_function(functional.conv2d, (*node.args, *tensors, *geometry))
+            call = graph.call_function(_conv2d, (*node.args, *tensors, *geometry))
     for replaced in (node,) if norm is None else (node, follower):
         replaced.replace_all_uses_with(call)
     for replaced in (node,) if norm is None else (follower, node):
@@ -151,4 +170,4 @@ def _is_relu(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
 
 def _unread(node: fx.Node) -> bool:
     """Whether what `node` computes has a single reader, and is not kept for its own backward pass."""
-    return len(node.users) == 1 and node.op == "call_function" and node.target in (*LAYERS, *SUMS)
+    return len(node.users) == 1 and node.op == "call_function" and node.target in (_conv2d, _linear, *SUMS)

@@ -38,7 +38,7 @@ class Standing:
 @torch.no_grad()
 def logits(model: nn.Module, images: Tensor) -> Tensor:
     """Logits (n, classes)."""
-    return torch.cat([model(_laid_out(chunk)) for chunk in images.split(_size(images))])
+    return torch.cat([model(laid_out(chunk)) for chunk in images.split(_size(images))])
 
 
 def ascent(model: nn.Module, images: Tensor, loss: Loss, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -47,7 +47,7 @@ def ascent(model: nn.Module, images: Tensor, loss: Loss, places: Tensor) -> tupl
     size = _size(images)
     for chunk, where in zip(images.split(size), places.split(size), strict=True):
         with torch.enable_grad():
-            chunk = _laid_out(chunk).detach().requires_grad_(True)
+            chunk = laid_out(chunk).detach().requires_grad_(True)
             output = model(chunk)
             losses = loss(output, where)
             (gradient,) = torch.autograd.grad(losses.sum(), chunk)
@@ -59,5 +59,5 @@ def _size(images: Tensor) -> int:
     return CHUNK if images.device.type == "cpu" else max(1, len(images))
 
 
-def _laid_out(images: Tensor) -> Tensor:
+def laid_out(images: Tensor) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last)

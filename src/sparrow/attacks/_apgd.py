@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sparrow.attacks._active import Loss, Standing, ascent
-from sparrow.attacks._lowered import confirmed
+from sparrow.attacks._search import confirmed
 from sparrow.perturbation import direction, project
 from sparrow.settings import Threat
 

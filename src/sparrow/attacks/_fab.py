@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sparrow.attacks._active import Standing, ascent, logits
-from sparrow.attacks._lowered import confirmed
+from sparrow.attacks._search import confirmed
 from sparrow.perturbation import distance
 from sparrow.settings import Norm, Threat
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from sparrow.attacks._active import Standing, logits
-from sparrow.attacks._lowered import confirmed
+from sparrow.attacks._search import confirmed
 from sparrow.margin import margin
 from sparrow.settings import Threat
 

@@ -49,7 +49,7 @@ def attack(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
     from sparrow.attacks._active import logits
     from sparrow.attacks._apgd import apgd, cross_entropy, targeted_dlr
     from sparrow.attacks._fab import fab
-    from sparrow.attacks._lowered import Lowered
+    from sparrow.attacks._search import searching
     from sparrow.attacks._square import square
     from sparrow.errors import SparrowError
 
@@ -60,8 +60,6 @@ def attack(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
     left = (clean.argmax(dim=1) == labels).nonzero().squeeze(1)
     ranks = range(1, min(TARGETS, classes - 1) + 1)
     likeliest = clean.argsort(dim=1, descending=True)
-    if params.precision == "bfloat16":
-        model = Lowered(model)
 
     def run(one) -> None:
         nonlocal left
@@ -73,13 +71,18 @@ def attack(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
     def seeded() -> torch.Generator:
         return torch.Generator().manual_seed(params.attack_seed)
 
-    generator = seeded()
-    run(lambda x, y, order: apgd(model, x, y, cross_entropy(y), threat, params.steps, generator))
-    generator = seeded()
-    for rank in ranks:
-        run(lambda x, y, order, rank=rank: apgd(model, x, y, targeted_dlr(y, order[:, rank]), threat, params.steps, generator))
-    for rank in ranks:
-        run(lambda x, y, order, rank=rank: fab(model, x, y, order[:, rank], threat, params.steps))
-    generator = seeded()
-    run(lambda x, y, order: square(model, x, y, threat, params.queries, generator))
+    with searching(model, images, params.precision) as search:
+        generator = seeded()
+        run(lambda x, y, order: apgd(search, x, y, cross_entropy(y), threat, params.steps, generator))
+        generator = seeded()
+        for rank in ranks:
+            run(
+                lambda x, y, order, rank=rank: apgd(
+                    search, x, y, targeted_dlr(y, order[:, rank]), threat, params.steps, generator
+                )
+            )
+        for rank in ranks:
+            run(lambda x, y, order, rank=rank: fab(search, x, y, order[:, rank], threat, params.steps))
+        generator = seeded()
+        run(lambda x, y, order: square(search, x, y, threat, params.queries, generator))
     return found
