@@ -126,24 +126,30 @@ def about(packages: tuple[str, ...] = ()) -> dict[str, Any]:
     }
 
 
-def write(name: str, rows: list[dict[str, Any]], columns: list[str] = COLUMNS) -> Path:
-    """Write the rows of one script to `benchmarks/results/NAME.csv`; rows of other devices that are there stay."""
+def write(
+    name: str, rows: list[dict[str, Any]], columns: list[str] = COLUMNS, key: tuple[str, ...] = ("case", "against")
+) -> Path:
+    """Write the rows of one script to `benchmarks/results/NAME.csv`; there, rows of another `key` or device stay."""
     path = RESULTS / f"{name}.csv"
-    others: list[dict[str, Any]] = []
+    known = {_identity(row, key): row for row in rows}
     if path.exists():
         with path.open(newline="") as file:
-            others = [row for row in csv.DictReader(file) if row["device"] != rows[0]["device"]]
+            known = {_identity(row, key): row for row in csv.DictReader(file)} | known
     with replacing(path) as partial, partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(sorted([*others, *rows], key=lambda row: row["device"]))
+        writer.writerows(sorted(known.values(), key=lambda row: row["device"]))
     return path
 
 
+def _identity(row: dict[str, Any], key: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(str(row[column]) for column in (*key, "device"))
+
+
 def main(name: str, pairs: Callable[[], list[Pair]], description: str) -> None:
-    """The command line of a script: `--only WORD` runs the cases with that word in their name, and writes no table."""
+    """The command line of a script: `--only WORD` runs the cases with that word in their name."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", help="cases with this in their name; no table is written")
+    parser.add_argument("--only", help="cases with this in their name")
     parser.add_argument("--repeats", type=int, default=REPEATS, help="pairs for the clock")
     options = parser.parse_args()
     chosen = [pair for pair in pairs() if not options.only or options.only in pair.case]
@@ -151,6 +157,6 @@ def main(name: str, pairs: Callable[[], list[Pair]], description: str) -> None:
         sys.exit(f"--only {options.only}: no such case")
     here = about()
     print(f"{name}: {here['device']}, {here['threads']} threads, torch {here['torch']}")
-    rows = [compare(pair, options.repeats) for pair in chosen]
-    if not options.only:
-        print(f"written to {write(name, rows)}")
+    for pair in chosen:
+        path = write(name, [compare(pair, options.repeats)])
+    print(f"written to {path}")

@@ -78,4 +78,4 @@ def row(name: str) -> dict:
 
 
 if __name__ == "__main__":
-    print(f"written to {write('accuracy', [row(name) for name in WAYS], COLUMNS)}")
+    print(f"written to {write('accuracy', [row(name) for name in WAYS], COLUMNS, ('way',))}")

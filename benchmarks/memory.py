@@ -191,7 +191,7 @@ def main() -> None:
         stage, model, images = options.case
         row(stage, model, int(images))
     else:
-        print(f"written to {write('memory', [row(*case) for case in CASES], COLUMNS)}")
+        print(f"written to {write('memory', [row(*case) for case in CASES], COLUMNS, ('stage', 'model', 'images'))}")
 
 
 if __name__ == "__main__":

@@ -201,7 +201,7 @@ def main() -> None:
     print("{study}, {cells} cells, {jobs} jobs, {cores} cores".format(**row))
     print("floor {floor_s} s, workflow {workflow_s} s".format(**row))
     print("{times_the_share} times its share ({lowest} to {highest} in {repeats} pairs)".format(**row))
-    print(f"written to {write('workflow', [row], COLUMNS)}")
+    print(f"written to {write('workflow', [row], COLUMNS, ('study',))}")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,9 @@ from typing import Any
 from sparrow import interruption
 
 VARIABLE = "SPARROW_WARM"
-PRELOADED = ("torch", "torchattacks", "safetensors.torch", "pydantic", "pandas", "matplotlib.backends.backend_agg")
+PRELOADED = ("torch", "torch._dynamo", "torchattacks", "safetensors.torch", "pydantic.main", "pandas")
+PRELOADED += ("matplotlib.backends.backend_agg",)
+"""`torch._dynamo` takes a second, and every optimiser and every bound imports it."""
 
 # Holds on to the pipes into the servers: one that is collected is closed, and its server ends.
 _servers: list[subprocess.Popen] = []
