@@ -45,7 +45,7 @@ slurm-test: setup
 	tests/slurm/cluster.sh $(BIN)/python -m pytest -m slow tests/slurm
 
 bench: setup
-	@for script in training accuracy crown_ibp autoattack verification memory workflow; do OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$$script.py || exit 1; done
+	@for script in training accuracy crown_ibp attacks verification memory workflow; do OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 bench-dag: setup
 	$(BIN)/python benchmarks/dag.py plan,job 100 1000

@@ -1,6 +1,6 @@
 """AutoAttack, standard version, in linf on adversarially trained networks, against other implementations.
 
-    python benchmarks/autoattack.py
+    python benchmarks/attacks.py
 
 torchattacks' parts with the standard's settings (its own `AutoAttack` does a tenth of the work), and the authors' package
 (fra31/auto-attack) where it can be imported. Sparrow's is run in float32 and in bfloat16.
@@ -20,7 +20,7 @@ from sparrow.settings import Threat
 
 THREAT = Threat(eps=0.12)
 CASES = {
-    "cnn-small": ((1, 8, 8), 290),
+    "cnn-small": ((1, 8, 8), 60),
     # Of the network it is meant for, a core takes five seconds for each image that stands.
     "cnn-large": ((3, 32, 32), 256 if torch.cuda.is_available() else 8),
 }
@@ -84,4 +84,4 @@ def pairs() -> list[Pair]:
 
 
 if __name__ == "__main__":
-    main("autoattack", pairs, __doc__)
+    main("attacks", pairs, __doc__)
