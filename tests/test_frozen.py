@@ -150,6 +150,15 @@ class Twice(nn.Module):
         return (torch.relu(total) - total).flatten(1)
 
 
+class InPlace(Twice):
+    """What a sum is added into is read again behind the ReLU."""
+
+    def forward(self, images):
+        total = inside = self.conv(images)
+        total += self.bn(images[:, :1].expand(-1, 5, -1, -1))[..., 1:-1, 1:-1]
+        return (torch.relu(total) + inside).flatten(1)
+
+
 class Straight(Twice):
     """A batch norm that follows, and a ReLU that may overwrite."""
 
@@ -161,6 +170,10 @@ class Straight(Twice):
 @pytest.mark.parametrize("kind", [Twice, Straight])
 def test_who_else_reads_it(kind, norm):
     assert_alike(kind(**norm).double().train(), images(2).double())
+
+
+def test_what_a_trace_mistakes_is_looked_at_as_it_is():
+    assert_alike(InPlace().double().train(), images(2).double(), folded=False)
 
 
 def test_other_kinds_of_convolutions():

@@ -24,7 +24,7 @@ from sparrow import small_maps
 from sparrow.modes import eval_mode
 
 NORM_OF = {nn.Conv2d: nn.BatchNorm2d, nn.Linear: nn.BatchNorm1d}
-SUMS = (operator.add, operator.iadd, torch.add)
+SUMS = (operator.add, torch.add)
 RELUS = (torch.relu, functional.relu)
 
 
@@ -58,6 +58,17 @@ class View(NamedTuple):
     folded: list[Folded]
     made_of: list[nn.Module]
 
+    def fill(self, channels_last: bool, first_in_full: bool = False) -> None:
+        """Give it the network's weights as they are now."""
+        for number, one in enumerate(self.folded):
+            device = one.layer.weight.device.type
+            with torch.autocast(device, enabled=False) if first_in_full and number == 0 else nullcontext():
+                self.network._buffers.update(zip(one.names, one.tensors(channels_last), strict=True))
+
+    def clear(self) -> None:
+        """Give their memory back."""
+        self.network._buffers.update(dict.fromkeys(self.network._buffers))
+
 
 _views: WeakKeyDictionary[nn.Module, View] = WeakKeyDictionary()
 
@@ -67,26 +78,24 @@ def frozen(model: nn.Module, images: Tensor, first_in_full: bool = False) -> Ite
     """`model` in eval mode, to be looked at through images like `images` while its weights stay as they are.
 
     Under autocast its layers have that precision; with `first_in_full`, all but the first. What is hooked to the model is
-    called. A network that torch.fx cannot trace, that uses a parameter outside of layers, or that has something hooked to a
-    layer inside, is looked at as it is.
+    called. A network that torch.fx cannot trace rightly, that uses a parameter outside of layers, or that has something hooked
+    to a layer inside, is looked at as it is.
     """
     with eval_mode(model):
         inside = [module for module in model.modules() if module is not model]
-        view = None if any(map(_hooked, inside)) else _view_of(model, inside)
+        view = None if any(map(_hooked, inside)) else _view_of(model, inside, images)
         if view is None or view.network is None:
             yield model
             return
         channels_last = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
         try:
             with torch.no_grad():
-                for number, one in enumerate(view.folded):
-                    with torch.autocast(images.device.type, enabled=False) if first_in_full and number == 0 else nullcontext():
-                        view.network._buffers.update(zip(one.names, one.tensors(channels_last), strict=True))
+                view.fill(channels_last, first_in_full)
             # The very same dictionaries: what is hooked to the model later counts here, too.
             view.network._forward_hooks, view.network._forward_pre_hooks = model._forward_hooks, model._forward_pre_hooks
             yield view.network
         finally:
-            view.network._buffers.update(dict.fromkeys(view.network._buffers))
+            view.clear()
 
 
 def _in_its_precision(layer: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -109,12 +118,24 @@ def _hooked(module: nn.Module) -> bool:
     return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
-def _view_of(model: nn.Module, inside: list[nn.Module]) -> View:
+def _view_of(model: nn.Module, inside: list[nn.Module], images: Tensor) -> View:
     """The view that there is, unless a layer of the network is another one since."""
     known = _views.get(model)
     if known is None or len(known.made_of) != len(inside) or any(map(operator.is_not, known.made_of, inside)):
-        known = _views[model] = _made(model, inside)
+        known = _made(model, inside)
+        if known.network is not None and not _says_the_same(known, model, images[:2].detach()):
+            known = View(None, [], inside)
+        _views[model] = known
     return known
+
+
+def _says_the_same(view: View, model: nn.Module, images: Tensor) -> bool:
+    """A trace may mistake what a network does, such as `+=` on what is read again."""
+    with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+        view.fill(channels_last=False)
+        expected, found = model(images), view.network(images)
+        view.clear()
+    return torch.allclose(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
 
 
 def _made(model: nn.Module, inside: list[nn.Module]) -> View:
