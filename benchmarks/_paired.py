@@ -52,21 +52,12 @@ class Pair:
 
 def compare(pair: Pair, repeats: int = REPEATS) -> dict[str, Any]:
     """Run both in turn, once unmeasured and `repeats` times for the clock; the row of the table, which is printed, too."""
-
-    def theirs() -> Any:
-        _as_in_a_job(pair.in_a_job)
-        return pair.theirs()
-
-    def ours() -> Any:
-        _as_in_a_job(True)
-        return pair.ours()
-
-    same = pair.same(theirs(), ours())
+    sides = (pair.theirs, pair.in_a_job), (pair.ours, True)
+    same = pair.same(*(_result(*side) for side in sides))
     times: list[tuple[float, float]] = []
     for number in range(repeats):
         # Who goes first changes: the second finds a cache filled, or a processor that has slowed down.
-        both = (theirs, ours) if number % 2 == 0 else (ours, theirs)
-        taken = [_seconds(one) for one in both]
+        taken = [_seconds(*side) for side in (sides if number % 2 == 0 else reversed(sides))]
         times.append(tuple(taken if number % 2 == 0 else reversed(taken)))
     ratios = sorted(theirs / ours for theirs, ours in times)
     row = {
@@ -99,10 +90,15 @@ def _as_in_a_job(wanted: bool) -> None:
         # Where glibc's own thresholds get to once large blocks have been freed.
         for option, value in ((allocator.M_MMAP_MAX, 65536), (M_MMAP_THRESHOLD, 2**25), (allocator.M_TRIM_THRESHOLD, 2**26)):
             libc.mallopt(option, value)
-        libc.malloc_trim(0)
 
 
-def _seconds(one: Callable[[], Any]) -> float:
+def _result(one: Callable[[], Any], in_a_job: bool) -> Any:
+    _as_in_a_job(in_a_job)
+    return one()
+
+
+def _seconds(one: Callable[[], Any], in_a_job: bool) -> float:
+    _as_in_a_job(in_a_job)
     begin = time.perf_counter()
     one()
     if torch.cuda.is_available():

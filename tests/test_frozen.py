@@ -132,7 +132,34 @@ class Bare(nn.Module):
         return self.layer(images) * self.scale
 
 
-@pytest.mark.parametrize("kind", [Branching, Bare])
+class Optional(Branching):
+    """A trace takes what is not given for something."""
+
+    def forward(self, images, scale=None):
+        images = images if scale is None else images * scale
+        return self.layer(images)
+
+
+class Tokens(nn.Module):
+    """A batch norm over places, behind a linear layer with as many features."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.bn = nn.Linear(4, 3), nn.BatchNorm1d(3)
+        nn.init.uniform_(self.bn.weight, 0.5, 2)
+
+    def forward(self, images):
+        return self.bn(self.layer(images.unsqueeze(1).expand(-1, 3, -1))).flatten(1)
+
+
+class Named(Branching):
+    """Calls a layer by keyword."""
+
+    def forward(self, images):
+        return torch.relu(input=self.layer(input=images))
+
+
+@pytest.mark.parametrize("kind", [Branching, Bare, Optional, Tokens, Named])
 def test_what_cannot_be_frozen_is_looked_at_as_it_is(kind):
     assert_alike(kind().double(), torch.ones(1, 4).double(), folded=False)
 
@@ -186,9 +213,24 @@ def test_other_kinds_of_convolutions():
         nn.ReLU(),
         nn.Flatten(),
         nn.Linear(6 * 32 * 32, 5),
-        nn.BatchNorm1d(5),
+        nn.BatchNorm1d(5, affine=False),
     )
     assert_alike(model.double(), images().double())
+
+
+def test_backward_hooks_are_called():
+    model, seen = network("cnn-small"), []
+    model[0].register_full_backward_hook(lambda *given: seen.append(1))
+    with frozen(model, images()) as view:
+        looked_at(view, images())
+    assert view is model
+    assert seen == [1]
+
+
+def test_only_the_first_layer_is_left_in_full():
+    other = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular"), nn.Flatten(), nn.Linear(4096, 5))
+    with frozen(other, images(), first_in_full=True) as view:
+        assert view is other
 
 
 def test_under_autocast():

@@ -15,7 +15,7 @@ NEVER = -1
 
 
 def keep_freed_memory() -> bool:
-    """Do so from here on, until the process ends; False where there is no glibc. The peak does not change."""
+    """Do so from here on, until the process ends; False where there is no glibc. The peak hardly changes."""
     if sys.platform != "linux":
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none.

@@ -9,6 +9,7 @@ The function is the same but for rounding.
 from __future__ import annotations
 
 import operator
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import wraps
@@ -21,6 +22,7 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
 from sparrow import small_maps
+from sparrow.models._prunable import PRUNABLE
 from sparrow.modes import eval_mode
 
 NORM_OF = {nn.Conv2d: nn.BatchNorm2d, nn.Linear: nn.BatchNorm1d}
@@ -41,7 +43,9 @@ class Folded(NamedTuple):
         weight, bias = layer.weight, layer.bias
         if norm is not None:
             fuse = fuse_linear_bn_weights if isinstance(layer, nn.Linear) else fuse_conv_bn_weights
-            weight, bias = fuse(weight, bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
+            scale = torch.ones_like(norm.running_mean) if norm.weight is None else norm.weight
+            shift = torch.zeros_like(norm.running_mean) if norm.bias is None else norm.bias
+            weight, bias = fuse(weight, bias, norm.running_mean, norm.running_var, norm.eps, scale, shift)
         device = weight.device.type
         if torch.is_autocast_enabled(device):
             precision = torch.get_autocast_dtype(device)
@@ -57,6 +61,11 @@ class View(NamedTuple):
     network: fx.GraphModule | None
     folded: list[Folded]
     made_of: list[nn.Module]
+
+    def begins_with_first_of(self, model: nn.Module) -> bool:
+        """Whether the first layer that it computes itself is the network's first."""
+        first = next((layer for layer in model.modules() if isinstance(layer, PRUNABLE)), None)
+        return bool(self.folded) and self.folded[0].layer is first
 
     def fill(self, channels_last: bool, first_in_full: bool = False) -> None:
         """Give it the network's weights as they are now."""
@@ -83,8 +92,8 @@ def frozen(model: nn.Module, images: Tensor, first_in_full: bool = False) -> Ite
     """
     with eval_mode(model):
         inside = [module for module in model.modules() if module is not model]
-        view = None if any(map(_hooked, inside)) else _view_of(model, inside, images)
-        if view is None or view.network is None:
+        view = None if any(map(_hooked, inside)) or _oddly_hooked(model) else _view_of(model, inside, images)
+        if view is None or view.network is None or (first_in_full and not view.begins_with_first_of(model)):
             yield model
             return
         channels_last = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
@@ -95,6 +104,7 @@ def frozen(model: nn.Module, images: Tensor, first_in_full: bool = False) -> Ite
             view.network._forward_hooks, view.network._forward_pre_hooks = model._forward_hooks, model._forward_pre_hooks
             yield view.network
         finally:
+            view.network._forward_hooks, view.network._forward_pre_hooks = OrderedDict(), OrderedDict()
             view.clear()
 
 
@@ -115,15 +125,24 @@ _conv2d, _linear = _in_its_precision(small_maps.conv2d), _in_its_precision(funct
 
 
 def _hooked(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks)
+    return bool(module._forward_hooks or module._forward_pre_hooks) or _oddly_hooked(module)
+
+
+def _oddly_hooked(module: nn.Module) -> bool:
+    """Whether it has hooks that a view does not take over."""
+    kinds = "_backward_hooks", "_backward_pre_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks_with_kwargs"
+    return any(getattr(module, kind) for kind in (*kinds, "_forward_hooks_always_called"))
 
 
 def _view_of(model: nn.Module, inside: list[nn.Module], images: Tensor) -> View:
     """The view that there is, unless a layer of the network is another one since."""
     known = _views.get(model)
     if known is None or len(known.made_of) != len(inside) or any(map(operator.is_not, known.made_of, inside)):
-        known = _made(model, inside)
-        if known.network is not None and not _says_the_same(known, model, images[:2].detach()):
+        try:
+            known = _made(model, inside)
+            if known.network is not None and not _says_the_same(known, model, images[:2].detach()):
+                known = View(None, [], inside)
+        except Exception:  # Whatever its forward pass does that a trace, or what is made of it, cannot follow.
             known = View(None, [], inside)
         _views[model] = known
     return known
@@ -139,10 +158,7 @@ def _says_the_same(view: View, model: nn.Module, images: Tensor) -> bool:
 
 
 def _made(model: nn.Module, inside: list[nn.Module]) -> View:
-    try:
-        network = fx.symbolic_trace(model)
-    except Exception:  # Whatever its forward pass does that a trace cannot follow.
-        return View(None, [], inside)
+    network = fx.symbolic_trace(model)
     nodes, modules, folded = list(network.graph.nodes), dict(network.named_modules()), []
     if any(node.op == "get_attr" for node in nodes):  # A parameter by itself might be another one by then.
         return View(None, [], inside)

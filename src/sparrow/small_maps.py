@@ -26,7 +26,8 @@ def conv2d(
     """`torch.nn.functional.conv2d`; of its gradient the order of the sums is another one."""
     geometry = stride, padding, dilation, groups
     parts = -(-weight.numel() * weight.element_size() // CACHED_BYTES)
-    if parts == 1 or images.device.type != "cpu" or groups != 1 or images.shape[2:].numel() > SMALL * stride[0] * stride[1]:
+    whole = parts <= 1 or groups != 1 or images.dim() != 4 or images.device.type != "cpu"
+    if whole or images.shape[2:].numel() > SMALL * stride[0] * stride[1]:
         return functional.conv2d(images, weight, bias, *geometry)
     size = -(-len(weight) // int(parts))
     weights = weight.split(size)
