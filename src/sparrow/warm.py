@@ -27,8 +27,10 @@ from typing import Any
 from sparrow import interruption
 
 VARIABLE = "SPARROW_WARM"
-PRELOADED = ("torch", "torch._dynamo", "torchattacks", "safetensors.torch", "pydantic.main", "pandas")
-PRELOADED += ("matplotlib.backends.backend_agg",)
+PRELOADED = (
+    *("torch", "torch._dynamo", "torchattacks", "safetensors.torch"),
+    *("pydantic.main", "pandas", "matplotlib.backends.backend_agg"),
+)
 """`torch._dynamo` takes a second, and every optimiser and every bound imports it."""
 
 # Holds on to the pipes into the servers: one that is collected is closed, and its server ends.
@@ -107,11 +109,7 @@ def _listen(address: str) -> None:
     with socket.socket(socket.AF_UNIX) as listener, selectors.DefaultSelector() as selector:
         listener.bind(address)
         listener.listen(128)
-        for name in PRELOADED:
-            importlib.import_module(name)
-        from sparrow.verification._bridge import auto_lirpa
-
-        auto_lirpa()
+        _import()
         selector.register(listener, selectors.EVENT_READ)
         selector.register(sys.stdin, selectors.EVENT_READ)
         while all(key.fileobj is listener for key, _ in selector.select()):
@@ -120,6 +118,17 @@ def _listen(address: str) -> None:
                 listener.close()
                 _work(connection)
             connection.close()
+
+
+def _import() -> None:
+    """What jobs need. Who tells the server to end meanwhile is heard afterwards: an import may take it for its own failure."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    for name in PRELOADED:
+        importlib.import_module(name)
+    from sparrow.verification._bridge import auto_lirpa
+
+    auto_lirpa()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 def _work(connection: socket.socket) -> None:
