@@ -229,7 +229,7 @@ def test_backward_hooks_are_called():
 
 def test_only_the_first_layer_is_left_in_full():
     other = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular"), nn.Flatten(), nn.Linear(4096, 5))
-    with frozen(other, images(), first_in_full=True) as view:
+    with frozen(other, images(), in_full=other[0]) as view:
         assert view is other
 
 

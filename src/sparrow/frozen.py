@@ -22,7 +22,6 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
 from sparrow import small_maps
-from sparrow.models._prunable import PRUNABLE
 from sparrow.modes import eval_mode
 
 NORM_OF = {nn.Conv2d: nn.BatchNorm2d, nn.Linear: nn.BatchNorm1d}
@@ -62,16 +61,11 @@ class View(NamedTuple):
     folded: list[Folded]
     made_of: list[nn.Module]
 
-    def begins_with_first_of(self, model: nn.Module) -> bool:
-        """Whether the first layer that it computes itself is the network's first."""
-        first = next((layer for layer in model.modules() if isinstance(layer, PRUNABLE)), None)
-        return bool(self.folded) and self.folded[0].layer is first
-
-    def fill(self, channels_last: bool, first_in_full: bool = False) -> None:
+    def fill(self, channels_last: bool, in_full: nn.Module | None = None) -> None:
         """Give it the network's weights as they are now."""
-        for number, one in enumerate(self.folded):
+        for one in self.folded:
             device = one.layer.weight.device.type
-            with torch.autocast(device, enabled=False) if first_in_full and number == 0 else nullcontext():
+            with torch.autocast(device, enabled=False) if one.layer is in_full else nullcontext():
                 self.network._buffers.update(zip(one.names, one.tensors(channels_last), strict=True))
 
     def clear(self) -> None:
@@ -83,23 +77,23 @@ _views: WeakKeyDictionary[nn.Module, View] = WeakKeyDictionary()
 
 
 @contextmanager
-def frozen(model: nn.Module, images: Tensor, first_in_full: bool = False) -> Iterator[nn.Module]:
+def frozen(model: nn.Module, images: Tensor, in_full: nn.Module | None = None) -> Iterator[nn.Module]:
     """`model` in eval mode, to be looked at through images like `images` while its weights stay as they are.
 
-    Under autocast its layers have that precision; with `first_in_full`, all but the first. What is hooked to the model is
-    called. A network that torch.fx cannot trace rightly, that uses a parameter outside of layers, or that has something hooked
-    to a layer inside, is looked at as it is.
+    Under autocast its layers have that precision, all but the layer `in_full`. What is hooked to the model is called. A network
+    that torch.fx cannot trace rightly, that uses a parameter outside of layers, or that has something hooked to a layer
+    inside, is looked at as it is.
     """
     with eval_mode(model):
         inside = [module for module in model.modules() if module is not model]
         view = None if any(map(_hooked, inside)) or _oddly_hooked(model) else _view_of(model, inside, images)
-        if view is None or view.network is None or (first_in_full and not view.begins_with_first_of(model)):
+        if view is None or view.network is None or in_full not in (None, *(one.layer for one in view.folded)):
             yield model
             return
         channels_last = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
         try:
             with torch.no_grad():
-                view.fill(channels_last, first_in_full)
+                view.fill(channels_last, in_full)
             # The very same dictionaries: what is hooked to the model later counts here, too.
             view.network._forward_hooks, view.network._forward_pre_hooks = model._forward_hooks, model._forward_pre_hooks
             yield view.network

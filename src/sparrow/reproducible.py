@@ -26,7 +26,7 @@ def seed_everything(*parts: object) -> torch.Generator:
     """Seed every global generator from `parts`, ask a GPU for deterministic kernels, return a CPU generator of its own.
 
     From here on a CPU takes numbers below 1e-38 for zero: gradients of images that a network is sure of are full of them, and
-    some processors compute with them a hundred times slower (docs/performance.md).
+    some processors compute with them thirty times slower (docs/performance.md).
     """
     seed = derive_seed(*parts)
     random.seed(seed)

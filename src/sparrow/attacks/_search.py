@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -31,15 +32,22 @@ class Lowered(Search):
     """
 
     def forward(self, images: Tensor) -> Tensor:
-        first = _first_in_full(self.full) if self.view is self.full else nullcontext()
-        with first, torch.autocast(images.device.type, torch.bfloat16):
+        with (
+            _first_in_full(self.full) if self.view is self.full else nullcontext(),
+            torch.autocast(images.device.type, torch.bfloat16),
+        ):
             return self.view(images).float()
+
+
+def _first(model: nn.Module) -> nn.Module | None:
+    """The first convolution or linear layer."""
+    return next((layer for layer in model.modules() if isinstance(layer, PRUNABLE)), None)
 
 
 @contextmanager
 def _first_in_full(model: nn.Module) -> Iterator[None]:
     """Have the first layer of `model` leave autocast."""
-    first = next((layer for layer in model.modules() if isinstance(layer, PRUNABLE)), None)
+    first = _first(model)
     left = ExitStack()
 
     def enter(layer: nn.Module, arguments: tuple[Tensor]) -> None:
@@ -57,17 +65,16 @@ def _first_in_full(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def searching(model: nn.Module, images: Tensor, precision: str) -> Iterator[Search]:
+def searching(model: nn.Module, images: Tensor, precision: Literal["float32", "bfloat16"]) -> Iterator[Search]:
     """`model`, to be looked at often through images like `images`, in this precision."""
     images = laid_out(images)
-    if precision == "float32":
-        with frozen(model, images) as view:
-            yield Search(model, view)
-    else:
-        with torch.autocast(images.device.type, getattr(torch, precision)), frozen(model, images, first_in_full=True) as view:
-            prepared = Lowered(model, view)
-            with torch.autocast(images.device.type, enabled=False):
-                yield prepared
+    with ExitStack() as stack:
+        if precision == "float32":
+            yield Search(model, stack.enter_context(frozen(model, images)))
+            return
+        with torch.autocast(images.device.type, torch.bfloat16):
+            view = stack.enter_context(frozen(model, images, in_full=_first(model)))
+        yield Lowered(model, view)
 
 
 def confirmed(model: nn.Module, images: Tensor, labels: Tensor, wrong: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from sparrow.verification._params import Verification
 NORMS = ("linf", "l2")
 SMALL_IMAGE = 12 * 12
 """Pixels up to which auto_LiRPA is asked for whole matrices: a neuron's patch of the image is hardly smaller then. The bounds
-are the same. On digits that takes two thirds of the time; from 16 x 16 on there is no difference to speak of."""
+are the same. On digits that takes three quarters of the time; from 16 x 16 on there is no difference to speak of."""
 
 
 class Params(Verification):
