@@ -53,21 +53,21 @@ class Pair:
 def compare(pair: Pair, repeats: int = REPEATS) -> dict[str, Any]:
     """Run both in turn, once unmeasured and `repeats` times for the clock; the row of the table, which is printed, too."""
     sides = (pair.theirs, pair.in_a_job), (pair.ours, True)
-    same = pair.same(*(_result(*side) for side in sides))
+    same = pair.same(*(timed(*side)[1] for side in sides))
     times: list[tuple[float, float]] = []
     for number in range(repeats):
         # Who goes first changes: the second finds a cache filled, or a processor that has slowed down.
-        taken = [_seconds(*side) for side in (sides if number % 2 == 0 else reversed(sides))]
+        taken = [timed(*side)[0] for side in (sides if number % 2 == 0 else reversed(sides))]
         times.append(tuple(taken if number % 2 == 0 else reversed(taken)))
     ratios = sorted(theirs / ours for theirs, ours in times)
     row = {
         "case": pair.case,
         "against": pair.against,
-        "theirs_s": _rounded(statistics.median(theirs for theirs, _ in times)),
-        "ours_s": _rounded(statistics.median(ours for _, ours in times)),
-        "ratio": _rounded(statistics.median(ratios)),
-        "lowest": _rounded(ratios[0]),
-        "highest": _rounded(ratios[-1]),
+        "theirs_s": rounded(statistics.median(theirs for theirs, _ in times)),
+        "ours_s": rounded(statistics.median(ours for _, ours in times)),
+        "ratio": rounded(statistics.median(ratios)),
+        "lowest": rounded(ratios[0]),
+        "highest": rounded(ratios[-1]),
         "repeats": repeats,
         "same": same,
     }
@@ -92,21 +92,18 @@ def _as_in_a_job(wanted: bool) -> None:
             libc.mallopt(option, value)
 
 
-def _result(one: Callable[[], Any], in_a_job: bool) -> Any:
-    _as_in_a_job(in_a_job)
-    return one()
-
-
-def _seconds(one: Callable[[], Any], in_a_job: bool) -> float:
+def timed(one: Callable[[], Any], in_a_job: bool) -> tuple[float, Any]:
+    """Seconds, and what it returns."""
     _as_in_a_job(in_a_job)
     begin = time.perf_counter()
-    one()
+    result = one()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return time.perf_counter() - begin
+    return time.perf_counter() - begin, result
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
+    """To three digits."""
     return float(f"{value:.3g}")
 
 

@@ -7,6 +7,7 @@ torchattacks' parts with the standard's settings (its own `AutoAttack` does a te
 """
 
 import importlib.util
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -27,8 +28,8 @@ CASES = {
 """Networks; shape and number of the images."""
 
 
-def by_torchattacks(model: nn.Module, images: Tensor, labels: Tensor) -> float:
-    common = {"norm": "Linf", "eps": THREAT.eps, "seed": 0, "n_restarts": 1}
+def by_torchattacks(model: nn.Module, images: Tensor, labels: Tensor, threat: Threat = THREAT) -> float:
+    common = {"norm": "Linf", "eps": threat.eps, "seed": 0, "n_restarts": 1}
     return _robust(
         model,
         labels,
@@ -43,16 +44,16 @@ def by_torchattacks(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     )
 
 
-def by_its_authors(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+def by_its_authors(model: nn.Module, images: Tensor, labels: Tensor, threat: Threat = THREAT) -> float:
     from autoattack import AutoAttack
 
     device = str(images.device)
-    attack = AutoAttack(model, norm="Linf", eps=THREAT.eps, version="standard", verbose=False, seed=0, device=device)
+    attack = AutoAttack(model, norm="Linf", eps=threat.eps, version="standard", verbose=False, seed=0, device=device)
     return _robust(model, labels, attack.run_standard_evaluation(images, labels, bs=len(images)))
 
 
-def by_sparrow(precision: str, model: nn.Module, images: Tensor, labels: Tensor) -> float:
-    found = autoattack.attack(model, images, labels, autoattack.Params(precision=precision), THREAT, 10)
+def by_sparrow(precision: str, model: nn.Module, images: Tensor, labels: Tensor, threat: Threat = THREAT) -> float:
+    found = autoattack.attack(model, images, labels, autoattack.Params(precision=precision), threat, 10)
     return _robust(model, labels, found)
 
 
@@ -67,15 +68,18 @@ def alike(count: int, theirs: float, ours: float) -> str:
     return f"robust {theirs:.1f} and {ours:.1f} %"
 
 
+def others() -> dict[str, tuple[Callable[..., float], tuple[str, ...]]]:
+    """Other implementations that are there, and the packages whose versions matter."""
+    found = {"torchattacks": (by_torchattacks, ("torchattacks",))}
+    return found | ({"the authors' package": (by_its_authors, ())} if importlib.util.find_spec("autoattack") else {})
+
+
 def pairs() -> list[Pair]:
-    others = {"torchattacks": (by_torchattacks, ("torchattacks",))}
-    if importlib.util.find_spec("autoattack"):
-        others["the authors' package"] = by_its_authors, ()
     found = []
     for kind, (shape, count) in CASES.items():
         model = trained(kind, shape, "adversarial", THREAT, epochs=20 if kind == "cnn-small" else 3, steps=5)
         images, labels = correct(model, shape, count)
-        for against, (run, packages) in others.items():
+        for against, (run, packages) in others().items():
             for precision in ("float32", "bfloat16"):
                 case = f"AutoAttack, {kind}, {len(labels)} digits, {precision}"
                 runs = partial(run, model, images, labels), partial(by_sparrow, precision, model, images, labels)

@@ -142,8 +142,10 @@ def test_windows_of_square_shrink_as_the_paper_has_it() -> None:
 
 def test_square_changes_one_window_by_eps_in_each_channel() -> None:
     centre = torch.full((4, 3, 8, 8), 0.5)
-    tried = _square._window(centre.clone(), centre, LINF, 3, _generator())
-    change = tried - centre
+    window, content = _square._window(centre.clone(), centre, LINF, 3, _generator())
+    change = centre.clone()
+    window.of(change)[:] = content
+    change -= centre
     assert (change != 0).sum(dim=(2, 3)).tolist() == [[9, 9, 9]] * 4
     assert change[change != 0].abs().tolist() == pytest.approx([0.04] * 4 * 27)
 
@@ -154,7 +156,8 @@ def test_square_stays_on_the_sphere_in_l2(size: int) -> None:
     points = _square._tiles(centre, L2, _generator())
     for _ in range(5):
         assert (points - centre).flatten(1).norm(dim=1).tolist() == pytest.approx([0.3] * 4, rel=1e-4)
-        points = _square._swap(points, centre, L2, 3, _generator())
+        window, points = _square._swap(points, centre, L2, 3, _generator())
+        assert window.pixels() == size * size
 
 
 def test_images_leave_as_soon_as_they_are_broken(case: tuple) -> None:

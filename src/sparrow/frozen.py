@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import operator
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from functools import wraps
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
+from torch.nn.grad import conv2d_input
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
 from sparrow import small_maps
@@ -102,20 +102,46 @@ def frozen(model: nn.Module, images: Tensor, in_full: nn.Module | None = None) -
             view.clear()
 
 
-def _in_its_precision(layer: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A layer's function that computes as its weight is, whatever autocast would do."""
+def conv2d(images: Tensor, weight: Tensor, bias: Tensor | None, *geometry: Any) -> Tensor:
+    """A convolution that computes as its weight is, whatever autocast would do."""
+    device = images.device.type
+    if not torch.is_autocast_enabled(device):
+        return small_maps.conv2d(images, weight, bias, *geometry)
+    precision = torch.get_autocast_dtype(device)
+    with torch.autocast(device, enabled=False):
+        if weight.dtype == precision:
+            return small_maps.conv2d(images.to(precision), weight, bias, *geometry)
+        return _InFull.apply(images, weight, bias, precision, geometry)
 
-    @wraps(layer)
-    def call(images: Tensor, weight: Tensor, *rest: Any) -> Tensor:
-        if not torch.is_autocast_enabled(images.device.type):
-            return layer(images, weight, *rest)
-        with torch.autocast(images.device.type, enabled=False):
-            return layer(images.to(weight.dtype), weight, *rest)
 
-    return call
+class _InFull(torch.autograd.Function):
+    """A convolution that sees its images in full; what leaves it, and the gradient that comes back, has the lower `precision`.
+
+    What comes next is lowered anyway, and back through three channels float32 takes seven times as long.
+    """
+
+    @staticmethod
+    def forward(
+        context: Any, images: Tensor, weight: Tensor, bias: Tensor | None, precision: torch.dtype, geometry: Any
+    ) -> Tensor:
+        context.save_for_backward(weight.to(precision))
+        context.size, context.geometry = images.shape, geometry
+        return small_maps.conv2d(images, weight, bias, *geometry).to(precision)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        (weight,) = context.saved_tensors
+        # Autograd wants the images' own precision back, and sees to it.
+        return conv2d_input(context.size, weight, gradient, *context.geometry), None, None, None, None
 
 
-_conv2d, _linear = _in_its_precision(small_maps.conv2d), _in_its_precision(functional.linear)
+def linear(images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A linear layer, likewise."""
+    device = images.device.type
+    if not torch.is_autocast_enabled(device):
+        return functional.linear(images, weight, bias)
+    with torch.autocast(device, enabled=False):
+        return functional.linear(images.to(weight.dtype), weight, bias)
 
 
 def _hooked(module: nn.Module) -> bool:
@@ -182,10 +208,10 @@ def _fold(network: fx.GraphModule, node: fx.Node, layer: nn.Module, modules: dic
     with graph.inserting_before(node):
         tensors = [graph.get_attr(own) for own in names]
         if isinstance(layer, nn.Linear):
-            call = graph.call_function(_linear, (*node.args, *tensors))
+            call = graph.call_function(linear, (*node.args, *tensors))
         else:
             geometry = layer.stride, layer.padding, layer.dilation, layer.groups
-            call = graph.call_function(_conv2d, (*node.args, *tensors, *geometry))
+            call = graph.call_function(conv2d, (*node.args, *tensors, *geometry))
     for replaced in (node,) if norm is None else (node, follower):
         replaced.replace_all_uses_with(call)
     for replaced in (node,) if norm is None else (follower, node):
@@ -201,4 +227,4 @@ def _is_relu(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
 
 def _unread(node: fx.Node) -> bool:
     """Whether what `node` computes has a single reader, and is not kept for its own backward pass."""
-    return len(node.users) == 1 and node.op == "call_function" and node.target in (_conv2d, _linear, *SUMS)
+    return len(node.users) == 1 and node.op == "call_function" and node.target in (conv2d, linear, *SUMS)

@@ -38,13 +38,13 @@ class Standing:
 @torch.no_grad()
 def logits(model: nn.Module, images: Tensor) -> Tensor:
     """Logits (n, classes)."""
-    return torch.cat([model(laid_out(chunk)) for chunk in images.split(_size(images))])
+    return torch.cat([model(laid_out(chunk)) for chunk in images.split(batch_size(images))])
 
 
 def ascent(model: nn.Module, images: Tensor, loss: Loss, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Logits (n, classes), losses (n,) and the losses' gradients in the images (n, c, h, w)."""
     found = []
-    size = _size(images)
+    size = batch_size(images)
     for chunk, where in zip(images.split(size), places.split(size), strict=True):
         with torch.enable_grad():
             chunk = laid_out(chunk).detach().requires_grad_(True)
@@ -55,7 +55,8 @@ def ascent(model: nn.Module, images: Tensor, loss: Loss, places: Tensor) -> tupl
     return tuple(map(torch.cat, zip(*found, strict=True)))
 
 
-def _size(images: Tensor) -> int:
+def batch_size(images: Tensor) -> int:
+    """Images to look at together."""
     return CHUNK if images.device.type == "cpu" else max(1, len(images))
 
 

@@ -61,13 +61,14 @@ def to_hyperplane(points: Tensor, normal: Tensor, value: Tensor, norm: Norm) -> 
     sign = -normal.flatten(1).sign() * value.sign().unsqueeze(1)
     flat = points.flatten(1)
     room = torch.where(sign > 0, 1 - flat, flat)
-    rate = torch.ones_like(weight) if norm == "linf" else weight
+    rate = weight.new_ones(()) if norm == "linf" else weight
+    gain = weight * rate
     needed = value.abs()
     time = torch.zeros_like(needed)
     for _ in range(weight.shape[1]):
         moved = torch.minimum(time.unsqueeze(1) * rate, room)
-        slope = (weight * rate * (time.unsqueeze(1) * rate < room)).sum(dim=1)
-        short = needed - (weight * moved).sum(dim=1)
+        slope = torch.linalg.vecdot(gain, (moved < room).to(gain))
+        short = needed - torch.linalg.vecdot(weight, moved)
         # Where nothing can move any more, or what is missing is rounding, this is the end.
         going = (slope > 0) & (short > 1e-6 * needed)
         if not bool(going.any()):

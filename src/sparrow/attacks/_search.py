@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Literal
 
 import torch
@@ -32,10 +32,7 @@ class Lowered(Search):
     """
 
     def forward(self, images: Tensor) -> Tensor:
-        with (
-            _first_in_full(self.full) if self.view is self.full else nullcontext(),
-            torch.autocast(images.device.type, torch.bfloat16),
-        ):
+        with _first_in_full(self.full) if self.view is self.full else nullcontext(), searched_in(self, images.device):
             return self.view(images).float()
 
 
@@ -75,6 +72,11 @@ def searching(model: nn.Module, images: Tensor, precision: Literal["float32", "b
         with torch.autocast(images.device.type, torch.bfloat16):
             view = stack.enter_context(frozen(model, images, in_full=_first(model)))
         yield Lowered(model, view)
+
+
+def searched_in(model: nn.Module, device: torch.device) -> AbstractContextManager:
+    """The precision in which a view of `model` is looked at."""
+    return torch.autocast(device.type, torch.bfloat16) if isinstance(model, Lowered) else nullcontext()
 
 
 def confirmed(model: nn.Module, images: Tensor, labels: Tensor, wrong: Tensor) -> Tensor:

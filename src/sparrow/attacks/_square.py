@@ -10,18 +10,25 @@ Source: Andriushchenko et al., "Square Attack: a Query-efficient Black-box Adver
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from sparrow.attacks._active import Standing, logits
-from sparrow.attacks._search import confirmed
+from sparrow.attacks._active import Standing, batch_size, laid_out, logits
+from sparrow.attacks._search import Search, confirmed, searched_in
 from sparrow.margin import margin
 from sparrow.settings import Threat
+from sparrow.windowed import Whole, Windowed, looked_at
+from sparrow.windows import Window
 
 FIRST_SHARE = 0.8
 HALVED_AT = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """The share of an image that a window covers is halved after so many queries."""
+SMALLEST = 16 * 16
+"""Pixels of an image from which on it pays to look through the windows alone."""
 
 
 def square(
@@ -29,26 +36,60 @@ def square(
 ) -> tuple[Tensor, Tensor]:
     """Which images (n,) are broken, and what all of them have become (n, c, h, w): `images` where they are not."""
     broken, result = torch.zeros_like(labels, dtype=torch.bool), images.clone()
-    start, proposal = (_stripes, _window) if threat.norm == "linf" else (_tiles, _swap)
-    now = Standing(centre=images, labels=labels, point=start(images, threat, generator))
-    now.margin = margin(logits(model, now.point), now.labels)
-
-    def fell(changed: Tensor) -> None:
-        fallen = confirmed(model, now.point, now.labels, changed & (now.margin <= 0))
-        broken[now.places[fallen]], result[now.places[fallen]] = True, now.point[fallen]
-        now.keep(~fallen)
-
-    fell(torch.ones_like(now.labels, dtype=torch.bool))
-    for query in range(queries):
-        if not len(now):
-            break
-        tried = proposal(now.point, now.centre, threat, _side(query, images), generator)
-        margins = margin(logits(model, tried), now.labels)
-        better = margins < now.margin
-        now.point = torch.where(better.view(-1, *[1] * (images.dim() - 1)), tried, now.point)
-        now.margin = torch.minimum(margins, now.margin)
-        fell(better)
+    linf = threat.norm == "linf"
+    # In l_2 each image has random numbers of its own, so that all go together.
+    start, proposal, size = (_stripes, _window, batch_size(images)) if linf else (_tiles, _swap, len(images))
+    points, shared = start(images, threat, generator), generator.get_state()
+    propose = partial(proposal, threat=threat, generator=generator)
+    for part in torch.arange(len(images), device=images.device).split(size):
+        generator.set_state(shared)
+        for places, fallen in _search(
+            model, points[part], images[part], labels[part], queries, propose, _looks if linf else _whole
+        ):
+            broken[part[places]], result[part[places]] = True, fallen
     return broken, result
+
+
+def _search(
+    model: nn.Module,
+    points: Tensor,
+    images: Tensor,
+    labels: Tensor,
+    queries: int,
+    propose: Callable[..., tuple[Window, Tensor]],
+    looking: Callable[[nn.Module, Tensor, int], Whole | Windowed],
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Places (k,) of images as they fall, and what they have become (k, c, h, w)."""
+    now = Standing(centre=images, labels=labels, margin=margin(logits(model, points), labels))
+    looks, changed = _whole(model, points, 0), torch.ones_like(labels, dtype=torch.bool)
+    sides = [_side(query, images) for query in range(queries)]
+    for before, side in pairwise([0, *sides, 0]):
+        fallen = confirmed(model, looks.points, now.labels, changed & (now.margin <= 0))
+        if bool(fallen.any()):
+            yield now.places[fallen], looks.points[fallen]
+            now.keep(~fallen)
+            looks.keep(~fallen)
+        if not len(now) or not side:
+            return
+        if side != before:
+            looks = looking(model, looks.points, side)
+        with searched_in(model, images.device):
+            margins = margin(looks.look(*propose(looks.points, now.centre, side=side)).float(), now.labels)
+        changed = margins < now.margin
+        looks.settle(changed)
+        now.margin = torch.minimum(margins, now.margin)
+
+
+def _whole(model: nn.Module, points: Tensor, side: int) -> Whole:
+    return Whole(partial(logits, model), points)
+
+
+def _looks(model: nn.Module, points: Tensor, side: int) -> Whole | Windowed:
+    """Looks that go through windows only, where that pays."""
+    if not isinstance(model, Search) or points.shape[-2:].numel() < SMALLEST:
+        return _whole(model, points, side)
+    with searched_in(model, points.device):
+        return looked_at(model.view, laid_out(points), side)
 
 
 def _side(query: int, images: Tensor) -> int:
@@ -62,10 +103,10 @@ def _signs(shape: tuple[int, ...], generator: torch.Generator, like: Tensor) -> 
     return torch.randint(2, shape, generator=generator).to(like) * 2 - 1
 
 
-def _corner(images: Tensor, side: int, generator: torch.Generator) -> tuple[slice, slice]:
-    """A window, as rows and columns; as in AutoAttack the last place that would fit is never taken."""
+def _corner(images: Tensor, side: int, generator: torch.Generator) -> Window:
+    """A window; as in AutoAttack the last place that would fit is never taken."""
     places = [int(torch.randint(max(extent - side, 1), (1,), generator=generator)) for extent in images.shape[-2:]]
-    return slice(places[0], places[0] + side), slice(places[1], places[1] + side)
+    return Window(*((place, place + side) for place in places))
 
 
 def _stripes(images: Tensor, threat: Threat, generator: torch.Generator) -> Tensor:
@@ -74,13 +115,11 @@ def _stripes(images: Tensor, threat: Threat, generator: torch.Generator) -> Tens
     return (images + threat.eps * _signs((count, channels, 1, width), generator, images)).clamp(0, 1)
 
 
-def _window(points: Tensor, centre: Tensor, threat: Threat, side: int, generator: torch.Generator) -> Tensor:
+def _window(points: Tensor, centre: Tensor, threat: Threat, side: int, generator: torch.Generator) -> tuple[Window, Tensor]:
     """A window of one colour: plus or minus eps in each channel (algorithm 2)."""
-    rows, columns = _corner(points, side, generator)
+    window = _corner(points, side, generator)
     signs = _signs((points.shape[1], 1, 1), generator, points)
-    tried = points.clone()
-    tried[..., rows, columns] = (centre[..., rows, columns] + threat.eps * signs).clamp(0, 1)
-    return tried
+    return window, (window.of(centre) + threat.eps * signs).clamp(0, 1)
 
 
 def _tiles(images: Tensor, threat: Threat, generator: torch.Generator) -> Tensor:
@@ -96,22 +135,23 @@ def _tiles(images: Tensor, threat: Threat, generator: torch.Generator) -> Tensor
     return (images + threat.eps * _unit(change)).clamp(0, 1)
 
 
-def _swap(points: Tensor, centre: Tensor, threat: Threat, side: int, generator: torch.Generator) -> Tensor:
+def _swap(points: Tensor, centre: Tensor, threat: Threat, side: int, generator: torch.Generator) -> tuple[Window, Tensor]:
     """Takes the change out of one window and puts its length, with two bumps, into another (algorithm 3)."""
     side = min(max(side, 3) | 1, *points.shape[-2:])
     change = points - centre
     into, out = _corner(points, side, generator), _corner(points, side, generator)
-    window = torch.zeros_like(points[:1, :1])
-    window[..., into[0], into[1]] = window[..., out[0], out[1]] = 1
-    both = (change * window).square().sum(dim=(-2, -1), keepdim=True)
+    mask = torch.zeros_like(points[:1, :1])
+    into.of(mask)[:], out.of(mask)[:] = 1, 1
+    both = (change * mask).square().sum(dim=(-2, -1), keepdim=True)
     unused = (threat.eps**2 - change.square().sum(dim=(-3, -2, -1), keepdim=True)).clamp_min(0) / points.shape[1]
     bumps = _bumps(side, generator, points) * _signs((*points.shape[:2], 1, 1), generator, points)
-    old = change[..., into[0], into[1]]
+    old = into.of(change)
     bumps = bumps + old / old.square().sum(dim=(-2, -1), keepdim=True).sqrt().clamp_min(1e-12)
     bumps = bumps / bumps.square().sum(dim=(-2, -1), keepdim=True).sqrt().clamp_min(1e-12)
-    change[..., out[0], out[1]] = 0
-    change[..., into[0], into[1]] = bumps * (unused + both).sqrt()
-    return (centre + threat.eps * _unit(change)).clamp(0, 1)
+    out.of(change)[:] = 0
+    into.of(change)[:] = bumps * (unused + both).sqrt()
+    # The length of the whole is eps again, so that all of it changes.
+    return Window(*((0, extent) for extent in points.shape[-2:])), (centre + threat.eps * _unit(change)).clamp(0, 1)
 
 
 def _bumps(side: int, generator: torch.Generator, like: Tensor) -> Tensor:
