@@ -11,11 +11,12 @@ import torchattacks
 from scipy.optimize import linprog, minimize
 from torch import Tensor, nn
 
-from sparrow import checkpoint
+from sparrow import catalogue, checkpoint
 from sparrow.attacks import _apgd, _fab, _search, _square, autoattack
 from sparrow.attacks._active import CHUNK, Standing, ascent, logits
 from sparrow.data import _store
 from sparrow.settings import Threat
+from sparrow.windowed import Whole, Windowed
 
 LINF, L2 = Threat(eps=0.04), Threat(norm="l2", eps=0.3)
 both_norms = pytest.mark.parametrize("threat", [LINF, L2], ids=lambda threat: threat.norm)
@@ -148,6 +149,49 @@ def test_square_changes_one_window_by_eps_in_each_channel() -> None:
     change -= centre
     assert (change != 0).sum(dim=(2, 3)).tolist() == [[9, 9, 9]] * 4
     assert change[change != 0].abs().tolist() == pytest.approx([0.04] * 4 * 27)
+
+
+@pytest.fixture(scope="module")
+def untrained() -> tuple[nn.Module, Tensor, Tensor]:
+    """CNN-small as it begins, 70 images as large as CIFAR-10's, and what it says of them."""
+    torch.manual_seed(0)
+    entry = catalogue.load("models", "cnn-small")
+    model = entry.build(entry.Params(), (3, 32, 32), 10).eval()
+    images = torch.rand(70, 3, 32, 32)
+    return model, images, logits(model, images).argmax(dim=1)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_square_through_windows_finds_what_it_would_find_in_whole_images(
+    untrained: tuple, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, images, labels = untrained
+    kinds, found = [], []
+    for smallest in (0, 10**9):
+        monkeypatch.setattr(_square, "SMALLEST", smallest)
+        looking = _square._looks
+        monkeypatch.setattr(_square, "_looks", lambda *given, one=looking: kinds.append(type(it := one(*given))) or it)
+        with _search.searching(model, images, precision) as search:
+            found.append(_square.square(search, images, labels, Threat(eps=0.1), 230, _generator()))
+        monkeypatch.setattr(_square, "_looks", looking)
+    # Two batches; windows of 29, 20, 14 and 10 pixels.
+    assert set(kinds[: len(kinds) // 2]) == {Windowed}
+    assert set(kinds[len(kinds) // 2 :]) == {Whole}
+    assert len(kinds) == 2 * 2 * 4
+    broken = [one for one, _ in found]
+    assert 0 < int(broken[0].sum()) < len(labels)
+    # Another order of sums may turn a comparison that is as good as even.
+    assert int((broken[0] != broken[1]).sum()) <= (0 if precision == "float32" else 2)
+    if precision == "float32":
+        torch.testing.assert_close(found[0][1], found[1][1])
+
+
+def test_images_of_all_batches_meet_the_same_windows(case: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, images, labels = case
+    whole = _square.square(model, images, labels, LINF, 100, _generator())
+    monkeypatch.setattr(_square, "batch_size", lambda images: 7)
+    for one, other in zip(_square.square(model, images, labels, LINF, 100, _generator()), whole, strict=True):
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("size", [8, 16, 32])

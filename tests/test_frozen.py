@@ -3,10 +3,11 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from sparrow import catalogue
 from sparrow.costs import METER
-from sparrow.frozen import frozen
+from sparrow.frozen import conv2d, frozen
 from sparrow.reproducible import seed_everything
 
 MODELS = ["cnn-small", "cnn7", "vgg16-bn", "resnet18", "preact-resnet18", "resnet50", "wrn-28-4"]
@@ -231,6 +232,20 @@ def test_only_the_first_layer_is_left_in_full():
     other = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular"), nn.Flatten(), nn.Linear(4096, 5))
     with frozen(other, images(), in_full=other[0]) as view:
         assert view is other
+
+
+def test_weights_in_full_see_images_in_full_and_send_a_lowered_gradient_back():
+    torch.manual_seed(0)
+    weight, bias, geometry = torch.randn(8, 3, 3, 3), torch.randn(8), ((2, 2), (1, 1), (1, 1), 1)
+    # Images that bfloat16 could not tell from one half.
+    batch = (0.5 + images() / 1000).requires_grad_(True)
+    exact = functional.conv2d(batch, weight, bias, *geometry)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = conv2d(batch, weight, bias, *geometry)
+    assert torch.equal(found, exact.bfloat16())
+    gradients = [torch.autograd.grad((one.float() * exact.detach()).sum(), batch)[0] for one in (found, exact)]
+    assert gradients[0].dtype == torch.float32
+    assert 0 < gap(*gradients) < 0.01
 
 
 def test_under_autocast():

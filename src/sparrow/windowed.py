@@ -68,7 +68,8 @@ class Windowed:
 
     @torch.no_grad()
     def look(self, window: Window, content: Tensor) -> Tensor:
-        self._changes, self._windows = [], {}
+        self._put_back()
+        self._windows = {}
         values = self._values = {node: value for node, value in self._values.items() if node.op == "get_attr"}
         for node in self._nodes:
             if node is self._image:
@@ -85,13 +86,18 @@ class Windowed:
 
     def settle(self, taken: Tensor) -> None:
         # Few are taken, as a rule.
-        chosen = taken.nonzero().squeeze(1)
-        for view, before, now in self._changes:
-            view.copy_(before)
+        chosen, changes = taken.nonzero().squeeze(1), self._changes
+        self._put_back()
+        for view, _, now in changes:
             view[chosen] = now[chosen]
 
-    def keep(self, which: Tensor) -> None:
+    def _put_back(self) -> None:
+        for view, before, _ in self._changes:
+            view.copy_(before)
         self._changes = []
+
+    def keep(self, which: Tensor) -> None:
+        self._put_back()
         self._maps = {node: maps._replace(framed=maps.framed[which]) for node, maps in self._maps.items()}
 
     def _write(self, node: fx.Node, window: Window, content: Tensor) -> None:
@@ -182,6 +188,7 @@ def _is_elementwise(node: fx.Node, network: fx.GraphModule) -> bool:
     return type(layer) in ELEMENTWISE and not own_statistics and not getattr(layer, "inplace", False)
 
 
+@torch.no_grad()
 def looked_at(model: nn.Module, points: Tensor, side: int) -> Windowed | Whole:
     """`model` at `points` (n, c, h, w), of which windows of up to `side` pixels change; without memory if it has to be."""
     if isinstance(model, fx.GraphModule) and not model._forward_pre_hooks:
