@@ -3,7 +3,7 @@
     python benchmarks/attacks.py
 
 torchattacks' parts with the standard's settings (its own `AutoAttack` does a tenth of the work), and the authors' package
-(fra31/auto-attack) where it can be imported. Sparrow's is run in float32 and in bfloat16.
+(fra31/auto-attack) where it can be imported. `attack_network.py` does the same on many images of a study.
 """
 
 import importlib.util
@@ -21,11 +21,11 @@ from sparrow.settings import Threat
 
 THREAT = Threat(eps=0.12)
 CASES = {
-    "cnn-small": ((1, 8, 8), 60),
+    "cnn-small": ((1, 8, 8), 60, ("float32",)),
     # Of the network it is meant for, a core takes five seconds for each image that stands.
-    "cnn-large": ((3, 32, 32), 256 if torch.cuda.is_available() else 8),
+    "cnn-large": ((3, 32, 32), 256 if torch.cuda.is_available() else 8, ("float32", "bfloat16")),
 }
-"""Networks; shape and number of the images."""
+"""Networks; shape and number of the images, and what Sparrow searches in."""
 
 
 def by_torchattacks(model: nn.Module, images: Tensor, labels: Tensor, threat: Threat = THREAT) -> float:
@@ -76,11 +76,11 @@ def others() -> dict[str, tuple[Callable[..., float], tuple[str, ...]]]:
 
 def pairs() -> list[Pair]:
     found = []
-    for kind, (shape, count) in CASES.items():
+    for kind, (shape, count, precisions) in CASES.items():
         model = trained(kind, shape, "adversarial", THREAT, epochs=20 if kind == "cnn-small" else 3, steps=5)
         images, labels = correct(model, shape, count)
         for against, (run, packages) in others().items():
-            for precision in ("float32", "bfloat16"):
+            for precision in precisions:
                 case = f"AutoAttack, {kind}, {len(labels)} digits, {precision}"
                 runs = partial(run, model, images, labels), partial(by_sparrow, precision, model, images, labels)
                 found.append(Pair(case, against, *runs, partial(alike, len(labels)), packages))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import json
 import os
 import statistics
 import subprocess
@@ -43,7 +44,7 @@ SMALL: dict[str, Any] = {
 }
 TABLES = ("outcomes.csv", "summary.csv", "ranking.csv", "recall.csv", "security.csv", "decisions.csv")
 COLUMNS = ["study", "cells", "jobs", "cores", "floor_s", "workflow_s", "times_the_share", "lowest", "highest"]
-COLUMNS += ["repeats", "device", "torch", "snakemake", "revision"]
+COLUMNS += ["floor_stages_s", "workflow_stages_s", "repeats", "device", "torch", "snakemake", "revision"]
 
 
 def floor(study: Study, root: Path) -> None:
@@ -150,13 +151,18 @@ def seconds(one: Callable[[], None]) -> float:
     return time.perf_counter() - begin
 
 
+def in_stages(results: Path) -> float:
+    """What all stages took by their own clocks: without imports, start-up, and cores that wait."""
+    return sum(json.loads(path.read_text())["seconds"] for path in results.rglob("*cost.json"))
+
+
 def compare(config: Path, repeats: int, cores: int) -> dict[str, Any]:
     """Run both in turn; the row of the table."""
     raw = yaml.safe_load(config.read_text())
     study = load_study(raw, str(config))
     if study.latency or study.published or any(attack.skip_verified for attack in study.attacks.values()):
         sys.exit(f"{config}: the floor knows no latency, published or skip_verified; valid: a study without these")
-    times = []
+    times, stages = [], []
     for number in range(repeats):
         with tempfile.TemporaryDirectory() as name:
             floors, flows = Path(name, "floor"), Path(name, "flow")
@@ -167,10 +173,13 @@ def compare(config: Path, repeats: int, cores: int) -> dict[str, Any]:
             for table in TABLES:
                 one, other = (floors / table).read_bytes(), (flows / study.results / table).read_bytes()
                 assert one == other, f"{table} differs"
+            stages.append((in_stages(floors), in_stages(flows / study.results)))
             jobs = len([*(flows / study.results).rglob("*.log")])
     shares = sorted(flow * cores / one for one, flow in times)
     row = {"study": config.name, "cells": len(plan.cells(study)), "jobs": jobs, "cores": cores}
     row |= {"floor_s": statistics.median(one for one, _ in times), "workflow_s": statistics.median(flow for _, flow in times)}
+    row |= {"floor_stages_s": statistics.median(one for one, _ in stages)}
+    row |= {"workflow_stages_s": statistics.median(flow for _, flow in stages)}
     row |= {"times_the_share": statistics.median(shares), "lowest": shares[0], "highest": shares[-1]}
     row = {key: float(f"{value:.3g}") if isinstance(value, float) else value for key, value in row.items()}
     here = about()
@@ -199,7 +208,7 @@ def main() -> None:
             config.write_text(yaml.safe_dump(SMALL))
         row = compare(config.resolve(), options.repeats, options.cores)
     print("{study}, {cells} cells, {jobs} jobs, {cores} cores".format(**row))
-    print("floor {floor_s} s, workflow {workflow_s} s".format(**row))
+    print("floor {floor_s} s, workflow {workflow_s} s; in stages {floor_stages_s} and {workflow_stages_s} s".format(**row))
     print("{times_the_share} times its share ({lowest} to {highest} in {repeats} pairs)".format(**row))
     print(f"written to {write('workflow', [row], COLUMNS, ('study',))}")
 

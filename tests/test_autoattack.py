@@ -166,18 +166,14 @@ def test_square_through_windows_finds_what_it_would_find_in_whole_images(
     untrained: tuple, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, images, labels = untrained
-    kinds, found = [], []
+    kinds, found, looking = [], [], _square._looks
+    monkeypatch.setattr(_square, "_looks", lambda *given: kinds.append(type(looks := looking(*given))) or looks)
     for smallest in (0, 10**9):
         monkeypatch.setattr(_square, "SMALLEST", smallest)
-        looking = _square._looks
-        monkeypatch.setattr(_square, "_looks", lambda *given, one=looking: kinds.append(type(it := one(*given))) or it)
         with _search.searching(model, images, precision) as search:
             found.append(_square.square(search, images, labels, Threat(eps=0.1), 230, _generator()))
-        monkeypatch.setattr(_square, "_looks", looking)
-    # Two batches; windows of 29, 20, 14 and 10 pixels.
-    assert set(kinds[: len(kinds) // 2]) == {Windowed}
-    assert set(kinds[len(kinds) // 2 :]) == {Whole}
-    assert len(kinds) == 2 * 2 * 4
+    # Two batches; windows of 29, 20, 14 and 10 pixels, of which the first two are most of an image.
+    assert kinds == [Whole, Whole, Windowed, Windowed] * 2
     broken = [one for one, _ in found]
     assert 0 < int(broken[0].sum()) < len(labels)
     # Another order of sums may turn a comparison that is as good as even.
@@ -186,12 +182,39 @@ def test_square_through_windows_finds_what_it_would_find_in_whole_images(
         torch.testing.assert_close(found[0][1], found[1][1])
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_square_of_a_network_that_cannot_be_traced_keeps_no_graph(precision: str) -> None:
+    class Untraceable(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.seen = nn.Conv2d(3, 10, 3), []
+            self.conv.register_forward_hook(lambda layer, given, output: self.seen.append(output))
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.conv(images).mean(dim=(2, 3)) * (1 if float(images.sum()) > 0 else 2)
+
+    torch.manual_seed(0)
+    model, images = Untraceable().eval(), torch.rand(4, 3, 16, 16)
+    labels = logits(model, images).argmax(dim=1)
+    model.seen.clear()
+    with _search.searching(model, images, precision) as search:
+        _square.square(search, images, labels, Threat(eps=0.01), 5, _generator())
+    assert len(model.seen) >= 6
+    assert not any(output.requires_grad for output in model.seen)
+    # The first layer, and here there is no other, sees images in full.
+    assert {output.dtype for output in model.seen} == {torch.float32}
+
+
 def test_images_of_all_batches_meet_the_same_windows(case: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
     model, images, labels = case
-    whole = _square.square(model, images, labels, LINF, 100, _generator())
-    monkeypatch.setattr(_square, "batch_size", lambda images: 7)
-    for one, other in zip(_square.square(model, images, labels, LINF, 100, _generator()), whole, strict=True):
-        assert torch.equal(one, other)
+    monkeypatch.setattr(_square, "SMALLEST", 0)
+    with _search.searching(model, images, "float32") as search:
+        whole = _square.square(search, images, labels, LINF, 100, _generator())
+        monkeypatch.setattr(_square, "batch_size", lambda images: 7)
+        parts = _square.square(search, images, labels, LINF, 100, _generator())
+    assert 0 < int(whole[0].sum()) < len(images)
+    for one, other in zip(parts, whole, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize("size", [8, 16, 32])

@@ -248,6 +248,28 @@ def test_weights_in_full_see_images_in_full_and_send_a_lowered_gradient_back():
     assert 0 < gap(*gradients) < 0.01
 
 
+@pytest.mark.parametrize("padding", ["same", "valid", 1])
+def test_a_late_layer_in_full_and_padding_by_name(padding):
+    """Which layer is in full is said by whoever looks: it may be one that meets lowered maps."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=padding), nn.Tanh(), nn.Conv2d(4, 4, 3, padding=padding), nn.Flatten())
+    exact = looked_at(model.eval(), images())
+    for layer in (model[0], model[2]):
+        with torch.autocast("cpu", torch.bfloat16), frozen(model, images(), in_full=layer) as view:
+            assert view is not model
+            found = looked_at(view, images())
+        assert max(map(gap, found, exact)) < 0.02
+
+
+def test_what_is_hooked_to_the_model_as_it_is_traced_does_not_matter():
+    model = network("cnn-small")
+    hook = model.register_forward_hook(lambda module, given, output: 2 * output)
+    with frozen(model, images()) as view:
+        assert view is not model
+        torch.testing.assert_close(view(images()), model.eval()(images()))
+    hook.remove()
+
+
 def test_under_autocast():
     """In bfloat16 as near to float32 as the network itself is."""
     model, batch = network("resnet18"), images().contiguous(memory_format=torch.channels_last)

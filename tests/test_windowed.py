@@ -5,9 +5,9 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
-from sparrow import windowed
+from sparrow import windowed as module
 from sparrow.frozen import frozen
-from sparrow.windowed import Whole, Windowed, looked_at
+from sparrow.windowed import Whole, Windowed, windowed
 from sparrow.windows import Framed, Sliding, Window
 from tests.test_frozen import MODELS, images, network
 
@@ -61,7 +61,7 @@ def test_reached_window_has_every_output_that_changes(place, extent, stride, pad
 def test_same_logits_as_of_the_whole(kind):
     model, batch = network(kind).double(), images().double()
     with frozen(model, batch) as view:
-        looks, whole = looked_at(view, batch, 4), Whole(view, batch)
+        looks, whole = windowed(view, batch, 4), Whole(view, batch)
         assert isinstance(looks, Windowed)
         for step, place in enumerate([(0, 0), (28, 28), (28, 3), (11, 17), (12, 0)]):
             window = corner(*place, 4)
@@ -82,7 +82,7 @@ def test_given_images_stay_as_they_are():
     batch = images()
     before = batch.clone()
     with frozen(network("cnn-small"), batch) as view:
-        looks = looked_at(view, batch, 4)
+        looks = windowed(view, batch, 4)
         looks.look(corner(1, 1, 4), torch.zeros(4, 3, 4, 4))
         looks.settle(torch.ones(4, dtype=torch.bool))
     assert torch.equal(batch, before)
@@ -90,29 +90,25 @@ def test_given_images_stay_as_they_are():
 
 def test_what_is_far_from_the_window_is_not_computed_again(monkeypatch):
     sizes = []
-    convolution = windowed.conv2d
+    convolution = module.conv2d
 
     def watched(maps: torch.Tensor, *rest) -> torch.Tensor:
         sizes.append(tuple(maps.shape[-2:]))
         return convolution(maps, *rest)
 
     with frozen(network("cnn-large"), images()) as view:
-        looks = looked_at(view, images(), 4)
+        looks = windowed(view, images(), 4)
         # The graph has the function itself.
-        monkeypatch.setattr(windowed, "conv2d", watched)
+        monkeypatch.setattr(module, "conv2d", watched)
         looks.look(corner(9, 9, 4), torch.zeros(4, 3, 4, 4))
     # 4 pixels, with their neighbours 6 of the first map; then 5, 7 and 5, and what these look at.
     assert sizes == [(8, 8), (12, 12), (9, 9), (12, 12)]
 
 
-def test_a_window_of_most_of_the_image_remembers_the_image_alone():
+def test_windows_of_most_of_the_image_are_not_worth_it():
     with frozen(network("cnn-large"), images()) as view:
-        looks = looked_at(view, images(), 25)
-        assert not looks._slidings
-        assert len(looks._maps) == 1
-        window = corner(3, 7, 25)
-        expected = Whole(view, images()).look(window, torch.zeros(4, 3, 25, 25))
-        torch.testing.assert_close(looks.look(window, torch.zeros(4, 3, 25, 25)), expected)
+        assert windowed(view, images(), 23) is None
+        assert windowed(view, images(), 20) is not None
 
 
 class Odd(nn.Module):
@@ -139,7 +135,7 @@ def test_odd_layers():
     model, batch = Odd().double().eval(), images().double()
     with frozen(model, batch) as view:
         assert isinstance(view, fx.GraphModule)
-        looks, whole = looked_at(view, batch, 2), Whole(view, batch)
+        looks, whole = windowed(view, batch, 2), Whole(view, batch)
         assert isinstance(looks, Windowed)
         for step, place in enumerate([(0, 0), (30, 30), (15, 2)]):
             window = corner(*place, 2)
@@ -147,40 +143,70 @@ def test_odd_layers():
             torch.testing.assert_close(looks.look(window, change), whole.look(window, change))
 
 
-def test_a_layer_that_overwrites_what_it_reads():
+class Overwriting(nn.Module):
+    """A layer that overwrites what another one has computed, who may be read later."""
+
+    def __init__(self, read_later: bool) -> None:
+        super().__init__()
+        self.conv, self.norm, self.over, self.last = (
+            nn.Conv2d(3, 4, 3),
+            nn.BatchNorm2d(4),
+            nn.ELU(inplace=True),
+            nn.Linear(4, 10),
+        )
+        self.read_later = read_later
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        first = self.norm(self.conv(batch) + 0)
+        second = self.over(first)
+        return self.last((second + first if self.read_later else second).mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("read_later", [False, True])
+def test_what_is_overwritten_is_not_remembered(read_later):
+    with frozen(Overwriting(read_later).eval(), images()) as view:
+        assert isinstance(view, fx.GraphModule)
+        assert windowed(view, images(), 3) is None
+
+
+class Shaped(nn.Module):
+    """Nodes that are no tensors, and pairs of tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.pool, self.last = (
+            nn.Conv2d(3, 4, 3),
+            nn.MaxPool2d([2, 2], return_indices=True),
+            nn.Linear(4 * 15 * 15, 10),
+        )
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        left, right = self.conv(batch).chunk(2, dim=1)
+        pooled, _ = self.pool(torch.cat([left, right], dim=1))
+        return self.last(pooled.reshape(batch.shape[0], -1))
+
+
+def test_nodes_that_are_no_tensors():
     torch.manual_seed(0)
-    norm = nn.BatchNorm2d(4)
-    model = nn.Sequential(nn.MaxPool2d(2), norm, nn.ReLU(inplace=True), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.LazyLinear(10))
-    model, batch = nn.Sequential(nn.Conv2d(3, 4, 3), *model).double().eval(), images().double()
-    model(batch)
+    model, batch = Shaped().double().eval(), images().double()
     with frozen(model, batch) as view:
-        looks, whole = looked_at(view, batch, 3), Whole(view, batch)
-        for step in range(3):
-            window = corner(5 * step, 7, 3)
-            change = content(window, batch, step)
-            torch.testing.assert_close(looks.look(window, change), whole.look(window, change))
-            for one in (looks, whole):
-                one.settle(torch.tensor([True, False, True, False]))
+        looks, window = windowed(view, batch, 3), corner(4, 20, 3)
+        change = content(window, batch, 0)
+        torch.testing.assert_close(looks.look(window, change), Whole(view, batch).look(window, change))
 
 
-def test_a_network_that_overwrites_what_is_read_later_is_looked_at_as_a_whole():
-    class Overwriting(nn.Module):
+def test_a_graph_with_another_argument_sees_images_whole():
+    class Scaled(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.conv, self.norm, self.relu, self.last = (
-                nn.Conv2d(3, 4, 3),
-                nn.BatchNorm2d(4),
-                nn.ReLU(inplace=True),
-                nn.Linear(4, 10),
-            )
+            self.conv = nn.Conv2d(3, 4, 3)
 
-        def forward(self, batch: torch.Tensor) -> torch.Tensor:
-            first = self.norm(self.conv(batch) + 0)
-            return self.last((self.relu(first) - 2 * first).mean(dim=(2, 3)))
+        def forward(self, batch: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
+            return self.conv(batch).mean(dim=(2, 3)) * scale
 
-    torch.manual_seed(0)
-    with frozen(Overwriting().eval(), images()) as view:
-        assert isinstance(looked_at(view, images(), 3), Whole)
+    with frozen(Scaled().eval(), images()) as view:
+        assert isinstance(view, fx.GraphModule)
+        assert windowed(view, images(), 3) is None
 
 
 def test_what_is_hooked_to_the_network_sees_logits_and_may_change_them():
@@ -188,15 +214,10 @@ def test_what_is_hooked_to_the_network_sees_logits_and_may_change_them():
     hook = model.register_forward_hook(lambda module, arguments, output: 2 * output)
     window, change = corner(3, 3, 4), torch.zeros(4, 3, 4, 4)
     with frozen(model, batch) as view:
-        doubled = looked_at(view, batch, 4).look(window, change)
+        doubled = windowed(view, batch, 4).look(window, change)
         torch.testing.assert_close(doubled, Whole(view, batch).look(window, change))
         hook.remove()
-        torch.testing.assert_close(doubled, 2 * looked_at(view, batch, 4).look(window, change))
+        torch.testing.assert_close(doubled, 2 * windowed(view, batch, 4).look(window, change))
         before = model.register_forward_pre_hook(lambda module, arguments: None)
-        assert isinstance(looked_at(view, batch, 4), Whole)
+        assert windowed(view, batch, 4) is None
         before.remove()
-
-
-def test_an_untraceable_network_is_looked_at_as_a_whole():
-    model = network("cnn-small").eval()
-    assert isinstance(looked_at(model, images(), 4), Whole)

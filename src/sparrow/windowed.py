@@ -44,23 +44,28 @@ class Whole:
 
 
 class Windowed:
-    """The same for a network as `sparrow.frozen` gives it, whose maps are remembered; windows are up to `side` pixels wide."""
+    """The same for a network as `sparrow.frozen` gives it, whose maps are remembered; windows are up to `side` pixels wide.
+
+    Raises ValueError if there is nothing to gain, or if a layer overwrites what it reads.
+    """
 
     @torch.no_grad()
     def __init__(self, network: fx.GraphModule, points: Tensor, side: int) -> None:
         self._network, self._interpreter = network, fx.Interpreter(network)
         *self._nodes, self._output = network.graph.nodes
         (self._image,) = (node for node in self._nodes if node.op == "placeholder")
+        self._weights = {one: getattr(network, one.target) for one in self._nodes if one.op == "get_attr"}
         self._slidings: dict[fx.Node, Sliding | None] = {}
         """Nodes whose output changes in a window, and how that comes about; None: pixel by pixel."""
         self._sizes: dict[fx.Node, tuple[int, int]] = {}
+        self._plan(points[:1], Window((0, side), (0, side)))
+        if not self._slidings:
+            raise ValueError(f"windows of {side} by {side} pixels change most of every map")
         self._maps: dict[fx.Node, Framed] = {}
         """Outputs that others read beyond the window, as they are with what was just looked at."""
         self._changes: list[tuple[Tensor, Tensor, Tensor]] = []
         """Views of them, what was there before, and what is there now."""
-        self._values = {one: getattr(network, one.target) for one in self._nodes if one.op == "get_attr"}
-        self._windows: dict[fx.Node, Window] = {}
-        self._plan(points, Window((0, side), (0, side)))
+        self._remember(points)
 
     @property
     def points(self) -> Tensor:
@@ -69,16 +74,27 @@ class Windowed:
     @torch.no_grad()
     def look(self, window: Window, content: Tensor) -> Tensor:
         self._put_back()
-        self._windows = {}
-        values = self._values = {node: value for node, value in self._values.items() if node.op == "get_attr"}
+        values, windows = {**self._weights}, {}
+
+        def write(node: fx.Node, window: Window, content: Tensor) -> None:
+            windows[node], values[node] = window, content
+            if node in self._maps:
+                view = window.of(self._maps[node].inner())
+                self._changes.append((view, view.clone(), content))
+                view.copy_(content)
+
+        def all_of(node: fx.Node) -> Tensor:
+            return self._maps[node].inner() if node in windows else values[node]
+
         for node in self._nodes:
             if node is self._image:
-                self._write(node, window, content)
+                write(node, window, content)
             elif node in self._slidings:
-                self._write(node, *self._change(node))
+                write(node, *self._change(node, values, windows))
             elif node not in values:
-                values[node] = self._call(node, self._all_of)
-        logits = values[self._output.args[0]]
+                values[node] = self._call(node, all_of)
+            self._forget(node, values)
+        logits = all_of(self._output.args[0])
         for hook in self._network._forward_hooks.values():
             changed = hook(self._network, (self.points,), logits)
             logits = logits if changed is None else changed
@@ -91,69 +107,74 @@ class Windowed:
         for view, _, now in changes:
             view[chosen] = now[chosen]
 
+    def keep(self, which: Tensor) -> None:
+        self._put_back()
+        self._maps = {node: maps._replace(framed=maps.framed[which]) for node, maps in self._maps.items()}
+
     def _put_back(self) -> None:
         for view, before, _ in self._changes:
             view.copy_(before)
         self._changes = []
 
-    def keep(self, which: Tensor) -> None:
-        self._put_back()
-        self._maps = {node: maps._replace(framed=maps.framed[which]) for node, maps in self._maps.items()}
-
-    def _write(self, node: fx.Node, window: Window, content: Tensor) -> None:
-        self._windows[node], self._values[node] = window, content
-        if node in self._maps:
-            view = window.of(self._maps[node].inner())
-            self._changes.append((view, view.clone(), content))
-            view.copy_(content)
-
-    def _change(self, node: fx.Node) -> tuple[Window, Tensor]:
+    def _change(self, node: fx.Node, values: dict[fx.Node, Tensor], windows: dict[fx.Node, Window]) -> tuple[Window, Tensor]:
         """The window in which `node` changes, and what is in it then."""
         sources, sliding = _read_by(node), self._slidings[node]
         if sliding is None:
-            window = reduce(Window.around, (self._windows[one] for one in sources))
-            return window, self._call(node, lambda one: self._part_of(one, window))
-        window = sliding.reached(self._windows[sources[0]], self._sizes[node])
+            around = reduce(Window.around, (windows[one] for one in sources))
+            return around, self._call(
+                node, lambda one: values[one] if windows[one] == around else around.of(self._maps[one].inner())
+            )
+        window = sliding.reached(windows[sources[0]], self._sizes[node])
         piece = sliding.needed(window, self._maps[sources[0]])
         if node.op == "call_module":
             return window, self._network.get_submodule(node.target)(piece)
-        weight, bias, stride, _, dilation, groups = map_arg(node.args[1:], self._values.__getitem__)
+        weight, bias, stride, _, dilation, groups = map_arg(node.args[1:], values.__getitem__)
         return window, conv2d(piece, weight, bias, stride, (0, 0), dilation, groups)
-
-    def _part_of(self, node: fx.Node, window: Window) -> Tensor:
-        return self._values[node] if self._windows[node] == window else window.of(self._maps[node].inner())
-
-    def _all_of(self, node: fx.Node) -> Tensor:
-        # A copy of what is remembered, since a layer may overwrite what it reads.
-        return self._maps[node].inner().clone() if node in self._windows else self._values[node]
 
     def _call(self, node: fx.Node, read: Callable[[fx.Node], Tensor]) -> Tensor:
         return getattr(self._interpreter, node.op)(node.target, map_arg(node.args, read), map_arg(node.kwargs, read))
 
+    def _forget(self, node: fx.Node, values: dict[fx.Node, Tensor]) -> None:
+        """Let go of what nobody reads after `node`."""
+        for one in self._interpreter.user_to_last_uses.get(node, ()):
+            values.pop(one, None)
+
     def _plan(self, points: Tensor, window: Window) -> None:
-        """Find out what changes in windows only, when the images do in this one, and remember what will be read beyond them."""
-        values, windows = {**self._values, self._image: points}, {self._image: window}
+        """Find out, from one image, what changes in windows only when the images do in this one."""
+        values, windows = {**self._weights, self._image: points.clone()}, {self._image: window}
         for node in self._nodes:
             if node in values:
                 continue
-            values[node] = value = self._call(node, values.__getitem__)
             sources = _read_by(node)
-            if value.dim() != 4 or not sources or any(one not in windows for one in sources):
+            before = [getattr(values[one], "_version", None) for one in sources]
+            values[node] = value = self._call(node, values.__getitem__)
+            after = [getattr(values[one], "_version", None) for one in sources]
+            # `frozen` has ReLUs overwrite what nobody else reads.
+            if before != after and node.target is not torch.relu_:
+                raise ValueError(f"{node} overwrites what it reads")
+            if not isinstance(value, Tensor) or value.dim() != 4 or not sources or any(one not in windows for one in sources):
                 continue
             sliding, size = self._sliding(node), tuple(value.shape[-2:])
             if sliding is not None:
-                window = sliding.reached(windows[sources[0]], size)
+                reached = sliding.reached(windows[sources[0]], size)
             elif _is_elementwise(node, self._network) and all(values[one].shape == value.shape for one in sources):
-                window = reduce(Window.around, (windows[one] for one in sources))
+                reached = reduce(Window.around, (windows[one] for one in sources))
             else:
                 continue
-            if window.pixels() <= MOST * value.shape[-2:].numel():
-                windows[node], self._sizes[node], self._slidings[node] = window, size, sliding
-        for node in windows:
-            if node is self._image or any(self._reads_beyond(reader) for reader in node.users):
+            if reached.pixels() <= MOST * value.shape[-2:].numel():
+                windows[node], self._sizes[node], self._slidings[node] = reached, size, sliding
+
+    def _remember(self, points: Tensor) -> None:
+        """Compute all maps once, and keep those that will be read beyond the window."""
+        values = {**self._weights, self._image: points}
+        for node in self._nodes:
+            if node not in values:
+                values[node] = self._call(node, values.__getitem__)
+            if node is self._image or (node in self._slidings and any(map(self._reads_beyond, node.users))):
                 paddings = [sliding.padding for reader in node.users if (sliding := self._slidings.get(reader))]
                 frame = tuple(max(widths) for widths in zip((0, 0), *paddings, strict=True))
                 self._maps[node] = Framed.around(values[node], frame)
+            self._forget(node, values)
 
     def _reads_beyond(self, node: fx.Node) -> bool:
         """Whether it reads more than a window that changes: all, what is around it, or a larger one."""
@@ -163,14 +184,14 @@ class Windowed:
         """How a convolution or a pooling goes over its input; None for other nodes, and for those that pad oddly."""
         if node.op == "call_function" and node.target is conv2d:
             _, weight, _, stride, padding, dilation, _ = node.args
-            sides = self._values[weight].shape[-2:]
+            sides = self._weights[weight].shape[-2:]
             extent = tuple(hole * (side - 1) + 1 for hole, side in zip(dilation, sides, strict=True))
             return None if isinstance(padding, str) else Sliding(extent, stride, padding)
         layer = self._network.get_submodule(node.target) if node.op == "call_module" else None
         if type(layer) not in (nn.MaxPool2d, nn.AvgPool2d) or layer.ceil_mode or getattr(layer, "dilation", 1) != 1:
             return None
-        pairs = (one if isinstance(one, tuple) else (one, one) for one in (layer.kernel_size, layer.stride, layer.padding))
-        sliding = Sliding(*pairs)
+        numbers = layer.kernel_size, layer.stride, layer.padding
+        sliding = Sliding(*((one, one) if isinstance(one, int) else tuple(one) for one in numbers))
         return sliding if sliding.padding == (0, 0) else None
 
 
@@ -180,24 +201,19 @@ def _read_by(node: fx.Node) -> list[fx.Node]:
 
 
 def _is_elementwise(node: fx.Node, network: fx.GraphModule) -> bool:
-    """Whether a pixel of its output depends on that pixel alone, and nothing is overwritten that others read."""
+    """Whether a pixel of its output depends on that pixel alone."""
     if node.op == "call_function":
         return node.target in ELEMENTWISE and not node.kwargs
     layer = network.get_submodule(node.target) if node.op == "call_module" else None
     own_statistics = isinstance(layer, nn.BatchNorm2d) and layer.running_mean is None
-    return type(layer) in ELEMENTWISE and not own_statistics and not getattr(layer, "inplace", False)
+    return type(layer) in ELEMENTWISE and not own_statistics
 
 
-@torch.no_grad()
-def looked_at(model: nn.Module, points: Tensor, side: int) -> Windowed | Whole:
-    """`model` at `points` (n, c, h, w), of which windows of up to `side` pixels change; without memory if it has to be."""
-    if isinstance(model, fx.GraphModule) and not model._forward_pre_hooks:
-        known, window = Windowed(model, points, side), Window((0, side), (0, side))
-        content = 1 - window.of(points)
-        found, expected = known.look(window, content), Whole(model, points).look(window, content)
-        # Layers may do what their graph does not show. In bfloat16, kernels for other shapes round otherwise.
-        tolerance = 0.05 if torch.is_autocast_enabled(points.device.type) else 1e-3
-        if torch.allclose(found, expected, rtol=0, atol=tolerance * float(expected.abs().max())):
-            known.settle(torch.zeros(len(points), dtype=torch.bool, device=points.device))
-            return known
-    return Whole(model, points)
+def windowed(network: fx.GraphModule, points: Tensor, side: int) -> Windowed | None:
+    """`network` at `points` (n, c, h, w), of which windows of up to `side` pixels change; None if it has to see them whole."""
+    if network._forward_pre_hooks:
+        return None
+    try:
+        return Windowed(network, points, side)
+    except Exception:  # Whatever its graph may hold that a plan cannot follow.
+        return None

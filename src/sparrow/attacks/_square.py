@@ -1,7 +1,7 @@
 """Square: random search that changes one square window of all images at a time, and never looks at a gradient.
 
 An image leaves as soon as it is misclassified. As in AutoAttack, the windows shrink by the schedule for 10,000 queries,
-however many there are, and all images of a batch share a window.
+however many there are, and all images share a window.
 
 Source: Andriushchenko et al., "Square Attack: a Query-efficient Black-box Adversarial Attack via Random Search", ECCV
 2020, algorithms 1 to 3.
@@ -21,7 +21,7 @@ from sparrow.attacks._active import Standing, batch_size, laid_out, logits
 from sparrow.attacks._search import Search, confirmed, searched_in
 from sparrow.margin import margin
 from sparrow.settings import Threat
-from sparrow.windowed import Whole, Windowed, looked_at
+from sparrow.windowed import Whole, Windowed, windowed
 from sparrow.windows import Window
 
 FIRST_SHARE = 0.8
@@ -36,16 +36,15 @@ def square(
 ) -> tuple[Tensor, Tensor]:
     """Which images (n,) are broken, and what all of them have become (n, c, h, w): `images` where they are not."""
     broken, result = torch.zeros_like(labels, dtype=torch.bool), images.clone()
-    linf = threat.norm == "linf"
-    # In l_2 each image has random numbers of its own, so that all go together.
-    start, proposal, size = (_stripes, _window, batch_size(images)) if linf else (_tiles, _swap, len(images))
+    start, proposal = (_stripes, _window) if threat.norm == "linf" else (_tiles, _swap)
+    # In l_2 all of an image changes, and each has random numbers of its own.
+    through_windows = threat.norm == "linf" and _has_windows(model, images)
+    looking, size = (_looks, batch_size(images)) if through_windows else (_whole, len(images))
     points, shared = start(images, threat, generator), generator.get_state()
     propose = partial(proposal, threat=threat, generator=generator)
     for part in torch.arange(len(images), device=images.device).split(size):
         generator.set_state(shared)
-        for places, fallen in _search(
-            model, points[part], images[part], labels[part], queries, propose, _looks if linf else _whole
-        ):
+        for places, fallen in _search(model, points[part], images[part], labels[part], queries, propose, looking):
             broken[part[places]], result[part[places]] = True, fallen
     return broken, result
 
@@ -72,7 +71,9 @@ def _search(
         if not len(now) or not side:
             return
         if side != before:
-            looks = looking(model, looks.points, side)
+            # What it remembers may go before what the next one does comes.
+            points, looks = looks.points.clone(), None
+            looks = looking(model, points, side)
         with searched_in(model, images.device):
             margins = margin(looks.look(*propose(looks.points, now.centre, side=side)).float(), now.labels)
         changed = margins < now.margin
@@ -80,16 +81,19 @@ def _search(
         now.margin = torch.minimum(margins, now.margin)
 
 
+def _has_windows(model: nn.Module, images: Tensor) -> bool:
+    """Whether it may pay to look through windows: on a CPU it was measured, on a GPU maps of many images would not fit."""
+    a_view = isinstance(model, Search) and model.view is not model.full
+    return a_view and images.device.type == "cpu" and images.shape[-2:].numel() >= SMALLEST
+
+
+def _looks(model: Search, points: Tensor, side: int) -> Whole | Windowed:
+    with searched_in(model, points.device):
+        return windowed(model.view, laid_out(points), side) or _whole(model, points, side)
+
+
 def _whole(model: nn.Module, points: Tensor, side: int) -> Whole:
     return Whole(partial(logits, model), points)
-
-
-def _looks(model: nn.Module, points: Tensor, side: int) -> Whole | Windowed:
-    """Looks that go through windows only, where that pays."""
-    if not isinstance(model, Search) or points.shape[-2:].numel() < SMALLEST:
-        return _whole(model, points, side)
-    with searched_in(model, points.device):
-        return looked_at(model.view, laid_out(points), side)
 
 
 def _side(query: int, images: Tensor) -> int:
