@@ -2,8 +2,8 @@
 
     python benchmarks/attack_network.py results/.../dense.safetensors results/.../data.safetensors --eps 8/255
 
-Images that the network gets right go 64 at a time to one implementation after the other; the ratio is that of all their seconds,
-its range that of the parts. An hour and more for 1,000 images on one core; no part of `make bench`.
+Images that the network gets right go 64 at a time to one implementation after the other; the ratio is that of all seconds, its
+range that of the parts. An hour and more for 1,000 images on one core; no part of `make bench`.
 """
 
 import argparse
