@@ -44,8 +44,7 @@ def losses_alike(theirs: float, ours: float) -> str:
 
 def pairs() -> list[Pair]:
     ours, found = partial(epoch, kind="trades", precision="float32"), []
-    for kind in ("cnn-large", "resnet18"):
-        count, size = CASES[kind]
+    for kind, (count, size) in CASES.items():
         part = random_part(count)
         part.images  # noqa: B018  made once, as in a DataLoader's data set
         runs = [run_of(one, kind, part, size) for one in (hydra_epoch, ours)]
