@@ -418,6 +418,26 @@ def test_a_job_told_to_end_may_save_and_fails_with_one_line(where, log, tmp_path
     assert (caller.returncode, (tmp_path / "out").read_text(), log.read_text()) == (1, "saved", f"{jobs.STOPPED}\n")
 
 
+def test_who_is_told_to_end_before_it_reads_that_its_job_was_accepted_hands_it_on(server, log, tmp_path):
+    """As on a busy machine, where the job is quicker than its caller."""
+    told = "import os, signal; from sparrow import jobs, warm; accepted = warm._accepted"
+    late = "lambda *given: (accepted(*given), os.kill(os.getpid(), signal.SIGINT))[0]"
+    run = f"jobs.run('chores:wait', {str(log)!r}, 1, output={str(tmp_path / 'out')!r})"
+    caller = subprocess.Popen(
+        [sys.executable, "-c", f"{told}; warm._accepted = {late}; {run}"], stderr=subprocess.PIPE, text=True
+    )
+    assert caller.communicate(timeout=60)[1] == f"{jobs.STOPPED}\n"
+    assert caller.returncode == 1
+
+
+def test_who_is_told_to_end_while_no_server_answers_ends(server, tmp_path, log):
+    code = "import os, signal; from sparrow import jobs, warm"
+    none = "lambda *given: os.kill(os.getpid(), signal.SIGTERM)"
+    run = f"warm._accepted = {none}; jobs.run('chores:wait', {str(log)!r}, 1, output={str(tmp_path / 'out')!r})"
+    assert subprocess.run([sys.executable, "-c", f"{code}; {run}"], check=False).returncode == -signal.SIGTERM
+    assert not log.exists()
+
+
 def test_a_job_that_defers_ends_when_it_is_ready(where, log, tmp_path):
     caller, _ = started_job("finish", log, tmp_path / "out")
     caller.send_signal(signal.SIGTERM)

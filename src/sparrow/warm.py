@@ -22,7 +22,7 @@ import tempfile
 import threading
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from sparrow import interruption
 
@@ -32,6 +32,9 @@ PRELOADED = (
     *("pydantic.main", "pandas", "matplotlib.backends.backend_agg"),
 )
 """`torch._dynamo` takes a second, and every optimiser and every bound imports it."""
+
+KILLED = '{"status": 1, "message": "the job\'s process was killed"}'
+"""What a server answers that can no longer."""
 
 # Holds on to the pipes into the servers: one that is collected is closed, and its server ends.
 _servers: list[subprocess.Popen] = []
@@ -73,23 +76,38 @@ def call(request: dict[str, Any]) -> dict[str, Any] | None:
     prefix, _, address = os.environ.get(VARIABLE, "").rpartition(os.pathsep)
     if prefix != sys.prefix:
         return None
-    with socket.socket(socket.AF_UNIX) as connection:
-        try:
-            connection.connect(address)
-            stream = connection.makefile("rw")
-            print(json.dumps({**request, "directory": os.getcwd(), "environment": dict(os.environ)}), file=stream, flush=True)
-            if stream.readline() != "accepted\n":
-                return None
-        except OSError:
-            return None
-        with interruption.handled(partial(_hand_on, connection)):
-            answer = stream.readline()
-            if answer and json.loads(answer)["status"] == 0:
-                interruption.over()
-    return json.loads(answer) if answer else {"status": 1, "message": "the job's process was killed"}
+    told: list[int] = []
+    with (
+        socket.socket(socket.AF_UNIX) as connection,
+        # Kept in mind from here on: a job may have begun before this process reads that it was accepted.
+        interruption.handled(lambda number, frame: told.append(number)),
+    ):
+        stream = _accepted(connection, address, request)
+        if stream:
+            with interruption.handled(partial(_hand_on, connection)):
+                if told:
+                    _hand_on(connection)
+                answer = json.loads(stream.readline() or KILLED)
+                if answer["status"] == 0:
+                    interruption.over()
+            return answer
+    if told:
+        os.kill(os.getpid(), told[0])
+    return None
 
 
-def _hand_on(connection: socket.socket, number: int, frame: object) -> None:
+def _accepted(connection: socket.socket, address: str, request: dict[str, Any]) -> TextIO | None:
+    """What comes from the server once it has taken the request on; None if there is none that does."""
+    try:
+        connection.connect(address)
+        stream = connection.makefile("rw")
+        print(json.dumps({**request, "directory": os.getcwd(), "environment": dict(os.environ)}), file=stream, flush=True)
+        return stream if stream.readline() == "accepted\n" else None
+    except OSError:
+        return None
+
+
+def _hand_on(connection: socket.socket, *signal_and_frame: object) -> None:
     """Hand a request to end on to the job at the other end of the connection."""
     with contextlib.suppress(OSError):
         connection.send(b"!")
