@@ -36,7 +36,7 @@ SMALL: dict[str, Any] = {
     "datasets": {"digits": None},
     "models": {"cnn-small": None},
     "objectives": {"benign": None, "adversarial": {"steps": 7}},
-    "methods": {"random": None, "lwm": None, "hydra": None},
+    "methods": {"lwm": None, "hydra": None},
     "ratios": [0.5, 0.9],
     "training": {stage: {"epochs": 8, "batch_size": 64, "lr": 0.1} for stage in ("pretrain", "prune", "finetune")},
     "attacks": {"pgd": {"samples": 150, "steps": 20}, "autoattack": {"samples": 30}},
