@@ -18,7 +18,7 @@ from sparrow.frozen import RELUS, SUMS, conv2d
 from sparrow.windows import Framed, Sliding, Window
 
 MOST = 0.5
-"""Share of a map that a window covers at most: beyond, copies cost about what is saved."""
+"""Share of a map that a window covers at most; a larger one is computed whole, without the copies. Chosen, not tuned."""
 ELEMENTWISE = (*RELUS, *SUMS, torch.relu_, nn.ReLU, nn.BatchNorm2d)
 
 
