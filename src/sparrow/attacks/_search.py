@@ -26,7 +26,7 @@ class Search(nn.Module):
 
 
 class Lowered(Search):
-    """Computes in bfloat16, but its first layer sees images in full: of a pixel that changes by eps, eight bits might show nothing.
+    """Computes in bfloat16, but its first layer sees images in full: of a change by eps, eight bits might show nothing.
 
     Logits are float32.
     """
