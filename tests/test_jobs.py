@@ -430,6 +430,24 @@ def test_who_is_told_to_end_before_it_reads_that_its_job_was_accepted_hands_it_o
     assert caller.returncode == 1
 
 
+def test_a_job_told_to_end_before_it_can_listen_fails_with_one_line(server, log, tmp_path):
+    """As on a busy machine, where the caller is quicker than its job: here, one that waits for somebody to read its log."""
+    os.mkfifo(log)
+    hand_on = "import sys; from sparrow import jobs, warm; accepted, told = warm._accepted, sys.argv[1]"
+    early = "lambda to, *given: (accepted(to, *given), warm._hand_on(to), open(told, 'w').close())[0]"
+    run = f"jobs.run('chores:wait', {str(log)!r}, 1, output={str(tmp_path / 'out')!r})"
+    caller = subprocess.Popen(
+        [sys.executable, "-c", f"{hand_on}; warm._accepted = {early}; {run}", tmp_path / "told"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until((tmp_path / "told").exists)
+    time.sleep(0.1)  # For the signal to arrive; the job would still listen if it took longer.
+    with open(os.open(log, os.O_RDONLY | os.O_NONBLOCK)) as reader:
+        assert (caller.communicate(timeout=60)[1], caller.returncode) == (f"{jobs.STOPPED}\n", 1)
+        assert reader.read() == f"{jobs.STOPPED}\n"
+
+
 def test_who_is_told_to_end_while_no_server_answers_ends(server, tmp_path, log):
     code = "import os, signal; from sparrow import jobs, warm"
     none = "lambda *given: os.kill(os.getpid(), signal.SIGTERM)"

@@ -66,6 +66,16 @@ def over() -> None:
             signal.signal(number, signal.SIG_IGN)
 
 
+def held_back() -> None:
+    """Have requests to end wait until they are `let_in`: they would end a process that cannot handle them yet."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
+def let_in() -> None:
+    """Hear the requests that were `held_back`, if any."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
 def requested() -> bool:
     """Whether a request waits."""
     return _requested

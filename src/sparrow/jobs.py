@@ -54,6 +54,7 @@ def execute(function: str, log: str, threads: int, arguments: dict[str, Any]) ->
 
 def _work(module: str, name: str, threads: int, arguments: dict[str, Any], log: str) -> tuple[int, str]:
     try:
+        interruption.let_in()
         _prepare(threads)
         told = getattr(importlib.import_module(module), name)(**{key: _files(value) for key, value in arguments.items()})
     except interruption.Interrupted:

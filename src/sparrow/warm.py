@@ -153,6 +153,7 @@ def _work(connection: socket.socket) -> None:
     """Run one job in a process just forked, answer, and end."""
     from sparrow.jobs import execute
 
+    interruption.held_back()  # The caller may hand one on as soon as it reads that the job was accepted.
     for number in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     stream = connection.makefile("rw")
