@@ -48,8 +48,8 @@ def sleep(output):
 
 def wait(output):
     from sparrow import interruption
-    output.write_text(str(os.getpid()))
     try:
+        output.write_text(str(os.getpid()))
         time.sleep(600)
     except interruption.Interrupted:
         output.write_text("saved")
