@@ -137,10 +137,11 @@ def run_floor(config: Path, folder: Path) -> None:
 
 
 def run_workflow(config: Path, folder: Path, cores: int) -> None:
-    """The workflow in an empty folder."""
+    """The workflow in an empty folder, as `make run` starts it."""
     folder.mkdir()
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"), "--cores", str(cores)]
-    command += ["--configfile", str(config), "--quiet", "all", "--directory", str(folder)]
+    profile = str(REPOSITORY / "workflow" / "profiles" / "default")
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"), "--workflow-profile", profile]
+    command += ["--cores", str(cores), "--configfile", str(config), "--quiet", "all", "--directory", str(folder)]
     subprocess.run(command, check=True, capture_output=True)
 
 
@@ -160,7 +161,7 @@ def compare(config: Path, repeats: int, cores: int) -> dict[str, Any]:
     """Run both in turn; the row of the table."""
     raw = yaml.safe_load(config.read_text())
     study = load_study(raw, str(config))
-    if study.latency or study.published or any(attack.skip_verified for attack in study.attacks.values()):
+    if study.latency or study.published or any(getattr(attack, "skip_verified", ()) for attack in study.attacks.values()):
         sys.exit(f"{config}: the floor knows no latency, published or skip_verified; valid: a study without these")
     times, stages = [], []
     for number in range(repeats):

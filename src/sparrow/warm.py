@@ -28,10 +28,10 @@ from sparrow import interruption
 
 VARIABLE = "SPARROW_WARM"
 PRELOADED = (
-    *("torch", "torch._dynamo", "torchattacks", "safetensors.torch"),
-    *("pydantic.main", "pandas", "matplotlib.backends.backend_agg"),
+    *("torch", "safetensors.torch", "pydantic.main", "torch._dynamo", "torchattacks", "auto_LiRPA", "pandas"),
+    *("matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "matplotlib.pyplot"),
 )
-"""`torch._dynamo` takes a second, and every optimiser and every bound imports it."""
+"""In the order in which a study needs them. `torch._dynamo` takes a second, and every optimiser and every bound imports it."""
 
 KILLED = '{"status": 1, "message": "the job\'s process was killed"}'
 """What a server answers that can no longer."""
@@ -127,10 +127,17 @@ def _listen(address: str) -> None:
     with socket.socket(socket.AF_UNIX) as listener, selectors.DefaultSelector() as selector:
         listener.bind(address)
         listener.listen(128)
-        _import()
         selector.register(listener, selectors.EVENT_READ)
         selector.register(sys.stdin, selectors.EVENT_READ)
-        while all(key.fileobj is listener for key, _ in selector.select()):
+        to_import = list(PRELOADED)
+        while True:
+            # The first job of a study needs little; it does not wait for what the last ones will need.
+            ready = selector.select(0 if to_import else None)
+            if any(key.fileobj is not listener for key, _ in ready):
+                return
+            if not ready:
+                _import(to_import.pop(0))
+                continue
             connection, _ = listener.accept()
             if os.fork() == 0:
                 listener.close()
@@ -138,14 +145,15 @@ def _listen(address: str) -> None:
             connection.close()
 
 
-def _import() -> None:
+def _import(name: str) -> None:
     """What jobs need. Who tells the server to end meanwhile is heard afterwards: an import may take it for its own failure."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    for name in PRELOADED:
-        importlib.import_module(name)
-    from sparrow.verification._bridge import auto_lirpa
+    if name == "auto_LiRPA":
+        from sparrow.verification._bridge import auto_lirpa
 
-    auto_lirpa()
+        auto_lirpa()
+    else:
+        importlib.import_module(name)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
