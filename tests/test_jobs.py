@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -41,6 +42,9 @@ def crash():
 
 def die():
     os._exit(7)
+
+def loaded(output):
+    output.write_text(" ".join(name for name in ("first", "second") if name in sys.modules))
 
 def sleep(output):
     output.write_text(str(os.getpid()))
@@ -395,6 +399,28 @@ def test_the_server_ends_and_tidies_up(chores, monkeypatch, told):
     wait_until((folder / "socket").exists)
     process.terminate() if told else process.stdin.close()
     assert (process.wait(timeout=60), folder.exists()) == (0, False)
+
+
+def test_a_job_does_not_wait_for_what_others_import(chores, log, tmp_path, monkeypatch):
+    waits = f"import pathlib, time\nwhile not pathlib.Path({str(tmp_path / 'asked')!r}).exists(): time.sleep(0.01)"
+    (tmp_path / "first.py").write_text(waits)
+    (tmp_path / "second.py").touch()
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([SRC, str(chores), str(tmp_path)]))
+    address = tmp_path / "server" / "socket"
+    address.parent.mkdir()
+    code = f"from sparrow import warm; warm.PRELOADED = ('first', 'second'); warm.serve({str(address)!r})"
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
+    wait_until(address.exists)
+    request = {"function": "chores:loaded", "log": str(log), "threads": 1, "arguments": {"output": str(tmp_path / "out")}}
+    with socket.socket(socket.AF_UNIX) as connection:
+        wait_until(lambda: connection.connect_ex(str(address)) == 0)
+        (tmp_path / "asked").touch()
+        with connection.makefile("rw") as stream:
+            print(json.dumps(request | {"directory": os.getcwd(), "environment": dict(os.environ)}), file=stream, flush=True)
+            assert (stream.readline(), json.loads(stream.readline())["status"]) == ("accepted\n", 0)
+    assert (tmp_path / "out").read_text() == "first"
+    process.stdin.close()
+    assert process.wait(timeout=60) == 0
 
 
 # Being told to end.

@@ -159,9 +159,9 @@ def _import(name: str) -> None:
 
 def _work(connection: socket.socket) -> None:
     """Run one job in a process just forked, answer, and end."""
+    interruption.held_back()  # The caller may hand one on as soon as it reads that the job was accepted.
     from sparrow.jobs import execute
 
-    interruption.held_back()  # The caller may hand one on as soon as it reads that the job was accepted.
     for number in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     stream = connection.makefile("rw")
@@ -172,6 +172,7 @@ def _work(connection: socket.socket) -> None:
     print("accepted", file=stream, flush=True)
     threading.Thread(target=_end_with_caller, args=(connection,), daemon=True).start()
     status, message = execute(**request)
+    interruption.held_back()  # What is done is not undone, and answers.
     with contextlib.suppress(OSError):
         print(json.dumps({"status": status, "message": message}), file=stream, flush=True)
     os._exit(status)
