@@ -406,7 +406,8 @@ def test_a_job_does_not_wait_for_what_others_import(chores, log, tmp_path, monke
     (tmp_path / "first.py").write_text(waits)
     (tmp_path / "second.py").touch()
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([SRC, str(chores), str(tmp_path)]))
-    address = tmp_path / "server" / "socket"
+    monkeypatch.chdir(tmp_path)
+    address = Path("server", "socket")  # The path of a socket has to be short.
     address.parent.mkdir()
     code = f"from sparrow import warm; warm.PRELOADED = ('first', 'second'); warm.serve({str(address)!r})"
     process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)

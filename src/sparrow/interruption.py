@@ -66,13 +66,13 @@ def over() -> None:
             signal.signal(number, signal.SIG_IGN)
 
 
-def held_back() -> None:
+def hold_back() -> None:
     """Have requests to end wait until they are `let_in`: they would end a process that cannot handle them yet."""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
 
 def let_in() -> None:
-    """Hear the requests that were `held_back`, if any."""
+    """Hear the requests that came since `hold_back`, if any."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 

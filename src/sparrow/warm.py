@@ -28,10 +28,14 @@ from sparrow import interruption
 
 VARIABLE = "SPARROW_WARM"
 PRELOADED = (
-    *("torch", "safetensors.torch", "pydantic.main", "torch._dynamo", "torchattacks", "auto_LiRPA", "pandas"),
+    *("torch", "safetensors.torch", "pydantic.main", "torch._dynamo", "torchattacks"),
+    *("sparrow.verification._bridge:auto_lirpa", "pandas"),
     *("matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "matplotlib.pyplot"),
 )
-"""In the order in which a study needs them. `torch._dynamo` takes a second, and every optimiser and every bound imports it."""
+"""In the order in which a study needs them; behind a colon, what to call then.
+
+`torch._dynamo` takes a second, and every optimiser and every bound imports it.
+"""
 
 KILLED = '{"status": 1, "message": "the job\'s process was killed"}'
 """What a server answers that can no longer."""
@@ -147,19 +151,17 @@ def _listen(address: str) -> None:
 
 def _import(name: str) -> None:
     """What jobs need. Who tells the server to end meanwhile is heard afterwards: an import may take it for its own failure."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    if name == "auto_LiRPA":
-        from sparrow.verification._bridge import auto_lirpa
-
-        auto_lirpa()
-    else:
-        importlib.import_module(name)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    interruption.hold_back()
+    module, _, function = name.partition(":")
+    imported = importlib.import_module(module)
+    if function:
+        getattr(imported, function)()
+    interruption.let_in()
 
 
 def _work(connection: socket.socket) -> None:
     """Run one job in a process just forked, answer, and end."""
-    interruption.held_back()  # The caller may hand one on as soon as it reads that the job was accepted.
+    interruption.hold_back()  # The caller may hand one on as soon as it reads that the job was accepted.
     from sparrow.jobs import execute
 
     for number in (signal.SIGCHLD, signal.SIGTERM):
@@ -172,7 +174,7 @@ def _work(connection: socket.socket) -> None:
     print("accepted", file=stream, flush=True)
     threading.Thread(target=_end_with_caller, args=(connection,), daemon=True).start()
     status, message = execute(**request)
-    interruption.held_back()  # What is done is not undone, and answers.
+    interruption.hold_back()  # What is done is not undone, and answers.
     with contextlib.suppress(OSError):
         print(json.dumps({"status": status, "message": message}), file=stream, flush=True)
     os._exit(status)
