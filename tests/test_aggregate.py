@@ -466,11 +466,11 @@ def test_a_study_of_dense_networks_alone_has_an_empty_ranking(study, run):
     )
 
 
-TABLES = ["outcomes", "summary", "layers", "recall", "ranking", "security", "decisions", "stability"]
+TABLES = ["outcomes", "summary", "layers", "recall", "intensification", "ranking", "security", "decisions", "stability"]
 every_table = pytest.mark.parametrize("name", TABLES)
 
 
-def test_there_are_eight_tables(study, tmp_path):
+def test_there_are_nine_tables(study, tmp_path):
     written = sorted(path.name for path in aggregated(study, tmp_path / "tables").iterdir())
     assert written == sorted(f"{name}.csv" for name in TABLES)
 

@@ -34,11 +34,17 @@ def granularity(method):
     return "" if method == "dense" else "filter" if method.endswith("-filter") else "weight"
 
 
-def summary(study, nothing_preserved=False):
+def summary(study, nothing_preserved=False, constant=()):
+    """`constant` names methods whose networks answer with one class."""
     rows = []
     for who in networks(study):
         line = {"dataset": "digits", "model": "cnn-small", **who, "granularity": granularity(who["method"])}
-        line |= {"sparsity_prunable": who["ratio"], "sparsity_all": who["ratio"] / 2, "nonzero": 12345}
+        line |= {
+            "constant": who["method"] in constant,
+            "sparsity_prunable": who["ratio"],
+            "sparsity_all": who["ratio"] / 2,
+            "nonzero": 12345,
+        }
         for metric in ("benign", "era", "vra"):
             value = 0.9 - 0.5 * who["ratio"] + 0.01 * who["seed"]
             line |= {metric: value, f"{metric}_low": value - 0.05, f"{metric}_high": value + 0.05, f"{metric}_n": 360}
@@ -91,10 +97,28 @@ def recall(study, lost=(), dense=True):
     for who, label in product(networks(study), (0, 1)):
         away = (0.1 if who["method"] == "dense" else 0.2) * (1 - 2 * label)
         value = np.nan if who["method"] in lost and label else 0.6 + away
-        recalls = {"recall_benign": value, "recall_era": value / 2, "recall_vra": 0.0}
-        rows.append({"dataset": "digits", "model": "cnn-small", **who, "class": label, **recalls})
+        line = {"dataset": "digits", "model": "cnn-small", **who, "class": label}
+        for metric, recalled in (("benign", value), ("era", value / 2), ("vra", 0.0)):
+            line |= {f"recall_{metric}": recalled, f"recall_{metric}_n": 50}
+        rows.append(line)
     table = pd.DataFrame(rows)
     return table if dense else table[table["stage"] != "dense"]
+
+
+def draw_from_recalls(study, folder, threats=None, slopes=True, **options):
+    """Draws recall and intensification: 2, from 1.5 to 3, at every ratio."""
+    sources = [folder / "recall.csv", folder / "intensification.csv"]
+    recall(study, **options).to_csv(sources[0], index=False)
+    cells = product(study["objectives"], study["methods"], study["ratios"], ("benign", "era"))
+    line = {"dataset": "digits", "model": "cnn-small", "stage": "finetuned", "intensification": 2.0, "low": 1.5, "high": 3.0}
+    rows = [line | dict(zip(("objective", "method", "ratio", "metric"), cell, strict=True)) for cell in cells]
+    table = pd.DataFrame(rows, columns=[*line, "objective", "method", "ratio", "metric"])
+    if not slopes:
+        table[["intensification", "low", "high"]] = np.nan
+    table.to_csv(sources[1], index=False)
+    spec = {"dataset": "digits", "model": "cnn-small", "objectives": study["objectives"], "stage": "finetuned"}
+    spec["threats"] = {objective: {"norm": "linf", "eps": 0.1} for objective in study["objectives"]} | (threats or {})
+    draw_recall(sources, folder / "figure.svg", folder / "figure.png", spec)
 
 
 def draw_from_table(draw, table):
@@ -142,7 +166,7 @@ FIGURES = {
     "preservation": draw_from_table(draw_preservation, summary),
     "sparsity": draw_from_table(draw_sparsity, layers),
     "ranking": draw_from_table(draw_ranking, ranking),
-    "recall": draw_from_table(draw_recall, recall),
+    "recall": draw_from_recalls,
     "curves": draw_from_curves,
     "traces": draw_from_traces,
 }
@@ -328,11 +352,19 @@ def labelled(axes, label):
     return line
 
 
-def test_intensification_is_drawn_at_every_ratio(tmp_path, monkeypatch):
+def test_intensification_is_drawn_with_its_interval_at_every_ratio(tmp_path, monkeypatch):
     # Rows: classes and intensification of benign accuracy, then of era; two objectives.
     axes = drawn_axes(FIGURES["recall"], STUDY, tmp_path, monkeypatch)
     for panel in (axes[2], axes[3], axes[6], axes[7]):
-        assert labelled(panel, "lwm").get_xydata() == pytest.approx(np.array([[np.log10(2), 2.0], [2, 2.0]]))
+        (bars,) = (one for one in panel.containers if one.get_label() == "lwm")
+        assert bars[0].get_xydata() == pytest.approx(np.array([[np.log10(2), 2.0], [2, 2.0]]))
+        assert [segment[:, 1].tolist() for segment in bars[2][0].get_segments()] == [pytest.approx([1.5, 3.0])] * 2
+
+
+def test_where_no_intensification_can_be_told_the_figure_says_so(tmp_path, monkeypatch):
+    axes = drawn_axes(lambda study, folder: FIGURES["recall"](study, folder, slopes=False), STUDY, tmp_path, monkeypatch)
+    for panel in (axes[2], axes[3], axes[6], axes[7]):
+        assert [text.get_text() for text in panel.texts] == ["classes differ by\nno more than noise"]
 
 
 def test_every_class_is_a_point_against_its_dense_networks(tmp_path, monkeypatch):
@@ -345,25 +377,36 @@ def test_every_class_is_a_point_against_its_dense_networks(tmp_path, monkeypatch
     assert line.get_xydata() == pytest.approx(np.array([[5, 10], [-5, -10]]))
 
 
-def test_intensification_is_a_mean_over_seeds(tmp_path, monkeypatch):
-    study = STUDY | {"methods": ["lwm"], "objectives": ["benign"], "ratios": [0.5], "seeds": [0, 1]}
-
-    def uneven(study):
-        table = recall(study)
-        flat = (table["seed"] == 1) & (table["method"] == "lwm")
-        return table.assign(recall_benign=table["recall_benign"].where(~flat, 0.6))
-
-    axes = drawn_axes(draw_from_table(draw_recall, uneven), study, tmp_path, monkeypatch)
-    # One seed's is 2; the other network knows both classes alike, so its slope is 0.
-    assert labelled(axes[1], "lwm").get_ydata() == pytest.approx([1.0])
+@pytest.mark.parametrize("name", ["accuracy", "preservation"])
+def test_networks_that_answer_with_one_class_are_crossed_out(name, tmp_path, monkeypatch):
+    draw = {"accuracy": draw_accuracy, "preservation": draw_preservation}[name]
+    study = STUDY | {"methods": ["lwm", "random"]}
+    drawn = drawn_axes(lambda *one: draw_from_table(draw, summary)(*one, constant=["random"]), study, tmp_path, monkeypatch)
+    for axes in drawn:
+        # Both ratios of one of the two methods.
+        assert len(labelled(axes, style.CONSTANT).get_xydata()) == 2
 
 
-def test_without_a_dense_network_there_is_nothing_to_compare(tmp_path, monkeypatch):
-    def draw(study, folder):
-        FIGURES["recall"](study, folder, dense=False)
+def test_the_legend_says_what_a_cross_is(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(style, "write", lambda figure, *_: figures.append(figure))
+    for constant in (["random"], []):
+        draw_from_table(draw_accuracy, summary)(STUDY | {"methods": ["random"]}, tmp_path, constant=constant)
+    shown = [[text.get_text() for text in figure.legends[0].get_texts()] for figure in figures]
+    assert [style.CONSTANT in names for names in shown] == [True, False]
 
-    axes = drawn_axes(draw, STUDY, tmp_path, monkeypatch)
-    assert [len(labelled(axes[place], "lwm").get_ydata()) for place in (2, 3, 6, 7)] == [0, 0, 0, 0]
+
+def test_what_has_no_rank_is_crossed_out_below_the_others(tmp_path, monkeypatch):
+    def marked(study):
+        table = ranking(study)
+        return table.assign(
+            rank=table["rank"].where(table["method"] != "lwm"),
+            verdict=table["verdict"].where(table["method"] != "lwm", "constant"),
+        )
+
+    axes = drawn_axes(draw_from_table(draw_ranking, marked), STUDY, tmp_path, monkeypatch)[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["lwm", "hydra"]
+    assert labelled(axes, style.CONSTANT).get_xydata() == pytest.approx(np.array([[89, 0]]))
 
 
 def test_traces_are_those_of_the_highest_ratio(tmp_path, monkeypatch):

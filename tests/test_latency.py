@@ -129,7 +129,7 @@ def summary(tmp_path: Path) -> Path:
         who | {"method": "dense", "ratio": "0.0", "stage": "dense", "granularity": None},
         who | {"method": "lwm", "ratio": "0.5", "stage": "finetuned", "granularity": "filter"},
     ]
-    preserved = {"preserved_era": 0.8, "preserved_era_low": 0.7, "preserved_era_high": 0.9}
+    preserved = {"constant": False, "preserved_era": 0.8, "preserved_era_low": 0.7, "preserved_era_high": 0.9}
     path = tmp_path / "summary.csv"
     pd.DataFrame([row | preserved for row in rows]).to_csv(path, index=False)
     return path

@@ -309,3 +309,24 @@ def test_a_failure_counts_in_its_own_comparison_alone():
 
 def test_where_every_method_failed_there_is_nothing_to_rank():
     assert era([lost("lwm"), lost("hydra")]).empty
+
+
+def marked(method, constant, **who):
+    return network(method, right(90), **who)._replace(constant=constant)
+
+
+def test_a_network_that_answers_with_one_class_has_no_rank_and_no_rival():
+    table = rank([marked("random", True), network("lwm", right(60)), network("hydra", right(50))])
+    era = table[table["metric"] == "era"].set_index("method")
+    assert era.loc[["lwm", "hydra"], "rank"].tolist() == [1, 2]
+    assert era.loc["lwm", "verdict"] == "best"
+    assert era.loc["random", "verdict"] == "constant"
+    assert era.loc["random", ["rank", "behind", "p_holm"]].isna().all()
+    # What it got right is told all the same.
+    assert era.loc["random", "mean"] == pytest.approx(0.9)
+
+
+def test_with_one_seed_that_answers_with_one_class_a_method_has_no_rank():
+    table = rank([marked("random", False), marked("random", True, seed=1)])
+    assert set(table["verdict"]) == {"constant"}
+    assert table["rank"].isna().all()

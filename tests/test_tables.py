@@ -26,7 +26,13 @@ THREAT = {"norm": "linf", "eps": 0.1}
 
 def network(method, ratio, stage="finetuned", seed=0, era=0.65, left=None, regime="held out 15 %"):
     """A line of summary.csv; `left` are parameters and multiply-adds without the pruned filters."""
-    line = who(method, ratio, stage, seed) | {"failed": np.nan, "data_regime": regime, **THREAT}
+    line = who(method, ratio, stage, seed) | {
+        "failed": np.nan,
+        "data_regime": regime,
+        "constant": False,
+        "chance": 0.1,
+        **THREAT,
+    }
     line |= {"sparsity_prunable": ratio, "sparsity_all": ratio / 2, "nonzero": 12345, "multiply_adds": 50664}
     line |= dict(zip(("compact_parameters", "compact_multiply_adds"), left or (np.nan, np.nan), strict=True))
     for metric, value in (("benign", 0.9), ("era", era), ("vra", 0.2)):

@@ -24,6 +24,12 @@ rule aggregate:
             category="Tables",
             labels={"table": "recall (CSV)"},
         ),
+        intensification=report(
+            f"{RESULTS}/intensification.csv",
+            caption="../../reports/captions/intensification.rst",
+            category="Tables",
+            labels={"table": "intensification (CSV)"},
+        ),
         ranking=report(
             f"{RESULTS}/ranking.csv",
             caption="../../reports/captions/ranking.rst",

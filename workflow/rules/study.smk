@@ -162,13 +162,13 @@ def all_costs(wildcards):
     return [f"{path}.cost.json" for path in made]
 
 
-# What each figure is drawn from: an aggregated table, or files of single runs.
+# What each figure is drawn from: aggregated tables, or files of single runs.
 FIGURE_INPUTS = {
     "accuracy": "summary.csv",
     "preservation": "summary.csv",
     "sparsity": "layers.csv",
     "ranking": "ranking.csv",
-    "recall": "recall.csv",
+    "recall": ["recall.csv", "intensification.csv"],
     "robustness": "summary.csv",
     "decisions": "decisions.csv",
     "security": "security.csv",
@@ -228,9 +228,11 @@ def runs_of(wildcards):
 
 
 def figure_input(wildcards):
-    table = FIGURE_INPUTS[wildcards.figure]
+    tables = FIGURE_INPUTS[wildcards.figure]
     suffix = {"curves": "curve", "traces": "trace"}.get(wildcards.figure)
-    return f"{RESULTS}/{table}" if table else [f"{RESULTS}/{run.path}.{suffix}.csv" for run in runs_of(wildcards)]
+    if tables:
+        return [f"{RESULTS}/{table}" for table in ([tables] if isinstance(tables, str) else tables)]
+    return [f"{RESULTS}/{run.path}.{suffix}.csv" for run in runs_of(wildcards)]
 
 
 def figure_spec(wildcards):

@@ -1,7 +1,7 @@
 from sparrow.jobs import run
 
 name = snakemake.wildcards.figure
-source = list(snakemake.input) if name in ("curves", "traces") else snakemake.input[0]
+source = list(snakemake.input) if name in ("curves", "recall", "traces") else snakemake.input[0]
 run(
     f"sparrow.results.figures.{name}:draw_{name}",
     snakemake.log[0],

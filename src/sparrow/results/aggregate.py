@@ -1,4 +1,4 @@
-"""From the files of a study to its tables: outcomes, summary, layers, recall, ranking, security and decisions (CSV)."""
+"""From the files of a study to its tables (CSV): outcomes, summary, layers, recall, ranking and what else is drawn."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from sparrow.checkpoint_file import COMPACT_FORMAT, FORMAT, failure, read, read_
 from sparrow.errors import InheritedError, SparrowError
 from sparrow.outcome_table import ABSTAINED, FAILED, STABILITY
 from sparrow.parentage import refuse_other_parents
+from sparrow.results import marks
 from sparrow.results.decisions import decisions
+from sparrow.results.intensification import Pair, intensifications
 from sparrow.results.outcomes import Outcomes, read_outcomes
 from sparrow.results.ranking import Hits, rank
 from sparrow.results.recall import recalls
@@ -81,8 +83,9 @@ def aggregate(networks: list[Path], compact: list[Path], stability: list[Path], 
         "summary": pd.DataFrame([_summary_line(row, dense.get(row.parent), spec) for row in rows]),
         "layers": _stacked((row, row.layers) for row in rows),
         "recall": _stacked((row, recalls(row.outcomes)) for row in rows),
+        "intensification": intensifications(_pairs(rows, dense)),
         "ranking": rank(_hits(row) for row in rows if row.identity["stage"] != "dense"),
-        "security": _stacked((row, curve(row.outcomes)) for row in rows),
+        "security": _stacked((row, curve(row.outcomes).assign(constant=row.outcomes.constant())) for row in rows),
         "stability": _stacked((row, row.stability) for row in rows),
         "decisions": _stacked((row, decisions(row.outcomes)) for row in rows),
     }
@@ -95,11 +98,11 @@ def aggregate(networks: list[Path], compact: list[Path], stability: list[Path], 
         with replacing(folder / f"{name}.csv") as partial:
             table.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
     failed = sum(row.failed is not None for row in rows)
-    if not failed:
-        return None
-    return (
-        f"warning: {failed} of {len(rows)} networks have no full result; the column `failed` of {folder}/summary.csv says why"
-    )
+    summary = folder / "summary.csv"
+    lines = marks.sentences(tables["summary"])
+    if failed:
+        lines = [f"{failed} of {len(rows)} networks have no full result; the column `failed` of {summary} says why", *lines]
+    return f"warning: {'; '.join(lines)}" if lines else None
 
 
 def _order(row: Row) -> tuple:
@@ -119,7 +122,20 @@ def _stacked(parts: Iterable[tuple[Row, pd.DataFrame]]) -> pd.DataFrame:
 
 
 def _hits(row: Row) -> Hits:
-    return Hits(row.identity | {"granularity": row.granularity}, {"era": row.outcomes.robust(), "vra": row.outcomes.verified()})
+    by_metric = {"era": row.outcomes.robust(), "vra": row.outcomes.verified()}
+    return Hits(row.identity | {"granularity": row.granularity}, by_metric, bool(row.outcomes.constant()))
+
+
+def _pairs(rows: list[Row], dense: dict[tuple, Outcomes]) -> Iterator[Pair]:
+    """Pruned networks beside their dense parents, where both were evaluated."""
+
+    def hits(outcomes: Outcomes) -> dict[str, pd.Series]:
+        return {"benign": outcomes.correct(), "era": outcomes.robust(), "vra": outcomes.verified()}
+
+    for row in rows:
+        if row.identity["stage"] != "dense" and row.parent in dense:
+            own = row.outcomes
+            yield Pair(row.identity, own.labels(), hits(dense[row.parent]), hits(own), bool(own.constant()))
 
 
 def _row(path: Path, compact: Path | None, stability: Path | None, spec: dict) -> Row:
@@ -233,6 +249,7 @@ def _summary_line(row: Row, dense: Outcomes | None, spec: dict[str, Any]) -> dic
     own = row.outcomes
     threat = spec["objectives"][row.identity["objective"]]["threat"]
     line = {**row.identity, "granularity": row.granularity, "failed": row.failed, "data_regime": row.data_regime}
+    line |= {"constant": own.constant(), "chance": own.chance()}
     line |= {**threat, **row.size}
     line |= _measure("benign", own.correct())
     for name in spec["attacks"]:

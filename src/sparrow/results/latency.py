@@ -21,7 +21,7 @@ def write_latencies(summary: Path, tables: list[Path], output: Path) -> None:
     """
     found = [table for table in (_read(path) for path in tables) if table is not None]
     rows = pd.concat(found or [pd.DataFrame(columns=LATENCY)])
-    known = pd.read_csv(summary, dtype={"ratio": str})[[*IDENTITY, "granularity", *PRESERVED]]
+    known = pd.read_csv(summary, dtype={"ratio": str})[[*IDENTITY, "granularity", "constant", *PRESERVED]]
     merged = known.merge(rows, on=IDENTITY, how="left", validate="one_to_many")
     merged[["batch_size", "threads"]] = merged[["batch_size", "threads"]].astype("Int64")
     with replacing(output) as partial:

@@ -49,6 +49,15 @@ class Outcomes:
         hits = _stacked(table["prediction"] == table["label"] for table in self._all())
         return hits.groupby(level=0).all().astype(bool)
 
+    def constant(self) -> bool | None:
+        """Whether the network answers with one class, whatever it sees; None without images of several classes."""
+        predictions = _stacked(table["prediction"] for table in self._all())
+        return None if self.labels().nunique() < 2 else predictions.nunique() == 1
+
+    def chance(self) -> float:
+        """The accuracy of naming the most frequent class of all images that any table has seen; NaN without images."""
+        return float(self.labels().value_counts(normalize=True).max())
+
     def robust(self, eps: float | None = None) -> pd.Series:
         """Which images no attack fools within `eps` (the threat's, if None).
 

@@ -86,6 +86,7 @@ def measured(summary: pd.DataFrame, spec: dict) -> pd.DataFrame:
     groups = rows.groupby(CELL, sort=False)
     parts = [groups[scores].mean(), groups[[f"{score}_n" for score in scores]].max()]
     parts += [groups[["norm", "eps", "data_regime"]].first(), groups["benign"].count().rename("seeds")]
+    parts += [groups["constant"].agg(lambda marks: marks.eq(True).sum())]
     parts += [groups["failed"].count(), groups.size().rename("networks")]
     table = pd.concat(parts, axis=1).reset_index()
     for room in ("dataset", "model", "objective"):
@@ -140,6 +141,8 @@ def _remarks(row: dict[str, Any], line: dict[str, Any], spec: dict) -> Iterator[
     """In what the published and the measured network differ; there: published, here: measured."""
     if row["failed"]:
         yield f"{row['failed']} of {row['networks']} networks here without a full result"
+    if row["constant"]:
+        yield f"{row['constant']} of {row['networks']} networks here answer with one class, whatever they see"
     if row["source"] is None:
         yield UNPUBLISHED
         return

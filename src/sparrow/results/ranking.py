@@ -8,6 +8,9 @@ degrees of freedom are Welch and Satterthwaite's. With one seed only the second 
 seen. A difference is within the noise if its 95 % interval holds 0. Of many methods one is outside by chance alone, so
 the p-values of a comparison are also adjusted together (Holm, Scandinavian Journal of Statistics, 1979): a method is
 worse than the best if even the adjusted one is below 0.05, and likely worse otherwise.
+
+A network that answers with one class, whatever it sees, is robust on that class and has learned nothing: a method that left
+such a one, with any seed, has no rank.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from scipy.stats import t
 from sparrow.results.statistics import LEVEL, accuracy, mean_over_seeds
 
 METRICS = ("era", "vra")
-FAILED = "failed"
+FAILED, CONSTANT = "failed", "constant"
 GROUP = ["dataset", "model", "objective", "stage", "ratio", "granularity"]
 
 
@@ -31,6 +34,8 @@ class Hits(NamedTuple):
 
     identity: dict[str, Any]
     by_metric: dict[str, pd.Series]
+    constant: bool = False
+    """Whether it answers with one class, whatever it sees."""
 
 
 def rank(networks: Iterable[Hits]) -> pd.DataFrame:
@@ -43,7 +48,9 @@ def rank(networks: Iterable[Hits]) -> pd.DataFrame:
     for key, methods in groups.items():
         for metric in METRICS:
             tables = {method: _by_seed(hits, metric) for method, hits in methods.items() if _complete(hits, metric)}
-            compared = _compare(tables) if tables else []
+            apart = {method for method in tables if any(network.constant for network in methods[method])}
+            compared = _compare({method: table for method, table in tables.items() if method not in apart})
+            compared += [_accuracies(method, tables[method]) | {"verdict": CONSTANT} for method in sorted(apart)]
             if compared:  # Where nothing was measured, nothing is missing.
                 compared += [{"method": method, "verdict": FAILED} for method in sorted(methods.keys() - tables.keys())]
             rows += [dict(zip(GROUP, key, strict=True)) | {"metric": metric} | row for row in compared]
@@ -61,7 +68,16 @@ def _by_seed(networks: list[Hits], metric: str) -> pd.DataFrame:
     return pd.DataFrame({network.identity["seed"]: network.by_metric[metric] for network in networks}).sort_index()
 
 
+def _accuracies(method: str, table: pd.DataFrame) -> dict[str, Any]:
+    """A method's share of hits over its seeds, with its interval and the standard deviation between seeds."""
+    shares = table.to_numpy(dtype=float).mean(axis=0)
+    interval = dict(zip(("mean", "low", "high"), _interval(table), strict=True))
+    return {"method": method, "seeds": len(shares), **interval, "sd": float(shares.std(ddof=1)) if len(shares) > 1 else np.nan}
+
+
 def _compare(tables: dict[str, pd.DataFrame]) -> list[dict[str, Any]]:
+    if not tables:
+        return []
     means = {method: float(table.to_numpy(dtype=float).mean()) for method, table in tables.items()}
     order = sorted(tables, key=lambda method: (-means[method], method))
     best, others = order[0], order[1:]
@@ -69,15 +85,11 @@ def _compare(tables: dict[str, pd.DataFrame]) -> list[dict[str, Any]]:
     adjusted = dict(zip(others, holm([gap[3] for gap in gaps.values()]), strict=True))
     rows = []
     for place, method in enumerate(order, start=1):
-        shares = tables[method].to_numpy(dtype=float).mean(axis=0)
         behind, low, high, _ = gaps.get(method, (0.0, np.nan, np.nan, np.nan))
         rows.append(
             {
                 "rank": place,
-                "method": method,
-                "seeds": len(shares),
-                **dict(zip(("mean", "low", "high"), _interval(tables[method]), strict=True)),
-                "sd": float(shares.std(ddof=1)) if len(shares) > 1 else np.nan,
+                **_accuracies(method, tables[method]),
                 "behind": behind,
                 "behind_low": low,
                 "behind_high": high,

@@ -1,13 +1,10 @@
-"""Per-class recall, and whether pruning intensifies its differences.
+"""Recall of each class, and how far it is from the accuracy.
 
-Relative recall is a class's recall minus the mean over the classes. If pruned networks' relative recalls are the dense
-network's times more than 1, pruning makes weak classes weaker: it intensifies. Source: after Good et al., "Recall
-Distortion in Neural Network Pruning and the Undecayed Pruning Algorithm", NeurIPS 2022.
+Source: after Good et al., "Recall Distortion in Neural Network Pruning and the Undecayed Pruning Algorithm", NeurIPS 2022.
 """
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from sparrow.results.outcomes import Outcomes
@@ -24,12 +21,6 @@ def recalls(outcomes: Outcomes) -> pd.DataFrame:
     return pd.DataFrame(columns).rename_axis("class").reset_index()
 
 
-def relative(recall: pd.Series) -> pd.Series:
-    """Recall of each class minus their mean."""
-    return recall - recall.mean()
-
-
-def intensification(dense: np.ndarray, pruned: np.ndarray) -> float:
-    """Slope b of the least-squares fit `pruned = b * dense` through the origin, for relative recalls (n,); NaN if all are 0."""
-    square = float((dense * dense).sum())
-    return float((dense * pruned).sum()) / square if square > 0 else float("nan")
+def relative(recall: pd.Series, images: pd.Series) -> pd.Series:
+    """Recall of each class minus the accuracy, over as many `images` of each class; NaN for a class without one."""
+    return recall - (recall * images).sum() / images[recall.notna()].sum()

@@ -9,6 +9,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from sparrow.atomic_file import replacing
+from sparrow.results import marks
 from sparrow.results.threats import in_words
 
 METRICS = ("benign", "era", "vra")
@@ -22,7 +23,8 @@ RANKING_CAPTION = (
     "Accuracies in percent with 95 % intervals, over seeds where there are several (Student), else over images (Wilson). "
     "Behind: the best method's accuracy minus this one's, on the same seeds and images, with a 95 % interval that covers "
     "training again and testing on other images. Within the noise: it holds 0. Worse: it does not, even with Holm's "
-    "adjustment over the methods of a comparison; likely worse: only without. A share of the weights "
+    "adjustment over the methods of a comparison; likely worse: only without. Constant: a network of the method answers with "
+    "one class, whatever it sees, and has no rank. A share of the weights "
     "is not that share of the filters: each granularity is compared by itself. Costs are per network, "
     "means over seeds; whatever the study fine-tunes has the same fine-tuning, an imported fine-tuned network has its own."
 )
@@ -56,6 +58,8 @@ def summary_table(table: pd.DataFrame, costs: pd.DataFrame, output: Path) -> Non
     for metric in METRICS:
         shown[f"preserved {metric}"] = [_with_interval(row, f"preserved_{metric}") for _, row in table.iterrows()]
     note = ""
+    if table["constant"].eq(True).any():
+        shown.insert(len(KEYS), "one class", table["constant"].map({True: "yes"}).fillna(""))
     if table["failed"].notna().any():
         shown.insert(len(KEYS), "failed", table["failed"].fillna(""))
     if table["compact_parameters"].notna().any():
@@ -72,10 +76,11 @@ def summary_table(table: pd.DataFrame, costs: pd.DataFrame, output: Path) -> Non
     elif len(regimes):
         note += f" Data: {html.escape(regimes[0])}."
     note += _name_threats(shown, table)
+    warning = "".join(f"<strong>Warning: {html.escape(line)}.</strong><br>" for line in marks.sentences(table))
     images = "; ".join(f"{metric} {_span(table[f'{metric}_n'])}" for metric in METRICS)
     caption = (
-        f"Images: {images}. Accuracies in percent with 95 % intervals (Wilson); preserved: pruned over dense, on the same "
-        "images. era: no attack of the study succeeds; vra: some verifier proves it." + note
+        f"{warning}Images: {images}. Accuracies in percent with 95 % intervals (Wilson); preserved: pruned over dense, on the "
+        "same images. era: no attack of the study succeeds; vra: some verifier proves it." + note
     )
     write_html(shown, output, caption)
 

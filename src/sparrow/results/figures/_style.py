@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -24,6 +25,10 @@ COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
 LEGEND_HANDLE, LEGEND_CHARACTER, LEGEND_ROW = 0.55, 0.07, 0.19
 """Inches that an entry of a legend takes without its text, for each character of it, and in height."""
+CONSTANT = "answers with one class"
+CROSS = {"color": "black", "marker": "x", "markersize": 6, "linestyle": "none", "zorder": 5}
+"""How networks are crossed out that answer with one class, whatever they see."""
+MESSAGE = {"ha": "center", "va": "center", "color": "grey", "fontsize": 7}
 METRICS = {"benign": "benign accuracy", "era": "era (all attacks)", "vra": "vra (any verifier)"}
 
 plt.rcParams.update(
@@ -90,6 +95,17 @@ def over_seeds(table: pd.DataFrame, value: str) -> pd.DataFrame:
     return present.groupby("ratio")[columns].apply(one)
 
 
+def constant(rows: pd.DataFrame) -> set[float]:
+    """The ratios at which a network answers with one class, whatever it sees."""
+    return set(rows.loc[rows["constant"].eq(True), "ratio"])
+
+
+def cross_out(axes: Axes, across: Sequence[float], up: Sequence[float]) -> None:
+    """Cross out the points of networks that answer with one class; `legend_below` says what the cross is."""
+    if len(across):
+        axes.plot(across, up, label=CONSTANT, **CROSS)
+
+
 def images(counts: pd.Series) -> str:
     """How many images are behind a panel."""
     fewest, most = counts.min(), counts.max()
@@ -101,11 +117,15 @@ def error_bars(points: pd.DataFrame) -> np.ndarray:
     return np.nan_to_num(np.array([points["mean"] - points["low"], points["high"] - points["mean"]])).clip(min=0)
 
 
-def legend_below(figure: Figure, axes: Axes) -> None:
-    """One legend for the whole figure, no wider than it, which grows by the legend's height."""
-    handles, labels = axes.get_legend_handles_labels()
-    if not labels:
+def legend_below(figure: Figure, axes: Axes | None = None) -> None:
+    """One legend for the whole figure, no wider than it, which grows by the legend's height: what `axes` names, and crosses."""
+    known = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True)) if axes else {}
+    known.pop(CONSTANT, None)  # It comes last.
+    for others in figure.axes:
+        known |= {label: handle for handle, label in zip(*others.get_legend_handles_labels(), strict=True) if label == CONSTANT}
+    if not known:
         return
+    labels, handles = list(known), list(known.values())
     entry = LEGEND_HANDLE + LEGEND_CHARACTER * max(map(len, labels))
     columns = max(1, min(len(labels), int(figure.get_figwidth() / entry)))
     figure.set_figheight(figure.get_figheight() + LEGEND_ROW * (math.ceil(len(labels) / columns) - 1))

@@ -20,7 +20,8 @@ def draw_accuracy(source: Path, svg: Path, png: Path, spec: dict) -> None:
         row[0].set_ylabel(f"{title} (%)\n{style.images(pruned[f'{metric}_n'])}")
         for axes, objective in zip(row, objectives, strict=True):
             for method in methods:
-                points = style.over_seeds(style.select(pruned, objective=objective, method=method), metric)
+                rows = style.select(pruned, objective=objective, method=method)
+                points = style.over_seeds(rows, metric)
                 axes.errorbar(
                     [style.position(ratio) for ratio in points.index],
                     100 * points["mean"],
@@ -30,6 +31,8 @@ def draw_accuracy(source: Path, svg: Path, png: Path, spec: dict) -> None:
                     elinewidth=0.8,
                     **style.look(methods, method),
                 )
+                crossed = points[points.index.isin(style.constant(rows))]
+                style.cross_out(axes, [style.position(ratio) for ratio in crossed.index], 100 * crossed["mean"])
             dense = style.select(table, stage="dense", objective=objective)
             if len(dense):
                 axes.axhline(100 * dense[metric].mean(), color="grey", linestyle="--", linewidth=1, label="dense")

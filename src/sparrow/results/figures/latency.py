@@ -33,6 +33,8 @@ def draw_latency(source: Path, svg: Path, png: Path, spec: dict) -> None:
                 points = own.groupby("ratio")[["speedup", "preserved_era"]].mean()
                 look = style.look(methods, method) | {"fillstyle": FORMS[form], "linewidth": 0.8}
                 axes.plot(points["speedup"], 100 * points["preserved_era"], **look)
+                crossed = points[points.index.isin(style.constant(own))]
+                style.cross_out(axes, crossed["speedup"], 100 * crossed["preserved_era"])
             axes.axvline(1, color="grey", linestyle="--", linewidth=1)
     for axes, objective in zip(grid[0], objectives, strict=True):
         axes.set_title(style.title(spec, objective))

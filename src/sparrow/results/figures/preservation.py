@@ -30,8 +30,9 @@ def draw_preservation(source: Path, svg: Path, png: Path, spec: dict) -> None:
             for place, method in enumerate(methods):
                 rows = style.select(table, objective=objective, method=method)
                 points = style.over_seeds(rows, f"preserved_{metric}")
+                across = [ratios.index(ratio) + (place - (len(methods) - 1) / 2) * width for ratio in points.index]
                 axes.bar(
-                    [ratios.index(ratio) + (place - (len(methods) - 1) / 2) * width for ratio in points.index],
+                    across,
                     100 * points["mean"],
                     width,
                     yerr=100 * style.error_bars(points),
@@ -39,6 +40,8 @@ def draw_preservation(source: Path, svg: Path, png: Path, spec: dict) -> None:
                     color=style.look(methods, method)["color"],
                     label=method,
                 )
+                crossed = points.index.isin(style.constant(rows))
+                style.cross_out(axes, np.array(across)[crossed], 100 * points["mean"][crossed])
             axes.axhline(100, color="grey", linestyle="--", linewidth=1)
             if table.loc[table["objective"] == objective, f"preserved_{metric}"].isna().all():
                 unmeasured = metric in UNMEASURED and metric not in spec["measured"][objective]

@@ -8,10 +8,14 @@ import numpy as np
 import pandas as pd
 
 from sparrow.results.figures import _style as style
+from sparrow.results.ranking import CONSTANT
 
 
 def draw_ranking(source: Path, svg: Path, png: Path, spec: dict) -> None:
-    """Draw the ranking of one data set and model; hollow: worse than the best; half: likely worse."""
+    """Draw the ranking of one data set and model; hollow: worse than the best; half: likely worse.
+
+    Crossed out, without a rank: a network of the method answers with one class.
+    """
     table = style.select(pd.read_csv(source), dataset=spec["dataset"], model=spec["model"], stage=spec["stage"])
     methods, columns = sorted(table["method"].unique()), sorted(set(zip(table["ratio"], table["granularity"], strict=True)))
     rows = [(objective, metric) for objective in spec["objectives"] for metric in ("era", "vra")]
@@ -22,12 +26,14 @@ def draw_ranking(source: Path, svg: Path, png: Path, spec: dict) -> None:
     for line, (objective, metric) in zip(grid, rows, strict=True):
         for axes, (ratio, granularity) in zip(line, columns, strict=True):
             panel = style.select(table, objective=objective, metric=metric, ratio=ratio, granularity=granularity)
-            panel = panel.sort_values("rank", ascending=False)
+            panel = panel.sort_values("rank", ascending=False, na_position="first")
             for height, (_, row) in enumerate(panel.iterrows()):
                 look = style.look(methods, row["method"])
                 reach = np.clip([[row["mean"] - row["low"]], [row["high"] - row["mean"]]], 0, None)
                 fill = {"worse": "none", "likely worse": "left"}.get(row["verdict"], "full")
                 axes.errorbar(100 * row["mean"], height, xerr=100 * reach, elinewidth=0.8, capsize=2, fillstyle=fill, **look)
+                if row["verdict"] == CONSTANT:
+                    style.cross_out(axes, [100 * row["mean"]], [height])
             axes.set_yticks(range(len(panel)), panel["method"], fontsize=7)
             axes.set_xlim(-3, 103)
             axes.grid(axis="y", visible=False)
@@ -35,4 +41,5 @@ def draw_ranking(source: Path, svg: Path, png: Path, spec: dict) -> None:
             axes.set_title(f"{titles[objective]}{between}{metric}, {share}", fontsize=8)
     for axes in grid[-1]:
         axes.set_xlabel("%")
+    style.legend_below(figure)
     style.write(figure, svg, png)

@@ -1,21 +1,25 @@
-"""Recall by class: does pruning intensify what was below average?"""
+"""Recall by class: does pruning intensify what was below the accuracy?"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from sparrow.results.figures import _style as style
-from sparrow.results.recall import intensification, relative
+from sparrow.results.recall import relative
 
 ROWS = {"benign": "benign", "era": "era"}
 
 
-def draw_recall(source: Path, svg: Path, png: Path, spec: dict) -> None:
-    """Above: relative recall of each class, pruned against dense, at the middle ratio. Below: intensification at each ratio."""
-    table = style.select(pd.read_csv(source), dataset=spec["dataset"], model=spec["model"])
+def draw_recall(source: list[Path], svg: Path, png: Path, spec: dict) -> None:
+    """Draw recall.csv and intensification.csv of one data set and model.
+
+    Above: relative recall of each class, pruned against dense, at the middle ratio. Below: intensification at each ratio with
+    its interval; no point where the dense recalls differ by no more than noise.
+    """
+    table, slopes = (style.select(pd.read_csv(path), dataset=spec["dataset"], model=spec["model"]) for path in source)
+    slopes = style.select(slopes, stage=spec["stage"]).rename(columns={"intensification": "mean"}).dropna(subset="mean")
     dense = style.select(table, stage="dense")
     pruned = style.select(table, stage=spec["stage"])
     methods, ratios = sorted(pruned["method"].unique()), sorted(pruned["ratio"].unique())
@@ -23,7 +27,7 @@ def draw_recall(source: Path, svg: Path, png: Path, spec: dict) -> None:
     objectives = spec["objectives"]
     figure, grid = style.panels(2 * len(ROWS), len(objectives))
     for number, (metric, title) in enumerate(ROWS.items()):
-        pairs = pd.DataFrame(_pairs(dense, pruned, f"recall_{metric}"))
+        pairs = pd.DataFrame(_pairs(dense, pruned, metric))
         for column, objective in enumerate(objectives):
             scatter, slope = grid[2 * number, column], grid[2 * number + 1, column]
             chosen = style.select(pairs, objective=objective) if len(pairs) else pairs
@@ -33,15 +37,26 @@ def draw_recall(source: Path, svg: Path, png: Path, spec: dict) -> None:
                 for _, row in rows.iterrows() if len(rows) else ():
                     if row["ratio"] == middle:
                         scatter.plot(100 * row["dense"], 100 * row["pruned"], linestyle="none", alpha=0.6, **look)
-                slopes = rows.groupby("ratio")["slope"].mean() if len(rows) else pd.Series(dtype=float)
-                slope.plot([style.position(ratio) for ratio in slopes.index], slopes, label=method, **look)
+                points = style.select(slopes, objective=objective, metric=metric, method=method).sort_values("ratio")
+                slope.errorbar(
+                    [style.position(ratio) for ratio in points["ratio"]],
+                    points["mean"],
+                    style.error_bars(points),
+                    label=method,
+                    capsize=2,
+                    elinewidth=0.8,
+                    **look,
+                )
+            if style.select(slopes, objective=objective, metric=metric).empty:
+                slope.text(0.5, 0.6, "classes differ by\nno more than noise", **style.MESSAGE, transform=slope.transAxes)
+                slope.set_ylim(0, 2)
             scatter.axline((0, 0), slope=1, color="grey", linestyle="--", linewidth=1)
             slope.axhline(1, color="grey", linestyle="--", linewidth=1)
             style.compression_axis(slope, ratios)
-            scatter.set_xlabel("dense: recall - mean (points)")
+            scatter.set_xlabel("dense: recall - accuracy (points)")
             slope.set_xlabel("pruning ratio")
             if column == 0:
-                scatter.set_ylabel(f"{title}, ratio {middle:g}\npruned: recall - mean")
+                scatter.set_ylabel(f"{title}, ratio {middle:g}\npruned: recall - accuracy")
                 slope.set_ylabel(f"{title}\nintensification")
     for axes, objective in zip(grid[0], objectives, strict=True):
         axes.set_title(style.title(spec, objective))
@@ -49,15 +64,18 @@ def draw_recall(source: Path, svg: Path, png: Path, spec: dict) -> None:
     style.write(figure, svg, png)
 
 
-def _pairs(dense: pd.DataFrame, pruned: pd.DataFrame, column: str) -> list[dict]:
+def _pairs(dense: pd.DataFrame, pruned: pd.DataFrame, metric: str) -> list[dict]:
     """Relative recalls of each pruned network beside those of its dense parent."""
-    parents = {key: rows.set_index("class")[column] for key, rows in dense.groupby(["objective", "seed"])}
+
+    def of(rows: pd.DataFrame) -> pd.Series:
+        classes = rows.set_index("class")
+        return relative(classes[f"recall_{metric}"], classes[f"recall_{metric}_n"])
+
+    parents = {key: of(rows) for key, rows in dense.groupby(["objective", "seed"])}
     result = []
     for (objective, seed, method, ratio), rows in pruned.groupby(["objective", "seed", "method", "ratio"]):
         if (objective, seed) in parents:
-            before, after = relative(parents[objective, seed]), relative(rows.set_index("class")[column])
-            after = after.reindex(before.index)
-            slope = intensification(before.to_numpy(), after.to_numpy())
+            before = parents[objective, seed]
             key = {"objective": objective, "seed": seed, "method": method, "ratio": ratio}
-            result.append(key | {"dense": before.to_numpy(), "pruned": after.to_numpy(), "slope": slope})
-    return [row for row in result if np.isfinite(row["slope"])]
+            result.append(key | {"dense": before.to_numpy(), "pruned": of(rows).reindex(before.index).to_numpy()})
+    return result

@@ -46,6 +46,9 @@ def draw_robustness(source: Path, svg: Path, png: Path, spec: dict) -> None:
                     elinewidth=0.8,
                     **look,
                 )
+                crossed = [ratio for ratio in ratios if ratio in style.constant(rows)]
+                heights = [means[metric][ratios.index(ratio)] for ratio in crossed]
+                style.cross_out(axes, [style.position(ratio) for ratio in crossed], heights)
             axes.fill_between(
                 [style.position(ratio) for ratio in ratios],
                 means["vra"],

@@ -50,6 +50,8 @@ def _curves(axes: Axes, rows: pd.DataFrame, place: int, **look: object) -> None:
     """The era of some networks that differ by seed alone at each radius, and their vra where there is one."""
     era, vra = (_over_radii(rows, metric) for metric in ("era", "vra"))
     step = max(1, len(era) // MARKS)
+    crossed = era[era.index.isin(style.constant(rows.assign(ratio=rows["eps"])))].iloc[:: 3 * step]
+    style.cross_out(axes, crossed.index, 100 * crossed["mean"])
     # The markers of one method fall between those of another.
     axes.plot(era.index, 100 * era["mean"], markevery=(place % step, step), **look)
     axes.errorbar(
