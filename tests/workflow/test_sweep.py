@@ -136,7 +136,10 @@ def test_a_training_that_diverges_is_told_of_once_and_the_study_goes_on(swept: C
     warnings = [line for line in swept.said.splitlines() if line.startswith("warning:")]
     assert [line for line in warnings if "recorded, the study goes on without it" in line] == [warnings[0]]
     assert warnings[0].startswith(f"warning: {DIVERGED}")
-    assert warnings[1:] == ["warning: 2 of 4 networks have no full result; the column `failed` of results/summary.csv says why"]
+    (last,) = warnings[1:]
+    gaps = "warning: 2 of 4 networks have no full result; the column `failed` of results/summary.csv says why; "
+    # What was trained for an epoch on few images has learned nothing.
+    assert last.startswith(f"{gaps}the dense networks of digits/cnn-small/benign are no better than chance")
 
 
 def test_a_network_that_failed_is_a_gap_in_the_summary(swept: Checkout) -> None:
