@@ -29,7 +29,7 @@ def network(method, kept, ratio=0.9, seed=0, stage="finetuned", dataset="cifar10
     `left` is the share of the parameters that are there without the pruned filters.
     """
     line = {"dataset": dataset, "model": "vgg", "objective": objective, "method": method, "ratio": ratio, "seed": seed}
-    line |= {"parameters": 1000, "compact_parameters": 1000 * left}
+    line |= {"constant": False, "parameters": 1000, "compact_parameters": 1000 * left}
     return line | {"stage": stage, "preserved_benign": 1.0, "preserved_era": kept, "preserved_vra": kept / 2}
 
 
@@ -138,3 +138,8 @@ def test_the_page_quotes_the_source(tmp_path):
         assert f">{words}<" in text
     assert "another:" not in text
     assert pd.read_csv(table)["cells"].tolist() == [2, 1]
+
+
+def test_networks_that_answer_with_one_class_are_told():
+    found = lines([network("lwm", 0.9), network("lwm", 0.1, seed=1) | {"constant": True}])
+    assert "1 of 2 networks answer with one class" in found.loc[("weight", "all"), "remarks"]

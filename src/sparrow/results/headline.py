@@ -102,6 +102,9 @@ def _remarks(rows: pd.DataFrame, cells: int, row: dict[str, Any], spec: dict) ->
         yield f"without {ratios} of the filters, {left:.3g} of the parameters left"
     if cells < every:
         yield f"{every - cells} of {every} cells left out"
+    constant = int(rows["constant"].eq(True).sum())
+    if constant:
+        yield f"{constant} of {len(rows)} networks answer with one class, whatever they see"
     others = [label for label in dict.fromkeys(rows["dataset"]) if _other(label, row, spec)]
     if others:
         yield f"another data set: {', '.join(others)} here, {row['dataset_kind']} there"
