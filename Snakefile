@@ -13,8 +13,10 @@ from snakemake.utils import min_version
 
 min_version("9.0")
 
-# This checkout's own code: here, and in every job, whatever else is installed.
-SOURCE = str(Path(workflow.basedir, "src"))
+# This checkout, also where another workflow uses this one as a module.
+HERE = Path(workflow.current_basedir)
+# Its own code: here, and in every job, whatever else is installed.
+SOURCE = str(HERE / "src")
 sys.path.insert(0, SOURCE)
 
 from sparrow import interruption, warm
@@ -22,7 +24,7 @@ from sparrow.atomic_file import require_writable
 from sparrow.errors import SparrowError
 
 os.environ.update(
-    SPARROW_HOME=str(workflow.basedir),
+    SPARROW_HOME=str(HERE),
     # Jobs end with the process that started them, however it ends.
     SPARROW_MAIN=interruption.this_process(),
     PYTHONPATH=os.pathsep.join(filter(None, [SOURCE, os.getenv("PYTHONPATH")])),
@@ -31,7 +33,7 @@ os.environ.update(
 # A study given with --configfile takes the place of the default one; Snakemake alone would merge the two.
 if not workflow.config_settings.configfiles:
 
-    configfile: Path(workflow.basedir, "config.yaml")
+    configfile: HERE / "config.yaml"
 
 
 include: "workflow/rules/study.smk"

@@ -76,11 +76,12 @@ def require_folder(folder: Path) -> Path:
     return there
 
 
-def require_writable(folder: Path) -> None:
-    """Raise SparrowError if `folder`, or where it is to be made, cannot be written to."""
+def require_writable(folder: Path, cure: str = "") -> None:
+    """Raise SparrowError, with a `cure` if there is one, if `folder`, or where it is to be made, cannot be written to."""
     there = require_folder(folder)
     if not os.access(there, os.W_OK | os.X_OK):
-        raise SparrowError(f"{folder}: cannot be written to: {there} is read-only, or belongs to somebody else")
+        reason = f"{there} is read-only, or belongs to somebody else"
+        raise SparrowError("; ".join(filter(None, (f"{folder}: cannot be written to: {reason}", cure))))
 
 
 def storage_fault(error: Exception) -> str | None:

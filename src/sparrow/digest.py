@@ -27,6 +27,12 @@ def code_digest(*modules: str) -> str:
     return digest.hexdigest()[:16]
 
 
+@cache
+def file_digest(path: Path) -> str:
+    """Hex digest (16 digits) of a Python file's own code, wherever it lies and whenever it was written."""
+    return hashlib.sha256(repr(_canonical(ast.parse(path.read_text()))).encode()).hexdigest()[:16]
+
+
 def _closure(modules: tuple[str, ...]) -> set[str]:
     found: set[str] = set()
     todo = list(modules)

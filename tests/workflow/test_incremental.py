@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import shutil
+from pathlib import Path
 
 import pytest
 
-from tests.workflow.conftest import TINY, Checkout
+from tests.workflow.conftest import TINY, Checkout, copy_checkout
 
 # Whatever changes, the tables and figures that show it are made anew.
 REPORTING = ("Aggregate", "Collect", "Lay out", "Draw")
@@ -101,3 +103,32 @@ def test_words_in_a_method_plan_nothing(finished: Checkout, old: str, new: str) 
 def test_one_evaluation_can_be_run_alone(finished: Checkout) -> None:
     target = "results/digits/cnn-small/benign/seed0/lwm-0.90/finetuned/verifiers/ibp.csv"
     assert finished.planned("--force", target) == ["Verify benign cnn-small lwm-0.90/finetuned by ibp"]
+
+
+PROFILE = ("--workflow-profile", "workflow/profiles/default")
+
+
+def touch_scripts(root: Path) -> None:
+    """Give the scripts the time of now, as a clone does."""
+    for path in root.glob("workflow/scripts/*.py"):
+        path.touch()
+
+
+def test_scripts_with_new_times_plan_nothing(finished: Checkout) -> None:
+    touch_scripts(finished.root)
+    assert finished.planned(*PROFILE) == []
+
+
+def test_a_clone_over_the_results_of_another_has_nothing_to_do(finished: Checkout, tmp_path: Path) -> None:
+    clone = copy_checkout(tmp_path)
+    touch_scripts(clone.root)
+    for folder in ("results", ".snakemake"):
+        shutil.copytree(finished.root / folder, clone.root / folder, ignore=shutil.ignore_patterns("locks"))
+    assert clone.planned(*PROFILE) == []
+
+
+def test_new_text_of_a_script_plans_its_rule_and_words_do_not(finished: Checkout) -> None:
+    with finished.edited("workflow/scripts/compact.py", "from sparrow", "# A remark.\nfrom sparrow"):
+        assert finished.planned(*PROFILE) == []
+    with finished.edited("workflow/scripts/compact.py", "snakemake.threads", "snakemake.threads + 0"):
+        assert finished.planned(*PROFILE)[0].startswith("Cut the pruned filters")

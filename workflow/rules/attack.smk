@@ -18,6 +18,7 @@ rule attack:
         gpu=1,
     params:
         spec=lambda wildcards: plan.attack_slice(STUDY, parent_of(wildcards), wildcards.attack),
+        script=script_digest("attack"),
     message:
         "Attack {wildcards.objective} {wildcards.model} {wildcards.checkpoint} by {wildcards.attack}"
     script:

@@ -14,6 +14,7 @@ rule compact:
         runtime=60,
     params:
         spec=lambda wildcards: plan.compact_slice(STUDY, wildcards.model),
+        script=script_digest("compact"),
     message:
         "Cut the pruned filters out of {wildcards.objective} {wildcards.model} {wildcards.checkpoint}"
     script:

@@ -13,6 +13,7 @@ rule data:
         runtime=30,
     params:
         spec=lambda wildcards: plan.data_slice(STUDY, wildcards.dataset),
+        script=script_digest("data"),
     message:
         "Prepare {wildcards.dataset}: load, split, store"
     script:

@@ -17,6 +17,7 @@ rule finetune:
         gpu=1,
     params:
         spec=lambda wildcards: plan.finetune_slice(STUDY, cell_of(wildcards)),
+        script=script_digest("finetune"),
     message:
         "Fine-tune {wildcards.objective} {wildcards.model} pruned by {wildcards.method} at {wildcards.ratio}"
     script:

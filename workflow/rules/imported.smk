@@ -17,6 +17,7 @@ rule imported:
         runtime=30,
     params:
         spec=lambda wildcards: plan.import_slice(STUDY, imported_path(wildcards)),
+        script=script_digest("imported"),
     message:
         "Import {wildcards.objective} {wildcards.model} {wildcards.checkpoint}"
     script:

@@ -18,6 +18,7 @@ rule latency:
         runtime=120,
     params:
         spec=lambda wildcards: plan.latency_slice(STUDY, wildcards.model),
+        script=script_digest("latency"),
     message:
         "Time the networks of {wildcards.objective} {wildcards.model} (seed {wildcards.seed})"
     script:
@@ -45,6 +46,7 @@ rule latencies:
         runtime=30,
     params:
         code=lambda wildcards: code_digest("sparrow.results.latency"),
+        script=script_digest("latencies"),
     message:
         "Lay out latencies beside what is preserved"
     script:

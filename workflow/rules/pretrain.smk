@@ -18,6 +18,7 @@ rule pretrain:
         gpu=1,
     params:
         spec=lambda wildcards: plan.pretrain_slice(STUDY, parent_of(wildcards)),
+        script=script_digest("pretrain"),
     message:
         "Pre-train {wildcards.model} on {wildcards.dataset} ({wildcards.objective}, seed {wildcards.seed})"
     script:

@@ -17,6 +17,7 @@ rule prune:
         gpu=1,
     params:
         spec=lambda wildcards: plan.prune_slice(STUDY, cell_of(wildcards)),
+        script=script_digest("prune"),
     message:
         "Prune {wildcards.objective} {wildcards.model} by {wildcards.method} at {wildcards.ratio}"
     script:

@@ -59,6 +59,7 @@ rule aggregate:
         runtime=60,
     params:
         spec=lambda wildcards: plan.aggregate_slice(STUDY),
+        script=script_digest("aggregate"),
     message:
         "Aggregate all outcome tables"
     script:
@@ -85,6 +86,7 @@ rule costs:
         runtime=30,
     params:
         code=lambda wildcards: code_digest("sparrow.results.costs"),
+        script=script_digest("costs"),
     message:
         "Collect what every job cost"
     script:
@@ -125,6 +127,7 @@ rule tables:
         runtime=30,
     params:
         code=lambda wildcards: code_digest("sparrow.results.tables"),
+        script=script_digest("tables"),
     message:
         "Lay out the tables"
     script:
@@ -166,6 +169,7 @@ rule provenance:
         runtime=60,
     params:
         code=lambda wildcards: code_digest("sparrow.results.provenance"),
+        script=script_digest("provenance"),
     message:
         "Lay out the appendix: provenance and environment"
     script:
@@ -176,7 +180,7 @@ rule provenance:
 rule published:
     input:
         summary=f"{RESULTS}/summary.csv",
-        figures=local(str(Path(workflow.basedir, "reports/published.csv"))),
+        figures=local(str(HERE / "reports/published.csv")),
     output:
         table=report(
             f"{RESULTS}/published.csv",
@@ -200,6 +204,7 @@ rule published:
         runtime=30,
     params:
         spec=lambda wildcards: comparison.published_slice(STUDY),
+        script=script_digest("published"),
     message:
         "Set the study beside published figures"
     script:
@@ -209,7 +214,7 @@ rule published:
 rule headline:
     input:
         summary=f"{RESULTS}/summary.csv",
-        headlines=local(str(Path(workflow.basedir, "reports/published-headlines.csv"))),
+        headlines=local(str(HERE / "reports/published-headlines.csv")),
     output:
         table=report(
             f"{RESULTS}/headline.csv",
@@ -233,6 +238,7 @@ rule headline:
         runtime=30,
     params:
         spec=lambda wildcards: comparison.headline_slice(STUDY),
+        script=script_digest("headline"),
     message:
         "Set the study beside a published average"
     script:
@@ -263,6 +269,7 @@ rule figure:
         runtime=30,
     params:
         spec=figure_spec,
+        script=script_digest("figure"),
     message:
         "Draw {wildcards.figure} of {wildcards.model} on {wildcards.dataset}"
     script:

@@ -15,6 +15,7 @@ rule stability:
         gpu=1,
     params:
         spec=lambda wildcards: plan.stability_slice(STUDY, parent_of(wildcards)),
+        script=script_digest("stability"),
     message:
         "Count stable ReLUs of {wildcards.objective} {wildcards.model} {wildcards.checkpoint}"
     script:

@@ -8,15 +8,17 @@ from sparrow.errors import SparrowError
 CONFIG_NAME = ", ".join(os.path.relpath(path) for path in workflow.config_settings.configfiles) or "config.yaml"
 try:
     from sparrow import comparison, plan, sources
-    from sparrow.atomic_file import require_folder
+    from sparrow.atomic_file import require_folder, require_writable
     from sparrow.config import load_study
-    from sparrow.digest import code_digest
+    from sparrow.digest import code_digest, file_digest
     from sparrow.yaml_keys import refuse_duplicates
 
-    for path in workflow.config_settings.configfiles or [Path(workflow.basedir, "config.yaml")]:
+    for path in workflow.config_settings.configfiles or [HERE / "config.yaml"]:
         refuse_duplicates(os.path.relpath(path))
     STUDY = load_study(config, CONFIG_NAME)
     require_folder(Path(STUDY.results))
+    # Where Snakemake keeps what it knows of the results.
+    require_writable(Path(".snakemake"), "valid: another directory to run in, with --directory")
 except SparrowError as error:
     # The message says it all: no traceback, no line of the Snakefile.
     print(error, file=sys.stderr)
@@ -46,6 +48,11 @@ wildcard_constraints:
     seed=r"\d+",
     ratio=RATIO,
     checkpoint=f"dense|{LABEL}-{RATIO}/(?:pruned|finetuned)",
+
+
+def script_digest(name):
+    """Digest of a script of workflow/scripts, for the params of its rule: the profiles have no trigger for code of their own."""
+    return file_digest(HERE / f"workflow/scripts/{name}.py")
 
 
 def own_files(wildcards):

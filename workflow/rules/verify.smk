@@ -16,6 +16,7 @@ rule verify:
         gpu=1,
     params:
         spec=lambda wildcards: plan.verify_slice(STUDY, parent_of(wildcards), wildcards.verifier),
+        script=script_digest("verify"),
     message:
         "Verify {wildcards.objective} {wildcards.model} {wildcards.checkpoint} by {wildcards.verifier}"
     script:
