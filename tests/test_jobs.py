@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,39 @@ def _still_listening():
     for number, handler in before.items():
         signal.signal(number, handler)
     interruption._over = False
+
+
+@contextmanager
+def dispositions(ignored=()):
+    """What is started inside listens to all signals but those `ignored`, whatever this process ignores (as under nohup)."""
+    before = {number: signal.getsignal(number) for number in interruption.SIGNALS}
+    for number in before:
+        signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+_started: list[subprocess.Popen] = []
+
+
+def python(*arguments, ignored=(), **options):
+    """A Python process that is ended with the test that started it."""
+    with dispositions(ignored):
+        _started.append(subprocess.Popen([sys.executable, "-c", *arguments], **options))
+    return _started[-1]
+
+
+@pytest.fixture(autouse=True)
+def _ended():
+    """No test leaves a process behind, however it ends: a job ends with its caller."""
+    yield
+    while _started:
+        process = _started.pop()
+        process.kill()
+        process.wait(timeout=60)
 
 
 @pytest.fixture
@@ -248,7 +282,8 @@ def started(chores, patch):
     """A server that can import the chores; `patch` puts the environment back."""
     patch.setenv("PYTHONPATH", os.pathsep.join([SRC, str(chores)]))
     patch.setenv(warm.VARIABLE, "")
-    return warm.start()
+    with dispositions():
+        return warm.start()
 
 
 @pytest.fixture(scope="module")
@@ -355,10 +390,10 @@ def test_the_server_outlives_a_job_that_dies(server, log, tmp_path):
     assert json.loads((tmp_path / "out").read_text())["pid"] != os.getpid()
 
 
-def started_job(name, log, output):
+def started_job(name, log, output, ignored=()):
     """A caller in a process of its own, once its job has begun, and the job's process id."""
     code = f"from sparrow import jobs; jobs.run('chores:{name}', {str(log)!r}, 1, output={str(output)!r})"
-    caller = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    caller = python(code, ignored=ignored, stderr=subprocess.PIPE, text=True)
     wait_until(lambda: output.exists() and output.read_text())
     return caller, int(output.read_text())
 
@@ -410,7 +445,7 @@ def test_a_job_does_not_wait_for_what_others_import(chores, log, tmp_path, monke
     address = Path("server", "socket")  # The path of a socket has to be short.
     address.parent.mkdir()
     code = f"from sparrow import warm; warm.PRELOADED = ('first', 'second'); warm.serve({str(address)!r})"
-    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
+    process = python(code, stdin=subprocess.PIPE)
     wait_until(address.exists)
     request = {"function": "chores:loaded", "log": str(log), "threads": 1, "arguments": {"output": str(tmp_path / "out")}}
     with socket.socket(socket.AF_UNIX) as connection:
@@ -450,9 +485,7 @@ def test_who_is_told_to_end_before_it_reads_that_its_job_was_accepted_hands_it_o
     told = "import os, signal; from sparrow import jobs, warm; accepted = warm._accepted"
     late = "lambda *given: (accepted(*given), os.kill(os.getpid(), signal.SIGINT))[0]"
     run = f"jobs.run('chores:wait', {str(log)!r}, 1, output={str(tmp_path / 'out')!r})"
-    caller = subprocess.Popen(
-        [sys.executable, "-c", f"{told}; warm._accepted = {late}; {run}"], stderr=subprocess.PIPE, text=True
-    )
+    caller = python(f"{told}; warm._accepted = {late}; {run}", stderr=subprocess.PIPE, text=True)
     assert caller.communicate(timeout=60)[1] == f"{jobs.STOPPED}\n"
     assert caller.returncode == 1
 
@@ -463,11 +496,8 @@ def test_a_job_told_to_end_before_it_can_listen_fails_with_one_line(server, log,
     hand_on = "import sys; from sparrow import jobs, warm; accepted, told = warm._accepted, sys.argv[1]"
     early = "lambda to, *given: (accepted(to, *given), warm._hand_on(to), open(told, 'w').close())[0]"
     run = f"jobs.run('chores:wait', {str(log)!r}, 1, output={str(tmp_path / 'out')!r})"
-    caller = subprocess.Popen(
-        [sys.executable, "-c", f"{hand_on}; warm._accepted = {early}; {run}", tmp_path / "told"],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    code = f"{hand_on}; warm._accepted = {early}; {run}"
+    caller = python(code, tmp_path / "told", stderr=subprocess.PIPE, text=True)
     wait_until((tmp_path / "told").exists)
     time.sleep(0.1)  # For the signal to arrive; the job would still listen if it took longer.
     with open(os.open(log, os.O_RDONLY | os.O_NONBLOCK)) as reader:
@@ -492,11 +522,7 @@ def test_a_job_that_defers_ends_when_it_is_ready(where, log, tmp_path):
 
 def test_what_is_to_be_ignored_stays_ignored(where, log, tmp_path):
     # As under nohup: the terminal is closed, and the study goes on.
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        caller, job = started_job("wait", log, tmp_path / "out")
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    caller, job = started_job("wait", log, tmp_path / "out", ignored=[signal.SIGHUP])
     caller.send_signal(signal.SIGHUP)
     time.sleep(0.3)
     assert (caller.poll(), lives(job)) == (None, True)
@@ -534,6 +560,17 @@ def test_a_job_of_another_namespace_looks_after_nobody(where, log, tmp_path, mon
     assert (caller.poll(), lives(job)) == (None, True)
     caller.terminate()
     caller.wait(timeout=60)
+
+
+@pytest.mark.parametrize("leave", [True, False], ids=["under nohup", "at a terminal"])
+def test_what_a_test_starts_listens_whatever_the_tests_ignore(leave, log):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN) if leave else signal.getsignal(signal.SIGHUP)
+    try:
+        child = python("import signal; print(signal.getsignal(signal.SIGHUP).name)", stdout=subprocess.PIPE, text=True)
+        assert child.communicate(timeout=60)[0] == "SIG_DFL\n"
+        assert signal.getsignal(signal.SIGHUP) == (signal.SIG_IGN if leave else before)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_where_snakemake_cannot_be_waited_for_it_is_looked_for(monkeypatch):
@@ -591,3 +628,26 @@ def test_a_log_that_is_a_folder_is_one_line(alone, tmp_path):
         1,
         f"error: {tmp_path}: cannot be written: [Errno 21] Is a directory: '{tmp_path}'",
     )
+
+
+# Settings of the process.
+
+PROBE = """
+import sys, torch
+from sparrow import jobs, journal
+from sparrow.stages import compact
+
+def probe(output):
+    # As large as it takes for several threads; all of it denormal.
+    output.write_text(str(int((torch.full((1 << 22,), 1e-39) * 1).count_nonzero())))
+
+probe.__module__ = compact.__name__
+compact.probe = probe
+jobs.run("sparrow.stages.compact:probe", sys.argv[1], 2, output=sys.argv[2])
+"""
+
+
+def test_all_threads_of_a_stage_flush_denormals(log, tmp_path):
+    environment = {**os.environ, "PYTHONPATH": SRC, warm.VARIABLE: ""}
+    subprocess.run([sys.executable, "-c", PROBE, log, tmp_path / "out"], check=True, env=environment)
+    assert (tmp_path / "out").read_text() == "0"

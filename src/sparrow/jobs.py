@@ -15,6 +15,7 @@ from sparrow import allocator, interruption, warm
 from sparrow.atomic_file import storage_fault
 from sparrow.errors import SparrowError
 
+STAGES = "sparrow.stages."
 STOPPED = "stopped: told to end; run again, and it goes on from its resume point, if it had come to one"
 
 
@@ -56,7 +57,12 @@ def _work(module: str, name: str, threads: int, arguments: dict[str, Any], log: 
     try:
         interruption.let_in()
         _prepare(threads)
-        told = getattr(importlib.import_module(module), name)(**{key: _files(value) for key, value in arguments.items()})
+        stage = getattr(importlib.import_module(module), name)
+        if module.startswith(STAGES):
+            # Before any tensor: the threads that the first large one starts would compute otherwise. Tables are computed as
+            # they are without torch, which a warm job has and a cold one need not.
+            importlib.import_module("sparrow.reproducible").flush_denormals()
+        told = stage(**{key: _files(value) for key, value in arguments.items()})
     except interruption.Interrupted:
         print(STOPPED)
         return 1, STOPPED

@@ -22,17 +22,22 @@ def derive_seed(*parts: object) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
-def seed_everything(*parts: object) -> torch.Generator:
-    """Seed every global generator from `parts`, ask a GPU for deterministic kernels, return a CPU generator of its own.
+def flush_denormals() -> None:
+    """Have the CPU take numbers below 1e-38 for zero: gradients of images that a network is sure of are full of them, and some
+    processors compute with them thirty times slower (docs/performance.md).
 
-    From here on a CPU takes numbers below 1e-38 for zero: gradients of images that a network is sure of are full of them, and
-    some processors compute with them thirty times slower (docs/performance.md).
+    It holds for this thread, and for those that it starts from then on: call it before torch computes anything in parallel.
     """
+    torch.set_flush_denormal(True)
+
+
+def seed_everything(*parts: object) -> torch.Generator:
+    """Seed every global generator from `parts`, ask a GPU for deterministic kernels, return a CPU generator of its own."""
     seed = derive_seed(*parts)
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
-    torch.set_flush_denormal(True)
+    flush_denormals()
     if torch.cuda.is_available():
         # On the CPU nothing that we use depends on it, and asking costs a second of imports.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

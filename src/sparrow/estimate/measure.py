@@ -17,7 +17,7 @@ from sparrow.errors import NetworkError
 from sparrow.estimate.operations import counted
 from sparrow.estimate.rates import Row, row_of
 from sparrow.estimate.unit import CHANNELS_LAST, Unit, bound_spec, described
-from sparrow.reproducible import device_name, pick_device, seed_everything
+from sparrow.reproducible import device_name, flush_denormals, pick_device, seed_everything
 from sparrow.settings import Settings, Threat
 from sparrow.training.loop import Hooks, train
 from sparrow.training.schedule import Progress, Schedule
@@ -47,6 +47,7 @@ def measure(study: Study, units: Iterable[Unit], repeats: int, warn: Callable[[s
 
     A unit that the network or the memory does not allow is left out, and `warn` is told.
     """
+    flush_denormals()  # Before any tensor, as jobs do.
     made, known = made_here(), _Entries(study)
     for unit in units:
         seed_everything("cost", unit)

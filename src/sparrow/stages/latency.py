@@ -52,7 +52,8 @@ def latency(dense: Path, pruned: list[Path], compact: list[Path], data: Path, ou
             f"latency.threads: {params['threads']}, but a job here has {torch.get_num_threads()}; valid: no more than that"
         )
     with resumable(output, spec, dense, data, *pruned, *compact) as resume, measured(cost):
-        images, generator = read(data, "test")[0].images[: max(params["batch_sizes"])], seed_everything(0, "latency")
+        generator = seed_everything(0, "latency")
+        images = read(data, "test")[0].images[: max(params["batch_sizes"])]
         with tempfile.TemporaryDirectory() as folder, journal.kept(resume, generator):
             base = _runners(DENSE, _network(dense, images), params, Path(folder))
             rows = journal.once("dense", partial(_rows, base, base, images, params))
