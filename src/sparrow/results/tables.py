@@ -58,6 +58,8 @@ def summary_table(table: pd.DataFrame, costs: pd.DataFrame, output: Path) -> Non
     note = ""
     if table["failed"].notna().any():
         shown.insert(len(KEYS), "failed", table["failed"].fillna(""))
+    if "warnings" in table and table["warnings"].notna().any():
+        shown["warnings"] = table["warnings"].fillna("")
     if table["compact_parameters"].notna().any():
         note = COMPACT_NOTE
         shown["parameters left"] = table["compact_parameters"].map(_count)

@@ -32,8 +32,8 @@ def _failed(message: str, trace: Path, **arguments) -> None:
 
 
 @recorded(_failed)
-def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost: Path, spec: dict) -> None:
-    """Prune `parent` by `spec["method"]` at `spec["ratio"]`.
+def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost: Path, spec: dict) -> str | None:
+    """Prune `parent` by `spec["method"]` at `spec["ratio"]`. Returns the method's warning, if it has one.
 
     A method that trains does so on `spec["objective"]` under `spec["schedule"]`; for one that does not, these are absent.
     Raises SparrowError if the method's masks do not have the ratio.
@@ -69,7 +69,12 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
             model.get_parameter(name).data.mul_(mask)
         write_curve(curve, rows)
         write_csv(trace, TRACE_COLUMNS, hooks.trace)
-        checkpoint.save(output, checkpoint.Checkpoint(model, masks, header("pruned", spec, about, parent)))
+        warning = pruner.warning()
+        told = f"methods.{kind}: {warning}" if warning else None
+        checkpoint.save(output, checkpoint.Checkpoint(model, masks, header("pruned", spec, about, parent, told)))
+        if told:
+            print(f"WARNING: {told}")
+        return f"warning: {output}: {told}" if told else None
 
 
 class _Hooks(Hooks):
