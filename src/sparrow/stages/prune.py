@@ -18,6 +18,7 @@ from sparrow.resume import resumable
 from sparrow.settings import Threat
 from sparrow.stages._budget_check import raise_for
 from sparrow.stages._failure import recorded
+from sparrow.stages._norm_statistics import recompute
 from sparrow.stages._training import failed_training, objective, training_data, write_curve
 from sparrow.training.loop import Hooks, Step, train
 from sparrow.training.provenance import header, require_data
@@ -67,6 +68,8 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
             masks |= filter_masks(model, layout, masks)
         for name, mask in masks.items():
             model.get_parameter(name).data.mul_(mask)
+        if params.norm_statistics == "recompute":
+            recompute(model, parts["train"])
         write_curve(curve, rows)
         write_csv(trace, TRACE_COLUMNS, hooks.trace)
         warning = pruner.warning()

@@ -20,6 +20,14 @@ class Progress(float):
         return progress
 
 
+def batches(images: int, size: int, normalised: bool) -> list[int]:
+    """`images` in batches of `size` and a rest; one image, which batch norm cannot normalise, joins the batch before."""
+    whole, rest = divmod(images, size)
+    if normalised and rest == 1 and whole:
+        return [size] * (whole - 1) + [size + 1]
+    return [size] * whole + [rest] * (rest > 0)
+
+
 class Schedule(Settings):
     """Budget, optimiser and ramp of one stage."""
 
@@ -60,10 +68,7 @@ class Schedule(Settings):
 
     def batches(self, images: int, normalised: bool) -> list[int]:
         """How many images are in each batch of an epoch of so many; `normalised` says whether the network has batch norm."""
-        whole, rest = divmod(images, self.batch_size)
-        if normalised and rest == 1 and whole:
-            return [self.batch_size] * (whole - 1) + [self.batch_size + 1]
-        return [self.batch_size] * whole + [rest] * (rest > 0)
+        return batches(images, self.batch_size, normalised)
 
     def progress(self, epoch: float) -> Progress:
         """How far the ramp has come at a fractional epoch counted from 0."""
