@@ -2,7 +2,8 @@
 
 With probability `probability`, a batch's loss gains `w` times the cross-entropy of the worst logits of `samples` random
 images of it, bounded by symbolic intervals. Along the ramp eps grows from 0 to its target; from its end on `w`
-grows from `weight` by `weight_growth` every `growth_epochs` epochs, up to `weight_limit`.
+grows from `weight` by `weight_growth` every `growth_epochs` epochs, up to `weight_limit`. eps grows with every step here, and
+epoch by epoch in HYDRA's code, where it is half an epoch's growth smaller on average (a thirtieth of eps on 15 epochs).
 
 Batch norms normalise both losses by the whole batch; one image, as `samples: 1` bounds, has no statistics of its own.
 
