@@ -31,7 +31,7 @@ FUNCTIONS = {
     "verifiers": {"bound": ["model", "images", "labels", "params", "threat", "classes"]},
 }
 # A verifier of a smoothed classifier defines this in place of `bound`.
-CERTIFY = {"certify": ["model", "images", "params", "threat", "classes", "generator"]}
+CERTIFY = {"certify": ["model", "images", "params", "threat", "classes", "generator", "white"]}
 every_entry = pytest.mark.parametrize(("room", "kind"), ENTRIES, ids=[f"{room}.{kind}" for room, kind in ENTRIES])
 
 

@@ -162,6 +162,7 @@ OPTIONS = [
     *[("deadwooding.dual_share", 0, "greater than 0"), ("deadwooding.dual_share", 1, "less than 1")],
     *[("deadwooding.distillation", 1.1, "equal to 1"), ("deadwooding.temperature", 0, "greater than 0")],
     *[(f"{kind}.granularity", None, "'weight' or 'filter'") for kind in ("admm", "harp", "hydra", "lwm", "random")],
+    *[(f"{kind}.norm_statistics", "fresh", "'kept' or 'recompute'") for kind in catalogue.kinds("methods")],
     *[(f"{kind}.allocation", "even", "'uniform', 'erk'") for kind in ("admm", "hydra", "lwm", "random", "snip")],
 ]
 

@@ -391,8 +391,11 @@ def test_the_check_spares_the_output_layer(tiny: nn.Module, layout: Layout, budg
             {"0.weight": [0, 1], "3.weight": [0, 1, 2]},
             "keeps more multiply-adds than the ratio 0.5 leaves (filters lost: {'0.weight': 2, '3.weight': 3})",
         ),
-        # 36 + 3 * 8 = 60: with one more neuron 68 again, with one more filter 72 + 3 * 12 = 108. One of them is too much.
-        ({"0.weight": [0, 1], "3.weight": [0, 1, 2, 3, 4]}, None),
+        # 36 + 3 * 8 = 60: one more filter would give 72 + 3 * 12 = 108, but one more neuron 68 again.
+        (
+            {"0.weight": [0, 1], "3.weight": [0, 1, 2, 3, 4]},
+            "prunes more multiply-adds than the ratio 0.5 asks for (filters lost: {'0.weight': 2, '3.weight': 5})",
+        ),
         ({}, "keeps more multiply-adds than the ratio 0.5 leaves (filters lost: {'0.weight': 0, '3.weight': 0})"),
     ],
 )

@@ -405,7 +405,7 @@ def test_mixtrain_weight_grows_after_the_ramp(epochs: float, expected: float) ->
 @pytest.mark.parametrize("kind", ["ibp", "crown-ibp", "sabr", "mtl-ibp", "mixtrain"])
 def test_ibp_initialisation_draws_weights_by_fan_in(kind: str) -> None:
     entry = catalogue.load("objectives", kind)
-    network = nn.Sequential(nn.Conv2d(20, 50, 5), nn.Linear(400, 100))
+    network = nn.Sequential(nn.Conv2d(20, 50, 5), nn.Linear(400, 100), nn.Linear(100, 10))
     before = [parameter.clone() for parameter in network.parameters()]
     entry.initialise(entry.Params(), network, torch.Generator())
     assert all(torch.equal(old, new) for old, new in zip(before, network.parameters(), strict=True))
@@ -414,6 +414,8 @@ def test_ibp_initialisation_draws_weights_by_fan_in(kind: str) -> None:
     assert network[0].weight.std().item() == pytest.approx(scale / 500, rel=0.02)
     assert network[1].weight.std().item() == pytest.approx(scale / 400, rel=0.02)
     assert torch.equal(network[1].bias, before[3])
+    # The output layer is left as it is.
+    assert torch.equal(network[2].weight, before[4])
 
 
 class Residual(nn.Module):

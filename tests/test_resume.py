@@ -90,6 +90,15 @@ def test_training_goes_on_anywhere(stops: list[int], digits: Path, tmp_path: Pat
     assert evaluations[0] == evaluations[1] > 0
 
 
+def test_training_goes_on_where_the_last_image_has_joined_the_batch_before(
+    digits: Path, tmp_path: Path, stopping: Callable
+) -> None:
+    # 1167 images, 583 and 584 a step.
+    changes = {"model": {"kind": "cnn7"}, "objective": {"kind": "benign"}, "schedule": SCHEDULE | {"batch_size": 583}}
+    evaluations = same_after_stops(_pretraining(digits, **changes), tmp_path, stopping, [1])
+    assert evaluations[0] == evaluations[1] > 0
+
+
 @pytest.mark.parametrize(
     ("kind", "params"),
     [

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from sparrow.errors import SparrowError
 from sparrow.outcome_table import ABSTAINED
 from sparrow.settings import Threat
 from sparrow.stages.verify import verify
@@ -29,7 +30,7 @@ def half_space(weight: float, threshold: float) -> nn.Module:
 def certify(network: nn.Module, pixel: float, threat: Threat, seed: int = 0, **params: float) -> tuple[int, float]:
     image = torch.tensor([pixel, 0.5]).view(1, 1, 1, 2)
     generator = torch.Generator().manual_seed(seed)
-    classes, margins = smoothing.certify(network, image, smoothing.Params(**params), threat, 2, generator)
+    classes, margins = smoothing.certify(network, image, smoothing.Params(**params), threat, 2, generator, 10)
     return classes.item(), margins.item()
 
 
@@ -54,7 +55,8 @@ def test_lower_bound_is_exact() -> None:
 
 def test_counts_are_as_many_as_draws() -> None:
     params = smoothing.Params(batch_size=7)
-    counts = smoothing.counts(half_space(1.0, 0.5), torch.full((1, 1, 2), 0.5), 30, params, 2, torch.Generator().manual_seed(0))
+    image, generator = torch.full((1, 1, 2), 128.0), torch.Generator().manual_seed(0)
+    counts = smoothing.counts(half_space(1.0, 0.5), image, 256, 30, params, 2, generator)
     assert counts.sum() == 30
     assert (counts > 0).all()
 
@@ -79,6 +81,62 @@ def test_linf_ball_needs_the_l2_ball_around_it() -> None:
 
 def test_undecided_image_is_abstained_from() -> None:
     assert certify(half_space(3.0, 0.5), 0.5, Threat(norm="l2", eps=0.1))[0] == ABSTAINED
+
+
+@pytest.mark.parametrize(("white", "levels"), [(255, 255), (16, 256), (1, 255), (15, 255), (2, 256), (100, 300)])
+def test_the_grid_of_the_noise_holds_the_images(white: int, levels: int) -> None:
+    assert smoothing.levels(white) == levels
+    images = torch.arange(white + 1, dtype=torch.float32).view(1, 1, 1, -1) / white
+    steps = smoothing.whole(images, levels)
+    # Without noise the network sees the images as everyone else does, to the bit.
+    assert torch.equal(steps / levels, images)
+
+
+def test_images_off_the_grid_are_refused() -> None:
+    with pytest.raises(SparrowError, match=r"no multiples of 1/255"):
+        certify_all(half_space(3.0, 0.2), torch.full((1, 1, 1, 2), 0.3001), 255)
+
+
+def certify_all(network: nn.Module, images: torch.Tensor, white: int, **params: float) -> tuple[list, list]:
+    settings, generator = smoothing.Params(**params), torch.Generator().manual_seed(0)
+    threat = Threat(norm="l2", eps=0.1)
+    return tuple(map(torch.Tensor.tolist, smoothing.certify(network, images, settings, threat, 2, generator, white)))
+
+
+@pytest.mark.parametrize("white", [255, 16])
+def test_the_network_sees_nothing_but_the_grid(white: int) -> None:
+    network, seen = half_space(3.0, 0.2), []
+    network.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    certify_all(network, torch.tensor([3.0, white]).view(1, 1, 1, 2) / white, white, n=300, batch_size=64)
+    levels = smoothing.levels(white)
+    every = torch.cat(seen)
+    steps = (every.double() * levels).round()
+    assert torch.equal((steps / levels).float(), every)
+    noise = steps[:, 0, 0] - torch.tensor([3.0, white]) * levels / white
+    assert len(noise) == 400
+    # Of the variance sigma^2, and a twelfth for the rounding.
+    assert noise.std().item() == pytest.approx(((0.25 * levels) ** 2 + 1 / 12) ** 0.5, rel=0.1)
+    assert noise.mean().abs() < 0.25 * levels * 4 / 800**0.5
+
+
+def test_counts_are_those_of_noise_that_is_not_rounded_but_for_chance() -> None:
+    network, draws = half_space(3.0, 0.5), 20_000
+    generator, image = torch.Generator().manual_seed(0), torch.tensor([153.0, 51.0]).view(1, 1, 2)
+    rounded = smoothing.counts(network, image, 255, draws, smoothing.Params(sigma=0.25), 2, generator)[1].item()
+    noise = 0.25 * torch.randn((draws, 1, 1, 2), generator=generator)
+    plain = int(network(image / 255 + noise).argmax(dim=1).sum())
+    share = NORMAL.cdf(0.1 / 0.25)
+    spread = (draws * share * (1 - share)) ** 0.5
+    assert abs(rounded - share * draws) < 4 * spread
+    assert abs(rounded - plain) < 4 * 2**0.5 * spread
+
+
+def test_a_constant_classifier_has_every_vote() -> None:
+    network = half_space(0.0, 0.5)
+    network[1].bias.data = torch.tensor([0.0, 1.0])
+    classes, margins = certify_all(network, torch.zeros(1, 1, 1, 2), 255, n=10_000)
+    assert classes == [1]
+    assert margins == [pytest.approx(0.25 * NORMAL.inv_cdf(0.001 ** (1 / 10_000)) - 0.1)]
 
 
 def test_stage_writes_the_smoothed_classifier_s_own_predictions(dense: Path, digits: Path, tmp_path: Path) -> None:

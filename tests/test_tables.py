@@ -385,3 +385,15 @@ def test_the_tables_are_the_same_to_the_byte(lay_out, tmp_path):
         lay_out("ranking", FILTERS, PLACES, [*SPENT, *FILTER_JOBS])
         written.append([(tmp_path / f"{name}.html").read_bytes() for name in ("summary", "costs", "ranking")])
     assert written[0] == written[1]
+
+
+@pytest.mark.parametrize(("stages", "said"), [(("dense", "finetuned"), False), (("dense", "pruned", "finetuned"), True)])
+def test_stale_statistics_are_named_where_networks_before_fine_tuning_are_shown(lay_out, tmp_path, stages, said):
+    lay_out("summary", [network("lwm", 0.9, stage) for stage in stages])
+    assert ("norm_statistics" in (tmp_path / "summary.html").read_text(encoding="utf-8")) is said
+
+
+def test_warnings_have_a_column_where_there_is_one(lay_out):
+    assert "warnings" not in lay_out("summary", [network("lwm", 0.9) | {"warnings": np.nan}])[0]
+    table = lay_out("summary", [network("lwm", 0.9) | {"warnings": np.nan}, network("harp", 0.9) | {"warnings": "far off"}])
+    assert column(table, "warnings") == ["", "far off"]

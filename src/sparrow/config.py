@@ -51,7 +51,8 @@ class Study(Settings):
     published: Published | None = None
     """Set this study's results beside published ones, if given (`{}` for all sources)."""
     evaluate: Annotated[list[EvaluatedStage], AfterValidator(unique)] = Field(["dense", "finetuned"], min_length=1)
-    """Checkpoints that are attacked and verified. `dense` is what preservation is measured against."""
+    """Checkpoints that are attacked and verified. `dense` is what preservation is measured against. What `pruned` networks lose
+    may be a matter of batch norm's statistics alone: see a method's `norm_statistics`."""
     imports: dict[str, Import] = Field({})
     """Networks of third parties, by the checkpoint whose place they take, such as
     `digits/cnn-small/benign/seed0/dense` or `.../seed0/METHOD-RATIO/finetuned`. Methods and ratios may be new ones: that is how

@@ -31,6 +31,7 @@ def check(study: Study) -> None:
     _imports_fit(study)
     for objective in study.objectives:
         _radii_fit(study, objective)
+        _batches_fit(study, objective)
         for stage in STAGES:
             schedule = study.schedule(objective, stage)
             reason = getattr(catalogue.load("objectives", study.objectives[objective].kind), "FLOAT32_ONLY", None)
@@ -81,6 +82,20 @@ def _evaluations_fit(study: Study) -> None:
             for data_label, dataset in study.datasets.items():
                 if needed > catalogue.load("datasets", dataset.kind).describe(dataset).classes:
                     raise ValueError(f"{section}.{label}: {entry.kind} needs {needed} classes; datasets.{data_label} has fewer")
+
+
+def _batches_fit(study: Study, objective: str) -> None:
+    """No network with batch norm trains on single images."""
+    for label in study.objectives[objective].models or study.models:
+        kind = study.models[label].kind
+        for stage in STAGES if getattr(catalogue.load("models", kind), "BATCH_NORM", False) else ():
+            if study.schedule(objective, stage).batch_size == 1:
+                own = getattr(study.objectives[objective].training, stage).batch_size is not None
+                where = f"objectives.{objective}.training" if own else "training"
+                raise ValueError(
+                    f"{where}.{stage}.batch_size: 1, but models.{label} has batch norm, which needs more than one image; "
+                    "valid: 2 or more"
+                )
 
 
 def _radii_fit(study: Study, objective: str) -> None:

@@ -127,7 +127,8 @@ def _pruning(study: Study, work: Work, images: _Images) -> Work:
 
 def _steps(study: Study, work: Work, schedule: Schedule, images: _Images, method: Any = None) -> Work:
     """The steps of a schedule, each by where on the ramp it is; a batch of validation images counts as one, too."""
-    per_epoch = math.ceil(images.train / schedule.batch_size)
+    architecture = catalogue.load("models", study.models[work.model].kind)
+    per_epoch = len(schedule.batches(images.train, getattr(architecture, "BATCH_NORM", False)))
     work.steps = schedule.epochs * per_epoch
     if method is not None:
         work.steps = method.steps_of(work.steps, per_epoch)

@@ -15,6 +15,7 @@ from sparrow.settings import Settings
 CONVOLUTIONS = [(64, 1), (64, 1), (128, 2), (128, 1), (128, 1)]
 """Channels and stride; kernels are 3 x 3, with padding 1."""
 HIDDEN = 512
+BATCH_NORM = True
 
 
 class Params(Settings):

@@ -15,6 +15,7 @@ from sparrow.settings import Settings
 
 CHANNELS = [[64, 64], [128, 128], [256, 256, 256], [512, 512, 512], [512, 512, 512]]
 SMALLEST = 2 ** (len(CHANNELS) - 1)
+BATCH_NORM = True
 
 
 class Params(Settings):

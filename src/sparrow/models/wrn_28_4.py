@@ -10,6 +10,8 @@ from __future__ import annotations
 from sparrow.lazy import torch
 from sparrow.settings import Settings
 
+BATCH_NORM = True
+
 
 class Params(Settings):
     """Nothing to set."""

@@ -25,12 +25,24 @@ class Bounds:
         self._options = options
         self._views: weakref.WeakKeyDictionary[nn.Module, tuple[tuple[bool, bool], nn.Module]] = weakref.WeakKeyDictionary()
 
-    def margins(self, model: nn.Module, images: Tensor, labels: Tensor, threat: Threat, method: str) -> Tensor:
-        """Lower bounds (n, classes - 1) on the margins, differentiable in the weights of `model`; float32 always."""
+    def margins(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        threat: Threat,
+        method: str,
+        normalised_by: Tensor | None = None,
+    ) -> Tensor:
+        """Lower bounds (n, classes - 1) on the margins, differentiable in the weights of `model`; float32 always.
+
+        Batch norms that train take the statistics of the images `normalised_by`; of `images`, if None.
+        """
         if layers := self._plain(model, threat, method):
             with _full_precision(images):
-                return METER.watch(_plain.margins(layers, images, labels, threat, method == "CROWN-IBP")[1])
-        return self._of_view(model, images, labels, threat, method)
+                both = _plain.margins(layers, images, labels, threat, method == "CROWN-IBP", normalised_by)
+                return METER.watch(both[1])
+        return self._of_view(model, images, labels, threat, method, normalised_by)
 
     def mixed(self, model: nn.Module, images: Tensor, labels: Tensor, threat: Threat, beta: float) -> Tensor:
         """`beta` times the margins by CROWN-IBP and `1 - beta` times those by IBP, each computed only if it counts."""
@@ -48,14 +60,22 @@ class Bounds:
         known = threat.norm == "linf" and method in ("IBP", "CROWN-IBP") and not self._options
         return _plain.chain(model) if known else None
 
-    def _of_view(self, model: nn.Module, images: Tensor, labels: Tensor, threat: Threat, method: str) -> Tensor:
+    def _of_view(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        threat: Threat,
+        method: str,
+        normalised_by: Tensor | None = None,
+    ) -> Tensor:
         """auto_LiRPA's. Its view of the network, which takes long to make, is kept.
 
         Making it writes the weights back in place, so no graph over them may be waiting for its backward pass.
         """
         with _full_precision(images):
             mode, view = self._views.get(model, (None, None))
-            learning = _normalises_batches(model)
+            learning = normalises_batches(model)
             if mode != (model.training, learning):
                 # A view has running statistics of its own, as they were: those of batch norm move while the network trains.
                 view = _bounds.bounded(model, images, self._options)
@@ -64,14 +84,15 @@ class Bounds:
                 view.train(model.training)
                 if learning:
                     # Its batch norms take the statistics of the images that went through last.
-                    view(images)
+                    view(images if normalised_by is None else normalised_by)
                 else:
                     for node in view.modules():
                         node.training &= type(node) is not _bounds.auto_lirpa().operators.BoundBatchNormalization
                 return METER.watch(_bounds.margins(view, images, labels, threat, view.final_shape[1], method))
 
 
-def _normalises_batches(model: nn.Module) -> bool:
+def normalises_batches(model: nn.Module) -> bool:
+    """Whether a batch norm of the network is in train mode."""
     return any(isinstance(layer, NORMS) and layer.training for layer in model.modules())
 
 
@@ -97,11 +118,21 @@ def mixture(
     if progress == 0 or kappa == 1:
         return functional.cross_entropy(model(images), labels)
     ramped = Threat(norm=threat.norm, eps=progress * threat.eps)
-    worst = functional.pad(-lower_margins(ramped), (1, 0))
-    robust = functional.cross_entropy(worst, torch.zeros_like(labels))
+    robust = worst_case(lower_margins(ramped))
     if kappa == 0:
-        if _normalises_batches(model):
-            with torch.no_grad():
-                model(images)  # The running statistics move as they do with a benign loss.
+        observe(model, images)
         return robust
     return kappa * functional.cross_entropy(model(images), labels) + (1 - kappa) * robust
+
+
+def worst_case(lower: Tensor) -> Tensor:
+    """The cross-entropy of the worst logits that lower bounds (n, classes - 1) on the margins leave; a scalar."""
+    worst = functional.pad(-lower, (1, 0))
+    return functional.cross_entropy(worst, worst.new_zeros(len(worst), dtype=torch.long))
+
+
+def observe(model: nn.Module, images: Tensor) -> None:
+    """Move the running statistics of batch norms that train as a benign loss would."""
+    if normalises_batches(model):
+        with torch.no_grad():
+            model(images)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 from pydantic import Field
@@ -22,17 +21,16 @@ class IBPInitialisation(RobustParams):
     """What objectives that train on interval bounds have in common."""
 
     initialisation: Literal["default", "ibp"] = "default"
-    """Weights before pre-training: the network's own, or `N(0, 2 pi / fan_in^2)`, under which intervals neither explode
-    nor vanish (Shi et al., "Fast Certified Robust Training with Short Warmup", NeurIPS 2021)."""
+    """Weights before pre-training: the network's own, or `N(0, 2 pi / fan_in^2)` in all layers but the last, halved behind
+    residual additions (Shi et al., "Fast Certified Robust Training with Short Warmup", NeurIPS 2021). Then a layer and its
+    ReLU keep the mean width of intervals; behind batch norm they do not: it scales such small weights' outputs up."""
 
     def initialise(self, model: torch.nn.Module, generator: torch.Generator) -> None:
         """Draw the weights anew, in place, if asked to."""
-        from sparrow.models._prunable import prunable_weights
+        from sparrow.objectives import _initialisation
 
         if self.initialisation == "ibp":
-            for weight in prunable_weights(model).values():
-                noise = torch.randn(weight.shape, generator=generator)
-                weight.data.copy_(noise * (2 * math.pi) ** 0.5 / weight[0].numel())
+            _initialisation.ibp(model, generator)
 
 
 class PGDParams(RobustParams):

@@ -27,7 +27,8 @@ def maximise(
 ) -> Tensor:
     """Images (n, c, h, w) in [0, 1], within `threat` of `images`, found by ascending `loss(logits)` from `start`.
 
-    The network is in eval mode meanwhile, so that batch norm statistics see training images only.
+    The network is in eval mode meanwhile, so that batch norm statistics see training images only. The start is projected
+    before the first gradient, which so is that of an image; released codes (TRADES, MART) first clip after the first step.
     """
 
     def climb() -> Tensor:

@@ -2,9 +2,10 @@
 
 Plain is a chain of convolutions, a flattening and linear layers, with ReLUs between them and a batch norm directly behind any
 of them, as certified training uses it. The bounds are auto_LiRPA's (but for rounding): the ReLU's lower line has slope 1 where
-`u > -l`, else 0, and batch norm in train mode takes the statistics of the images that the boxes are around. They cost about
-half as much: batch norms vanish in the weights before them, both bounds share what intervals there are, a ReLU's relaxation
-keeps one matrix for the backward pass, and on a CPU a few images go through at a time, so that matrices stay in its cache.
+`u > -l`, else 0, and batch norm in train mode takes the statistics of the images that the boxes are around, or of others. They
+cost about half as much: batch norms vanish in the weights before them, both bounds share what intervals there are, a ReLU's
+relaxation keeps one matrix for the backward pass, and on a CPU a few images go through at a time, so that matrices stay in
+its cache.
 
 Source: Zhang et al., "Towards Stable and Efficient Training of Verifiably Robust Neural Networks", ICLR 2020, sec. 3;
 Zhang et al., "Efficient Neural Network Robustness Certification with General Activation Functions" (CROWN), NeurIPS 2018.
@@ -92,12 +93,15 @@ def _is_plain(layer: nn.Module) -> bool:
     return type(layer) in (nn.Linear, nn.ReLU)
 
 
-def margins(layers: list[nn.Module], images: Tensor, labels: Tensor, threat: Threat, tight: bool) -> tuple[Tensor, Tensor]:
+def margins(
+    layers: list[nn.Module], images: Tensor, labels: Tensor, threat: Threat, tight: bool, normalised_by: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Lower bounds (n, classes - 1) on the margins under linf: by IBP, and by CROWN-IBP if asked for `tight` ones, else again.
 
-    `layers` come from `chain`. The others' order is `margin_matrix`'s; differentiable in the weights.
+    `layers` come from `chain`. The others' order is `margin_matrix`'s; differentiable in the weights. Batch norms in train
+    mode take the statistics of the images `normalised_by`; of `images`, if None.
     """
-    steps = _folded(layers, images)
+    steps = _folded(layers, images if normalised_by is None else normalised_by)
     specification = margin_matrix(labels, layers[-1].out_features)
     together = len(images)
     if not images.is_cuda:

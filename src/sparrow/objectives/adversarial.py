@@ -1,5 +1,7 @@
 """Adversarial training: cross-entropy on the worst images that PGD finds.
 
+The network is in eval mode while PGD runs, and the random start is clipped to [0, 1] before the first gradient.
+
 Source: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, eq. 2.1.
 """
 

@@ -4,6 +4,9 @@ Training on one-step examples can end in catastrophic overfitting: within an epo
 nothing else. So after each epoch PGD attacks the validation images, and a drop of its accuracy by more than
 `overfitting_drop` is reported in the log and in the learning curve.
 
+The network is in eval mode while the step is taken; in the released code it is in train mode, where batch norm takes the
+batch's own statistics for the gradient, and its running ones see the random starts as well as the examples.
+
 Source: Wong, Rice and Kolter, "Fast is Better than Free: Revisiting Adversarial Training", ICLR 2020; defaults of its
 released code (locuslab/fast_adversarial).
 """

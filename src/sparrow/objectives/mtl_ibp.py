@@ -1,10 +1,11 @@
 """MTL-IBP: a weighted sum of the IBP loss and of the loss on adversarial examples.
 
 The loss is `alpha * CE(worst logits within IBP's bounds, y) + (1 - alpha) * CE(f(x'), y)`; with progress t from 0 to 1
-along the ramp, eps grows from 0 to its target in both terms.
+along the ramp, eps grows from 0 to its target in both terms. Where the network has batch norm, both terms normalise by the
+adversarial images' batch; running statistics see the batch as it is, and then those.
 
-Source: De Palma et al., "Expressive Losses for Verified Robustness via Convex Combinations", ICLR 2024; defaults as in
-ADA-research/CTRAIN.
+Source: De Palma et al., "Expressive Losses for Verified Robustness via Convex Combinations", ICLR 2024; order of the passes
+as in its released code (alessandrodepalma/expressive-losses, train.py), defaults as in ADA-research/CTRAIN.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Params(IBPInitialisation):
 def prepare(params: Params, threat: Threat) -> Callable:
     """The loss."""
     from sparrow.objectives import _pgd
-    from sparrow.objectives._certified import Bounds, mixture
+    from sparrow.objectives._certified import Bounds, observe, worst_case
     from sparrow.perturbation import random_start
 
     bounds = Bounds()
@@ -46,13 +47,11 @@ def prepare(params: Params, threat: Threat) -> Callable:
         def attack_loss(logits: torch.Tensor) -> torch.Tensor:
             return functional.cross_entropy(logits, labels, reduction="sum")
 
-        def lower_margins(ramped: Threat) -> torch.Tensor:
-            return bounds.margins(model, images, labels, ramped, "IBP")
-
-        # Bounds first: making their view of the network writes its weights in place.
-        verified = mixture(model, images, labels, threat, progress, 0.0, lower_margins)
+        observe(model, images)
         start, step_size = random_start(images, ramped), params.step_size * ramped.eps
         adversarial = _pgd.maximise(model, attack_loss, images, start, ramped, params.steps, step_size)
+        # Bounds first: making their view of the network writes its weights in place.
+        verified = worst_case(bounds.margins(model, images, labels, ramped, "IBP", normalised_by=adversarial))
         return params.alpha * verified + (1 - params.alpha) * functional.cross_entropy(model(adversarial), labels)
 
     return loss

@@ -1,5 +1,10 @@
 """TRADES: cross-entropy on the images plus beta times the divergence that the worst perturbation causes.
 
+The released code (yaodongyu/TRADES) differs in what no step's loss shows: it takes its first gradient at the start as it is,
+not clipped to [0, 1] (about 0.001 outside, at black and white pixels); and it passes the clean images twice in train mode,
+before the adversarial ones and after, so that a third of batch norm's running statistics comes from adversarial images there,
+and half here. In l2 its attack is another one, with gradient steps of `2 eps / steps`.
+
 Source: Zhang et al., "Theoretically Principled Trade-off between Robustness and Accuracy", ICML 2019.
 """
 

@@ -77,7 +77,7 @@ def is_by_filter(params: Method) -> bool:
 
 
 def pruned_count(size: int, ratio: float) -> int:
-    """How many of `size` units the pruning ratio removes, to the nearest one."""
+    """How many of `size` units the pruning ratio removes, to the nearest one; HYDRA's and HARP's released codes round down."""
     return round(ratio * size)
 
 

@@ -19,6 +19,10 @@ class Method(Settings):
     too, but with the optimiser and learning rate of fine-tuning, since it moves what fine-tuning moves."""
     ratios: Ratios | None = None
     """Pruning ratios of this method, in place of the study's."""
+    norm_statistics: Literal["kept", "recompute"] = "kept"
+    """Running statistics of batch norm in the pruned network: as the method leaves them, which for one that does not train is
+    as they were in the dense network (`kept`), or taken anew from the training images once the weights are out
+    (`recompute`). Of a `pruned` network's accuracy, stale statistics may cost nearly all; fine-tuning replaces them anyway."""
     traces: ClassVar[bool] = False
     """Whether its pruner's `trace` gives quantities worth a figure."""
 

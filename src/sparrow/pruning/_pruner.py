@@ -76,3 +76,7 @@ class Pruner:
     def end(self, weights: Weights) -> Masks:
         """The masks: bool tensors, True where a weight is kept. What remains in `weights` are the values kept."""
         raise NotImplementedError
+
+    def warning(self) -> str | None:
+        """What users have to know of the masks that `end` gave, as a sentence without a full stop; None if nothing."""
+        return None

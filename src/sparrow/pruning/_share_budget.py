@@ -53,12 +53,25 @@ class FilterBudget(Unchanging):
         return self._multiply_adds(shares) / self._target
 
     def exactly(self, shares: Tensor, lowest: float = 0.0) -> Budget:
-        """How many filters each group loses if `shares`, moved to or from `lowest`, are to stay within the target."""
+        """How many filters each group loses if `shares`, moved to or from `lowest`, are to stay within the target.
+
+        Rounding leaves room: of the groups for which one filter more still fits, that with the largest remainder gets it, until
+        none does.
+        """
         low, high = 0.0, 1 / max(float((shares - lowest).min()), 1e-9)
         for _ in range(60):
             factor = (low + high) / 2
             low, high = (factor, high) if self.fits(self._lost(scaled(shares, lowest, factor))) else (low, factor)
-        return self._lost(scaled(shares, lowest, low))
+        wanted = scaled(shares, lowest, low)
+        lost = self._lost(wanted)
+        kept = dict(zip(self.sizes, (wanted * torch.tensor(list(self.sizes.values()))).tolist(), strict=True))
+        while room := self.more(lost):
+            lost[max(room, key=lambda block: kept[block] - (self.sizes[block] - lost[block]))] -= 1
+        return lost
+
+    def more(self, lost: Budget) -> list[str]:
+        """The groups that may keep one filter more than without `lost`, and the target is still met."""
+        return [block for block, count in lost.items() if count and self.fits({**lost, block: count - 1})]
 
     def _lost(self, shares: Tensor) -> Budget:
         return {

@@ -4,6 +4,9 @@ The loss gains `rho/2 |W - Z + U|^2` in every layer. Every 1/`updates` of the sc
 `Z <- project(W + U)`, which keeps the largest magnitudes (or the filters with the largest L2 norm), and
 `U <- U + W - Z`. At the end the weights are pruned by magnitude; the masked retraining is the study's fine-tuning.
 
+The penalty's gradient is that of this formula, `rho (W - Z + U)`. In the released code U is not detached from W, so that after
+k updates the gradient is k + 1 times that: ten times in the last of ten parts.
+
 Source: Ye et al., "Adversarial Robustness vs. Model Compression, or Both?", ICCV 2019; order of the updates and defaults
 of its released code (yeshaokai/Robustness-Aware-Pruning-ADMM).
 """

@@ -8,7 +8,16 @@ same share of the filters in every layer would leave. (The released code ranks t
 output filters of the one before, which are ranked here.)
 
 The penalty ends near the budget, not on it. So at the end what the shares are above `k_min` is multiplied by one number,
-shares staying at most 1, so that the budget is met to the weight (for multiply-adds: not exceeded).
+shares staying at most 1, so that the budget is met to the weight (for multiply-adds: not exceeded, and no filter more would
+fit). Where the search ends more than 10 % off, that number is large, the scores have learned under other shares than they
+are used with, and the network's header and log say so. The released code keeps the best epoch among those after the budget
+was first met instead, whatever they keep.
+
+The start is that of its `configs/strategies.json`: 10 % in every layer, for any target, which is on the budget at ratio
+0.9 and ten times above it at 0.99. They are read with `--rate-stg-init`; without it, as in the README's commands, every
+layer starts at `sigmoid(1)`, 73 %. Below ratio 0.9 a start of 10 % would be under the budget, where nothing pulls the
+shares up; layers start on it there. A layer loses `round(size * (1 - k_l))` weights here, `int(size * (1 - k_l))` there: at
+most one weight a layer.
 
 Source: Zhao and Wressnegger, "Holistic Adversarially Robust Pruning", ICLR 2023; defaults of its released code
 (intellisec/harp).
@@ -33,12 +42,16 @@ class Params(Method, Granular, Sharpness):
     """Weight of the budget in the loss in the first epoch; twice that in the second, and so on."""
     floor: float = Field(0.1, ge=0, lt=1)
     """No layer keeps less than this times the share that the network keeps."""
-    start: float = Field(10.0, gt=0)
-    """Every layer starts with this times the share that the network is to keep, at most 99 %."""
+    start: float = Field(0.1, gt=0, le=0.99)
+    """Every layer starts with this share of its weights or filters, or with what the network is to keep if that is more."""
     init_gain: float = Field(6.0, gt=0)
     """The 6 in the initial scores' `sqrt(6 / fan_in)`."""
     freeze_norms: bool = False
-    """Stop batch norm from learning while the scores do."""
+    """Stop batch norm from learning while the scores do; its running statistics stay, too."""
+
+
+NEAR = 0.1
+"""How far from 1 the search may leave what is kept over the target before that is told."""
 
 
 def prepare(params: Params, ratio: float, generator: torch.Generator):
@@ -56,10 +69,10 @@ def prepare(params: Params, ratio: float, generator: torch.Generator):
         def start(self, weights, layout):
             kind = FilterBudget if is_by_filter(params) else WeightBudget
             self.cost = kind(weights, layout, ratio)
-            share = min(0.99, max(0.01, (min(params.start * keep, 0.99) - lowest) / (1 - lowest)))
+            share = min(0.99, max(0.01, (max(params.start, keep) - lowest) / (1 - lowest)))
             device = next(iter(weights.values())).device
             self.rates = torch.full((len(self.cost.sizes),), share, device=device).logit()
-            self.gamma, self.met, self.shares_now = params.gamma, False, shares(self.rates, lowest)
+            self.gamma, self.met = params.gamma, False
             return [*super().start(weights, layout), self.rates]
 
         def drops(self, kept):
@@ -97,6 +110,15 @@ def prepare(params: Params, ratio: float, generator: torch.Generator):
             sizes = {name: score.abs() for name, score in self.scores.items()}
             drops = self.cost.exactly(shares(self.rates, lowest), lowest)
             return self.settle(weights, masks_of(sizes, self.layout, drops, params, self.frozen))
+
+        def warning(self):
+            kept = float(self.cost.kept(shares(self.rates, lowest)))
+            if abs(kept - 1) <= NEAR:
+                return None
+            return (
+                f"its search ended at {kept:.2f} times the budget of {self.budget}, and all shares were scaled to meet it; "
+                "a larger gamma, or more epochs of pruning, bring the search nearer to 1"
+            )
 
     return Harp(params, params.init_gain, params.s2ap_gamma, params.freeze_norms)
 

@@ -7,6 +7,9 @@ norm goes on learning unless `freeze_norms`. With `granularity: filter` there is
 filters that are out count until the search is over. Where batch norm follows, it undoes a filter's scale, and the scores
 of filters learn little.
 
+A layer loses `round(ratio * size)` weights; in the released code `int(ratio * size)`, at most one fewer. There,
+`freeze_bn` holds scale and shift only, and running statistics go on.
+
 Source: Sehwag et al., "HYDRA: Pruning Adversarially Robust Neural Networks", NeurIPS 2020; what is frozen while the
 scores learn follows its released code (inspire-group/hydra, utils/model.py).
 """
@@ -28,7 +31,7 @@ class Params(PerLayer, Granular, Sharpness):
     init_gain: float = Field(6.0, gt=0)
     """The 6 in the initial scores' `sqrt(6 / fan_in)`."""
     freeze_norms: bool = False
-    """Stop batch norm from learning while the scores do."""
+    """Stop batch norm from learning while the scores do; its running statistics stay, too."""
 
 
 def prepare(params: Params, ratio: float, generator: torch.Generator):

@@ -55,6 +55,8 @@ class Row:
     data_regime: str | None
     granularity: str
     """What it lost: `weight` or `filter`; empty if nothing."""
+    warnings: str | None
+    """What its making told users of it."""
 
     @property
     def parent(self) -> tuple:
@@ -156,6 +158,7 @@ def _row(path: Path, compact: Path | None, stability: Path | None, spec: dict) -
             failed["failed"],
             failed.get("data_regime"),
             granularity,
+            _told(failed),
         )
     header, tensors = read(path, framework="np")
     weights = {name: tensors[f"weight/{name}"] for name in header["parameters"]}
@@ -189,7 +192,12 @@ def _row(path: Path, compact: Path | None, stability: Path | None, spec: dict) -
     reasons += [stable] if isinstance(stable, str) else []
     stable = pd.DataFrame(columns=STABILITY) if isinstance(stable, str) else stable
     failed = next(iter(reasons), None)
-    return Row(identity_of(header), sizes, size, outcomes, stable, failed, header["data_regime"], granularity)
+    told = header["data_regime"], granularity, _told(header)
+    return Row(identity_of(header), sizes, size, outcomes, stable, failed, *told)
+
+
+def _told(header: dict[str, Any]) -> str | None:
+    return "; ".join(header.get("warnings", [])) or None
 
 
 def identity_of(header: dict[str, Any]) -> dict[str, Any]:
@@ -250,6 +258,7 @@ def _summary_line(row: Row, dense: Outcomes | None, spec: dict[str, Any]) -> dic
     threat = spec["objectives"][row.identity["objective"]]["threat"]
     line = {**row.identity, "granularity": row.granularity, "failed": row.failed, "data_regime": row.data_regime}
     line |= {"constant": own.constant(), "chance": own.chance()}
+    line["warnings"] = row.warnings
     line |= {**threat, **row.size}
     line |= _measure("benign", own.correct())
     for name in spec["attacks"]:

@@ -38,6 +38,11 @@ CSS = [
     {"selector": "caption", "props": "text-align: left; padding: 6px 0; color: #555; max-width: 60em"},
 ]
 
+STALE_NOTE = (
+    " Pruned networks that are not fine-tuned may owe most of their loss to batch norm's statistics, which are the dense "
+    "network's for methods that do not train: <code>norm_statistics: recompute</code> of a method takes them anew."
+)
+
 
 def write_tables(summary: Path, costs: Path, ranking: Path, summary_html: Path, costs_html: Path, ranking_html: Path) -> None:
     """Lay out summary.csv, costs.csv and ranking.csv."""
@@ -62,6 +67,8 @@ def summary_table(table: pd.DataFrame, costs: pd.DataFrame, output: Path) -> Non
         shown.insert(len(KEYS), "one class", table["constant"].map({True: "yes"}).fillna(""))
     if table["failed"].notna().any():
         shown.insert(len(KEYS), "failed", table["failed"].fillna(""))
+    if "warnings" in table and table["warnings"].notna().any():
+        shown["warnings"] = table["warnings"].fillna("")
     if table["compact_parameters"].notna().any():
         note = COMPACT_NOTE
         shown["parameters left"] = table["compact_parameters"].map(_count)
@@ -75,6 +82,8 @@ def summary_table(table: pd.DataFrame, costs: pd.DataFrame, output: Path) -> Non
         shown.insert(1, "data regime", table["data_regime"].fillna("–"))
     elif len(regimes):
         note += f" Data: {html.escape(regimes[0])}."
+    if (table["stage"] == "pruned").any():
+        note += STALE_NOTE
     note += _name_threats(shown, table)
     warning = "".join(f"<strong>Warning: {html.escape(line)}.</strong><br>" for line in marks.sentences(table))
     images = "; ".join(f"{metric} {_span(table[f'{metric}_n'])}" for metric in METRICS)

@@ -17,7 +17,7 @@ def check_masks(masks: Tensors, weights: Tensors, layout: Layout, ratio: float, 
     """What is wrong with the masks, if anything: every layer has its own, and the ratio is right.
 
     Right means: to one weight a layer; to one filter a layer; or, for a budget of multiply-adds, that it is not
-    exceeded, though it would be if some layer had one filter more.
+    exceeded, and would be if any layer had one filter more.
     """
     if masks.keys() != weights.keys():
         return f"gave masks for {sorted(masks)}, expected {sorted(weights)}"
@@ -55,7 +55,6 @@ def _miscount(pruned: int, size: int, ratio: float, slack: int, what: str) -> st
 def _off_target(budget: FilterBudget, gone: dict[str, int], ratio: float) -> str | None:
     if not budget.fits(gone):
         return f"keeps more multiply-adds than the ratio {ratio:g} leaves (filters lost: {gone})"
-    one_more = [{**gone, block: lost - 1} for block, lost in gone.items() if lost]
-    if one_more and all(budget.fits(more) for more in one_more):
+    if budget.more(gone):
         return f"prunes more multiply-adds than the ratio {ratio:g} asks for (filters lost: {gone})"
     return None

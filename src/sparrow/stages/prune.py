@@ -18,6 +18,7 @@ from sparrow.resume import resumable
 from sparrow.settings import Threat
 from sparrow.stages._budget_check import raise_for
 from sparrow.stages._failure import recorded
+from sparrow.stages._norm_statistics import recompute
 from sparrow.stages._training import failed_training, objective, training_data, write_curve
 from sparrow.training.loop import Hooks, Step, train
 from sparrow.training.provenance import header, require_data
@@ -32,8 +33,8 @@ def _failed(message: str, trace: Path, **arguments) -> None:
 
 
 @recorded(_failed)
-def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost: Path, spec: dict) -> None:
-    """Prune `parent` by `spec["method"]` at `spec["ratio"]`.
+def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost: Path, spec: dict) -> str | None:
+    """Prune `parent` by `spec["method"]` at `spec["ratio"]`. Returns the method's warning, if it has one.
 
     A method that trains does so on `spec["objective"]` under `spec["schedule"]`; for one that does not, these are absent.
     Raises SparrowError if the method's masks do not have the ratio.
@@ -67,9 +68,16 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
             masks |= filter_masks(model, layout, masks)
         for name, mask in masks.items():
             model.get_parameter(name).data.mul_(mask)
+        if params.norm_statistics == "recompute":
+            recompute(model, parts["train"])
         write_curve(curve, rows)
         write_csv(trace, TRACE_COLUMNS, hooks.trace)
-        checkpoint.save(output, checkpoint.Checkpoint(model, masks, header("pruned", spec, about, parent)))
+        warning = pruner.warning()
+        told = f"methods.{kind}: {warning}" if warning else None
+        checkpoint.save(output, checkpoint.Checkpoint(model, masks, header("pruned", spec, about, parent, told)))
+        if told:
+            print(f"WARNING: {told}")
+        return f"warning: {output}: {told}" if told else None
 
 
 class _Hooks(Hooks):

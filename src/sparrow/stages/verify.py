@@ -66,7 +66,7 @@ Columns = tuple[Tensor, list[str], Tensor, list[str]]
 def _smoothed(entry: ModuleType, kind: str, case: Case, generator: torch.Generator) -> Columns:
     def certify(place: int) -> tuple[Tensor, Tensor]:
         image = case.part.images[place : place + 1]
-        return tuple(entry.certify(case.model, image, case.params, case.threat, case.classes, generator))
+        return tuple(entry.certify(case.model, image, case.params, case.threat, case.classes, generator, case.part.white))
 
     found = [journal.once(f"{kind} {place}", partial(certify, place)) for place in range(len(case.part))]
     predictions, margins = (torch.cat(column) for column in zip(*found, strict=True))

@@ -17,6 +17,7 @@ from sparrow import inner
 from sparrow.costs import METER
 from sparrow.data._store import Part
 from sparrow.errors import NetworkError
+from sparrow.models._prunable import norm_layers
 from sparrow.resume import ResumePoint, randomness
 from sparrow.training.position import Everything, Place
 from sparrow.training.schedule import Schedule
@@ -80,12 +81,14 @@ def train(
     `data` holds the parts `train` and `validation`, on the model's device; `generator` (on the CPU) orders the batches.
     The validation loss is the objective's own, at the ramp's present state. One line an epoch goes to `report`.
     With `resume`, training goes on from that point if it is there, and is saved to it between steps.
-    Raises NetworkError if the loss of an epoch, or a tensor, is not finite; Interrupted, after saving, if told to end.
+    Raises NetworkError if the loss of an epoch, or a tensor, is not finite, or if a batch norm would see single images;
+    Interrupted, after saving, if told to end.
     """
     train_part, validation = data["train"], data["validation"]
     optimised, hooks = list(optimised), hooks or Hooks()
     optimiser = _optimiser(schedule, optimised) if optimised else None
-    steps_per_epoch = math.ceil(train_part.epoch / schedule.batch_size)
+    sizes = _batches(train_part, schedule, model)
+    steps_per_epoch = len(sizes)
     total_steps = schedule.epochs * steps_per_epoch
     place, started = Place(), time.perf_counter()
     everything = Everything(model, optimised, optimiser, generator, hooks, place)
@@ -100,7 +103,7 @@ def train(
             place.order = train_part.order(generator)
             place.batches, place.seen = 0, 0
             place.total = torch.zeros((), device=train_part.labels.device)
-        batches = place.order.to(train_part.labels.device).split(schedule.batch_size)
+        batches = place.order.to(train_part.labels.device).split(sizes)
         for batch in batches[place.batches :]:
             if place.batches and hooks.enough():
                 break
@@ -169,6 +172,17 @@ def train(
         )
     model.eval()
     return place.rows
+
+
+def _batches(part: Part, schedule: Schedule, model: nn.Module) -> list[int]:
+    normalised = bool(norm_layers(model))
+    sizes = schedule.batches(part.epoch, normalised)
+    if normalised and 1 in sizes:
+        raise NetworkError(
+            f"its batch norm needs two images in every batch, and {part.epoch} in batches of {schedule.batch_size} leave one "
+            "alone; valid: a batch_size of 2 or more, and two training images"
+        )
+    return sizes
 
 
 def _culprit(model: nn.Module) -> str:

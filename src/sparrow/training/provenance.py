@@ -11,11 +11,15 @@ from sparrow.errors import CheckpointError
 from sparrow.reproducible import made_by, pick_device
 
 
-def header(stage: str, spec: dict[str, Any], data: Header, parent: Path | None = None) -> dict[str, Any]:
+def header(
+    stage: str, spec: dict[str, Any], data: Header, parent: Path | None = None, warning: str | None = None
+) -> dict[str, Any]:
     """Header of a checkpoint made by `stage` under the configuration slice `spec`.
 
-    `spec["cell"]` names the cell and `spec["code"]` the code digest; `parent` is the checkpoint that it started from.
+    `spec["cell"]` names the cell and `spec["code"]` the code digest; `parent` is the checkpoint that it started from, whose
+    warnings it takes over; `warning` is one of its own.
     """
+    before = read_header(parent) if parent is not None else {}
     return {
         "stage": stage,
         "cell": spec["cell"],
@@ -23,17 +27,18 @@ def header(stage: str, spec: dict[str, Any], data: Header, parent: Path | None =
         "shape": list(data.shape),
         "classes": data.classes,
         "data": data.digest,
-        "data_regime": _regime(data.regime, parent),
+        "data_regime": _regime(data.regime, before),
+        "warnings": [*before.get("warnings", []), *([warning] if warning else [])],
         "config": {key: value for key, value in spec.items() if key not in ("cell", "code", "model")},
         "code": spec["code"],
         "parent": sha256(parent) if parent is not None else None,
     }
 
 
-def _regime(own: str, parent: Path | None) -> str:
+def _regime(own: str, before: dict[str, Any]) -> str:
     """How the training data came to be; before that, those of the stages before, where they differ: of an imported network."""
-    before = read_header(parent).get("data_regime", own) if parent is not None else own
-    return before if before.endswith(own) else f"{before}, then {own}"
+    others = before.get("data_regime", own)
+    return others if others.endswith(own) else f"{others}, then {own}"
 
 
 def attacked(network: Path, spec: dict[str, Any]) -> dict[str, Any]:

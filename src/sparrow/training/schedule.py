@@ -20,13 +20,22 @@ class Progress(float):
         return progress
 
 
+def batches(images: int, size: int, normalised: bool) -> list[int]:
+    """`images` in batches of `size` and a rest; one image, which batch norm cannot normalise, joins the batch before."""
+    whole, rest = divmod(images, size)
+    if normalised and rest == 1 and whole:
+        return [size] * (whole - 1) + [size + 1]
+    return [size] * whole + [rest] * (rest > 0)
+
+
 class Schedule(Settings):
     """Budget, optimiser and ramp of one stage."""
 
     epochs: int = Field(ge=1)
     """Passes over the training images."""
     batch_size: int = Field(128, ge=1)
-    """Images per step; the last, smaller batch of an epoch is used too."""
+    """Images per step, two or more for networks with batch norm. The last, smaller batch of an epoch is used too; one image
+    that batch norm could not normalise by itself joins the batch before."""
     optimizer: Literal["sgd", "adam"] = "sgd"
     """SGD with momentum, or Adam."""
     lr: float = Field(0.1, gt=0)
@@ -56,6 +65,10 @@ class Schedule(Settings):
             total = self.warmup_epochs + self.ramp_epochs
             raise ValueError(f"warmup_epochs + ramp_epochs is {total:g}, must be at most epochs ({self.epochs})")
         return self
+
+    def batches(self, images: int, normalised: bool) -> list[int]:
+        """How many images are in each batch of an epoch of so many; `normalised` says whether the network has batch norm."""
+        return batches(images, self.batch_size, normalised)
 
     def progress(self, epoch: float) -> Progress:
         """How far the ramp has come at a fractional epoch counted from 0."""
