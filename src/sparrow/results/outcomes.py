@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sparrow import radius as radii
 from sparrow.errors import ContradictionError, SparrowError
 from sparrow.outcome_table import COLUMNS, FAILED, MISCLASSIFIED, STATUS
+from sparrow.results.threats import EXACT
 
 SLACK = 1e-5
-"""Relative difference below which two radii are the same: the tables have six digits."""
+"""Relative difference below which two distances are the same: the tables have six digits."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def read_outcomes(path: Path, spec: dict[str, Any]) -> Outcomes:
 def _read(path: Path, role: str) -> pd.DataFrame | str:
     """A table, or the reason why there is none."""
     try:
-        table = pd.read_csv(path)
+        table = pd.read_csv(path, converters=EXACT)
     except (OSError, ValueError) as error:
         raise SparrowError(f"{path}: not a readable outcome table ({error})") from None
     if list(table.columns) == FAILED and len(table) == 1:
@@ -145,7 +147,7 @@ def _check(outcomes: Outcomes) -> None:
             if len(both):
                 raise ContradictionError(
                     f"{outcomes.path}: image {both[0]} is verified by {verifier} and broken by {attack} at "
-                    f"{proofs['norm'].iloc[0]} eps {radius(proofs):g} ({len(both)} such images); nothing was aggregated"
+                    f"{proofs['norm'].iloc[0]} eps {radii.text(radius(proofs))} ({len(both)} such images); nothing was aggregated"
                 )
 
     for verifier, proofs in outcomes.verifiers.items():
@@ -160,7 +162,7 @@ def _check(outcomes: Outcomes) -> None:
             if len(both):
                 raise ContradictionError(
                     f"{outcomes.path}: image {both[0]} is verified by {verifier} and falsified by {other} at "
-                    f"{proofs['norm'].iloc[0]} eps {radius(proofs):g} ({len(both)} such images); nothing was aggregated"
+                    f"{proofs['norm'].iloc[0]} eps {radii.text(radius(proofs))} ({len(both)} such images); nothing was aggregated"
                 )
 
 
