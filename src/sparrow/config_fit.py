@@ -63,7 +63,9 @@ def _refuse_large(key: str, *values: float) -> None:
         if value >= 1:
             meant = f"{value:.0f}/{radius.LEVELS}" if value.is_integer() else f"{value / radius.LEVELS:.3g}"
             hint = f"; did you mean {meant}?" if value < radius.LEVELS else ""
-            raise ValueError(f"{key}: {radius.text(value)} is not valid: images lie in [0, 1], in l-inf it must be below 1{hint}")
+            raise ValueError(
+                f"{key}: {radius.text(value)} is not valid: images lie in [0, 1], in l-inf it must be below 1{hint}"
+            )
 
 
 def _models_fit(study: Study) -> None:
