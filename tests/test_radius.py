@@ -93,6 +93,11 @@ def test_one_radius_may_be_written_in_many_ways(written: object) -> None:
     assert study(threat={"eps": written}).model_dump() == study(threat={"eps": EIGHT}).model_dump()
 
 
+def test_what_yaml_takes_for_a_text_is_a_number_all_the_same() -> None:
+    assert yaml.safe_load("1e-2") == "1e-2"
+    assert study(threat={"eps": "1e-2"}).threat.eps == 0.01
+
+
 REFUSED = ["8/0", "-8/255", "1.5/255", "8/255/2", "0x8/255", "٨/255", "eight", "", True, None, [0.1], {"a": 1}]
 
 

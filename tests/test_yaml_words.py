@@ -79,6 +79,13 @@ def test_every_study_of_the_repository_is_what_it_looks_like(path: Path) -> None
     refuse_ambiguous(path)
 
 
+def test_a_study_that_holds_itself_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text("a: &x {b: *x}\n")
+    with pytest.raises(ConfigError, match=r"^[^\n]*an alias is part of what it stands for"):
+        read_study(path)
+
+
 @pytest.fixture
 def lost(tmp_path: Path) -> Path:
     """A study two of whose methods would become one, and whose budget is another than it says."""

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sparrow import radius as radii
 from sparrow.errors import ContradictionError, SparrowError
 from sparrow.outcome_table import COLUMNS, FAILED, MISCLASSIFIED, STATUS
+from sparrow.radius import text
 from sparrow.results.threats import EXACT
 
 SLACK = 1e-5
@@ -147,7 +147,7 @@ def _check(outcomes: Outcomes) -> None:
             if len(both):
                 raise ContradictionError(
                     f"{outcomes.path}: image {both[0]} is verified by {verifier} and broken by {attack} at "
-                    f"{proofs['norm'].iloc[0]} eps {radii.text(radius(proofs))} ({len(both)} such images); nothing was aggregated"
+                    f"{_threat(proofs)} ({len(both)} such images); nothing was aggregated"
                 )
 
     for verifier, proofs in outcomes.verifiers.items():
@@ -162,13 +162,17 @@ def _check(outcomes: Outcomes) -> None:
             if len(both):
                 raise ContradictionError(
                     f"{outcomes.path}: image {both[0]} is verified by {verifier} and falsified by {other} at "
-                    f"{proofs['norm'].iloc[0]} eps {radii.text(radius(proofs))} ({len(both)} such images); nothing was aggregated"
+                    f"{_threat(proofs)} ({len(both)} such images); nothing was aggregated"
                 )
 
 
 def radius(table: pd.DataFrame) -> float:
     """The one that a table is about."""
     return float(table["eps"].iloc[0])
+
+
+def _threat(table: pd.DataFrame) -> str:
+    return f"{table['norm'].iloc[0]} eps {text(radius(table))}"
 
 
 def _broken(table: pd.DataFrame, eps: float) -> pd.Series:
