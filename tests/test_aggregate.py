@@ -17,6 +17,7 @@ from sparrow.models import cnn_small
 from sparrow.models._layout import without_filters
 from sparrow.models._prunable import prunable_weights
 from sparrow.outcome_table import COLUMNS, FAILED, STABILITY
+from sparrow.radius import text
 from sparrow.results.aggregate import IDENTITY, aggregate
 from sparrow.stages._evaluation import failed_table
 from sparrow.stages._failure import failed_checkpoint, failed_compact
@@ -71,7 +72,7 @@ def write_outcomes(network, outcomes, images=None, eps=None):
                 else:
                     status = "falsified" if wrong else "verified" if image in outcomes[name] else "unknown"
                     more = {"falsified": "misclassified", "verified": name, "unknown": "nothing"}[status]
-                rows.append((image, image, 9 if wrong else image, status, 0.5, more, "linf", radius))
+                rows.append((image, image, 9 if wrong else image, status, 0.5, more, "linf", radius, text(radius)))
             write_csv(folder / role / f"{name}.csv", COLUMNS[role], rows)
 
 
@@ -503,7 +504,7 @@ def test_a_smoothed_classifier_stands_apart(tmp_path, run):
     path = write_network(tmp_path, DENSE)
     write_outcomes(path, DENSE_OUTCOMES)
     rows = [
-        (image, 0, -1 if image == 3 else 0, "verified" if image == 6 else "unknown", 0.1, "smoothing", "linf", 0.1)
+        (image, 0, -1 if image == 3 else 0, "verified" if image == 6 else "unknown", 0.1, "smoothing", "linf", 0.1, "0.1")
         for image in IMAGES
     ]
     write_csv(path.with_suffix("") / "verifiers/smoothing.csv", COLUMNS["verifiers"], rows)

@@ -65,7 +65,7 @@ MISTAKES = {
     "ratio above": ("ratios", [1.5], "ratios.0", ["1.5 is", "less than 1"]),
     "eps 0": ("threat.eps", 0, "threat.eps", ["0 is", "greater than 0"]),
     "eps below": ("threat.eps", -0.1, "threat.eps", ["-0.1 is", "greater than 0"]),
-    "eps text": ("threat.eps", "8/255", "threat.eps", ["'8/255'", "valid number"]),
+    "eps text": ("threat.eps", "some", "threat.eps", ["'some' is not valid: must be a number above 0, or a fraction"]),
     "objective's eps": ("objectives.adversarial.eps", 0, "objectives.adversarial.eps", ["0 is", "greater than 0"]),
     "nan": ("threat.eps", math.nan, "threat.eps", ["nan is", "finite"]),
     "inf": ("training.prune.lr", math.inf, "training.prune.lr", ["inf is", "finite"]),
@@ -344,7 +344,7 @@ def test_another_threat_leaves_a_method_that_names_its_own_eps():
 @pytest.mark.parametrize("entry", ["attacks.pgd", "verifiers.crown"])
 @pytest.mark.parametrize(
     ("eps", "radii"),
-    [(None, None), (0.1, [0.1]), (1, [1.0]), ([0.1], [0.1]), ([0.2, 0.1], [0.2, 0.1]), ([1e-05, 1], [1e-05, 1.0])],
+    [(None, None), (0.1, [0.1]), (0.5, [0.5]), ([0.1], [0.1]), ([0.2, 0.1], [0.2, 0.1]), ([1e-05, "1/2"], [1e-05, 0.5])],
     ids=repr,
 )
 def test_eps_is_a_number_a_list_of_them_or_nothing(entry, eps, radii):
@@ -365,14 +365,14 @@ BAD_RADII = {
     "zero in a list": ([0.1, 0], "eps.1: 0 is", "greater than 0"),
     "below in a list": ([-1, 0.1], "eps.0: -1 is", "greater than 0"),
     "twice": ([0.1, 0.2, 0.10], "eps: 0.1 appears 2 times", "must be there once"),
-    "twice, once as a whole number": ([0.1, 1, 1.0], "eps: 1.0 appears 2 times", "must be there once"),
-    "yes": (True, "eps: True is", "not a radius"),
+    "twice, once as a whole number": ([0.1, 1, 1.0], "eps: 1 appears 2 times", "must be there once"),
+    "yes": (True, "eps.0: the truth value true is", "must be a number above 0"),
     "none": ([], "eps: [] is empty", "at least one"),
-    "text": ("8/255", "eps.0: '8/255' is", "valid number"),
-    "text in a list": ([0.1, "big"], "eps.1: 'big' is", "valid number"),
-    "null in a list": ([0.1, None], "eps.1: None is", "valid number"),
-    "a list in a list": ([[0.1]], "eps.0: [0.1] is", "valid number"),
-    "a mapping": ({"from": 0.1}, "eps.0: {'from': 0.1} is", "valid number"),
+    "text": ("8", "eps: 8 is", "must be below 1; did you mean 8/255?"),
+    "text in a list": ([0.1, "big"], "eps.1: 'big' is", "must be a number above 0"),
+    "null in a list": ([0.1, None], "eps.1: None is", "must be a number above 0"),
+    "a list in a list": ([[0.1]], "eps.0: [0.1] is", "must be a number above 0"),
+    "a mapping": ({"from": 0.1}, "eps.0: {'from': 0.1} is", "must be a number above 0"),
     "nan": (math.nan, "eps.0: nan is", "finite"),
     "infinite": ([0.1, math.inf], "eps.1: inf is", "finite"),
 }

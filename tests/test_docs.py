@@ -67,7 +67,7 @@ def test_every_option_has_a_description():
         "| `methods.snip.batches` | integer ≥ 1 or null | `1` |",
         "| `methods.deadwooding.dual_share` | number > 0, < 1 | `0.5` |",
         "| `attacks.pgd.samples` | integer ≥ 1 or null | `null` |",
-        "| `threat.eps` | number > 0 | required |",
+        "| `threat.eps` | number > 0 or fraction | required |",
     ],
 )
 def test_an_option_has_its_type_and_default(row):

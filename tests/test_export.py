@@ -171,7 +171,7 @@ def _table(folder: Path, name: str, rows: list[tuple], eps: float) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     lines = [
         ",".join(COLUMNS["attacks"]),
-        *(",".join(map(str, (number, *row, "linf", eps))) for number, row in enumerate(rows)),
+        *(",".join(map(str, (number, *row, "linf", eps, eps))) for number, row in enumerate(rows)),
     ]
     (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
 
@@ -190,7 +190,7 @@ def pruned(tmp_path: Path) -> Path:
     rows.append((5, 0, "broken", -3, 0.0))
     _table(path.with_suffix("") / "attacks", "autoattack", rows, 0.031)
     rows = [(*row[:4], distance) for row, distance in zip(rows, (0.08, 0.0313, 0.02, 0.0314, 0.0), strict=True)]
-    _table(path.with_suffix("") / "attacks", "fmn", rows, 0.0313725)
+    _table(path.with_suffix("") / "attacks", "fmn", rows, 8 / 255)
     return path
 
 

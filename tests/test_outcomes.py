@@ -7,6 +7,7 @@ import pytest
 from sparrow.csv_file import write_csv
 from sparrow.errors import ContradictionError, SparrowError
 from sparrow.outcome_table import COLUMNS, FAILED
+from sparrow.radius import text
 from sparrow.results.outcomes import read_outcomes, same
 
 IMAGES = range(6)
@@ -19,7 +20,7 @@ def attacked(eps, found=None, images=IMAGES, norm="linf", wrong=WRONG):
     for image in images:
         distance = 0.0 if image in wrong else (found or {}).get(image, math.inf)
         status = "broken" if distance <= eps else "robust"
-        rows.append((image, image, 9 if image in wrong else image, status, 0.5, distance, norm, eps))
+        rows.append((image, image, 9 if image in wrong else image, status, 0.5, distance, norm, eps, text(eps)))
     return rows
 
 
@@ -28,7 +29,7 @@ def proved(eps, verified=(), images=IMAGES, norm="linf", wrong=WRONG):
     rows = []
     for image in images:
         status = "falsified" if image in wrong else "verified" if image in verified else "unknown"
-        rows.append((image, image, 9 if image in wrong else image, status, 0.5, "crown", norm, eps))
+        rows.append((image, image, 9 if image in wrong else image, status, 0.5, "crown", norm, eps, text(eps)))
     return rows
 
 
@@ -238,7 +239,7 @@ def test_a_proof_and_a_refutation_within_it_are_a_contradiction(read, refuted, p
     ids=["at more", "another", "another norm"],
 )
 def test_a_refutation_of_something_else_is_no_contradiction(read, refuted, image, norm):
-    rows = [(*row[:6], norm, row[7]) for row in decided(refuted, {image})]
+    rows = [(*row[:6], norm, *row[7:]) for row in decided(refuted, {image})]
     assert yes(read(verifiers={"crown": proved(0.1, {3}), "complete": rows}).verified()) == [3]
 
 
@@ -256,7 +257,7 @@ CONSISTENT = {
 @pytest.mark.parametrize(("tries", "proofs"), CONSISTENT.values(), ids=CONSISTENT)
 def test_what_can_both_be_true_is_no_contradiction(read, tries, proofs):
     found = read({"fmn": tries}, {"crown": proofs}, minimum_norm=["fmn"])
-    assert 3 in yes(found.verified(float(proofs[0][-1])))
+    assert 3 in yes(found.verified(proofs[0][7]))
 
 
 def test_a_proof_for_a_smoothed_classifier_contradicts_nothing(read):

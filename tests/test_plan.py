@@ -285,7 +285,7 @@ RADII = {
     "another": (0.1, 0.25, ["pgd-eps0.25"]),
     "a very small one": (0.1, [1e-05, 0.1], ["pgd-eps0.00001", "pgd"]),
     "a very small one of the study": (1e-05, [1e-05, 2e-05], ["pgd", "pgd-eps0.00002"]),
-    "a fraction": (8 / 255, [2 / 255, 8 / 255], ["pgd-eps0.00784313725490196", "pgd"]),
+    "a fraction": (8 / 255, [2 / 255, 8 / 255], ["pgd-eps2_255", "pgd"]),
     "a whole number": (1, [1, 2], ["pgd", "pgd-eps2.0"]),
     "that whole number with a point": (1, [0.5, 1.0], ["pgd-eps0.5", "pgd"]),
 }

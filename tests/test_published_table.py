@@ -40,7 +40,7 @@ SPEC = {
 def network(method="hydra", ratio=0.9, seed=0, stage="finetuned", dataset="cifar10", objective="adv", failed=np.nan, **values):
     """A line of summary.csv, of accuracies that are right at 8/255."""
     line = {"dataset": dataset, "model": "vgg", "objective": objective, "method": method, "ratio": ratio, "seed": seed}
-    line |= {"stage": stage, "failed": failed, "norm": "linf", "eps": 0.0313725, "data_regime": "held out 5 %"}
+    line |= {"stage": stage, "failed": failed, "norm": "linf", "eps": 8 / 255, "data_regime": "held out 5 %"}
     numbers = {"benign": 0.8, "era_weak": 0.5, "era_strong": 0.48, "era_aa": 0.45, "era": 0.44}
     numbers |= {"vra_ibp": 0.01, "vra": 0.02, "vra_certify": 0.3} | values
     return line | numbers | {f"{name}_n": 1000 for name in numbers}
@@ -121,7 +121,7 @@ def test_a_smoothed_vra_is_compared_with_a_smoothed_one():
     )
     line = only([network(objective="noise")], [smoothed])
     assert (line["verifier"], line["vra"]) == ("certify", pytest.approx(30))
-    assert line["remarks"] == "l2 (radius not stated) there, linf 0.03137 here"
+    assert line["remarks"] == "l2 (radius not stated) there, linf 8/255 here"
 
 
 def test_a_vra_is_compared_by_the_verifier_of_the_sources_kind_that_proves_most():
@@ -164,7 +164,7 @@ def test_networks_with_a_published_figure_come_first():
 
 REMARKS = {
     "data set": ({"dataset": "copy"}, {}, "another data set: copy here, cifar10 there"),
-    "eps": ({}, {"eps": 0.031}, "linf 0.031 there, linf 0.03137 here"),
+    "eps": ({}, {"eps": 0.031}, "linf 0.031 there, linf 8/255 here"),
     "rounded eps": ({}, {"eps": 0.03137}, ""),
     "images": ({}, {"images": 10000.0}, "10,000 test images there, 1,000 here"),
     "unknown images": ({}, {"images": math.nan}, ""),
@@ -246,7 +246,7 @@ def test_of_several_radii_the_nearest_counts():
         [network()], [figure(eps=2 / 255, era=70.0), figure(), figure(source="other", eps=2 / 255)], sources=["paper", "other"]
     )
     assert table["era_published"].tolist() == [50.5, 50.5, 70.0]
-    assert table["remarks"].tolist() == ["", "linf 0.007843 there, linf 0.03137 here", "not measured"]
+    assert table["remarks"].tolist() == ["", "linf 2/255 there, linf 8/255 here", "not measured"]
 
 
 def test_the_summary_need_not_know_data_regimes():
@@ -275,8 +275,8 @@ def test_the_page_shows_both_sides_and_warns_of_another_data_set(written):
         "– → 50.0",
         "12.3 → –",
         "PGD, linf 0.031, 1,000 images",
-        "strong, linf 0.03137, 1,000 images",
-        "another data set: copy here, cifar10 there; linf 0.031 there, linf 0.03137 here; there: &lt;b&gt;",
+        "strong, linf 8/255, 1,000 images",
+        "another data set: copy here, cifar10 there; linf 0.031 there, linf 8/255 here; there: &lt;b&gt;",
         "not measured",
         "no published figure",
     ):

@@ -175,7 +175,7 @@ def test_one_threat_is_told_in_the_caption(lay_out, tmp_path, name):
 def test_threats_that_differ_stand_beside_their_objectives(lay_out, tmp_path, name):
     networks = [network("lwm", 0.9), network("lwm", 0.9) | L2]
     table = lay_out(name, networks, places=[place(1, "lwm") | {"objective": line["objective"]} for line in networks])
-    assert column(table, "threat") == ["linf 0.1", "l2 0.03137"]
+    assert column(table, "threat") == ["linf 0.1", "l2 8/255"]
     assert table[0].index("threat") == table[0].index("objective") + 1
     assert "Threat:" not in (tmp_path / f"{name}.html").read_text()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
-from sparrow import plan, published
+from sparrow import plan, published, radius
 from sparrow.cell_path import parse
 from sparrow.config import Study
 from sparrow.digest import code_digest
@@ -69,7 +69,7 @@ def _kinds(study: Study) -> dict[str, Any]:
     methods = {plan.DENSE: {"kind": plan.DENSE, "granularity": "", "settings": ""}}
     for label, entry in study.methods.items():
         own = entry.model_dump(exclude={"kind", "granularity", "ratios"}, exclude_defaults=True)
-        settings = ", ".join(f"{key} {value}" for key, value in own.items())
+        settings = ", ".join(f"{key} {radius.text(value) if key == 'eps' else value}" for key, value in own.items())
         methods[label] = {"kind": entry.kind, "granularity": getattr(entry, "granularity", "weight"), "settings": settings}
     for path, entry in study.imports.items():
         cell = parse(path).cell

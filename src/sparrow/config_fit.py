@@ -5,10 +5,11 @@ from __future__ import annotations
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
-from sparrow import catalogue
+from sparrow import catalogue, radius
 from sparrow.cell_path import parse
 from sparrow.errors import SparrowError
 from sparrow.exchange import keymap, keymaps
+from sparrow.settings import pixels
 
 if TYPE_CHECKING:
     from sparrow.config import Study
@@ -24,6 +25,7 @@ def check(study: Study) -> None:
         raise ValueError(f"evaluate: {study.evaluate} leaves out every pruned network; add 'finetuned' or 'pruned'")
     if study.latency and "dense" not in study.evaluate:
         raise ValueError("latency: times networks against their dense one, which evaluate leaves out; add 'dense'")
+    _radii_are_in_pixels(study)
     _models_fit(study)
     _labels_are_known(study)
     _evaluations_fit(study)
@@ -39,6 +41,32 @@ def check(study: Study) -> None:
                 raise ValueError(
                     f"objectives.{objective}: training.{stage}.precision is {schedule.precision}, but {reason}; valid: float32"
                 )
+
+
+def _radii_are_in_pixels(study: Study) -> None:
+    """No l-inf radius or step is so large that it was meant for pixels of 0 to 255."""
+    if study.threat.norm == "linf":
+        _refuse_large("threat.eps", study.threat.eps)
+    for objective, entry in study.objectives.items():
+        if study.threat_of(objective).norm == "linf":
+            if entry.threat is not None:
+                _refuse_large(f"objectives.{objective}.threat.eps", entry.threat.eps)
+            found = {f"objectives.{objective}": entry} | {f"methods.{label}": one for label, one in study.methods.items()}
+            for room in ("attacks", "verifiers"):
+                found |= {f"{room}.{label}": one for label, one in study.evaluations(room, objective).items()}
+            for key, one in found.items():
+                for name, values in pixels(one).items():
+                    _refuse_large(f"{key}.{name}", *values)
+
+
+def _refuse_large(key: str, *values: float) -> None:
+    for value in values:
+        if value >= 1:
+            meant = f"{value:.0f}/{radius.LEVELS}" if value.is_integer() else f"{value / radius.LEVELS:.3g}"
+            hint = f"; did you mean {meant}?" if value < radius.LEVELS else ""
+            raise ValueError(
+                f"{key}: {radius.text(value)} is not valid: images lie in [0, 1], in l-inf it must be below 1{hint}"
+            )
 
 
 def _models_fit(study: Study) -> None:
@@ -114,9 +142,9 @@ def _radii_fit(study: Study, objective: str) -> None:
             raise ValueError(f"{section}: in_era is false for {', '.join(own)}; valid: an attack that counts for era")
         radii = {eps for entry in counted.values() for eps in entry.eps or [threat.eps]}
         if own and threat.eps not in radii and not (section == "attacks" and counted.keys() & set(free)):
-            found = ", ".join(f"{eps:g}" for eps in sorted(radii))
+            found = ", ".join(map(radius.text, sorted(radii)))
             where = f"objectives.{objective}.threat.eps" if own_threat else "threat.eps"
-            raise ValueError(f"{section}: eps {found}, but none at {where}, {threat.eps:g}; valid: one that has it")
+            raise ValueError(f"{section}: eps {found}, but none at {where}, {radius.text(threat.eps)}; valid: one that has it")
     for label, entry in study.evaluations("verifiers", objective).items():
         for attack in getattr(entry, "attacks", ()):
             if attack not in attacks:
@@ -126,7 +154,7 @@ def _radii_fit(study: Study, objective: str) -> None:
                 )
             missing = set(entry.eps or [threat.eps]) - set(attacks[attack].eps or [threat.eps])
             if missing and attack not in free:
-                radii = ", ".join(f"{eps:g}" for eps in sorted(missing))
+                radii = ", ".join(map(radius.text, sorted(missing)))
                 raise ValueError(f"verifiers.{label}.attacks: {attack} does not attack at eps {radii}, which {label} verifies")
 
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 from sparrow import published
 from sparrow.config_entries import optional
 from sparrow.exchange import keymaps
-from sparrow.settings import Norm, Settings, unique
+from sparrow.settings import Norm, Radius, Settings, unique
 from sparrow.training.schedule import Schedule
 
 SchedulePatch = optional(Schedule, "SchedulePatch")
@@ -31,8 +31,8 @@ class OwnThreat(Settings):
 
     norm: Norm | None = None
     """Norm of the perturbation; the study's if null."""
-    eps: float = Field(gt=0)
-    """Radius of the perturbation in pixel units, images in [0, 1] (2/255 is 0.00784)."""
+    eps: Radius
+    """Radius of the perturbation in pixel units, images in [0, 1]: a number, or a fraction of integers such as 2/255."""
 
 
 class ObjectiveOptions(Settings):

@@ -112,6 +112,8 @@ def _type(document: dict, field: dict) -> str:
     field = _resolve(document, field)
     if "anyOf" in field:
         return " or ".join(_type(document, option) for option in field["anyOf"])
+    if field.get("format") == "fraction":
+        return "fraction"
     if "enum" in field:
         return ", ".join(f"`{value}`" for value in field["enum"])
     if field.get("type") == "array":

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import csv
-import math
 from pathlib import Path
 
+from sparrow import radius
 from sparrow.errors import SparrowError
 from sparrow.settings import Threat
 
-_FIRST, _LAST = ["index", "label", "prediction", "status", "margin"], ["norm", "eps"]
+_FIRST, _LAST = ["index", "label", "prediction", "status", "margin"], ["norm", "eps", "eps_text"]
 
 COLUMNS = {"attacks": [*_FIRST, "distance", *_LAST], "verifiers": [*_FIRST, "decided", *_LAST]}
-"""Index in the data set, label, benign prediction, status, margin (logits; a bound for verifiers), and the threat.
+"""Index in the data set, label, benign prediction, status, margin (logits; a bound for verifiers), and the threat, its radius
+as a number with all digits and as people write it.
 
 `distance`: how far away (in the threat's norm) the nearest image is that the attack fooled the network with; 0 where the
 network is wrong as it is, inf where the attack failed. `decided`: the bound that decided, or `misclassified`, `attack`
@@ -60,7 +61,7 @@ def verified(path: Path, threat: Threat) -> set[int]:
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise SparrowError(f"{path}: not a readable outcome table ({error})") from None
     for norm, eps in about:
-        # Tables have six digits.
-        if norm != threat.norm or not math.isclose(eps, threat.eps, rel_tol=1e-5):
-            raise SparrowError(f"{path}: verifies against {norm} eps {eps:g}; valid: {threat.norm} eps {threat.eps:g}")
+        if (norm, eps) != (threat.norm, threat.eps):
+            found, valid = radius.text(eps), radius.text(threat.eps)
+            raise SparrowError(f"{path}: verifies against {norm} eps {found}; valid: {threat.norm} eps {valid}")
     return found

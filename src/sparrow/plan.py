@@ -7,12 +7,11 @@ it touches and nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from decimal import Decimal
 from itertools import product
 from math import prod
 from typing import Any, Literal, NamedTuple
 
-from sparrow import catalogue, sources
+from sparrow import catalogue, radius, sources
 from sparrow.catalogue import Room
 from sparrow.cell_path import DENSE, Cell, Checkpoint, Parent, parse
 from sparrow.config import Study
@@ -35,7 +34,7 @@ class Table(NamedTuple):
     @property
     def name(self) -> str:
         """The entry's label, and the radius where it is not the threat's."""
-        return f"{self.entry}-eps{Decimal(repr(self.eps)):f}" if self.swept else self.entry
+        return f"{self.entry}-eps{radius.label(self.eps)}" if self.swept else self.entry
 
     @property
     def path(self) -> str:

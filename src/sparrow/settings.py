@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+
+from sparrow import radius
 
 Norm = Literal["linf", "l2"]
 
@@ -14,14 +16,53 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_are_no_truth_values(cls, values: Any) -> Any:
+        """`values`, with a word in place of true where a number is asked for, and of 1 where true or false is."""
+        if not isinstance(values, dict):
+            return values
+        kinds = {name: _leaves(field.annotation) for name, field in cls.model_fields.items()}
+        return {name: _unlike(value, kinds[name]) if name in kinds else value for name, value in values.items()}
+
+
+class _Word(str):
+    """No number and no truth value, so that its field refuses it in its own words."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+def _unlike(value: Any, kinds: set[Any]) -> Any:
+    """`value`, or a word that says what it is, where it would count as one of `kinds` without being one."""
+    if isinstance(value, list):
+        return [_unlike(one, kinds) for one in value]
+    if isinstance(value, bool):
+        return _Word(f"the truth value {str(value).lower()}") if kinds & {int, float} and bool not in kinds else value
+    number = isinstance(value, int | float) or (isinstance(value, str) and value.isdigit())
+    return _Word(f"the number {value}") if number and bool in kinds else value
+
+
+def _leaves(annotation: Any) -> set[Any]:
+    """The types that a value, or an element of it, may have, however nested."""
+    inner = [kind for kind in get_args(annotation) if isinstance(kind, type) or get_args(kind)]
+    return {annotation} if not inner else set().union(*map(_leaves, inner))
+
+
+_DECIMAL = {"type": "number", "exclusiveMinimum": 0}
+_FRACTION = {"type": "string", "format": "fraction", "pattern": "^ *[0-9]+ */ *[0-9]+ *$"}
+_RADIUS = {"anyOf": [_DECIMAL, _FRACTION]}
+Radius = Annotated[float, BeforeValidator(radius.parse), Field(gt=0), WithJsonSchema(_RADIUS)]
+"""A radius, a step size or another distance in pixel units: a number, or a fraction of integers such as 8/255."""
+
 
 class Threat(Settings):
     """What the adversary may do: move an image by at most `eps` in `norm`, inside [0, 1]."""
 
     norm: Norm = "linf"
     """Norm of the perturbation."""
-    eps: float = Field(gt=0)
-    """Radius of the perturbation in pixel units, images in [0, 1] (8/255 is 0.03137)."""
+    eps: Radius
+    """Radius of the perturbation in pixel units, images in [0, 1]: a number, or a fraction of integers such as 8/255."""
 
 
 def unique(values: list | None) -> list | None:
@@ -37,25 +78,43 @@ Ratios = Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1
 
 def _as_list(value: Any) -> Any:
     """`0.1` alone means `[0.1]`."""
-    if isinstance(value, bool):
-        raise ValueError(f"{value} is not a radius; give a number, or a list of them")
     return value if value is None or isinstance(value, list) else [value]
 
 
-_NUMBER = {"type": "number", "exclusiveMinimum": 0}
+def _all_different(radii: list[float] | None) -> list[float] | None:
+    unique([radius.text(eps) for eps in radii or ()])
+    return radii
+
+
 Radii = Annotated[
-    Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)] | None,
+    Annotated[list[Radius], Field(min_length=1)] | None,
     BeforeValidator(_as_list),
-    AfterValidator(unique),
-    WithJsonSchema({"anyOf": [_NUMBER, {"type": "array", "items": _NUMBER, "minItems": 1}, {"type": "null"}]}),
+    AfterValidator(_all_different),
+    WithJsonSchema({"anyOf": [_DECIMAL, _FRACTION, {"type": "array", "items": _RADIUS, "minItems": 1}, {"type": "null"}]}),
 ]
+
+
+def _holds_radii(annotation: Any) -> bool:
+    """Whether it is an optional radius or list of them; of a field that may not be null pydantic keeps the bare float."""
+    return annotation == Radius or any(map(_holds_radii, get_args(annotation)))
+
+
+def pixels(settings: Settings) -> dict[str, list[float]]:
+    """The radii and step sizes that are in pixel units, by the name of their field, but for those that are null."""
+    found = {}
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        if value is not None and _holds_radii(field.annotation):
+            found[name] = value if isinstance(value, list) else [value]
+    return found
 
 
 class Evaluation(Settings):
     """What attacks and verifiers have in common."""
 
     eps: Radii = None
-    """Radius in pixel units, or a list of them: a sweep, without new training. The threat's, if null."""
+    """Radius in pixel units (a number, or such as 8/255), or a list of them: a sweep, without new training. The threat's, if
+    null."""
     samples: int | None = Field(None, ge=1)
     """Evaluate on this many test images, a fixed seeded subset (smaller ones are part of larger ones); on all if null."""
     batch_size: int = Field(512, ge=1)

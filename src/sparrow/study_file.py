@@ -10,6 +10,7 @@ import yaml
 from sparrow.config import Study, load_study
 from sparrow.errors import ConfigError
 from sparrow.yaml_keys import refuse_duplicates
+from sparrow.yaml_words import refuse_ambiguous
 
 
 def read_study(path: Path) -> Study:
@@ -23,6 +24,7 @@ def read_keys(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: no such file; valid: a study such as config.yaml")
     try:
         refuse_duplicates(path)
+        refuse_ambiguous(path)
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None

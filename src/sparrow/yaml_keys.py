@@ -11,8 +11,11 @@ from sparrow.errors import ConfigError
 
 
 def refuse_duplicates(path: Path) -> None:
-    """Raise ConfigError, one line per mistake, if a mapping in the YAML file has a key twice."""
-    found = list(_duplicates(yaml.compose(Path(path).read_text(encoding="utf-8"))))
+    """Raise ConfigError, one line per mistake, if a mapping in the YAML file has a key twice, or holds itself."""
+    try:
+        found = list(_duplicates(yaml.compose(Path(path).read_text(encoding="utf-8"))))
+    except RecursionError:
+        raise ConfigError(f"{path}: an alias is part of what it stands for; valid: one that is not") from None
     if found:
         lines = (f"{path}: {key}: is there twice, in lines {first} and {second}; keep one" for key, first, second in found)
         raise ConfigError("\n".join(lines))

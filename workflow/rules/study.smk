@@ -12,9 +12,11 @@ try:
     from sparrow.config import load_study
     from sparrow.digest import code_digest, file_digest
     from sparrow.yaml_keys import refuse_duplicates
+    from sparrow.yaml_words import refuse_ambiguous
 
     for path in workflow.config_settings.configfiles or [HERE / "config.yaml"]:
         refuse_duplicates(os.path.relpath(path))
+        refuse_ambiguous(os.path.relpath(path))
     STUDY = load_study(config, CONFIG_NAME)
     require_folder(Path(STUDY.results))
     # Where Snakemake keeps what it knows of the results.
@@ -27,7 +29,7 @@ except SparrowError as error:
 RESULTS = STUDY.results
 LABEL = "[a-z0-9]+(?:-[a-z0-9]+)*"
 RATIO = r"0\.\d+"
-RADIUS = r"(?:-eps\d[\d.e-]*)?"
+RADIUS = r"(?:-eps\d[\d._]*)?"
 
 # One folder per dense network, one below it per pruned one; every checkpoint has its evaluations in a folder of its name.
 DATA = f"{RESULTS}/{{dataset}}/data.safetensors"

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from sparrow.attacks._params import InsideAttack
 from sparrow.lazy import torch
-from sparrow.settings import Threat
+from sparrow.settings import Radius, Threat
 
 NORMS = ("linf", "l2")
 
@@ -21,7 +21,7 @@ class Params(InsideAttack):
     """Gradient steps."""
     restarts: int = Field(1, ge=1)
     """Random starts; an image is broken if one of them breaks it."""
-    step_size: float | None = Field(None, gt=0)
+    step_size: Radius | None = None
     """Length of one step in pixel units; 2.5 * eps / steps if null."""
 
 

@@ -9,10 +9,12 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from sparrow import radius
 from sparrow.lineage import DATA_SET, Link, chain
 
 SHORT = 12
 KEY, WIDTH = 19, 120
+RADII = ("eps", "step_size", "sigma")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,5 +85,6 @@ def _plain(value: Any) -> str:
     """A piece of configuration as words: `kind (key value, ...)`."""
     if not isinstance(value, dict):
         return "" if value is None else str(value)
+    value = {key: radius.text(item) if key in RADII and isinstance(item, float) else item for key, item in value.items()}
     words = ", ".join(f"{key} {_plain(item) or '–'}" for key, item in value.items() if key != "kind")
     return f"{value['kind']} ({words})" if "kind" in value and words else value.get("kind", words)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from sparrow import radius
 from sparrow.atomic_file import replacing
 from sparrow.checkpoint_file import COMPACT_FORMAT, read_header
 from sparrow.csv_file import write_csv
@@ -21,6 +22,7 @@ from sparrow.exchange.network import Network
 from sparrow.lineage import DATA, data_path
 from sparrow.models._prunable import prunable_weights
 from sparrow.outcome_table import COLUMNS, FAILED
+from sparrow.results.threats import EXACT
 
 MODELS = {"resnet18": ("resnet18", "R18"), "vgg16-bn": ("vgg16", "V16")}
 """Our models to the benchmark's names, in full and in keys."""
@@ -163,7 +165,7 @@ def _table(path: Path, what: str, missing: list[str]) -> pd.DataFrame | None:
     if not path.is_file():
         missing.append(f"{what}: no {path}")
         return None
-    table = pd.read_csv(path)
+    table = pd.read_csv(path, converters=EXACT)
     if list(table.columns) == FAILED and len(table) == 1:
         missing.append(f"{what}: {table.iloc[0, 0]}")
         return None
@@ -178,9 +180,8 @@ def _settings(table: pd.DataFrame) -> dict:
 
 def _differences(name: str, used: dict, images: int | None, theirs: str, eps: float | None = None) -> list[str]:
     lines = [f"{name}: norm {used['norm']}, the benchmark's is {NORM}"] if used["norm"] != NORM else []
-    # Tables have six digits.
-    if eps is not None and abs(used["eps"] - eps) > 1e-6:
-        lines.append(f"{name}: eps {used['eps']:g}, the benchmark's is {eps:g}")
+    if eps is not None and used["eps"] != eps:
+        lines.append(f"{name}: eps {radius.text(used['eps'])}, the benchmark's is {radius.text(eps)}")
     if used["images"] != images:
         lines.append(f"{name}: {used['images']:,} test images, the benchmark's are {theirs}")
     return lines

@@ -7,13 +7,13 @@ from typing import Literal
 from pydantic import Field
 
 from sparrow.lazy import torch
-from sparrow.settings import Settings
+from sparrow.settings import Radius, Settings
 
 
 class RobustParams(Settings):
     """What objectives that train against a perturbation have in common."""
 
-    eps: float | None = Field(None, gt=0)
+    eps: Radius | None = None
     """Radius to train for, in pixel units; the threat's if null."""
 
 
@@ -38,7 +38,7 @@ class PGDParams(RobustParams):
 
     steps: int = Field(10, ge=1)
     """Gradient steps of the inner maximisation."""
-    step_size: float | None = Field(None, gt=0)
+    step_size: Radius | None = None
     """Length of one step in pixel units; 2.5 * eps / steps if null (Madry et al. 2018)."""
 
     def resolved_step_size(self, eps: float) -> float:

@@ -14,13 +14,13 @@ from collections.abc import Callable
 from pydantic import Field
 
 from sparrow.lazy import torch
-from sparrow.settings import Settings, Threat
+from sparrow.settings import Radius, Settings, Threat
 
 
 class Params(Settings):
     """The noise, and the weight of the stability term."""
 
-    sigma: float = Field(0.25, gt=0)
+    sigma: Radius = 0.25
     """Standard deviation of the noise in pixel units."""
     beta: float = Field(6.0, ge=0)
     """Weight of the divergence."""

@@ -23,6 +23,7 @@ from pydantic import Field
 
 from sparrow.lazy import torch
 from sparrow.pruning._params import Method, Trains
+from sparrow.settings import Radius
 
 CONSTRAINTS = ("sparsity", "accuracy", "robustness")
 
@@ -32,7 +33,7 @@ class Params(Method):
 
     trains: ClassVar[Trains] = "weights"
     traces: ClassVar[bool] = True
-    eps: float | None = Field(None, gt=0)
+    eps: Radius | None = None
     """Radius of FGSM in pixel units; the threat's if null."""
     dual_share: float = Field(0.5, gt=0, lt=1)
     """Share of the schedule before the weights are pruned."""

@@ -25,6 +25,7 @@ from sparrow.results.ranking import Hits, rank
 from sparrow.results.recall import recalls
 from sparrow.results.security import curve
 from sparrow.results.statistics import accuracy, preserved
+from sparrow.results.threats import with_text
 
 LAYER_COLUMNS = ["layer", "weights", "nonzero", "sparsity"]
 SIZES = ["sparsity_prunable", "sparsity_all", "parameters", "nonzero", "multiply_adds"]
@@ -92,6 +93,7 @@ def aggregate(networks: list[Path], compact: list[Path], stability: list[Path], 
         "decisions": _stacked((row, decisions(row.outcomes)) for row in rows),
     }
     for name, table in tables.items():
+        table = with_text(table) if "eps" in table else table
         # By its ratio a cell is found again: every digit counts.
         table["ratio"] = table["ratio"].map(lambda ratio: repr(float(ratio)))
         # A count that is missing somewhere is a count elsewhere.

@@ -13,9 +13,11 @@ import pandas as pd
 
 from sparrow.errors import ContradictionError, SparrowError
 from sparrow.outcome_table import COLUMNS, FAILED, MISCLASSIFIED, STATUS
+from sparrow.radius import text
+from sparrow.results.threats import EXACT
 
 SLACK = 1e-5
-"""Relative difference below which two radii are the same: the tables have six digits."""
+"""Relative difference below which two distances are the same: the tables have six digits."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def read_outcomes(path: Path, spec: dict[str, Any]) -> Outcomes:
 def _read(path: Path, role: str) -> pd.DataFrame | str:
     """A table, or the reason why there is none."""
     try:
-        table = pd.read_csv(path)
+        table = pd.read_csv(path, converters=EXACT)
     except (OSError, ValueError) as error:
         raise SparrowError(f"{path}: not a readable outcome table ({error})") from None
     if list(table.columns) == FAILED and len(table) == 1:
@@ -154,7 +156,7 @@ def _check(outcomes: Outcomes) -> None:
             if len(both):
                 raise ContradictionError(
                     f"{outcomes.path}: image {both[0]} is verified by {verifier} and broken by {attack} at "
-                    f"{proofs['norm'].iloc[0]} eps {radius(proofs):g} ({len(both)} such images); nothing was aggregated"
+                    f"{_threat(proofs)} ({len(both)} such images); nothing was aggregated"
                 )
 
     for verifier, proofs in outcomes.verifiers.items():
@@ -169,13 +171,17 @@ def _check(outcomes: Outcomes) -> None:
             if len(both):
                 raise ContradictionError(
                     f"{outcomes.path}: image {both[0]} is verified by {verifier} and falsified by {other} at "
-                    f"{proofs['norm'].iloc[0]} eps {radius(proofs):g} ({len(both)} such images); nothing was aggregated"
+                    f"{_threat(proofs)} ({len(both)} such images); nothing was aggregated"
                 )
 
 
 def radius(table: pd.DataFrame) -> float:
     """The one that a table is about."""
     return float(table["eps"].iloc[0])
+
+
+def _threat(table: pd.DataFrame) -> str:
+    return f"{table['norm'].iloc[0]} eps {text(radius(table))}"
 
 
 def _broken(table: pd.DataFrame, eps: float) -> pd.Series:

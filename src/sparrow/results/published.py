@@ -15,9 +15,10 @@ from typing import Any
 
 import pandas as pd
 
-from sparrow import published
+from sparrow import published, radius
 from sparrow.atomic_file import replacing
 from sparrow.results.tables import write_html
+from sparrow.results.threats import EXACT, in_words, with_text
 
 CELL = ["dataset", "model", "objective", "method", "ratio"]
 METRICS = ("benign", "era", "vra")
@@ -40,8 +41,10 @@ CAPTION = (
 
 def write_published(summary: Path, figures: Path, table: Path, table_html: Path, spec: dict) -> None:
     """Set summary.csv beside the `figures`; `spec` is `comparison.published_slice`. Raises SparrowError for bad files."""
-    lines = compare(pd.read_csv(summary), published.figures(figures), spec)
+    lines = compare(pd.read_csv(summary, converters=EXACT), published.figures(figures), spec)
     exact = lines.assign(ratio=lines["ratio"].map(lambda ratio: repr(float(ratio))))
+    for end in ("_published", ""):
+        exact = with_text(exact, end)
     with replacing(table) as partial:
         exact.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
     shown = _shown(lines)
@@ -183,7 +186,7 @@ def _same_threat(line: dict[str, Any]) -> bool:
 
 def _threat(line: dict[str, Any], end: str = "") -> str:
     norm, eps = line[f"norm{end}"], line[f"eps{end}"]
-    return f"{norm} {eps:.4g}" if eps is not None and pd.notna(eps) else f"{norm or ''} (radius not stated)".strip()
+    return in_words(norm, eps) if eps is not None and pd.notna(eps) else f"{norm or ''} (radius not stated)".strip()
 
 
 def _unmeasured(row: dict[str, Any]) -> dict[str, Any]:
@@ -245,6 +248,8 @@ def _evaluated(row: dict[str, Any], end: str) -> str:
     by = [row[f"{role}{end}"] for metric, (role, *_) in ROLES.items() if pd.notna(row[f"{metric}_published"])]
     by = [one for one in by if one]
     # Some sources name the radius themselves.
-    parts = [*by, *([] if f"{row[f'eps{end}']:g}" in " ".join(by) else [_threat(row, end)])] if by else []
+    eps = row[f"eps{end}"]
+    named = pd.notna(eps) and any(form in " ".join(by) for form in (f"{eps:g}", radius.text(eps)))
+    parts = [*by, *([] if named else [_threat(row, end)])] if by else []
     parts += [f"{row[f'images{end}']:,.0f} images"] if pd.notna(row[f"images{end}"]) else []
     return ", ".join(parts) or "–"

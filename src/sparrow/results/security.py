@@ -21,13 +21,16 @@ def curve(outcomes: Outcomes) -> pd.DataFrame:
     The radii are those of the study's attacks and verifiers; with a minimum-norm attack also steps on the way to `REACH`
     times the threat's. An era that no attack was run for, or a vra that no verifier was, is empty.
     """
-    radii = [radius(table) for table in (*outcomes.attacks.values(), *outcomes.verifiers.values())]
+    asked = [radius(table) for table in (*outcomes.attacks.values(), *outcomes.verifiers.values())]
     if outcomes.minimum_norm:
-        radii += list(outcomes.eps * REACH * np.arange(POINTS + 1) / POINTS)
+        # Radii that somebody asked for come first and keep all their digits; between them six are enough.
+        asked += [float(f"{eps:.6g}") for eps in outcomes.eps * REACH * np.arange(POINTS + 1) / POINTS]
+    radii: list[float] = []
+    for eps in asked:
+        if not any(same(eps, other) for other in radii):
+            radii.append(eps)
     rows = []
     for eps in sorted(radii):
-        if rows and same(rows[-1]["eps"], eps):
-            continue
         row = {"eps": eps}
         for metric, hits in (("era", outcomes.robust(eps)), ("vra", outcomes.verified(eps))):
             row |= dict(zip((metric, f"{metric}_low", f"{metric}_high"), accuracy(hits.to_numpy()), strict=True))

@@ -10,7 +10,7 @@ from pandas.io.formats.style import Styler
 
 from sparrow.atomic_file import replacing
 from sparrow.results import marks
-from sparrow.results.threats import in_words
+from sparrow.results.threats import EXACT, in_words
 
 METRICS = ("benign", "era", "vra")
 KEYS = ["dataset", "model", "objective", "method", "ratio", "stage", "seed"]
@@ -46,9 +46,9 @@ STALE_NOTE = (
 
 def write_tables(summary: Path, costs: Path, ranking: Path, summary_html: Path, costs_html: Path, ranking_html: Path) -> None:
     """Lay out summary.csv, costs.csv and ranking.csv."""
-    summary_table(pd.read_csv(summary), pd.read_csv(costs), summary_html)
+    summary_table(pd.read_csv(summary, converters=EXACT), pd.read_csv(costs), summary_html)
     cost_table(pd.read_csv(costs), costs_html)
-    ranking_table(pd.read_csv(ranking), pd.read_csv(costs), pd.read_csv(summary), ranking_html)
+    ranking_table(pd.read_csv(ranking), pd.read_csv(costs), pd.read_csv(summary, converters=EXACT), ranking_html)
 
 
 def summary_table(table: pd.DataFrame, costs: pd.DataFrame, output: Path) -> None:

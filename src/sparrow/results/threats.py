@@ -2,7 +2,30 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
+from sparrow import radius
+
+
+def _exact(number: str) -> float:
+    return float(number or "nan")
+
+
+EXACT = {"eps": _exact}
+"""Converters for pandas.read_csv, whose own reading of a number may be off in the last digit: that is another radius."""
+
+
+def with_text(table: pd.DataFrame, end: str = "") -> pd.DataFrame:
+    """`table` for a CSV file: its column `eps` with all digits, and beside it `eps_text`, the radius as people write it.
+
+    `end` is the ending of both names; a radius that is missing stays so.
+    """
+    radii = table[f"eps{end}"].astype(float)
+    written = table.assign(**{f"eps{end}": radii.map(radius.number, na_action="ignore")})
+    written.insert(written.columns.get_loc(f"eps{end}") + 1, f"eps_text{end}", radii.map(radius.text, na_action="ignore"))
+    return written
+
 
 def in_words(norm: str, eps: float) -> str:
-    """Such as `linf 0.03137`."""
-    return f"{norm} {eps:.4g}"
+    """Such as `linf 8/255`."""
+    return f"{norm} {radius.text(eps)}"

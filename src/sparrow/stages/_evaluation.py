@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from sparrow import checkpoint
+from sparrow import checkpoint, radius
 from sparrow.csv_file import write_csv
 from sparrow.data._store import Part, read
 from sparrow.outcome_table import COLUMNS, FAILED
@@ -50,4 +50,5 @@ def write_outcomes(path: Path, part: Part, role: str, columns: tuple[Tensor | li
     """One row per image, by index in the data set; `columns` are those of an outcome table from `prediction` to `norm`."""
     everything = (part.indices, part.labels, *columns)
     rows = zip(*(column.tolist() if isinstance(column, Tensor) else column for column in everything), strict=True)
-    write_csv(path, COLUMNS[role], [(*row, threat.norm, threat.eps) for row in sorted(rows)])
+    about = (threat.norm, radius.number(threat.eps), radius.text(threat.eps))
+    write_csv(path, COLUMNS[role], [(*row, *about) for row in sorted(rows)])

@@ -23,7 +23,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from sparrow.lazy import torch
-from sparrow.settings import Evaluation, Threat
+from sparrow.settings import Evaluation, Radius, Threat
 
 NORMS = ("linf", "l2")
 SMOOTHED = True
@@ -35,7 +35,7 @@ class Params(Evaluation):
 
     batch_size: int = Field(1000, ge=1)
     """Noisy copies per batch."""
-    sigma: float = Field(0.25, gt=0)
+    sigma: Radius = 0.25
     """Standard deviation of the noise in pixel units, before it is rounded to the grid of the images."""
     n0: int = Field(100, ge=1)
     """Draws that choose the class."""

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sparrow.results.figures import _style as style
-from sparrow.results.threats import in_words
+from sparrow.results.threats import EXACT, in_words
 
 # From what costs accuracy to the cheapest proof. Neighbours differ in lightness, for print and for colour-blind readers.
 SEGMENTS = {
@@ -33,7 +33,7 @@ def draw_decisions(source: Path, svg: Path, png: Path, spec: dict) -> None:
     A bar for each network, a column for each objective; from the left what is falsified, unknown and verified.
     `spec` says which of the `objectives` have a vra, `measured`, and names their `threats`.
     """
-    table = style.select(pd.read_csv(source), dataset=spec["dataset"], model=spec["model"])
+    table = style.select(pd.read_csv(source, converters=EXACT), dataset=spec["dataset"], model=spec["model"])
     table = table[table["stage"].isin(["dense", spec["stage"]])]
     objectives = spec["objectives"]
     shown = {one: _most_varied(style.select(table, objective=one), spec["threats"][one]["eps"]) for one in objectives}

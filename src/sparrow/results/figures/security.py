@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
+from sparrow import radius
 from sparrow.results.figures import _style as style
+from sparrow.results.threats import EXACT
 
 DENSE = {"color": "grey", "marker": "p"}
 MARKS = 5
@@ -16,7 +19,7 @@ MARKS = 5
 
 def draw_security(source: Path, svg: Path, png: Path, spec: dict) -> None:
     """Draw era (lines) and vra (hollow) of one data set and model at the lowest, middle and highest ratio; dashed: dense."""
-    table = style.select(pd.read_csv(source), dataset=spec["dataset"], model=spec["model"])
+    table = style.select(pd.read_csv(source, converters=EXACT), dataset=spec["dataset"], model=spec["model"])
     dense, pruned = (style.select(table, stage=stage) for stage in ("dense", spec["stage"]))
     methods, ratios = sorted(pruned["method"].unique()), sorted(pruned["ratio"].unique())
     shown = sorted({ratios[0], ratios[(len(ratios) - 1) // 2], ratios[-1]}) if ratios else []
@@ -25,11 +28,15 @@ def draw_security(source: Path, svg: Path, png: Path, spec: dict) -> None:
     objectives = spec["objectives"]
     # A radius in one norm is no place on the axis of another.
     norms = {spec["threats"][objective]["norm"] for objective in objectives}
+    radii = {radius.text(spec["threats"][objective]["eps"]) for objective in objectives}
+    denominators = {text.partition("/")[2] for text in radii}
+    fractions = len(denominators) == 1 and denominators != {""}
+    own = f"the threat's eps, {', '.join(radii)}" if fractions and len(radii) == 1 else "the threat's eps"
     figure, grid = style.panels(len(parts), len(objectives), sharex=True if len(norms) == 1 else "col", sharey=True)
     for row, (title, part) in zip(grid, parts.items(), strict=True):
         row[0].set_ylabel(f"{title}accuracy (%)")
         for axes, objective in zip(row, objectives, strict=True):
-            axes.axvline(spec["threats"][objective]["eps"], color="black", linewidth=0.6, label="the threat's eps")
+            axes.axvline(spec["threats"][objective]["eps"], color="black", linewidth=0.6, label=own)
             axes.plot([], [], color="black", label="era (line)")
             axes.plot([], [], color="black", linestyle=":", linewidth=0.8, marker="o", fillstyle="none", label="vra (hollow)")
             _curves(axes, style.select(dense, objective=objective), 0, linestyle="--", label="dense", **DENSE)
@@ -41,9 +48,20 @@ def draw_security(source: Path, svg: Path, png: Path, spec: dict) -> None:
         axes.set_xlim(left=0)
     for axes in grid[-1]:
         axes.set_xlabel("eps")
+        if fractions:
+            _in_fractions(axes, int(*denominators))
     grid[0, 0].set_ylim(-3, 103)
     style.legend_below(figure, grid[0, 0])
     style.write(figure, svg, png)
+
+
+def _in_fractions(axes: Axes, below: int) -> None:
+    """Ticks at whole multiples of `1/below`, written so."""
+    last = axes.get_xlim()[1]
+    found = MaxNLocator(nbins=4, integer=True, steps=[1, 2, 4, 8, 10]).tick_values(0, last * below)
+    places = [round(place) for place in found if place <= last * below]
+    axes.set_xticks([place / below for place in places], [f"{place}/{below}" if place else "0" for place in places])
+    axes.set_xlim(right=last)
 
 
 def _curves(axes: Axes, rows: pd.DataFrame, place: int, **look: object) -> None:
