@@ -276,6 +276,7 @@ def drawn(folder: Path, monkeypatch: pytest.MonkeyPatch, eps: float) -> tuple[li
         "ratio": 0.0,
         "seed": 0,
         "stage": "dense",
+        "constant": False,
     }
     rows = [
         identity | {"eps": eps * place, **{f"{m}{e}": 0.5 for m in ("era", "vra") for e in ("", "_low", "_high")}}
