@@ -49,6 +49,7 @@ include: "workflow/rules/stability.smk"
 include: "workflow/rules/latency.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/unfinished.smk"
+include: "workflow/rules/outdated.smk"
 
 
 report: "reports/workflow.rst"

@@ -132,3 +132,14 @@ def test_new_text_of_a_script_plans_its_rule_and_words_do_not(finished: Checkout
         assert finished.planned(*PROFILE) == []
     with finished.edited("workflow/scripts/compact.py", "snakemake.threads", "snakemake.threads + 0"):
         assert finished.planned(*PROFILE)[0].startswith("Cut the pruned filters")
+
+
+def test_a_report_of_a_study_that_has_grown_says_what_is_not_in_it(finished: Checkout, study: dict) -> None:
+    said = "jobs of this study have not run as it is now: tables and figures show it as it was before"
+    shown = finished.root / "report.html"
+    assert said not in finished.run(*PROFILE, "--report", shown.name)
+    assert said not in shown.read_text()
+    study["ratios"].append(0.5)
+    finished.write(study)
+    assert f"{said}\n" in finished.run(*PROFILE, "--report", shown.name)
+    assert said in shown.read_text()
