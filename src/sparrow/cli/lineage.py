@@ -73,7 +73,7 @@ def _digest(link: Link) -> str:
         behind = "" if link.what in (DATA_SET, "dense") else "; what lies behind it is not known without it"
         return f"missing, was {link.named[:SHORT]}{behind}" if link.named else "missing"
     if link.state == "CHANGED":
-        return f"{link.digest[:SHORT]}  CHANGED after it was written: its content is {link.content[:SHORT]}, and was {link.said[:SHORT]}"
+        return f"{link.digest[:SHORT]}  CHANGED since it was written: content {link.content[:SHORT]}, was {link.said[:SHORT]}"
     if link.state == "MISMATCH":
         return f"{link.digest[:SHORT]}  MISMATCH: {link.named[:SHORT]} was used"
     return f"{link.digest[:SHORT]}  {link.state}".rstrip()
