@@ -34,6 +34,9 @@ STABILITY = ["layer", "neurons", "active", "inactive", "unstable", "images", "ro
 """Columns of a table of stable ReLUs: the layer, counted from the image; its neurons; of these, means over images: always on,
 always off, neither; how many images; and how many rows the table has, by which one that was cut is known."""
 
+TEXT = dict.fromkeys(ORIGIN, str)
+"""How pandas is to read the columns `ORIGIN`: digests may look like numbers."""
+
 LATENCY = ["dataset", "model", "objective", "method", "ratio", "seed", "stage", "form", "runtime", "batch_size"]
 LATENCY += ["milliseconds", "speedup", "speedup_low", "speedup_high", "threads", "device", "rows", *ORIGIN]
 """Columns of a table of latencies: a checkpoint; whether it was timed as it is (`dense`, `masked`) or without its pruned
@@ -68,9 +71,14 @@ def require_origin(path: Path, rows: Iterable[tuple[str | None, ...]], expected:
     for found in dict.fromkeys(rows):
         for (name, value), own in zip(expected.items(), found, strict=True):
             if value is not None and own != value:
-                raise SparrowError(
-                    f"{path}: is about another {WHAT[name]} (column {name} {own}, expected {value}); delete it and run again"
-                )
+                raise SparrowError(f"{path}: is about another {WHAT[name]} (column {name} {own}, expected {value})")
+
+
+def require_whole(path: Path, rows: list[int]) -> None:
+    """Raise SparrowError if a table, whose `rows` say how many it has, has more or fewer."""
+    wrong = [number for number in rows if number != len(rows)]
+    if wrong:
+        raise SparrowError(f"{path}: has {len(rows)} rows, and had {wrong[0]} when it was written")
 
 
 def verified(path: Path, threat: Threat, about: dict[str, str | None] | None = None) -> set[int]:
@@ -91,7 +99,10 @@ def verified(path: Path, threat: Threat, about: dict[str, str | None] | None = N
         found = {int(row["index"]) for row in rows if row["status"] == "verified"}
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise SparrowError(f"{path}: not a readable outcome table ({error})") from None
-    require_origin(path, (tuple(row[name] for name in about or {}) for row in rows), about or {})
+    try:
+        require_origin(path, (tuple(row[name] for name in about or {}) for row in rows), about or {})
+    except SparrowError as error:
+        raise SparrowError(f"{error}; delete it and run again") from None
     for norm, eps in threats:
         # Tables have six digits.
         if norm != threat.norm or not math.isclose(eps, threat.eps, rel_tol=1e-5):

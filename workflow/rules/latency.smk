@@ -45,6 +45,7 @@ rule latencies:
         runtime=30,
     params:
         code=lambda wildcards: code_digest("sparrow.results.latency"),
+        specs=lambda wildcards: {model: content.of_spec(plan.latency_slice(STUDY, model)) for model in STUDY.models},
     message:
         "Lay out latencies beside what is preserved"
     script:

@@ -53,6 +53,7 @@ rule aggregate:
         runtime=60,
     params:
         spec=lambda wildcards: plan.aggregate_slice(STUDY),
+        study=lambda wildcards: expected.expected(STUDY),
     message:
         "Aggregate all outcome tables"
     script:

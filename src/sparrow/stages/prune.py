@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from sparrow import catalogue, checkpoint, interruption
+from sparrow.checkpoint_file import sha256
 from sparrow.costs import measured
 from sparrow.csv_file import write_csv
 from sparrow.errors import SparrowError
@@ -67,9 +68,10 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
             masks |= filter_masks(model, layout, masks)
         for name, mask in masks.items():
             model.get_parameter(name).data.mul_(mask)
-        write_curve(curve, rows)
+        drawn = write_curve(curve, rows)
         write_csv(trace, TRACE_COLUMNS, hooks.trace)
-        checkpoint.save(output, checkpoint.Checkpoint(model, masks, header("pruned", spec, about, parent)))
+        drawn["trace"] = sha256(trace)
+        checkpoint.save(output, checkpoint.Checkpoint(model, masks, header("pruned", spec, about, parent) | drawn))
 
 
 class _Hooks(Hooks):
