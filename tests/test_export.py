@@ -21,6 +21,7 @@ from sparrow.models._prunable import NORMS, prunable_weights
 from sparrow.outcome_table import COLUMNS
 from sparrow.reproducible import made_by
 from sparrow.stages._failure import failed_checkpoint
+from tests.conftest import ABOUT
 
 FAST = ["cnn-small", "resnet18"]
 SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in catalogue.kinds("models") if kind not in FAST]
@@ -171,7 +172,7 @@ def _table(folder: Path, name: str, rows: list[tuple], eps: float) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     lines = [
         ",".join(COLUMNS["attacks"]),
-        *(",".join(map(str, (number, *row, "linf", eps))) for number, row in enumerate(rows)),
+        *(",".join(map(str, (number, *row, "linf", eps, *ABOUT))) for number, row in enumerate(rows)),
     ]
     (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
 
@@ -270,7 +271,7 @@ def test_other_settings_than_the_benchmarks_are_named(tmp_path: Path, capsys) ->
 REFUSED = {
     "no such file": (lambda f: f.root / "no.safetensors", ["onnx"], "no.safetensors: no such file"),
     "no checkpoint": (lambda f: f.table, ["onnx"], "truncated, or not a safetensors file"),
-    "a data set": (lambda f: f.data, ["onnx"], "format 'sparrow-data/2', expected"),
+    "a data set": (lambda f: f.data, ["onnx"], "format 'sparrow-data/3', expected"),
     "an unknown map": (lambda f: f.dense, ["state-dict", "--naming", "hidra"], "key map 'hidra' is not known; valid: ours"),
     "a map of others": (
         lambda f: f.dense,

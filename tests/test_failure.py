@@ -6,6 +6,7 @@ import contextlib
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -16,9 +17,10 @@ from sparrow import catalogue, checkpoint, examples_file
 from sparrow.checkpoint_file import COMPACT_FORMAT, failure, read, read_header, sha256
 from sparrow.data import _store
 from sparrow.errors import CheckpointError, InheritedError, NetworkError, SparrowError
+from sparrow.outcome_table import FAILED
 from sparrow.results.aggregate import aggregate
 from sparrow.settings import Threat
-from sparrow.stages._evaluation import failed_table
+from sparrow.stages._evaluation import failed_table, origin
 from sparrow.stages._failure import failed_checkpoint, recorded
 from sparrow.stages.attack import attack
 from sparrow.stages.compact import compact
@@ -139,11 +141,11 @@ def test_a_failed_checkpoint_is_the_same_to_the_byte(failed: Path, tmp_path: Pat
     assert {path.name for path in tmp_path.iterdir()} == {"again", "failed.safetensors"}
 
 
-def test_a_failed_table_is_one_cell(tmp_path: Path) -> None:
+def test_a_failed_table_is_one_row(family: SimpleNamespace, tmp_path: Path) -> None:
     reason = 'dense: "0.weight", and\nothers'
-    failed_table(reason, tmp_path / "table.csv")
+    failed_table(reason, tmp_path / "table.csv", family.dense, family.data, {"seed": 3})
     with open(tmp_path / "table.csv", newline="") as file:
-        assert list(csv.reader(file)) == [["failed"], [reason]]
+        assert list(csv.reader(file)) == [FAILED, [reason, *origin(family.dense, family.data, {"seed": 3})]]
 
 
 class Job:
@@ -178,7 +180,7 @@ class Job:
             return failure(self.path("output"))["failed"]
         except CheckpointError:
             table = pd.read_csv(self.path("output"))
-        assert (list(table.columns), len(table)) == (["failed"], 1)
+        assert (list(table.columns), len(table)) == (FAILED, 1)
         return table["failed"].item()
 
 

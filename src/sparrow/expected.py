@@ -1,7 +1,8 @@
 """What a study says of each of its files: what aggregation holds headers and tables against. Imports no torch.
 
 The slices of the jobs say it, but for seeds and ratios, which are in the files' paths: so much for each family of networks
-(data set, model, objective), with each piece of configuration once, as a study has thousands of networks and few configurations.
+(data set, model, objective), with each piece of configuration once, as a study has thousands of networks and few
+configurations.
 """
 
 from __future__ import annotations

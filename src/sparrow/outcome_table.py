@@ -6,9 +6,12 @@ import csv
 import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sparrow.errors import SparrowError
-from sparrow.settings import Threat
+
+if TYPE_CHECKING:  # Who only reads what a table is about needs no pydantic.
+    from sparrow.settings import Threat
 
 ORIGIN = ["network", "data", "spec"]
 """What a table is about, in each row: the first digits of the digests of its network's content, of its data set's, and of what

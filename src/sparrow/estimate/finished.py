@@ -53,7 +53,7 @@ def _table(path: Path) -> dict[str, float]:
 def _own(path: Path) -> float | None:
     if not path.is_file():
         return None
-    return read_cost(path, ("seconds",))["seconds"]
+    return read_cost(path)["seconds"]
 
 
 def _current(study: Study) -> Callable[[Work, str], bool]:

@@ -16,8 +16,8 @@ def read_beside(path: Path) -> pd.DataFrame:
     Raises SparrowError, naming the file, if it is no table, or not the one that was written with the checkpoint. A checkpoint
     that is no longer there is no fault.
     """
-    name, kind, _ = path.name.rsplit(".", 2)
-    checkpoint = path.with_name(f"{name}.safetensors")
+    name, *kinds = path.name.split(".")
+    checkpoint, kind = path.with_name(f"{name}.safetensors"), kinds[0]
     named = read_header(checkpoint).get(kind) if checkpoint.is_file() else None
     if named is not None and (not path.is_file() or sha256(path) != named):
         raise SparrowError(

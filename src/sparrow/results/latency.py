@@ -46,7 +46,7 @@ def _read(path: Path, summary: pd.DataFrame, specs: dict[str, str]) -> pd.DataFr
         of = table.merge(summary[[*IDENTITY, "network", "data"]], on=IDENTITY, how="left", suffixes=("", "_expected"))
         of = of.astype(object).where(of.notna(), None)  # A dense network need not be in the summary.
         for model, network, data, *row in of[["model", "network_expected", "data_expected", *ORIGIN]].itertuples(index=False):
-            require_origin(path, [row], dict(zip(ORIGIN, (network, data, specs.get(model, "none")), strict=True)))
+            require_origin(path, [tuple(row)], dict(zip(ORIGIN, (network, data, specs.get(model, "none")), strict=True)))
     except SparrowError as error:
         raise SparrowError(f"{error}; delete it and run again") from None
     return table[SHOWN]
