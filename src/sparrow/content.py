@@ -10,7 +10,7 @@ import hashlib
 import json
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sparrow.errors import CheckpointError
 
@@ -31,17 +31,24 @@ def of_file(path: Path, prefix: str = "") -> str:
     try:
         with open(path, "rb") as file:
             (size,) = struct.unpack("<Q", file.read(8))
-            tensors = json.loads(file.read(size))
-            for name in sorted(key for key in tensors if key != "__metadata__" and key.startswith(prefix)):
+            tensors = json.loads(_all(file, size))
+            for name in sorted(key for key in tensors.keys() - {"__metadata__"} if key.startswith(prefix)):
                 about = tensors[name]
                 digest.update(f"{name} {_type(about['dtype'])} {tuple(about['shape'])}\n".encode())
                 begin, end = about["data_offsets"]
                 file.seek(8 + size + begin)
                 for start in range(begin, end, _CHUNK):
-                    digest.update(file.read(min(_CHUNK, end - start)))
-    except (OSError, ValueError, KeyError, TypeError, struct.error, MemoryError, OverflowError) as error:
+                    digest.update(_all(file, min(_CHUNK, end - start)))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error, MemoryError, OverflowError) as error:
         raise CheckpointError(f"{path}: truncated, or not a safetensors file ({error})") from None
     return digest.hexdigest()
+
+
+def _all(file: BinaryIO, size: int) -> bytes:
+    found = file.read(size)
+    if len(found) < size:
+        raise ValueError("its end is missing")
+    return found
 
 
 def _type(code: str) -> str:
