@@ -21,7 +21,7 @@ from sparrow.models._prunable import NORMS, prunable_weights
 from sparrow.outcome_table import COLUMNS
 from sparrow.reproducible import made_by
 from sparrow.stages._failure import failed_checkpoint
-from tests.conftest import ABOUT
+from tests.conftest import ABOUT, write_failed
 
 FAST = ["cnn-small", "resnet18"]
 SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in catalogue.kinds("models") if kind not in FAST]
@@ -99,7 +99,8 @@ def test_a_network_without_its_filters_becomes_onnx(tmp_path: Path, capsys: pyte
     smaller = without_filters(loaded.model, (1, 8, 8), loaded.masks)
     (tmp_path / "finetuned").mkdir()
     compact = tmp_path / "finetuned/compact.safetensors"
-    compact_file.save(compact, smaller, loaded.header | {"parent": sha256(source), **made_by(torch.device("cpu"))})
+    own = {"parent": sha256(source), "parameters_left": sum(p.numel() for p in smaller.parameters())}
+    compact_file.save(compact, smaller, loaded.header | own | made_by(torch.device("cpu")))
     assert _export(capsys, compact, "--format", "onnx", "--output", tmp_path / "net.onnx")[0] == 0
     assert (tmp_path / "net.onnx").stat().st_size < compact.stat().st_size + 20_000 < source.stat().st_size
     images = torch.rand(3, 1, 8, 8)
@@ -240,7 +241,7 @@ def test_both_state_dicts_of_an_entry_are_the_network(pruned: Path, tmp_path: Pa
 def test_what_an_entry_lacks_is_named_and_not_made_up(pruned: Path, tmp_path: Path, capsys) -> None:
     attacks = pruned.with_suffix("") / "attacks"
     (attacks / "autoattack.csv").unlink()
-    (attacks / "fmn.csv").write_text("failed\nfinetuned.safetensors: 0.weight holds values that are not finite\n")
+    write_failed(attacks / "fmn.csv", "finetuned.safetensors: 0.weight holds values that are not finite")
     status, said, _ = _export(capsys, pruned, "--format", "ap-benchmark", "--output", tmp_path / "entry")
     assert status == 0
     missing = [line.strip() for line in said.splitlines() if line.startswith("  missing: ")]

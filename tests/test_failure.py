@@ -244,9 +244,17 @@ def test_an_attack_that_inherits_a_failure_keeps_no_examples(job: Job, failed: P
     assert read_header(job.path("examples"), examples_file.FORMAT)["network"] == sha256(failed)
 
 
-def test_a_cascade_can_read_the_examples_of_an_attack_that_failed(job: Job, failed: Path, dense: Path) -> None:
-    # Not of the network that failed, which it cannot load: of one that the attack alone could not cope with.
-    job.run(attack, failed, STAGES["attack"][1], examples=job.path("examples"))
+def test_a_cascade_can_read_the_examples_of_an_attack_that_failed(
+    job: Job, dense: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Not of a network that failed, which it cannot load: of one that the attack alone could not cope with.
+    def refuse(*args) -> None:
+        raise NetworkError("no gradient")
+
+    with monkeypatch.context() as failing:
+        failing.setattr("sparrow.stages.attack.predict", refuse)
+        job.run(attack, dense, STAGES["attack"][1], examples=job.path("examples"))
+    assert job.reason().endswith("no gradient")
     spec = EVALUATION | {"verifier": CASCADE["verifier"] | {"samples": 20}}
     assert job.run(verify, dense, spec, examples=[job.path("examples")]) is None
     assert "attack" not in set(pd.read_csv(job.path("output"))["decided"])
