@@ -14,15 +14,20 @@ from torch import Tensor, nn
 
 from sparrow import checkpoint, compact_file
 from sparrow.checkpoint_file import sha256
+from sparrow.csv_file import write_csv
 from sparrow.data import _store
 from sparrow.models import cnn_small
 from sparrow.models._prunable import prunable_weights
+from sparrow.outcome_table import FAILED
 from sparrow.stages.data import prepare_data
 from sparrow.stages.pretrain import pretrain
 from sparrow.training.provenance import header
 from sparrow.versions import versions
 
 torch.set_num_threads(1)
+
+ABOUT = ("a" * 16, "b" * 16, "c" * 16)
+"""What tables made by hand say that they are about: their last three columns."""
 
 
 @pytest.fixture(autouse=True)
@@ -131,6 +136,7 @@ def _family(tmp_path_factory: pytest.TempPathFactory) -> Path:
         checkpoint.save(places[stage], checkpoint.Checkpoint(model, masks, header(stage, spec, about, parent)))
         parent = places[stage]
     own = checkpoint.load(parent).header | {"parent": sha256(parent), "code": "code of cutting", "config": {}}
+    own |= {"parameters_left": 22406, "cut_from": own["content"]}
     compact_file.save(places["compact"], copy.deepcopy(model), own)
     places["table"].write_text("index,label\n")
     return root
@@ -154,6 +160,11 @@ def family(_family: Path, tmp_path: Path) -> SimpleNamespace:
     """Untrained files of one cell, laid out as in a study's folder, each naming the one that it was made from; `root`."""
     shutil.copytree(_family, tmp_path / "family")
     return SimpleNamespace(root=tmp_path / "family", **_places(tmp_path / "family"))
+
+
+def write_failed(path: Path, reason: str) -> None:
+    """A table of a network that could not be evaluated."""
+    write_csv(path, FAILED, [(reason, *ABOUT)])
 
 
 def replace_network(path: Path) -> None:

@@ -16,12 +16,12 @@ from sparrow.errors import CheckpointError, ContradictionError, SparrowError
 from sparrow.models import cnn_small
 from sparrow.models._layout import without_filters
 from sparrow.models._prunable import prunable_weights
-from sparrow.outcome_table import COLUMNS, FAILED, STABILITY
+from sparrow.outcome_table import COLUMNS, STABILITY
 from sparrow.radius import text
-from sparrow.results.aggregate import IDENTITY, aggregate
-from sparrow.stages._evaluation import failed_table
+from sparrow.results.aggregate import IDENTITY, LAYERS_COUNTED, aggregate
 from sparrow.stages._failure import failed_checkpoint, failed_compact
 from sparrow.training.provenance import header
+from tests.conftest import ABOUT, write_failed
 
 TABLES = {"attacks": ["fgsm", "pgd"], "verifiers": ["ibp", "crown"]}
 EVALUATED = TABLES | {"smoothed": [], "minimum_norm": [], "not_in_era": [], "threat": {"norm": "linf", "eps": 0.1}}
@@ -72,7 +72,7 @@ def write_outcomes(network, outcomes, images=None, eps=None):
                 else:
                     status = "falsified" if wrong else "verified" if image in outcomes[name] else "unknown"
                     more = {"falsified": "misclassified", "verified": name, "unknown": "nothing"}[status]
-                rows.append((image, image, 9 if wrong else image, status, 0.5, more, "linf", radius, text(radius)))
+                rows.append((image, image, 9 if wrong else image, status, 0.5, more, "linf", radius, text(radius), *ABOUT))
             write_csv(folder / role / f"{name}.csv", COLUMNS[role], rows)
 
 
@@ -276,7 +276,7 @@ MALFORMED = {
     "an image twice": (replaced("\n1,1,", "\n0,1,"), "an image twice"),
     "no rows": (lambda text: text.splitlines()[0] + "\n", "no rows"),
     "nothing": (lambda text: "", "not a readable outcome table"),
-    "a value too many": (replaced("0.1\n2,", "0.1,7\n2,"), "not a readable outcome table"),
+    "a value too many": (replaced(f"{ABOUT[-1]}\n2,", f"{ABOUT[-1]},7\n2,"), "not a readable outcome table"),
     "cut before the status": (lambda text: text[: text.rindex("broken")], "cut off"),
     "cut within the status": (lambda text: text[: text.rindex("broken") + 3], "status 'bro'"),
 }
@@ -398,7 +398,7 @@ def test_a_refused_compact_file_leaves_nothing_behind(cut, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (lambda path: path.read_bytes(), "format 'sparrow-checkpoint/1', expected 'sparrow-compact/1'"),
+        (lambda path: path.read_bytes(), "format 'sparrow-checkpoint/2', expected 'sparrow-compact/2'"),
         (lambda path: compact_of(path).read_bytes()[:500], "truncated, or not a safetensors file"),
         (lambda path: b"", "truncated, or not a safetensors file"),
     ],
@@ -504,7 +504,18 @@ def test_a_smoothed_classifier_stands_apart(tmp_path, run):
     path = write_network(tmp_path, DENSE)
     write_outcomes(path, DENSE_OUTCOMES)
     rows = [
-        (image, 0, -1 if image == 3 else 0, "verified" if image == 6 else "unknown", 0.1, "smoothing", "linf", 0.1, "0.1")
+        (
+            image,
+            0,
+            -1 if image == 3 else 0,
+            "verified" if image == 6 else "unknown",
+            0.1,
+            "smoothing",
+            "linf",
+            0.1,
+            "0.1",
+            *ABOUT,
+        )
         for image in IMAGES
     ]
     write_csv(path.with_suffix("") / "verifiers/smoothing.csv", COLUMNS["verifiers"], rows)
@@ -530,7 +541,7 @@ def fail(network):
     failed_checkpoint(REASON, network, found["stage"], found["cell"])
     for room in ("attacks", "verifiers"):
         for name in SPEC[room]:
-            failed_table(REASON, network.with_suffix("") / room / f"{name}.csv")
+            write_failed(network.with_suffix("") / room / f"{name}.csv", REASON)
 
 
 def told(networks, folder, compact=(), stability=()):
@@ -567,7 +578,7 @@ def test_a_failed_network_says_who_it_was_and_against_what(study, run):
 @pytest.mark.parametrize("name", ["summary", "outcomes", "layers", "recall", "security", "decisions", "stability"])
 def test_a_failed_network_changes_nothing_of_the_others(study, counted, tmp_path, name):
     # To the byte: neither a number nor how many digits it has.
-    write_csv(counted[0], STABILITY, [(1, 3, 1 / 3, 2 / 3, 2.0, 3)])
+    write_csv(counted[0], STABILITY, [(1, 3, 1 / 3, 2 / 3, 2.0, 3, 1, *ABOUT)])
 
     def lines(folder):
         told(study, folder, stability=counted)
@@ -575,7 +586,7 @@ def test_a_failed_network_changes_nothing_of_the_others(study, counted, tmp_path
 
     before = lines(tmp_path / "before")
     fail(study[1])
-    failed_table(REASON, counted[1])
+    write_failed(counted[1], REASON)
     assert lines(tmp_path / "after") == before
     assert len(before) > 1
 
@@ -620,7 +631,7 @@ def test_with_a_failed_dense_parent_nothing_is_said_to_be_preserved(study, run):
 
 
 def test_a_dense_parent_of_which_a_verifier_failed_still_has_its_era_preserved(study, run):
-    failed_table(BOUND, study[0].with_suffix("") / "verifiers/crown.csv")
+    write_failed(study[0].with_suffix("") / "verifiers/crown.csv", BOUND)
     found = row(run(study), "finetuned")
     assert found["preserved_era"] == pytest.approx(4 / 5)
     assert pd.isna(found["preserved_vra"])
@@ -636,7 +647,7 @@ FAILED_TABLES = [
 
 @pytest.mark.parametrize(("room", "name", "empty", "left"), FAILED_TABLES, ids=["verifier", "attack"])
 def test_a_failed_table_takes_its_metric_and_no_other(study, run, room, name, empty, left):
-    failed_table(BOUND, study[1].with_suffix("") / room / f"{name}.csv")
+    write_failed(study[1].with_suffix("") / room / f"{name}.csv", BOUND)
     found = row(run(study), "finetuned")
     assert pd.isna([found[column] for column in empty]).all()
     assert {column: found[column] for column in left} == left
@@ -648,13 +659,13 @@ def test_a_failed_table_takes_its_metric_and_no_other(study, run, room, name, em
 @pytest.mark.parametrize(("room", "name", "empty", "left"), FAILED_TABLES, ids=["verifier", "attack"])
 def test_a_failed_table_changes_no_other_network(study, run, room, name, empty, left):
     before = row(run(study), "dense")
-    failed_table(BOUND, study[1].with_suffix("") / room / f"{name}.csv")
+    write_failed(study[1].with_suffix("") / room / f"{name}.csv", BOUND)
     assert str(row(run(study), "dense")) == str(before)
 
 
 @pytest.mark.parametrize(("room", "name", "empty", "left"), FAILED_TABLES, ids=["verifier", "attack"])
 def test_a_failed_table_has_no_line_of_outcomes(study, run, room, name, empty, left):
-    failed_table(BOUND, study[1].with_suffix("") / room / f"{name}.csv")
+    write_failed(study[1].with_suffix("") / room / f"{name}.csv", BOUND)
     outcomes = run(study, "outcomes")
     assert set(outcomes[outcomes["stage"] == "finetuned"]["name"]) == {"fgsm", "pgd", "ibp", "crown"} - {name}
 
@@ -673,7 +684,7 @@ def test_a_method_of_which_a_seed_failed_is_ranked_by_none(study, run, tmp_path)
 
 def test_a_method_of_which_a_verifier_failed_is_ranked_by_era(study, run, tmp_path):
     networks = [study[1], other(tmp_path, "hydra", DENSE_OUTCOMES)]
-    failed_table(BOUND, networks[1].with_suffix("") / "verifiers/crown.csv")
+    write_failed(networks[1].with_suffix("") / "verifiers/crown.csv", BOUND)
     table = run(networks, "ranking")
     assert table[["metric", "method", "verdict"]].to_numpy().tolist() == [
         ["era", "hydra", "best"],
@@ -719,16 +730,16 @@ def test_where_every_network_failed_there_are_tables_all_the_same(study, tmp_pat
 def counted(study):
     """Tables of stable ReLUs of the two networks, of which the pruned one has fewer unstable ones."""
     paths = [network.with_suffix("") / "stability.csv" for network in study]
-    write_csv(paths[0], STABILITY, [(1, 10, 2.5, 3.5, 4.0, 8), (2, 5, 1.0, 1.0, 3.0, 8)])
-    write_csv(paths[1], STABILITY, [(1, 10, 2.5, 6.5, 1.0, 7), (2, 5, 1.0, 3.5, 0.5, 7)])
+    write_csv(paths[0], STABILITY, [(1, 10, 2.5, 3.5, 4.0, 8, 2, *ABOUT), (2, 5, 1.0, 1.0, 3.0, 8, 2, *ABOUT)])
+    write_csv(paths[1], STABILITY, [(1, 10, 2.5, 6.5, 1.0, 7, 2, *ABOUT), (2, 5, 1.0, 3.5, 0.5, 7, 2, *ABOUT)])
     return paths
 
 
 def test_stable_relus_are_listed_by_network_and_layer(study, counted, tmp_path):
     told(study, tmp_path / "told", stability=counted)
     table = pd.read_csv(tmp_path / "told/stability.csv")
-    assert list(table.columns) == [*IDENTITY, *STABILITY]
-    assert table[["stage", *STABILITY]].to_numpy().tolist() == [
+    assert list(table.columns) == [*IDENTITY, *LAYERS_COUNTED]
+    assert table[["stage", *LAYERS_COUNTED]].to_numpy().tolist() == [
         ["dense", 1, 10, 2.5, 3.5, 4, 8],
         ["dense", 2, 5, 1, 1, 3, 8],
         ["finetuned", 1, 10, 2.5, 6.5, 1, 7],
@@ -738,11 +749,11 @@ def test_stable_relus_are_listed_by_network_and_layer(study, counted, tmp_path):
 
 def test_a_study_that_counts_no_relus_has_an_empty_table_of_them(study, run):
     table = run(study, "stability")
-    assert (len(table), list(table.columns)) == (0, [*IDENTITY, *STABILITY])
+    assert (len(table), list(table.columns)) == (0, [*IDENTITY, *LAYERS_COUNTED])
 
 
 def test_relus_that_could_not_be_counted_are_a_gap_of_their_own(study, counted, tmp_path):
-    write_csv(counted[1], FAILED, [[BOUND]])
+    write_failed(counted[1], BOUND)
     assert told(study, tmp_path / "told", stability=counted).startswith("warning: 1 of 2 networks")
     assert pd.read_csv(tmp_path / "told/stability.csv")["stage"].tolist() == ["dense", "dense"]
     found = row(pd.read_csv(tmp_path / "told/summary.csv"), "finetuned")

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from sparrow import catalogue, examples_file
 from sparrow.checkpoint_file import read_header, sha256
 from sparrow.data import _store
+from sparrow.data._digest import content_digest
 from sparrow.errors import NetworkError, SparrowError
 from sparrow.outcome_table import ATTACK, FAILED, MISCLASSIFIED, NOTHING
 from sparrow.settings import Threat
@@ -168,9 +169,9 @@ JUNK = {
 
 
 @pytest.mark.parametrize("change", JUNK.values(), ids=JUNK)
-def test_examples_are_checked_not_trusted(change, outcomes, digits: Path, tmp_path: Path) -> None:
+def test_examples_are_checked_not_trusted(change, outcomes, dense: Path, digits: Path, tmp_path: Path) -> None:
     # At this radius all but a few images are verified: no file can take that away.
-    examples_file.write(tmp_path / "junk", *_junk(digits, change))
+    examples_file.write(tmp_path / "junk", *_junk(digits, change), {"network": sha256(dense)})
     without, with_them = (outcomes(_spec(0.005, ["ibp", "crown"]), examples=files) for files in ([], [tmp_path / "junk"]))
     assert (without["status"] == "verified").sum() > 50
     assert with_them["status"].tolist() == without["status"].tolist()
@@ -185,22 +186,23 @@ def test_far_images_would_be_misclassified_unprojected(dense: Path, digits: Path
     assert (checkpoint.load(dense).model(1 - part.images).argmax(dim=1) != part.labels).float().mean() > 0.5
 
 
-def test_examples_of_images_that_are_not_verified_are_ignored(outcomes, tmp_path: Path) -> None:
-    examples_file.write(tmp_path / "other", torch.tensor([10**6, 10**6 + 1]), torch.rand(2, 1, 8, 8))
-    examples_file.write(tmp_path / "none", torch.empty(0, dtype=torch.long), torch.empty(0, 0, 0, 0))
+def test_examples_of_images_that_are_not_verified_are_ignored(outcomes, dense: Path, tmp_path: Path) -> None:
+    origin = {"network": sha256(dense)}
+    examples_file.write(tmp_path / "other", torch.tensor([10**6, 10**6 + 1]), torch.rand(2, 1, 8, 8), origin)
+    examples_file.write(tmp_path / "none", torch.empty(0, dtype=torch.long), torch.empty(0, 0, 0, 0), origin)
     without, with_them = (
         outcomes(_spec(0.01, ["ibp"]), examples=files) for files in ([], [tmp_path / "other", tmp_path / "none"])
     )
     assert with_them.equals(without)
 
 
-def test_examples_of_another_shape_are_refused(outcomes, digits: Path, tmp_path: Path) -> None:
-    examples_file.write(tmp_path / "wide", *_junk(digits, lambda images: images.repeat(1, 1, 1, 2)))
+def test_examples_of_another_shape_are_refused(outcomes, dense: Path, digits: Path, tmp_path: Path) -> None:
+    examples_file.write(tmp_path / "wide", *_junk(digits, lambda images: images.repeat(1, 1, 1, 2)), {"network": sha256(dense)})
     with pytest.raises(SparrowError, match=rf"{tmp_path / 'wide'}: .*\(1, 8, 16\).*\(1, 8, 8\)"):
         outcomes(_spec(0.01, ["ibp"]), examples=[tmp_path / "wide"])
 
 
-def _damage(path: Path, how: str) -> None:
+def _damage(path: Path, how: str, network: Path) -> None:
     indices, images = torch.tensor([1, 2]), torch.rand(2, 1, 8, 8)
     tensors = {
         "fewer indices": {"indices": indices[:1], "images": images},
@@ -210,7 +212,8 @@ def _damage(path: Path, how: str) -> None:
         "without axes": {"indices": torch.tensor(1), "images": torch.tensor(0.5)},
     }
     if how in tensors:
-        save_file(tensors[how], path, {"sparrow": json.dumps({"format": examples_file.FORMAT})})
+        about = {"network": sha256(network), "content": content_digest(sorted(tensors[how].items()))}
+        save_file(tensors[how], path, {"sparrow": json.dumps(about | {"format": examples_file.FORMAT})})
     elif how == "foreign":
         save_file({"indices": indices, "images": images}, path)
     elif how == "truncated":
@@ -237,9 +240,9 @@ def _damage(path: Path, how: str) -> None:
         "missing",
     ],
 )
-def test_file_that_holds_no_examples_is_refused(how: str, outcomes, tmp_path: Path) -> None:
+def test_file_that_holds_no_examples_is_refused(how: str, outcomes, dense: Path, tmp_path: Path) -> None:
     path = tmp_path / "damaged"
-    _damage(path, how)
+    _damage(path, how, dense)
     with pytest.raises(SparrowError, match=str(path)):
         outcomes(_spec(0.01, ["ibp"], samples=5), examples=[path])
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sparrow import catalogue
 from sparrow.checkpoint import Checkpoint, load, save
+from sparrow.data._digest import content_digest
 from sparrow.errors import CheckpointError, NetworkError
 from sparrow.models._prunable import prunable_weights
 
@@ -145,7 +146,8 @@ def _rewrite(path: Path, tensors: dict[str, Tensor], **header: object) -> None:
     """The checkpoint at `path` with other tensors and with changes to its header."""
     with safe_open(path, framework="pt") as file:
         old = json.loads(file.metadata()["sparrow"])
-    save_file(tensors, path, {"sparrow": json.dumps(old | header)})
+    own = {"content": content_digest(sorted(tensors.items()))}
+    save_file(tensors, path, {"sparrow": json.dumps(old | own | header)})
 
 
 def _truncate(path: Path) -> None:
@@ -237,7 +239,7 @@ def test_bad_file_is_named_in_one_line(saved: Path, spoil) -> None:
 @pytest.mark.parametrize("key", ["config", "code", "parent", "versions", "device", "data"])
 def test_file_that_does_not_say_where_it_comes_from_is_refused(saved: Path, key: str) -> None:
     _lost_key(saved, key)
-    with pytest.raises(CheckpointError, match=f"^{saved}: the header lacks {key}$"):
+    with pytest.raises(CheckpointError, match=f"^{saved}: the header lacks {key}; delete"):
         load(saved)
 
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from sparrow import checkpoint, compact_file
 from sparrow.checkpoint_file import COMPACT_FORMAT, FORMAT, read, sha256
+from sparrow.data._digest import content_digest
 from sparrow.data._store import read as read_data
 from sparrow.errors import CheckpointError, NetworkError, SparrowError
 from sparrow.models._layout import Layout, filter_masks, without_filters
@@ -177,9 +178,10 @@ def test_a_network_with_norms_and_shortcuts_is_found_again(residual, files, tmp_
 
 
 def rewritten(path, output, change):
-    """A copy of a file, its tensors and its header changed in place by `change`."""
+    """A copy of a file, its tensors and its header changed in place by `change`, with the digest of what it holds now."""
     header, tensors = read(path, expected=read_format(path))
     change(header, tensors)
+    header["content"] = content_digest(sorted(tensors.items()))
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, output, {"sparrow": json.dumps(header)})
     return output
 

@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 
 from sparrow import catalogue, plan
 from sparrow.cell_path import parse
-from sparrow.checkpoint_file import FORMAT, KEYS
+from sparrow.checkpoint_file import FORMAT, KEYS, KEYS_OF
 from sparrow.cli import main
 from sparrow.config import load_study
 from sparrow.data import _store
@@ -229,6 +229,7 @@ def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     study, root = load_study(STUDY), tmp_path / STUDY["results"]
     parts = {"train": 1167, "validation": 270, "test": 360}
     about = {"format": DATA, "digest": "d", "dataset": plan.data_slice(study, "digits")["dataset"], "parts": parts}
+    about = dict.fromkeys(KEYS_OF[DATA]) | about
     _write(root / "digits/data.safetensors", about)
     for job in DENSE:
         spec = plan.pretrain_slice(study, parse(job).parent)

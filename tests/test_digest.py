@@ -85,7 +85,7 @@ EDITS = {
     "the cascade": ("verification/cascade.py", "1 if one_by_one", "2 if one_by_one", ["verify cascade"]),
     "branch and bound": ("verification/branch_and_bound.py", "seen += len(parts)", "seen += 1", ["verify cascade"]),
     "stable ReLUs": ("stages/stability.py", "(lower >= 0)", "(lower > 0)", ["stability"]),
-    "kept examples": ("examples_file.py", '"sparrow-examples/2"', '"sparrow-examples/3"', EVALUATIONS[:-1]),
+    "kept examples": ("examples_file.py", "indices.argsort()", "indices.argsort(stable=True)", EVALUATIONS[:-1]),
     "how a failure is written down": (
         *("stages/_failure.py", '"failed": message', '"failed": message + "!"'),
         [*TRAININGS, *EVALUATIONS, "compact"],

@@ -21,6 +21,7 @@ from sparrow.models._prunable import NORMS, prunable_weights
 from sparrow.outcome_table import COLUMNS
 from sparrow.reproducible import made_by
 from sparrow.stages._failure import failed_checkpoint
+from tests.conftest import ABOUT, write_failed
 
 FAST = ["cnn-small", "resnet18"]
 SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in catalogue.kinds("models") if kind not in FAST]
@@ -98,7 +99,8 @@ def test_a_network_without_its_filters_becomes_onnx(tmp_path: Path, capsys: pyte
     smaller = without_filters(loaded.model, (1, 8, 8), loaded.masks)
     (tmp_path / "finetuned").mkdir()
     compact = tmp_path / "finetuned/compact.safetensors"
-    compact_file.save(compact, smaller, loaded.header | {"parent": sha256(source), **made_by(torch.device("cpu"))})
+    own = {"parent": sha256(source), "parameters_left": sum(p.numel() for p in smaller.parameters())}
+    compact_file.save(compact, smaller, loaded.header | own | made_by(torch.device("cpu")))
     assert _export(capsys, compact, "--format", "onnx", "--output", tmp_path / "net.onnx")[0] == 0
     assert (tmp_path / "net.onnx").stat().st_size < compact.stat().st_size + 20_000 < source.stat().st_size
     images = torch.rand(3, 1, 8, 8)
@@ -171,7 +173,7 @@ def _table(folder: Path, name: str, rows: list[tuple], eps: float) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     lines = [
         ",".join(COLUMNS["attacks"]),
-        *(",".join(map(str, (number, *row, "linf", eps, eps))) for number, row in enumerate(rows)),
+        *(",".join(map(str, (number, *row, "linf", eps, eps, *ABOUT))) for number, row in enumerate(rows)),
     ]
     (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
 
@@ -239,7 +241,7 @@ def test_both_state_dicts_of_an_entry_are_the_network(pruned: Path, tmp_path: Pa
 def test_what_an_entry_lacks_is_named_and_not_made_up(pruned: Path, tmp_path: Path, capsys) -> None:
     attacks = pruned.with_suffix("") / "attacks"
     (attacks / "autoattack.csv").unlink()
-    (attacks / "fmn.csv").write_text("failed\nfinetuned.safetensors: 0.weight holds values that are not finite\n")
+    write_failed(attacks / "fmn.csv", "finetuned.safetensors: 0.weight holds values that are not finite")
     status, said, _ = _export(capsys, pruned, "--format", "ap-benchmark", "--output", tmp_path / "entry")
     assert status == 0
     missing = [line.strip() for line in said.splitlines() if line.startswith("  missing: ")]
@@ -270,7 +272,7 @@ def test_other_settings_than_the_benchmarks_are_named(tmp_path: Path, capsys) ->
 REFUSED = {
     "no such file": (lambda f: f.root / "no.safetensors", ["onnx"], "no.safetensors: no such file"),
     "no checkpoint": (lambda f: f.table, ["onnx"], "truncated, or not a safetensors file"),
-    "a data set": (lambda f: f.data, ["onnx"], "format 'sparrow-data/2', expected"),
+    "a data set": (lambda f: f.data, ["onnx"], "format 'sparrow-data/3', expected"),
     "an unknown map": (lambda f: f.dense, ["state-dict", "--naming", "hidra"], "key map 'hidra' is not known; valid: ours"),
     "a map of others": (
         lambda f: f.dense,

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -16,9 +17,10 @@ from sparrow import catalogue, checkpoint, examples_file
 from sparrow.checkpoint_file import COMPACT_FORMAT, failure, read, read_header, sha256
 from sparrow.data import _store
 from sparrow.errors import CheckpointError, InheritedError, NetworkError, SparrowError
+from sparrow.outcome_table import FAILED
 from sparrow.results.aggregate import aggregate
 from sparrow.settings import Threat
-from sparrow.stages._evaluation import failed_table
+from sparrow.stages._evaluation import failed_table, origin
 from sparrow.stages._failure import failed_checkpoint, recorded
 from sparrow.stages.attack import attack
 from sparrow.stages.compact import compact
@@ -139,11 +141,11 @@ def test_a_failed_checkpoint_is_the_same_to_the_byte(failed: Path, tmp_path: Pat
     assert {path.name for path in tmp_path.iterdir()} == {"again", "failed.safetensors"}
 
 
-def test_a_failed_table_is_one_cell(tmp_path: Path) -> None:
+def test_a_failed_table_is_one_row(family: SimpleNamespace, tmp_path: Path) -> None:
     reason = 'dense: "0.weight", and\nothers'
-    failed_table(reason, tmp_path / "table.csv")
+    failed_table(reason, tmp_path / "table.csv", family.dense, family.data, {"seed": 3})
     with open(tmp_path / "table.csv", newline="") as file:
-        assert list(csv.reader(file)) == [["failed"], [reason]]
+        assert list(csv.reader(file)) == [FAILED, [reason, *origin(family.dense, family.data, {"seed": 3})]]
 
 
 class Job:
@@ -178,7 +180,7 @@ class Job:
             return failure(self.path("output"))["failed"]
         except CheckpointError:
             table = pd.read_csv(self.path("output"))
-        assert (list(table.columns), len(table)) == (["failed"], 1)
+        assert (list(table.columns), len(table)) == (FAILED, 1)
         return table["failed"].item()
 
 
@@ -242,9 +244,17 @@ def test_an_attack_that_inherits_a_failure_keeps_no_examples(job: Job, failed: P
     assert read_header(job.path("examples"), examples_file.FORMAT)["network"] == sha256(failed)
 
 
-def test_a_cascade_can_read_the_examples_of_an_attack_that_failed(job: Job, failed: Path, dense: Path) -> None:
-    # Not of the network that failed, which it cannot load: of one that the attack alone could not cope with.
-    job.run(attack, failed, STAGES["attack"][1], examples=job.path("examples"))
+def test_a_cascade_can_read_the_examples_of_an_attack_that_failed(
+    job: Job, dense: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Not of a network that failed, which it cannot load: of one that the attack alone could not cope with.
+    def refuse(*args) -> None:
+        raise NetworkError("no gradient")
+
+    with monkeypatch.context() as failing:
+        failing.setattr("sparrow.stages.attack.predict", refuse)
+        job.run(attack, dense, STAGES["attack"][1], examples=job.path("examples"))
+    assert job.reason().endswith("no gradient")
     spec = EVALUATION | {"verifier": CASCADE["verifier"] | {"samples": 20}}
     assert job.run(verify, dense, spec, examples=[job.path("examples")]) is None
     assert "attack" not in set(pd.read_csv(job.path("output"))["decided"])

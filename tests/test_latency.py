@@ -14,13 +14,16 @@ from PIL import Image
 from sparrow import checkpoint, plan
 from sparrow.checkpoint_file import COMPACT_FORMAT, FORMAT
 from sparrow.config import load_study
+from sparrow.content import of_spec
 from sparrow.errors import SparrowError
 from sparrow.exchange import onnx_file
 from sparrow.outcome_table import FAILED, LATENCY
 from sparrow.results.figures.latency import draw_latency
-from sparrow.results.latency import write_latencies
+from sparrow.results.latency import SHOWN, write_latencies
+from sparrow.stages._evaluation import origin
 from sparrow.stages._failure import failed_checkpoint
 from sparrow.stages.latency import latency, turns
+from tests.conftest import write_failed
 from tests.test_config import changed, complaints
 
 QUICK = {"batch_sizes": [1, 3], "runtimes": ["torch"], "threads": 1, "repeats": 6}
@@ -31,7 +34,7 @@ def timed(family: SimpleNamespace, tmp_path: Path):
     """Times the networks of a family; the table."""
 
     def run(compact: list[Path] | None = None, **params: object) -> pd.DataFrame:
-        spec = {"latency": QUICK | params}
+        spec = {"model": {"kind": "cnn-small"}, "latency": QUICK | params}
         output = tmp_path / "latency.csv"
         cut = [family.compact] if compact is None else compact
         latency(family.dense, [family.finetuned], cut, family.data, output, tmp_path / "cost.json", spec)
@@ -122,7 +125,7 @@ def test_of_a_dense_network_that_failed_nothing_is_timed(timed, family) -> None:
 
 
 @pytest.fixture
-def summary(tmp_path: Path) -> Path:
+def summary(family: SimpleNamespace, tmp_path: Path) -> Path:
     """The summary of the family's two networks."""
     who = {"dataset": "digits", "model": "cnn-small", "objective": "benign", "seed": 3}
     rows = [
@@ -131,23 +134,28 @@ def summary(tmp_path: Path) -> Path:
     ]
     preserved = {"constant": False, "preserved_era": 0.8, "preserved_era_low": 0.7, "preserved_era_high": 0.9}
     path = tmp_path / "summary.csv"
-    pd.DataFrame([row | preserved for row in rows]).to_csv(path, index=False)
+    of = (origin(network, family.data, {}) for network in (family.dense, family.finetuned))
+    rows = [row | preserved | {"network": network, "data": data} for row, (network, data, _) in zip(rows, of, strict=True)]
+    pd.DataFrame(rows).to_csv(path, index=False)
     return path
+
+
+SPECS = {"cnn-small": of_spec({"model": {"kind": "cnn-small"}, "latency": QUICK})}
 
 
 def test_latencies_stand_beside_what_is_preserved(timed, summary, tmp_path) -> None:
     table, failed, output = timed(), tmp_path / "failed.csv", tmp_path / "all.csv"
-    failed.write_text(f"{FAILED[0]}\nthe loss is nan\n")
-    write_latencies(summary, [failed, tmp_path / "latency.csv"], output)
+    write_failed(failed, "the loss is nan")
+    write_latencies(summary, [failed, tmp_path / "latency.csv"], output, SPECS)
     found = pd.read_csv(output)
-    assert found[LATENCY].equals(table)
+    assert found[SHOWN].equals(table[SHOWN])
     assert set(found["preserved_era"]) == {0.8}
     assert found["granularity"].fillna("").tolist() == [""] * 2 + ["filter"] * 4
-    write_latencies(summary, [failed], output)
+    write_latencies(summary, [failed], output, SPECS)
     assert pd.read_csv(output)[["method", "milliseconds"]].fillna(-1).to_numpy().tolist() == [["dense", -1], ["lwm", -1]]
     failed.write_text("index,label\n1,2\n")
     with pytest.raises(SparrowError, match=r"failed\.csv: has the columns"):
-        write_latencies(summary, [failed], output)
+        write_latencies(summary, [failed], output, SPECS)
 
 
 SPEC = {"dataset": "digits", "model": "cnn-small", "objectives": ["benign"], "stage": "finetuned"}
@@ -157,7 +165,7 @@ SPEC["threats"] = {"benign": {"norm": "linf", "eps": 0.1}}
 def test_the_figure_is_the_same_to_the_byte_and_draws_each_form(timed, summary, tmp_path) -> None:
     timed()
     source, folders = tmp_path / "all.csv", [tmp_path / "one", tmp_path / "two"]
-    write_latencies(summary, [tmp_path / "latency.csv"], source)
+    write_latencies(summary, [tmp_path / "latency.csv"], source, SPECS)
     for folder in folders:
         folder.mkdir()
         draw_latency(source, folder / "a.svg", folder / "a.png", SPEC)

@@ -173,7 +173,7 @@ BAD = {
     "missing": (lambda path: None, "no such file"),
     "text": (lambda path: path.write_text("a network" * 100), "not a safetensors file"),
     "foreign": (lambda path: save_file({"a": torch.zeros(1)}, path), "not written by Sparrow"),
-    "older": (lambda path: save_file({}, path, {"sparrow": '{"format": "sparrow-checkpoint/1"}'}), "the header lacks stage"),
+    "older": (lambda path: save_file({}, path, {"sparrow": '{"format": "sparrow-checkpoint/2"}'}), "the header lacks stage"),
     "odd stage": (
         lambda path: damaged(path, {"failed": "x", "stage": ["dense"]}),
         "stage is ['dense'], expected one of dense,",
@@ -188,7 +188,7 @@ BAD = {
 
 def damaged(path: Path, header: dict) -> None:
     """A checkpoint of a network that failed, whose header was meddled with."""
-    save_file({}, path, {"sparrow": json.dumps({"format": "sparrow-checkpoint/1"} | header)})
+    save_file({}, path, {"sparrow": json.dumps({"format": "sparrow-checkpoint/2"} | header)})
 
 
 @pytest.mark.parametrize(("write", "message"), BAD.values(), ids=BAD)

@@ -9,6 +9,7 @@ from sparrow.errors import ContradictionError, SparrowError
 from sparrow.outcome_table import COLUMNS, FAILED
 from sparrow.radius import text
 from sparrow.results.outcomes import read_outcomes, same
+from tests.conftest import ABOUT
 
 IMAGES = range(6)
 WRONG = {0}  # The network misclassifies it as it is.
@@ -43,7 +44,11 @@ def read(tmp_path):
             (tmp_path / room).mkdir(exist_ok=True)
             for name, rows in tables.items():
                 failed = isinstance(rows, str)
-                write_csv(tmp_path / room / f"{name}.csv", FAILED if failed else COLUMNS[room], [[rows]] if failed else rows)
+                write_csv(
+                    tmp_path / room / f"{name}.csv",
+                    FAILED if failed else COLUMNS[room],
+                    [(*row, *ABOUT) for row in ([[rows]] if failed else rows)],
+                )
         spec = {room: list(tables) for room, tables in given.items()}
         spec |= {"minimum_norm": list(minimum_norm), "smoothed": list(smoothed), "not_in_era": list(not_in_era)}
         spec |= {"threat": {"norm": "linf", "eps": eps}}

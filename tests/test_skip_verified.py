@@ -10,11 +10,12 @@ import pytest
 from sparrow import comparison, plan
 from sparrow.config import load_study
 from sparrow.errors import SparrowError
-from sparrow.outcome_table import COLUMNS, FAILED, verified
+from sparrow.outcome_table import COLUMNS, verified
 from sparrow.settings import Threat
 from sparrow.stages.attack import attack
 from sparrow.stages.verify import verify
 from tests import test_plan
+from tests.conftest import write_failed
 from tests.test_config import changed, complaints
 
 EPS = 0.03
@@ -69,7 +70,7 @@ def test_tables_are_put_together(outcomes, proofs, tmp_path):
 
 def test_a_network_that_no_bound_fits_has_no_proofs(tmp_path):
     path = tmp_path / "failed.csv"
-    path.write_text(f"{FAILED[0]}\nlayer X cannot be bounded\n")
+    write_failed(path, "layer X cannot be bounded")
     assert verified(path, Threat(eps=EPS)) == set()
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from sparrow import catalogue
 from sparrow.atomic_file import replacing
 from sparrow.checkpoint_file import FORMAT, read, read_header
+from sparrow.data._digest import content_digest
 from sparrow.errors import CheckpointError, NetworkError
 from sparrow.models._layout import Layout
 from sparrow.models._prunable import prunable_weights
@@ -58,6 +59,8 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "prunable": list(weights),
         "multiply_adds": Layout(checkpoint.model, tuple(checkpoint.header["shape"])).multiply_adds(weights),
         **checkpoint.header,
+        # What the header of another file says of its own tensors is nothing about these.
+        "content": content_digest(sorted(tensors.items())),
     }
     # One key only: safetensors writes several in no fixed order, and the same study has to give the same bytes.
     with replacing(path) as partial:
@@ -68,8 +71,8 @@ def load(path: Path, model: dict | None = None) -> Checkpoint:
     """Read a checkpoint and build its network, in eval mode on the CPU.
 
     `model` is the specification that is expected (`{"kind": ..., **parameters}`). Raises CheckpointError, naming the
-    file, if it is truncated, foreign, of another architecture, if a weight that its masks prune is not zero, or if the
-    checkpoint that it was made from is no longer the same; NetworkError if a weight is not finite, or if the file records
+    file, if it is truncated, changed, foreign, of another architecture, if a weight that its masks prune is not zero, or if
+    the checkpoint that it was made from is no longer the same; NetworkError if a weight is not finite, or if the file records
     why there is no network.
     """
     refuse_other_parents(path, read_header(path))

@@ -9,26 +9,39 @@ from typing import Any, Literal
 
 from safetensors import SafetensorError, safe_open
 
+from sparrow import content
+from sparrow.data._digest import content_digest
 from sparrow.errors import CheckpointError, InheritedError
 
-FORMAT = "sparrow-checkpoint/1"
-COMPACT_FORMAT = "sparrow-compact/1"
+FORMAT = "sparrow-checkpoint/2"
+COMPACT_FORMAT = "sparrow-compact/2"
+DATA_FORMAT = "sparrow-data/3"
+EXAMPLES_FORMAT = "sparrow-examples/3"
 STAGES = ("dense", "pruned", "finetuned", "compact")
 KEYS = ("stage", "cell", "model", "shape", "classes", "data", "data_regime", "parameters", "prunable", "multiply_adds")
-KEYS += ("config", "code", "parent", "versions", "device")
+KEYS += ("config", "code", "parent", "versions", "device", "content")
+KEYS_OF = {
+    FORMAT: KEYS,
+    COMPACT_FORMAT: (*KEYS, "parameters_left"),
+    DATA_FORMAT: ("digest", "content", "shape", "classes", "white", "regime", "parts"),
+    EXAMPLES_FORMAT: ("content",),
+}
+"""What the header of a file of each format has at least, unless it records a failure."""
 
 
 def read(path: Path, framework: Literal["pt", "np"] = "pt", expected: str = FORMAT) -> tuple[dict[str, Any], dict[str, Any]]:
     """Header and tensors (torch's or numpy's) of a checkpoint.
 
-    Raises CheckpointError, naming the file, if it is missing, truncated or not written by Sparrow; InheritedError if it
-    records why there is no network.
+    Raises CheckpointError, naming the file, if it is missing, truncated, not written by Sparrow, or if its tensors are not
+    those that its header names; InheritedError if it records why there is no network.
     """
     header = read_header(path, expected)
     if "failed" in header:
         raise InheritedError(header["failed"])
     with safe_open(path, framework=framework) as file:
-        return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    content.require(path, header["content"], content_digest(sorted(tensors.items())))
+    return header, tensors
 
 
 def failure(path: Path) -> dict[str, Any] | None:
@@ -56,18 +69,26 @@ def read_header(path: Path, *expected: str) -> dict[str, Any]:
         raise CheckpointError(f"{path}: a safetensors file, but not written by Sparrow (no header)") from None
     found = header.get("format") if isinstance(header, dict) else header
     if found not in expected:
-        raise CheckpointError(f"{path}: format {found!r}, expected {' or '.join(map(repr, expected))}")
+        raise CheckpointError(f"{path}: format {found!r}, expected {' or '.join(map(repr, expected))}{_older(found, expected)}")
+    missing = [key for key in KEYS_OF.get(found, ()) if key not in header]
+    if "failed" not in header and missing:
+        raise CheckpointError(f"{path}: the header lacks {', '.join(missing)}; delete the file and run again")
     if found not in (FORMAT, COMPACT_FORMAT):
         return header
-    missing = [key for key in KEYS if key not in header]
-    if "failed" not in header and missing:
-        raise CheckpointError(f"{path}: the header lacks {', '.join(missing)}")
     if header.get("stage") not in STAGES:
         raise CheckpointError(f"{path}: the header's stage is {header.get('stage')!r}, expected one of {', '.join(STAGES)}")
     for key in ("config", "versions"):
         if not isinstance(header.get(key, {}), dict):
             raise CheckpointError(f"{path}: the header's {key} is {header[key]!r}, expected a table of keys and values")
     return header
+
+
+def _older(found: object, expected: tuple[str, ...]) -> str:
+    """What to do about a file that another version of Sparrow wrote."""
+    kind = str(found).rpartition("/")[0]
+    if not kind or not any(form.startswith(f"{kind}/") for form in expected):
+        return ""
+    return ": another version of Sparrow wrote it; delete it, and what was made from it, and run again"
 
 
 def sha256(path: Path) -> str:

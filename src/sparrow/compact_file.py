@@ -12,6 +12,7 @@ from torch import nn
 from sparrow import catalogue
 from sparrow.atomic_file import replacing
 from sparrow.checkpoint_file import COMPACT_FORMAT, read, read_header
+from sparrow.data._digest import content_digest
 from sparrow.errors import CheckpointError
 from sparrow.parentage import refuse_other_parents
 
@@ -19,8 +20,9 @@ from sparrow.parentage import refuse_other_parents
 def save(path: Path, network: nn.Module, header: dict[str, Any]) -> None:
     """Write a compact network in one step; `header` is that of the checkpoint it was cut from, and what changed."""
     tensors = {f"weight/{name}": tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    header = header | {"format": COMPACT_FORMAT, "content": content_digest(sorted(tensors.items()))}
     with replacing(path) as partial:
-        save_file(tensors, partial, {"sparrow": json.dumps(header | {"format": COMPACT_FORMAT}, sort_keys=True)})
+        save_file(tensors, partial, {"sparrow": json.dumps(header, sort_keys=True)})
 
 
 def load(path: Path) -> tuple[nn.Module, dict[str, Any]]:

@@ -11,25 +11,26 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from sparrow import content
 from sparrow.atomic_file import replacing
+from sparrow.checkpoint_file import EXAMPLES_FORMAT as FORMAT
 from sparrow.checkpoint_file import read_header
+from sparrow.data._digest import content_digest
 from sparrow.errors import SparrowError
-
-FORMAT = "sparrow-examples/2"
 
 
 def write(path: Path, indices: Tensor, images: Tensor, origin: dict[str, Any] | None = None) -> None:
     """Store images (n, c, h, w) by their index in the data set (n,); `origin` says in the header where they come from."""
     order = indices.argsort()
     tensors = {"indices": indices[order].cpu().contiguous(), "images": images[order].cpu().contiguous()}
-    header = {**(origin or {}), "format": FORMAT}
+    header = {**(origin or {}), "format": FORMAT, "content": content_digest(sorted(tensors.items()))}
     with replacing(path) as partial:
         save_file(tensors, partial, {"sparrow": json.dumps(header, sort_keys=True)})
 
 
 def read(path: Path) -> tuple[Tensor, Tensor]:
-    """Indices (n,) and images (n, c, h, w). Raises SparrowError, naming the file, if it is not one of these."""
-    read_header(path, FORMAT)
+    """Indices (n,) and images (n, c, h, w). Raises SparrowError, naming the file, if it is not one of these, or was changed."""
+    header = read_header(path, FORMAT)
     try:
         with safe_open(path, framework="pt") as file:
             indices, images = file.get_tensor("indices"), file.get_tensor("images")
@@ -43,4 +44,5 @@ def read(path: Path) -> tuple[Tensor, Tensor]:
         or not torch.is_floating_point(images)
     ):
         raise SparrowError(f"{path}: damaged: indices {tuple(indices.shape)} for images {tuple(images.shape)}")
+    content.require(path, header["content"], content_digest([("images", images), ("indices", indices)]))
     return indices, images

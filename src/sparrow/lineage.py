@@ -6,17 +6,16 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from safetensors import safe_open
-
+from sparrow import content
 from sparrow.checkpoint_file import COMPACT_FORMAT, FORMAT, read_header, sha256
-from sparrow.data._digest import content_digest
+from sparrow.checkpoint_file import DATA_FORMAT as DATA
+from sparrow.checkpoint_file import EXAMPLES_FORMAT as EXAMPLES
 from sparrow.errors import CheckpointError
+from sparrow.outcome_table import origin
 from sparrow.parentage import kind, parent_path
 
-DATA, EXAMPLES = "sparrow-data/2", "sparrow-examples/2"
-"""The formats of `data._store` and `examples_file`, which import torch."""
 FORMATS = (FORMAT, COMPACT_FORMAT, DATA, EXAMPLES)
 
 DATA_SET = "data set"
@@ -27,7 +26,8 @@ class Link:
     """One file of a chain: what it is, its header, its digest, and the digest that the next file's header names.
 
     The digest is the SHA-256 of the file; a data set's is that of its content. It is None where there is no file;
-    `named` is None where nobody names one.
+    `named` is None where nobody names one. `content` is the digest of its tensors, and `said` the one that its own header
+    names; both are None where there are none.
     """
 
     what: str
@@ -35,14 +35,23 @@ class Link:
     digest: str | None = None
     named: str | None = None
     header: dict[str, Any] = field(default_factory=dict)
+    content: str | None = None
+    said: str | None = None
 
     @property
-    def state(self) -> Literal["ok", "missing", "MISMATCH", ""]:
+    def state(self) -> Literal["ok", "missing", "MISMATCH", "CHANGED", ""]:
         if self.digest is None:
             return "missing"
-        if self.named is None:
-            return ""
-        return "ok" if self.digest == self.named else "MISMATCH"
+        if self.named not in (None, self.digest):
+            return "MISMATCH"
+        if self.content != self.said:
+            return "CHANGED"
+        return "" if self.named is None else "ok"
+
+    @property
+    def wrong(self) -> bool:
+        """Whether it is another file than was used, or one that was changed after it was written."""
+        return self.state in ("MISMATCH", "CHANGED")
 
 
 def digest_of(path: Path) -> str:
@@ -53,38 +62,56 @@ def digest_of(path: Path) -> str:
         return sha256(path)
     if about["format"] != DATA:
         return sha256(path)
-    with safe_open(path, framework="np") as file:
-        return content_digest((name, file.get_tensor(name)) for name in sorted(file.keys()))
+    return content.of_file(path)
 
 
-def chain(path: Path, digest: Callable[[Path], str] = digest_of) -> list[Link]:
+class Digests(NamedTuple):
+    """How the digests of a file, and of the tensors in it, are found; for callers that remember them."""
+
+    file: Callable[[Path], str] = digest_of
+    content: Callable[[Path], str] = content.of_file
+
+
+def chain(path: Path, digest: Digests | None = None) -> list[Link]:
     """From the data set to `path`: a file of Sparrow's, or a table beside or below a checkpoint.
 
     The chain goes no further back than to a file that is missing or another one, but has the data set where a header names
-    one. `digest` is for callers that remember what `digest_of` says. Raises CheckpointError if `path` is no such file.
+    one. Raises CheckpointError if `path` is no such file.
     """
+    digest = digest or Digests()
     links = [_table(path, digest) if path.suffix == ".csv" else _link(path, None, digest)]
-    while links[-1].state in ("ok", "") and (found := _behind(links[-1])):
+    while links[-1].state in ("ok", "") and (found := _behind(links[-1], digest)):
         links.append(_parent(*found, digest))
     # What another file says of its data set is nothing about this one.
-    known = [link for link in links if link.header.get("data") and link.state != "MISMATCH"]
+    known = [link for link in links if link.what != "table" and link.header.get("data") and not link.wrong]
     if links[-1].what != DATA_SET and known:
         links.append(_parent(data_path(known[-1].path, known[-1].header), known[-1].header["data"], digest))
     return links[::-1]
 
 
-def _behind(link: Link) -> tuple[Path, str | None] | None:
+def _behind(link: Link, digest: Digests) -> tuple[Path, str | None] | None:
     """The file that a link was made from, and the digest that it names; None for a data set, or where that is not known."""
     if link.what == DATA_SET:
         return None
     if link.what in ("table", "examples"):
-        checkpoint = _checkpoint_of(link.path)
-        return checkpoint and (checkpoint, link.header.get("network"))
+        checkpoint, named = _checkpoint_of(link.path), link.header.get("network")
+        if link.what == "table" and checkpoint and named and _content(checkpoint) == named:
+            # Tables name the first digits of what is in the file.
+            named = digest.file(checkpoint)
+        return checkpoint and (checkpoint, named)
     parent = parent_path(link.path, link.header)
     return (parent, link.header["parent"]) if parent and link.header.get("parent") else None
 
 
-def _parent(path: Path, named: str | None, digest: Callable[[Path], str]) -> Link:
+def _content(checkpoint: Path) -> str | None:
+    """What a table names of a checkpoint; None if that cannot be read."""
+    try:
+        return content.of_header(read_header(checkpoint))[: content.SHORT]
+    except CheckpointError:
+        return None
+
+
+def _parent(path: Path, named: str | None, digest: Digests) -> Link:
     what = DATA_SET if path.name == "data.safetensors" else path.stem
     if not path.is_file():
         return Link(what, path, None, named)
@@ -92,24 +119,25 @@ def _parent(path: Path, named: str | None, digest: Callable[[Path], str]) -> Lin
         return _link(path, named, digest)
     except CheckpointError:
         # What nobody can read is not what was read then, if somebody named that.
-        return Link(what, path, digest(path), named)
+        return Link(what, path, digest.file(path), named)
 
 
-def _link(path: Path, named: str | None, digest: Callable[[Path], str]) -> Link:
+def _link(path: Path, named: str | None, digest: Digests) -> Link:
     header = read_header(path, *FORMATS)
     if header["format"] == DATA:
         # Where nobody else names its digest, it does.
-        return Link(DATA_SET, path, digest(path), named or header.get("digest"), header)
+        return Link(DATA_SET, path, digest.file(path), named or header.get("digest"), header)
     what = "examples" if header["format"] == EXAMPLES else kind(header)
-    return Link(what, path, digest(path), named, header)
+    said = header.get("content")
+    return Link(what, path, digest.file(path), named, header, digest.content(path) if said else None, said)
 
 
-def _table(path: Path, digest: Callable[[Path], str]) -> Link:
+def _table(path: Path, digest: Digests) -> Link:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
     if _checkpoint_of(path) is None:
         raise CheckpointError(f"{path}: a table, but not one beside a checkpoint or in its folder")
-    return Link("table", path, digest(path))
+    return Link("table", path, digest.file(path), header=origin(path))
 
 
 def _checkpoint_of(path: Path) -> Path | None:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sparrow import radius
 from sparrow.errors import SparrowError
-from sparrow.settings import Threat
 
-_FIRST, _LAST = ["index", "label", "prediction", "status", "margin"], ["norm", "eps", "eps_text"]
+if TYPE_CHECKING:  # Who only reads what a table is about needs no pydantic.
+    from sparrow.settings import Threat
+
+ORIGIN = ["network", "data", "spec"]
+"""What a table is about, in each row: the first digits of the digests of its network's content, of its data set's, and of what
+the job was told to do, but for the code."""
+
+_FIRST, _LAST = ["index", "label", "prediction", "status", "margin"], ["norm", "eps", "eps_text", *ORIGIN]
 
 COLUMNS = {"attacks": [*_FIRST, "distance", *_LAST], "verifiers": [*_FIRST, "decided", *_LAST]}
 """Index in the data set, label, benign prediction, status, margin (logits; a bound for verifiers), and the threat, its radius
@@ -20,21 +28,27 @@ network is wrong as it is, inf where the attack failed. `decided`: the bound tha
 (an adversarial example that an attack had found), or `nothing`.
 """
 
-FAILED = ["failed"]
+FAILED = ["failed", *ORIGIN]
 """Columns of the table of a network that could not be evaluated: one row, which says why."""
 
 STATUS = {"attacks": ("robust", "broken"), "verifiers": ("verified", "falsified", "unknown")}
 """What a status may be; `broken` and `falsified` include images that the network gets wrong as they are."""
 
-STABILITY = ["layer", "neurons", "active", "inactive", "unstable", "images"]
+STABILITY = ["layer", "neurons", "active", "inactive", "unstable", "images", "rows", *ORIGIN]
 """Columns of a table of stable ReLUs: the layer, counted from the image; its neurons; of these, means over images: always on,
-always off, neither; and how many images."""
+always off, neither; how many images; and how many rows the table has, by which one that was cut is known."""
+
+TEXT = dict.fromkeys(ORIGIN, str)
+"""How pandas is to read the columns `ORIGIN`: digests may look like numbers."""
 
 LATENCY = ["dataset", "model", "objective", "method", "ratio", "seed", "stage", "form", "runtime", "batch_size"]
-LATENCY += ["milliseconds", "speedup", "speedup_low", "speedup_high", "threads", "device"]
+LATENCY += ["milliseconds", "speedup", "speedup_low", "speedup_high", "threads", "device", "rows", *ORIGIN]
 """Columns of a table of latencies: a checkpoint; whether it was timed as it is (`dense`, `masked`) or without its pruned
 filters (`compact`), by what, on how many images; milliseconds of a forward pass, and how many times as fast as the dense
-network by the same."""
+network by the same; how many rows the table has; and of which network (that of the checkpoint for both forms)."""
+
+WHAT = {"network": "network than lies there now", "data": "data set", "spec": "configuration"}
+"""What each of `ORIGIN` stands for, in a message."""
 
 MISCLASSIFIED, ATTACK, NOTHING = "misclassified", "attack", "nothing"
 """What decides an image besides a bound."""
@@ -43,10 +57,39 @@ ABSTAINED = -1
 """The prediction of a smoothed classifier that has none."""
 
 
-def verified(path: Path, threat: Threat) -> set[int]:
+def origin(path: Path) -> dict[str, str]:
+    """What a table says that it is about: those of `ORIGIN` that its first row has; nothing, if it is no such table."""
+    try:
+        with open(path, newline="") as file:
+            row = next(csv.DictReader(file), {})
+    except (OSError, ValueError, csv.Error):
+        return {}
+    return {name: row[name] for name in ORIGIN if row.get(name)}
+
+
+def require_origin(path: Path, rows: Iterable[tuple[str | None, ...]], expected: dict[str, str | None]) -> None:
+    """Raise SparrowError if a table is about something else than `expected` (of `ORIGIN`; None where anything may stand).
+
+    `rows` are what its rows have in the columns that `expected` names, in that order.
+    """
+    for found in dict.fromkeys(rows):
+        for (name, value), own in zip(expected.items(), found, strict=True):
+            if value is not None and own != value:
+                raise SparrowError(f"{path}: is about another {WHAT[name]} (column {name} {own}, expected {value})")
+
+
+def require_whole(path: Path, rows: list[int]) -> None:
+    """Raise SparrowError if a table, whose `rows` say how many it has, has more or fewer."""
+    wrong = [number for number in rows if number != len(rows)]
+    if wrong:
+        raise SparrowError(f"{path}: has {len(rows)} rows, and had {wrong[0]} when it was written")
+
+
+def verified(path: Path, threat: Threat, about: dict[str, str | None] | None = None) -> set[int]:
     """Indices of the images that a verifier's table verifies; none, if it could not verify the network.
 
-    Raises SparrowError for a file that is no such table, and for one about another threat.
+    Raises SparrowError for a file that is no such table, and for one about another threat, or something else than `about`
+    says (see `require_origin`).
     """
     try:
         with open(path, newline="") as file:
@@ -56,12 +99,16 @@ def verified(path: Path, threat: Threat) -> set[int]:
             return set()
         if columns != COLUMNS["verifiers"] or not rows:
             raise ValueError(f"valid: the columns {', '.join(COLUMNS['verifiers'])}, and a row for each image")
-        about = {(row["norm"], float(row["eps"])) for row in rows}
+        threats = {(row["norm"], float(row["eps"])) for row in rows}
         found = {int(row["index"]) for row in rows if row["status"] == "verified"}
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise SparrowError(f"{path}: not a readable outcome table ({error})") from None
-    for norm, eps in about:
+    try:
+        require_origin(path, (tuple(row[name] for name in about or {}) for row in rows), about or {})
+    except SparrowError as error:
+        raise SparrowError(f"{error}; delete it and run again") from None
+    for norm, eps in threats:
         if (norm, eps) != (threat.norm, threat.eps):
-            found, valid = radius.text(eps), radius.text(threat.eps)
-            raise SparrowError(f"{path}: verifies against {norm} eps {found}; valid: {threat.norm} eps {valid}")
+            there, valid = radius.text(eps), radius.text(threat.eps)
+            raise SparrowError(f"{path}: verifies against {norm} eps {there}; valid: {threat.norm} eps {valid}")
     return found

@@ -27,10 +27,11 @@ from sparrow import interruption, state
 from sparrow.atomic_file import replacing, tidy
 from sparrow.checkpoint_file import sha256
 from sparrow.costs import METER
+from sparrow.data._digest import content_digest
 from sparrow.errors import NetworkError, SparrowError, StorageError
 from sparrow.reproducible import made_by, pick_device
 
-FORMAT = "sparrow-resume/1"
+FORMAT = "sparrow-resume/2"
 VARIABLE = "SPARROW_RESUME_SECONDS"
 SECONDS = 60.0
 """Least time between two resume points of a job, unless `SPARROW_RESUME_SECONDS` says otherwise."""
@@ -58,8 +59,8 @@ class ResumePoint:
                 about = json.loads((file.metadata() or {}).get("sparrow", "{}"))
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         except (SafetensorError, OSError, ValueError):
-            about = {}
-        if about.get("format") != FORMAT:
+            about, tensors = {}, {}
+        if not isinstance(about, dict) or about.get("format") != FORMAT or about.pop("check", None) != _check(about, tensors):
             print(f"{self.path}: damaged; starting anew")
             return None
         if about["identity"] != self._who():
@@ -106,7 +107,7 @@ class ResumePoint:
         about = {"format": FORMAT, "identity": self._who(), "cost": cost, "trees": [tree for tree, _ in trees]}
         tensors = {f"{place}/{name}": tensor for place, (_, part) in enumerate(trees) for name, tensor in part.items()}
         with replacing(self.path) as partial:
-            save_file(tensors, partial, {"sparrow": json.dumps(about)})
+            save_file(tensors, partial, {"sparrow": json.dumps(about | {"check": _check(about, tensors)})})
 
     def _who(self) -> str:
         if self._identity is None:
@@ -118,6 +119,13 @@ class ResumePoint:
             }
             self._identity = hashlib.sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()
         return self._identity
+
+
+def _check(about: dict[str, Any], tensors: dict[str, torch.Tensor]) -> str:
+    """The checksum of all that a resume point holds: half of a state is another one."""
+    # As it is read back: tuples are lists there.
+    text = json.dumps(json.loads(json.dumps(about)), sort_keys=True)
+    return hashlib.sha256(f"{text}\n{content_digest(sorted(tensors.items()))}".encode()).hexdigest()
 
 
 def _interval() -> float:

@@ -47,6 +47,7 @@ rule latencies:
     params:
         code=lambda wildcards: code_digest("sparrow.results.latency"),
         script=script_digest("latencies"),
+        specs=lambda wildcards: {model: content.of_spec(plan.latency_slice(STUDY, model)) for model in STUDY.models},
     message:
         "Lay out latencies beside what is preserved"
     script:

@@ -60,6 +60,7 @@ rule aggregate:
     params:
         spec=lambda wildcards: plan.aggregate_slice(STUDY),
         script=script_digest("aggregate"),
+        study=lambda wildcards: expected.expected(STUDY),
     message:
         "Aggregate all outcome tables"
     script:

@@ -7,7 +7,7 @@ from sparrow.errors import SparrowError
 
 CONFIG_NAME = ", ".join(os.path.relpath(path) for path in workflow.config_settings.configfiles) or "config.yaml"
 try:
-    from sparrow import comparison, plan, sources
+    from sparrow import comparison, content, expected, plan, sources
     from sparrow.atomic_file import require_folder, require_writable
     from sparrow.config import load_study
     from sparrow.digest import code_digest, file_digest

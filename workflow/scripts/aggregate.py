@@ -3,7 +3,7 @@ import os
 from sparrow.jobs import run
 
 run(
-    "sparrow.results.aggregate:aggregate",
+    "sparrow.results.consistency:aggregate_consistent",
     snakemake.log[0],
     snakemake.threads,
     networks=list(snakemake.input.networks),
@@ -11,4 +11,5 @@ run(
     stability=list(snakemake.input.stability),
     folder=os.path.dirname(snakemake.output.summary),
     spec=snakemake.params.spec,
+    study=snakemake.params.study,
 )

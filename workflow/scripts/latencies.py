@@ -7,4 +7,5 @@ run(
     summary=snakemake.input.summary,
     tables=list(snakemake.input.tables),
     output=snakemake.output[0],
+    specs=snakemake.params.specs,
 )

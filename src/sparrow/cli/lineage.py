@@ -11,10 +11,12 @@ from typing import Any
 
 from sparrow import radius
 from sparrow.lineage import DATA_SET, Link, chain
+from sparrow.outcome_table import ORIGIN
 
 SHORT = 12
 KEY, WIDTH = 19, 120
 RADII = ("eps", "step_size", "sigma")
+NAMES = {"network": "network", "data": "data set", "spec": "configuration"}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,19 +25,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "file", type=Path, metavar="FILE", help="a checkpoint, a compact network, adversarial examples or an outcome table"
     )
     parser.add_argument("--json", action="store_true", help="for programs: full digests and headers")
-    parser.epilog = "The exit status is 1 if a file is another one than was used."
+    parser.epilog = "The exit status is 1 if a file is another one than was used, or was changed after it was written."
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print it; 1 if a file is another one than was used."""
+    """Print it; 1 if a file is another one than was used, or was changed."""
     links = chain(options.file)
-    ok = all(link.state != "MISMATCH" for link in links)
+    ok = not any(link.wrong for link in links)
     print(_as_json(links, ok) if options.json else "\n\n".join(_block(link) for link in links))
     return 0 if ok else 1
 
 
 def _as_json(links: list[Link], ok: bool) -> str:
-    keys = ("what", "digest", "named", "state", "header")
+    keys = ("what", "digest", "named", "content", "said", "state", "header")
     found = [{"path": str(link.path), **{key: getattr(link, key) for key in keys}} for link in links]
     return json.dumps({"file": found[-1]["path"], "ok": ok, "chain": found}, indent=2, sort_keys=True)
 
@@ -45,7 +47,8 @@ def _block(link: Link) -> str:
     lines = [f"{link.what:<{KEY}}{link.path}"]
     lines += _line("content" if link.what == DATA_SET else "sha256", _digest(link))
     if link.what == "table":
-        lines += _line("about", "the checkpoint in whose folder it lies, or whose name it has; a table names no digest")
+        about = ", ".join(f"{NAMES[name]} {header[name]}" for name in ORIGIN if name in header)
+        lines += _line("about", about or "the checkpoint in whose folder it lies, or whose name it has; it names no digest")
     if "imported" in header:
         origin = header["imported"]
         lines += _line("imported from", f"{origin['file']} (sha256 {origin['sha256'][:SHORT]}), where nothing more is known")
@@ -71,6 +74,8 @@ def _digest(link: Link) -> str:
     if link.digest is None:
         behind = "" if link.what in (DATA_SET, "dense") else "; what lies behind it is not known without it"
         return f"missing, was {link.named[:SHORT]}{behind}" if link.named else "missing"
+    if link.state == "CHANGED":
+        return f"{link.digest[:SHORT]}  CHANGED since it was written: content {link.content[:SHORT]}, was {link.said[:SHORT]}"
     if link.state == "MISMATCH":
         return f"{link.digest[:SHORT]}  MISMATCH: {link.named[:SHORT]} was used"
     return f"{link.digest[:SHORT]}  {link.state}".rstrip()

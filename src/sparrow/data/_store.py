@@ -15,13 +15,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
+from sparrow import content
 from sparrow.atomic_file import replacing
+from sparrow.checkpoint_file import DATA_FORMAT as FORMAT
+from sparrow.checkpoint_file import read_header
 from sparrow.data._augmentation import NONE, Augmentation, augmented
 from sparrow.data._digest import content_digest
 from sparrow.data._order import mixed
 from sparrow.errors import SparrowError
-
-FORMAT = "sparrow-data/2"
 
 
 @dataclass(frozen=True)
@@ -121,9 +122,12 @@ def write(
     """
     fields = ((f"{name}/{field}", tensor) for name, part in parts.items() for field, tensor in part._asdict().items())
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in fields}
+    names = {part: [f"{part}/{field}" for field in sorted(Stored._fields)] for part in parts}
     header = {
         "format": FORMAT,
         "digest": content_digest((name, tensors[name]) for name in sorted(tensors)),
+        # Of each part, since a job reads one or two.
+        "content": {part: content_digest((name, tensors[name]) for name in own) for part, own in names.items()},
         "shape": list(next(iter(parts.values())).images.shape[1:]),
         "classes": classes,
         "white": white,
@@ -137,16 +141,16 @@ def write(
 
 
 def read(path: Path, part: str) -> tuple[Part, Header]:
-    """One part of a stored data set. Raises SparrowError, naming the file, if it is not one."""
+    """One part of a stored data set. Raises SparrowError, naming the file, if it is not one, or was changed."""
+    raw = read_header(path, FORMAT)
     try:
         with safe_open(path, framework="pt") as file:
-            raw = json.loads((file.metadata() or {}).get("sparrow", "{}"))
-            if raw.get("format") != FORMAT:
-                raise SparrowError(f"{path}: not a data set written by Sparrow")
-            pixels = file.get_tensor(f"{part}/images")
-            labels, indices = file.get_tensor(f"{part}/labels"), file.get_tensor(f"{part}/indices")
-    except (SafetensorError, OSError, ValueError) as error:
+            tensors = {field: file.get_tensor(f"{part}/{field}") for field in sorted(Stored._fields)}
+        named = raw["content"][part]
+        header = Header(raw["digest"], tuple(raw["shape"]), raw["classes"], raw["white"], raw["regime"])
+        extra = Extra(**raw.get("extra", {})) if part == "train" else Extra()
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise SparrowError(f"{path}: not a readable data set ({error})") from None
-    header = Header(raw["digest"], tuple(raw["shape"]), raw["classes"], raw["white"], raw["regime"])
-    extra = Extra(**raw.get("extra", {})) if part == "train" else Extra()
+    content.require(path, named, content_digest((f"{part}/{field}", tensor) for field, tensor in tensors.items()))
+    pixels, labels, indices = (tensors[field] for field in Stored._fields)
     return Part(pixels, labels, indices, header.white, extra=extra.images, extra_share=extra.share), header

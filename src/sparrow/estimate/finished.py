@@ -13,6 +13,7 @@ from sparrow import plan
 from sparrow.cell_path import DENSE, Checkpoint, parse
 from sparrow.checkpoint_file import read_header
 from sparrow.config import Study
+from sparrow.cost_file import read_cost
 from sparrow.errors import CheckpointError, SparrowError
 from sparrow.estimate.work import Work
 from sparrow.lineage import DATA
@@ -52,10 +53,7 @@ def _table(path: Path) -> dict[str, float]:
 def _own(path: Path) -> float | None:
     if not path.is_file():
         return None
-    try:
-        return float(json.loads(path.read_text())["seconds"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise SparrowError(f"{path}: not the cost of a job ({error!r})") from None
+    return read_cost(path)["seconds"]
 
 
 def _current(study: Study) -> Callable[[Work, str], bool]:

@@ -21,7 +21,7 @@ from sparrow.exchange import state_dict
 from sparrow.exchange.network import Network
 from sparrow.lineage import DATA, data_path
 from sparrow.models._prunable import prunable_weights
-from sparrow.outcome_table import COLUMNS, FAILED
+from sparrow.outcome_table import COLUMNS, FAILED, TEXT
 from sparrow.results.threats import EXACT
 
 MODELS = {"resnet18": ("resnet18", "R18"), "vgg16-bn": ("vgg16", "V16")}
@@ -165,7 +165,7 @@ def _table(path: Path, what: str, missing: list[str]) -> pd.DataFrame | None:
     if not path.is_file():
         missing.append(f"{what}: no {path}")
         return None
-    table = pd.read_csv(path, converters=EXACT)
+    table = pd.read_csv(path, dtype=TEXT, converters=EXACT)
     if list(table.columns) == FAILED and len(table) == 1:
         missing.append(f"{what}: {table.iloc[0, 0]}")
         return None

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sparrow import content
 from sparrow.atomic_file import replacing
 from sparrow.cell_path import DENSE
 from sparrow.checkpoint_file import COMPACT_FORMAT, FORMAT, failure, read, read_header, sha256
 from sparrow.errors import InheritedError, SparrowError
-from sparrow.outcome_table import ABSTAINED, FAILED, STABILITY
+from sparrow.outcome_table import ABSTAINED, FAILED, ORIGIN, STABILITY, TEXT
 from sparrow.parentage import refuse_other_parents
 from sparrow.results import marks
 from sparrow.results.decisions import decisions
@@ -40,6 +41,7 @@ COUNTS = [
     "neurons",
     "images",
 ]
+LAYERS_COUNTED = [name for name in STABILITY if name not in ("rows", *ORIGIN)]
 IDENTITY = ["dataset", "model", "objective", "method", "ratio", "seed", "stage"]
 
 
@@ -58,6 +60,8 @@ class Row:
     """What it lost: `weight` or `filter`; empty if nothing."""
     warnings: str | None
     """What its making told users of it."""
+    about: tuple[str, str]
+    """The first digits of the digests of its content and of its data set's."""
 
     @property
     def parent(self) -> tuple:
@@ -156,11 +160,12 @@ def _row(path: Path, compact: Path | None, stability: Path | None, spec: dict) -
             identity_of(failed),
             *nothing,
             outcomes,
-            pd.DataFrame(columns=STABILITY),
+            pd.DataFrame(columns=LAYERS_COUNTED),
             failed["failed"],
             failed.get("data_regime"),
             granularity,
             _told(failed),
+            _about(failed),
         )
     header, tensors = read(path, framework="np")
     weights = {name: tensors[f"weight/{name}"] for name in header["parameters"]}
@@ -192,14 +197,18 @@ def _row(path: Path, compact: Path | None, stability: Path | None, spec: dict) -
         size |= {"compact_parameters": smaller["parameters_left"], "compact_multiply_adds": smaller["multiply_adds"]}
     stable = _stable(stability)
     reasons += [stable] if isinstance(stable, str) else []
-    stable = pd.DataFrame(columns=STABILITY) if isinstance(stable, str) else stable
+    stable = pd.DataFrame(columns=LAYERS_COUNTED) if isinstance(stable, str) else stable
     failed = next(iter(reasons), None)
-    told = header["data_regime"], granularity, _told(header)
+    told = header["data_regime"], granularity, _told(header), _about(header)
     return Row(identity_of(header), sizes, size, outcomes, stable, failed, *told)
 
 
 def _told(header: dict[str, Any]) -> str | None:
     return "; ".join(header.get("warnings", [])) or None
+
+
+def _about(header: dict[str, Any]) -> tuple[str, str]:
+    return content.of_header(header)[: content.SHORT], header.get("data", "")[: content.SHORT]
 
 
 def identity_of(header: dict[str, Any]) -> dict[str, Any]:
@@ -211,13 +220,13 @@ def identity_of(header: dict[str, Any]) -> dict[str, Any]:
 def _stable(path: Path | None) -> pd.DataFrame | str:
     """A network's table of stable ReLUs, empty without one; or the reason why it failed."""
     if path is None:
-        return pd.DataFrame(columns=STABILITY)
-    table = pd.read_csv(path)
+        return pd.DataFrame(columns=LAYERS_COUNTED)
+    table = pd.read_csv(path, dtype=TEXT)
     if list(table.columns) == FAILED and len(table) == 1:
         return str(table.iloc[0, 0])
     if list(table.columns) != STABILITY:
         raise SparrowError(f"{path}: has the columns {list(table.columns)}, expected {STABILITY}")
-    return table
+    return table[LAYERS_COUNTED]
 
 
 def _outcome_lines(row: Row) -> Iterator[dict[str, Any]]:
@@ -275,7 +284,7 @@ def _summary_line(row: Row, dense: Outcomes | None, spec: dict[str, Any]) -> dic
         both = after.index.intersection(before.index)
         values = preserved(after[both].to_numpy(), before[both].to_numpy()) if len(both) else (np.nan,) * 3
         line |= dict(zip(_names(f"preserved_{name}"), values, strict=True))
-    return line
+    return line | dict(zip(("network", "data"), row.about, strict=True))
 
 
 def _hit(table: pd.DataFrame | None, status: str) -> pd.Series:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pandas as pd
 
 from sparrow.atomic_file import replacing
+from sparrow.cost_file import read_cost
 
 
 def collect_costs(files: list[Path], output: Path, root: Path) -> None:
-    """One row per `*.cost.json`: the job, named by its path below `root`, and its cost."""
+    """One row per `*.cost.json`: the job, named by its path below `root`, and its cost.
+
+    Raises SparrowError, naming the file, if one is not the cost of a job.
+    """
     rows = []
     for path in sorted(files):
         job = str(path.relative_to(root)).removesuffix(".cost.json")
-        rows.append({"job": job, "stage": _stage(job), **json.loads(path.read_text())})
+        rows.append({"job": job, "stage": _stage(job), **read_cost(path)})
     with replacing(output) as partial:
         pd.DataFrame(rows).to_csv(partial, index=False, lineterminator="\n")
 

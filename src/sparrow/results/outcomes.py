@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from sparrow.errors import ContradictionError, SparrowError
-from sparrow.outcome_table import COLUMNS, FAILED, MISCLASSIFIED, STATUS
+from sparrow.outcome_table import COLUMNS, FAILED, MISCLASSIFIED, STATUS, TEXT
 from sparrow.radius import text
 from sparrow.results.threats import EXACT
 
@@ -117,7 +117,7 @@ def read_outcomes(path: Path, spec: dict[str, Any]) -> Outcomes:
 def _read(path: Path, role: str) -> pd.DataFrame | str:
     """A table, or the reason why there is none."""
     try:
-        table = pd.read_csv(path, converters=EXACT)
+        table = pd.read_csv(path, dtype=TEXT, converters=EXACT)
     except (OSError, ValueError) as error:
         raise SparrowError(f"{path}: not a readable outcome table ({error})") from None
     if list(table.columns) == FAILED and len(table) == 1:

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from sparrow import content
 from sparrow.atomic_file import replacing
 from sparrow.checkpoint_file import read_header
 from sparrow.errors import CheckpointError
-from sparrow.lineage import DATA_SET, Link, chain, digest_of
+from sparrow.lineage import DATA_SET, Digests, Link, chain, digest_of
 from sparrow.parentage import refuse_other_parents
 from sparrow.results.aggregate import IDENTITY, identity_of
 from sparrow.results.environment import environment, environment_table
@@ -66,15 +67,18 @@ def write_provenance(
 
 
 def _rows(networks: list[Path]) -> list[Row]:
-    digest = cache(digest_of)  # Many have one parent, and all of them one data set.
+    digest = Digests(cache(digest_of), cache(content.of_file))  # Many have one parent, and all of them one data set.
     rows = []
     for path in networks:
         header = read_header(path)
-        refuse_other_parents(path, header, digest)
+        refuse_other_parents(path, header, digest.file)
         links = {link.what: link for link in chain(path, digest)}
         data = links.get(DATA_SET)
         if data and data.state == "MISMATCH":
             raise CheckpointError(f"{path}: trained on a data set other than {data.path} (digest {data.named[:SHORT]})")
+        for link in links.values():
+            if link.state == "CHANGED":
+                content.require(link.path, link.said, link.content)
         rows.append(Row(identity_of(header), links))
     return sorted(rows, key=lambda row: tuple(row.identity.values()))
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from sparrow import checkpoint, radius
+from sparrow import checkpoint, content, radius
+from sparrow.checkpoint_file import DATA_FORMAT, read_header
 from sparrow.csv_file import write_csv
 from sparrow.data._store import Part, read
 from sparrow.outcome_table import COLUMNS, FAILED
@@ -41,14 +42,25 @@ def batches(selected: Tensor, size: int) -> list[Tensor]:
     return list(indices.split(size)) if len(indices) else []
 
 
-def failed_table(message: str, output: Path, **unused) -> None:
-    """A table of one cell, which says why there are no outcomes."""
-    write_csv(output, FAILED, [[message]])
+def origin(network: Path, data: Path, spec: dict) -> tuple[str, str, str]:
+    """What a table is about: the columns `ORIGIN` of `network`'s, evaluated on `data` under `spec`."""
+    digests = content.of_header(read_header(network)), read_header(data, DATA_FORMAT)["digest"]
+    return *(digest[: content.SHORT] for digest in digests), content.of_spec(spec)
 
 
-def write_outcomes(path: Path, part: Part, role: str, columns: tuple[Tensor | list, ...], threat: Threat) -> None:
-    """One row per image, by index in the data set; `columns` are those of an outcome table from `prediction` to `norm`."""
+def failed_table(message: str, output: Path, network: Path, data: Path, spec: dict, **unused) -> None:
+    """A table of one row, which says why there are no outcomes."""
+    write_csv(output, FAILED, [[message, *origin(network, data, spec)]])
+
+
+def write_outcomes(
+    path: Path, part: Part, role: str, columns: tuple[Tensor | list, ...], threat: Threat, about: tuple[str, str, str]
+) -> None:
+    """One row per image, by index in the data set; `columns` are those of an outcome table from `prediction` to `norm`.
+
+    `about` is what `origin` gives.
+    """
     everything = (part.indices, part.labels, *columns)
     rows = zip(*(column.tolist() if isinstance(column, Tensor) else column for column in everything), strict=True)
-    about = (threat.norm, radius.number(threat.eps), radius.text(threat.eps))
-    write_csv(path, COLUMNS[role], [(*row, *about) for row in sorted(rows)])
+    threatened = (threat.norm, radius.number(threat.eps), radius.text(threat.eps))
+    write_csv(path, COLUMNS[role], [(*row, *threatened, *about) for row in sorted(rows)])

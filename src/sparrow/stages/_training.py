@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from sparrow import catalogue
+from sparrow.checkpoint_file import sha256
 from sparrow.csv_file import write_csv
 from sparrow.data._augmentation import Augmentation
 from sparrow.data._store import Header, Part, read
@@ -48,10 +49,11 @@ def failed_training(
 ) -> None:
     """What a training stage leaves where there is no network: a checkpoint that says why, and an empty curve."""
     about = read(data, "validation")[1]
-    failed_checkpoint(message, output, **header(stage, spec, about, parent), **made_by(pick_device()))
-    write_curve(curve, [])
+    drawn = write_curve(curve, [])
+    failed_checkpoint(message, output, **header(stage, spec, about, parent), **drawn, **made_by(pick_device()))
 
 
-def write_curve(path: Path, rows: list[tuple]) -> None:
-    """One row an epoch; only a header for a stage that did not train."""
+def write_curve(path: Path, rows: list[tuple]) -> dict[str, str]:
+    """One row an epoch; only a header for a stage that did not train. Returns what the checkpoint's header says of it."""
     write_csv(path, CURVE_COLUMNS, rows)
+    return {"curve": sha256(path)}

@@ -12,19 +12,19 @@ from sparrow import catalogue, examples_file, journal
 from sparrow.costs import METER, measured
 from sparrow.data._store import Part
 from sparrow.margin import margin
-from sparrow.outcome_table import verified
+from sparrow.outcome_table import ORIGIN, verified
 from sparrow.perturbation import distance, project
 from sparrow.progress import Progress
 from sparrow.reproducible import pick_device, seed_everything
 from sparrow.resume import resumable
 from sparrow.settings import Threat
-from sparrow.stages._evaluation import batches, failed_table, open_case, predict, write_outcomes
+from sparrow.stages._evaluation import batches, failed_table, open_case, origin, predict, write_outcomes
 from sparrow.stages._failure import recorded
 from sparrow.training.provenance import attacked
 
 
-def _failed(message: str, output: Path, network: Path, spec: dict, examples: Path | None = None, **unused) -> None:
-    failed_table(message, output)
+def _failed(message: str, output: Path, network: Path, data: Path, spec: dict, examples: Path | None = None, **unused) -> None:
+    failed_table(message, output, network, data, spec)
     if examples is not None:
         examples_file.write(examples, torch.empty(0, dtype=torch.long), torch.empty(0, 0, 0, 0), attacked(network, spec))
 
@@ -53,10 +53,11 @@ def attack(
         entry, params = catalogue.from_spec("attacks", spec["attack"])
         threat = Threat(**spec["threat"])
         model, part, classes = open_case(network, data, spec, params, pick_device())
+        about = origin(network, data, spec)
         predictions = predict(model, part.images, params.batch_size)
         found = part.images.clone()
         correct = predictions == part.labels
-        targets = correct & ~_proven(proofs, part, threat)
+        targets = correct & ~_proven(proofs, part, threat, about)
         if proofs:
             print(f"{int((correct & ~targets).sum())} of {int(correct.sum())} correct images are verified, and left out")
         progress = Progress(int(targets.sum()), "robust")
@@ -90,12 +91,13 @@ def attack(
         if examples is not None:
             kept = (correct & distances.isfinite()).cpu()
             examples_file.write(examples, part.indices[kept], nearest[kept.to(nearest.device)], attacked(network, spec))
-        write_outcomes(output, part, "attacks", (predictions, status, margins, distances), threat)
+        write_outcomes(output, part, "attacks", (predictions, status, margins, distances), threat, about)
 
 
-def _proven(proofs: list[Path], part: Part, threat: Threat) -> Tensor:
-    """Which images (n,) no attack can break, as verifiers' outcome tables say."""
-    indices = set().union(*(verified(path, threat) for path in proofs))
+def _proven(proofs: list[Path], part: Part, threat: Threat, about: tuple[str, str, str]) -> Tensor:
+    """Which images (n,) no attack can break, as verifiers' outcome tables of the same network and data set say."""
+    own = dict(zip(ORIGIN, about, strict=True)) | {"spec": None}
+    indices = set().union(*(verified(path, threat, own) for path in proofs))
     return torch.tensor([index in indices for index in part.indices.tolist()], device=part.images.device)
 
 

@@ -44,7 +44,13 @@ def compact(network: Path, data: Path, output: Path, cost: Path, spec: dict) -> 
             "parameters_left": sum(parameter.numel() for parameter in smaller.parameters()),
             "multiply_adds": Layout(smaller, shape).multiply_adds(prunable_weights(smaller)),
         }
-        own = {"parent": sha256(network), "config": {}, "code": spec["code"], **made_by(torch.device("cpu"))}
+        own = {
+            "parent": sha256(network),
+            "cut_from": loaded.header["content"],
+            "config": {},
+            "code": spec["code"],
+            **made_by(torch.device("cpu")),
+        }
         compact_file.save(output, smaller, loaded.header | sizes | own)
         also["latency_ms"], also["latency_masked_ms"] = latency_ms(smaller, images[:1]), latency_ms(loaded.model, images[:1])
         print(f"{sizes['parameters_left']} parameters, {sizes['multiply_adds']} multiply-adds, logits differ by {apart:.2g}")

@@ -48,5 +48,5 @@ def finetune(parent: Path, data: Path, output: Path, curve: Path, cost: Path, sp
         schedule = Schedule(**spec["schedule"])
         hooks = Masked(model, masks)
         rows = train(model, objective(spec), parts, schedule, list(model.parameters()), generator, hooks, resume=resume)
-        write_curve(curve, rows)
-        checkpoint.save(output, checkpoint.Checkpoint(model, masks, header("finetuned", spec, about, parent)))
+        drawn = write_curve(curve, rows)
+        checkpoint.save(output, checkpoint.Checkpoint(model, masks, header("finetuned", spec, about, parent) | drawn))

@@ -17,8 +17,9 @@ import torch
 from scipy.stats import quantile_test
 from torch import Tensor
 
-from sparrow import journal
+from sparrow import content, journal
 from sparrow.cell_path import DENSE
+from sparrow.checkpoint_file import DATA_FORMAT, read_header
 from sparrow.costs import measured
 from sparrow.csv_file import write_csv
 from sparrow.data._store import read
@@ -36,7 +37,11 @@ TURN_SECONDS = 0.02
 """A turn lasts as many forward passes as fit into this, and at least one."""
 
 
-@recorded(failed_table)
+def _failed(message: str, output: Path, dense: Path, data: Path, spec: dict, **unused) -> None:
+    failed_table(message, output, dense, data, spec)
+
+
+@recorded(_failed)
 def latency(dense: Path, pruned: list[Path], compact: list[Path], data: Path, output: Path, cost: Path, spec: dict) -> None:
     """Time `dense` on the CPU, and each checkpoint in `pruned` in turn with it, with its pruned filters cut out, too, where
     `compact` has such a file.
@@ -62,7 +67,8 @@ def latency(dense: Path, pruned: list[Path], compact: list[Path], data: Path, ou
                     {"compact": smaller[path.with_suffix("")]} if path.with_suffix("") in smaller else {}
                 )
                 rows += journal.once(str(path), partial(_pruned, forms, base, images, params, Path(folder)))
-        write_csv(output, LATENCY, rows)
+        about = read_header(data, DATA_FORMAT)["digest"][: content.SHORT], content.of_spec(spec)
+        write_csv(output, LATENCY, [(*row, len(rows), network, *about) for *row, network in rows])
 
 
 def _pruned(forms: dict[str, Path], base: list[Runner], images: Tensor, params: dict, folder: Path) -> list[tuple]:
@@ -124,7 +130,8 @@ def _in_torch(model: torch.nn.Module, images: Tensor) -> Tensor:
 
 
 def _rows(runners: list[Runner], base: list[Runner], images: Tensor, params: dict) -> list[tuple]:
-    """The rows of one checkpoint in all its forms; `base` has the dense network in each runtime."""
+    """The rows of one checkpoint in all its forms, each with the digest of its content behind; `base` has the dense network
+    in each runtime."""
     dense = {runner.runtime: place for place, runner in enumerate(base)}
     runners = [runner for runner in runners if runner.runtime in dense]
     device, rows = device_name(torch.device("cpu")), []
@@ -135,7 +142,8 @@ def _rows(runners: list[Runner], base: list[Runner], images: Tensor, params: dic
             speedup = taken[dense[runner.runtime]] / own
             interval = quantile_test(speedup, q=1, p=0.5).confidence_interval(0.95)
             numbers = [float(value) for value in (1e3 * np.median(own), np.median(speedup), interval.low, interval.high)]
-            rows.append((*_who(runner.network), runner.form, runner.runtime, size, *numbers, params["threads"], device))
+            own = _content(runner.network)
+            rows.append((*_who(runner.network), runner.form, runner.runtime, size, *numbers, params["threads"], device, own))
             print(
                 f"{runner.form} {runner.runtime}, {size} images: {numbers[0]:.3g} ms, {numbers[1]:.2f} times as fast as dense"
             )
@@ -147,6 +155,11 @@ def _who(network: networks.Network) -> tuple:
     # By its ratio a cell is found again: every digit counts.
     cell["ratio"] = repr(float(cell["ratio"]))
     return *(cell[key] for key in ("dataset", "model", "objective", "method", "ratio", "seed")), network.header["stage"]
+
+
+def _content(network: networks.Network) -> str:
+    """The digest that tables name: of the checkpoint that a compact network was cut out of."""
+    return str(network.header.get("cut_from", network.header["content"]))[: content.SHORT]
 
 
 def turns(runs: list[Callable[[Tensor], object]], images: Tensor, repeats: int) -> np.ndarray:

@@ -29,5 +29,5 @@ def pretrain(data: Path, output: Path, curve: Path, cost: Path, spec: dict) -> N
         model.to(device)
         schedule = Schedule(**spec["schedule"])
         rows = train(model, objective(spec), parts, schedule, list(model.parameters()), generator, resume=resume)
-        write_curve(curve, rows)
-        checkpoint.save(output, checkpoint.Checkpoint(model, {}, header("dense", spec, about)))
+        drawn = write_curve(curve, rows)
+        checkpoint.save(output, checkpoint.Checkpoint(model, {}, header("dense", spec, about) | drawn))

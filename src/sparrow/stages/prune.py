@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from sparrow import catalogue, checkpoint, interruption
+from sparrow.checkpoint_file import sha256
 from sparrow.costs import measured
 from sparrow.csv_file import write_csv
 from sparrow.errors import SparrowError
@@ -70,11 +71,12 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
             model.get_parameter(name).data.mul_(mask)
         if params.norm_statistics == "recompute":
             recompute(model, parts["train"])
-        write_curve(curve, rows)
+        drawn = write_curve(curve, rows)
         write_csv(trace, TRACE_COLUMNS, hooks.trace)
+        drawn["trace"] = sha256(trace)
         warning = pruner.warning()
         told = f"methods.{kind}: {warning}" if warning else None
-        checkpoint.save(output, checkpoint.Checkpoint(model, masks, header("pruned", spec, about, parent, told)))
+        checkpoint.save(output, checkpoint.Checkpoint(model, masks, header("pruned", spec, about, parent, told) | drawn))
         if told:
             print(f"WARNING: {told}")
         return f"warning: {output}: {told}" if told else None

@@ -16,7 +16,7 @@ from sparrow.csv_file import write_csv
 from sparrow.outcome_table import STABILITY
 from sparrow.reproducible import pick_device, seed_everything
 from sparrow.settings import Evaluation, Threat
-from sparrow.stages._evaluation import batches, failed_table, open_case, predict
+from sparrow.stages._evaluation import batches, failed_table, open_case, origin, predict
 from sparrow.stages._failure import recorded
 from sparrow.verification._bounds import input_ranges
 
@@ -40,8 +40,9 @@ def stability(network: Path, data: Path, output: Path, cost: Path, spec: dict) -
                 total[1] += float((upper <= 0).sum())
         sizes = [lower[0].numel() for lower, _ in ranges]
         count = int(chosen.sum())
+        whole = len(sizes), *origin(network, data, spec)
         rows = [
-            (layer, size, on / count, off / count, size - (on + off) / count, count)
+            (layer, size, on / count, off / count, size - (on + off) / count, count, *whole)
             for layer, (size, (on, off)) in enumerate(zip(sizes, totals, strict=True), start=1)
         ]
         print(f"{sum(row[4] for row in rows):.1f} of {sum(sizes)} ReLUs unstable on average over {count} images")

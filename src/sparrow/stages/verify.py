@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sparrow import catalogue, examples_file, journal
+from sparrow.checkpoint_file import EXAMPLES_FORMAT, read_header, sha256
 from sparrow.costs import measured
 from sparrow.data._store import Part
 from sparrow.errors import SparrowError
@@ -21,7 +22,7 @@ from sparrow.progress import Progress
 from sparrow.reproducible import pick_device, seed_everything
 from sparrow.resume import resumable
 from sparrow.settings import Evaluation, Threat
-from sparrow.stages._evaluation import batches, failed_table, open_case, write_outcomes
+from sparrow.stages._evaluation import batches, failed_table, open_case, origin, write_outcomes
 from sparrow.stages._failure import recorded
 from sparrow.verification._decision import Decision, decide_by
 from sparrow.verification._memory import in_parts, limited
@@ -38,6 +39,7 @@ def verify(network: Path, data: Path, output: Path, cost: Path, spec: dict, exam
     """
     with resumable(output, spec, network, data, *examples) as resume, measured(cost):
         generator = seed_everything(spec["seed"], "verify", spec["verifier"]["kind"])
+        _require_own(examples, network)
         entry, params = catalogue.from_spec("verifiers", spec["verifier"])
         case = Case(*open_case(network, data, spec, params, pick_device()), params, Threat(**spec["threat"]))
         with journal.kept(resume, generator):
@@ -46,7 +48,7 @@ def verify(network: Path, data: Path, output: Path, cost: Path, spec: dict, exam
             else:
                 columns = _bounded(entry, spec["verifier"]["kind"], case, examples)
         print(f"{spec['verifier']['kind']}: {columns[1].count('verified')} of {len(case.part)} images verified")
-        write_outcomes(output, case.part, "verifiers", columns, case.threat)
+        write_outcomes(output, case.part, "verifiers", columns, case.threat, origin(network, data, spec))
 
 
 class Case(NamedTuple):
@@ -116,6 +118,18 @@ def _bounded(entry: ModuleType, kind: str, case: Case, examples: list[Path]) -> 
         size = 1 if getattr(entry, "ONE_BY_ONE", False) else max(len(indices), 1) if hasattr(entry, "members") else size
         in_parts(work, accept, indices, size, kind)
     return predictions, status, margins, decided
+
+
+def _require_own(examples: list[Path], network: Path) -> None:
+    """Raise SparrowError if adversarial examples are of another network than `network`."""
+    digest = sha256(network) if examples else None
+    for path in examples:
+        named = read_header(path, EXAMPLES_FORMAT).get("network")
+        if named != digest:
+            raise SparrowError(
+                f"{path}: adversarial examples of another {network} than lies there now (sha256 {digest[:12]}, their header "
+                f"names {str(named)[:12]}); delete the file and run again"
+            )
 
 
 def _recheck(path: Path, case: Case, left: Tensor) -> tuple[Tensor, Tensor]:

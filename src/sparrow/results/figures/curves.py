@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from sparrow.results.beside import read_beside
 from sparrow.results.figures import _style as style
 
 STAGES = {"dense": "pre-training", "pruned": "pruning", "finetuned": "fine-tuning"}
@@ -17,7 +18,7 @@ def draw_curves(source: list[Path], svg: Path, png: Path, spec: dict) -> None:
     Darker lines have lower ratios; methods that do not learn have no curve in the pruning row.
     """
     runs = pd.DataFrame(spec["runs"])
-    tables = [pd.read_csv(path) for path in source]
+    tables = [read_beside(path) for path in source]
     methods = sorted(set(runs["method"]) - {"dense"})
     ratios = sorted(set(runs["ratio"]) - {0.0})
     objectives = spec["objectives"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from sparrow.results.beside import read_beside
 from sparrow.results.figures import _style as style
 
 
@@ -22,7 +23,7 @@ def draw_traces(source: list[Path], svg: Path, png: Path, spec: dict) -> None:
         line[0].set_ylabel(method)
         for axes, objective in zip(line, objectives, strict=True):
             index = style.select(shown, method=method, objective=objective).index
-            table = pd.read_csv(source[index[0]])
+            table = read_beside(source[index[0]])
             for place, (name, rows) in enumerate(table.groupby("name", sort=False)):
                 colour = style.COLOURS[place % len(style.COLOURS)]
                 axes.plot(rows["epoch"], rows["value"], label=name, color=colour, linewidth=1)

@@ -1,0 +1,75 @@
+"""Digests of what lies in our files, by which headers and tables say what they are about. Imports no torch and no numpy.
+
+A header names the digest of the tensors in its own file, so that a file that was changed after it was written is known by
+itself. An outcome table names that of its network, that of its data set and that of its specification.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from sparrow.errors import CheckpointError
+
+SHORT = 16
+"""Hex digits of a digest in a table."""
+_CHUNK = 1 << 20
+_TYPES = {"BOOL": "bool", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "C64": "complex64"}
+_KINDS = {"F": "float", "I": "int", "U": "uint"}
+CURE = "it was changed or damaged after it was written; delete it, and what was made from it, and run again"
+
+
+def of_file(path: Path, prefix: str = "") -> str:
+    """SHA-256 of the names, types, shapes and values of the tensors in a safetensors file whose names start with `prefix`.
+
+    The file is read in small pieces. Raises CheckpointError if it cannot be.
+    """
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            (size,) = struct.unpack("<Q", file.read(8))
+            tensors = json.loads(_all(file, size))
+            for name in sorted(key for key in tensors.keys() - {"__metadata__"} if key.startswith(prefix)):
+                about = tensors[name]
+                digest.update(f"{name} {_type(about['dtype'])} {tuple(about['shape'])}\n".encode())
+                begin, end = about["data_offsets"]
+                file.seek(8 + size + begin)
+                for start in range(begin, end, _CHUNK):
+                    digest.update(_all(file, min(_CHUNK, end - start)))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error, MemoryError, OverflowError) as error:
+        raise CheckpointError(f"{path}: truncated, or not a safetensors file ({error})") from None
+    return digest.hexdigest()
+
+
+def _all(file: BinaryIO, size: int) -> bytes:
+    found = file.read(size)
+    if len(found) < size:
+        raise ValueError("its end is missing")
+    return found
+
+
+def _type(code: str) -> str:
+    """The name that numpy and torch have for a type of safetensors."""
+    return _TYPES.get(code) or f"{_KINDS.get(code[:1], code[:1])}{code[1:]}"
+
+
+def require(path: Path, named: str, found: str) -> None:
+    """Raise CheckpointError if the tensors of `path`, whose digest is `found`, are not those that its header has `named`."""
+    if found != named:
+        raise CheckpointError(
+            f"{path}: its content is not what its header says (digest {found[:12]}, the header names {str(named)[:12]}): {CURE}"
+        )
+
+
+def of_header(header: dict[str, Any]) -> str:
+    """The digest that stands for a network in tables: of its content, or of the reason why there is none."""
+    return header["content"] if "failed" not in header else hashlib.sha256(header["failed"].encode()).hexdigest()
+
+
+def of_spec(spec: dict[str, Any]) -> str:
+    """Digest (`SHORT` digits) of what a job was told to do. The code that it ran is no part of it."""
+    told = {key: value for key, value in spec.items() if key != "code"}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:SHORT]

@@ -1,0 +1,29 @@
+"""Tables that lie beside a checkpoint, which names their digests: learning curves, and traces of pruning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from sparrow.checkpoint_file import read_header, sha256
+from sparrow.errors import SparrowError
+
+
+def read_beside(path: Path) -> pd.DataFrame:
+    """The table `CHECKPOINT.curve.csv` or `CHECKPOINT.trace.csv`.
+
+    Raises SparrowError, naming the file, if it is no table, or not the one that was written with the checkpoint. A checkpoint
+    that is no longer there is no fault.
+    """
+    name, *kinds = path.name.split(".")
+    checkpoint, kind = path.with_name(f"{name}.safetensors"), kinds[0]
+    named = read_header(checkpoint).get(kind) if checkpoint.is_file() else None
+    if named is not None and (not path.is_file() or sha256(path) != named):
+        raise SparrowError(
+            f"{path}: not the {kind} that was written with {checkpoint.name}; it was cut or changed: delete both and run again"
+        )
+    try:
+        return pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise SparrowError(f"{path}: not a readable {kind} ({error})") from None

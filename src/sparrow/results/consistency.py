@@ -1,0 +1,208 @@
+"""Aggregation that holds every file against the study, and the files against each other, before it writes anything.
+
+Snakemake makes anew what the study has changed, if it knows how the files were made. It does not where it is told not to look
+(`--rerun-triggers mtime`, `--touch`), nor in a results folder that was copied or has lost its `.snakemake`, nor after a file
+was changed by other means. The files themselves say what they are about; what is not of this study is refused by name.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safetensors import safe_open
+
+from sparrow import content
+from sparrow.cell_path import DENSE, Checkpoint, parse
+from sparrow.checkpoint_file import DATA_FORMAT, read_header
+from sparrow.errors import SparrowError
+from sparrow.lineage import data_path
+from sparrow.outcome_table import COLUMNS, FAILED, STABILITY, require_origin, require_whole
+from sparrow.parentage import parent_path
+from sparrow.results.aggregate import aggregate
+
+CURE = (
+    "delete what is not of this study and run again (Snakemake alone does not see it after --touch, with --rerun-triggers "
+    "mtime, or where results were copied without their .snakemake folder)"
+)
+
+
+def aggregate_consistent(
+    networks: list[Path], compact: list[Path], stability: list[Path], folder: Path, spec: dict, study: dict
+) -> str | None:
+    """`aggregate`, of files that are all as the `study` (see `expected.expected`) says. Raises SparrowError, naming one file
+    and how many there are, before anything is written, if some are not."""
+    found = list(differences(networks, stability, study))
+    for line in found:
+        print(line)
+    if found:
+        more = f" ({len(found)} such files; the log of aggregate names all)" if len(found) > 1 else ""
+        raise SparrowError(f"{found[0]}{more}; {CURE}")
+    return aggregate(networks, compact, stability, folder, spec)
+
+
+class Data(NamedTuple):
+    """A data set that lies there: its digest, and the label of each test image by its index, in the order of the file."""
+
+    digest: str
+    labels: dict[int, int]
+
+
+def differences(networks: list[Path], stability: list[Path], study: dict) -> Iterator[str]:
+    """What is not as the study says: a line for each file. Raises SparrowError for a file that is none of ours, or was
+    changed after it was written."""
+    data = cache(lambda path: _data(path, study))
+    counted, seen = {path.parent: path for path in stability}, set()
+    for path in networks:
+        one, header = _identity(path), read_header(path)
+        try:
+            family = study["families"]["/".join(one.parent[:3])]
+        except KeyError:
+            yield f"{path}: is not of this study: it has no {' '.join(one.parent[:3])}"
+            continue
+        own = data(data_path(path, header))
+        if isinstance(own, str):
+            if own not in seen:
+                seen.add(own)
+                yield own
+            continue
+        for place, about in _ancestors(path, header):
+            if place not in seen:
+                seen.add(place)
+                yield from _made_otherwise(place, about, family, study, own)
+        origin = {"network": content.of_header(header)[: content.SHORT], "data": header.get("data", "")[: content.SHORT]}
+        for name, told in family["tables"].items():
+            yield from _lines(_outcomes, path.with_suffix("") / f"{name}.csv", origin, _spec(told, study, one), own)
+        if path.with_suffix("") in counted:
+            yield from _lines(_layers, counted[path.with_suffix("")], origin, _spec(family["stability"], study, one), own)
+
+
+def _data(path: Path, study: dict) -> Data | str | None:
+    """None if it is no longer there; a line if it was prepared under another configuration."""
+    if not path.is_file():
+        return None
+    header = read_header(path, DATA_FORMAT)
+    content.require(path, header["digest"], content.of_file(path))
+    label = path.parent.name
+    if label in study["datasets"]:
+        wrong = difference(header.get("dataset"), study["values"][study["datasets"][label]], "dataset")
+        if wrong:
+            return f"{path}: was prepared under another configuration: {wrong}"
+    with safe_open(path, framework="np") as file:
+        indices, labels = (file.get_tensor(f"test/{field}").tolist() for field in ("indices", "labels"))
+    return Data(header["digest"], dict(zip(indices, labels, strict=True)))
+
+
+def _identity(path: Path) -> Checkpoint:
+    """Who a checkpoint is by where it lies."""
+    parts = path.absolute().with_suffix("").parts
+    try:
+        return parse("/".join(parts[-5 if path.stem == DENSE else -6 :]))
+    except ValueError as error:
+        raise SparrowError(f"{path}: {error}") from None
+
+
+def _ancestors(path: Path, header: dict[str, Any]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """A checkpoint and those behind it, as far as they lie there. That each is the one that was used is for `aggregate`."""
+    yield path, header
+    while header.get("parent"):
+        parent = parent_path(path, header)
+        if parent is None or not parent.is_file():
+            return
+        path, header = parent, read_header(parent)
+        yield path, header
+
+
+def _made_otherwise(path: Path, header: dict[str, Any], family: dict, study: dict, data: Data | None) -> Iterator[str]:
+    """Lines on a checkpoint that is another one, or was made in another way or from other data, than the study says."""
+    one = _identity(path)
+    cell = one.parent._asdict() | ({"method": one.cell.method, "ratio": one.cell.ratio} if one.cell else {})
+    wrong = difference(header.get("cell"), cell, "cell") or difference(header["stage"], one.stage, "stage")
+    if wrong:
+        yield f"{path}: lies where another network belongs: {wrong}"
+        return
+    told = study["imports"].get(one.path) or (
+        family["pruned"].get(one.cell.method) if one.stage == "pruned" else family[one.stage]
+    )
+    if told is not None:  # Of a method that the study has not, only what was imported is there.
+        expected = _unpacked(told, study)
+        model = expected.pop("model")
+        if one.stage == "pruned" and one.path not in study["imports"]:
+            expected["ratio"] = one.cell.ratio
+        wrong = difference(header.get("model"), model, "model") or difference(header.get("config"), expected)
+        if wrong:
+            yield f"{path}: was made under another configuration: {wrong}"
+            return
+    if data is not None and header.get("data") != data.digest:
+        yield f"{path}: trained on a data set other than lies there now (digest {str(header.get('data'))[:12]})"
+
+
+def _unpacked(told: dict[str, int], study: dict) -> dict[str, Any]:
+    return {key: study["values"][place] for key, place in told.items()}
+
+
+def _spec(told: dict[str, int], study: dict, one: Checkpoint) -> dict[str, Any]:
+    return _unpacked(told, study) | {"seed": one.parent.seed}
+
+
+def _lines(
+    check: Callable[..., None], path: Path, origin: dict[str, str], spec: dict[str, Any], data: Data | None
+) -> Iterator[str]:
+    """What is wrong with a table, as one line or none. One that cannot be read is for `aggregate` to name."""
+    try:
+        with open(path, newline="") as file:
+            columns, *rows = list(csv.reader(file, strict=True))
+        about = origin | {"spec": content.of_spec(spec)}
+        if any(len(row) != len(columns) for row in rows) or not set(about) <= set(columns):
+            return
+        places = [columns.index(name) for name in about]
+        require_origin(path, (tuple(row[place] for place in places) for row in rows), about)
+        if columns != FAILED:
+            check(path, columns, rows, spec, data)
+    except SparrowError as error:
+        yield str(error)
+    except (OSError, ValueError, csv.Error):
+        return
+
+
+def _outcomes(path: Path, columns: list[str], rows: list[list[str]], spec: dict[str, Any], data: Data | None) -> None:
+    """Raise SparrowError unless there is a row for each image that was to be evaluated, and for no other."""
+    if columns not in COLUMNS.values() or data is None:
+        return
+    samples = (spec.get("attack") or spec["verifier"]).get("samples")
+    asked = dict(list(data.labels.items())[:samples])
+    found = {int(row[0]): int(row[1]) for row in rows}
+    missing, others = asked.keys() - found.keys(), found.keys() - asked.keys()
+    if missing:
+        raise SparrowError(
+            f"{path}: lacks {len(missing)} of the {len(asked)} test images that the study says (image {min(missing)})"
+        )
+    if others:
+        raise SparrowError(f"{path}: has {len(others)} images besides those that the study says (image {min(others)})")
+    for image, label in found.items():
+        if label != asked[image]:
+            raise SparrowError(f"{path}: image {image} has the label {label}, in the data set {asked[image]}")
+
+
+def _layers(path: Path, columns: list[str], rows: list[list[str]], spec: dict[str, Any], data: Data | None) -> None:
+    """Raise SparrowError unless all rows are there, in their order."""
+    if columns == STABILITY:
+        require_whole(path, [int(row[columns.index("rows")]) for row in rows])
+
+
+def difference(found: Any, expected: Any, key: str = "") -> str | None:
+    """The first difference of a piece of configuration from the study's, with its key; None if there is none."""
+    if not (isinstance(found, dict) and isinstance(expected, dict)):
+        return None if found == expected else f"{key or 'config'} is {found!r}, the study says {expected!r}"
+    for name in sorted(found.keys() | expected.keys()):
+        inner = f"{key}.{name}" if key else name
+        if name not in found:
+            return f"{inner} is not there, the study says {expected[name]!r}"
+        if name not in expected:
+            return f"{inner} is {found[name]!r}, the study has none"
+        if wrong := difference(found[name], expected[name], inner):
+            return wrong
+    return None
