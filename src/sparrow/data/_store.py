@@ -89,6 +89,8 @@ class Header:
     classes: int
     white: int
     regime: str
+    names: tuple[str, ...] = ()
+    """What the classes are called, by number, where that is known."""
 
 
 class Extra(NamedTuple):
@@ -147,6 +149,8 @@ def read(path: Path, part: str) -> tuple[Part, Header]:
             labels, indices = file.get_tensor(f"{part}/labels"), file.get_tensor(f"{part}/indices")
     except (SafetensorError, OSError, ValueError) as error:
         raise SparrowError(f"{path}: not a readable data set ({error})") from None
-    header = Header(raw["digest"], tuple(raw["shape"]), raw["classes"], raw["white"], raw["regime"])
+    header = Header(
+        raw["digest"], tuple(raw["shape"]), raw["classes"], raw["white"], raw["regime"], tuple(raw.get("names", ()))
+    )
     extra = Extra(**raw.get("extra", {})) if part == "train" else Extra()
     return Part(pixels, labels, indices, header.white, extra=extra.images, extra_share=extra.share), header
