@@ -94,7 +94,7 @@ def test_what_is_black_on_transparency_is_no_black_image(tmp_path: Path, capsys:
         image.save(path)
 
     assert _load(tmp_path, glyph)[0].tolist() == [[255, 0], [255, 255]]
-    assert "2 of 2 images are transparent: laid on `background: white`" in capsys.readouterr().out
+    assert "2 of 2 are transparent: laid on `background: white`" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
@@ -140,7 +140,7 @@ def test_images_are_turned_as_the_camera_says(tmp_path: Path, capsys, orientatio
     assert found[corner] == MARKED[0, 0]
     said = capsys.readouterr().out
     # Pillow turns a TIFF by itself.
-    assert ("2 of 2 images were turned as their EXIF orientation says" in said) == (orientation > 1 and suffix == "png")
+    assert ("2 of 2 were turned as their EXIF orientation says" in said) == (orientation > 1 and suffix == "png")
 
 
 def test_damaged_exif_data_spoil_no_image(tmp_path: Path) -> None:

@@ -262,8 +262,8 @@ def test_what_is_not_read_is_told(folder: Path, capsys: pytest.CaptureFixture) -
     (folder / ".hidden.png").write_text("hidden")
     assert len(image_folder.load(_params(folder)).train.labels) == 30
     assert (
-        f"{folder}: 8 files were not read: 1 a link to a folder in which it lies, 2 a link to nothing, 1 outside the class folders, "
-        "2 with the suffix .jfif, 1 with the suffix .tga, 1 without a suffix\n"
+        f"{folder}: 8 files were not read: 1 a link to a folder in which it lies, 2 a link to nothing, "
+        "1 outside the class folders, 2 with the suffix .jfif, 1 with the suffix .tga, 1 without a suffix\n"
     ) in capsys.readouterr().out
 
 

@@ -19,7 +19,7 @@ def files(params: HeldOut) -> list[str]:
 def folders(params: HeldOut) -> dict[str, str]:
     """The folders behind a data set, as far as they are there, with a digest (16 digits) of the names and sizes of all files.
 
-    The time at which a folder changed says nothing of the folders in it. Hidden files do not count, and of a link what it leads to.
+    The time at which a folder changed says nothing of the folders in it. Links are followed; hidden files do not count.
     """
     return {path: _listing(path) for path in _paths(params) if os.path.isdir(path)}
 

@@ -149,8 +149,7 @@ def read(path: Path, part: str) -> tuple[Part, Header]:
             labels, indices = file.get_tensor(f"{part}/labels"), file.get_tensor(f"{part}/indices")
     except (SafetensorError, OSError, ValueError) as error:
         raise SparrowError(f"{path}: not a readable data set ({error})") from None
-    header = Header(
-        raw["digest"], tuple(raw["shape"]), raw["classes"], raw["white"], raw["regime"], tuple(raw.get("names", ()))
-    )
+    names = tuple(raw.get("names", ()))
+    header = Header(raw["digest"], tuple(raw["shape"]), raw["classes"], raw["white"], raw["regime"], names)
     extra = Extra(**raw.get("extra", {})) if part == "train" else Extra()
     return Part(pixels, labels, indices, header.white, extra=extra.images, extra_share=extra.share), header

@@ -72,11 +72,8 @@ def load(params: Params) -> Source:
     """All images. Raises SparrowError, naming the file, if one is missing or not an image, or if the classes differ."""
     names, train = _read(Path(params.folder).expanduser(), params)
     print(f"classes: {', '.join(names)}")
-    if params.class_order == "numeric" and names != sorted(names):
-        print(
-            f"classes that are numbers are in the order of their size; torchvision's ImageFolder has {', '.join(sorted(names))}: "
-            "for a network that was trained with that, say `class_order: string`"
-        )
+    if params.class_order == "numeric" and names != (texts := sorted(names)):
+        print(f"that is by number; torchvision's ImageFolder has {', '.join(texts)}, which is `class_order: string`")
     if params.test_folder is None:
         return Source(train, names=tuple(names))
     others, test = _read(Path(params.test_folder).expanduser(), params)
@@ -113,10 +110,10 @@ def _read(folder: Path, params: Params) -> tuple[list[str], Images]:
             pixels[place] = _image(folder, member, params, done)
     if done["composed"]:
         print(
-            f"{folder}: {done['composed']} of {len(inside)} images are transparent: laid on `background: {params.background}`"
+            f"{folder}: {done['composed']} of {len(inside)} are transparent: laid on `background: {params.background}`"
         )
     if done["turned"]:
-        print(f"{folder}: {done['turned']} of {len(inside)} images were turned as their EXIF orientation says")
+        print(f"{folder}: {done['turned']} of {len(inside)} were turned as their EXIF orientation says")
     number = {name: place for place, name in enumerate(classes)}
     return classes, Images(pixels, np.array([number[member.path.parts[depth]] for member in inside], np.int64))
 
