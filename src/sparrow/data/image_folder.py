@@ -109,9 +109,7 @@ def _read(folder: Path, params: Params) -> tuple[list[str], Images]:
         for place, member in enumerate(inside):
             pixels[place] = _image(folder, member, params, done)
     if done["composed"]:
-        print(
-            f"{folder}: {done['composed']} of {len(inside)} are transparent: laid on `background: {params.background}`"
-        )
+        print(f"{folder}: {done['composed']} of {len(inside)} are transparent: laid on `background: {params.background}`")
     if done["turned"]:
         print(f"{folder}: {done['turned']} of {len(inside)} were turned as their EXIF orientation says")
     number = {name: place for place, name in enumerate(classes)}

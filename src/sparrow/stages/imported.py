@@ -37,8 +37,8 @@ def examine(file: Path, spec: dict, shape: tuple[int, int, int], classes: int) -
     names = keymap.load(about["map"])
     if names:
         keymap.require_model(names, about["map"], model["kind"])
-    tensors, place = state_dict.read(file, about["key"])
+    found = state_dict.read(file, about["key"])
     entry, parameters = catalogue.from_spec("models", model)
     network = entry.build(parameters, shape, classes).eval()
     asked = fit.Asked(model["kind"], shape, spec["cell"].get("ratio"), about["granularity"], about["allow_ratio"])
-    return network, fit.fit(file, tensors, network, asked, names), place
+    return network, fit.fit(file, found.tensors, network, asked, names, found.normalised), found.place
