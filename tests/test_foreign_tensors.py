@@ -150,7 +150,9 @@ def test_a_normalisation_that_a_file_tells_beside_its_weights_is_not_ignored(tmp
         content[place] = {"data_transform": NORMALISED}
     (line,) = _refused(tmp_path, content)
     assert line.startswith("theirs.pth: normalises its images (mean 0.3, deviation 0.4, from its key ")
-    assert "cannot take that over (it pads them with zeros): import a network that was trained without" in line
+    assert (
+        "cannot take that over (it pads them with zeros): import one without; or, if it was trained without, save its" in line
+    )
 
 
 @pytest.mark.parametrize("beside", [{"mean": 0.0, "std": 1.0}, {"loss": {"mean": 0.4, "std": 0.1}}, {"epoch": 3}])
@@ -232,3 +234,22 @@ def test_masks_are_of_prunable_weights_alone(tmp_path: Path) -> None:
         assert weight.all()
     _, found = _imported(tmp_path, theirs.state_dict(), ratio=None)
     assert found.masks == {}
+
+
+def test_a_model_that_normalises_by_itself_takes_the_same_numbers(tmp_path: Path) -> None:
+    entry, theirs = catalogue.load("models", "oval"), _build("oval").state_dict()
+    torch.save({"state_dict": theirs, "normalization": NORMALISED}, tmp_path / "theirs.pth")
+    found = state_dict.read(tmp_path / "theirs.pth")
+
+    def fitted(**normalise) -> nn.Module:
+        network = entry.build(entry.Params(**normalise), SHAPE, 10).eval()
+        fit.fit(Path("theirs.pth"), found.tensors, network, Asked("oval", SHAPE), None, found.normalised)
+        return network
+
+    with pytest.raises(CheckpointError, match=r"pads them with zeros.: give the model these numbers as `normalise: \{mean:"):
+        fitted()
+    with pytest.raises(CheckpointError, match=r"mean 0.3, deviation 0.4, .*; the model's `normalise` says otherwise"):
+        fitted(normalise={"mean": [0.5], "std": [0.4]})
+    network, images = fitted(normalise=NORMALISED), torch.rand(3, *SHAPE)
+    plain = _build("oval")
+    assert torch.allclose(network(images), plain((images - 0.3) / 0.4), atol=1e-5)

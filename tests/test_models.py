@@ -30,6 +30,12 @@ def _build(kind: str, shape: tuple[int, int, int], classes: int = 10) -> nn.Modu
         ("resnet18", (3, 32, 32), 11_173_962),
         ("preact-resnet18", (3, 32, 32), 11_172_170),
         ("wrn-28-4", (3, 32, 32), 5_849_050),
+        # Layer by layer: (inputs * kernel + 1) * outputs.
+        ("mlp", (1, 28, 28), 785 * 256 + 257 * 256 + 257 * 10),
+        ("oval", (3, 32, 32), 49 * 8 + 129 * 16 + 1025 * 100 + 101 * 10),
+        ("resnet2b", (3, 32, 32), 28 * 8 + (73 + 9) * 16 + 3 * 145 * 16 + 1025 * 100 + 101 * 10),
+        ("resnet4b", (3, 32, 32), 28 * 16 + (145 + 17) * 32 + (6 * 289 + 289 + 33) * 32 + 513 * 100 + 101 * 10),
+        ("trades-cnn", (1, 28, 28), 10 * 32 + 289 * 32 + 289 * 64 + 577 * 64 + 1025 * 200 + 201 * 200 + 201 * 10),
         ("wrn-28-10", (3, 32, 32), 36_479_194),
     ],
 )
@@ -47,7 +53,42 @@ def test_a_preact_resnet18_without_the_last_norm_is_smaller_by_it() -> None:
     assert sum(parameter.numel() for parameter in model.parameters()) == 11_171_146
 
 
+@pytest.mark.parametrize(
+    ("form", "parameters"),
+    [("wide", 214_918), ("deep", 49 * 8 + 2 * 73 * 8 + 129 * 8 + 513 * 100 + 101 * 10)],
+)
+def test_ovals_networks_have_their_sizes(form: str, parameters: int) -> None:
+    entry = catalogue.load("models", "oval")
+    model = entry.build(entry.Params(form=form), (3, 32, 32), 10)
+    assert sum(parameter.numel() for parameter in model.parameters()) == parameters
+
+
+@pytest.mark.parametrize(("kind", "relus"), [("resnet2b", 6244), ("resnet4b", 14436)])
+def test_small_residual_networks_have_as_many_relus_as_their_authors_say(kind: str, relus: int, monkeypatch) -> None:
+    # The table in alpha-beta-CROWN's models/cifar10_resnet/README.md.
+    model, count, relu = _build(kind, (3, 32, 32)), [], torch.relu
+    monkeypatch.setattr(torch, "relu", lambda inputs: count.append(inputs.numel()) or relu(inputs))
+    model(torch.rand(1, 3, 32, 32))
+    assert sum(count) == relus
+
+
 NAMES = {
+    "oval": ["0.weight", "2.bias", "5.weight", "7.weight"],
+    "mlp": ["1.weight", "3.bias", "5.weight"],
+    "resnet2b": [
+        "conv1.weight",
+        "layer1.0.conv1.bias",
+        "layer1.0.shortcut.0.weight",
+        "layer1.1.conv2.weight",
+        "linear2.weight",
+    ],
+    "resnet4b": ["conv1.weight", "layer2.0.shortcut.0.bias", "layer2.1.conv2.weight", "linear1.weight", "linear2.weight"],
+    "trades-cnn": [
+        "feature_extractor.conv1.weight",
+        "feature_extractor.conv4.bias",
+        "classifier.fc2.bias",
+        "classifier.fc3.bias",
+    ],
     "vgg16-bn": ["features.0.weight", "features.1.running_var", "features.41.bias", "classifier.0.weight", "classifier.4.bias"],
     "resnet18": ["conv1.weight", "bn1.bias", "layer2.0.shortcut.0.weight", "layer2.0.shortcut.1.running_mean", "linear.bias"],
     "preact-resnet18": ["conv1.weight", "layer1.0.bn1.weight", "layer4.0.shortcut.0.weight", "bn.weight", "linear.weight"],

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from sparrow import catalogue
 from sparrow.errors import CheckpointError
 from sparrow.exchange import normalisation
 from sparrow.exchange.keymap import KeyMap
@@ -20,6 +21,7 @@ from sparrow.exchange.masked import multiplied
 from sparrow.exchange.normalisation import Normalisation
 from sparrow.exchange.plain_tensors import COUNTER, MOST_LINES, plain
 from sparrow.models._layout import Layout, filter_masks, removed_filters
+from sparrow.models._normalise_layer import fixed_tensors
 from sparrow.models._prunable import prunable_weights
 
 TOLERANCE = 0.005
@@ -73,6 +75,8 @@ def fit(
     found, told = multiplied(path, found, notes)
     found = _masked_by_scores(path, found, asked.ratio, notes)
     found, told = (_renamed(path, tensors, asked.kind, keymap) for tensors in (found, told))
+    # What the model's parameters say, no file has to.
+    found = {name: own[name] for name in fixed_tensors(network)} | found
     counters = {name for name in own if name.endswith(COUNTER)} - found.keys()
     if counters:
         notes.append(f"has no {COUNTER} for {len(counters)} batch norms; nothing depends on them")
@@ -83,7 +87,7 @@ def fit(
     if in_layers and normalised and not in_layers.agrees(normalised):
         raise CheckpointError(f"{path}: says twice by what it normalises its images: {in_layers}; {normalised}")
     if one := in_layers or normalised:
-        notes.append(normalisation.take_in(path, network, one, asked.shape))
+        notes.append(normalisation.take_in(path, network, one, asked.shape, _has_place(asked.kind)))
     if asked.ratio is None:
         return Fitted({}, 0.0, notes)
     masks, ratio = _masks(path, network, asked, told)
@@ -94,6 +98,11 @@ def fit(
             f"with allow_ratio (--allow-ratio){_or_by_filters(network, masks, asked)}"
         )
     return Fitted(masks, ratio, notes)
+
+
+def _has_place(kind: str) -> bool:
+    """Whether networks of this kind can normalise their images by themselves."""
+    return "normalise" in catalogue.load("models", kind).Params.model_fields
 
 
 def _without_prefixes(path: Path, tensors: Mapping[str, Tensor], own: Mapping, notes: list[str]) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from sparrow.errors import CheckpointError
 from sparrow.exchange.printable import printable
+from sparrow.models._normalise_layer import Normalise
 from sparrow.models._prunable import PRUNABLE
 
 MEANS, DEVIATIONS = ("mean", "mu", "means"), ("std", "sigma", "stds")
@@ -42,8 +43,12 @@ class Normalisation:
 
     def agrees(self, other: Normalisation) -> bool:
         """Whether `other` is the same but for rounding to single precision."""
-        mine, theirs = ((*one.mean, *one.deviation) for one in (self, other))
-        return len(mine) == len(theirs) and all(abs(a - b) <= 1e-6 * abs(a) for a, b in zip(mine, theirs, strict=True))
+        for mine, theirs in ((self.mean, other.mean), (self.deviation, other.deviation)):
+            count = max(len(mine), len(theirs))
+            wide = zip(mine * (count // len(mine)), theirs * (count // len(theirs)), strict=False)
+            if any(abs(a - b) > 1e-6 * max(1, abs(a)) for a, b in wide) or count % len(mine) or count % len(theirs):
+                return False
+        return True
 
     def __str__(self) -> str:
         mean, deviation = (", ".join(f"{value:g}" for value in values) for values in (self.mean, self.deviation))
@@ -79,12 +84,22 @@ def inside(
     return {name: tensor for name, tensor in found.items() if name not in layers}, Normalisation(mean, deviation, place)
 
 
-def take_in(path: Path, network: nn.Module, normalisation: Normalisation, shape: tuple[int, int, int]) -> str:
+def take_in(
+    path: Path, network: nn.Module, normalisation: Normalisation, shape: tuple[int, int, int], has_place: bool = False
+) -> str:
     """Change the first layer of `network` so that it takes images (channels, height, width) in [0, 1]; a line that says so.
 
+    A network that normalises its images by itself has to do it by the same numbers; `has_place` says that its kind can.
     w (x - m) / s + b is (w / s) x + (b - w m / s). A convolution that pads does so with zeros behind the normalisation,
     which no bias makes up for. Whether it is the same is seen on images. Raises CheckpointError if it is not.
     """
+    for layer in network.modules():
+        if isinstance(layer, Normalise):
+            if not normalisation.agrees(Normalisation(tuple(layer.mean), tuple(layer.std), "")):
+                raise CheckpointError(
+                    f"{path}: normalises its images ({normalisation}); the model's `normalise` says otherwise"
+                )
+            return f"normalises its images ({normalisation}), as the model's `normalise` does"
     if normalisation.is_neutral:
         return f"{normalisation}: left out, it changes nothing"
     channels, names = shape[0], [name for name, module in network.named_modules() if isinstance(module, PRUNABLE)]
@@ -103,10 +118,11 @@ def take_in(path: Path, network: nn.Module, normalisation: Normalisation, shape:
         expected = as_it_was((images - mean.view(-1, 1, 1)) / deviation.view(-1, 1, 1))
         same = (changed(images) - expected).abs().max() <= SAME * expected.abs().max().clamp_min(1)
     if not same:
+        cure = "give the model these numbers as `normalise: {mean: [...], std: [...]}`" if has_place else "import one without"
         raise CheckpointError(
             f"{path}: normalises its images ({normalisation}), and networks here take images in [0, 1] as they are. The first "
-            f"layer of this one cannot take that over ({_obstacle(layer)}): import a network that was trained without, or, "
-            "if this one was, a file with its state dict alone"
+            f"layer of this one cannot take that over ({_obstacle(layer)}): {cure}; or, if it was trained without, save its "
+            "state dict by itself"
         )
     network.load_state_dict(changed.state_dict())
     return f"normalises its images ({normalisation}): taken into the weights and the bias of {names[0]}"

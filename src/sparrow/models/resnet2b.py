@@ -1,4 +1,5 @@
-"""ResNet-2B: a convolution (8 channels), two residual blocks (16 channels) without batch norm and two linear layers (100, classes).
+"""ResNet-2B: a convolution (8 channels), two residual blocks (16 channels) without batch norm, and two linear layers (100,
+classes).
 
 112,006 parameters on 3 x 32 x 32 images and 10 classes.
 
@@ -16,7 +17,7 @@ CHANNELS, GROUPS = 8, 1
 
 
 class Params(_normalise.Normalised):
-    """The released network normalises its images by the mean 0.4914, 0.4822, 0.4465 and the deviation 0.2471, 0.2435, 0.2616."""
+    """The released network normalises its images: mean 0.4914, 0.4822, 0.4465, deviation 0.2471, 0.2435, 0.2616."""
 
 
 def check(params: Params, shape: tuple[int, int, int]) -> None:
