@@ -8,6 +8,7 @@ from torch import nn
 
 from sparrow import catalogue
 from sparrow.models import _residual, _wide_residual
+from sparrow.models._layout import without_filters
 from sparrow.models._prunable import norm_parameters, prunable_weights
 from sparrow.settings import Threat
 from sparrow.verification._bounds import smallest_margin
@@ -194,3 +195,37 @@ def test_prunable_weights_are_the_parameters_themselves(normed: nn.Module) -> No
 def test_norm_parameters_are_scales_and_shifts(normed: nn.Module) -> None:
     expected = [normed[1].weight, normed[1].bias, normed[3][1].weight, normed[3][1].bias]
     assert list(map(id, norm_parameters(normed))) == list(map(id, expected))
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (1, 16, 40), (1, 52, 20)])
+def test_vgg16_of_odd_sides_is_the_same_network_in_words_that_bounds_know(shape: tuple[int, int, int]) -> None:
+    model, images = _build("vgg16-bn", shape).eval(), torch.rand(2, *shape)
+    pooled = nn.functional.adaptive_avg_pool2d(model.features(images), 2)
+    assert torch.equal(model(images), model.classifier(pooled.flatten(1)))
+    for layer in model.classifier[::2]:
+        # From its initialisation its logits are next to nothing.
+        nn.init.normal_(layer.weight, std=0.1)
+    with torch.no_grad():
+        labels = model(images).argmax(dim=1)
+        bound = smallest_margin(model, images, labels, Threat(eps=1e-9), 10, "IBP")
+        best, second = model(images).sort(dim=1, descending=True).values[:, :2].T
+    assert torch.allclose(bound, best - second, rtol=0.05, atol=1e-3)
+
+
+def test_filters_can_be_cut_out_of_vgg16_on_small_images() -> None:
+    shape = (1, 28, 28)
+    model, images = _build("vgg16-bn", shape).eval(), torch.rand(2, *shape)
+    last = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)][-1]
+    norm = model.get_submodule(f"features.{int(last.split('.')[1]) + 1}")
+    with torch.no_grad():
+        norm.running_mean.uniform_()
+        for tensor in (model.get_submodule(last).weight, norm.weight, norm.bias):
+            tensor[3:9] = 0
+    masks = {
+        name: weight != 0 if name == f"{last}.weight" else torch.ones_like(weight, dtype=torch.bool)
+        for name, weight in prunable_weights(model).items()
+    }
+    smaller = without_filters(model, shape, masks)
+    assert smaller.get_submodule(last).out_channels == 506
+    assert smaller.classifier[0].in_features == 4 * 506
+    assert torch.allclose(smaller(images), model(images), atol=1e-5)
