@@ -39,8 +39,9 @@ def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn
     model = nn.Sequential()
     model.add_module("features", nn.Sequential(*layers))
     # auto_LiRPA 0.3 knows no adaptive pooling of maps with odd sides.
-    odd = any(side // SMALLEST % 2 for side in shape[1:])
-    model.add_module("avgpool", _pooled_by_four() if odd else nn.AdaptiveAvgPool2d(2))
+    sides = [side // SMALLEST for side in shape[1:]]
+    odd = any(side % 2 for side in sides)
+    model.add_module("avgpool", _pooled_by_four(*sides) if odd else nn.AdaptiveAvgPool2d(2))
     model.add_module("flatten", nn.Flatten())
     model.add_module("classifier", nn.Sequential(*head))
     for module in model.modules():
@@ -52,7 +53,7 @@ def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn
     return model
 
 
-def _pooled_by_four() -> torch.nn.Module:
+def _pooled_by_four(height: int, width: int) -> torch.nn.Module:
     from sparrow.models._pooled_by_four import PooledByFour
 
-    return PooledByFour()
+    return PooledByFour(height, width)
