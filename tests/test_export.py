@@ -38,6 +38,9 @@ def _write(path: Path, kind: str, ratio: float = 0.0, dataset: str = "cifar10", 
                 tensor.uniform_(0.5, 1.5)
             for tensor in (module.bias.data, module.running_mean):
                 tensor.normal_(std=0.1)
+    for weight in prunable_weights(model).values():
+        if not weight.any():  # TRADES' last layer begins with zeros, which would count as pruned.
+            weight.data.normal_(std=0.1)
     masks = {}
     if ratio:
         for name, weight in prunable_weights(model).items():

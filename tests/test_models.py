@@ -229,3 +229,13 @@ def test_filters_can_be_cut_out_of_vgg16_on_small_images() -> None:
     assert smaller.get_submodule(last).out_channels == 506
     assert smaller.classifier[0].in_features == 4 * 506
     assert torch.allclose(smaller(images), model(images), atol=1e-5)
+
+
+def test_bounds_of_a_network_in_training_are_those_without_dropout() -> None:
+    model, images = _build("trades-cnn", (1, 16, 16)), torch.rand(3, 1, 16, 16)
+    nn.init.normal_(model.classifier.fc3.weight, std=0.1)
+    labels = model.eval()(images).argmax(dim=1)
+    expected = smallest_margin(model, images, labels, Threat(eps=0.01), 10, "IBP")
+    assert torch.equal(smallest_margin(model.train(), images, labels, Threat(eps=0.01), 10, "IBP"), expected)
+    # And yet it drops out.
+    assert not torch.equal(model(images), model(images))

@@ -23,7 +23,7 @@ class Params(_normalise.Normalised):
     """What is done in training alone."""
 
     dropout: float = Field(0.5, ge=0, lt=1)
-    """Share of the first hidden layer's outputs that each step of a training leaves out."""
+    """Share of the first hidden layer's outputs that each step of a training leaves out; bounds are those without."""
 
 
 def check(params: Params, shape: tuple[int, int, int]) -> None:
@@ -35,6 +35,8 @@ def check(params: Params, shape: tuple[int, int, int]) -> None:
 
 def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn.Module:
     """The network, initialised as in the released code: the last layer with zeros."""
+    from sparrow.models._dropout import Dropout
+
     nn = torch.nn
     features, channels = OrderedDict(), shape[0]
     for pair, planes in enumerate(CHANNELS):
@@ -43,7 +45,7 @@ def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn
             channels = planes
         features[f"maxpool{pair + 1}"] = nn.MaxPool2d(2, 2)
     pixels = _side(shape[1]) * _side(shape[2])
-    classifier = OrderedDict(fc1=nn.Linear(channels * pixels, HIDDEN[0]), relu1=nn.ReLU(), drop=nn.Dropout(params.dropout))
+    classifier = OrderedDict(fc1=nn.Linear(channels * pixels, HIDDEN[0]), relu1=nn.ReLU(), drop=Dropout(params.dropout))
     classifier |= {"fc2": nn.Linear(*HIDDEN), "relu2": nn.ReLU(), "fc3": nn.Linear(HIDDEN[1], classes)}
     model = nn.Sequential()
     for module in _normalise.front(params, shape[0]):
