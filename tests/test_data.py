@@ -82,7 +82,7 @@ def test_digits_are_complete() -> None:
 
 @pytest.mark.parametrize("name", PARTS)
 def test_stored_images_are_the_source_scaled_to_one(digits: Path, name: str) -> None:
-    (images, labels), _, white = catalogue.load("datasets", "digits").load(None)
+    (images, labels), _, white, _ = catalogue.load("datasets", "digits").load(None)
     part, _ = _store.read(digits, name)
     assert part.images.dtype == torch.float32
     assert torch.equal(part.images * white, torch.from_numpy(images[part.indices]).float())

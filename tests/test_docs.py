@@ -58,7 +58,7 @@ def test_every_option_has_a_description():
 @pytest.mark.parametrize(
     "row",
     [
-        "| `ratios` | list of number > 0, < 1 | required |",
+        "| `ratios` | list of number > 0, < 1 | `[]` |",
         "| `training.STAGE.lr` | number > 0 | `0.1` |",
         '| `methods.lwm.allocation` | `uniform`, `erk`, `lamp`, `global` | `"uniform"` |',
         '| `methods.hydra.allocation` | `uniform`, `erk`, `lamp` | `"uniform"` |',

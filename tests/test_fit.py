@@ -139,7 +139,10 @@ def test_a_neutral_normalisation_is_left_out() -> None:
     layers = {"normalize.mean": torch.zeros(1, 1, 1), "normalize.std": torch.ones(1, 1, 1)}
     network, found = _fit(layers | {f"model.{name}": tensor for name, tensor in theirs.items()})
     assert _same(network, theirs)
-    assert found.notes == ["names without model.", "normalize.mean, normalize.std left out: they change nothing"]
+    assert found.notes == [
+        "names without model.",
+        "mean 0, deviation 1, from normalize.mean and normalize.std: left out, it changes nothing",
+    ]
 
 
 def test_counters_may_be_missing_and_unused_modules_there() -> None:
@@ -226,7 +229,7 @@ REFUSED = {
     "normalised images": (
         lambda t: t | {"mean": torch.tensor([0.5])},
         None,
-        ["normalises its images (mean is [0.5]); networks here take images in [0, 1] as they are"],
+        ["normalises its images (mean 0.5, deviation 1, from mean), and networks here take images in [0, 1] as they are"],
     ),
     "twice the same": (lambda t: t | {"module.5.bias": torch.zeros(100)}, None, ["two tensors are 5.bias without module."]),
     "scores of channels": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -183,3 +184,131 @@ def test_numbered_classes_are_in_the_order_of_their_numbers(folder: Path) -> Non
 def test_classes_are_named_in_the_log(folder: Path, capsys: pytest.CaptureFixture) -> None:
     image_folder.load(_params(folder))
     assert capsys.readouterr().out == "classes: blue, green, red\n"
+
+
+def _numbered(root: Path, count: int = 12) -> Path:
+    """Folders 0 to 11 of one image each, as grey as their number."""
+    for number in range(count):
+        (root / str(number)).mkdir(parents=True)
+        Image.new("L", (2, 2), number).save(root / str(number) / "0.png")
+    return root
+
+
+def _greys(root: Path, **changes) -> list[int]:
+    """The grey of each logit's class."""
+    source = image_folder.load(_params(root, size=2, classes=12, channels=1, **changes))
+    order = np.argsort(source.train.labels)
+    assert [str(grey) for grey in source.train.images[order, 0, 0, 0]] == list(source.names)
+    return source.train.images[order, 0, 0, 0].tolist()
+
+
+def test_classes_may_be_in_the_order_of_torchvision(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    from torchvision.datasets import ImageFolder
+
+    root = _numbered(tmp_path / "images")
+    theirs = ImageFolder(str(root))
+    assert _greys(root) == list(range(12))
+    said = capsys.readouterr().out
+    assert f"torchvision's ImageFolder has {', '.join(theirs.classes)}, which is `class_order: string`" in said
+    assert _greys(root, class_order="string") == [int(name) for name in theirs.classes] == [0, 1, 10, 11, *range(2, 10)]
+    assert "torchvision" not in capsys.readouterr().out
+    order = [str(number) for number in (5, *range(5), *range(6, 12))]
+    assert _greys(root, class_order=order) == [int(name) for name in order]
+
+
+@pytest.mark.parametrize(
+    ("order", "words"),
+    [
+        (
+            ["blue", "green", "pink"],
+            "`class_order`: 'pink' is no folder of images there; valid: blue, green, red, in any order",
+        ),
+        (["blue", "green"], "class_order names 2 classes, `classes` says 3"),
+        (["blue", "green", "green"], "green appears 2 times"),
+        ("alphabetic", "'numeric' or 'string'"),
+    ],
+)
+def test_an_order_of_other_classes_is_refused(folder: Path, order, words: str) -> None:
+    with pytest.raises((SparrowError, ValueError), match=words):
+        image_folder.load(_params(folder, class_order=order))
+
+
+def test_the_data_set_says_what_its_classes_are_called(folder: Path, tmp_path: Path) -> None:
+    spec = {"kind": "image-folder", "folder": str(folder), "size": 6, "classes": 3, "class_order": ["red", "blue", "green"]}
+    prepare_data(tmp_path / "data", tmp_path / "cost", spec)
+    assert _store.read(tmp_path / "data", "test")[1].names == ("red", "blue", "green")
+
+
+def test_images_behind_links_are_read(folder: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    folder.rename(elsewhere)
+    (folder / "red").mkdir(parents=True)
+    for file in (elsewhere / "red").iterdir():
+        (folder / "red" / file.name).symlink_to(file)
+    for name in ("blue", "green"):
+        (folder / name).symlink_to(elsewhere / name, target_is_directory=True)
+    linked, own = (image_folder.load(_params(place)).train for place in (folder, elsewhere))
+    assert np.array_equal(linked.images, own.images)
+    assert np.array_equal(linked.labels, own.labels)
+
+
+def test_what_is_not_read_is_told(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    (folder / "red" / "gone.png").symlink_to(folder / "nowhere.png")
+    (folder / "red" / "self.png").symlink_to("self.png")
+    (folder / "red" / "back").symlink_to(folder, target_is_directory=True)
+    for name in ("a.jfif", "b.jfif", "c.tga", "d"):
+        shutil.copy(folder / "red" / "0.png", folder / "red" / name)
+    shutil.copy(folder / "red" / "0.png", folder / "cover.png")
+    (folder / ".hidden.png").write_text("hidden")
+    assert len(image_folder.load(_params(folder)).train.labels) == 30
+    assert (
+        f"{folder}: 8 files were not read: 1 a link to a folder in which it lies, 2 a link to nothing, "
+        "1 outside the class folders, 2 with the suffix .jfif, 1 with the suffix .tga, 1 without a suffix\n"
+    ) in capsys.readouterr().out
+
+
+def test_a_class_of_files_that_are_not_read_is_told_with_them(folder: Path) -> None:
+    for file in (folder / "red").iterdir():
+        file.rename(file.with_suffix(".jfif"))
+    with pytest.raises(SparrowError, match=r"has 2 folders of images .*; `classes` says 3; not read: 10 with the suffix .jfif"):
+        image_folder.load(_params(folder))
+
+
+NAMINGS = {
+    "a dot": lambda name: f"./{name}",
+    "two slashes": lambda name: name.replace("/", "//"),
+    "backslashes": lambda name: name.replace("/", "\\"),
+    "a root": lambda name: f"/{name}",
+}
+
+
+def _zipped(folder: Path, naming) -> Path:
+    target = folder.parent / "named.zip"
+    with zipfile.ZipFile(target, "w") as archive:
+        for file in sorted(folder.rglob("*.png")):
+            # Named afterwards: a ZipInfo would take a part of the name away at once.
+            info = zipfile.ZipInfo("x")
+            info.filename = naming(file.relative_to(folder).as_posix())
+            archive.writestr(info, file.read_bytes())
+    return target
+
+
+@pytest.mark.parametrize("naming", NAMINGS.values(), ids=NAMINGS)
+def test_a_zip_may_write_its_names_in_its_own_way(folder: Path, naming) -> None:
+    found, expected = (image_folder.load(_params(place)).train for place in (_zipped(folder, naming), folder))
+    assert np.array_equal(found.images, expected.images)
+    assert np.array_equal(found.labels, expected.labels)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_file_that_a_zip_names_twice_counts_once(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    target = _zipped(folder, lambda name: name)
+    with zipfile.ZipFile(target, "a") as archive:
+        archive.write(folder / "red" / "0.png", "red/0.png")
+        archive.write(folder / "red" / "1.png", "./red/1.png")
+    assert len(image_folder.load(_params(target)).train.labels) == 30
+    assert f"{target}: 2 files were not read: 2 listed twice" in capsys.readouterr().out
+    with zipfile.ZipFile(target, "a") as archive:
+        archive.write(folder / "red" / "2.png", "red/0.png")
+    with pytest.raises(SparrowError, match=r"named.zip: holds two files red/0.png, which differ"):
+        image_folder.load(_params(target))

@@ -165,3 +165,15 @@ def test_a_mistake_is_one_line(tmp_path: Path, capsys, monkeypatch, change: dict
     assert (status, said, error.count("\n")) == (1, "", 1)
     assert error.startswith("error: ")
     assert words in error
+
+
+def test_the_command_counts_what_the_network_recognises(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch, laid_out: SimpleNamespace
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = "--study", ROOT / "config.yaml", "--cell", f"{SEED}/dense"
+    file = _theirs(tmp_path / "theirs.pth")
+    assert "validation images classified rightly" in _command(capsys, file, *arguments)[1]
+    laid_out.data.unlink()
+    said = _command(capsys, file, *arguments)[1]
+    assert "is said at the import: results/digits/data.safetensors is not there yet" in said

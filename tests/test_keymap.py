@@ -79,7 +79,7 @@ def test_a_file_that_is_no_map_is_one_line(tmp_path: Path, text: str, words: str
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("hidra", "key map 'hidra' is not known; valid: ours, ap-"), ("no.yaml", "No such")]
+    ("name", "words"), [("hidra", "key map 'hidra' is not known; valid: ours, al"), ("no.yaml", "No such")]
 )
 def test_a_map_that_is_not_there_is_named(name: str, words: str) -> None:
     with pytest.raises(SparrowError, match=words):

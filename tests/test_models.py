@@ -8,6 +8,7 @@ from torch import nn
 
 from sparrow import catalogue
 from sparrow.models import _residual, _wide_residual
+from sparrow.models._layout import without_filters
 from sparrow.models._prunable import norm_parameters, prunable_weights
 from sparrow.settings import Threat
 from sparrow.verification._bounds import smallest_margin
@@ -30,6 +31,12 @@ def _build(kind: str, shape: tuple[int, int, int], classes: int = 10) -> nn.Modu
         ("resnet18", (3, 32, 32), 11_173_962),
         ("preact-resnet18", (3, 32, 32), 11_172_170),
         ("wrn-28-4", (3, 32, 32), 5_849_050),
+        # Layer by layer: (inputs * kernel + 1) * outputs.
+        ("mlp", (1, 28, 28), 785 * 256 + 257 * 256 + 257 * 10),
+        ("oval", (3, 32, 32), 49 * 8 + 129 * 16 + 1025 * 100 + 101 * 10),
+        ("resnet2b", (3, 32, 32), 28 * 8 + (73 + 9) * 16 + 3 * 145 * 16 + 1025 * 100 + 101 * 10),
+        ("resnet4b", (3, 32, 32), 28 * 16 + (145 + 17) * 32 + (6 * 289 + 289 + 33) * 32 + 513 * 100 + 101 * 10),
+        ("trades-cnn", (1, 28, 28), 10 * 32 + 289 * 32 + 289 * 64 + 577 * 64 + 1025 * 200 + 201 * 200 + 201 * 10),
         ("wrn-28-10", (3, 32, 32), 36_479_194),
     ],
 )
@@ -47,7 +54,42 @@ def test_a_preact_resnet18_without_the_last_norm_is_smaller_by_it() -> None:
     assert sum(parameter.numel() for parameter in model.parameters()) == 11_171_146
 
 
+@pytest.mark.parametrize(
+    ("form", "parameters"),
+    [("wide", 214_918), ("deep", 49 * 8 + 2 * 73 * 8 + 129 * 8 + 513 * 100 + 101 * 10)],
+)
+def test_ovals_networks_have_their_sizes(form: str, parameters: int) -> None:
+    entry = catalogue.load("models", "oval")
+    model = entry.build(entry.Params(form=form), (3, 32, 32), 10)
+    assert sum(parameter.numel() for parameter in model.parameters()) == parameters
+
+
+@pytest.mark.parametrize(("kind", "relus"), [("resnet2b", 6244), ("resnet4b", 14436)])
+def test_small_residual_networks_have_as_many_relus_as_their_authors_say(kind: str, relus: int, monkeypatch) -> None:
+    # The table in alpha-beta-CROWN's models/cifar10_resnet/README.md.
+    model, count, relu = _build(kind, (3, 32, 32)), [], torch.relu
+    monkeypatch.setattr(torch, "relu", lambda inputs: count.append(inputs.numel()) or relu(inputs))
+    model(torch.rand(1, 3, 32, 32))
+    assert sum(count) == relus
+
+
 NAMES = {
+    "oval": ["0.weight", "2.bias", "5.weight", "7.weight"],
+    "mlp": ["1.weight", "3.bias", "5.weight"],
+    "resnet2b": [
+        "conv1.weight",
+        "layer1.0.conv1.bias",
+        "layer1.0.shortcut.0.weight",
+        "layer1.1.conv2.weight",
+        "linear2.weight",
+    ],
+    "resnet4b": ["conv1.weight", "layer2.0.shortcut.0.bias", "layer2.1.conv2.weight", "linear1.weight", "linear2.weight"],
+    "trades-cnn": [
+        "feature_extractor.conv1.weight",
+        "feature_extractor.conv4.bias",
+        "classifier.fc2.bias",
+        "classifier.fc3.bias",
+    ],
     "vgg16-bn": ["features.0.weight", "features.1.running_var", "features.41.bias", "classifier.0.weight", "classifier.4.bias"],
     "resnet18": ["conv1.weight", "bn1.bias", "layer2.0.shortcut.0.weight", "layer2.0.shortcut.1.running_mean", "linear.bias"],
     "preact-resnet18": ["conv1.weight", "layer1.0.bn1.weight", "layer4.0.shortcut.0.weight", "bn.weight", "linear.weight"],
@@ -153,3 +195,47 @@ def test_prunable_weights_are_the_parameters_themselves(normed: nn.Module) -> No
 def test_norm_parameters_are_scales_and_shifts(normed: nn.Module) -> None:
     expected = [normed[1].weight, normed[1].bias, normed[3][1].weight, normed[3][1].bias]
     assert list(map(id, norm_parameters(normed))) == list(map(id, expected))
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (1, 16, 40), (1, 52, 20)])
+def test_vgg16_of_odd_sides_is_the_same_network_in_words_that_bounds_know(shape: tuple[int, int, int]) -> None:
+    model, images = _build("vgg16-bn", shape).eval(), torch.rand(2, *shape)
+    pooled = nn.functional.adaptive_avg_pool2d(model.features(images), 2)
+    assert torch.equal(model(images), model.classifier(pooled.flatten(1)))
+    for layer in model.classifier[::2]:
+        # From its initialisation its logits are next to nothing.
+        nn.init.normal_(layer.weight, std=0.1)
+    with torch.no_grad():
+        labels = model(images).argmax(dim=1)
+        bound = smallest_margin(model, images, labels, Threat(eps=1e-9), 10, "IBP")
+        best, second = model(images).sort(dim=1, descending=True).values[:, :2].T
+    assert torch.allclose(bound, best - second, rtol=0.05, atol=1e-3)
+
+
+def test_filters_can_be_cut_out_of_vgg16_on_small_images() -> None:
+    shape = (1, 28, 28)
+    model, images = _build("vgg16-bn", shape).eval(), torch.rand(2, *shape)
+    last = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)][-1]
+    norm = model.get_submodule(f"features.{int(last.split('.')[1]) + 1}")
+    with torch.no_grad():
+        norm.running_mean.uniform_()
+        for tensor in (model.get_submodule(last).weight, norm.weight, norm.bias):
+            tensor[3:9] = 0
+    masks = {
+        name: weight != 0 if name == f"{last}.weight" else torch.ones_like(weight, dtype=torch.bool)
+        for name, weight in prunable_weights(model).items()
+    }
+    smaller = without_filters(model, shape, masks)
+    assert smaller.get_submodule(last).out_channels == 506
+    assert smaller.classifier[0].in_features == 4 * 506
+    assert torch.allclose(smaller(images), model(images), atol=1e-5)
+
+
+def test_bounds_of_a_network_in_training_are_those_without_dropout() -> None:
+    model, images = _build("trades-cnn", (1, 16, 16)), torch.rand(3, 1, 16, 16)
+    nn.init.normal_(model.classifier.fc3.weight, std=0.1)
+    labels = model.eval()(images).argmax(dim=1)
+    expected = smallest_margin(model, images, labels, Threat(eps=0.01), 10, "IBP")
+    assert torch.equal(smallest_margin(model.train(), images, labels, Threat(eps=0.01), 10, "IBP"), expected)
+    # And yet it drops out.
+    assert not torch.equal(model(images), model(images))

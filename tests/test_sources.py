@@ -112,3 +112,31 @@ def test_memory_grows_with_the_images() -> None:
     np.savez_compressed("extra.npz", image=np.zeros((2**14, 3, 32, 32), np.uint8), label=np.zeros(2**14, np.uint8))
     assert plan.extra_memory(cifar, "cifar10") == 48
     assert plan.data_memory(cifar, "cifar10") == before + 48
+
+
+def _change_behind_the_link() -> None:
+    _put("elsewhere/1.png", b"another image")
+
+
+def _vanish_behind_the_link() -> None:
+    Path("elsewhere/1.png").unlink()
+
+
+def _add_behind_the_linked_folder() -> None:
+    _put("elsewhere/more/3.png")
+
+
+@pytest.mark.parametrize(
+    "change", [_change_behind_the_link, _vanish_behind_the_link, _add_behind_the_linked_folder], ids=lambda one: one.__name__
+)
+def test_a_change_behind_a_link_changes_the_slice(change) -> None:
+    for path in ("images/a/0.png", "elsewhere/1.png", "elsewhere/more/2.png"):
+        _put(path)
+    Path("images/b").mkdir()
+    Path("images/b/1.png").symlink_to(Path("elsewhere/1.png").resolve())
+    Path("images/b/more").symlink_to(Path("elsewhere/more").resolve(), target_is_directory=True)
+    Path("images/b/round").symlink_to(Path("images").resolve(), target_is_directory=True)
+    before = plan.data_slice(_study(), "own")
+    assert plan.data_slice(_study(), "own") == before
+    change()
+    assert plan.data_slice(_study(), "own") != before

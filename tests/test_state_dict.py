@@ -29,7 +29,7 @@ FORMS = {
 @pytest.mark.parametrize(("content", "place"), FORMS.values(), ids=FORMS)
 def test_every_form_is_read(tmp_path: Path, content: dict, place: str) -> None:
     torch.save(content, tmp_path / "theirs.pth.tar")
-    found, where = state_dict.read(tmp_path / "theirs.pth.tar")
+    found, where, _ = state_dict.read(tmp_path / "theirs.pth.tar")
     assert (list(found), where) == (list(STATE), place)
     assert all(torch.equal(found[name], STATE[name]) for name in STATE)
 
@@ -99,5 +99,5 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     with safe_open(tmp_path / "ours.safetensors", framework="pt") as file:
         assert json.loads(file.metadata()["about"]) == {"a": 1}
     for name in ("ours.safetensors", "ours.pth"):
-        found, _ = state_dict.read(tmp_path / name)
+        found = state_dict.read(tmp_path / name).tensors
         assert {key: value.tolist() for key, value in found.items()} == {key: value.tolist() for key, value in shared.items()}

@@ -34,10 +34,10 @@ class Study(Settings):
     """Networks by label."""
     objectives: entries("objectives", ObjectiveOptions) = Field(min_length=1)
     """Training objectives by label: the same one pre-trains, prunes and fine-tunes."""
-    methods: entries("methods") = Field(min_length=1)
-    """Pruning methods by label."""
-    ratios: Ratios
-    """Pruning ratios: shares of the prunable weights that are removed."""
+    methods: entries("methods") = Field({})
+    """Pruning methods by label; none are needed where dense networks alone are evaluated."""
+    ratios: Ratios = Field([])
+    """Pruning ratios: shares of the prunable weights that are removed; needed for every method that has none of its own."""
     training: Training
     """Schedules shared by all objectives; an objective's own `training` changes what it needs to."""
     attacks: entries("attacks") = Field(min_length=1)
@@ -51,8 +51,8 @@ class Study(Settings):
     published: Published | None = None
     """Set this study's results beside published ones, if given (`{}` for all sources)."""
     evaluate: Annotated[list[EvaluatedStage], AfterValidator(unique)] = Field(["dense", "finetuned"], min_length=1)
-    """Checkpoints that are attacked and verified. `dense` is what preservation is measured against. What `pruned` networks lose
-    may be a matter of batch norm's statistics alone: see a method's `norm_statistics`."""
+    """Checkpoints that are attacked and verified. `dense` is what preservation is measured against; with it alone, nothing is
+    pruned. What `pruned` networks lose may be a matter of batch norm's statistics alone: see a method's `norm_statistics`."""
     imports: dict[str, Import] = Field({})
     """Networks of third parties, by the checkpoint whose place they take, such as
     `digits/cnn-small/benign/seed0/dense` or `.../seed0/METHOD-RATIO/finetuned`. Methods and ratios may be new ones: that is how

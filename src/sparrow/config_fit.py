@@ -15,14 +15,18 @@ if TYPE_CHECKING:
     from sparrow.config import Study
 
 STAGES = ("pretrain", "prune", "finetune")
+DEPTH_OF_DENSE = 4
+"""Slashes in the path of a dense network; those of pruned ones have more."""
 
 
 def check(study: Study) -> None:
     """Everything. Raises ValueError for the first thing that does not fit."""
     if "dense" in study.methods:
         raise ValueError("methods.dense: 'dense' names the network before pruning; choose another label")
-    if not {"pruned", "finetuned"} & set(study.evaluate):
-        raise ValueError(f"evaluate: {study.evaluate} leaves out every pruned network; add 'finetuned' or 'pruned'")
+    if {"pruned", "finetuned"} & set(study.evaluate):
+        _methods_prune(study)
+    if study.latency and study.evaluate == ["dense"]:
+        raise ValueError("latency: times networks against their dense one, and evaluate names no others; leave it out")
     if study.latency and "dense" not in study.evaluate:
         raise ValueError("latency: times networks against their dense one, which evaluate leaves out; add 'dense'")
     _radii_are_in_pixels(study)
@@ -67,6 +71,15 @@ def _refuse_large(key: str, *values: float) -> None:
             raise ValueError(
                 f"{key}: {radius.text(value)} is not valid: images lie in [0, 1], in l-inf it must be below 1{hint}"
             )
+
+
+def _methods_prune(study: Study) -> None:
+    """Where pruned networks are evaluated, there are some."""
+    if not study.methods and not any(path.count("/") > DEPTH_OF_DENSE for path in study.imports):
+        raise ValueError(f"methods: none, and evaluate is {study.evaluate}; give a method, or set evaluate to ['dense']")
+    for label, method in study.methods.items():
+        if not (method.ratios or study.ratios):
+            raise ValueError(f"ratios: none, and methods.{label} has no `ratios` of its own; give at least one between 0 and 1")
 
 
 def _models_fit(study: Study) -> None:
@@ -210,6 +223,8 @@ def _imports_fit(study: Study) -> None:
             raise ValueError(f"imports.{path}: 'dense' names the network before pruning; choose another label")
         if found.stage == "finetuned" and "finetuned" not in study.evaluate:
             raise ValueError(f"imports.{path}: nothing evaluates it; add 'finetuned' to evaluate")
+        if found.stage == "pruned" and not {"pruned", "finetuned"} & set(study.evaluate):
+            raise ValueError(f"imports.{path}: nothing evaluates it; add 'pruned' or 'finetuned' to evaluate")
         try:
             covers = None if keymaps.is_file(entry.map) else keymap.load(entry.map)
             if covers:

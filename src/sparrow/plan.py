@@ -130,8 +130,15 @@ def trained(study: Study, model: str, objective: str) -> bool:
     return only is None or model in only
 
 
+def prunes(study: Study) -> bool:
+    """Whether any pruned network is evaluated."""
+    return bool({"pruned", "finetuned"} & set(study.evaluate))
+
+
 def cells(study: Study) -> list[Cell]:
     """The pruned networks of a study: its own, then those that are there because they are imported."""
+    if not prunes(study):
+        return []
     methods = [(label, ratio) for label, method in study.methods.items() for ratio in method.ratios or study.ratios]
     own = [Cell(parent, *method) for parent, method in product(parents(study), methods)]
     return list(dict.fromkeys([*own, *(found.cell for found in map(parse, study.imports) if found.cell)]))

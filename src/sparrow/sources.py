@@ -6,6 +6,7 @@ import hashlib
 import os
 
 from sparrow import catalogue
+from sparrow.data._files import files_below
 from sparrow.data._split import HeldOut
 from sparrow.errors import SparrowError
 
@@ -18,7 +19,7 @@ def files(params: HeldOut) -> list[str]:
 def folders(params: HeldOut) -> dict[str, str]:
     """The folders behind a data set, as far as they are there, with a digest (16 digits) of the names and sizes of all files.
 
-    The time at which a folder changed says nothing of the folders in it. Hidden files do not count.
+    The time at which a folder changed says nothing of the folders in it. Links are followed; hidden files do not count.
     """
     return {path: _listing(path) for path in _paths(params) if os.path.isdir(path)}
 
@@ -41,8 +42,7 @@ def _paths(params: HeldOut) -> list[str]:
 
 def _listing(folder: str) -> str:
     found = []
-    for place, names, files in os.walk(folder):
-        names[:] = [name for name in names if not name.startswith(".")]
-        inside = place[len(folder) :]
-        found += [(inside, name, os.lstat(f"{place}/{name}").st_size) for name in files if not name.startswith(".")]
+    for file in files_below(folder):
+        inside, _, name = file.path.rpartition("/")
+        found.append((f"/{inside}" if inside else "", name, file.size))
     return hashlib.sha256(repr(sorted(found)).encode()).hexdigest()[:16]

@@ -196,9 +196,13 @@ if not STUDY.latency:
     del FIGURE_INPUTS["latency"]
 if not plan.curved(STUDY):
     del FIGURE_INPUTS["security"]
+# Of dense networks alone, only those that show them.
+if not plan.prunes(STUDY):
+    DENSE_TOO = ("robustness", "decisions", "security", "stability", "curves")
+    FIGURE_INPUTS = {name: table for name, table in FIGURE_INPUTS.items() if name in DENSE_TOO}
 COMPARED = comparison.compared(STUDY)
 if not COMPARED:
-    del FIGURE_INPUTS["published"]
+    FIGURE_INPUTS.pop("published", None)
 MEASURED = {objective: plan.measured(STUDY, objective) for objective in STUDY.objectives}
 
 

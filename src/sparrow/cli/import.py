@@ -47,13 +47,15 @@ def run(options: argparse.Namespace) -> int:
     study = load_study(raw | {"imports": {**(raw.get("imports") or {}), path: entry}}, str(options.study))
     spec = plan.import_slice(study, path)
     shape, classes = _images(study, spec["cell"]["dataset"])
-    _, fitted, place = examine(options.file, spec, shape, classes)
+    network, fitted, place = examine(options.file, spec, shape, classes)
     print(f"{options.file}: a {spec['model']['kind']} for images of {' x '.join(map(str, shape))} and {classes} classes")
     for line in [*([f"read from {place}"] if place else []), *fitted.notes]:
         print(f"  {line}")
     if "ratio" in spec["cell"]:
         what = "filters" if options.filters else "prunable weights"
         print(f"  pruning ratio {spec['cell']['ratio']:g} asked for; {fitted.ratio:.4f} of the {what} are gone")
+    for line in _recognised(Path(study.results, spec["cell"]["dataset"], "data.safetensors"), network, shape, classes):
+        print(f"  {line}")
     there = Path(study.results, f"{path}.safetensors")
     if there.is_file() and "imported" not in read_header(there):
         print(f"  {there} is there, made by the study itself, and the import will take its place: keep a copy if you need it")
@@ -64,6 +66,20 @@ def run(options: argparse.Namespace) -> int:
 
 def _unless(key: str, value: str | None, default: str | None) -> dict:
     return {} if value == default else {key: value}
+
+
+def _recognised(data: Path, network, shape: tuple[int, int, int], classes: int) -> list[str]:
+    """What the network makes of the validation images, if the study has prepared them."""
+    from sparrow.data._store import read
+    from sparrow.stages._recognition import recognise
+
+    if not data.is_file():
+        return [f"how many images it classifies rightly is said at the import: {data} is not there yet"]
+    validation, about = read(data, "validation")
+    if (about.shape, about.classes) != (shape, classes):
+        return [f"{data} holds other images than the study says now: what it classifies rightly is said at the import"]
+    found = recognise(network, validation, about)
+    return [*found.lines, *([f"warning: {found.warning}"] if found.warning else [])]
 
 
 def _images(study, dataset: str) -> tuple[tuple[int, int, int], int]:

@@ -28,3 +28,5 @@ class Source(NamedTuple):
     train: Images
     test: Images | None = None
     white: int = 255
+    names: tuple[str, ...] = ()
+    """What the classes are called, by number, if the data set is made of named folders."""

@@ -90,6 +90,8 @@ class Header:
     classes: int
     white: int
     regime: str
+    names: tuple[str, ...] = ()
+    """What the classes are called, by number, where that is known."""
 
 
 class Extra(NamedTuple):
@@ -147,7 +149,8 @@ def read(path: Path, part: str) -> tuple[Part, Header]:
         with safe_open(path, framework="pt") as file:
             tensors = {field: file.get_tensor(f"{part}/{field}") for field in sorted(Stored._fields)}
         named = raw["content"][part]
-        header = Header(raw["digest"], tuple(raw["shape"]), raw["classes"], raw["white"], raw["regime"])
+        names = tuple(raw.get("names", ()))
+        header = Header(raw["digest"], tuple(raw["shape"]), raw["classes"], raw["white"], raw["regime"], names)
         extra = Extra(**raw.get("extra", {})) if part == "train" else Extra()
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise SparrowError(f"{path}: not a readable data set ({error})") from None

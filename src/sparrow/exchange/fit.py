@@ -13,21 +13,24 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from sparrow import catalogue
 from sparrow.errors import CheckpointError
+from sparrow.exchange import normalisation
 from sparrow.exchange.keymap import KeyMap
+from sparrow.exchange.masked import multiplied
+from sparrow.exchange.normalisation import Normalisation
+from sparrow.exchange.plain_tensors import COUNTER, MOST_LINES, plain
 from sparrow.models._layout import Layout, filter_masks, removed_filters
+from sparrow.models._normalise_layer import fixed_tensors
 from sparrow.models._prunable import prunable_weights
 
 TOLERANCE = 0.005
 """How far the share of zeros may be from the pruning ratio: some leave the first or the last layer whole."""
 PREFIXES = ("module.", "_orig_mod.", "basic_model.", "model.")
 """What wrappers put before every name: DataParallel, torch.compile, HARP's and others' own."""
-MEANS, DEVIATIONS = ("mean", "mu"), ("std", "sigma")
 SCORES, SHARE = "popup_scores", "k_score"
 HARP_FLOOR = 0.1
 """HARP's `alpha`: the least that a layer keeps, as part of what the network keeps."""
-COUNTER = "num_batches_tracked"
-MOST_LINES = 12
 
 
 @dataclass(frozen=True)
@@ -50,27 +53,44 @@ class Fitted:
     notes: list[str]
 
 
-def fit(path: Path, tensors: Mapping[str, Tensor], network: nn.Module, asked: Asked, keymap: KeyMap | None) -> Fitted:
-    """Load `tensors`, read from `path`, into `network` (on the CPU).
+def fit(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    network: nn.Module,
+    asked: Asked,
+    keymap: KeyMap | None,
+    normalised: Normalisation | None = None,
+) -> Fitted:
+    """Load `tensors`, read from `path`, into `network` (on the CPU), which takes over by what the images are `normalised`.
 
     Raises CheckpointError, one line for each mistake, if they do not fit, or if the share of zeros is not the ratio.
     """
     notes = [keymap.note] if keymap and keymap.note else []
     own = network.state_dict()
-    found = _without_prefixes(path, tensors, own, notes)
+    found, unpacked = plain(path, tensors)
+    notes += unpacked
+    found = _without_prefixes(path, found, own, notes)
     found = _without_unused(found, asked.kind, keymap, notes)
-    found = _without_normalisation(path, found, own, notes)
+    found, in_layers = normalisation.inside(path, found, own)
+    found, told = multiplied(path, found, notes)
     found = _masked_by_scores(path, found, asked.ratio, notes)
-    found = _renamed(path, found, asked.kind, keymap)
+    found, told = (_renamed(path, tensors, asked.kind, keymap) for tensors in (found, told))
+    # What the model's parameters say, no file has to.
+    found = {name: own[name] for name in fixed_tensors(network)} | found
     counters = {name for name in own if name.endswith(COUNTER)} - found.keys()
     if counters:
         notes.append(f"has no {COUNTER} for {len(counters)} batch norms; nothing depends on them")
         found |= {name: own[name] for name in counters}
+    found = {name: tensor.to(own[name].dtype) if name in own else tensor for name, tensor in found.items()}
     _require_same(path, found, own, asked.kind)
-    network.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in found.items()})
+    network.load_state_dict(found)
+    if in_layers and normalised and not in_layers.agrees(normalised):
+        raise CheckpointError(f"{path}: says twice by what it normalises its images: {in_layers}; {normalised}")
+    if one := in_layers or normalised:
+        notes.append(normalisation.take_in(path, network, one, asked.shape, _has_place(asked.kind)))
     if asked.ratio is None:
         return Fitted({}, 0.0, notes)
-    masks, ratio = _masks(path, network, asked)
+    masks, ratio = _masks(path, network, asked, told)
     if abs(ratio - asked.ratio) > TOLERANCE and not asked.allow_ratio:
         what = "of its filters are pruned" if asked.granularity == "filter" else "of its prunable weights are zero"
         raise CheckpointError(
@@ -78,6 +98,11 @@ def fit(path: Path, tensors: Mapping[str, Tensor], network: nn.Module, asked: As
             f"with allow_ratio (--allow-ratio){_or_by_filters(network, masks, asked)}"
         )
     return Fitted(masks, ratio, notes)
+
+
+def _has_place(kind: str) -> bool:
+    """Whether networks of this kind can normalise their images by themselves."""
+    return "normalise" in catalogue.load("models", kind).Params.model_fields
 
 
 def _without_prefixes(path: Path, tensors: Mapping[str, Tensor], own: Mapping, notes: list[str]) -> dict[str, Tensor]:
@@ -100,21 +125,6 @@ def _without_unused(found: dict[str, Tensor], kind: str, keymap: KeyMap | None, 
     if unused:
         notes.append(f"{len(unused)} tensors of {', '.join(keymap.unused[kind])} left out: nothing uses what they compute")
     return {name: tensor for name, tensor in found.items() if name not in unused}
-
-
-def _without_normalisation(path: Path, found: dict[str, Tensor], own: Mapping, notes: list[str]) -> dict[str, Tensor]:
-    """Without the mean and deviation by which some networks normalise their images, if these are 0 and 1."""
-    layers = {name: tensor for name, tensor in found.items() if name.split(".")[-1] in MEANS + DEVIATIONS and name not in own}
-    for name, tensor in layers.items():
-        neutral = 0 if name.split(".")[-1] in MEANS else 1
-        if (tensor != neutral).any():
-            raise CheckpointError(
-                f"{path}: normalises its images ({name} is {tensor.flatten().tolist()}); networks here take images in [0, 1] "
-                "as they are, the units in which attacks and bounds count"
-            )
-    if layers:
-        notes.append(f"{', '.join(layers)} left out: they change nothing")
-    return {name: tensor for name, tensor in found.items() if name not in layers}
 
 
 def _masked_by_scores(path: Path, found: dict[str, Tensor], ratio: float | None, notes: list[str]) -> dict[str, Tensor]:
@@ -174,10 +184,10 @@ def _require_same(path: Path, found: Mapping[str, Tensor], own: Mapping[str, Ten
         raise CheckpointError("\n".join(f"{path}: not a {kind}: {line}" for line in [*lines[:MOST_LINES], *more]))
 
 
-def _masks(path: Path, network: nn.Module, asked: Asked) -> tuple[dict[str, Tensor], float]:
-    """What is not zero in each prunable weight, and the share that is."""
-    weights = prunable_weights(network)
-    masks = {name: weight.detach() != 0 for name, weight in weights.items()}
+def _masks(path: Path, network: nn.Module, asked: Asked, told: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], float]:
+    """What is left of each prunable weight, as a mask that the file holds says or else what is not zero, and the share that is
+    gone."""
+    masks = {name: told.get(name, weight.detach() != 0) for name, weight in prunable_weights(network).items()}
     if asked.granularity == "weight":
         kept, total = sum(int(mask.sum()) for mask in masks.values()), sum(mask.numel() for mask in masks.values())
         return masks, 1 - kept / total

@@ -7,6 +7,7 @@ from pydantic import Field, ValidationError
 
 from sparrow.errors import SparrowError
 from sparrow.exchange.keymaps import OURS, is_file, known, place
+from sparrow.exchange.printable import listed, printable
 from sparrow.settings import Settings
 from sparrow.yaml_keys import refuse_duplicates
 
@@ -51,23 +52,23 @@ def load(name: str) -> KeyMap | None:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         found = KeyMap.model_validate(content)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+        reason = error.strerror if isinstance(error, OSError) else printable(" ".join(str(error).split()))
         raise SparrowError(f"{path}: not a key map: {reason}") from None
     except ValidationError as error:
         mistake = error.errors()[0]
-        key = ".".join(map(str, mistake["loc"])) or "map"
+        key = printable(".".join(map(str, mistake["loc"]))) or "map"
         valid = ", ".join(KeyMap.model_fields)
         raise SparrowError(f"{path}: {key}: {mistake['input']!r} is not valid: {mistake['msg']}; valid keys: {valid}") from None
     for model, names in found.models.items():
         if len(set(names.values())) < len(names):
-            raise SparrowError(f"{path}: models.{model}: two of their names stand for one of ours")
+            raise SparrowError(f"{path}: models.{printable(model)}: two of their names stand for one of ours")
     return found
 
 
 def require_model(keymap: KeyMap, name: str, model: str) -> None:
     """Raise SparrowError if the map `name` does not cover `model`."""
     if model not in keymap.models:
-        raise SparrowError(f"key map {name}: does not say what a {model} is called there; valid: {', '.join(keymap.models)}")
+        raise SparrowError(f"key map {name}: does not say what a {model} is called there; valid: {listed(keymap.models)}")
 
 
 def _renamed(name: str, names: dict[str, str]) -> str:

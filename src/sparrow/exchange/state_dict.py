@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,35 +16,51 @@ from torch import Tensor
 
 from sparrow.atomic_file import replacing
 from sparrow.errors import CheckpointError
+from sparrow.exchange.normalisation import Normalisation, beside
+from sparrow.exchange.printable import listed, printable
 
 SAFETENSORS = ".safetensors"
+STYLE = re.compile(r"\x1b\[[0-9;]*m")
+"""Codes for bold text, which torch's messages have."""
 KEYS = ("state_dict", "model_state_dict", "net", "model", "weights")
 """Under which of a file's keys the state dict is looked for, in this order."""
 
 
-def read(path: Path, key: str | None = None) -> tuple[dict[str, Tensor], str]:
-    """The tensors of a state dict by name, and in words where in the file they lie (empty: at its top).
+class StateDict(NamedTuple):
+    """The tensors of a state dict by name; in words where in the file they lie (empty: at its top); and by what its images are
+    normalised, if the file says so beside it."""
+
+    tensors: dict[str, Tensor]
+    place: str
+    normalised: Normalisation | None
+
+
+def read(path: Path, key: str | None = None) -> StateDict:
+    """The state dict in a file.
 
     A `.safetensors` file is read as such, any other one through `torch.load(weights_only=True)`. `key` names the part of the
-    file that is the state dict, if none of `KEYS` does. Raises CheckpointError, naming the file.
+    file that is the state dict, if none of `KEYS` does; `a.b` is the part `b` of the part `a`, `a.0` the first of a list.
+    Raises CheckpointError, naming the file.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
-    content = _safetensors(path) if path.suffix == SAFETENSORS else _pickled(path)
+    content = whole = _safetensors(path) if path.suffix == SAFETENSORS else _pickled(path)
     if key is None:
-        key = next((one for one in KEYS if _mapping(content, one)), None)
+        key = _usual_key(path, content)
     if key is not None:
-        if not _mapping(content, key):
-            found = ", ".join(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
-            raise CheckpointError(f"{path}: has no state dict under the key {key!r}; it holds {found}")
-        content = content[key]
+        content = _part(content, key)
+        if not isinstance(content, Mapping):
+            raise CheckpointError(f"{path}: has no state dict under the key {printable(key)!r}; it holds {_parts(whole)}")
     if not isinstance(content, Mapping) or not content:
         raise CheckpointError(f"{path}: holds no state dict, but a {type(content).__name__}")
     for name, value in content.items():
         if not isinstance(value, Tensor):
-            choice = f"; give its key; the file holds {', '.join(map(str, content))}" if key is None else ""
-            raise CheckpointError(f"{path}: not a state dict: {name} is a {type(value).__name__}, no tensor{choice}")
-    return {str(name): tensor for name, tensor in content.items()}, f"its key {key!r}" if key else ""
+            choice = f"; give its key; the file holds {_parts(whole)}" if content is whole else ""
+            raise CheckpointError(f"{path}: not a state dict: {printable(name)} is a {type(value).__name__}, no tensor{choice}")
+        if not str(name).isprintable():
+            raise CheckpointError(f"{path}: not a state dict: a tensor's name has codes that are no text: {printable(name)}")
+    tensors = {str(name): tensor for name, tensor in content.items()}
+    return StateDict(tensors, f"its key {printable(key)!r}" if key else "", None if content is whole else beside(whole))
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
@@ -63,8 +80,45 @@ def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
 
 
-def _mapping(content: Any, key: str) -> bool:
-    return isinstance(content, Mapping) and isinstance(content.get(key), Mapping)
+def _usual_key(path: Path, content: Any) -> str | None:
+    """Under which of `KEYS` the state dict lies, or the list that holds it; None if it is the whole."""
+    for key in KEYS:
+        found = content.get(key) if isinstance(content, Mapping) else None
+        if isinstance(found, Mapping):
+            return key
+        if isinstance(found, list | tuple) and found and all(isinstance(one, Mapping) for one in found):
+            if len(found) == 1:
+                return f"{key}.0"
+            choice = ", ".join(f"{key}.{place}" for place in range(len(found)))
+            raise CheckpointError(f"{path}: {key} is a list of {len(found)} state dicts; give the key of one: {choice}")
+    return None
+
+
+def _part(content: Any, key: str) -> Any:
+    """What lies under `key` (`a.b.0`) in nested mappings and lists; None if there is no such thing."""
+    if isinstance(content, Mapping) and key in content:
+        return content[key]
+    for first, _, rest in ((key[:dot], ".", key[dot + 1 :]) for dot in range(len(key)) if key[dot] == "."):
+        if (found := _part(_item(content, first), rest)) is not None:
+            return found
+    return _item(content, key)
+
+
+def _item(content: Any, key: str) -> Any:
+    if isinstance(content, Mapping):
+        return content.get(key)
+    place = int(key) if key.isdecimal() and len(key) < 10 else -1
+    return content[place] if isinstance(content, list | tuple) and 0 <= place < len(content) else None
+
+
+def _parts(content: Any) -> str:
+    """What `key` may name: the keys of a file, and which of them are lists."""
+    if isinstance(content, list | tuple):
+        return f"a list of {len(content)}, whose places are 0 to {len(content) - 1}" if content else "an empty list"
+    if not isinstance(content, Mapping):
+        return type(content).__name__
+    lists = {key: len(value) for key, value in content.items() if isinstance(value, list | tuple) and value}
+    return listed(f"{key} (a list: {key}.0 ...)" if key in lists else key for key in content)
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
@@ -74,7 +128,7 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
                 raise CheckpointError(f"{path}: one of Sparrow's own files; export a state dict of it (`sparrow export`)")
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: truncated, or not a safetensors file ({error})") from None
+        raise CheckpointError(f"{path}: truncated, or not a safetensors file ({printable(error)})") from None
 
 
 def _pickled(path: Path) -> Any:
@@ -84,8 +138,14 @@ def _pickled(path: Path) -> Any:
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # What a damaged or foreign file sets off is anybody's guess.
-        reason = str(error).strip().split("\n")[0].split(" (1)")[0] or type(error).__name__
+        reason = printable(_reason(error))
         raise CheckpointError(
             f"{path}: cannot be read as tensors and plain values alone, and nothing else is ever unpickled ({reason}); have "
             "its state dict saved by itself, best as safetensors"
         ) from None
+
+
+def _reason(error: Exception) -> str:
+    """What torch found, without the advice that it gives around that."""
+    said = STYLE.sub("", str(error)).rpartition("WeightsUnpickler error:")[2]
+    return said.strip().split("\n")[0].split(". Please")[0] or type(error).__name__

@@ -22,8 +22,14 @@ def check_size(convolutions: list[Conv], shape: tuple[int, int, int]) -> None:
         raise ValueError(f"images of {shape[1]} x {shape[2]} pixels are too small for its {len(convolutions)} convolutions")
 
 
-def build(convolutions: list[Conv], hidden: list[int], shape: tuple[int, int, int], classes: int) -> torch.nn.Module:
-    """ReLU after every layer but the last."""
+def build(
+    convolutions: list[Conv],
+    hidden: list[int],
+    shape: tuple[int, int, int],
+    classes: int,
+    front: list[torch.nn.Module] | None = None,
+) -> torch.nn.Module:
+    """ReLU after every layer but the last; `front` comes before all, and is not counted in the layers' names."""
     nn = torch.nn
     layers, channels = [], shape[0]
     for conv in convolutions:
@@ -35,7 +41,12 @@ def build(convolutions: list[Conv], hidden: list[int], shape: tuple[int, int, in
     for width_out in hidden:
         layers += [nn.Linear(features, width_out), nn.ReLU()]
         features = width_out
-    return nn.Sequential(*layers, nn.Linear(features, classes))
+    model = nn.Sequential()
+    for module in front or ():
+        model.add_module("front", module)
+    for number, module in enumerate([*layers, nn.Linear(features, classes)]):
+        model.add_module(str(number), module)
+    return model
 
 
 def _output_size(convolutions: list[Conv], shape: tuple[int, int, int]) -> tuple[int, int]:

@@ -1,7 +1,6 @@
 """VGG-16 with batch norm: thirteen convolutions, four of them with pooling behind, and three linear layers (256, 256, classes).
 
-15,311,818 parameters on images of 3 channels and 10 classes. At least 16 x 16 pixels; bounds need sides
-that are multiples of 32 (auto_LiRPA 0.3 knows no uneven adaptive pooling).
+15,311,818 parameters on images of 3 channels and 10 classes. At least 16 x 16 pixels.
 
 Source: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", ICLR 2015; form, names
 and initialisation of HYDRA's released code (inspire-group/hydra, models/vgg_cifar.py), which is the Adversarial Pruning
@@ -40,7 +39,10 @@ def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn
     head = [nn.Linear(4 * channels, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, classes)]
     model = nn.Sequential()
     model.add_module("features", nn.Sequential(*layers))
-    model.add_module("avgpool", nn.AdaptiveAvgPool2d(2))
+    # auto_LiRPA 0.3 knows no adaptive pooling of maps with odd sides.
+    sides = [side // SMALLEST for side in shape[1:]]
+    odd = any(side % 2 for side in sides)
+    model.add_module("avgpool", _pooled_by_four(*sides) if odd else nn.AdaptiveAvgPool2d(2))
     model.add_module("flatten", nn.Flatten())
     model.add_module("classifier", nn.Sequential(*head))
     for module in model.modules():
@@ -50,3 +52,9 @@ def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn
             nn.init.normal_(module.weight, 0, 0.01)
             nn.init.zeros_(module.bias)
     return model
+
+
+def _pooled_by_four(height: int, width: int) -> torch.nn.Module:
+    from sparrow.models._pooled_by_four import PooledByFour
+
+    return PooledByFour(height, width)

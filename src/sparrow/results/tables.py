@@ -128,6 +128,9 @@ def ranking_table(ranking: pd.DataFrame, costs: pd.DataFrame, summary: pd.DataFr
     ]
     shown["behind the best by"] = ["" if row["rank"] == 1 else _with_interval(row, "behind") for _, row in ranking.iterrows()]
     shown["verdict"] = ranking["verdict"]  # `failed`: a network of the method could not be made or evaluated.
+    if ranking.empty:
+        write_html(shown, output, "No pruned network is evaluated, and so there is nothing to rank.")
+        return
     spent = jobs_of_cells(costs).groupby([*CELL, "stage"])[["gradient_evaluations", "seconds"]].mean()
     for quantity, form in (("gradient_evaluations", _count), ("seconds", "{:,.1f}".format)):
         for stage in ("prune", "finetune"):

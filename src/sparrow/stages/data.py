@@ -33,6 +33,7 @@ def prepare_data(output: Path, cost: Path, dataset: dict, origin: dict | None = 
         parts["train"] = _added(parts["train"], params, description, source)
         extra = _store.Extra(len(parts["train"].labels) - own, params.extra_share)
         about = {"dataset": dataset, "versions": versions("numpy", "scikit-learn"), **(origin or {})}
+        about |= {"names": list(source.names)} if source.names else {}
         _store.write(output, parts, source.white, description.classes, _regime(params, extra), about, extra)
 
 

@@ -10,25 +10,29 @@ from sparrow import catalogue, checkpoint
 from sparrow.checkpoint_file import sha256
 from sparrow.data._store import read
 from sparrow.exchange import fit, keymap, state_dict
+from sparrow.stages._recognition import recognise
 from sparrow.training.provenance import header
 
 
-def import_checkpoint(file: Path, data: Path, output: Path, spec: dict) -> None:
-    """Write the network in `file` as the checkpoint `output`, on the data set `data`.
+def import_checkpoint(file: Path, data: Path, output: Path, spec: dict) -> str:
+    """Write the network in `file` as the checkpoint `output`, on the data set `data`; a warning, if it hardly knows its images.
 
     Its parent is nobody's: what it was made from is not known here. Raises CheckpointError if it is not what
     `spec["imported"]` says.
     """
-    about = read(data, "validation")[1]
+    validation, about = read(data, "validation")
     network, fitted, place = examine(file, spec, about.shape, about.classes)
-    for line in [f"{file}: read from {place or 'its top'}", *fitted.notes, f"pruned share: {fitted.ratio:.4f}"]:
-        print(line)
+    found = recognise(network, validation, about)
+    lines = [f"{file}: read from {place or 'its top'}", *fitted.notes, *found.lines, f"pruned share: {fitted.ratio:.4f}"]
+    print("\n".join(lines))
     own = header(spec["stage"], spec, about)
     config = {key: value for key, value in own["config"].items() if key != "stage"}
     origin = {"file": spec["imported"]["file"], "sha256": sha256(file)}
     # On which images it was trained is not known here, either.
     own |= {"config": config, "imported": origin, "data_regime": "imported"}
     checkpoint.save(output, checkpoint.Checkpoint(network, fitted.masks, own))
+    # What a network recognises before it is fine-tuned says little of where it comes from.
+    return f"warning: {output}: {found.warning}" if found.warning and spec["stage"] != "pruned" else ""
 
 
 def examine(file: Path, spec: dict, shape: tuple[int, int, int], classes: int) -> tuple[nn.Module, fit.Fitted, str]:
@@ -37,8 +41,8 @@ def examine(file: Path, spec: dict, shape: tuple[int, int, int], classes: int) -
     names = keymap.load(about["map"])
     if names:
         keymap.require_model(names, about["map"], model["kind"])
-    tensors, place = state_dict.read(file, about["key"])
+    found = state_dict.read(file, about["key"])
     entry, parameters = catalogue.from_spec("models", model)
     network = entry.build(parameters, shape, classes).eval()
     asked = fit.Asked(model["kind"], shape, spec["cell"].get("ratio"), about["granularity"], about["allow_ratio"])
-    return network, fit.fit(file, tensors, network, asked, names), place
+    return network, fit.fit(file, found.tensors, network, asked, names, found.normalised), found.place

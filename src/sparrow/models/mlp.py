@@ -1,0 +1,34 @@
+"""A fully connected network: linear layers with ReLU between them, as wide as `hidden` says.
+
+With two hidden layers of 256, 269,322 parameters on 1 x 28 x 28 images and 10 classes.
+
+Source: the networks of VNN-COMP's benchmark mnistfc, of two, four or six hidden layers of 256 (S. Bak et al., "The Second
+International Verification of Neural Networks Competition", 2021); names as in Verified-Intelligence/alpha-beta-CROWN,
+complete_verifier/model_defs.py (mnist_fc), commit 8250d5f.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from sparrow.lazy import torch
+from sparrow.models import _convnet, _normalise
+
+
+class Params(_normalise.Normalised):
+    """How wide and how deep."""
+
+    hidden: list[Annotated[int, Field(ge=1)]] = Field([256, 256], min_length=1)
+    """Outputs of each hidden layer."""
+
+
+def check(params: Params, shape: tuple[int, int, int]) -> None:
+    """Images of any size fit."""
+    _normalise.check(params, shape)
+
+
+def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn.Module:
+    """The network, with torch's default initialisation."""
+    return _convnet.build([], params.hidden, shape, classes, _normalise.front(params, shape[0]))

@@ -1,0 +1,32 @@
+"""ResNet-4B: a convolution (16 channels), four residual blocks (32 channels) without batch norm, and two linear layers (100,
+classes).
+
+123,734 parameters on 3 x 32 x 32 images and 10 classes.
+
+Source: VNN-COMP's benchmark cifar10_resnet (S. Bak et al., "The Second International Verification of Neural Networks
+Competition", 2021); layers and names of Verified-Intelligence/alpha-beta-CROWN, complete_verifier/model_defs.py (resnet4b),
+commit 8250d5f.
+"""
+
+from __future__ import annotations
+
+from sparrow.lazy import torch
+from sparrow.models import _normalise
+
+CHANNELS, GROUPS = 16, 2
+
+
+class Params(_normalise.Normalised):
+    """The released network normalises its images: mean 0.4914, 0.4822, 0.4465, deviation 0.2471, 0.2435, 0.2616."""
+
+
+def check(params: Params, shape: tuple[int, int, int]) -> None:
+    """Images of any size fit."""
+    _normalise.check(params, shape)
+
+
+def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn.Module:
+    """The network, with torch's default initialisation."""
+    from sparrow.models._small_residual import SmallResidual
+
+    return SmallResidual(CHANNELS, GROUPS, shape, classes, _normalise.front(params, shape[0]))
