@@ -19,14 +19,15 @@ from sparrow.errors import InheritedError, NetworkError
 def recorded(record: Callable[..., None]) -> Callable:
     """Decorates a stage: where it raises NetworkError, `record(message, **arguments of the stage)` writes its outputs instead.
 
-    The stage then returns one line for the user, unless that was said of the network that this one comes from.
+    The stage then returns one line for the user, unless that was said of the network that this one comes from. What a stage
+    that succeeds returns is such a line, too.
     """
 
-    def decorate(stage: Callable[..., None]) -> Callable[..., str | None]:
+    def decorate(stage: Callable[..., str | None]) -> Callable[..., str | None]:
         @functools.wraps(stage)
         def wrapped(*args, **kwargs) -> str | None:
             try:
-                stage(*args, **kwargs)
+                return stage(*args, **kwargs)
             except NetworkError as error:
                 arguments = inspect.signature(stage).bind(*args, **kwargs).arguments
                 inherited = isinstance(error, InheritedError)
@@ -34,7 +35,6 @@ def recorded(record: Callable[..., None]) -> Callable:
                 print(f"failed: {message}")
                 record(message, **arguments)
                 return None if inherited else f"warning: {message}; recorded, the study goes on without it"
-            return None
 
         return wrapped
 

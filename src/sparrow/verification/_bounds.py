@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from sparrow.errors import NetworkError, SparrowError
 from sparrow.modes import modes_kept
 from sparrow.settings import Threat
+from sparrow.verification import _guard
 from sparrow.verification._bridge import auto_lirpa
 from sparrow.verification._memory import exhausted
 
@@ -128,7 +129,9 @@ def smallest_margin(
         if method == "CROWN-Optimized" and not network.optimizable_activations:
             method = "CROWN"  # Without a slope to optimise, that is what it amounts to.
         with layer_named(model, images[:1], method):
-            return margins(network, images, labels, threat, classes, method).detach().amin(dim=1)
+            found = margins(network, images, labels, threat, classes, method).detach().amin(dim=1)
+    _guard.hold(method, model, images, labels, found, threat)
+    return found
 
 
 def input_ranges(model: nn.Module, images: Tensor, labels: Tensor, threat: Threat, classes: int) -> list[tuple[Tensor, Tensor]]:

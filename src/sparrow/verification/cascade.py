@@ -59,9 +59,15 @@ def members(params: Params) -> dict[str, Verification]:
 
 
 def decide(model, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int):
-    """A `Decision` on images (n, c, h, w) that `model` classifies correctly and no attack has broken."""
+    """A `Decision` on images (n, c, h, w) that `model` classifies correctly and no attack has broken.
+
+    A bound that cannot be had of this network, or is refuted by a point of a perturbation set, has decided nothing: what it
+    has proved is taken back, and goes on to the next. What the others have decided stays. Raises NetworkError if every bound
+    that was asked failed.
+    """
+    from sparrow.errors import NetworkError
     from sparrow.progress import Progress
-    from sparrow.verification._decision import NOTHING, Decision, decide_by
+    from sparrow.verification._decision import NOTHING, Decision
     from sparrow.verification._memory import in_parts
 
     count, device = len(labels), images.device
@@ -71,17 +77,64 @@ def decide(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
         torch.full((count,), -torch.inf, device=device),
         [NOTHING] * count,
     )
+    failures, worked = [], False
     for kind, settings in members(params).items():
         left = (~(result.verified | result.falsified)).nonzero().squeeze(1)
+        before, failed = _copied(result), []
         progress = Progress(len(left), "verified", kind)
 
         def work(part: torch.Tensor, kind=kind, settings=settings) -> tuple:
-            return tuple(decide_by(FILES[kind], kind, model, images[part], labels[part], settings, threat, classes))
+            return _answer(kind, model, images[part], labels[part], settings, threat, classes)
 
-        def accept(part: torch.Tensor, found: tuple, progress=progress) -> None:
-            result.update(part, Decision(*found))
+        def accept(part: torch.Tensor, found: tuple, progress=progress, failed=failed) -> None:
+            *answers, reason = found
+            if reason is not None:
+                failed.append(reason)
+                raise NetworkError(reason)
+            result.update(part, Decision(*answers))
             progress.done(len(part), int(result.verified[part].sum()))
 
         one_by_one = getattr(FILES[kind], "ONE_BY_ONE", False)
-        in_parts(work, accept, left, 1 if one_by_one else settings.batch_size, kind)
-    return result
+        try:
+            in_parts(work, accept, left, 1 if one_by_one else settings.batch_size, kind)
+        except NetworkError:
+            if not failed:
+                raise
+            print(f"{kind} has decided nothing: {failed[0]}", flush=True)
+            failures.append(f"{kind}: {failed[0]}")
+            result = _without_proofs(result, before)
+        worked |= bool(len(left)) and not failed
+    if failures and not worked:
+        raise NetworkError(failures[0])
+    return result._replace(failures=tuple(failures))
+
+
+def _answer(kind: str, model, images, labels, settings: Verification, threat: Threat, classes: int) -> tuple:
+    """What one bound says of some images, as plain values, and None; or why it cannot be had, at the end of as many.
+
+    A value, not an error: a job that goes on shall find it where it was.
+    """
+    from sparrow.errors import NetworkError
+    from sparrow.verification._decision import decide_by
+
+    try:
+        verified, falsified, margins, decided, _ = decide_by(
+            FILES[kind], kind, model, images, labels, settings, threat, classes
+        )
+    except NetworkError as error:
+        return None, None, None, None, str(error)
+    return verified, falsified, margins, decided, None
+
+
+def _copied(result):
+    """The same decision, in tensors of its own."""
+    verified, falsified, margins, decided, failures = result
+    return type(result)(verified.clone(), falsified.clone(), margins.clone(), list(decided), failures)
+
+
+def _without_proofs(result, before):
+    """What was decided `before`, and the adversarial examples found since: the network itself answers for these."""
+    found = result.falsified & ~before.falsified
+    margins = torch.where(found, result.margins, before.margins)
+    by = [new if refuted else old for new, old, refuted in zip(result.decided, before.decided, found.tolist(), strict=True)]
+    return before._replace(falsified=result.falsified, margins=margins, decided=by)
