@@ -80,19 +80,19 @@ def decide(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
     failures, worked = [], False
     for kind, settings in members(params).items():
         left = (~(result.verified | result.falsified)).nonzero().squeeze(1)
-        before, failed = _copied(result), []
+        trial, failed = _copied(result), []
         progress = Progress(len(left), "verified", kind)
 
         def work(part: torch.Tensor, kind=kind, settings=settings) -> tuple:
             return _answer(kind, model, images[part], labels[part], settings, threat, classes)
 
-        def accept(part: torch.Tensor, found: tuple, progress=progress, failed=failed) -> None:
-            *answers, reason = found
+        def accept(part: torch.Tensor, answer: tuple, progress=progress, trial=trial, failed=failed) -> None:
+            *found, reason = answer
             if reason is not None:
                 failed.append(reason)
                 raise NetworkError(reason)
-            result.update(part, Decision(*answers))
-            progress.done(len(part), int(result.verified[part].sum()))
+            trial.update(part, Decision(*found))
+            progress.done(len(part), int(trial.verified[part].sum()))
 
         one_by_one = getattr(FILES[kind], "ONE_BY_ONE", False)
         try:
@@ -100,10 +100,11 @@ def decide(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
         except NetworkError:
             if not failed:
                 raise
-            print(f"{kind} has decided nothing: {failed[0]}", flush=True)
+            print(f"{kind} has proved nothing: {failed[0]}", flush=True)
             failures.append(f"{kind}: {failed[0]}")
-            result = _without_proofs(result, before)
-        worked |= bool(len(left)) and not failed
+            result = _with_examples(result, trial)
+        else:
+            result, worked = trial, worked or bool(len(left))
     if failures and not worked:
         raise NetworkError(failures[0])
     return result._replace(failures=tuple(failures))
@@ -118,12 +119,10 @@ def _answer(kind: str, model, images, labels, settings: Verification, threat: Th
     from sparrow.verification._decision import decide_by
 
     try:
-        verified, falsified, margins, decided, _ = decide_by(
-            FILES[kind], kind, model, images, labels, settings, threat, classes
-        )
+        found = decide_by(FILES[kind], kind, model, images, labels, settings, threat, classes)
     except NetworkError as error:
         return None, None, None, None, str(error)
-    return verified, falsified, margins, decided, None
+    return *found[:4], None
 
 
 def _copied(result):
@@ -132,9 +131,10 @@ def _copied(result):
     return type(result)(verified.clone(), falsified.clone(), margins.clone(), list(decided), failures)
 
 
-def _without_proofs(result, before):
-    """What was decided `before`, and the adversarial examples found since: the network itself answers for these."""
-    found = result.falsified & ~before.falsified
-    margins = torch.where(found, result.margins, before.margins)
-    by = [new if refuted else old for new, old, refuted in zip(result.decided, before.decided, found.tolist(), strict=True)]
-    return before._replace(falsified=result.falsified, margins=margins, decided=by)
+def _with_examples(result, trial):
+    """`result`, with the adversarial examples that a `trial` has found since: for these the network itself answers."""
+    margins = torch.where(trial.falsified, trial.margins, result.margins)
+    by = [
+        new if broken else old for new, old, broken in zip(trial.decided, result.decided, trial.falsified.tolist(), strict=True)
+    ]
+    return result._replace(falsified=trial.falsified, margins=margins, decided=by)
