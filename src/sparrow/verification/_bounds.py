@@ -73,23 +73,25 @@ PATCHED = {"BoundConv", "BoundBatchNormalization", "BoundRelu", "BoundAdd", "Bou
 def _fit_for_patches(network: nn.Module) -> bool:
     """Whether auto_LiRPA's short form of a convolution's coefficients, as patches of its input, is known to be right here.
 
-    That is so in chains and residual networks of plain convolutions, batch norms, ReLUs and linear layers, if a convolution or
-    a linear layer is the only reader of the image. With anything else 0.3 is wrong now and then (groups, an operation before
-    the first convolution) or gives up; whole matrices take more memory, and are right.
+    That is so in chains and residual networks of plain convolutions, batch norms, ReLUs and linear layers, if images, kernels,
+    strides and paddings are square, and a convolution or a linear layer is the only reader of the image. With anything else
+    0.3 is wrong now and then or gives up; whole matrices take more memory, and are right.
     """
-    for node in network.modules():
-        if not hasattr(node, "inputs"):
-            continue
-        kind = type(node).__name__
-        if kind not in LEAVES | PATCHED:
-            return False
-        reads_images = any(type(given).__name__ == "BoundInput" for given in node.inputs)
-        if reads_images and kind not in ("BoundConv", "BoundFlatten", "BoundLinear"):
-            return False
-        if kind == "BoundConv" and (node.groups != 1 or any(step != 1 for step in node.dilation)):
-            return False
-        if kind == "BoundAdd" and not all(given.perturbed for given in node.inputs):
-            return False
+    return all(_plain(node) for node in network.modules() if hasattr(node, "inputs"))
+
+
+def _plain(node: nn.Module) -> bool:
+    kind = type(node).__name__
+    if kind not in LEAVES | PATCHED:
+        return False
+    reads_images = any(type(given).__name__ == "BoundInput" for given in node.inputs)
+    if reads_images and kind not in ("BoundConv", "BoundFlatten", "BoundLinear"):
+        return False
+    if kind == "BoundAdd":
+        return all(given.perturbed for given in node.inputs)
+    if kind == "BoundConv":
+        sizes = node.input_shape[2:], node.inputs[1].param.shape[2:], node.stride, node.padding
+        return node.groups == 1 and all(step == 1 for step in node.dilation) and all(len(set(pair)) == 1 for pair in sizes)
     return True
 
 
