@@ -24,7 +24,6 @@ def cure(lirpa: ModuleType) -> None:
         importlib.import_module(f"auto_LiRPA.operators.{name}")
         for name in ("activation", "nonlinear", "bivariate", "pooling", "base", "shape", "convolution", "constant")
     )
-    _l2_balls(lirpa, base)
     _slope_of_sqrt(nonlinear.BoundSqrt)
     _leaky_relu(activation.BoundLeakyRelu)
     _slopes_of_sigmoids(activation.BoundOptimizableActivation)
@@ -34,6 +33,7 @@ def cure(lirpa: ModuleType) -> None:
     _division(bivariate.BoundDiv)
     _batch_in_shapes(shape.BoundReshape)
     _repeated_indices(shape.BoundGather)
+    _l2_balls(lirpa, base)  # Around what the others have put in.
     # What batch norm asks its weights for, where these are constants.
     constant.BoundConstant.param = property(lambda self: self.value)
 
@@ -96,19 +96,21 @@ def _l2_balls(lirpa: ModuleType, base: ModuleType) -> None:
 def _moved_ball(node, given: tuple, ball, interval: type):
     """The l2 ball that normalisation makes of one: moved by a constant, or times one, whose largest entry counts."""
     kind = type(node).__name__
-    if kind not in ("BoundAdd", "BoundSub", "BoundMul", "BoundDiv") or ball(given[0]) is None or node.is_input_perturbed(1):
+    if kind not in ("BoundAdd", "BoundSub", "BoundMul", "BoundDiv"):
         return None
-    centre, constant = given[0][0], given[1][0]
-    moved = node.forward(centre, constant)
-    if moved.shape != centre.shape:
+    moving = [place for place in (0, 1) if node.is_input_perturbed(place)]
+    if len(moving) != 1 or ball(given[moving[0]]) is None or (kind == "BoundDiv" and moving != [0]):
         return None
-    radius = ball(given[0])
+    around, constant = given[moving[0]], given[1 - moving[0]][0]
+    moved = node.forward(given[0][0], given[1][0])
+    if moved.shape != around[0].shape:
+        return None
+    radius = ball(around)
     if kind == "BoundMul":
         radius = radius * constant.abs().max()
     elif kind == "BoundDiv":
         radius = radius / constant.abs().min()
-    around = type(given[0].ptb)(norm=2, eps=radius)
-    return interval(moved, moved, ptb=around)
+    return interval(moved, moved, ptb=type(around.ptb)(norm=2, eps=radius))
 
 
 def _slope_of_sqrt(kind: type) -> None:
@@ -261,7 +263,7 @@ def _division(division: type) -> None:
     def bound_backward(self, last_lA, last_uA, x, y):
         if self.is_input_perturbed(1):
             raise NotImplementedError("division by what depends on the image")
-        by = y.value if getattr(y, "value", None) is not None else y.forward_value
+        by = next(value for name in ("value", "forward_value", "lower") if (value := getattr(y, name, None)) is not None)
 
         def one_side(matrix):
             return None if matrix is None else self.broadcast_backward(matrix / by, x)
