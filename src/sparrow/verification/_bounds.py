@@ -168,22 +168,33 @@ def smallest_margin(
     auto_LiRPA has no such bound for one of the network's layers, or a point of a perturbation set refutes it.
     """
     with flags_restored(model):
-        network = bounded(model, images, options)
-        network.eval()
-        if method == "CROWN-Optimized" and not network.optimizable_activations:
-            method = "CROWN"  # Without a slope to optimise, that is what it amounts to.
-        # auto_LiRPA 0.3 optimises the slopes of a max pooling for one image alone.
-        pooled = method == "CROWN-Optimized" and any(type(node).__name__ == "BoundMaxPool" for node in network.modules())
         with layer_named(model, images[:1], method):
-            parts = zip(images.split(1), labels.split(1), strict=True) if pooled else [(images, labels)]
-            lower = [margins(network, *part, threat, classes, method).detach() for part in parts]
-        found = torch.cat(lower).amin(dim=1)
-        suspects = partial(_suspects, network, model, images[-len(lower[-1]) :], labels[-len(lower[-1]) :], threat)
+            network = bounded(model, images, options)
+            try:
+                found = _in_eval_mode(network, images, labels, threat, classes, method)
+            except Exception as error:
+                if exhausted(error) or network.conv_mode != "patches":
+                    raise
+                # Kernels larger than their input, for one.
+                network = bounded(model, images, (options or {}) | {"conv_mode": "matrix"})
+                found = _in_eval_mode(network, images, labels, threat, classes, method)
+        suspects = partial(_suspects, network, model, images, labels, threat)
         _guard.hold(method, model, images, labels, found, threat, suspects)
         wrong = next((node for node in _ranged(network) if _guard.out_of_range(node.lower, node.upper)), None)
         if wrong is not None:
             raise NetworkError(f"{method} gave lower bounds above upper ones for {_named(wrong)}")
     return found
+
+
+def _in_eval_mode(network: nn.Module, images: Tensor, labels: Tensor, threat: Threat, classes: int, method: str) -> Tensor:
+    """The bounds (n,) on the smallest margin, without gradients."""
+    network.eval()
+    if method == "CROWN-Optimized" and not network.optimizable_activations:
+        method = "CROWN"  # Without a slope to optimise, that is what it amounts to.
+    # auto_LiRPA 0.3 optimises the slopes of a max pooling for one image alone.
+    pooled = method == "CROWN-Optimized" and any(type(node).__name__ == "BoundMaxPool" for node in network.modules())
+    parts = zip(images.split(1), labels.split(1), strict=True) if pooled else [(images, labels)]
+    return torch.cat([margins(network, *part, threat, classes, method).detach() for part in parts]).amin(dim=1)
 
 
 def _ranged(network: nn.Module) -> list[nn.Module]:
@@ -223,8 +234,10 @@ def _wrong_range(network: nn.Module, nodes: list[nn.Module], points: Iterator[Te
 
 def _suspects(network: nn.Module, model: nn.Module, images: Tensor, labels: Tensor, threat: Threat) -> str:
     """The end of a message about a refuted bound: where it is wrong first, and what can be done."""
+    nodes = _ranged(network)
+    few = max((len(node.lower) for node in nodes), default=0)  # Of those it was bounded for last.
     with _guard.eval_mode(model):
-        wrong = _wrong_range(network, _ranged(network), _guard.spread(model, images, labels, threat))
+        wrong = _wrong_range(network, nodes, _guard.spread(model, images[-few:], labels[-few:], threat)) if few else None
     kinds = sorted(
         {type(node).__name__.removeprefix("Bound") for node in network.modules() if hasattr(node, "inputs")} - LEFT_OUT
     )
