@@ -177,13 +177,14 @@ class Occasionally:
     ) -> None:
         """As `hold`, of bounds (n, classes - 1) in the model's own mode; `normalised_by` are the images of the statistics.
 
-        A network of which two passes differ at random is not looked at.
+        A network of which two passes differ at random is not looked at, nor are bounds that are no numbers: training itself
+        says that it has diverged.
         """
         self._times[model] = times = self._times.get(model, 0) + 1
         if times & (times - 1):
             return
         few = slice(0, FEW)
         with statistics_of(model, images if normalised_by is None else normalised_by) as possible:
-            if possible:
-                lower = bounds[few].detach().amin(dim=1)
+            lower = bounds[few].detach().amin(dim=1)
+            if possible and not lower.isnan().any():
                 hold(by, model, images[few], labels[few], lower, threat, steepest=False)
