@@ -58,11 +58,12 @@ def bounded(model: nn.Module, images: Tensor, options: dict | None = None) -> nn
 
 def _faithful(network: nn.Module, model: nn.Module, image: Tensor) -> None:
     """Raises NetworkError if auto_LiRPA's view of `model` gives `image` (1, c, h, w) other logits."""
-    with torch.no_grad():
+    with torch.no_grad(), _guard.eval_mode(model):  # To follow dropout, it has been put into train mode.
         expected, found = model(image), network[network.final_name].forward_value
         if any(type(node).__name__ == "BoundDropout" for node in network.modules()):
             # Its first pass, in train mode, has dropped some.
-            found = network.eval()(image)
+            network.eval()
+            found = network(image)
     if found.shape != expected.shape or not torch.allclose(found, expected, rtol=1e-3, atol=1e-3, equal_nan=True):
         kinds = sorted({type(node).__name__.removeprefix("Bound") for node in network.modules() if hasattr(node, "inputs")})
         raise NetworkError(f"auto_LiRPA computes other logits than {type(model).__name__} does, from {', '.join(kinds)}")
