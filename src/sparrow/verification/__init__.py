@@ -12,6 +12,8 @@ A file that defines `SMOOTHED = True` and `certify(model, images, params, threat
 verifies a smoothed classifier: it returns that classifier's own predictions (n,), `ABSTAINED` where it has none, and
 margins (n,) of the certified radius over the one that the threat needs. Its `vra` stands apart from the network's.
 
+What a verifier gives is held against the network itself, at points of each perturbation set (`sparrow.verification._guard`).
+
 What a verifier costs before it runs (`sparrow cost`) is measured with `bound`. A file without one defines `members`, or
 `passes(params, classes)` as an attack's does, or `longest(params)`, the seconds that an image may take.
 """

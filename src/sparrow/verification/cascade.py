@@ -3,7 +3,8 @@
 First an image is dropped that the network gets wrong, then one for which an attack of the study has found an adversarial
 example (which is projected onto the perturbation set and classified again). The rest goes from one bound to the next, and
 leaves with the first answer; batches are packed anew with what is left. It verifies what at least one of its bounds would
-verify by itself, and `decided` says which was the first.
+verify by itself, and `decided` says which was the first. A bound that the network's layers rule out, or that a point of a
+perturbation set refutes, has no say; the others keep theirs, and a warning names it.
 
 Source: the union of bounds after the evaluation in Zhang et al., "Towards Stable and Efficient Training of Verifiably
 Robust Neural Networks", ICLR 2020; each bound's own source is named in its file.
