@@ -15,6 +15,7 @@ from sparrow.models._prunable import NORMS
 from sparrow.objectives import _plain
 from sparrow.settings import Threat
 from sparrow.verification import _bounds
+from sparrow.verification._guard import Occasionally
 
 
 class Bounds:
@@ -23,6 +24,7 @@ class Bounds:
     def __init__(self, options: dict | None = None) -> None:
         """`options` are further ones of auto_LiRPA's BoundedModule, which then bounds plain networks, too."""
         self._options = options
+        self._guard = Occasionally()
         self._views: weakref.WeakKeyDictionary[nn.Module, tuple[tuple[bool, bool], nn.Module]] = weakref.WeakKeyDictionary()
 
     def margins(
@@ -41,8 +43,12 @@ class Bounds:
         if layers := self._plain(model, threat, method):
             with _full_precision(images):
                 both = _plain.margins(layers, images, labels, threat, method == "CROWN-IBP", normalised_by)
-                return METER.watch(both[1])
-        return self._of_view(model, images, labels, threat, method, normalised_by)
+                lower = METER.watch(both[1])
+        else:
+            lower = self._of_view(model, images, labels, threat, method, normalised_by)
+        with _full_precision(images):
+            self._guard.hold(method, model, images, labels, lower, threat, normalised_by)
+        return lower
 
     def mixed(self, model: nn.Module, images: Tensor, labels: Tensor, threat: Threat, beta: float) -> Tensor:
         """`beta` times the margins by CROWN-IBP and `1 - beta` times those by IBP, each computed only if it counts."""
@@ -53,7 +59,10 @@ class Bounds:
                 loose, tight = map(METER.watch, _plain.margins(layers, images, labels, threat, tight=True))
         else:
             tight, loose = (self._of_view(model, images, labels, threat, method) for method in ("CROWN-IBP", "IBP"))
-        return beta * tight + (1 - beta) * loose
+        lower = beta * tight + (1 - beta) * loose
+        with _full_precision(images):
+            self._guard.hold("the mixture of CROWN-IBP and IBP", model, images, labels, lower, threat)
+        return lower
 
     def _plain(self, model: nn.Module, threat: Threat, method: str) -> list[nn.Module] | None:
         """The layers of a network whose bound is written out."""

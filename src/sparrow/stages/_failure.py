@@ -19,8 +19,8 @@ from sparrow.errors import InheritedError, NetworkError
 def recorded(record: Callable[..., None]) -> Callable:
     """Decorates a stage: where it raises NetworkError, `record(message, **arguments of the stage)` writes its outputs instead.
 
-    The stage then returns one line for the user, unless that was said of the network that this one comes from; where nothing
-    is raised, what it returns by itself.
+    The stage then returns one line for the user, unless that was said of the network that this one comes from. What a stage
+    that succeeds returns is such a line, too.
     """
 
     def decorate(stage: Callable[..., str | None]) -> Callable[..., str | None]:

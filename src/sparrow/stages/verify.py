@@ -29,13 +29,15 @@ from sparrow.verification._memory import in_parts, limited
 
 
 @recorded(failed_table)
-def verify(network: Path, data: Path, output: Path, cost: Path, spec: dict, examples: list[Path] = ()) -> None:
+def verify(network: Path, data: Path, output: Path, cost: Path, spec: dict, examples: list[Path] = ()) -> str | None:
     """Run `spec["verifier"]` on the test images that `network` classifies correctly and no file in `examples` breaks.
 
     Status `verified`: the lower bound on the margin is above zero; `falsified`: the network is wrong on the image as it
     is, or on an adversarial example, which is projected onto the perturbation set and classified again before it counts;
     `unknown`: neither. The margin is the bound, or that of the image or of its adversarial example. A verifier of a
     smoothed classifier predicts all images itself; where it abstains, the status is `unknown`.
+
+    Returns one line for the user if part of the verifier could not be used on this network.
     """
     with resumable(output, spec, network, data, *examples) as resume, measured(cost):
         generator = seed_everything(spec["seed"], "verify", spec["verifier"]["kind"])
@@ -43,12 +45,14 @@ def verify(network: Path, data: Path, output: Path, cost: Path, spec: dict, exam
         entry, params = catalogue.from_spec("verifiers", spec["verifier"])
         case = Case(*open_case(network, data, spec, params, pick_device()), params, Threat(**spec["threat"]))
         with journal.kept(resume, generator):
+            failures: list[str] = []
             if hasattr(entry, "certify"):
                 columns = _smoothed(entry, spec["verifier"]["kind"], case, generator)
             else:
-                columns = _bounded(entry, spec["verifier"]["kind"], case, examples)
+                columns = _bounded(entry, spec["verifier"]["kind"], case, examples, failures)
         print(f"{spec['verifier']['kind']}: {columns[1].count('verified')} of {len(case.part)} images verified")
         write_outcomes(output, case.part, "verifiers", columns, case.threat, origin(network, data, spec))
+    return f"warning: {output}: without {'; without '.join(failures)}" if failures else None
 
 
 class Case(NamedTuple):
@@ -81,7 +85,7 @@ def _smoothed(entry: ModuleType, kind: str, case: Case, generator: torch.Generat
     return predictions, status, margins, decided
 
 
-def _bounded(entry: ModuleType, kind: str, case: Case, examples: list[Path]) -> Columns:
+def _bounded(entry: ModuleType, kind: str, case: Case, examples: list[Path], failures: list[str]) -> Columns:
     images, labels, size = case.part.images, case.part.labels, case.params.batch_size
     with torch.no_grad():
         logits = torch.cat([case.model(batch) for batch in images.split(size)])
@@ -104,6 +108,7 @@ def _bounded(entry: ModuleType, kind: str, case: Case, examples: list[Path]) -> 
 
     def accept(part: Tensor, done: tuple) -> None:
         found = Decision(*done)
+        failures.extend(line for line in found.failures if line not in failures)
         margins[part] = found.margins.to(margins.dtype)
         for place, proved, refuted, by in zip(
             part.tolist(), found.verified.tolist(), found.falsified.tolist(), found.decided, strict=True

@@ -13,6 +13,8 @@ white)`, verifies a smoothed classifier: it returns that classifier's own predic
 margins (n,) of the certified radius over the one that the threat needs; the images are multiples of `1 / white`. Its `vra`
 stands apart from the network's.
 
+What a verifier gives is held against the network itself, at points of each perturbation set (`sparrow.verification._guard`).
+
 What a verifier costs before it runs (`sparrow cost`) is measured with `bound`. A file without one defines `members`, or
 `passes(params, classes)` as an attack's does, or `longest(params)`, the seconds that an image may take.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from sparrow.errors import NetworkError, SparrowError
 from sparrow.modes import modes_kept
 from sparrow.settings import Threat
+from sparrow.verification import _guard
 from sparrow.verification._bridge import auto_lirpa
 from sparrow.verification._memory import exhausted
 
@@ -47,7 +49,54 @@ def bounded(model: nn.Module, images: Tensor, options: dict | None = None) -> nn
     with flags_restored(model), layer_named(model, image, "IBP"):
         # A batch norm behind a linear layer has no statistics of one image.
         model.eval()
-        return auto_lirpa().BoundedModule(model, image, bound_opts=options)
+        network = auto_lirpa().BoundedModule(model, image, bound_opts=options)
+        if network.conv_mode == "patches" and not _fit_for_patches(network):
+            network = auto_lirpa().BoundedModule(model, image, bound_opts=options | {"conv_mode": "matrix"})
+        _faithful(network, model, image)
+        return network
+
+
+def _faithful(network: nn.Module, model: nn.Module, image: Tensor) -> None:
+    """Raises NetworkError if auto_LiRPA's view of `model` gives `image` (1, c, h, w) other logits."""
+    with torch.no_grad(), _guard.eval_mode(model):  # To follow dropout, it has been put into train mode.
+        expected, found = model(image), network[network.final_name].forward_value
+        if any(type(node).__name__ == "BoundDropout" for node in network.modules()):
+            # Its first pass, in train mode, has dropped some.
+            network.eval()
+            found = network(image)
+    if found.shape != expected.shape or not torch.allclose(found, expected, rtol=1e-3, atol=1e-3, equal_nan=True):
+        kinds = sorted({type(node).__name__.removeprefix("Bound") for node in network.modules() if hasattr(node, "inputs")})
+        raise NetworkError(f"auto_LiRPA computes other logits than {type(model).__name__} does, from {', '.join(kinds)}")
+
+
+LEFT_OUT = {"Input", "Params", "Buffers", "Constant"}
+LEAVES = {"BoundInput", "BoundParams", "BoundBuffers"}
+PATCHED = {"BoundConv", "BoundBatchNormalization", "BoundRelu", "BoundAdd", "BoundFlatten", "BoundLinear"}
+
+
+def _fit_for_patches(network: nn.Module) -> bool:
+    """Whether auto_LiRPA's short form of a convolution's coefficients, as patches of its input, is known to be right here.
+
+    That is so in chains and residual networks of plain convolutions, batch norms, ReLUs and linear layers, if images, kernels,
+    strides and paddings are square, and a convolution or a linear layer is the only reader of the image. With anything else
+    0.3 is wrong now and then or gives up; whole matrices take more memory, and are right.
+    """
+    return all(_plain(node) for node in network.modules() if hasattr(node, "inputs"))
+
+
+def _plain(node: nn.Module) -> bool:
+    kind = type(node).__name__
+    if kind not in LEAVES | PATCHED:
+        return False
+    reads_images = any(type(given).__name__ == "BoundInput" for given in node.inputs)
+    if reads_images and kind not in ("BoundConv", "BoundFlatten", "BoundLinear"):
+        return False
+    if kind == "BoundAdd":
+        return all(given.perturbed for given in node.inputs)
+    if kind == "BoundConv":
+        sizes = node.input_shape[2:], node.inputs[1].param.shape[2:], node.stride, node.padding
+        return node.groups == 1 and all(step == 1 for step in node.dilation) and all(len(set(pair)) == 1 for pair in sizes)
+    return True
 
 
 @contextmanager
@@ -120,25 +169,100 @@ def smallest_margin(
     """Lower bound (n,) on the smallest margin; `model` is left as it was.
 
     A fresh BoundedModule each time: one that has computed other bounds keeps some of their state. Raises NetworkError if
-    auto_LiRPA has no such bound for one of the network's layers.
+    auto_LiRPA has no such bound for one of the network's layers, or a point of a perturbation set refutes it.
     """
     with flags_restored(model):
-        network = bounded(model, images, options)
-        network.eval()
-        if method == "CROWN-Optimized" and not network.optimizable_activations:
-            method = "CROWN"  # Without a slope to optimise, that is what it amounts to.
         with layer_named(model, images[:1], method):
-            return margins(network, images, labels, threat, classes, method).detach().amin(dim=1)
+            network = bounded(model, images, options)
+            try:
+                found = _in_eval_mode(network, images, labels, threat, classes, method)
+            except Exception as error:
+                if exhausted(error) or network.conv_mode != "patches":
+                    raise
+                # Kernels larger than their input, for one.
+                network = bounded(model, images, (options or {}) | {"conv_mode": "matrix"})
+                found = _in_eval_mode(network, images, labels, threat, classes, method)
+        suspects = partial(_suspects, network, model, images, labels, threat)
+        _guard.hold(method, model, images, labels, found, threat, suspects)
+        wrong = next((node for node in _ranged(network) if _guard.out_of_range(node.lower, node.upper)), None)
+        if wrong is not None:
+            raise NetworkError(f"{method} gave lower bounds above upper ones for {_named(wrong)}")
+    return found
+
+
+def _in_eval_mode(network: nn.Module, images: Tensor, labels: Tensor, threat: Threat, classes: int, method: str) -> Tensor:
+    """The bounds (n,) on the smallest margin, without gradients."""
+    network.eval()
+    if method == "CROWN-Optimized" and not network.optimizable_activations:
+        method = "CROWN"  # Without a slope to optimise, that is what it amounts to.
+    # auto_LiRPA 0.3 optimises the slopes of a max pooling for one image alone.
+    pooled = method == "CROWN-Optimized" and any(type(node).__name__ == "BoundMaxPool" for node in network.modules())
+    parts = zip(images.split(1), labels.split(1), strict=True) if pooled else [(images, labels)]
+    return torch.cat([margins(network, *part, threat, classes, method).detach() for part in parts]).amin(dim=1)
+
+
+def _ranged(network: nn.Module) -> list[nn.Module]:
+    """The nodes that the last bounds needed ranges of, in the network's order; not the last, whose bounds are of margins."""
+    known: dict[str, nn.Module] = {}
+
+    def visit(node: nn.Module) -> None:
+        if node.name not in known:
+            for given in node.inputs:
+                visit(given)
+            known[node.name] = node
+
+    visit(network[network.final_name])
+    bounded = [node for node in known.values() if node.perturbed and node.name != network.final_name]
+    return [node for node in bounded if isinstance(getattr(node, "lower", None), Tensor) and isinstance(node.upper, Tensor)]
+
+
+def _named(node: nn.Module) -> str:
+    """A node by its kind, and the layer whose weights it has, if any."""
+    kind = type(node).__name__.removeprefix("Bound")
+    own = [given.ori_name for given in node.inputs if type(given).__name__ == "BoundParams" and given.ori_name]
+    return f"layer {own[0].removesuffix('.weight').removesuffix('.bias')} ({kind})" if own else f"an operation ({kind})"
+
+
+def _wrong_range(network: nn.Module, nodes: list[nn.Module], points: Iterator[Tensor]) -> nn.Module | None:
+    """The first of `nodes`, in order, whose range a point leaves. Their ranges stay as they are."""
+    first = len(nodes)
+    for there in points:
+        with torch.no_grad():
+            network(there, clear_forward_only=True, reset_perturbed_nodes=False)
+        for place, node in enumerate(nodes[:first]):
+            if _guard.out_of_range(node.lower, node.upper, node.forward_value):
+                first = place
+                break
+    return nodes[first] if first < len(nodes) else None
+
+
+def _suspects(network: nn.Module, model: nn.Module, images: Tensor, labels: Tensor, threat: Threat) -> str:
+    """The end of a message about a refuted bound: where it is wrong first, and what can be done."""
+    nodes = _ranged(network)
+    few = max((len(node.lower) for node in nodes), default=0)  # Of those it was bounded for last.
+    with _guard.eval_mode(model):
+        wrong = _wrong_range(network, nodes, _guard.spread(model, images[-few:], labels[-few:], threat)) if few else None
+    kinds = sorted(
+        {type(node).__name__.removeprefix("Bound") for node in network.modules() if hasattr(node, "inputs")} - LEFT_OUT
+    )
+    where = f"{_named(wrong)} is the first whose range is wrong" if wrong is not None else "its layers' ranges hold"
+    return f"; {where}, in a network of {', '.join(kinds)}; its bound is not to be had from auto_LiRPA, others may be"
 
 
 def input_ranges(model: nn.Module, images: Tensor, labels: Tensor, threat: Threat, classes: int) -> list[tuple[Tensor, Tensor]]:
-    """Lower and upper bounds (n, ...) by CROWN on what enters each ReLU layer, in the network's order."""
+    """Lower and upper bounds (n, ...) by CROWN on what enters each ReLU layer, in the network's order.
+
+    Raises NetworkError if there are none, or a point of a perturbation set refutes them.
+    """
     with torch.no_grad(), flags_restored(model):
         network = bounded(model, images)
         network.eval()
         with layer_named(model, images[:1], "CROWN"):
             margins(network, images, labels, threat, classes, "CROWN")
         before = [relu.inputs[0] for relu in network.relus if relu.used and relu.perturbed]
+        wrong = _wrong_range(network, before, _guard.spread(model.eval(), images, labels, threat))
+        if wrong is not None:
+            raise NetworkError(f"CROWN gave {_named(wrong)} a range that it leaves at a point of the perturbation set")
         return [(node.lower.detach(), node.upper.detach()) for node in before]
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from sparrow.errors import SparrowError
+from sparrow.verification._cures import cure
 
 
 @cache
@@ -30,6 +31,7 @@ def auto_lirpa() -> types.ModuleType:
             module = importlib.import_module("auto_LiRPA")
             _bridge_bounded_module(module.BoundedModule)
             _bridge_slopes()
+            cure(module)
             return module
         return importlib.import_module("auto_LiRPA")
     except (ImportError, AttributeError) as error:

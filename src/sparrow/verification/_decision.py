@@ -23,6 +23,8 @@ class Decision(NamedTuple):
     falsified: Tensor
     margins: Tensor
     decided: list[str]
+    failures: tuple[str, ...] = ()
+    """What part of the verifier could not be used on this network, and why, in one line each."""
 
     def update(self, which: Tensor, other: Decision) -> None:
         """Take over what another has found out about the images `which`; of two bounds that decide nothing, the better."""
@@ -45,9 +47,9 @@ def decide_by(
 ) -> Decision:
     """The decision of the verifier in the file `entry`, whether it gives bounds or decides by itself.
 
-    Raises NetworkError if a bound is not a number.
+    Raises NetworkError if a bound is not a number, or refuted by a point of the perturbation set.
     """
-    from sparrow.errors import NetworkError
+    from sparrow.verification import _guard
 
     if hasattr(entry, "decide"):
         found = entry.decide(model, images, labels, params, threat, classes)
@@ -56,8 +58,9 @@ def decide_by(
         verified = bounds > 0
         by = [kind if done else NOTHING for done in verified.tolist()]
         found = Decision(verified, torch.zeros_like(verified), bounds, by)
-    if found.margins.isnan().any():
-        raise NetworkError(f"{kind} gave a bound that is not a number")
+    if not hasattr(entry, "members"):  # What is made of others has been held there.
+        bounds = torch.where(found.falsified & ~found.margins.isnan(), -torch.inf, found.margins)
+        _guard.hold(kind, model, images, labels, bounds, threat)
     return found
 
 

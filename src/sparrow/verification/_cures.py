@@ -1,0 +1,285 @@
+"""Cures for what auto_LiRPA 0.3 gets wrong: where its bound is none, on layers that it says it knows.
+
+Each function here mends one fault, in auto_LiRPA's own classes. What is mended is not needed by the architectures here, whose
+bounds stay the same; it is by those of others.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import math
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+KNOW_THE_NORM = {"BoundConv", "BoundLinear", "BoundBatchNormalization", "BoundReshape", "BoundFlatten"}
+"""Operations whose interval bounds start from an l2 ball as such; reshaping keeps it one."""
+
+
+def cure(lirpa: ModuleType) -> None:
+    """Mend `lirpa`, which is auto_LiRPA 0.3, once."""
+    activation, nonlinear, bivariate, pooling, base, shape, convolution, constant = (
+        importlib.import_module(f"auto_LiRPA.operators.{name}")
+        for name in ("activation", "nonlinear", "bivariate", "pooling", "base", "shape", "convolution", "constant")
+    )
+    _slope_of_sqrt(nonlinear.BoundSqrt)
+    _leaky_relu(activation.BoundLeakyRelu)
+    _slopes_of_sigmoids(activation.BoundOptimizableActivation)
+    _slopes_of_max_pools(pooling.BoundMaxPool)
+    _average_pool(pooling.BoundAveragePool)
+    _padding_in_words(convolution.BoundConv)
+    _division(bivariate.BoundDiv)
+    _batch_in_shapes(shape.BoundReshape)
+    _repeated_indices(shape.BoundGather)
+    _l2_balls(lirpa, base)  # Around what the others have put in.
+    # What batch norm asks its weights for, where these are constants.
+    constant.BoundConstant.param = property(lambda self: self.value)
+
+
+def _l2_balls(lirpa: ModuleType, base: ModuleType) -> None:
+    """What does not know an l2 ball is given the box around it; 0.3 gives it the centre, for both ends."""
+
+    def ball(interval: object) -> float | Tensor | None:
+        around = getattr(interval, "ptb", None) if isinstance(interval, base.Interval) else None
+        return around.eps if getattr(around, "norm", None) == 2 else None
+
+    def box(interval: tuple) -> tuple:
+        radius = ball(interval)
+        return interval if radius is None else (interval[0] - radius, interval[1] + radius)
+
+    def with_boxes(propagate):
+        @functools.wraps(propagate)
+        def wrapped(self, *given, **options):
+            if type(self).__name__ not in KNOW_THE_NORM:
+                kept = _moved_ball(self, given, ball, base.Interval)
+                if kept is not None:
+                    return kept
+                # What is an interval only because it is constant stays one: operations look for that.
+                given = tuple(map(box, given))
+            return propagate(self, *given, **options)
+
+        return wrapped
+
+    todo = [base.Bound]
+    while todo:
+        kind = todo.pop()
+        todo.extend(kind.__subclasses__())
+        if "interval_propagate" in vars(kind) and kind.__name__ not in KNOW_THE_NORM:
+            kind.interval_propagate = with_boxes(kind.interval_propagate)
+
+    general, prior = lirpa.BoundedModule.IBP_general, lirpa.BoundedModule.check_prior_bounds
+
+    def open_out(node) -> None:
+        """Relaxations ask for the ends."""
+        if ball(getattr(node, "interval", None)) is not None:
+            node.lower, node.upper = box(node.interval)
+
+    @functools.wraps(general)
+    def ibp_general(self, node=None, C=None, delete_bounds_after_use=False):
+        found = general(self, node, C, delete_bounds_after_use)
+        if C is None:
+            open_out(node)
+        return found
+
+    @functools.wraps(prior)
+    def check_prior_bounds(self, node):
+        for root in self.root:
+            open_out(root)
+        return prior(self, node)
+
+    lirpa.BoundedModule.IBP_general = ibp_general
+    lirpa.BoundedModule.check_prior_bounds = check_prior_bounds
+
+
+def _moved_ball(node, given: tuple, ball, interval: type):
+    """The l2 ball that normalisation makes of one: moved by a constant, or times one, whose largest entry counts."""
+    kind = type(node).__name__
+    if kind not in ("BoundAdd", "BoundSub", "BoundMul", "BoundDiv"):
+        return None
+    moving = [place for place in (0, 1) if node.is_input_perturbed(place)]
+    if len(moving) != 1 or ball(given[moving[0]]) is None or (kind == "BoundDiv" and moving != [0]):
+        return None
+    around, constant = given[moving[0]], given[1 - moving[0]][0]
+    moved = node.forward(given[0][0], given[1][0])
+    if moved.shape != around[0].shape:
+        return None
+    radius = ball(around)
+    if kind == "BoundMul":
+        radius = radius * constant.abs().max()
+    elif kind == "BoundDiv":
+        radius = radius / constant.abs().min()
+    return interval(moved, moved, ptb=type(around.ptb)(norm=2, eps=radius))
+
+
+def _slope_of_sqrt(kind: type) -> None:
+    """The tangent above a square root has the slope 1 / (2 sqrt(x)); 0.3 takes the derivative of 1 / sqrt(x)."""
+
+    def bound_backward(self, last_lA, last_uA, x):
+        lower, upper = x.lower, torch.max(x.upper, x.lower + 1e-8)
+        chord = (upper.sqrt() - lower.sqrt()) / (upper - lower).clamp(min=1e-8)
+        middle = (lower + upper) / 2
+        tangent = 0.5 / middle.sqrt()
+        below, above = (chord, lower.sqrt() - chord * lower), (tangent, middle.sqrt() - tangent * middle)
+        return _by_sign(self, last_lA, last_uA, below, above)
+
+    kind.bound_backward = bound_backward
+
+
+def _by_sign(node, last_lA, last_uA, below: tuple[Tensor, Tensor], above: tuple[Tensor, Tensor]):
+    """What an element-wise operation between two lines, each of a slope and an offset, hands back for either bound."""
+
+    def one_side(matrix, of_positive, of_negative):
+        if matrix is None:
+            return None, 0
+        positive, negative = matrix.clamp(min=0), matrix.clamp(max=0)
+        offset = node.get_bias(positive, of_positive[1]) + node.get_bias(negative, of_negative[1])
+        return positive * of_positive[0] + negative * of_negative[0], offset
+
+    (lA, lbias), (uA, ubias) = one_side(last_lA, below, above), one_side(last_uA, above, below)
+    return [(lA, uA)], lbias, ubias
+
+
+def _leaky_relu(kind: type) -> None:
+    """With a slope above 1 it is concave, with one below 0 it falls first; 0.3 takes it for neither."""
+    original = kind.bound_backward
+
+    def bound_backward(self, last_lA, last_uA, x=None, start_node=None, start_shape=None):
+        if self.alpha <= 1 or x is None:  # Convex, and the chord above.
+            return original(self, last_lA, last_uA, x, start_node, start_shape)
+        lower, upper = x.lower.clamp(max=0), x.upper.clamp(min=0)
+        upper = torch.max(upper, lower + 1e-8)
+        chord = (upper - self.alpha * lower) / (upper - lower)
+        offset = upper - chord * upper
+        steep = (-lower > upper).to(chord.dtype)
+        slope = torch.where(x.upper <= 0, 1.0, torch.where(x.lower >= 0, 0.0, steep))
+        tangent = slope * self.alpha + (1 - slope)
+        return _by_sign(self, last_lA, last_uA, (chord, offset), (tangent, torch.zeros_like(tangent)))
+
+    def interval_propagate(self, *v):
+        lower, upper = v[0][0], v[0][1]
+        ends = self.forward(lower), self.forward(upper)
+        if self.alpha >= 0:
+            return ends
+        crosses = (lower < 0) & (upper > 0)
+        least = torch.where(crosses, torch.zeros_like(lower), torch.minimum(*ends))
+        return least, torch.maximum(*ends)
+
+    kind.bound_backward, kind.interval_propagate = bound_backward, interval_propagate
+
+
+def _average_pool(kind: type) -> None:
+    """Any stride and padding, and the number of pixels under the window; 0.3 repeats each output over a window of its own."""
+    initial = kind.__init__
+
+    def __init__(self, attr, inputs, output_index, options):
+        initial(self, attr, inputs, output_index, options)
+        self.count_include_pad = bool(attr.get("count_include_pad", 0))
+        self.ceil_mode = bool(attr.get("ceil_mode", 0))
+
+    def bound_backward(self, last_lA, last_uA, x):
+        inputs = torch.zeros(1, *self.input_shape[1:], device=self.device)
+
+        def one_side(matrix):
+            if matrix is None:
+                return None
+            with torch.enable_grad():
+                flat = matrix.flatten(0, 1)
+                pixels = inputs.expand(len(flat), *inputs.shape[1:]).clone().requires_grad_()
+                (back,) = torch.autograd.grad(self.forward(pixels), pixels, flat, create_graph=flat.requires_grad)
+            return back.unflatten(0, matrix.shape[:2])
+
+        return [(one_side(last_lA), one_side(last_uA))], 0, 0
+
+    kind.__init__, kind.bound_backward = __init__, bound_backward
+
+
+def _slopes_of_sigmoids(kind: type) -> None:
+    """With whole matrices, each neuron of a convolution has slopes of its own to optimise; 0.3 makes room for each channel."""
+    original = kind.init_linear_relaxation
+
+    def init_linear_relaxation(self, x, dim_opt=None):
+        return original(self, x, dim_opt if dim_opt is None or isinstance(dim_opt, int) else math.prod(dim_opt))
+
+    kind.init_linear_relaxation = init_linear_relaxation
+
+
+def _slopes_of_max_pools(kind: type) -> None:
+    """The same for the convex combinations below a maximum."""
+    original = kind.init_opt_parameters
+
+    def init_opt_parameters(self, start_nodes):
+        sizes = [(name, size if isinstance(size, int) else math.prod(size), where) for name, size, where in start_nodes]
+        return original(self, sizes)
+
+    kind.init_opt_parameters = init_opt_parameters
+
+
+def _padding_in_words(kind: type) -> None:
+    """`padding="same"` and `"valid"`, which the graph has as words."""
+    initial = kind.__init__
+
+    def __init__(self, attr, inputs, output_index, options):
+        if "pads" not in attr:
+            whole = [0, 0]
+            if attr.get("auto_pad", "NOTSET").startswith("SAME"):
+                whole = [step * (size - 1) for step, size in zip(attr["dilations"], attr["kernel_shape"], strict=True)]
+            if any(size % 2 for size in whole):
+                raise NotImplementedError('padding="same" with an even kernel pads one side more than the other')
+            attr = {**attr, "pads": [size // 2 for size in whole] * 2}
+        initial(self, attr, inputs, output_index, options)
+
+    kind.__init__ = __init__
+
+
+def _batch_in_shapes(kind: type) -> None:
+    """The graph is traced with one image: a first axis of 1 in `x.view(x.size(0), -1)` is as long as the batch."""
+    original = kind.forward
+
+    def forward(self, x, shape):
+        shape = [int(size) for size in shape]
+        if shape and shape[0] == 1 and x.dim() and x.shape[0] != 1:
+            shape[0] = x.shape[0]
+        return original(self, x, shape)
+
+    kind.forward = forward
+
+
+def _division(division: type) -> None:
+    """A quotient is one: 0.3 takes what is divided by a square root for layer normalisation, and 1 / x for x / 1."""
+
+    def forward(self, x, y):
+        self.x, self.y = x, y
+        return x / y
+
+    def interval_propagate(self, *v):
+        (lower, upper), (least, most) = v[0][:2], v[1][:2]
+        if ((least <= 0) & (most >= 0)).any():
+            raise NotImplementedError("division by what may be 0")
+        quotients = [end / by for end in (lower, upper) for by in (least, most)]
+        return functools.reduce(torch.minimum, quotients), functools.reduce(torch.maximum, quotients)
+
+    def bound_backward(self, last_lA, last_uA, x, y):
+        if self.is_input_perturbed(1):
+            raise NotImplementedError("division by what depends on the image")
+        by = next(value for name in ("value", "forward_value", "lower") if (value := getattr(y, name, None)) is not None)
+
+        def one_side(matrix):
+            return None if matrix is None else self.broadcast_backward(matrix / by, x)
+
+        return [(one_side(last_lA), one_side(last_uA)), (None, None)], 0.0, 0.0
+
+    division.forward, division.interval_propagate, division.bound_backward = forward, interval_propagate, bound_backward
+
+
+def _repeated_indices(kind: type) -> None:
+    """An entry that is taken twice counts twice."""
+    original = kind.bound_backward
+
+    def bound_backward(self, last_lA, last_uA, x, indices):
+        if self.indices.ndim and len(self.indices.unique()) < self.indices.numel():
+            raise NotImplementedError("an index that is taken twice")
+        return original(self, last_lA, last_uA, x, indices)
+
+    kind.bound_backward = bound_backward
