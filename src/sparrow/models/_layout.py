@@ -14,7 +14,6 @@ from sparrow.errors import NetworkError, SparrowError
 from sparrow.models._prunable import NORMS, PRUNABLE, prunable_weights
 from sparrow.unchanging import Unchanging
 
-
 TOLERANCE = 1e-5
 """Largest difference of a logit for which two networks are the same, relative to the largest logit where that is above 1."""
 

@@ -37,7 +37,7 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
     """Prune `parent` by `spec["method"]` at `spec["ratio"]`. Returns the method's warning, if it has one.
 
     A method that trains does so on `spec["objective"]` under `spec["schedule"]`; for one that does not, these are absent.
-    Raises SparrowError if the method's masks do not have the ratio, NetworkError if it is to lose filters that cannot be cut out.
+    Raises SparrowError if the method's masks do not have the ratio, NetworkError if filters cannot be cut out.
     """
     with interruption.deferred(), resumable(output, spec, parent, data) as resume, measured(cost):
         kind = spec["method"]["kind"]
