@@ -108,7 +108,8 @@ def aggregate(networks: list[Path], compact: list[Path], stability: list[Path], 
     lines = marks.sentences(tables["summary"])
     if failed:
         counts = [f"{lost} of {len(rows)} networks have no full result"] if lost else []
-        counts += (
+        beside = f"{failed - lost} of {len(rows)} networks have their accuracies, but no stability or no compact form"
+        counts += [beside] if failed > lost else []
             [f"{failed - lost} of {len(rows)} networks have their accuracies, but no stability or no compact form"]
             if failed > lost
             else []
