@@ -110,10 +110,6 @@ def aggregate(networks: list[Path], compact: list[Path], stability: list[Path], 
         counts = [f"{lost} of {len(rows)} networks have no full result"] if lost else []
         beside = f"{failed - lost} of {len(rows)} networks have their accuracies, but no stability or no compact form"
         counts += [beside] if failed > lost else []
-            [f"{failed - lost} of {len(rows)} networks have their accuracies, but no stability or no compact form"]
-            if failed > lost
-            else []
-        )
         lines = [f"{', '.join(counts)}; the column `failed` of {summary} says why", *lines]
     return f"warning: {'; '.join(lines)}" if lines else None
 
