@@ -58,6 +58,8 @@ def _resize(module: nn.Module, tensors: dict) -> None:
     if isinstance(module, nn.Linear):
         module.out_features, module.in_features = weight.shape
     elif isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        if 1 < module.groups == module.in_channels:  # Depthwise: as many filters a channel as before.
+            module.groups = weight.shape[0] * module.groups // module.out_channels
         module.out_channels, module.in_channels = weight.shape[0], weight.shape[1] * module.groups
     elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
         module.num_features = len(weight)

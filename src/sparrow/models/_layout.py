@@ -10,9 +10,12 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from sparrow.errors import SparrowError
+from sparrow.errors import NetworkError, SparrowError
 from sparrow.models._prunable import NORMS, PRUNABLE, prunable_weights
 from sparrow.unchanging import Unchanging
+
+TOLERANCE = 1e-5
+"""Largest difference of a logit for which two networks are the same, relative to the largest logit where that is above 1."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +45,15 @@ class Layout(Unchanging):
         graph, pruning = _dependencies(model, self._shape)
         found: dict[tuple[str, ...], FilterGroup] = {}
         for module in model.modules():
-            if not isinstance(module, PRUNABLE):
+            if not isinstance(module, PRUNABLE) or module not in graph.module2node:  # A layer that no image goes through.
                 continue
             removed = graph.get_pruning_group(module, _filter_removal(pruning, module), idxs=[0])
             outputs, readers, norms = set(), set(), set()
             for dependency, _ in removed:
                 target = dependency.target.module
                 if isinstance(target, PRUNABLE):
-                    side = outputs if dependency.handler == _filter_removal(pruning, target) else readers
+                    own = _depthwise(target) or dependency.handler == _filter_removal(pruning, target)
+                    side = outputs if own else readers
                     side.add(f"{names[target]}.weight")
                 elif isinstance(target, NORMS):
                     norms.add(names[target])
@@ -80,13 +84,16 @@ def without_filters(model: nn.Module, shape: tuple[int, int, int], masks: Mappin
     """A physically smaller copy of `model` (in eval mode, on the CPU): the filters that are all False in `masks` are cut out.
 
     A filter goes where all layers of its group mask it whole. Outputs are the same if what such filters give is zero,
-    that is, if their biases and the norms behind them are zero too (see `filter_masks`).
+    that is, if their biases and the norms behind them are zero too (see `filter_masks`). Of a group that is masked whole the
+    first filter stays, with its zeros: a layer without filters cannot be run.
     """
     layout = Layout(model, shape)
     smaller = copy.deepcopy(model).cpu().eval()
     modules = dict(smaller.named_modules())
     for group in layout.groups:
         gone = removed_filters(group, masks)
+        if gone.all():
+            gone[0] = False
         if gone.any():
             # A new graph each time: the old one's indices are those of the network as it was.
             graph, pruning = _dependencies(smaller, shape)
@@ -94,6 +101,58 @@ def without_filters(model: nn.Module, shape: tuple[int, int, int], masks: Mappin
             removal = _filter_removal(pruning, module)
             graph.get_pruning_group(module, removal, idxs=gone.nonzero().flatten().tolist()).prune()
     return smaller
+
+
+def require_cuttable(model: nn.Module, shape: tuple[int, int, int]) -> None:
+    """Raise NetworkError, naming the layers, if a filter cannot be cut out of each group without changing other outputs.
+
+    Tried, not looked up: any layer that ties channels together in a way of its own shows here, whatever it is.
+    """
+    masks = {name: torch.ones_like(weight, dtype=torch.bool, device="cpu") for name, weight in prunable_weights(model).items()}
+    for group in _groups(model, shape):
+        if _filters(group, masks) > 1 and not _cuts(model, shape, group, masks):
+            layers = ", ".join(name.removesuffix(".weight") for name in group.layers)
+            raise NetworkError(
+                f"{layers}: filters cannot be cut out of this network without changing what the others give (another layer "
+                "ties their channels together); valid: methods with granularity weight"
+            )
+
+
+def _groups(model: nn.Module, shape: tuple[int, int, int]) -> list[FilterGroup]:
+    try:
+        return Layout(model, shape).groups
+    except Exception as error:  # torch_pruning's tracing, on layers that it does not know
+        message = " ".join(str(error).split())
+        raise NetworkError(
+            f"filters cannot be cut out of this network ({message}); valid: methods with granularity weight"
+        ) from None
+
+
+def _filters(group: FilterGroup, masks: Mapping[str, Tensor]) -> int:
+    return len(masks[group.layers[0]])
+
+
+def _cuts(model: nn.Module, shape: tuple[int, int, int], group: FilterGroup, masks: Mapping[str, Tensor]) -> bool:
+    """Whether the network without one filter of a group gives what it gives with zeros in that filter's place."""
+    last = _filters(group, masks) - 1
+    trial = {name: mask.clone() for name, mask in masks.items()}
+    zeroed = copy.deepcopy(model).cpu().eval()
+    images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
+    try:
+        for name in group.layers:
+            trial[name][last] = False
+        others = filter_masks(zeroed, Layout(zeroed, shape), trial)
+        with torch.no_grad():
+            for name, parameter in zeroed.named_parameters():
+                mask = trial[name] if name in trial else others.get(name)
+                if mask is not None:
+                    parameter *= mask
+        smaller = without_filters(zeroed, shape, trial)  # Traced by what autograd remembers.
+        with torch.no_grad():
+            before, after = zeroed(images), smaller(images)
+    except Exception:  # Of whatever kind: the layers behind it do not fit any more.
+        return False
+    return bool((before - after).abs().max() <= TOLERANCE * before.abs().max().clamp(min=1))
 
 
 def removed_filters(group: FilterGroup, masks: Mapping[str, Tensor]) -> Tensor:
@@ -128,6 +187,12 @@ def _dependencies(model: nn.Module, shape: tuple[int, int, int]):
 
 def _filter_removal(pruning, module: nn.Module):
     return pruning.prune_linear_out_channels if isinstance(module, nn.Linear) else pruning.prune_conv_out_channels
+
+
+def _depthwise(module: nn.Module) -> bool:
+    """Whether each channel has one filter of its own, which stands or falls with it."""
+    groups = getattr(module, "groups", 1)
+    return groups > 1 and groups == module.in_channels == module.out_channels
 
 
 def _pixels(module: nn.Module, output: Tensor) -> int:

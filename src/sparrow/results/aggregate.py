@@ -106,10 +106,15 @@ def aggregate(networks: list[Path], compact: list[Path], stability: list[Path], 
         with replacing(folder / f"{name}.csv") as partial:
             table.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
     failed = sum(row.failed is not None for row in rows)
+    # Without its ReLUs counted, or not cut, a network has its accuracies all the same.
+    lost = sum(row.failed is not None and (row.layers.empty or bool(row.outcomes.failed)) for row in rows)
     summary = folder / "summary.csv"
     lines = marks.sentences(tables["summary"])
     if failed:
-        lines = [f"{failed} of {len(rows)} networks have no full result; the column `failed` of {summary} says why", *lines]
+        counts = [f"{lost} of {len(rows)} networks have no full result"] if lost else []
+        beside = f"{failed - lost} of {len(rows)} networks have their accuracies, but no stability or no compact form"
+        counts += [beside] if failed > lost else []
+        lines = [f"{', '.join(counts)}; the column `failed` of {summary} says why", *lines]
     return f"warning: {'; '.join(lines)}" if lines else None
 
 

@@ -65,8 +65,6 @@ def summary_table(table: pd.DataFrame, costs: pd.DataFrame, output: Path) -> Non
     note = ""
     if table["constant"].eq(True).any():
         shown.insert(len(KEYS), "one class", table["constant"].map({True: "yes"}).fillna(""))
-    if table["failed"].notna().any():
-        shown.insert(len(KEYS), "failed", table["failed"].fillna(""))
     if "warnings" in table and table["warnings"].notna().any():
         shown["warnings"] = table["warnings"].fillna("")
     if table["compact_parameters"].notna().any():
@@ -77,6 +75,9 @@ def summary_table(table: pd.DataFrame, costs: pd.DataFrame, output: Path) -> Non
         latency = table[[*CELL, "seed", "stage"]].merge(cut.drop(columns="stage").rename(columns={"of": "stage"}), how="left")
         shown["latency (ms)"] = latency["latency_ms"].map(_milliseconds)
         shown["masked (ms)"] = latency["latency_masked_ms"].map(_milliseconds)
+    if table["failed"].notna().any():
+        # Sentences: before the numbers they would push these out of sight.
+        shown["failed"] = table["failed"].fillna("")
     regimes = table["data_regime"].dropna().unique()
     if len(regimes) > 1:
         shown.insert(1, "data regime", table["data_regime"].fillna("–"))

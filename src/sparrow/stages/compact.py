@@ -12,7 +12,7 @@ from sparrow import checkpoint, compact_file
 from sparrow.checkpoint_file import sha256
 from sparrow.costs import measured
 from sparrow.data._store import read
-from sparrow.errors import SparrowError
+from sparrow.errors import CheckpointError, NetworkError
 from sparrow.models._layout import Layout, without_filters
 from sparrow.models._prunable import prunable_weights
 from sparrow.reproducible import made_by
@@ -29,17 +29,14 @@ MEASURE_SECONDS = 0.3
 def compact(network: Path, data: Path, output: Path, cost: Path, spec: dict) -> None:
     """Write `network` physically smaller. Its latency on one image, and its masked twin's, go to `cost`: they vary.
 
-    Raises SparrowError if the two do not give the same logits on the test images.
+    Raises NetworkError if what was written, read again, does not give the same logits on the test images.
     """
     with measured(cost) as also:
         loaded = checkpoint.load(network, spec["model"])
         images = read(data, "test")[0].images
         require_numbers(loaded.model, images, BATCH_SIZE)
         shape = tuple(loaded.header["shape"])
-        smaller = without_filters(loaded.model, shape, loaded.masks)
-        apart = difference(loaded.model, smaller, images)
-        if not apart <= TOLERANCE:
-            raise SparrowError(f"{network}: without its pruned filters its logits differ by {apart:.2g} (relative)")
+        smaller = _cut(loaded, shape)
         sizes = {
             "parameters_left": sum(parameter.numel() for parameter in smaller.parameters()),
             "multiply_adds": Layout(smaller, shape).multiply_adds(prunable_weights(smaller)),
@@ -52,8 +49,30 @@ def compact(network: Path, data: Path, output: Path, cost: Path, spec: dict) -> 
             **made_by(torch.device("cpu")),
         }
         compact_file.save(output, smaller, loaded.header | sizes | own)
+        smaller = _as_written(output)
+        try:
+            apart = difference(loaded.model, smaller, images)
+        except RuntimeError as error:
+            raise NetworkError(f"without its pruned filters it cannot be run ({' '.join(str(error).split())})") from None
+        if not apart <= TOLERANCE:
+            raise NetworkError(f"without its pruned filters its logits differ by {apart:.2g} (relative)")
         also["latency_ms"], also["latency_masked_ms"] = latency_ms(smaller, images[:1]), latency_ms(loaded.model, images[:1])
         print(f"{sizes['parameters_left']} parameters, {sizes['multiply_adds']} multiply-adds, logits differ by {apart:.2g}")
+
+
+def _cut(loaded: checkpoint.Checkpoint, shape: tuple[int, int, int]) -> nn.Module:
+    try:
+        return without_filters(loaded.model, shape, loaded.masks)
+    except Exception as error:  # The layers of a network are the user's, and torch_pruning fails in ways of its own.
+        raise NetworkError(f"its pruned filters cannot be cut out ({' '.join(str(error).split())})") from None
+
+
+def _as_written(path: Path) -> nn.Module:
+    """What others will read; a network in memory may know more than its file."""
+    try:
+        return compact_file.load(path)[0]
+    except CheckpointError as error:
+        raise NetworkError(f"without its pruned filters it cannot be read again ({error})") from None
 
 
 def difference(first: nn.Module, second: nn.Module, images: torch.Tensor) -> float:

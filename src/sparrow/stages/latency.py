@@ -83,9 +83,12 @@ def _pruned(forms: dict[str, Path], base: list[Runner], images: Tensor, params: 
 
 
 def _network(path: Path, images: Tensor) -> networks.Network:
-    """Raises NetworkError if it failed, or if its logits are no numbers."""
+    """Raises NetworkError if it failed, if it cannot be run, or if its logits are no numbers."""
     found = networks.load(path)
-    require_numbers(found.model, images, len(images))
+    try:
+        require_numbers(found.model, images, len(images))
+    except RuntimeError as error:
+        raise NetworkError(f"cannot be run ({' '.join(str(error).split())})") from None
     return found
 
 
@@ -103,7 +106,7 @@ def _runners(form: str, network: networks.Network, params: dict, folder: Path) -
     for runtime in params["runtimes"]:
         try:
             found.append(Runner(network, form, runtime, _run(runtime, network, params["threads"], folder)))
-        except SparrowError as error:
+        except Exception as error:  # The layers are the user's: exporters fail at them in ways of their own.
             print(f"{network.path}: not timed by {runtime}: {error}")
     return found
 

@@ -11,7 +11,7 @@ from sparrow.checkpoint_file import sha256
 from sparrow.costs import measured
 from sparrow.csv_file import write_csv
 from sparrow.errors import SparrowError
-from sparrow.models._layout import Layout, filter_masks
+from sparrow.models._layout import Layout, filter_masks, require_cuttable
 from sparrow.models._prunable import norm_layers, norm_parameters, prunable_weights
 from sparrow.pruning._pruner import Batch, Pruner
 from sparrow.reproducible import derive_seed, pick_device, seed_everything
@@ -38,7 +38,7 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
     """Prune `parent` by `spec["method"]` at `spec["ratio"]`. Returns the method's warning, if it has one.
 
     A method that trains does so on `spec["objective"]` under `spec["schedule"]`; for one that does not, these are absent.
-    Raises SparrowError if the method's masks do not have the ratio.
+    Raises SparrowError if the method's masks do not have the ratio, NetworkError if filters cannot be cut out.
     """
     with interruption.deferred(), resumable(output, spec, parent, data) as resume, measured(cost):
         kind = spec["method"]["kind"]
@@ -52,6 +52,8 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
         pruner = entry.prepare(params, spec["ratio"], generator)
         weights, layout = prunable_weights(model), Layout(model, about.shape)
         alive = {name: weight.detach() != 0 for name, weight in weights.items()}
+        if pruner.budget != "weights":
+            require_cuttable(model, about.shape)
         optimised = pruner.start(weights, layout)
         if optimised and params.trains == "nothing":
             raise SparrowError(f"methods.{kind}: its pruner has tensors to optimise, but its Params say it trains nothing")
