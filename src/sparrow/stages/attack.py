@@ -80,7 +80,7 @@ def attack(
         fooled, margins = _judge(model, inside, part.labels, params.batch_size)
         distances = torch.where(fooled, distance(inside, part.images, threat.norm).clamp_max(threat.eps), torch.inf)
         nearest = inside
-        if hasattr(entry, "MINIMUM_NORM"):
+        if getattr(entry, "MINIMUM_NORM", False):
             also, _ = _judge(model, found, part.labels, params.batch_size)
             nearest = torch.where(fooled.view(-1, *[1] * (found.dim() - 1)), inside, found)
             distances = torch.where(also & ~fooled, far, distances)
