@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from sparrow.errors import ContradictionError, SparrowError
-from sparrow.outcome_table import COLUMNS, FAILED, MISCLASSIFIED, STATUS
+from sparrow.outcome_table import COLUMNS, FAILED, MAY_BE_EMPTY, MISCLASSIFIED, STATUS
 
 SLACK = 1e-5
 """Relative difference below which two radii are the same: the tables have six digits."""
@@ -117,7 +117,7 @@ def _read(path: Path, role: str) -> pd.DataFrame | str:
     faults = {
         "no rows": table.empty,
         f"the status {', '.join(map(repr, unknown))}": bool(unknown),
-        "a row that is cut off": table.isna().any(axis=None),
+        "a row that is cut off": table.drop(columns=MAY_BE_EMPTY, errors="ignore").isna().any(axis=None),
         "an image twice": table["index"].duplicated().any(),
         "several radii": table["eps"].nunique() > 1,
         f"a wrong prediction that is {STATUS[role][0]}": (
