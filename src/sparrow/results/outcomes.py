@@ -169,6 +169,11 @@ def radius(table: pd.DataFrame) -> float:
     return float(table["eps"].iloc[0])
 
 
+def warnings_of(table: pd.DataFrame) -> str:
+    """Why an attack's table may say little of its network; empty for a verifier's, and where nothing was odd."""
+    return "; ".join(sorted(set(table["flags"].dropna()))) if "flags" in table else ""
+
+
 def _broken(table: pd.DataFrame, eps: float) -> pd.Series:
     """Which images of an attack's table are broken within `eps`."""
     if same(radius(table), eps):
