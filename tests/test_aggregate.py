@@ -68,11 +68,11 @@ def write_outcomes(network, outcomes, images=None, eps=None):
                 wrong, radius = image in outcomes["wrong"], (eps or {}).get(name, 0.1)
                 if role == "attacks":
                     status = "broken" if wrong or image in outcomes[name] else "robust"
-                    more = 0.0 if wrong else radius if status == "broken" else math.inf
+                    more = [0.0 if wrong else radius if status == "broken" else math.inf, 0, "", ""]
                 else:
                     status = "falsified" if wrong else "verified" if image in outcomes[name] else "unknown"
-                    more = {"falsified": "misclassified", "verified": name, "unknown": "nothing"}[status]
-                rows.append((image, image, 9 if wrong else image, status, 0.5, more, "linf", radius, text(radius), *ABOUT))
+                    more = [{"falsified": "misclassified", "verified": name, "unknown": "nothing"}[status]]
+                rows.append((image, image, 9 if wrong else image, status, 0.5, *more, "linf", radius, text(radius), *ABOUT))
             write_csv(folder / role / f"{name}.csv", COLUMNS[role], rows)
 
 

@@ -15,6 +15,7 @@ from sparrow import catalogue, checkpoint
 from sparrow.attacks import _apgd, _fab, _search, _square, autoattack
 from sparrow.attacks._active import CHUNK, Standing, ascent, logits
 from sparrow.data import _store
+from sparrow.perturbation import distance
 from sparrow.settings import Threat
 from sparrow.windowed import Whole, Windowed
 
@@ -315,8 +316,8 @@ def test_autoattack_in_lower_precision_finds_nearly_the_same(case: tuple, threat
         params = autoattack.Params(steps=10, queries=50, precision=precision)
         after = autoattack.attack(model, images, labels, params, threat, 10)
         broken = logits(model, after).argmax(dim=1) != labels
-        # Nothing is said to be broken that is not: what stands has been given back as it was.
-        assert torch.equal(after[~broken], images[~broken])
+        # What stands is given back as near to its end as it came, within the ball.
+        assert distance(after, images, threat.norm).max() <= threat.eps * (1 + 1e-5)
         found[precision] = broken
     assert 3 < int(found["float32"].sum()) < len(labels)
     assert int((found["float32"] ^ found["bfloat16"]).sum()) <= 2

@@ -176,7 +176,7 @@ def _table(folder: Path, name: str, rows: list[tuple], eps: float) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     lines = [
         ",".join(COLUMNS["attacks"]),
-        *(",".join(map(str, (number, *row, "linf", eps, eps, *ABOUT))) for number, row in enumerate(rows)),
+        *(",".join(map(str, (number, *row, 0, "", "", "linf", eps, eps, *ABOUT))) for number, row in enumerate(rows)),
     ]
     (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sparrow import catalogue, inner
+from sparrow.errors import SparrowError
 from sparrow.settings import Threat
 
 
@@ -135,6 +136,31 @@ def test_a_second_look_at_a_batch_gives_the_same_loss(kind: str, tiny: nn.Module
     images, labels = torch.rand(6, 1, 4, 4), torch.tensor([0, 1, 2, 3, 0, 1])
     for seed in range(3):
         torch.manual_seed(seed)
-        with inner.solved_once() as again:
+        with inner.solved_once() as again, inner.watching(tiny):
             first = objective(tiny, images, labels, 1.0)
             assert again(lambda: objective(tiny, images, labels, 1.0)).item() == pytest.approx(first.item())
+
+
+@pytest.mark.parametrize("found_through_solve", [True, False])
+def test_perturbations_that_an_objective_finds_by_itself_are_refused_the_second_time(
+    found_through_solve: bool, tiny: nn.Module
+) -> None:
+    images, labels = torch.rand(6, 1, 4, 4), torch.tensor([0, 1, 2, 3, 0, 1])
+
+    def climb() -> Tensor:
+        adversarial = images.clone().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(nn.functional.cross_entropy(tiny(adversarial), labels), adversarial)
+        return (images + 0.1 * gradient.sign()).clamp(0, 1)
+
+    def objective() -> Tensor:
+        return nn.functional.cross_entropy(tiny(inner.solve(climb) if found_through_solve else climb()), labels)
+
+    with inner.solved_once() as again, inner.watching(tiny):
+        objective()
+        for parameter in tiny.parameters():
+            parameter.data.neg_()
+        if found_through_solve:
+            assert torch.isfinite(again(objective))
+        else:
+            with pytest.raises(SparrowError, match=r"objective: shows the network other images .* sparrow\.inner\.solve"):
+                again(objective)

@@ -21,7 +21,7 @@ def attacked(eps, found=None, images=IMAGES, norm="linf", wrong=WRONG):
     for image in images:
         distance = 0.0 if image in wrong else (found or {}).get(image, math.inf)
         status = "broken" if distance <= eps else "robust"
-        rows.append((image, image, 9 if image in wrong else image, status, 0.5, distance, norm, eps, text(eps)))
+        rows.append((image, image, 9 if image in wrong else image, status, 0.5, distance, 0, "", "", norm, eps, text(eps)))
     return rows
 
 

@@ -54,6 +54,11 @@ def load(room: Room, kind: str) -> ModuleType:
     return importlib.import_module(module_name(room, kind))
 
 
+def flag(room: Room, kind: str, name: str) -> bool:
+    """Whether the file of an entry sets `name` to something true: what is set to False counts as what is not set."""
+    return bool(getattr(load(room, kind), name, False))
+
+
 def from_spec(room: Room, spec: dict) -> tuple[ModuleType, object]:
     """The module and the parameters that a resolved piece of configuration, `{"kind": ..., **parameters}`, stands for."""
     parameters = dict(spec)

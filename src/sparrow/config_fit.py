@@ -142,14 +142,14 @@ def _batches_fit(study: Study, objective: str) -> None:
 def _radii_fit(study: Study, objective: str) -> None:
     """Every metric of an objective's networks has something to rest on, and a cascade its attacks."""
     attacks, threat = study.evaluations("attacks", objective), study.threat_of(objective)
-    free = [label for label, entry in attacks.items() if hasattr(catalogue.load("attacks", entry.kind), "MINIMUM_NORM")]
+    free = [label for label, entry in attacks.items() if catalogue.flag("attacks", entry.kind, "MINIMUM_NORM")]
     for label in free:
         if len(attacks[label].eps or ()) > 1:
             raise ValueError(f"attacks.{label}.eps: {attacks[label].kind} finds distances by itself; give one radius")
     own_threat = study.objectives[objective].threat is not None
     for section in ("attacks", "verifiers"):
         entries = study.evaluations(section, objective)
-        own = {label: e for label, e in entries.items() if not hasattr(catalogue.load(section, e.kind), "SMOOTHED")}
+        own = {label: e for label, e in entries.items() if not catalogue.flag(section, e.kind, "SMOOTHED")}
         counted = {label: e for label, e in own.items() if getattr(e, "in_era", True)}
         if own and not counted:
             raise ValueError(f"{section}: in_era is false for {', '.join(own)}; valid: an attack that counts for era")
@@ -191,7 +191,7 @@ def _believed(study: Study, label: str) -> list[str]:
     _refuse_unknown(key, "verifier", believed, study.verifiers)
     for name in believed:
         verifier = study.verifiers[name]
-        if hasattr(catalogue.load("verifiers", verifier.kind), "SMOOTHED"):
+        if catalogue.flag("verifiers", verifier.kind, "SMOOTHED"):
             raise ValueError(f"{key}: {name} verifies a smoothed classifier, not the network that {label} attacks")
         both = [one for one in study.objectives if {label} <= study.evaluations("attacks", one).keys()]
         both = [one for one in both if {name} <= study.evaluations("verifiers", one).keys()]

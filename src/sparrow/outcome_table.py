@@ -19,14 +19,26 @@ the job was told to do, but for the code."""
 
 _FIRST, _LAST = ["index", "label", "prediction", "status", "margin"], ["norm", "eps", "eps_text", *ORIGIN]
 
-COLUMNS = {"attacks": [*_FIRST, "distance", *_LAST], "verifiers": [*_FIRST, "decided", *_LAST]}
+COLUMNS = {
+    "attacks": [*_FIRST, "distance", "zero_gradient", "found_by", "flags", *_LAST],
+    "verifiers": [*_FIRST, "decided", *_LAST],
+}
 """Index in the data set, label, benign prediction, status, margin (logits; a bound for verifiers), and the threat, its radius
 as a number with all digits and as people write it.
 
 `distance`: how far away (in the threat's norm) the nearest image is that the attack fooled the network with; 0 where the
 network is wrong as it is, inf where the attack failed. `decided`: the bound that decided, or `misclassified`, `attack`
 (an adversarial example that an attack had found), or `nothing`.
+
+An attack's margin is that of the image it returned, within the ball: the smallest that AutoAttack has seen there, and where
+PGD's last walk ended. `zero_gradient`: 1 where the attack's gradient was exactly 0 where it started, else 0; empty where
+nothing was attacked, and where that is not known. `found_by`: the part of the attack that found the adversarial image (of
+an attack without parts, its kind), `misclassified`, or empty. `flags`: why the whole table may say little, or empty; the
+same in every row.
 """
+
+MAY_BE_EMPTY = ["zero_gradient", "found_by", "flags"]
+"""Columns whose cells may be."""
 
 FAILED = ["failed", *ORIGIN]
 """Columns of the table of a network that could not be evaluated: one row, which says why."""

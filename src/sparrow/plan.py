@@ -97,11 +97,11 @@ def believed(study: Study, attack: Table, objective: str) -> list[Table]:
 
 
 def _minimum_norm(study: Study, table: Table) -> bool:
-    return hasattr(catalogue.load("attacks", study.attacks[table.entry].kind), "MINIMUM_NORM")
+    return catalogue.flag("attacks", study.attacks[table.entry].kind, "MINIMUM_NORM")
 
 
 def _smoothed(study: Study, table: Table) -> bool:
-    return hasattr(catalogue.load("verifiers", study.verifiers[table.entry].kind), "SMOOTHED")
+    return catalogue.flag("verifiers", study.verifiers[table.entry].kind, "SMOOTHED")
 
 
 def measured(study: Study, objective: str) -> list[str]:

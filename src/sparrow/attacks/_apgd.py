@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sparrow.attacks._active import Loss, Standing, ascent
+from sparrow.attacks._record import Record
 from sparrow.attacks._search import confirmed
 from sparrow.perturbation import direction, project
 from sparrow.settings import Threat
@@ -39,15 +40,26 @@ def targeted_dlr(labels: Tensor, targets: Tensor) -> Loss:
 
 
 def apgd(
-    model: nn.Module, images: Tensor, labels: Tensor, loss: Loss, threat: Threat, steps: int, generator: torch.Generator
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    loss: Loss,
+    threat: Threat,
+    steps: int,
+    generator: torch.Generator,
+    record: Record | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Which images (n,) are broken, and what all of them have become (n, c, h, w): `images` where they are not."""
     broken, result = torch.zeros_like(labels, dtype=torch.bool), images.clone()
     view = (-1, *[1] * (images.dim() - 1))
     now = Standing(centre=images, labels=labels, point=_start(images, threat, generator))
     output, now.loss, now.gradient = ascent(model, now.point, loss, now.places)
+    if record is not None:
+        record.starts(now.gradient)
 
     def fell(output: Tensor) -> None:
+        if record is not None:
+            record.sees_logits(now.places, now.point, output, now.labels)
         wrong = confirmed(model, now.point, now.labels, output.argmax(dim=1) != now.labels)
         broken[now.places[wrong]], result[now.places[wrong]] = True, now.point[wrong]
         now.keep(~wrong)

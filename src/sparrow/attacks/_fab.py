@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sparrow.attacks._active import Standing, ascent, logits
+from sparrow.attacks._record import Record
 from sparrow.attacks._search import confirmed
 from sparrow.perturbation import distance
 from sparrow.settings import Norm, Threat
@@ -19,8 +20,19 @@ from sparrow.settings import Norm, Threat
 ALPHA_MAX, ETA, BETA = 0.1, 1.05, 0.9
 
 
-def fab(model: nn.Module, images: Tensor, labels: Tensor, targets: Tensor, threat: Threat, steps: int) -> tuple[Tensor, Tensor]:
-    """Which images (n,) are broken on the way to `targets` (n,), and what all of them have become (n, c, h, w)."""
+def fab(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    targets: Tensor,
+    threat: Threat,
+    steps: int,
+    record: Record | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Which images (n,) are broken on the way to `targets` (n,), and what all of them have become (n, c, h, w).
+
+    The points of smallest margin within the radius are noted in `record`.
+    """
     broken, result = torch.zeros_like(labels, dtype=torch.bool), images.clone()
     view = (-1, *[1] * (images.dim() - 1))
     now = Standing(centre=images, labels=labels, point=images)
@@ -41,8 +53,11 @@ def fab(model: nn.Module, images: Tensor, labels: Tensor, targets: Tensor, threa
         size, other = (_length(change, threat.norm).clamp_min(1e-8) for change in (here, there))
         alpha = (size / (size + other)).clamp_max(ALPHA_MAX).view(view)
         now.point = ((1 - alpha) * (now.point + ETA * here) + alpha * (now.centre + ETA * there)).clamp(0, 1)
-        wrong = logits(model, now.point).argmax(dim=1) != now.labels
+        output = logits(model, now.point)
+        wrong = output.argmax(dim=1) != now.labels
         near = distance(now.point, now.centre, threat.norm) <= threat.eps
+        if record is not None and bool(near.any()):
+            record.sees_logits(now.places[near], now.point[near], output[near], now.labels[near])
         fallen = confirmed(model, now.point, now.labels, wrong & near)
         broken[now.places[fallen]], result[now.places[fallen]] = True, now.point[fallen]
         now.point = torch.where(wrong.view(view), now.centre + BETA * (now.point - now.centre), now.point)

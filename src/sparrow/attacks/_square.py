@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from sparrow.attacks._active import Standing, batch_size, laid_out, logits
+from sparrow.attacks._record import Record
 from sparrow.attacks._search import Search, confirmed, searched_in
 from sparrow.margin import margin
 from sparrow.settings import Threat
@@ -32,9 +33,18 @@ SMALLEST = 16 * 16
 
 
 def square(
-    model: nn.Module, images: Tensor, labels: Tensor, threat: Threat, queries: int, generator: torch.Generator
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    threat: Threat,
+    queries: int,
+    generator: torch.Generator,
+    record: Record | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Which images (n,) are broken, and what all of them have become (n, c, h, w): `images` where they are not."""
+    """Which images (n,) are broken, and what all of them have become (n, c, h, w): `images` where they are not.
+
+    The points of smallest margin are noted in `record`.
+    """
     broken, result = torch.zeros_like(labels, dtype=torch.bool), images.clone()
     start, proposal = (_stripes, _window) if threat.norm == "linf" else (_tiles, _swap)
     # In l_2 all of an image changes, and each has random numbers of its own.
@@ -44,7 +54,8 @@ def square(
     propose = partial(proposal, threat=threat, generator=generator)
     for part in torch.arange(len(images), device=images.device).split(size):
         generator.set_state(shared)
-        for places, fallen in _search(model, points[part], images[part], labels[part], queries, propose, looking):
+        mine = None if record is None else record.at(part)
+        for places, fallen in _search(model, points[part], images[part], labels[part], queries, propose, looking, mine):
             broken[part[places]], result[part[places]] = True, fallen
     return broken, result
 
@@ -57,6 +68,7 @@ def _search(
     queries: int,
     propose: Callable[..., tuple[Window, Tensor]],
     looking: Callable[[nn.Module, Tensor, int], Whole | Windowed],
+    record: Record | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Places (k,) of images as they fall, and what they have become (k, c, h, w)."""
     now = Standing(centre=images, labels=labels, margin=margin(logits(model, points), labels))
@@ -69,6 +81,9 @@ def _search(
             now.keep(~fallen)
             looks.keep(~fallen)
         if not len(now) or not side:
+            if len(now) and record is not None:
+                # A point is kept only if its margin is smaller: these are the smallest that were seen.
+                record.sees(now.places, looks.points, now.margin)
             return
         if side != before:
             # What it remembers may go before what the next one does comes.

@@ -15,6 +15,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from sparrow.attacks._found import Found
 from sparrow.attacks._params import InsideAttack
 from sparrow.lazy import torch
 from sparrow.settings import Threat
@@ -22,6 +23,9 @@ from sparrow.settings import Threat
 NORMS = ("linf", "l2")
 CLASSES_NEEDED = 4  # For the third-largest logit in DLR.
 TARGETS = 9
+BLIND = "square"
+PARTS = ("apgd-ce", "apgd-t", "fab-t", BLIND)
+"""In their order; the last does without gradients."""
 
 
 class Params(InsideAttack):
@@ -45,44 +49,62 @@ def passes(params: Params, classes: int) -> tuple[float, float]:
 
 
 def attack(model, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int) -> torch.Tensor:
-    """Adversarial images (n, c, h, w). Raises SparrowError for fewer than `CLASSES_NEEDED`."""
+    """Adversarial images (n, c, h, w); those of the smallest margin that was seen, where none is found.
+
+    Raises SparrowError for fewer than `CLASSES_NEEDED`.
+    """
+    return search(model, images, labels, params, threat, classes).images
+
+
+def search(model, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int) -> Found:
+    """What `attack` returns, which of the `PARTS` broke each image, and where every walk began without a gradient.
+
+    Margins are those that the search sees: in bfloat16, where it is lowered. Raises SparrowError as `attack` does.
+    """
     from sparrow.attacks._active import logits
     from sparrow.attacks._apgd import apgd, cross_entropy, targeted_dlr
     from sparrow.attacks._fab import fab
+    from sparrow.attacks._record import Record
     from sparrow.attacks._search import searching
     from sparrow.attacks._square import square
     from sparrow.errors import SparrowError
+    from sparrow.margin import margin
 
     if classes < CLASSES_NEEDED:
         raise SparrowError(f"autoattack: the data set has {classes} classes; its DLR loss needs at least {CLASSES_NEEDED}")
-    found = images.clone()
+    found, by = images.clone(), [""] * len(images)
     clean = logits(model, images)
+    record = Record(images, margin(clean, labels))
     left = (clean.argmax(dim=1) == labels).nonzero().squeeze(1)
     ranks = range(1, min(TARGETS, classes - 1) + 1)
     likeliest = clean.argsort(dim=1, descending=True)
 
-    def run(one) -> None:
+    def run(part: str, one) -> None:
         nonlocal left
         if len(left):
-            broken, results = one(images[left], labels[left], likeliest[left])
+            broken, results = one(images[left], labels[left], likeliest[left], record.at(left))
             found[left[broken]] = results[broken]
+            for place in left[broken].tolist():
+                by[place] = part
             left = left[~broken]
 
     def seeded() -> torch.Generator:
         return torch.Generator().manual_seed(params.attack_seed)
 
-    with searching(model, images, params.precision) as search:
+    with searching(model, images, params.precision) as view:
         generator = seeded()
-        run(lambda x, y, order: apgd(search, x, y, cross_entropy(y), threat, params.steps, generator))
+        run("apgd-ce", lambda x, y, order, seen: apgd(view, x, y, cross_entropy(y), threat, params.steps, generator, seen))
         generator = seeded()
         for rank in ranks:
             run(
-                lambda x, y, order, rank=rank: apgd(
-                    search, x, y, targeted_dlr(y, order[:, rank]), threat, params.steps, generator
-                )
+                "apgd-t",
+                lambda x, y, order, seen, rank=rank: apgd(
+                    view, x, y, targeted_dlr(y, order[:, rank]), threat, params.steps, generator, seen
+                ),
             )
         for rank in ranks:
-            run(lambda x, y, order, rank=rank: fab(search, x, y, order[:, rank], threat, params.steps))
+            run("fab-t", lambda x, y, order, seen, rank=rank: fab(view, x, y, order[:, rank], threat, params.steps, seen))
         generator = seeded()
-        run(lambda x, y, order: square(search, x, y, threat, params.queries, generator))
-    return found
+        run(BLIND, lambda x, y, order, seen: square(view, x, y, threat, params.queries, generator, seen))
+    found[left] = record.points[left]
+    return Found(found, by, record.zero_gradient & (clean.argmax(dim=1) == labels))

@@ -25,4 +25,6 @@ def attack(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
     """Adversarial images (n, c, h, w)."""
     import torchattacks
 
-    return torchattacks.FGSM(model, eps=threat.eps)(images, labels)
+    from sparrow.attacks._contiguous import Contiguous
+
+    return torchattacks.FGSM(Contiguous(model), eps=threat.eps)(images.contiguous(), labels)

@@ -6,6 +6,10 @@ direction and step size for each network (Floris et al., "Improving Fast Minimum
 Optimization", ESANN 2023; pralab/HO-FMN), and the Adversarial Pruning Benchmark reports distances so found;
 `loss: dlr, direction: sign` is the setting that its own example uses.
 
+A search that starts where the loss has a gradient of 0 goes nowhere. Where it has found no adversarial image at all, it
+starts again from the nearest test image (in the threat's norm) that the network takes for another class, which is always an
+adversarial image at some distance; the paper's adversarial initialisation takes an image of another class, too.
+
 Source: Pintor et al., "Fast Minimum-norm Adversarial Attacks through Adaptive Norm Constraints", NeurIPS 2021, algorithm 1.
 """
 
@@ -23,6 +27,8 @@ from sparrow.settings import Threat
 NORMS = ("linf", "l2")
 MINIMUM_NORM = True
 DUAL = {"linf": 1, "l2": 2}
+BISECTIONS = 20
+"""Halvings of the line to an image of another class: its length is then known to a millionth."""
 
 
 class Params(Attack):
@@ -53,6 +59,35 @@ def attack(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
 
     Raises SparrowError for `dlr` with fewer than 3 classes.
     """
+    return _search(model, images, labels, images, params, threat, classes)
+
+
+def restart(
+    model, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int, others: torch.Tensor
+) -> torch.Tensor:
+    """The same, from images `others` (n, c, h, w) that are taken for another class: so there is an adversarial image.
+
+    As the paper's adversarial initialisation, from where the straight line to the other image crosses the boundary.
+    """
+    view = (-1, *[1] * (images.dim() - 1))
+    inside, beyond = images.new_zeros(len(images)), images.new_ones(len(images))
+    for _ in range(BISECTIONS):
+        share = (inside + beyond) / 2
+        with torch.no_grad():
+            fooled = model(torch.lerp(images, others, share.view(view))).argmax(dim=1) != labels
+        inside, beyond = torch.where(fooled, inside, share), torch.where(fooled, share, beyond)
+    return _search(model, images, labels, torch.lerp(images, others, beyond.view(view)), params, threat, classes)
+
+
+def _search(
+    model,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    start: torch.Tensor,
+    params: Params,
+    threat: Threat,
+    classes: int,
+) -> torch.Tensor:
     from sparrow.errors import SparrowError
     from sparrow.margin import margin
     from sparrow.perturbation import distance, project
@@ -62,9 +97,9 @@ def attack(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
     view = (-1, *[1] * (images.dim() - 1))
     nearest = images.clone()
     farthest = distance(torch.where(images < 0.5, 1.0, 0.0), images, threat.norm)
-    shortest, radius = farthest.clone(), torch.zeros_like(farthest)
+    shortest, radius = farthest.clone(), distance(start, images, threat.norm)
     found = torch.zeros_like(labels, dtype=torch.bool)
-    current = images.clone()
+    current = start.clone()
     for step in range(params.steps + 1):
         cosine = (1 + math.cos(math.pi * step / params.steps)) / 2
         size = params.step_size * (0.01 + 0.99 * cosine)

@@ -34,9 +34,12 @@ def attack(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
     """Adversarial images (n, c, h, w); those of the last start where none succeeds."""
     import torchattacks
 
+    from sparrow.attacks._contiguous import Contiguous
+
+    images = images.contiguous()
     step_size = params.step_size if params.step_size is not None else 2.5 * threat.eps / params.steps
     walk = torchattacks.PGD if threat.norm == "linf" else torchattacks.PGDL2
-    pgd = walk(model, eps=threat.eps, alpha=step_size, steps=params.steps, random_start=True)
+    pgd = walk(Contiguous(model), eps=threat.eps, alpha=step_size, steps=params.steps, random_start=True)
     adversarial = images.clone()
     left = torch.arange(len(images), device=images.device)
     for _ in range(params.restarts):

@@ -21,7 +21,7 @@ from sparrow.parentage import refuse_other_parents
 from sparrow.results import marks
 from sparrow.results.decisions import decisions
 from sparrow.results.intensification import Pair, intensifications
-from sparrow.results.outcomes import Outcomes, read_outcomes
+from sparrow.results.outcomes import Outcomes, read_outcomes, warnings_of
 from sparrow.results.ranking import Hits, rank
 from sparrow.results.recall import recalls
 from sparrow.results.security import curve
@@ -253,6 +253,7 @@ def _outcome_lines(row: Row) -> Iterator[dict[str, Any]]:
                 "accuracy": share,
                 "accuracy_low": low,
                 "accuracy_high": high,
+                "warnings": warnings_of(table),
             }
 
 
@@ -266,7 +267,7 @@ def _tables(outcomes: Outcomes) -> Iterator[tuple[str, str, dict[str, pd.DataFra
 NONE = pd.Series(dtype=bool)
 STATUSES = ("robust", "broken", "verified", "falsified", "unknown")
 OUTCOME_COLUMNS = [*IDENTITY, "kind", "name", "norm", "eps", "samples", "correct", *STATUSES]
-OUTCOME_COLUMNS += ["abstained", "accuracy", "accuracy_low", "accuracy_high"]
+OUTCOME_COLUMNS += ["abstained", "accuracy", "accuracy_low", "accuracy_high", "warnings"]
 
 
 def _summary_line(row: Row, dense: Outcomes | None, spec: dict[str, Any]) -> dict[str, Any]:
@@ -289,6 +290,8 @@ def _summary_line(row: Row, dense: Outcomes | None, spec: dict[str, Any]) -> dic
         both = after.index.intersection(before.index)
         values = preserved(after[both].to_numpy(), before[both].to_numpy()) if len(both) else (np.nan,) * 3
         line |= dict(zip(_names(f"preserved_{name}"), values, strict=True))
+    told = {name: warnings_of(table) for name, table in own.attacks.items()}
+    line["era_warnings"] = "; ".join(f"{name}: {text}" for name, text in told.items() if text)
     return line | dict(zip(("network", "data"), row.about, strict=True))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from sparrow.errors import ContradictionError, SparrowError
-from sparrow.outcome_table import COLUMNS, FAILED, MISCLASSIFIED, STATUS, TEXT
+from sparrow.outcome_table import COLUMNS, FAILED, MAY_BE_EMPTY, MISCLASSIFIED, STATUS, TEXT
 from sparrow.radius import text
 from sparrow.results.threats import EXACT
 
@@ -128,7 +128,7 @@ def _read(path: Path, role: str) -> pd.DataFrame | str:
     faults = {
         "no rows": table.empty,
         f"the status {', '.join(map(repr, unknown))}": bool(unknown),
-        "a row that is cut off": table.isna().any(axis=None),
+        "a row that is cut off": table.drop(columns=MAY_BE_EMPTY, errors="ignore").isna().any(axis=None),
         "an image twice": table["index"].duplicated().any(),
         "several radii": table["eps"].nunique() > 1,
         f"a wrong prediction that is {STATUS[role][0]}": (
@@ -182,6 +182,11 @@ def radius(table: pd.DataFrame) -> float:
 
 def _threat(table: pd.DataFrame) -> str:
     return f"{table['norm'].iloc[0]} eps {text(radius(table))}"
+
+
+def warnings_of(table: pd.DataFrame) -> str:
+    """Why an attack's table may say little of its network; empty for a verifier's, and where nothing was odd."""
+    return "; ".join(sorted(set(table["flags"].dropna()))) if "flags" in table else ""
 
 
 def _broken(table: pd.DataFrame, eps: float) -> pd.Series:

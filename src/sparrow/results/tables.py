@@ -28,6 +28,8 @@ RANKING_CAPTION = (
     "is not that share of the filters: each granularity is compared by itself. Costs are per network, "
     "means over seeds; whatever the study fine-tunes has the same fine-tuning, an imported fine-tuned network has its own."
 )
+MARK = " †"
+MARK_NOTE = " †: an attack met something that may make the network look more robust than it is."
 CSS = [
     {"selector": "", "props": "border-collapse: collapse; font: 13px system-ui, sans-serif; margin: 1em"},
     {
@@ -60,15 +62,18 @@ def summary_table(table: pd.DataFrame, costs: pd.DataFrame, output: Path) -> Non
     shown["nonzero"] = table["nonzero"].map(_count)
     for metric in METRICS:
         shown[metric] = [_with_interval(row, metric) for _, row in table.iterrows()]
+    odd = _warned(table)
+    shown["era"] = [era + MARK if warned else era for era, warned in zip(shown["era"], odd, strict=True)]
     for metric in METRICS:
         shown[f"preserved {metric}"] = [_with_interval(row, f"preserved_{metric}") for _, row in table.iterrows()]
-    note = ""
+    note = MARK_NOTE if odd.any() else ""
     if table["constant"].eq(True).any():
         shown.insert(len(KEYS), "one class", table["constant"].map({True: "yes"}).fillna(""))
-    if "warnings" in table and table["warnings"].notna().any():
-        shown["warnings"] = table["warnings"].fillna("")
+    for column in ("warnings", "era_warnings"):
+        if column in table and table[column].fillna("").ne("").any():
+            shown[column.replace("_", " ")] = table[column].fillna("")
     if table["compact_parameters"].notna().any():
-        note = COMPACT_NOTE
+        note += COMPACT_NOTE
         shown["parameters left"] = table["compact_parameters"].map(_count)
         shown["multiply-adds left"] = table["compact_multiply_adds"].map(_count)
         cut = jobs_of_cells(costs[costs["stage"] == "compact"])
@@ -127,6 +132,8 @@ def ranking_table(ranking: pd.DataFrame, costs: pd.DataFrame, summary: pd.DataFr
     shown["accuracy"] = [
         _with_interval(row.rename({"low": "mean_low", "high": "mean_high"}), "mean") for _, row in ranking.iterrows()
     ]
+    marked = _warned_cells(ranking, summary)
+    shown["accuracy"] = [text + MARK if warned else text for text, warned in zip(shown["accuracy"], marked, strict=True)]
     shown["behind the best by"] = ["" if row["rank"] == 1 else _with_interval(row, "behind") for _, row in ranking.iterrows()]
     shown["verdict"] = ranking["verdict"]  # `failed`: a network of the method could not be made or evaluated.
     if ranking.empty:
@@ -137,7 +144,20 @@ def ranking_table(ranking: pd.DataFrame, costs: pd.DataFrame, summary: pd.DataFr
         for stage in ("prune", "finetune"):
             cells = ranking[CELL].assign(stage=stage).merge(spent[quantity].reset_index(), how="left")
             shown[f"{stage}: {quantity.replace('_', ' ')}"] = cells[quantity].map(form)
-    write_html(shown, output, RANKING_CAPTION + _name_threats(shown, summary))
+    note = MARK_NOTE if any(marked) else ""
+    write_html(shown, output, RANKING_CAPTION + note + _name_threats(shown, summary))
+
+
+def _warned(summary: pd.DataFrame) -> pd.Series:
+    """Of which networks of a summary an attack warns."""
+    return summary["era_warnings"].fillna("") != "" if "era_warnings" in summary else pd.Series(False, index=summary.index)
+
+
+def _warned_cells(ranking: pd.DataFrame, summary: pd.DataFrame) -> list[bool]:
+    """Which lines of a ranking rest on the era of a network of which an attack warns."""
+    warned = set(summary.loc[_warned(summary), [*CELL, "stage"]].itertuples(index=False, name=None))
+    lines = ranking[[*CELL, "stage"]].itertuples(index=False, name=None)
+    return [metric == "era" and line in warned for metric, line in zip(ranking["metric"], lines, strict=True)]
 
 
 def _name_threats(shown: pd.DataFrame, summary: pd.DataFrame) -> str:

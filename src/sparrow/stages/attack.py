@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
@@ -12,15 +13,19 @@ from sparrow import catalogue, examples_file, journal
 from sparrow.costs import METER, measured
 from sparrow.data._store import Part
 from sparrow.margin import margin
-from sparrow.outcome_table import ORIGIN, verified
+from sparrow.outcome_table import MISCLASSIFIED, ORIGIN, verified
 from sparrow.perturbation import distance, project
 from sparrow.progress import Progress
 from sparrow.reproducible import pick_device, seed_everything
 from sparrow.resume import resumable
 from sparrow.settings import Threat
+from sparrow.stages import _flags
 from sparrow.stages._evaluation import batches, failed_table, open_case, origin, predict, write_outcomes
 from sparrow.stages._failure import recorded
 from sparrow.training.provenance import attacked
+
+OTHER_CLASS = "other-class"
+"""What found an image that only a search from an image of another class has found."""
 
 
 def _failed(message: str, output: Path, network: Path, data: Path, spec: dict, examples: Path | None = None, **unused) -> None:
@@ -49,31 +54,47 @@ def attack(
     image as it is where the network is wrong anyway.
     """
     with resumable(output, spec, network, data, *proofs) as resume, measured(cost):
-        generator = seed_everything(spec["seed"], "attack", spec["attack"]["kind"])
+        kind = spec["attack"]["kind"]
+        generator = seed_everything(spec["seed"], "attack", kind)
         entry, params = catalogue.from_spec("attacks", spec["attack"])
-        threat = Threat(**spec["threat"])
+        threat, minimum_norm = Threat(**spec["threat"]), getattr(entry, "MINIMUM_NORM", False)
         model, part, classes = open_case(network, data, spec, params, pick_device())
         about = origin(network, data, spec)
         predictions = predict(model, part.images, params.batch_size)
-        found = part.images.clone()
+        warnings = _flags.of_network(model, part.images)
+        found, by, still = part.images.clone(), [""] * len(part), [""] * len(part)
         correct = predictions == part.labels
         targets = correct & ~_proven(proofs, part, threat, about)
         if proofs:
             print(f"{int((correct & ~targets).sum())} of {int(correct.sum())} correct images are verified, and left out")
         progress = Progress(int(targets.sum()), "robust")
 
-        def work(batch: Tensor) -> Tensor:
+        def work(batch: Tensor) -> tuple[Tensor, list[str], Tensor | None]:
             images, labels = part.images[batch], part.labels[batch]
             with METER.watching(model):
-                results = entry.attack(model, images, labels, params, threat, classes).detach()
-            # An attack that ends in something that is no image has not found one.
-            return torch.where(results.isfinite(), results, images).clamp(0, 1)
+                results, parts, zero = _run(entry, kind, model, images, labels, params, threat, classes)
+            return _images(results, images), parts, zero
+
+        def again(batch: Tensor) -> Tensor:
+            images, labels = part.images[batch], part.labels[batch]
+            others = torch.stack([_nearest_other(part, predictions, place, threat) for place in batch.tolist()])
+            with METER.watching(model):
+                results = entry.restart(model, images, labels, params, threat, classes, others)
+            return _images(results, images)
 
         with journal.kept(resume, generator):
             for number, batch in enumerate(batches(targets, params.batch_size)):
-                found[batch] = journal.once(f"batch {number}", partial(work, batch))
+                found[batch], parts, zero = journal.once(f"batch {number}", partial(work, batch))
+                for place, name, there in zip(batch.tolist(), parts, _cells(zero, len(batch)), strict=True):
+                    by[place], still[place] = name, there
                 inside = project(found[batch], part.images[batch], threat)
                 progress.done(len(batch), int((predict(model, inside, len(batch)) == part.labels[batch]).sum()))
+            if minimum_norm and hasattr(entry, "restart"):
+                nothing = targets & (predict(model, found, params.batch_size) == part.labels)
+                for number, batch in enumerate(batches(nothing & _has_others(part, predictions), params.batch_size)):
+                    found[batch] = journal.once(f"restart {number}", partial(again, batch))
+                    for place in batch.tolist():
+                        by[place] = OTHER_CLASS
         far = distance(found, part.images, threat.norm)
         # What is inside stays as it is: projected once more, it might be rounded to the other side of the boundary.
         outside = (far > threat.eps).view(-1, *[1] * (found.dim() - 1))
@@ -81,17 +102,27 @@ def attack(
         fooled, margins = _judge(model, inside, part.labels, params.batch_size)
         distances = torch.where(fooled, distance(inside, part.images, threat.norm).clamp_max(threat.eps), torch.inf)
         nearest = inside
-        if hasattr(entry, "MINIMUM_NORM"):
+        if minimum_norm:
             also, _ = _judge(model, found, part.labels, params.batch_size)
             nearest = torch.where(fooled.view(-1, *[1] * (found.dim() - 1)), inside, found)
             distances = torch.where(also & ~fooled, far, distances)
         distances[~correct] = 0
+        by = [
+            (name if right else MISCLASSIFIED) if there else ""
+            for right, there, name in zip(correct.tolist(), distances.isfinite().tolist(), by, strict=True)
+        ]
+        warnings += _flags.of_attack([there for there in still if there != ""], by, getattr(entry, "BLIND", None))
+        if minimum_norm:
+            warnings += _flags.of_distances(distances[targets])
+        for warning in warnings:
+            print(f"warning: {warning}")
         status = ["broken" if broken else "robust" for broken in fooled.tolist()]
-        print(f"{spec['attack']['kind']}: {status.count('robust')} of {len(status)} images robust")
+        print(f"{kind}: {status.count('robust')} of {len(status)} images robust")
         if examples is not None:
             kept = (correct & distances.isfinite()).cpu()
             examples_file.write(examples, part.indices[kept], nearest[kept.to(nearest.device)], attacked(network, spec))
-        write_outcomes(output, part, "attacks", (predictions, status, margins, distances), threat, about)
+        columns = predictions, status, margins, distances, still, by, ["; ".join(warnings)] * len(part)
+        write_outcomes(output, part, "attacks", columns, threat, about)
 
 
 def _proven(proofs: list[Path], part: Part, threat: Threat, about: tuple[str, str, str]) -> Tensor:
@@ -99,6 +130,41 @@ def _proven(proofs: list[Path], part: Part, threat: Threat, about: tuple[str, st
     own = dict(zip(ORIGIN, about, strict=True)) | {"spec": None}
     indices = set().union(*(verified(path, threat, own) for path in proofs))
     return torch.tensor([index in indices for index in part.indices.tolist()], device=part.images.device)
+
+
+def _run(
+    entry: ModuleType, kind: str, model: nn.Module, images: Tensor, labels: Tensor, *rest: object
+) -> tuple[Tensor, list[str], Tensor | None]:
+    """What an attack returns, the part of it that broke each image if it breaks it, and where it had no gradient."""
+    if hasattr(entry, "search"):
+        return tuple(entry.search(model, images, labels, *rest))
+    with _flags.start_watched(model, images) as zero_gradient:
+        results = entry.attack(model, images, labels, *rest)
+    return results, [kind] * len(images), zero_gradient()
+
+
+def _images(results: Tensor, images: Tensor) -> Tensor:
+    """What an attack has made of `images`: where that is no image, it has not found one."""
+    results = results.detach()
+    return torch.where(results.isfinite(), results, images).clamp(0, 1)
+
+
+def _cells(zero_gradient: Tensor | None, count: int) -> list[int | str]:
+    """What a table says of the start of `count` images."""
+    return [""] * count if zero_gradient is None else zero_gradient.int().tolist()
+
+
+def _has_others(part: Part, predictions: Tensor) -> Tensor:
+    """For which images (n,) there is one that the network takes for another class than theirs."""
+    first = predictions[0]
+    # One class for all images is another one for those of other classes.
+    return (part.labels != first) | bool((predictions != first).any())
+
+
+def _nearest_other(part: Part, predictions: Tensor, place: int, threat: Threat) -> Tensor:
+    """Of the images that the network takes for another class than that of image `place`, the nearest (c, h, w)."""
+    others = part.images[predictions != part.labels[place]]
+    return others[distance(others, part.images[place : place + 1], threat.norm).argmin()]
 
 
 def _judge(model: nn.Module, images: Tensor, labels: Tensor, size: int) -> tuple[Tensor, Tensor]:

@@ -203,7 +203,7 @@ def _gradients(
     """Fill the gradients of the model and of `optimised` afresh; returns the loss."""
     for tensor in (*model.parameters(), *optimised):
         tensor.grad = None
-    with METER.watching(model):
+    with METER.watching(model), inner.watching(model):
         with _precision(schedule, model, images):
             loss = hooks.loss(lambda: objective(model, images, labels), images, labels)
         loss.backward()
