@@ -101,6 +101,12 @@ def test_network_of_steps_has_no_gradient_for_any_attack(kind: str, outcomes, ne
     assert table["flags"][0].startswith("the gradient is 0")
 
 
+@pytest.mark.parametrize("kind", ["pgd", "autoattack", "fmn"])
+def test_network_that_hands_no_gradient_back_is_a_gap_and_no_traceback(kind: str, outcomes, network: nn.Module) -> None:
+    table = outcomes(kind, Around(network, before=lambda images: (images > 0.5).float()))
+    assert "it hands no gradient back" in table["failed"].item()
+
+
 def test_an_attack_that_takes_no_gradient_says_nothing_of_it(outcomes, monkeypatch: pytest.MonkeyPatch) -> None:
     from sparrow.attacks import fgsm
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,22 @@ from safetensors.torch import save_file
 from sparrow.atomic_file import replacing
 from sparrow.checkpoint_file import COMPACT_FORMAT, FORMAT, sha256
 from sparrow.errors import InheritedError, NetworkError
+
+NO_GRADIENT = ("does not require grad and does not have a grad_fn", "appears to not have been used in the graph")
+"""What torch says where a loss does not depend on the images, or on the weights, by anything that has a gradient."""
+
+
+@contextmanager
+def without_gradient_named() -> Iterator[None]:
+    """Turn torch's error about a network that hands no gradient back into a NetworkError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(words in str(error) for words in NO_GRADIENT):
+            raise
+        raise NetworkError(
+            "it hands no gradient back to its images or weights: something in it has none, such as a comparison or detach()"
+        ) from error
 
 
 def recorded(record: Callable[..., None]) -> Callable:
@@ -27,7 +44,8 @@ def recorded(record: Callable[..., None]) -> Callable:
         @functools.wraps(stage)
         def wrapped(*args, **kwargs) -> str | None:
             try:
-                return stage(*args, **kwargs)
+                with without_gradient_named():
+                    return stage(*args, **kwargs)
             except NetworkError as error:
                 arguments = inspect.signature(stage).bind(*args, **kwargs).arguments
                 inherited = isinstance(error, InheritedError)
