@@ -181,6 +181,10 @@ def test_every_option_of_every_method_is_put_to_the_test():
     assert declared - {option for option, _, _ in OPTIONS} == {"hydra.freeze_norms"}
 
 
+def test_seeds_may_be_texts_as_snakemake_hands_them_on() -> None:
+    assert load_study(changed(("seeds", ["0", "10"]))).seeds == [0, 10]
+
+
 @pytest.mark.parametrize("section", ["seeds", "ratios", "evaluate"])
 def test_an_empty_list_is_named(section):
     assert complaints(changed((section, []))) == [f"config.yaml: {section}: [] is empty; give at least one entry"]

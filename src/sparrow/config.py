@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from sparrow import config_fit
 from sparrow.config_entries import entries
@@ -15,7 +15,13 @@ from sparrow.errors import ConfigError
 from sparrow.settings import Ratios, Settings, Threat, unique
 from sparrow.training.schedule import Schedule
 
-Seed = Annotated[int, Field(ge=0, strict=True)]
+
+def _whole(value: Any) -> Any:
+    """`value`; of a text of digits, the number: Snakemake's `--config seeds=[0,1]` hands on lists of texts."""
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
+
+
+Seed = Annotated[int, Field(ge=0, strict=True), BeforeValidator(_whole)]
 EvaluatedStage = Literal["dense", "pruned", "finetuned"]
 
 
