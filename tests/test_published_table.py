@@ -40,7 +40,7 @@ SPEC = {
 def network(method="hydra", ratio=0.9, seed=0, stage="finetuned", dataset="cifar10", objective="adv", failed=np.nan, **values):
     """A line of summary.csv, of accuracies that are right at 8/255."""
     line = {"dataset": dataset, "model": "vgg", "objective": objective, "method": method, "ratio": ratio, "seed": seed}
-    line |= {"stage": stage, "failed": failed, "norm": "linf", "eps": 8 / 255, "data_regime": "held out 5 %"}
+    line |= {"stage": stage, "failed": failed, "constant": False, "norm": "linf", "eps": 8 / 255, "data_regime": "held out 5 %"}
     numbers = {"benign": 0.8, "era_weak": 0.5, "era_strong": 0.48, "era_aa": 0.45, "era": 0.44}
     numbers |= {"vra_ibp": 0.01, "vra": 0.02, "vra_certify": 0.3} | values
     return line | numbers | {f"{name}_n": 1000 for name in numbers}

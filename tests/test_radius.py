@@ -27,6 +27,7 @@ from sparrow.results.security import curve
 from sparrow.results.threats import EXACT, in_words, with_text
 from sparrow.settings import Radius, Threat
 from sparrow.stages._evaluation import write_outcomes
+from tests.conftest import ABOUT
 
 ROOT = Path(__file__).parents[1]
 EIGHT, TWO = 8 / 255, 2 / 255
@@ -252,9 +253,8 @@ def test_an_outcome_table_has_the_number_and_the_text(tmp_path: Path, eps: float
 
     one = torch.zeros(1, dtype=torch.long)
     part = Part(torch.zeros(1, 1, 1, 1), one, one)
-    write_outcomes(
-        tmp_path / "table.csv", part, "verifiers", (one, ["verified"], torch.tensor([0.5]), ["crown"]), Threat(eps=eps)
-    )
+    columns = one, ["verified"], torch.tensor([0.5]), ["crown"]
+    write_outcomes(tmp_path / "table.csv", part, "verifiers", columns, Threat(eps=eps), ABOUT)
     head, line = (tmp_path / "table.csv").read_text().splitlines()
     assert "norm,eps,eps_text" in head
     assert end in line

@@ -206,6 +206,13 @@ def test_what_a_reason_quotes_is_no_html(lay_out, tmp_path):
     assert "(&lt;class " in (tmp_path / "summary.html").read_text(encoding="utf-8")
 
 
+def test_only_a_reason_is_broken_into_lines(lay_out, tmp_path):
+    header = lay_out("summary", [network("lwm", 0.9), gap()])[0]
+    rules = (tmp_path / "summary.html").read_text(encoding="utf-8").split("}")
+    (wrapped,) = [rule for rule in rules if "white-space: normal" in rule]
+    assert wrapped.split("{")[0].strip() == f"#T_sparrow td.col{header.index('failed')}"
+
+
 def test_a_study_in_which_everything_failed_is_laid_out(lay_out):
     table = lay_out("summary", [gap("lwm"), gap("hydra")], places=[place(1, "lwm")], jobs=[job(f"{PARENT}/dense")])
     assert column(table, "failed") == [REASON] * 2

@@ -35,12 +35,15 @@ def interval(name, value):
 
 def summary(who):
     vra = 0.3 + 0.4 * who["ratio"]
-    who = who | {"granularity": "" if who["method"] == "dense" else "weight"}
+    who = who | {"constant": False, "granularity": "" if who["method"] == "dense" else "weight"}
     return [who | interval("benign", 0.9) | interval("era", 0.8) | interval("vra", vra)]
 
 
 def security(who):
-    return [who | {"eps": eps} | interval("era", 0.9 - eps) | interval("vra", 0.5 - eps) for eps in (0.05, 0.1, 0.2)]
+    return [
+        who | {"constant": False, "eps": eps} | interval("era", 0.9 - eps) | interval("vra", 0.5 - eps)
+        for eps in (0.05, 0.1, 0.2)
+    ]
 
 
 def decisions(who):

@@ -38,16 +38,23 @@ def solved_once() -> Iterator[Callable[[Callable[[], Any]], Any]]:
         _shown.clear()
 
 
+@contextmanager
+def aside() -> Iterator[None]:
+    """What the network is shown while the context lasts is no part of the loss, and may differ from one time to the next."""
+    global _solving
+    before, _solving = _solving, True
+    try:
+        yield
+    finally:
+        _solving = before
+
+
 def solve(find: Callable[[], Tensor]) -> Tensor:
     """The perturbed images that `find` finds, or those it found before if they are being replayed."""
-    global _solving
     if _replaying is not None:
         return next(_replaying)
-    _solving = True
-    try:
+    with aside():
         solution = find()
-    finally:
-        _solving = False
     if _found is not None:
         _found.append(solution)
     return solution

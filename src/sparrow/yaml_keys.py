@@ -12,13 +12,23 @@ from sparrow.errors import ConfigError
 
 def refuse_duplicates(path: Path) -> None:
     """Raise ConfigError, one line per mistake, if a mapping in the YAML file has a key twice, or holds itself."""
-    try:
-        found = list(_duplicates(yaml.compose(Path(path).read_text(encoding="utf-8"))))
-    except RecursionError:
-        raise ConfigError(f"{path}: an alias is part of what it stands for; valid: one that is not") from None
+    root = yaml.compose(Path(path).read_text(encoding="utf-8"))
+    if _holds_itself(root, ()):
+        raise ConfigError(f"{path}: an alias is part of what it stands for; valid: one that is not")
+    found = list(_duplicates(root))
     if found:
         lines = (f"{path}: {key}: is there twice, in lines {first} and {second}; keep one" for key, first, second in found)
         raise ConfigError("\n".join(lines))
+
+
+def _holds_itself(node: yaml.Node | None, above: tuple[yaml.Node, ...]) -> bool:
+    """Whether a node is one of those `above` it, or one below it is."""
+    if any(node is other for other in above):
+        return True
+    if not isinstance(node, yaml.CollectionNode):
+        return False
+    below = [part for entry in node.value for part in (entry if isinstance(entry, tuple) else (entry,))]
+    return any(_holds_itself(part, (*above, node)) for part in below)
 
 
 def _duplicates(node: yaml.Node | None, prefix: str = "") -> Iterator[tuple[str, int, int]]:

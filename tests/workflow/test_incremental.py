@@ -91,7 +91,10 @@ def test_new_code_of_the_ranking_computes_no_network_anew(finished: Checkout) ->
     [
         ('"""HYDRA: the mask is learned', '"""HYDRA (2020): the mask is learned'),
         ("def prepare", "# A remark.\n\n\ndef prepare"),
-        ('"""Stop batch norm from learning while the scores do."""', '"""Freeze batch norm."""'),
+        (
+            '"""Stop batch norm from learning while the scores do; its running statistics stay, too."""',
+            '"""Freeze batch norm."""',
+        ),
     ],
     ids=["docstring", "comment", "description"],
 )

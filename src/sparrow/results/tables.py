@@ -97,7 +97,14 @@ def summary_table(table: pd.DataFrame, costs: pd.DataFrame, output: Path) -> Non
         f"{warning}Images: {images}. Accuracies in percent with 95 % intervals (Wilson); preserved: pruned over dense, on the "
         "same images. era: no attack of the study succeeds; vra: some verifier proves it." + note
     )
-    write_html(shown, output, caption)
+    write_html(shown, output, caption, _wrapped(shown, ["warnings", "failed"]))
+
+
+def _wrapped(shown: pd.DataFrame, columns: list[str]) -> list[dict[str, str]]:
+    """Styles that break the sentences of `columns` into lines: a long path in one of them would make the page endless."""
+    props = "white-space: normal; overflow-wrap: anywhere; text-align: left; min-width: 24em; max-width: 40em"
+    places = [shown.columns.get_loc(column) for column in columns if column in shown]
+    return [{"selector": f"td.col{place}", "props": props} for place in places]
 
 
 def cost_table(table: pd.DataFrame, output: Path) -> None:

@@ -94,7 +94,8 @@ def _plain(node: nn.Module) -> bool:
     if kind == "BoundAdd":
         return all(given.perturbed for given in node.inputs)
     if kind == "BoundConv":
-        sizes = node.input_shape[2:], node.inputs[1].param.shape[2:], node.stride, node.padding
+        # A fixed convolution has its weight in a buffer.
+        sizes = node.input_shape[2:], node.inputs[1].forward().shape[2:], node.stride, node.padding
         return node.groups == 1 and all(step == 1 for step in node.dilation) and all(len(set(pair)) == 1 for pair in sizes)
     return True
 
