@@ -91,9 +91,11 @@ def _pieces(rng: random.Random, shape: tuple[int, int, int], classes: int) -> li
 
     def add(piece: Piece) -> None:
         nonlocal x
-        piece.layer.eval()
-        with torch.no_grad():
-            x = piece.layer(x)
+        try:
+            with torch.no_grad():
+                x = piece.layer.eval()(x)
+        except RuntimeError:  # A map that is too small for it: it is left out.
+            return
         pieces.append(piece)
 
     bends = rng.random() >= 0.12  # Some are affine, and their smallest margins known.
@@ -219,7 +221,7 @@ def _activation(rng: random.Random) -> Piece:
         "square root near 0": (0.3, lambda: Operation(lambda me, x: torch.sqrt(me.relu(x) + 0.01), relu=nn.ReLU())),
         "absolute value": (0.15, lambda: Operation(lambda me, x: x.abs())),
         "square": (0.2, lambda: Operation(lambda me, x: x**2)),
-        "exponential": (0.15, lambda: Operation(lambda me, x: torch.exp(-x.relu()))),
+        "exponential": (0.15, lambda: Operation(lambda me, x: torch.exp(-me.relu(x)), relu=nn.ReLU())),
     }
     name, build = _weighted(rng, table)
     return Piece(build(), frozenset({name}), False)

@@ -28,7 +28,7 @@ BOUNDS = {
     "ranges": {},
 }
 """The verifiers, with settings that make slow ones quick, and the ranges of ReLUs that `stability` counts."""
-FEWER = {"alpha-crown": 4, "branch-and-bound": 1}
+FEWER = {"branch-and-bound": 1}
 """Images at most, of bounds that take long."""
 RADII = (1e-6, 1e-3, 0.01, 0.03, 0.1, 0.3, 0.5)
 ROUNDING = 2e-5
@@ -115,7 +115,7 @@ def smallest_affine(model: nn.Module, images: Tensor, labels: Tensor, threat: Th
 
 
 class Refutation(NamedTuple):
-    """Of each image, the smallest margin (n,) and the largest logit that points have, and what enters ReLUs (each n, points)."""
+    """Of each image, the smallest margin (n,) and the largest logit that points have, and what enters ReLUs there."""
 
     worst: Tensor
     scale: Tensor
@@ -164,14 +164,15 @@ def _refusal(reason: str) -> str:
     """Which of VERDICTS a refusal is, by what it says."""
     if any(words in reason for words in CAUGHT):
         return "caught"
-    return "refused" if re.search(r"(layer \S+|operation) \(\w+\)|the operation \w+", reason) else "nameless"
+    named = re.search(r"(layer \S+|operation) \(\w+\)|NotImplementedError: [a-z]", reason)
+    return "refused" if named else "nameless"
 
 
 def _excess(kind: str, network: RandomNetwork, threat: Threat, known: Refutation, few: int) -> Tensor:
     """By how much each bound (n,) is above what is known, in units of what rounding may do."""
     images, labels = network.images[:few], network.labels[:few]
     if kind == "ranges":
-        return _outside(input_ranges(network.model, images, labels, threat, network.classes), known.entering)
+        return _outside(input_ranges(network.model, images, labels, threat, network.classes), known.entering, few)
     entry = catalogue.load("verifiers", kind)
     found = decide_by(entry, kind, network.model, images, labels, entry.Params(**BOUNDS[kind]), threat, network.classes)
     # An adversarial example is one or is none; the margin that belongs to it bounds nothing.
@@ -179,11 +180,12 @@ def _excess(kind: str, network: RandomNetwork, threat: Threat, known: Refutation
     return (bounds - known.worst[:few]) / (ROUNDING * known.scale[:few])
 
 
-def _outside(ranges: list[tuple[Tensor, Tensor]], entering: list[Tensor]) -> Tensor:
-    """By how much each image's values (points, n, ...) leave their ranges (n, ...), in units of what rounding may do."""
+def _outside(ranges: list[tuple[Tensor, Tensor]], entering: list[Tensor], few: int) -> Tensor:
+    """By how much values (points, n, ...) of each of `few` images leave their ranges (n, ...), in units of rounding's."""
+    entering = [values[:, :few] for values in entering]
     if [lower.shape for lower, _ in ranges] != [values.shape[1:] for values in entering]:
         raise AssertionError("ranges are not those of what enters the ReLUs")
-    worst = [torch.zeros(len(ranges[0][0]), dtype=torch.double)]
+    worst = [torch.zeros(few, dtype=torch.double)]
     for (lower, upper), values in zip(ranges, entering, strict=True):
         beyond = torch.maximum(lower - values, values - upper).amax(dim=0).flatten(1).amax(dim=1)
         worst.append(beyond / (ROUNDING * values.abs().flatten(2).amax(dim=2).amax(dim=0).clamp_min(1)))

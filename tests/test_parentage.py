@@ -93,9 +93,9 @@ def test_the_folder_that_one_is_in_makes_no_difference(family: SimpleNamespace, 
         compact_file.load(Path("compact.safetensors"))
 
 
-def test_a_damaged_parent_is_another_one(family: SimpleNamespace) -> None:
+def test_a_truncated_parent_is_named_itself(family: SimpleNamespace) -> None:
     family.dense.write_bytes(family.dense.read_bytes()[:-10])
-    with pytest.raises(CheckpointError, match=f"^{family.pruned}: was made from another {family.dense}"):
+    with pytest.raises(CheckpointError, match=f"^{family.dense}: truncated"):
         checkpoint.load(family.pruned)
 
 
@@ -159,3 +159,12 @@ def test_aggregation_reads_every_file_once_for_its_digest(family: SimpleNamespac
 def test_a_digest_that_is_known_is_not_computed_again(family: SimpleNamespace) -> None:
     with pytest.raises(CheckpointError, match="sha256 known, its"):
         refuse_other_parents(family.finetuned, read_header(family.finetuned), lambda path: "known")
+
+
+def test_a_damaged_parent_is_named_itself(family: SimpleNamespace) -> None:
+    whole = bytearray(family.dense.read_bytes())
+    whole[-400] ^= 0x40
+    family.dense.write_bytes(whole)
+    with pytest.raises(CheckpointError, match=r"dense\.safetensors: its content is not what its header says") as raised:
+        load(family, "pruned")
+    assert "pruned" not in str(raised.value)

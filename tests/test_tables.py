@@ -218,6 +218,13 @@ def test_a_study_in_which_everything_failed_is_laid_out(lay_out):
     assert column(table, "failed") == [REASON] * 2
 
 
+@pytest.mark.parametrize("name", ["warnings", "era_warnings"])
+def test_a_warning_is_broken_into_lines(lay_out, tmp_path, name):
+    header = lay_out("summary", [network("lwm", 0.9) | {name: "odd"}])[0]
+    place = header.index(name.replace("_", " "))
+    assert f"#T_sparrow td.col{place} {{\n  white-space: normal" in (tmp_path / "summary.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("path", "expected"),
     [

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sparrow import content
 from sparrow.checkpoint_file import COMPACT_FORMAT, read_header, sha256
 from sparrow.errors import CheckpointError
 
@@ -40,8 +41,16 @@ def refuse_other_parents(path: Path, header: dict[str, Any], digest: Callable[[P
             return
         found = digest(parent)
         if found != named:
+            _require_whole(parent)
             raise CheckpointError(
                 f"{path}: was made from another {parent} than lies there now (sha256 {found[:12]}, its header names "
                 f"{named[:12]}); delete it and what comes from it to make them anew"
             )
         path, header = parent, read_header(parent)
+
+
+def _require_whole(path: Path) -> None:
+    """Raise CheckpointError that names `path` if it is damaged: then what was made from it is not at fault."""
+    header = read_header(path)
+    if "content" in header:
+        content.require(path, header["content"], content.of_file(path))

@@ -97,7 +97,7 @@ def summary_table(table: pd.DataFrame, costs: pd.DataFrame, output: Path) -> Non
         f"{warning}Images: {images}. Accuracies in percent with 95 % intervals (Wilson); preserved: pruned over dense, on the "
         "same images. era: no attack of the study succeeds; vra: some verifier proves it." + note
     )
-    write_html(shown, output, caption, _wrapped(shown, ["warnings", "failed"]))
+    write_html(shown, output, caption, _wrapped(shown, ["warnings", "era warnings", "failed"]))
 
 
 def _wrapped(shown: pd.DataFrame, columns: list[str]) -> list[dict[str, str]]:

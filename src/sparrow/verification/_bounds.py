@@ -251,9 +251,9 @@ def _suspects(network: nn.Module, model: nn.Module, images: Tensor, labels: Tens
 
 
 def input_ranges(model: nn.Module, images: Tensor, labels: Tensor, threat: Threat, classes: int) -> list[tuple[Tensor, Tensor]]:
-    """Lower and upper bounds (n, ...) by CROWN on what enters each ReLU layer, in the network's order.
+    """Lower and upper bounds (n, ...) by CROWN on what enters each ReLU layer, in the network's order; empty without ReLUs.
 
-    Raises NetworkError if there are none, or a point of a perturbation set refutes them.
+    Raises NetworkError if auto_LiRPA has no such bounds, or a point of a perturbation set refutes them.
     """
     with torch.no_grad(), flags_restored(model):
         network = bounded(model, images)

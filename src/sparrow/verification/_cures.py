@@ -117,7 +117,9 @@ def _slope_of_sqrt(kind: type) -> None:
     """The tangent above a square root has the slope 1 / (2 sqrt(x)); 0.3 takes the derivative of 1 / sqrt(x)."""
 
     def bound_backward(self, last_lA, last_uA, x):
-        lower, upper = x.lower, torch.max(x.upper, x.lower + 1e-8)
+        # What is below 0 has no root: a bound that loose is no value that ever comes.
+        lower = x.lower.clamp(min=0)
+        upper = torch.max(x.upper, lower + 1e-8)
         chord = (upper.sqrt() - lower.sqrt()) / (upper - lower).clamp(min=1e-8)
         middle = (lower + upper) / 2
         tangent = 0.5 / middle.sqrt()
