@@ -93,10 +93,12 @@ def _pieces(rng: random.Random, shape: tuple[int, int, int], classes: int) -> li
         nonlocal x
         try:
             with torch.no_grad():
-                x = piece.layer.eval()(x)
+                found = piece.layer.eval()(x)
         except RuntimeError:  # A map that is too small for it, or a view of what was permuted: it is left out.
             return
-        pieces.append(piece)
+        if found.numel():
+            x = found
+            pieces.append(piece)
 
     bends = rng.random() >= 0.12  # Some are affine, and their smallest margins known.
     if rng.random() < 0.55:

@@ -421,6 +421,13 @@ def test_another_function_than_the_network_s_is_refused(monkeypatch: pytest.Monk
         _bound(_ready(_behind()), LINF, "IBP")
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_map_without_a_pixel_is_named(method: str) -> None:
+    layers = nn.Conv2d(1, 2, 3, padding=1), Written(lambda own, x: x[:, :, 6:]), nn.ReLU(), nn.Flatten(), nn.Linear(0, 3)
+    with pytest.raises(NetworkError, match=r"\(\w+\) puts out a map without a pixel, of images of the shape \(1, 6, 6\)"):
+        _bound(nn.Sequential(*layers).eval(), LINF, method)
+
+
 def test_no_shipped_residual_network_needs_patches() -> None:
     # Their bounds by CROWN were refused; whole matrices take an hour of many images, so that this looks at the mode alone.
     model = resnet18.build(resnet18.Params(), (1, 8, 8), 10).eval()
