@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from benchmarks.soundness import table
 from torch import nn
 
 from sparrow.settings import Threat
@@ -89,3 +90,9 @@ def test_of_the_many_that_were_counted_none_is_unsound() -> None:
     assert {row["bound"] for row in rows} == set(BOUNDS)
     assert sum(int(row[name]) for row in rows for name in ("sound", "refused", "caught")) >= 100_000
     assert [int(row[name]) for row in rows for name in ("unsound", "crashed", "nameless")] == [0] * 3 * len(rows)
+
+
+def test_docs_have_the_table_of_what_was_counted() -> None:
+    text = (COUNTED.parents[2] / "docs/bounds.md").read_text()
+    assert text.endswith("\n\n" + table())
+    assert table().count("\n") > 60
