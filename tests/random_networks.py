@@ -93,10 +93,12 @@ def _pieces(rng: random.Random, shape: tuple[int, int, int], classes: int) -> li
         nonlocal x
         try:
             with torch.no_grad():
-                x = piece.layer.eval()(x)
-        except RuntimeError:  # A map that is too small for it: it is left out.
+                found = piece.layer.eval()(x)
+        except RuntimeError:  # A map that is too small for it, or a view of what was permuted: it is left out.
             return
-        pieces.append(piece)
+        if found.numel():
+            x = found
+            pieces.append(piece)
 
     bends = rng.random() >= 0.12  # Some are affine, and their smallest margins known.
     if rng.random() < 0.55:
@@ -114,7 +116,8 @@ def _pieces(rng: random.Random, shape: tuple[int, int, int], classes: int) -> li
             add(_pooling(rng, x, bends))
         if rng.random() < 0.12:
             add(_arithmetic(rng, x))
-    add(_flattening(rng, x))
+    while x.dim() > 2:
+        add(_flattening(rng, x))
     if dense or rng.random() < 0.4:
         add(Piece(nn.Linear(x.shape[1], rng.randint(3, 8)), frozenset({"Linear"})))
         if rng.random() < 0.15:

@@ -90,6 +90,7 @@ def test_table_is_what_is_so(name: str) -> None:
 
 
 if __name__ == "__main__":
-    before = PATH.read_text().split("| layer |")[0]
+    before, _, rest = PATH.read_text().partition("| layer | ibp")
+    after = rest.partition("\n\n")[2]
     head = [f"| layer | {' | '.join(KINDS)} |", f"|---|{'---|' * len(KINDS)}"]
-    PATH.write_text(before + "\n".join([*head, *map(_row, LAYERS)]) + "\n")
+    PATH.write_text(before + "\n".join([*head, *map(_row, LAYERS)]) + "\n\n" + after)

@@ -296,6 +296,20 @@ def test_square_roots(method: str, eps: float) -> None:
     assert (bounds > worst - 60 * eps).all()
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_square_root_that_some_point_has_not(method: str) -> None:
+    # Left of 0.45 there is none, and no margin: none can be proved from 0.4 on. From 0.48 on it is sqrt(x - 0.45) + 1.
+    model = Written(lambda own, x: own.last(own.first(x.flatten(1)).sqrt()), first=nn.Linear(1, 1), last=nn.Linear(1, 2)).eval()
+    model.first.weight.data, model.first.bias.data = torch.tensor([[1.0]]), torch.tensor([-0.45])
+    model.last.weight.data, model.last.bias.data = torch.tensor([[1.0], [0.0]]), torch.tensor([1.0, 0.0])
+    image, label = torch.full((1, 1, 1, 1), 0.5), torch.tensor([0])
+    settings = ALPHA if method == "CROWN-Optimized" else None
+    with pytest.raises(NetworkError, match=r"square root of what may be below 0|not a number"):
+        smallest_margin(model, image, label, Threat(eps=0.1), 2, method, settings)
+    found = smallest_margin(model, image, label, Threat(eps=0.02), 2, method, settings).item()
+    assert found == pytest.approx(1 + math.sqrt(0.03), abs=1e-4)
+
+
 def test_the_line_above_a_square_root_by_hand() -> None:
     # From 1 to 9 the tangent at 5 is (x + 5) / (2 sqrt(5)): at 9, 7 / sqrt(5). The chord is (x + 3) / 4: at 1, 1.
     model = Written(
@@ -405,6 +419,13 @@ def test_another_function_than_the_network_s_is_refused(monkeypatch: pytest.Monk
     monkeypatch.setattr(relu, "forward", lambda self, x: functional.relu(x) + 0.1)
     with pytest.raises(NetworkError, match="auto_LiRPA computes other logits than Sequential does, from Conv, Flatten, Input"):
         _bound(_ready(_behind()), LINF, "IBP")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_map_without_a_pixel_is_named(method: str) -> None:
+    layers = nn.Conv2d(1, 2, 3, padding=1), Written(lambda own, x: x[:, :, 6:]), nn.ReLU(), nn.Flatten(), nn.Linear(0, 3)
+    with pytest.raises(NetworkError, match=r"\(\w+\) puts out a map without a pixel, of images of the shape \(1, 6, 6\)"):
+        _bound(nn.Sequential(*layers).eval(), LINF, method)
 
 
 def test_no_shipped_residual_network_needs_patches() -> None:

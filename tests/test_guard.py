@@ -98,6 +98,19 @@ def test_bound_that_is_no_number_is_refused() -> None:
         hold("mine", _linear(), torch.rand(2, 1, 2, 2), torch.tensor([0, 0]), torch.tensor([0.0, torch.nan]), LINF)
 
 
+def test_bound_of_points_without_logits_is_refused() -> None:
+    class Root(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            sums = images.flatten(1).sum(dim=1, keepdim=True) - 1.9
+            return torch.cat([sums.sqrt() + 1, 0 * sums], dim=1)
+
+    image, label = torch.full((1, 1, 2, 2), 0.5), torch.tensor([0])
+    hold("mine", Root(), image, label, torch.tensor([1.0]), Threat(eps=0.02))
+    hold("mine", Root(), image, label, torch.tensor([-torch.inf]), LINF)
+    with pytest.raises(NetworkError, match=r"mine gave a bound that covers a point at which .* not numbers"):
+        hold("mine", Root(), image, label, torch.tensor([-5.0]), LINF)
+
+
 @pytest.mark.parametrize(
     ("lower", "upper", "value", "wrong"),
     [

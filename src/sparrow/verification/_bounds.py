@@ -68,6 +68,16 @@ def _faithful(network: nn.Module, model: nn.Module, image: Tensor) -> None:
         kinds = sorted({type(node).__name__.removeprefix("Bound") for node in network.modules() if hasattr(node, "inputs")})
         raise NetworkError(f"auto_LiRPA computes other logits than {type(model).__name__} does, from {', '.join(kinds)}")
 
+    empty = next((node for node in network.modules() if _has_no_pixel(node)), None)
+    if empty is not None:
+        raise NetworkError(f"{_named(empty)} puts out a map without a pixel, of images of the shape {tuple(image.shape[1:])}")
+
+
+def _has_no_pixel(node: nn.Module) -> bool:
+    """Whether a node puts out nothing; of what is no layer, such as a shape, that may be meant."""
+    value = getattr(node, "forward_value", None)
+    return bool(getattr(node, "inputs", ())) and isinstance(value, Tensor) and value.dim() > 1 and not value.numel()
+
 
 LEFT_OUT = {"Input", "Params", "Buffers", "Constant"}
 LEAVES = {"BoundInput", "BoundParams", "BoundBuffers"}

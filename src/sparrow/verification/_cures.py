@@ -117,8 +117,10 @@ def _slope_of_sqrt(kind: type) -> None:
     """The tangent above a square root has the slope 1 / (2 sqrt(x)); 0.3 takes the derivative of 1 / sqrt(x)."""
 
     def bound_backward(self, last_lA, last_uA, x):
-        # What is below 0 has no root: a bound that loose is no value that ever comes.
-        lower = x.lower.clamp(min=0)
+        lower = x.lower.clamp(min=_least(x))
+        if (lower < 0).any():
+            # A point that has no root has no margin, and none is a lower bound of that.
+            raise NotImplementedError("the square root of what may be below 0, as far as its bound says")
         upper = torch.max(x.upper, lower + 1e-8)
         chord = (upper.sqrt() - lower.sqrt()) / (upper - lower).clamp(min=1e-8)
         middle = (lower + upper) / 2
@@ -127,6 +129,21 @@ def _slope_of_sqrt(kind: type) -> None:
         return _by_sign(self, last_lA, last_uA, below, above)
 
     kind.bound_backward = bound_backward
+
+
+def _least(node) -> float:
+    """What no value of a node is below, as its kind says where bounds are looser; -inf, if that says nothing."""
+    kind = type(node).__name__
+    if kind in ("BoundRelu", "BoundExp", "BoundSigmoid", "BoundSqrt", "BoundAbs"):
+        return 0.0
+    if kind == "BoundAdd":
+        return sum(map(_least, node.inputs))
+    if kind in ("BoundReshape", "BoundFlatten", "BoundTranspose"):
+        return _least(node.inputs[0])
+    values = next(
+        (found for name in ("param", "value", "buffer") if isinstance(found := getattr(node, name, None), Tensor)), None
+    )
+    return -math.inf if values is None or node.perturbed else float(values.min())
 
 
 def _by_sign(node, last_lA, last_uA, below: tuple[Tensor, Tensor], above: tuple[Tensor, Tensor]):

@@ -91,17 +91,23 @@ def hold(
 ) -> None:
     """Hold the lower bounds (n,) that are given `by` name against the margins at points around `images` (n, c, h, w).
 
-    Raises NetworkError if one is not a number, or above a margin by more than rounding; what `suspects` gives then ends its
-    message. The model is looked at in eval mode, and left as it was; without `steepest`, no gradient is computed.
+    Raises NetworkError if one is not a number, covers a point whose logits are none, or is above a margin by more than
+    rounding; what `suspects` gives then ends its message. The model is looked at in eval mode, and left as it was; without
+    `steepest`, no gradient is computed.
     """
     if bounds.isnan().any():
         raise NetworkError(f"{by} gave a bound that is not a number")
     worst, scale = torch.full_like(bounds, torch.inf), torch.ones_like(bounds)
+    none = torch.zeros_like(bounds, dtype=torch.bool)
     with eval_mode(model), torch.no_grad():
         for there in spread(model, images, labels, threat, steepest):
             logits = model(there)
-            worst = torch.minimum(worst, margin(logits, labels).nan_to_num(torch.inf).to(worst))
+            margins = margin(logits, labels)
+            none |= margins.isnan()
+            worst = torch.minimum(worst, margins.nan_to_num(torch.inf).to(worst))
             scale = torch.maximum(scale, logits.abs().amax(dim=1).nan_to_num(torch.inf).to(scale))
+    if (none & (bounds > -torch.inf)).any():
+        raise NetworkError(f"{by} gave a bound that covers a point at which the network's logits are not numbers")
     excess = (bounds - worst) / (ROUNDING * scale)
     if (excess > 1).any():
         place = int(excess.argmax())
