@@ -92,6 +92,15 @@ def test_losses_on_margins_have_a_gradient_there(kind: str, outcomes, network: n
     assert abs((table["status"] == "robust").sum() - (plain["status"] == "robust").sum()) <= 1
 
 
+def test_the_loss_that_fmn_follows_is_what_counts(outcomes, network: nn.Module) -> None:
+    # Its radius takes the margin's gradient, which is there; its steps take the cross-entropy's, which is not.
+    table = outcomes("fmn", _saturated(network), loss="cross-entropy")
+    right = table["prediction"] == table["label"]
+    assert table.loc[right, "zero_gradient"].sum() > 0.9 * right.sum()
+    assert set(table.loc[right & (table["zero_gradient"] == 1), "found_by"]) == {"other-class"}
+    assert table["flags"][0].startswith("the gradient is 0")
+
+
 @pytest.mark.parametrize("kind", ["fgsm", "pgd", "autoattack", "fmn"])
 def test_network_of_steps_has_no_gradient_for_any_attack(kind: str, outcomes, network: nn.Module) -> None:
     # Pixels are rounded to 0, 1/4, ... 1: the gradient of that is 0 everywhere.

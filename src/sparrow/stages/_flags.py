@@ -68,7 +68,8 @@ def of_distances(distances: Tensor) -> list[str]:
 def start_watched(model: nn.Module, images: Tensor) -> Iterator[Callable[[], Tensor | None]]:
     """Watch the first input gradient that is taken of `model` while the context lasts.
 
-    Yields a function that says where (n,) it was exactly 0; None if none was taken, or not of all `images` at once.
+    Yields a function that says where (n,) it was exactly 0; None if none was taken, or not of all `images` at once. Further
+    gradients of the same outputs do not count: the first is that of the loss that the attack follows.
     """
     begun = False
     moving: list[Tensor] = []
@@ -79,12 +80,12 @@ def start_watched(model: nn.Module, images: Tensor) -> Iterator[Callable[[], Ten
             return
         begun = True
         if inputs[0].shape == images.shape:
-            # An attack may take gradients of two losses there.
+            # FMN takes a second one there, of the margin, which sets its radius and moves nothing.
             inputs[0].register_hook(lambda gradient: moving.append(gradient.flatten(1).any(dim=1)))
 
     hook = model.register_forward_hook(watch)
     try:
-        yield lambda: ~torch.stack(moving).any(dim=0) if moving else None
+        yield lambda: ~moving[0] if moving else None
     finally:
         hook.remove()
 
