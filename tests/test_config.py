@@ -89,7 +89,7 @@ MISTAKES = {
     ),
     "granularity": ("methods.lwm.granularity", "filters", "methods.lwm.granularity", ["'filters'", "'weight' or 'filter'"]),
     "stage": ("evaluate", ["finetund"], "evaluate.0", ["'finetund'", "'dense', 'pruned' or 'finetuned'"]),
-    "results": ("results", "/elsewhere", "results", ["'/elsewhere'", "must match"]),
+    "results": ("results", "/elsewhere", "results", ["'/elsewhere'", "must be a path below", "no spaces"]),
     # Misspelt keys, at every level.
     "top key": ("seed", [1], "seed", ["unknown key 'seed'", "[1]", "'seeds'?", "ratios"]),
     "threat key": ("threat.epss", 0.3, "threat.epss", ["unknown key 'epss'", "0.3", "'eps'?", "eps, norm"]),
@@ -119,7 +119,7 @@ MISTAKES = {
     # Of the wrong type or form.
     "one ratio": ("ratios", 0.5, "ratios", ["0.5 is", "valid list"]),
     "entry": ("methods.hydra", 3, "methods.hydra", ["3 is", "valid dictionary"]),
-    "label": ("methods.My_Label", {"kind": "lwm"}, "methods.My_Label", ["'My_Label'", "must match"]),
+    "label": ("methods.My_Label", {"kind": "lwm"}, "methods.My_Label", ["'My_Label'", "must be small letters"]),
     "label dense": ("methods.dense", {"kind": "lwm"}, "methods.dense", ["'dense'", "another label"]),
     # Valid alone, not together.
     "ramp": ("training.prune.ramp_epochs", 16, "training.prune", ["is 16", "at most epochs (15)"]),
@@ -179,6 +179,10 @@ def test_every_option_of_every_method_is_put_to_the_test():
     } - {f"{kind}.ratios" for kind in catalogue.kinds("methods")}
     # A yes or no leaves little to get wrong.
     assert declared - {option for option, _, _ in OPTIONS} == {"hydra.freeze_norms"}
+
+
+def test_seeds_may_be_texts_as_snakemake_hands_them_on() -> None:
+    assert load_study(changed(("seeds", ["0", "10"]))).seeds == [0, 10]
 
 
 @pytest.mark.parametrize("section", ["seeds", "ratios", "evaluate"])

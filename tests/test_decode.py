@@ -107,6 +107,24 @@ def test_an_opaque_image_is_what_it_was(tmp_path: Path, capsys: pytest.CaptureFi
     assert "transparent" not in capsys.readouterr().out
 
 
+def test_what_cannot_be_told_from_its_background_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """A white glyph on transparency, on a white background."""
+    glyph = Image.new("RGBA", (2, 2), (255, 255, 255, 0))
+    glyph.putpixel((0, 0), (255, 255, 255, 255))
+    assert (_load(tmp_path, glyph.save) == 255).all()
+    assert "2 of these are of one colour on it: nothing can be told there; another `background`?" in capsys.readouterr().out
+    image_folder.load(image_folder.Params(folder=str(tmp_path), size=2, classes=2, background="black"))
+    assert "one colour" not in capsys.readouterr().out
+
+
+def test_a_lab_image_is_grey_by_way_of_rgb(tmp_path: Path) -> None:
+    def write(path: Path) -> None:
+        Image.new("LAB", (2, 2), (255, 128, 128)).save(path, "TIFF")
+
+    # The lightest colour without a hue.
+    assert (_load(tmp_path, write, channels=1) >= 254).all()
+
+
 def test_a_transparent_colour_of_16_bits_is_refused(tmp_path: Path) -> None:
     content = _png(16, 2, _wide(COLOUR), (b"tRNS", _wide(COLOUR)[:6]))
     with pytest.raises(SparrowError, match=r"a/0.png is not a readable image .one of its 16-bit colours is transparent"):

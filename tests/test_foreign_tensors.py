@@ -98,7 +98,7 @@ def test_torchs_pruned_weights_are_multiplied_and_keep_their_masks(tmp_path: Pat
     network, found = _imported(tmp_path, {"state_dict": theirs.state_dict()}, ratio=0.9)
     assert torch.equal(network(images), theirs(images))
     assert all(torch.equal(found.masks[f"{name}.weight"], theirs.get_submodule(name).weight_mask != 0) for name in "0257")
-    assert "4 weights times their masks (torch.nn.utils.prune), which stay the network's masks" in found.notes
+    assert {"4 weights times their masks (torch.nn.utils.prune)", "these masks stay the network's"} <= set(found.notes)
     assert found.ratio == pytest.approx(0.9, abs=1e-3)
 
 
@@ -118,6 +118,32 @@ def test_half_of_a_product_is_refused(tmp_path: Path) -> None:
         assert _refused(tmp_path, rest) == [f"theirs.pth: 5.{gone} is missing, of which 5.{there} is the other factor"]
     (line,) = _refused(tmp_path, whole | {"5.weight_mask": whole["5.weight_mask"] / 2})
     assert line == "theirs.pth: 5.weight_mask is of other values than 0 and 1; valid: 0 or 1 for each of (100, 128) weights"
+
+
+def test_a_product_beside_its_factors_is_the_product_or_refused(tmp_path: Path) -> None:
+    theirs = _build()
+    prune.random_unstructured(theirs[5], "weight", amount=0.5)
+    state, product = theirs.state_dict(), theirs[5].weight.detach()
+    network, _ = _imported(tmp_path, state | {"5.weight": product})
+    assert torch.equal(network[5].weight, product)
+    (line,) = _refused(tmp_path, state | {"5.weight": product + 1})
+    assert line == "theirs.pth: 5.weight is there, and is not 5.weight_orig times 5.weight_mask; leave out what is old"
+
+
+@pytest.mark.parametrize(
+    ("beside", "said"),
+    [
+        ({"normalization": "imagenet"}, ["its key 'normalization' says imagenet, of which nothing is taken over"]),
+        ({"args": {"normalise": True}}, ["its key 'args.normalise' says True, of which nothing is taken over"]),
+        ({"normalize": False, "epoch": 3}, []),
+        ({"normalization": {"mean": [0.5], "std": [0.25]}}, []),
+    ],
+)
+def test_a_normalisation_that_cannot_be_read_is_told(tmp_path: Path, beside: dict, said: list[str]) -> None:
+    torch.save({"state_dict": _build().state_dict()} | beside, tmp_path / "theirs.pth")
+    found = state_dict.read(tmp_path / "theirs.pth")
+    assert found.unread == said
+    assert (found.normalised is not None) == ("mean" in str(beside))
 
 
 NORMALISED = {"mean": [0.3], "std": [0.4]}

@@ -214,6 +214,8 @@ def test_classes_may_be_in_the_order_of_torchvision(tmp_path: Path, capsys: pyte
     assert "torchvision" not in capsys.readouterr().out
     order = [str(number) for number in (5, *range(5), *range(6, 12))]
     assert _greys(root, class_order=order) == [int(name) for name in order]
+    # As YAML reads them where they are not in quotes.
+    assert _greys(root, class_order=list(map(int, order))) == [int(name) for name in order]
 
 
 @pytest.mark.parametrize(
@@ -225,7 +227,9 @@ def test_classes_may_be_in_the_order_of_torchvision(tmp_path: Path, capsys: pyte
         ),
         (["blue", "green"], "class_order names 2 classes, `classes` says 3"),
         (["blue", "green", "green"], "green appears 2 times"),
-        ("alphabetic", "'numeric' or 'string'"),
+        ("alphabetic", "'alphabetic' is no order of classes; valid: numeric, string, or a list"),
+        ([True, 1, 2], "is no order of classes"),
+        ([1, "1", 2], "1 appears 2 times"),
     ],
 )
 def test_an_order_of_other_classes_is_refused(folder: Path, order, words: str) -> None:

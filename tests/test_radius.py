@@ -135,7 +135,9 @@ def test_grey_levels_in_the_place_of_a_radius_are_refused_with_what_is_meant(key
     )
 
 
-@pytest.mark.parametrize(("eps", "hint"), [(1, "; did you mean 1/255?"), (7.65, "; did you mean 0.03?"), (300, "")])
+@pytest.mark.parametrize(
+    ("eps", "hint"), [(1, "; did you mean 1/255?"), (7.65, "; did you mean 0.03?"), (300, ""), ("256/255", "")]
+)
 def test_what_is_meant_may_be_another_thing(eps: float, hint: str) -> None:
     assert complaint(threat={"eps": eps}).endswith(f"in l-inf it must be below 1{hint}")
 

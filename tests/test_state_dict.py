@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 from collections import OrderedDict
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +30,7 @@ FORMS = {
 @pytest.mark.parametrize(("content", "place"), FORMS.values(), ids=FORMS)
 def test_every_form_is_read(tmp_path: Path, content: dict, place: str) -> None:
     torch.save(content, tmp_path / "theirs.pth.tar")
-    found, where, _ = state_dict.read(tmp_path / "theirs.pth.tar")
+    found, where, *_ = state_dict.read(tmp_path / "theirs.pth.tar")
     assert (list(found), where) == (list(STATE), place)
     assert all(torch.equal(found[name], STATE[name]) for name in STATE)
 
@@ -48,13 +49,21 @@ def _with_code(path: Path) -> None:
     torch.save(nn.Linear(2, 1), path)
 
 
+def _torchscript(path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        torch.jit.save(torch.jit.script(nn.Linear(2, 1)), path)
+
+
 REFUSED = {
     "a whole module": (_with_code, "nothing else is ever unpickled"),
     "something else": (lambda path: path.write_bytes(b"no such thing"), "nothing else is ever unpickled"),
+    "a text": (lambda path: path.write_bytes(b"hello"), "(not a file of torch.save's, or a damaged one); have"),
+    "TorchScript": (_torchscript, "nothing else is ever unpickled (a TorchScript archive, which holds code); have its"),
     "an empty file": (lambda path: path.write_bytes(b""), "nothing else is ever unpickled"),
     "another pickle": (lambda path: path.write_bytes(pickle.dumps(STATE, protocol=4)), "nothing else is ever unpickled"),
     "half a file": (lambda path: (torch.save(STATE, path), path.write_bytes(path.read_bytes()[:200])), "nothing else"),
-    "a list": (lambda path: torch.save([1, 2], path), "holds no state dict, but a list"),
+    "a list": (lambda path: torch.save([1, 2], path), "holds no state dict, but a list of 2; give its key"),
     "no state dict": (lambda path: torch.save({"last": STATE, "epoch": 3}, path), "give its key; the file holds last, epoch"),
     "nothing": (lambda path: None, "no such file"),
 }

@@ -5,24 +5,30 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from sparrow import config_fit
 from sparrow.config_entries import entries
-from sparrow.config_errors import explain
+from sparrow.config_errors import FOLDER, explain
 from sparrow.config_sections import Import, Latency, ObjectiveOptions, Published, Stability, Training
 from sparrow.errors import ConfigError
 from sparrow.settings import Ratios, Settings, Threat, unique
 from sparrow.training.schedule import Schedule
 
-Seed = Annotated[int, Field(ge=0, strict=True)]
+
+def _whole(value: Any) -> Any:
+    """`value`; of a text of digits, the number: Snakemake's `--config seeds=[0,1]` hands on lists of texts."""
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
+
+
+Seed = Annotated[int, Field(ge=0, strict=True), BeforeValidator(_whole)]
 EvaluatedStage = Literal["dense", "pruned", "finetuned"]
 
 
 class Study(Settings):
     """A whole study: every data set x model x objective x method x ratio x seed is one cell."""
 
-    results: str = Field("results", pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$")
+    results: str = Field("results", pattern=FOLDER)
     """Folder for all results, relative to the working directory. Give each study its own."""
     seeds: Annotated[list[Seed], AfterValidator(unique)] = Field(min_length=1)
     """Each seed repeats the whole study."""

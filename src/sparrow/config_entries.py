@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, create_model
 
 from sparrow import catalogue, entry_docs
 from sparrow.catalogue import Room
+from sparrow.config_errors import LABEL
 from sparrow.errors import ConfigError
 from sparrow.settings import Settings
 
@@ -44,7 +45,7 @@ def entries(room: Room, options: type[Settings] | None = None) -> Any:
         variant = create_model(name, __base__=params, __cls_kwargs__=DESCRIBED, **fields)
         variant.__doc__ = entry_docs.summary(room, kind)
         variants.append(variant)
-    label = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+    label = Annotated[str, Field(pattern=LABEL)]
     union = Annotated[Union[tuple(variants)], Field(discriminator="kind")]  # noqa: UP007 - made at run time
     return Annotated[dict[label, union], BeforeValidator(_fill_kinds)]
 

@@ -14,6 +14,14 @@ ROOMS = {"datasets": "data set", "models": "model", "objectives": "objective", "
     "verifiers": "verifier",
 }
 
+LABEL = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+FOLDER = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$"
+PATTERNS = {
+    LABEL: "be small letters and digits, with single hyphens between them, such as lwm-global",
+    FOLDER: "be a path below the working directory, of letters, digits, '_', '-' and '.' (no spaces), such as results/mine",
+}
+"""What has to match these patterns, in words."""
+
 
 def explain(error: ValidationError, study: type[BaseModel]) -> Iterator[str]:
     """One line per mistake."""
@@ -46,7 +54,8 @@ def _line(mistake: dict, key: str, location: list, kind: str | None, study: type
         case "too_short":
             return f"{key}: {value!r} is empty; give at least one entry"
         case "string_pattern_mismatch":
-            return f"{key}: {value!r} is not valid: must match {mistake['ctx']['pattern']}"
+            pattern = mistake["ctx"]["pattern"]
+            return f"{key}: {value!r} is not valid: must {PATTERNS.get(pattern, f'match {pattern}')}"
         case _:
             message = mistake["msg"].replace("Input should be", "must be")
             return f"{key}: {value!r} is not valid: {message}"

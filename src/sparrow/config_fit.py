@@ -67,7 +67,8 @@ def _refuse_large(key: str, *values: float) -> None:
     for value in values:
         if value >= 1:
             meant = f"{value:.0f}/{radius.LEVELS}" if value.is_integer() else f"{value / radius.LEVELS:.3g}"
-            hint = f"; did you mean {meant}?" if value < radius.LEVELS else ""
+            # What was written as a fraction is no level of grey.
+            hint = f"; did you mean {meant}?" if value < radius.LEVELS and "/" not in radius.text(value) else ""
             raise ValueError(
                 f"{key}: {radius.text(value)} is not valid: images lie in [0, 1], in l-inf it must be below 1{hint}"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -82,13 +83,14 @@ class Checkout:
     def edited(self, path: str, old: str, new: str) -> Iterator[None]:
         """Replace `old` by `new` in a file for a while."""
         file = self.root / path
-        before = file.read_text()
+        before, times = file.read_text(), file.stat()
         assert old in before, f"{path} has no {old!r}"
         file.write_text(before.replace(old, new, 1))
         try:
             yield
         finally:
             file.write_text(before)
+            os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))  # As if nothing had been.
 
 
 def copy_checkout(root: Path) -> Checkout:

@@ -38,4 +38,9 @@ def test_a_study_is_a_part_of_another_workflow(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "lwm" in (tmp_path / "best.txt").read_text()
+    # A mistake is not looked for in our own config.yaml.
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"robustness": small | {"seeds": [-1]}}))
+    done = subprocess.run([*command, "--dry-run"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "config of the module: seeds.0: -1 is not valid" in done.stderr
     assert set(pd.read_csv(tmp_path / "results/ranking.csv")["method"]) == {"lwm"}

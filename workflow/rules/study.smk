@@ -5,7 +5,9 @@ import re
 
 from sparrow.errors import SparrowError
 
-CONFIG_NAME = ", ".join(os.path.relpath(path) for path in workflow.config_settings.configfiles) or "config.yaml"
+# A module has its study from the workflow around it, which may have it from anywhere.
+NO_FILE = "config of the module" if workflow.modifier.is_module else "config.yaml"
+CONFIG_NAME = ", ".join(os.path.relpath(path) for path in workflow.config_settings.configfiles) or NO_FILE
 try:
     from sparrow import comparison, content, expected, plan, sources
     from sparrow.atomic_file import require_folder, require_writable

@@ -34,7 +34,8 @@ def seen(image: Image, mode: str, background: tuple[int, int, int]) -> Seen:
     image, turned = _upright(image)
     alpha = _alpha(image, coding)
     if alpha is None or alpha.getextrema()[0] == 255:
-        return Seen(image.convert(mode), False, turned)
+        # From LAB, Pillow goes to RGB alone.
+        return Seen((image.convert("RGB") if image.mode == "LAB" else image).convert(mode), False, turned)
     from PIL import Image as pillow
 
     canvas = pillow.new("RGB", image.size, background)

@@ -16,10 +16,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, Annotated, Literal, NamedTuple
+from typing import IO, Annotated, Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from sparrow.data._background import Background, colour
 from sparrow.data._files import files_below
@@ -29,7 +29,25 @@ from sparrow.errors import SparrowError
 from sparrow.settings import unique
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+ORDERS = ("numeric", "string")
 PARTS = {"train", "training", "test", "testing", "val", "valid", "validation"}
+
+
+def _order(value: Any) -> Any:
+    """An order of classes, numbers as the names that they are. Raises ValueError in one line for anything else."""
+    if value in ORDERS:
+        return value
+    if (
+        not isinstance(value, list)
+        or not value
+        or any(isinstance(one, bool) or not isinstance(one, str | int) for one in value)
+    ):
+        raise ValueError(f"{value!r} is no order of classes; valid: {', '.join(ORDERS)}, or a list of all class folders' names")
+    return unique([str(one) for one in value])
+
+
+_NAMES = {"type": "array", "items": {"anyOf": [{"type": "string"}, {"type": "integer"}]}, "minItems": 1}
+_ORDER = {"anyOf": [{"enum": list(ORDERS)}, _NAMES]}
 
 
 class Params(SplitParams):
@@ -45,7 +63,7 @@ class Params(SplitParams):
     """3 for colour, 1 for grey."""
     classes: int = Field(ge=2)
     """Number of class folders."""
-    class_order: Literal["numeric", "string"] | Annotated[list[str], AfterValidator(unique)] = "numeric"
+    class_order: Annotated[str | list[str], BeforeValidator(_order), WithJsonSchema(_ORDER)] = "numeric"
     """Which class folder is which logit: `numeric` sorts names that are numbers by size, before all others; `string` sorts all
     names as text, so that 10 comes before 2, as torchvision's ImageFolder does; or the names in their order."""
     background: Background = "white"
@@ -110,6 +128,8 @@ def _read(folder: Path, params: Params) -> tuple[list[str], Images]:
             pixels[place] = _image(folder, member, params, done)
     if done["composed"]:
         print(f"{folder}: {done['composed']} of {len(inside)} are transparent: laid on `background: {params.background}`")
+    if done["plain"]:
+        print(f"{folder}: {done['plain']} of these are of one colour on it: nothing can be told there; another `background`?")
     if done["turned"]:
         print(f"{folder}: {done['turned']} of {len(inside)} were turned as their EXIF orientation says")
     number = {name: place for place, name in enumerate(classes)}
@@ -162,6 +182,7 @@ def _image(folder: Path, member: Member, params: Params, done: Counter[str]) -> 
             image, composed, turned = seen(image, "RGB" if params.channels == 3 else "L", colour(params.background))
             done["composed"] += composed
             done["turned"] += turned
+            done["plain"] += composed and all(low == high for low, high in np.reshape(image.getextrema(), (-1, 2)))
             if image.size != (params.size, params.size):
                 image = ImageOps.fit(image, (params.size, params.size), Image.Resampling.BILINEAR)
             return np.asarray(image).reshape(params.size, params.size, params.channels).transpose(2, 0, 1)

@@ -90,6 +90,8 @@ def fit(
         notes.append(normalisation.take_in(path, network, one, asked.shape, _has_place(asked.kind)))
     if asked.ratio is None:
         return Fitted({}, 0.0, notes)
+    if told:
+        notes.append("these masks stay the network's")
     masks, ratio = _masks(path, network, asked, told)
     if abs(ratio - asked.ratio) > TOLERANCE and not asked.allow_ratio:
         what = "of its filters are pruned" if asked.granularity == "filter" else "of its prunable weights are zero"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from sparrow.errors import CheckpointError
@@ -18,7 +19,8 @@ ORIGINAL = "_orig"
 def multiplied(path: Path, found: dict[str, Tensor], notes: list[str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The tensors with each product in the place of its two factors, and the masks (bool) by the product's name.
 
-    Raises CheckpointError for one without the other, or a mask of another shape or of other values than 0 and 1.
+    Raises CheckpointError for one without the other, or a mask of another shape or of
+    other values than 0 and 1, or a product that is another.
     """
     names = {name.removesuffix(ORIGINAL) for name in found if name.endswith(ORIGINAL)}
     names |= {name.removesuffix(MASK) for name in found if name.endswith(MASK)}
@@ -33,7 +35,12 @@ def multiplied(path: Path, found: dict[str, Tensor], notes: list[str]) -> tuple[
             values = "of other values than 0 and 1" if mask.shape == weight.shape else f"{tuple(mask.shape)}"
             raise CheckpointError(f"{path}: {name}{MASK} is {values}; valid: 0 or 1 for each of {tuple(weight.shape)} weights")
         masks[name] = mask != 0
-        result[name] = weight * masks[name]
+        product = weight * masks[name]
+        if name in result and not torch.equal(result[name], product):
+            raise CheckpointError(
+                f"{path}: {name} is there, and is not {name}{ORIGINAL} times {name}{MASK}; leave out what is old"
+            )
+        result[name] = product
     if masks:
-        notes.append(f"{len(masks)} weights times their masks (torch.nn.utils.prune), which stay the network's masks")
+        notes.append(f"{len(masks)} weights times their masks (torch.nn.utils.prune)")
     return result, masks

@@ -67,6 +67,21 @@ def beside(content: Any, place: str = "", depth: int = 0) -> Normalisation | Non
     return next(filter(None, inner), None)
 
 
+def unread(content: Any, place: str = "", depth: int = 0) -> list[str]:
+    """What a file says under keys of a normalisation that are no mean and deviation, such as a name of a data set."""
+    if not isinstance(content, Mapping) or depth > DEEPEST:
+        return []
+    lines = []
+    for key, value in content.items():
+        where = f"{place}.{key}" if place else str(key)
+        plain = isinstance(value, str | Real | list | tuple | Mapping) and bool(value)
+        if plain and any(word in str(key).lower() for word in ("normaliz", "normalis")):
+            lines.append(f"its key {printable(where)!r} says {printable(value)}, of which nothing is taken over")
+        else:
+            lines += unread(value, where, depth + 1)
+    return lines
+
+
 def inside(
     path: Path, found: Mapping[str, Tensor], own: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], Normalisation | None]:

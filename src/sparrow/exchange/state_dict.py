@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from sparrow.atomic_file import replacing
 from sparrow.errors import CheckpointError
-from sparrow.exchange.normalisation import Normalisation, beside
+from sparrow.exchange.normalisation import Normalisation, beside, unread
 from sparrow.exchange.printable import listed, printable
 
 SAFETENSORS = ".safetensors"
@@ -33,6 +34,8 @@ class StateDict(NamedTuple):
     tensors: dict[str, Tensor]
     place: str
     normalised: Normalisation | None
+    unread: list[str]
+    """What else beside it speaks of a normalisation, in words: nobody can tell what it means."""
 
 
 def read(path: Path, key: str | None = None) -> StateDict:
@@ -52,7 +55,8 @@ def read(path: Path, key: str | None = None) -> StateDict:
         if not isinstance(content, Mapping):
             raise CheckpointError(f"{path}: has no state dict under the key {printable(key)!r}; it holds {_parts(whole)}")
     if not isinstance(content, Mapping) or not content:
-        raise CheckpointError(f"{path}: holds no state dict, but a {type(content).__name__}")
+        choice = f"; give its key; the file holds {_parts(whole)}" if isinstance(content, list | tuple) and content else ""
+        raise CheckpointError(f"{path}: holds no state dict, but {_named(content)}{choice}")
     for name, value in content.items():
         if not isinstance(value, Tensor):
             choice = f"; give its key; the file holds {_parts(whole)}" if content is whole else ""
@@ -60,7 +64,8 @@ def read(path: Path, key: str | None = None) -> StateDict:
         if not str(name).isprintable():
             raise CheckpointError(f"{path}: not a state dict: a tensor's name has codes that are no text: {printable(name)}")
     tensors = {str(name): tensor for name, tensor in content.items()}
-    return StateDict(tensors, f"its key {printable(key)!r}" if key else "", None if content is whole else beside(whole))
+    normalised, place = None if content is whole else beside(whole), f"its key {printable(key)!r}" if key else ""
+    return StateDict(tensors, place, normalised, [] if content is whole or normalised else unread(whole))
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
@@ -92,6 +97,12 @@ def _usual_key(path: Path, content: Any) -> str | None:
             choice = ", ".join(f"{key}.{place}" for place in range(len(found)))
             raise CheckpointError(f"{path}: {key} is a list of {len(found)} state dicts; give the key of one: {choice}")
     return None
+
+
+def _named(content: Any) -> str:
+    if isinstance(content, Mapping):
+        return "an empty dict"
+    return f"a list of {len(content)}" if isinstance(content, list | tuple) else f"a {type(content).__name__}"
 
 
 def _part(content: Any, key: str) -> Any:
@@ -147,5 +158,11 @@ def _pickled(path: Path) -> Any:
 
 def _reason(error: Exception) -> str:
     """What torch found, without the advice that it gives around that."""
-    said = STYLE.sub("", str(error)).rpartition("WeightsUnpickler error:")[2]
+    said = STYLE.sub("", str(error))
+    if "TorchScript" in said:
+        return "a TorchScript archive, which holds code"
+    if isinstance(error, KeyError | IndexError | struct.error):
+        # A byte of what is no pickle.
+        return "not a file of torch.save's, or a damaged one"
+    said = said.rpartition("WeightsUnpickler error:")[2]
     return said.strip().split("\n")[0].split(". Please")[0] or type(error).__name__

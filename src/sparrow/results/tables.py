@@ -70,8 +70,8 @@ def summary_table(table: pd.DataFrame, costs: pd.DataFrame, output: Path) -> Non
     if table["constant"].eq(True).any():
         shown.insert(len(KEYS), "one class", table["constant"].map({True: "yes"}).fillna(""))
     for column in ("warnings", "era_warnings"):
-        if column in table and table[column].fillna("").ne("").any():
-            shown[column.replace("_", " ")] = table[column].fillna("")
+        if column in table and table[column].notna().any() and table[column].ne("").any():
+            shown[column.replace("_", " ")] = table[column].astype(object).fillna("")
     if table["compact_parameters"].notna().any():
         note += COMPACT_NOTE
         shown["parameters left"] = table["compact_parameters"].map(_count)
@@ -157,7 +157,11 @@ def ranking_table(ranking: pd.DataFrame, costs: pd.DataFrame, summary: pd.DataFr
 
 def _warned(summary: pd.DataFrame) -> pd.Series:
     """Of which networks of a summary an attack warns."""
-    return summary["era_warnings"].fillna("") != "" if "era_warnings" in summary else pd.Series(False, index=summary.index)
+    return (
+        summary["era_warnings"].astype(object).fillna("") != ""
+        if "era_warnings" in summary
+        else pd.Series(False, index=summary.index)
+    )
 
 
 def _warned_cells(ranking: pd.DataFrame, summary: pd.DataFrame) -> list[bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
@@ -45,4 +46,5 @@ def examine(file: Path, spec: dict, shape: tuple[int, int, int], classes: int) -
     entry, parameters = catalogue.from_spec("models", model)
     network = entry.build(parameters, shape, classes).eval()
     asked = fit.Asked(model["kind"], shape, spec["cell"].get("ratio"), about["granularity"], about["allow_ratio"])
-    return network, fit.fit(file, found.tensors, network, asked, names, found.normalised), found.place
+    fitted = fit.fit(file, found.tensors, network, asked, names, found.normalised)
+    return network, replace(fitted, notes=[*found.unread, *fitted.notes]), found.place
