@@ -383,8 +383,10 @@ def test_networks_as_people_write_them(way: str, method: str, threat: Threat) ->
         (nn.Conv2d(1, 2, 2, padding="same"), r'layer 0 \(Conv2d\) by IBP \(.*padding="same" with an even kernel'),
         (
             nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.MaxPool2d(5, ceil_mode=True)),
-            r"layer 0\.1 \(MaxPool2d\)|other logits",
+            r"layer 0\.1 \(MaxPool2d\) by IBP \(.*ceil_mode",
         ),
+        # No layer of its own, and the log alone would say which.
+        (Written(lambda own, x: torch.maximum(x, own.first(x)), first=nn.Conv2d(1, 1, 1)), r"for the operation \(Max\)"),
     ],
 )
 def test_what_cannot_be_bounded_is_named(layer: nn.Module, named: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import math
+import traceback
 from types import ModuleType
 
 import torch
@@ -28,6 +29,8 @@ def cure(lirpa: ModuleType) -> None:
     _leaky_relu(activation.BoundLeakyRelu)
     _slopes_of_sigmoids(activation.BoundOptimizableActivation)
     _slopes_of_max_pools(pooling.BoundMaxPool)
+    _windows_cut_off(pooling.BoundMaxPool)
+    _unknown_operations(lirpa.BoundedModule)
     _average_pool(pooling.BoundAveragePool)
     _padding_in_words(convolution.BoundConv)
     _division(bivariate.BoundDiv)
@@ -233,6 +236,41 @@ def _slopes_of_max_pools(kind: type) -> None:
         return original(self, sizes)
 
     kind.init_opt_parameters = init_opt_parameters
+
+
+def _windows_cut_off(kind: type) -> None:
+    """0.3 leaves out a last window that ends outside the map."""
+    initial, original = kind.__init__, kind.forward
+
+    def __init__(self, attr, inputs, output_index, options):
+        initial(self, attr, inputs, output_index, options)
+        self.cuts_off = bool(attr.get("ceil_mode", 0))
+
+    def forward(self, x):
+        sides = zip(x.shape[2:], self.kernel_size, self.stride, self.padding, strict=True)
+        if self.cuts_off and any((side + 2 * pad - size) % step for side, size, step, pad in sides):
+            raise NotImplementedError("the operation (MaxPool) with ceil_mode, whose last window ends outside the map")
+        return original(self, x)
+
+    kind.__init__, kind.forward = __init__, forward
+
+
+def _unknown_operations(kind: type) -> None:
+    """Which operations it does not know, 0.3 says in its log alone."""
+    original = kind._convert_nodes
+
+    @functools.wraps(original)
+    def convert_nodes(self, *given, **options):
+        try:
+            return original(self, *given, **options)
+        except NotImplementedError as error:
+            frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+            unknown = {node.op.split("::")[-1] for node in frames[-1].f_locals.get("unsupported_ops", ())}
+            if not unknown:
+                raise
+            raise NotImplementedError(f"it has no bound for the operation ({', '.join(sorted(unknown))})") from error
+
+    kind._convert_nodes = convert_nodes
 
 
 def _padding_in_words(kind: type) -> None:
