@@ -71,7 +71,7 @@ def main(wanted: int = 100_000, first: int = 0) -> None:
     order = sorted(counts, key=lambda key: (key[0] != "all", key))
     rows = [(*key, *(counts[key][name] for name in (*VERDICTS, "networks")), first, seed - 1, IMAGES, about) for key in order]
     write_csv(RESULT, COLUMNS, rows)
-    PAGE.write_text(PAGE.read_text().split("| layer | networks |")[0] + table())
+    PAGE.write_text(PAGE.read_text().split("| layer | networks |")[0].rstrip() + "\n\n" + table())
     whole = sum((counts[key] for key in order if key[0] == "all"), Counter())
     print(f"{total} bounds on {seed - first} networks: " + ", ".join(f"{whole[name]} {name}" for name in VERDICTS))
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import random
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
+from benchmarks.soundness import table
 from torch import nn
 
 from sparrow.settings import Threat
@@ -15,6 +18,7 @@ from . import refutation as held
 from .random_networks import RandomNetwork, random_network
 from .refutation import BOUNDS, RADII, refutation, smallest_affine, verdicts
 
+COUNTED = Path(__file__).parents[1] / "benchmarks/results/soundness.csv"
 QUICK = tuple(kind for kind in BOUNDS if kind != "branch-and-bound")
 
 
@@ -78,3 +82,17 @@ def test_a_bound_that_is_too_high_is_called_unsound(
     monkeypatch.setattr(held, "decide_by", lambda *given: (found := honest(*given))._replace(margins=found.margins + lifted))
     (verdict,) = verdicts(by_hand, Threat(eps=0.1), ("ibp",))
     assert {name for name, number in verdict.counts.items() if number} == {expected}
+
+
+def test_of_the_many_that_were_counted_none_is_unsound() -> None:
+    with open(COUNTED, newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["layer"] == "all"]
+    assert {row["bound"] for row in rows} == set(BOUNDS)
+    assert sum(int(row[name]) for row in rows for name in ("sound", "refused", "caught")) >= 100_000
+    assert [int(row[name]) for row in rows for name in ("unsound", "crashed", "nameless")] == [0] * 3 * len(rows)
+
+
+def test_docs_have_the_table_of_what_was_counted() -> None:
+    text = (COUNTED.parents[2] / "docs/bounds.md").read_text()
+    assert text.endswith("\n\n" + table())
+    assert table().count("\n") > 60
