@@ -61,7 +61,9 @@ def _work(module: str, name: str, threads: int, arguments: dict[str, Any], log: 
         if module.startswith(STAGES):
             # Before any tensor: the threads that the first large one starts would compute otherwise. Tables are computed as
             # they are without torch, which a warm job has and a cold one need not.
-            importlib.import_module("sparrow.reproducible").flush_denormals()
+            from sparrow.reproducible import flush_denormals
+
+            flush_denormals()
         told = stage(**{key: _files(value) for key, value in arguments.items()})
     except interruption.Interrupted:
         print(STOPPED)

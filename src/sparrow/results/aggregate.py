@@ -145,10 +145,11 @@ def _pairs(rows: list[Row], dense: dict[tuple, Outcomes]) -> Iterator[Pair]:
     def hits(outcomes: Outcomes) -> dict[str, pd.Series]:
         return {"benign": outcomes.correct(), "era": outcomes.robust(), "vra": outcomes.verified()}
 
+    before = {parent: hits(outcomes) for parent, outcomes in dense.items()}  # Many have one parent.
     for row in rows:
-        if row.identity["stage"] != "dense" and row.parent in dense:
+        if row.identity["stage"] != "dense" and row.parent in before:
             own = row.outcomes
-            yield Pair(row.identity, own.labels(), hits(dense[row.parent]), hits(own), bool(own.constant()))
+            yield Pair(row.identity, own.labels(), before[row.parent], hits(own), bool(own.constant()))
 
 
 def _row(path: Path, compact: Path | None, stability: Path | None, spec: dict) -> Row:

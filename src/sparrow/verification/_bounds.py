@@ -57,7 +57,7 @@ def bounded(model: nn.Module, images: Tensor, options: dict | None = None) -> nn
 
 
 def _faithful(network: nn.Module, model: nn.Module, image: Tensor) -> None:
-    """Raises NetworkError if auto_LiRPA's view of `model` gives `image` (1, c, h, w) other logits."""
+    """Raise NetworkError if auto_LiRPA's view of `model` gives `image` (1, c, h, w) other logits, or a map has no pixel."""
     with torch.no_grad(), _guard.eval_mode(model):  # To follow dropout, it has been put into train mode.
         expected, found = model(image), network[network.final_name].forward_value
         if any(type(node).__name__ == "BoundDropout" for node in network.modules()):
