@@ -19,9 +19,9 @@ HERE = Path(workflow.current_basedir)
 SOURCE = str(HERE / "src")
 sys.path.insert(0, SOURCE)
 
-from sparrow import interruption, warm
-from sparrow.atomic_file import require_writable
 from sparrow.errors import SparrowError
+from sparrow.files.atomic import require_writable
+from sparrow.jobs import fork_server, interruption
 
 os.environ.update(
     SPARROW_HOME=str(HERE),
@@ -57,8 +57,8 @@ report: "reports/workflow.rst"
 
 # A group of jobs on a node of a cluster is a workflow of its own, without hooks, whose jobs are workflows without the option;
 # so its server of imports starts here.
-if workflow.remote_exec and "--local-groupid" in sys.argv and warm.possible():
-    warm.start()
+if workflow.remote_exec and "--local-groupid" in sys.argv and fork_server.possible():
+    fork_server.start()
 
 
 onstart:
@@ -74,8 +74,8 @@ onstart:
     if limit and (limit.max_jobs, limit.timespan) == (100, 1):
         workflow.scheduler.job_rate_limiter = None
     # Local jobs fork from one process that has done the imports; jobs elsewhere import for themselves.
-    if warm.possible() and workflow.is_main_process and workflow.local_exec:
-        warm.start()
+    if fork_server.possible() and workflow.is_main_process and workflow.local_exec:
+        fork_server.start()
     if not workflow.local_exec:
         remember_what_is_to_be_made()
 

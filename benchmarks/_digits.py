@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sparrow import catalogue
-from sparrow.data import digits
-from sparrow.data._store import Part
+from sparrow.data.store import Part
+from sparrow.datasets import digits
 from sparrow.settings import Threat
 from sparrow.training.loop import train
 from sparrow.training.schedule import Schedule

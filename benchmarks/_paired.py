@@ -20,8 +20,8 @@ from typing import Any
 
 import torch
 
-from sparrow import allocator
-from sparrow.atomic_file import replacing
+from sparrow.files.atomic import replacing
+from sparrow.jobs import allocator
 from sparrow.reproducible import device_name, pick_device
 
 REPOSITORY = Path(__file__).parents[1]

@@ -16,7 +16,7 @@ from _paired import about, write
 from torch import nn
 from training import THREAT, epoch, naive_epoch, network
 
-from sparrow.data._store import Part
+from sparrow.data.store import Part
 
 SHAPE = (3, 32, 32)
 SEEDS = (0, 1, 2)

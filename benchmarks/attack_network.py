@@ -16,8 +16,8 @@ from _digits import DEVICE
 from _paired import about, rounded, timed, write
 from attacks import by_sparrow, others
 
-from sparrow import checkpoint
-from sparrow.data._store import read
+from sparrow.data.store import read
+from sparrow.files import checkpoint
 from sparrow.settings import Threat
 
 TOGETHER = 64

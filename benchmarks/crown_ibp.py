@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from sparrow import catalogue
 from sparrow.settings import Threat
-from sparrow.verification._bounds import margin_matrix, perturbed
-from sparrow.verification._bridge import auto_lirpa
+from sparrow.verification.auto_lirpa_bridge import auto_lirpa
+from sparrow.verification.bounds import margin_matrix, perturbed
 
 THREAT = Threat(eps=2 / 255)
 BETA = 0.5

@@ -35,8 +35,8 @@ import yaml
 REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY / "src"))
 
-from sparrow import plan  # noqa: E402
-from sparrow.config import load_study  # noqa: E402
+from sparrow.study import cells as plan  # noqa: E402
+from sparrow.study.load import load_study  # noqa: E402
 
 PARTS = ["Snakefile", "config.yaml", "workflow", "src", "envs", "reports"]
 METHODS = {

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from trainer.adv import train as trained
 from training import CASES, STEPS, THREAT, epoch, random_part, run_of
 
-from sparrow.data._store import Part
+from sparrow.data.store import Part
 
 
 def hydra_epoch(model: nn.Module, part: Part, size: int, lr: float = 0.01) -> float:

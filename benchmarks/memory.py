@@ -22,8 +22,8 @@ from _digits import DEVICE
 from _paired import about, write
 
 from sparrow import catalogue
-from sparrow.costs import measured
-from sparrow.data import _store
+from sparrow.data import store
+from sparrow.jobs.costs import measured
 from sparrow.stages.attack import attack
 from sparrow.stages.pretrain import pretrain
 from sparrow.stages.prune import prune
@@ -126,20 +126,20 @@ def _data(folder: Path, images: int) -> Path:
     parts = {}
     for name, count in (("train", images), ("validation", 2), ("test", images)):
         pixels = noise.integers(0, 256, (count, *SHAPE), dtype=np.uint8)
-        parts[name] = _store.Stored(pixels, np.zeros(count, dtype=np.int64), np.arange(count))
-    _store.write(path, parts, 255, CLASSES, "all")
+        parts[name] = store.Stored(pixels, np.zeros(count, dtype=np.int64), np.arange(count))
+    store.write(path, parts, 255, CLASSES, "all")
     return path
 
 
 def _dense(folder: Path, model: str, data: Path) -> Path:
     """A network that finds the first class in everything."""
-    from sparrow import checkpoint
-    from sparrow.training.provenance import header
+    from sparrow.files import checkpoint
+    from sparrow.stages._origin import header
 
     network = _network(model)
     last = [module for module in network.modules() if isinstance(module, torch.nn.Linear)][-1]
     last.bias.data[0] += 100
-    about = _store.read(data, "test")[1]
+    about = store.read(data, "test")[1]
     path = folder / "dense.safetensors"
     checkpoint.save(path, checkpoint.Checkpoint(network, {}, header("dense", _spec(model) | {"objective": {}}, about)))
     return path

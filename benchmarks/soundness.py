@@ -2,9 +2,9 @@
 
     python -m benchmarks.soundness [BOUNDS [FIRST_SEED]]
 
-Networks are those of tests/random_networks.py, each under l_inf and l2 at a radius of its own; what is held against the bounds
-is in tests/refutation.py. Writes results/soundness.csv, a line for each layer kind (`all` of them first), bound and norm, and
-from it the second table of docs/bounds.md.
+Networks are those of tests/verification/random_networks.py, each under l_inf and l2 at a radius of its own; what is held
+against the bounds is in tests/verification/refutation.py. Writes results/soundness.csv, a line for each layer kind (`all` of
+them first), bound and norm, and from it the second table of docs/bounds.md.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from collections import Counter
 from pathlib import Path
 
 import torch
-from tests.random_networks import random_network
-from tests.refutation import BOUNDS, RADII, VERDICTS, verdicts
+from tests.verification.random_networks import random_network
+from tests.verification.refutation import BOUNDS, RADII, VERDICTS, verdicts
 
-from sparrow.csv_file import write_csv
+from sparrow.files.csv_table import write_csv
 from sparrow.settings import Threat
 from sparrow.versions import versions
 

@@ -19,7 +19,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from sparrow import catalogue
-from sparrow.data._store import Part
+from sparrow.data.store import Part
 from sparrow.settings import Threat
 from sparrow.training.loop import train
 from sparrow.training.schedule import Schedule

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from sparrow.attacks import pgd
 from sparrow.settings import Threat
-from sparrow.verification import alpha_crown, cascade
-from sparrow.verification._bounds import smallest_margin
-from sparrow.verification._decision import decide_by
+from sparrow.verification.bounds import smallest_margin
+from sparrow.verification.decision import decide_by
+from sparrow.verifiers import alpha_crown, cascade
 
 THREAT, SHAPE = Threat(eps=0.1), (1, 8, 8)
 IMAGES = 100

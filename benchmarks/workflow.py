@@ -27,8 +27,9 @@ from typing import Any
 import yaml
 from _paired import REPEATS, REPOSITORY, about, write
 
-from sparrow import plan
-from sparrow.config import Study, load_study
+from sparrow.study import cells
+from sparrow.study.config import Study
+from sparrow.study.load import load_study
 
 SMALL: dict[str, Any] = {
     "seeds": [0],
@@ -60,46 +61,46 @@ def floor(study: Study, root: Path) -> None:
     from sparrow.stages.verify import verify
 
     for dataset in study.datasets:
-        spec = plan.data_slice(study, dataset)
+        spec = cells.data_slice(study, dataset)
         path = _made(root / dataset / "data")
         prepare_data(path(".safetensors"), path(".cost.json"), spec["dataset"], {"code": spec["code"]})
-    for one in plan.trainings(study):
+    for one in cells.trainings(study):
         data, path = root / one.parent.dataset / "data.safetensors", _made(root / one.path)
         files = path(".safetensors"), path(".curve.csv")
         if one.stage == "dense":
-            pretrain(data, *files, path(".cost.json"), plan.pretrain_slice(study, one.parent))
+            pretrain(data, *files, path(".cost.json"), cells.pretrain_slice(study, one.parent))
         elif one.stage == "pruned":
-            parent, spec = root / one.parent.path / "dense.safetensors", plan.prune_slice(study, one.cell)
+            parent, spec = root / one.parent.path / "dense.safetensors", cells.prune_slice(study, one.cell)
             prune(parent, data, *files, path(".trace.csv"), path(".cost.json"), spec)
         else:
             parent = root / one.cell.path / "pruned.safetensors"
-            finetune(parent, data, *files, path(".cost.json"), plan.finetune_slice(study, one.cell))
+            finetune(parent, data, *files, path(".cost.json"), cells.finetune_slice(study, one.cell))
     cut, counted = [], []
-    for one in plan.compacted(study):
+    for one in cells.compacted(study):
         path = _made(root / one.path / "compact")
         cut.append(path(".safetensors"))
-        spec = plan.compact_slice(study, one.parent.model)
+        spec = cells.compact_slice(study, one.parent.model)
         compact(
             root / f"{one.path}.safetensors", root / one.parent.dataset / "data.safetensors", cut[-1], path(".cost.json"), spec
         )
-    for one in plan.evaluated(study):
+    for one in cells.evaluated(study):
         inputs = root / f"{one.path}.safetensors", root / one.parent.dataset / "data.safetensors"
-        kept = plan.kept(study)
-        for table in plan.tables(study, "attacks", one.parent.objective).values():
+        kept = cells.kept(study)
+        for table in cells.tables(study, "attacks", one.parent.objective).values():
             path = _made(root / one.path / table.path)
             examples = path(".examples.safetensors") if table.name in kept else None
-            attack(*inputs, path(".csv"), path(".cost.json"), plan.attack_slice(study, one.parent, table.name), examples)
-        for table in plan.tables(study, "verifiers", one.parent.objective).values():
+            attack(*inputs, path(".csv"), path(".cost.json"), cells.attack_slice(study, one.parent, table.name), examples)
+        for table in cells.tables(study, "verifiers", one.parent.objective).values():
             path = _made(root / one.path / table.path)
-            looked_at = plan.rechecked(study, table, one.parent.objective)
+            looked_at = cells.rechecked(study, table, one.parent.objective)
             examples = [root / one.path / f"{tried.path}.examples.safetensors" for tried in looked_at]
-            verify(*inputs, path(".csv"), path(".cost.json"), plan.verify_slice(study, one.parent, table.name), examples)
+            verify(*inputs, path(".csv"), path(".cost.json"), cells.verify_slice(study, one.parent, table.name), examples)
         if study.stability:
             path = _made(root / one.path / "stability")
             counted.append(path(".csv"))
-            stability(*inputs, counted[-1], path(".cost.json"), plan.stability_slice(study, one.parent))
-    networks = [root / f"{one.path}.safetensors" for one in plan.evaluated(study)]
-    aggregate(networks, cut, counted, root, plan.aggregate_slice(study))
+            stability(*inputs, counted[-1], path(".cost.json"), cells.stability_slice(study, one.parent))
+    networks = [root / f"{one.path}.safetensors" for one in cells.evaluated(study)]
+    aggregate(networks, cut, counted, root, cells.aggregate_slice(study))
     _draw(study, root)
 
 
@@ -112,8 +113,8 @@ def _draw(study: Study, root: Path) -> None:
         for model in study.models:
             spec = {"dataset": dataset, "model": model, "objectives": list(study.objectives), "stage": "finetuned"}
             spec["threats"] = {objective: study.threat_of(objective).model_dump() for objective in study.objectives}
-            spec["measured"] = {objective: plan.measured(study, objective) for objective in study.objectives}
-            runs = [one for one in plan.trainings(study) if (one.parent.dataset, one.parent.model) == (dataset, model)]
+            spec["measured"] = {objective: cells.measured(study, objective) for objective in study.objectives}
+            runs = [one for one in cells.trainings(study) if (one.parent.dataset, one.parent.model) == (dataset, model)]
             sources = dict.fromkeys(("accuracy", "preservation", "robustness"), root / "summary.csv")
             sources |= {name: root / f"{table}.csv" for name, table in (("sparsity", "layers"), ("decisions", "decisions"))}
             sources |= {name: root / f"{name}.csv" for name in ("ranking", "recall")}
@@ -177,7 +178,7 @@ def compare(config: Path, repeats: int, cores: int) -> dict[str, Any]:
             stages.append((in_stages(floors), in_stages(flows / study.results)))
             jobs = len([*(flows / study.results).rglob("*.log")])
     shares = sorted(flow * cores / one for one, flow in times)
-    row = {"study": config.name, "cells": len(plan.cells(study)), "jobs": jobs, "cores": cores}
+    row = {"study": config.name, "cells": len(cells.cells(study)), "jobs": jobs, "cores": cores}
     row |= {"floor_s": statistics.median(one for one, _ in times), "workflow_s": statistics.median(flow for _, flow in times)}
     row |= {"floor_stages_s": statistics.median(one for one, _ in stages)}
     row |= {"workflow_stages_s": statistics.median(flow for _, flow in stages)}

@@ -12,16 +12,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sparrow import checkpoint, compact_file
-from sparrow.checkpoint_file import sha256
-from sparrow.csv_file import write_csv
-from sparrow.data import _store
+from sparrow.data import store
+from sparrow.files import checkpoint, compact
+from sparrow.files.csv_table import write_csv
+from sparrow.files.headers import sha256
+from sparrow.files.outcome_table import FAILED
 from sparrow.models import cnn_small
-from sparrow.models._prunable import prunable_weights
-from sparrow.outcome_table import FAILED
+from sparrow.networks.prunable import prunable_weights
+from sparrow.stages._origin import header
 from sparrow.stages.data import prepare_data
 from sparrow.stages.pretrain import pretrain
-from sparrow.training.provenance import header
 from sparrow.versions import versions
 
 torch.set_num_threads(1)
@@ -110,8 +110,8 @@ def _write_data(path: Path) -> None:
     places = {"train": np.arange(20), "validation": np.arange(20, 30), "test": np.arange(30, 40)}
     about = {"dataset": {"kind": "digits", "test": 0.25}, "code": "code of the data", "versions": versions("numpy")}
     images = noise.integers(0, 17, (40, 1, 8, 8), dtype=np.uint8)
-    parts = {name: _store.Stored(images[place], labels[place], place) for name, place in places.items()}
-    _store.write(path, parts, 16, 10, "all", about)
+    parts = {name: store.Stored(images[place], labels[place], place) for name, place in places.items()}
+    store.write(path, parts, 16, 10, "all", about)
 
 
 @pytest.fixture(scope="session")
@@ -121,7 +121,7 @@ def _family(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path in places.values():
         path.parent.mkdir(parents=True, exist_ok=True)
     _write_data(places["data"])
-    about = _store.read(places["data"], "test")[1]
+    about = store.read(places["data"], "test")[1]
     torch.manual_seed(0)
     model, masks, parent = cnn_small.build(cnn_small.Params(), (1, 8, 8), 10), {}, None
     cell = {"dataset": "digits", "model": "cnn-small", "objective": "benign", "seed": 3}
@@ -137,7 +137,7 @@ def _family(tmp_path_factory: pytest.TempPathFactory) -> Path:
         parent = places[stage]
     own = checkpoint.load(parent).header | {"parent": sha256(parent), "code": "code of cutting", "config": {}}
     own |= {"parameters_left": 22406, "cut_from": own["content"]}
-    compact_file.save(places["compact"], copy.deepcopy(model), own)
+    compact.save(places["compact"], copy.deepcopy(model), own)
     places["table"].write_text("index,label\n")
     return root
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sparrow import catalogue, entry_docs
-from sparrow.pruning._params import Method
+from sparrow import catalogue
+from sparrow.pruning.params import Method
 from sparrow.settings import Evaluation, Settings
 
 ROOT = Path(__file__).parents[1]
@@ -54,7 +54,7 @@ def test_the_entries_that_studies_rely_on_are_there(room, kinds):
 
 
 def test_a_file_that_starts_with_an_underscore_is_no_entry():
-    # `pruning/_masks.py` exists.
+    # `pruning/masks.py` exists.
     assert [kind for kind in catalogue.kinds("methods") if "masks" in kind] == []
 
 
@@ -90,11 +90,11 @@ def test_a_room_says_what_its_entries_have_to_declare(room):
 
 @every_entry
 def test_a_summary_is_one_sentence_on_one_line(room, kind):
-    assert re.fullmatch(r"[A-Za-z][^\n]+\.", entry_docs.summary(room, kind))
+    assert re.fullmatch(r"[A-Za-z][^\n]+\.", catalogue.summary(room, kind))
 
 
 def test_every_entry_names_its_source():
-    assert [entry for entry in ENTRIES if not entry_docs.source(*entry)] == []
+    assert [entry for entry in ENTRIES if not catalogue.source(*entry)] == []
 
 
 @pytest.mark.parametrize(
@@ -134,12 +134,12 @@ def test_a_verifier_can_be_limited_to_some_samples(kind):
 def test_a_long_docstring_is_cut_to_its_parts(monkeypatch):
     doc = "One\ntwo.\n\nMore.\n\nSource: A,\nB.\n\nNot this."
     monkeypatch.setattr(catalogue.load("methods", "lwm"), "__doc__", doc)
-    assert (entry_docs.summary("methods", "lwm"), entry_docs.source("methods", "lwm")) == ("One two.", "A, B.")
+    assert (catalogue.summary("methods", "lwm"), catalogue.source("methods", "lwm")) == ("One two.", "A, B.")
 
 
 def test_a_specification_becomes_a_module_and_its_parameters():
     entry, params = catalogue.from_spec("methods", {"kind": "lwm", "allocation": "global"})
-    assert (entry.__name__, params.allocation) == ("sparrow.pruning.lwm", "global")
+    assert (entry.__name__, params.allocation) == ("sparrow.methods.lwm", "global")
 
 
 def test_a_specification_is_left_as_it_was():
@@ -161,11 +161,12 @@ def with_new_file(tmp_path_factory):
     example = re.search(
         r"<!-- example: (\w+\.py) -->\n```python\n(.*?)```\n<!-- end -->", (ROOT / "README.md").read_text(), re.DOTALL
     )
-    (source / "sparrow/pruning" / example[1]).write_text(example[2])
+    (source / "sparrow/methods" / example[1]).write_text(example[2])
     code = """
 import json, torch, yaml
-from sparrow import catalogue, docs
-from sparrow.config import load_study
+from sparrow import catalogue
+from sparrow.cli import docs
+from sparrow.study.load import load_study
 raw = yaml.safe_load(open("config.yaml")) | {"methods": {"smallest-sum": {"power": 2}}}
 entry, params = catalogue.from_spec("methods", {"kind": "smallest-sum"})
 pruner = entry.prepare(params, 0.5, torch.Generator())

@@ -15,18 +15,21 @@ import pytest
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from sparrow import docs, plan, radius
-from sparrow.config import Study, load_study
-from sparrow.csv_file import write_csv
-from sparrow.data._store import Part
+from sparrow import radius
+from sparrow.cli import docs
+from sparrow.data.store import Part
 from sparrow.errors import ConfigError, SparrowError
-from sparrow.outcome_table import COLUMNS, verified
+from sparrow.files.csv_table import write_csv
+from sparrow.files.outcome_table import COLUMNS, verified
 from sparrow.results.figures.security import draw_security
 from sparrow.results.outcomes import read_outcomes
 from sparrow.results.security import curve
 from sparrow.results.threats import EXACT, in_words, with_text
 from sparrow.settings import Radius, Threat
 from sparrow.stages._evaluation import write_outcomes
+from sparrow.study import cells
+from sparrow.study.config import Study
+from sparrow.study.load import load_study
 from tests.conftest import ABOUT
 
 ROOT = Path(__file__).parents[1]
@@ -153,10 +156,10 @@ def test_a_fraction_and_its_double_are_one_radius_of_a_sweep() -> None:
         "attacks.pgd.eps: 8/255 appears 2 times; every entry must be there once"
     )
     fraction, double = (study(threat={"eps": eps}, attacks={"pgd": {"eps": ["2/255", eps]}}) for eps in ("8/255", EIGHT))
-    assert list(plan.tables(fraction, "attacks")) == ["pgd-eps2_255", "pgd"]
-    parent = plan.parents(fraction)[0]
+    assert list(cells.tables(fraction, "attacks")) == ["pgd-eps2_255", "pgd"]
+    parent = cells.parents(fraction)[0]
     for name in ("pgd-eps2_255", "pgd"):
-        assert plan.attack_slice(fraction, parent, name) == plan.attack_slice(double, parent, name)
+        assert cells.attack_slice(fraction, parent, name) == cells.attack_slice(double, parent, name)
 
 
 @pytest.mark.parametrize("key", ["eps", "step_size"])

@@ -2,6 +2,6 @@
 
 import sys
 
-from sparrow.cli import main
+from sparrow.cli.main import main
 
 sys.exit(main())

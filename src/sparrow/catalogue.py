@@ -1,13 +1,15 @@
 """What there is to choose from: every file of a room is one entry, named after its file.
 
-A room is a package (`sparrow.pruning`, ...). Each of its modules that does not start with an underscore is an entry of
-the configuration: `pruning/my_method.py` is the method `my-method`. There is nothing else to register.
+A room is a package (`sparrow.methods`, ...). Each of its modules that does not start with an underscore is an entry of
+the configuration: `methods/my_method.py` is the method `my-method`. There is nothing else to register.
 """
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
+import re
 from functools import cache
 from types import ModuleType
 from typing import Literal
@@ -15,12 +17,12 @@ from typing import Literal
 Room = Literal["datasets", "models", "objectives", "methods", "attacks", "verifiers"]
 
 PACKAGES: dict[Room, str] = {
-    "datasets": "sparrow.data",
+    "datasets": "sparrow.datasets",
     "models": "sparrow.models",
     "objectives": "sparrow.objectives",
-    "methods": "sparrow.pruning",
+    "methods": "sparrow.methods",
     "attacks": "sparrow.attacks",
-    "verifiers": "sparrow.verification",
+    "verifiers": "sparrow.verifiers",
 }
 
 CONTRACTS: dict[Room, tuple[str, ...]] = {
@@ -64,3 +66,16 @@ def from_spec(room: Room, spec: dict) -> tuple[ModuleType, object]:
     parameters = dict(spec)
     entry = load(room, parameters.pop("kind"))
     return entry, entry.Params(**parameters)
+
+
+def summary(room: Room, kind: str) -> str:
+    """First paragraph of the entry's docstring, on one line."""
+    doc = inspect.getdoc(load(room, kind)) or ""
+    return " ".join(doc.split("\n\n")[0].split())
+
+
+def source(room: Room, kind: str) -> str:
+    """Where the entry comes from: what follows `Source:` in its docstring."""
+    doc = inspect.getdoc(load(room, kind)) or ""
+    match = re.search(r"^Source: (.+?)(?:\n\n|\Z)", doc, re.DOTALL | re.MULTILINE)
+    return " ".join(match[1].split()) if match else ""

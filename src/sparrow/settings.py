@@ -11,6 +11,10 @@ from sparrow import radius
 Norm = Literal["linf", "l2"]
 
 
+class RebuiltOnResume:
+    """Base of objects that stay as they are made: a resume point leaves them out, and a job that goes on makes them again."""
+
+
 class Settings(BaseModel):
     """Immutable, refuses unknown keys; a field's docstring is its description in the schema and in docs/options.md."""
 

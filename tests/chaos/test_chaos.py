@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sparrow import interruption
+from sparrow.jobs import interruption
 from tests.workflow.conftest import TINY, Checkout, copy_checkout
 
 KILLS = int(os.environ.get("SPARROW_CHAOS_KILLS", "25"))
@@ -150,7 +150,7 @@ def _processes(root: Path) -> list[psutil.Process]:
 
 def _is_server(process: psutil.Process) -> bool:
     try:
-        return process.cmdline()[-2:-1] == ["sparrow.warm"] and process.parent().cmdline() != process.cmdline()
+        return process.cmdline()[-2:-1] == ["sparrow.jobs.fork_server"] and process.parent().cmdline() != process.cmdline()
     except (psutil.NoSuchProcess, AttributeError):
         return False
 
@@ -163,7 +163,7 @@ def _jobs(root: Path) -> list[psutil.Process]:
             command = " ".join(process.cmdline())
         except psutil.NoSuchProcess:
             continue
-        forked = "sparrow.warm" in command and not _is_server(process)
+        forked = "sparrow.jobs.fork_server" in command and not _is_server(process)
         if forked or (".snakemake/scripts/" in command and "bash" not in command.split()[0]):
             found.append(process)
     return found

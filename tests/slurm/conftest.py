@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sparrow import warm
+from sparrow.jobs import fork_server as warm
 from tests.workflow.conftest import Checkout, copy_checkout
 
 FOLDER = os.environ.get("SPARROW_SLURM")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sparrow import warm
+from sparrow.jobs import fork_server
 from tests.slurm.conftest import SNAKEMAKE, Watch, ended, limits, restart_slurmd, scripts, slurm, states, wait_for
 from tests.workflow.conftest import Checkout
 
@@ -70,7 +70,7 @@ def test_a_cell_is_one_submission(finished: tuple[Checkout, Watch]) -> None:
     assert sorted(path.stem for path in logs) == sorted(submitted)
 
 
-@pytest.mark.skipif(not warm.possible(), reason="forking is not safe here")
+@pytest.mark.skipif(not fork_server.possible(), reason="forking is not safe here")
 def test_jobs_of_a_group_share_their_imports(finished: tuple[Checkout, Watch]) -> None:
     checkout, watch = finished
     groups = {path.stem for path in (checkout.root / "logs/slurm").glob("group_*/*.log")}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sparrow.config import load_study
 from sparrow.estimate.finished import finished as known
 from sparrow.estimate.work import works
+from sparrow.study.load import load_study
 from tests.workflow.conftest import TINY, Checkout
 
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from sparrow import checkpoint
-from sparrow.checkpoint_file import read_header, sha256
+from sparrow.files import checkpoint
+from sparrow.files.headers import read_header, sha256
 from sparrow.models import cnn_small
-from sparrow.models._prunable import prunable_weights
+from sparrow.networks.prunable import prunable_weights
 from tests.workflow.conftest import TINY, Checkout, copy_checkout
 
 SEED = "digits/cnn-small/benign/seed0"

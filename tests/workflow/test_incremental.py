@@ -50,14 +50,14 @@ def test_new_steps_of_an_attack_plan_only_that_attack(finished: Checkout, study:
 
 
 def test_new_constant_in_a_method_plans_its_cells_alone(finished: Checkout) -> None:
-    with finished.edited("src/sparrow/pruning/hydra.py", "Field(6.0, gt=0)", "Field(5.0, gt=0)"):
+    with finished.edited("src/sparrow/methods/hydra.py", "Field(6.0, gt=0)", "Field(5.0, gt=0)"):
         jobs = computed(finished.planned())
     assert len(jobs) == 2 + 4
     assert all("hydra" in job for job in jobs)
 
 
 def test_new_code_of_what_two_methods_share_plans_their_cells_alone(finished: Checkout) -> None:
-    with finished.edited("src/sparrow/pruning/_scored.py", "** 0.5 * sizes / largest", "** 0.25 * sizes / largest"):
+    with finished.edited("src/sparrow/pruning/learned_scores.py", "** 0.5 * sizes / largest", "** 0.25 * sizes / largest"):
         jobs = computed(finished.planned())
     assert len([job for job in jobs if "hydra" in job]) == 2 + 4
     assert len([job for job in jobs if "harp" in job]) == 2 + 4 + 1
@@ -100,7 +100,7 @@ def test_new_code_of_the_ranking_computes_no_network_anew(finished: Checkout) ->
     ids=["docstring", "comment", "description"],
 )
 def test_words_in_a_method_plan_nothing(finished: Checkout, old: str, new: str) -> None:
-    with finished.edited("src/sparrow/pruning/hydra.py", old, new):
+    with finished.edited("src/sparrow/methods/hydra.py", old, new):
         assert finished.planned() == []
 
 

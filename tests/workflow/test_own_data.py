@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sparrow.checkpoint_file import read_header
-from sparrow.data import _store
+from sparrow.data import store
+from sparrow.files.headers import read_header
 from tests.workflow.conftest import TINY, Checkout
 
 OWN = {"kind": "image-folder", "folder": "images", "size": 8, "channels": 1, "classes": 2, "extra": "extra.npz"}
@@ -42,7 +42,7 @@ def test_a_data_set_is_made_anew_where_its_files_change(own: Checkout) -> None:
 
     _put_extra(own, 7)
     own.run(TARGET)
-    assert read_header(own.root / TARGET, _store.FORMAT)["parts"] == {"train": 13 + 5, "validation": 3, "test": 4}
+    assert read_header(own.root / TARGET, store.FORMAT)["parts"] == {"train": 13 + 5, "validation": 3, "test": 4}
 
     new = own.root / "images" / "dark" / "new.png"
     Image.new("L", (8, 8), 70).save(new)

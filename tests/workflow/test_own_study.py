@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from sparrow.lazy import torch
+from sparrow.lazy_torch import torch
 
 
 class Params(BaseModel):

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from benchmarks import dag
 
-from sparrow import plan
-from sparrow.config import load_study
+from sparrow.study import cells as plan
+from sparrow.study.load import load_study
 from tests.workflow.conftest import REPOSITORY, TINY, Checkout
 
 NAMED = "    raise ValueError('named')\n    for parent in parents(study):\n"
@@ -38,7 +38,7 @@ def test_a_job_elsewhere_plans_itself_alone(checkout: Checkout) -> None:
 
 def test_reading_a_study_names_none_of_its_files(checkout: Checkout) -> None:
     """The rule that reads all of them learns their names when it is planned, and in no job elsewhere."""
-    with checkout.edited("src/sparrow/plan.py", "    for parent in parents(study):\n", NAMED):
+    with checkout.edited("src/sparrow/study/cells.py", "    for parent in parents(study):\n", NAMED):
         assert checkout.planned("results/digits/data.safetensors") == ["Prepare digits: load, split, store"]
         assert "named" in checkout.snakemake("--dry-run").stdout
 

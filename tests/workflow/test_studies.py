@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from sparrow import catalogue, plan
-from sparrow.config import Study
+from sparrow import catalogue
 from sparrow.estimate.rates import SHIPPED, Rates, read_rows
 from sparrow.estimate.total import prices
 from sparrow.estimate.work import STAGES, works
-from sparrow.study_file import read_study
+from sparrow.study import cells
+from sparrow.study.config import Study
+from sparrow.study.load import read_study
 from tests.workflow.conftest import REPOSITORY, TINY, Checkout
 
 STUDIES = [REPOSITORY / "config.yaml", *sorted((REPOSITORY / "workflow/studies").glob("*.yaml"))]
@@ -75,7 +76,7 @@ def test_the_papers_studies_are_valid_and_have_their_own_folders(path: Path) -> 
     study = read_study(path)
     assert study.results == f"results/{path.stem.replace('.', '-')}"
     if path in PAPERS:
-        assert (len(plan.parents(study)), len(plan.cells(study))) == SIZES[path.stem]
+        assert (len(cells.parents(study)), len(cells.cells(study))) == SIZES[path.stem]
 
 
 @pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.stem)
@@ -87,7 +88,7 @@ def test_a_papers_study_opens_with_what_it_costs(path: Path) -> None:
     hours = sum(price.hours for price in found)
     stages = {stage: sum(price.hours for price in found if price.work.stage == stage) for stage in STAGES}
     said = " ".join(line.removeprefix("#").strip() for line in path.read_text().splitlines() if line.startswith("#"))
-    assert f"{len(plan.cells(study))} cells, {jobs} jobs, about {hours:,.0f} GPU hours" in said
+    assert f"{len(cells.cells(study))} cells, {jobs} jobs, about {hours:,.0f} GPU hours" in said
     assert ", ".join(f"{stage} {own:,.0f}" for stage, own in stages.items() if own >= 0.5) in said
 
 
@@ -121,7 +122,7 @@ def test_a_twin_runs_to_its_report(checkout: Checkout, twin: Path) -> None:
     checkout.run()
     study, results = read_study(twin), checkout.root / read_study(twin).results
     summary = pd.read_csv(results / "summary.csv")
-    assert len(summary) == len(plan.parents(study)) + len(plan.cells(study))
+    assert len(summary) == len(cells.parents(study)) + len(cells.cells(study))
     assert summary["failed"].isna().all()
     assert summary["benign"].between(0, 1).all()
     report = checkout.snakemake("--report", "report.html")

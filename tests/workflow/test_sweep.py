@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sparrow import examples_file
+from sparrow.files import examples
 from tests.workflow.conftest import SWEPT, Checkout
 from tests.workflow.test_incremental import computed
 
@@ -75,7 +75,7 @@ def test_a_cascade_asks_no_bound_about_what_its_attack_has_broken(swept: Checkou
     place = folder(swept, "benign", network)
     attacked = pd.read_csv(place / f"attacks/pgd{name}.csv").query("prediction == label")
     broken = set(attacked[attacked["status"] == "broken"]["index"])
-    kept, _ = examples_file.read(place / f"attacks/pgd{name}.examples.safetensors")
+    kept, _ = examples.read(place / f"attacks/pgd{name}.examples.safetensors")
     decided = pd.read_csv(place / f"verifiers/cascade{name}.csv").set_index("index")
     # After two epochs the pruned network may have nothing to lose at the smaller radius.
     assert broken or network != "dense"

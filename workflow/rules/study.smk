@@ -9,12 +9,14 @@ from sparrow.errors import SparrowError
 NO_FILE = "config of the module" if workflow.modifier.is_module else "config.yaml"
 CONFIG_NAME = ", ".join(os.path.relpath(path) for path in workflow.config_settings.configfiles) or NO_FILE
 try:
-    from sparrow import comparison, content, expected, plan, sources
-    from sparrow.atomic_file import require_folder, require_writable
-    from sparrow.config import load_study
-    from sparrow.digest import code_digest, file_digest
-    from sparrow.yaml_keys import refuse_duplicates
-    from sparrow.yaml_words import refuse_ambiguous
+    from sparrow.files import content
+    from sparrow.files.atomic import require_folder, require_writable
+    from sparrow.files.strict_yaml import refuse_duplicates
+    from sparrow.files.yaml_words import refuse_ambiguous
+    from sparrow.study import cells as plan
+    from sparrow.study import comparison, expected, sources
+    from sparrow.study.code_digest import code_digest, file_digest
+    from sparrow.study.load import load_study
 
     for path in workflow.config_settings.configfiles or [HERE / "config.yaml"]:
         refuse_duplicates(os.path.relpath(path))

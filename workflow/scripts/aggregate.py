@@ -1,6 +1,6 @@
 import os
 
-from sparrow.jobs import run
+from sparrow.jobs.run import run
 
 run(
     "sparrow.results.consistency:aggregate_consistent",

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from sparrow.jobs import run
+from sparrow.jobs.run import run
 
 run(
     "sparrow.results.costs:collect_costs",

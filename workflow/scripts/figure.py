@@ -1,4 +1,4 @@
-from sparrow.jobs import run
+from sparrow.jobs.run import run
 
 name = snakemake.wildcards.figure
 source = list(snakemake.input) if name in ("curves", "recall", "traces") else snakemake.input[0]

@@ -1,4 +1,4 @@
-from sparrow.jobs import run
+from sparrow.jobs.run import run
 
 run(
     "sparrow.stages.stability:stability",

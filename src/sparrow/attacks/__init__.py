@@ -1,6 +1,6 @@
 """Empirical robustness: one file per attack, from torchattacks where it has it as the paper does.
 
-Each file declares `Params` (from `sparrow.attacks._params.Attack`) and `NORMS` (and `CLASSES_NEEDED`, if two are too few),
+Each file declares `Params` (from `sparrow.adversary.params.Attack`) and `NORMS` (and `CLASSES_NEEDED`, if two are too few),
 and defines `attack(model, images, labels, params, threat, classes)`, which returns adversarial images (n, c, h, w). They
 are checked, not trusted: `sparrow.stages.attack` projects them onto the perturbation set and asks the network again.
 
@@ -8,7 +8,7 @@ A file that defines `MINIMUM_NORM = True` looks for the nearest adversarial imag
 distance, so that one run says what is robust at any radius. If it defines `restart(model, images, labels, params, threat,
 classes, others)`, too, that is called where it has found nothing, with images of other classes to start from.
 
-An attack of several parts may define `search`, with the arguments of `attack` and a `Found` (`sparrow.attacks._found`) as
+An attack of several parts may define `search`, with the arguments of `attack` and a `Found` (`sparrow.adversary.found`) as
 its result, which says what broke each image; `BLIND` names a part that takes no gradients.
 
 The margin in an outcome table is that of the returned image: where an attack fails, it returns the image of the smallest

@@ -15,9 +15,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from sparrow.attacks._found import Found
-from sparrow.attacks._params import InsideAttack
-from sparrow.lazy import torch
+from sparrow.adversary.found import Found
+from sparrow.adversary.params import InsideAttack
+from sparrow.lazy_torch import torch
 from sparrow.settings import Threat
 
 NORMS = ("linf", "l2")
@@ -61,14 +61,14 @@ def search(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
 
     Margins are those that the search sees: in bfloat16, where it is lowered. Raises SparrowError as `attack` does.
     """
-    from sparrow.attacks._active import logits
-    from sparrow.attacks._apgd import apgd, cross_entropy, targeted_dlr
-    from sparrow.attacks._fab import fab
-    from sparrow.attacks._record import Record
-    from sparrow.attacks._search import searching
-    from sparrow.attacks._square import square
+    from sparrow.adversary.apgd import apgd, cross_entropy, targeted_dlr
+    from sparrow.adversary.fab import fab
+    from sparrow.adversary.margin import margin
+    from sparrow.adversary.record import Record
+    from sparrow.adversary.search import searching
+    from sparrow.adversary.square import square
+    from sparrow.adversary.survivors import logits
     from sparrow.errors import SparrowError
-    from sparrow.margin import margin
 
     if classes < CLASSES_NEEDED:
         raise SparrowError(f"autoattack: the data set has {classes} classes; its DLR loss needs at least {CLASSES_NEEDED}")

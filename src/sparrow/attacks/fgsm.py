@@ -5,8 +5,8 @@ Source: Goodfellow et al., "Explaining and Harnessing Adversarial Examples", ICL
 
 from __future__ import annotations
 
-from sparrow.attacks._params import InsideAttack
-from sparrow.lazy import torch
+from sparrow.adversary.params import InsideAttack
+from sparrow.lazy_torch import torch
 from sparrow.settings import Threat
 
 NORMS = ("linf",)
@@ -25,6 +25,6 @@ def attack(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
     """Adversarial images (n, c, h, w)."""
     import torchattacks
 
-    from sparrow.attacks._contiguous import Contiguous
+    from sparrow.adversary.contiguous import Contiguous
 
     return torchattacks.FGSM(Contiguous(model), eps=threat.eps)(images.contiguous(), labels)

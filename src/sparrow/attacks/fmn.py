@@ -20,8 +20,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from sparrow.attacks._params import Attack
-from sparrow.lazy import torch
+from sparrow.adversary.params import Attack
+from sparrow.lazy_torch import torch
 from sparrow.settings import Threat
 
 NORMS = ("linf", "l2")
@@ -88,9 +88,9 @@ def _search(
     threat: Threat,
     classes: int,
 ) -> torch.Tensor:
+    from sparrow.adversary.geometry import distance, project
+    from sparrow.adversary.margin import margin
     from sparrow.errors import SparrowError
-    from sparrow.margin import margin
-    from sparrow.perturbation import distance, project
 
     if params.loss == "dlr" and classes < 3:
         raise SparrowError(f"fmn: the data set has {classes} classes; the loss dlr needs at least 3")
@@ -134,7 +134,7 @@ def _search(
 
 def _loss(logits: torch.Tensor, labels: torch.Tensor, name: str) -> torch.Tensor:
     """What is to become small (n,)."""
-    from sparrow.margin import margin
+    from sparrow.adversary.margin import margin
 
     if name == "cross-entropy":
         return -torch.nn.functional.cross_entropy(logits, labels, reduction="none")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from sparrow.attacks._params import InsideAttack
-from sparrow.lazy import torch
+from sparrow.adversary.params import InsideAttack
+from sparrow.lazy_torch import torch
 from sparrow.settings import Radius, Threat
 
 NORMS = ("linf", "l2")
@@ -34,7 +34,7 @@ def attack(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
     """Adversarial images (n, c, h, w); those of the last start where none succeeds."""
     import torchattacks
 
-    from sparrow.attacks._contiguous import Contiguous
+    from sparrow.adversary.contiguous import Contiguous
 
     images = images.contiguous()
     step_size = params.step_size if params.step_size is not None else 2.5 * threat.eps / params.steps

@@ -8,14 +8,14 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
-from sparrow import plan
-from sparrow.config import Study
-from sparrow.csv_file import write_csv
 from sparrow.estimate.finished import finished
 from sparrow.estimate.rates import SHIPPED, Rates, Row, read_rows, write_rows
 from sparrow.estimate.total import Price, prices
 from sparrow.estimate.work import STAGES, Work, works
-from sparrow.study_file import read_study
+from sparrow.files.csv_table import write_csv
+from sparrow.study import cells as plan
+from sparrow.study.config import Study
+from sparrow.study.load import read_study
 
 COLUMNS = ("study", "stage", "dataset", "model", "objective", "entry", "jobs", "steps", "images", "hours", "by")
 HEAD = ("stage", "data set", "model", "objective", "jobs", "steps", "hours", "by")

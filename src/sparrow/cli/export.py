@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from sparrow.errors import SparrowError
-from sparrow.exchange import keymaps
+from sparrow.exchange import keymap_files
 
 FORMATS = ("onnx", "state-dict", "ap-benchmark")
 SUFFIX = ".safetensors"
@@ -27,7 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--naming",
         metavar="MAP",
-        help=f"state-dict: whose names the tensors get: {', '.join(keymaps.known())} (default: ours), or a YAML file",
+        help=f"state-dict: whose names the tensors get: {', '.join(keymap_files.known())} (default: ours), or a YAML file",
     )
     parser.add_argument(
         "--ap-key", metavar="KEY", help="ap-benchmark: the method's key there, such as HYDRA_Sehwag2020Hydra; open if not given"
@@ -63,7 +63,7 @@ def _onnx(options: argparse.Namespace, network) -> None:
 def _state_dict(options: argparse.Namespace, network) -> None:
     from sparrow.exchange import keymap, state_dict
 
-    name = options.naming or keymaps.OURS
+    name = options.naming or keymap_files.OURS
     names, kind, tensors = keymap.load(name), network.header["model"]["kind"], network.model.state_dict()
     if names:
         keymap.require_model(names, name, kind)

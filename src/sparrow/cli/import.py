@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from sparrow.exchange import keymaps
+from sparrow.exchange import keymap_files
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,8 +22,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="whose place it takes, such as results/digits/cnn-small/benign/seed0/dense.safetensors, or "
         ".../seed0/METHOD-RATIO/finetuned.safetensors; METHOD may be any new label",
     )
-    names = f"{', '.join(keymaps.known())}, or a YAML file"
-    parser.add_argument("--map", default=keymaps.OURS, metavar="MAP", help=f"whose names its tensors have: {names}")
+    names = f"{', '.join(keymap_files.known())}, or a YAML file"
+    parser.add_argument("--map", default=keymap_files.OURS, metavar="MAP", help=f"whose names its tensors have: {names}")
     parser.add_argument("--key", help="under which key of the file the state dict lies, if that is none of the usual ones")
     parser.add_argument("--filters", action="store_true", help="it lost whole filters: the ratio is a share of these")
     parser.add_argument("--allow-ratio", action="store_true", help="take it though its share of zeros is not the cell's ratio")
@@ -32,20 +32,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print what was found, and the lines for the study."""
-    from sparrow import plan
-    from sparrow.checkpoint_file import read_header
-    from sparrow.config import load_study
+    from sparrow.files.headers import read_header
     from sparrow.stages.imported import examine
-    from sparrow.study_file import read_keys
+    from sparrow.study import cells
+    from sparrow.study.load import load_study, read_keys
 
     raw = read_keys(options.study)
     results = str(raw.get("results", "results"))
     path = os.path.normpath(options.cell).removeprefix(f"{results}/").removesuffix(".safetensors")
-    entry = {"file": str(options.file)} | _unless("map", options.map, keymaps.OURS) | _unless("key", options.key, None)
+    entry = {"file": str(options.file)} | _unless("map", options.map, keymap_files.OURS) | _unless("key", options.key, None)
     entry |= {"granularity": "filter"} if options.filters else {}
     entry |= {"allow_ratio": True} if options.allow_ratio else {}
     study = load_study(raw | {"imports": {**(raw.get("imports") or {}), path: entry}}, str(options.study))
-    spec = plan.import_slice(study, path)
+    spec = cells.import_slice(study, path)
     shape, classes = _images(study, spec["cell"]["dataset"])
     network, fitted, place = examine(options.file, spec, shape, classes)
     print(f"{options.file}: a {spec['model']['kind']} for images of {' x '.join(map(str, shape))} and {classes} classes")
@@ -70,8 +69,8 @@ def _unless(key: str, value: str | None, default: str | None) -> dict:
 
 def _recognised(data: Path, network, shape: tuple[int, int, int], classes: int) -> list[str]:
     """What the network makes of the validation images, if the study has prepared them."""
-    from sparrow.data._store import read
-    from sparrow.stages._recognition import recognise
+    from sparrow.data.store import read
+    from sparrow.exchange.recognition import recognise
 
     if not data.is_file():
         return [f"how many images it classifies rightly is said at the import: {data} is not there yet"]

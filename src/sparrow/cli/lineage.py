@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sparrow import radius
-from sparrow.lineage import DATA_SET, Link, chain
-from sparrow.outcome_table import ORIGIN
+from sparrow.files.lineage import DATA_SET, Link, chain
+from sparrow.files.outcome_table import ORIGIN
 
 SHORT = 12
 KEY, WIDTH = 19, 120

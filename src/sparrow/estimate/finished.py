@@ -9,14 +9,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sparrow import plan
-from sparrow.cell_path import DENSE, Checkpoint, parse
-from sparrow.checkpoint_file import read_header
-from sparrow.config import Study
-from sparrow.cost_file import read_cost
 from sparrow.errors import CheckpointError, SparrowError
 from sparrow.estimate.work import Work
-from sparrow.lineage import DATA
+from sparrow.files.cost import read_cost
+from sparrow.files.headers import read_header
+from sparrow.files.lineage import DATA
+from sparrow.files.paths import DENSE, Checkpoint, parse
+from sparrow.study import cells
+from sparrow.study.config import Study
 
 ABOVE = {"attack": 2, "verify": 2, "stability": 1, "compact": 1}
 """How far below its checkpoint what a stage makes of it lies."""
@@ -64,7 +64,7 @@ def _current(study: Study) -> Callable[[Work, str], bool]:
     def data(label: str) -> str | None:
         """The digest of a data set that was prepared as the study says."""
         header = _header(results / f"{label}/data.safetensors", DATA)
-        as_told = header.get("dataset") == _plain(plan.data_slice(study, label)["dataset"])
+        as_told = header.get("dataset") == _plain(cells.data_slice(study, label)["dataset"])
         return header["digest"] if as_told else None
 
     @cache
@@ -89,10 +89,10 @@ def _current(study: Study) -> Callable[[Work, str], bool]:
 
 def _slice(study: Study, one: Checkpoint) -> dict[str, Any]:
     if one.path in study.imports:
-        return plan.import_slice(study, one.path)
+        return cells.import_slice(study, one.path)
     if one.stage == DENSE:
-        return plan.pretrain_slice(study, one.parent)
-    return {"pruned": plan.prune_slice, "finetuned": plan.finetune_slice}[one.stage](study, one.cell)
+        return cells.pretrain_slice(study, one.parent)
+    return {"pruned": cells.prune_slice, "finetuned": cells.finetune_slice}[one.stage](study, one.cell)
 
 
 def _header(path: Path, *expected: str) -> dict[str, Any]:

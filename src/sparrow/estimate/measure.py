@@ -10,18 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparrow import catalogue, plan
-from sparrow.config import Study
-from sparrow.data._store import Part
+from sparrow import catalogue
+from sparrow.data.store import Part
 from sparrow.errors import NetworkError
 from sparrow.estimate.operations import counted
 from sparrow.estimate.rates import Row, row_of
 from sparrow.estimate.unit import CHANNELS_LAST, Unit, bound_spec, described
 from sparrow.reproducible import device_name, flush_denormals, pick_device, seed_everything
 from sparrow.settings import Settings, Threat
+from sparrow.study import cells
+from sparrow.study.config import Study
 from sparrow.training.loop import Hooks, train
 from sparrow.training.schedule import Progress, Schedule
-from sparrow.verification._memory import exhausted, limited
+from sparrow.verification.memory import exhausted, limited
 from sparrow.versions import SPARROW
 
 IMAGES = 128
@@ -72,7 +73,7 @@ class _Entries:
         self._threats = _threats(study)
         for room in ("models", "objectives"):
             for label in getattr(study, room):
-                spec = plan.spec(study, room, label)
+                spec = cells.spec(study, room, label)
                 self._found[room, described(spec)] = spec
         for params in study.verifiers.values():
             for kind, settings in _bounds(params):
@@ -107,12 +108,12 @@ def _threats(study: Study) -> dict[tuple[str, ...], Threat]:
         threat = study.threat_of(label)
         eps = getattr(params, "eps", None)
         own = threat if eps is None else Threat(norm=threat.norm, eps=eps)
-        found.setdefault(("objectives", described(plan.spec(study, "objectives", label))), own)
+        found.setdefault(("objectives", described(cells.spec(study, "objectives", label))), own)
         names = [described(bound_spec(*one)) for v in study.evaluations("verifiers", label).values() for one in _bounds(v)]
         for model in study.models:
-            if plan.trained(study, model, label):
+            if cells.trained(study, model, label):
                 for name in (*names, "crown"):
-                    found.setdefault(("verifiers", name, described(plan.spec(study, "models", model))), threat)
+                    found.setdefault(("verifiers", name, described(cells.spec(study, "models", model))), threat)
     return found
 
 

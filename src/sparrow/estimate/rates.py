@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from sparrow.csv_file import write_csv
 from sparrow.errors import SparrowError
 from sparrow.estimate.unit import CHANNELS_LAST, Unit
+from sparrow.files.csv_table import write_csv
 
 SHIPPED = Path(__file__).parents[3] / "benchmarks/results/steps.csv"
 """Beside the code in a checkout; an installed package has none."""

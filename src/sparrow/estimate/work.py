@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sparrow import catalogue, plan
-from sparrow.checkpoint_file import read_header
-from sparrow.config import Study
-from sparrow.data import _extra
+from sparrow import catalogue
+from sparrow.data import extra
 from sparrow.errors import SparrowError
 from sparrow.estimate.unit import CHANNELS_LAST, Unit, bound_spec, described
-from sparrow.lineage import DATA
+from sparrow.files.headers import read_header
+from sparrow.files.lineage import DATA
+from sparrow.study import cells
+from sparrow.study.config import Study
 from sparrow.training.schedule import Schedule
 
 STAGES = ("data", "pretrain", "prune", "finetune", "compact", "attack", "verify", "stability", "latency")
@@ -60,19 +61,19 @@ def works(study: Study) -> list[Work]:
 
     for name in study.datasets:
         add(f"{name}/data", _nothing, "data", (name, "", ""), "")
-    for one in plan.trainings(study):
+    for one in cells.trainings(study):
         stage = {"dense": "pretrain", "pruned": "prune", "finetuned": "finetune"}[one.stage]
         make = _pruning if stage == "prune" else _training
         add(one.path, make, stage, one.parent[:3], one.cell.method if stage == "prune" else "")
-    for one in plan.compacted(study):
+    for one in cells.compacted(study):
         add(f"{one.path}/compact", _nothing, "compact", one.parent[:3], "")
-    for one in plan.evaluated(study):
+    for one in cells.evaluated(study):
         for room, stage in (("attacks", "attack"), ("verifiers", "verify")):
-            for table in plan.tables(study, room, one.parent.objective).values():
+            for table in cells.tables(study, room, one.parent.objective).values():
                 add(f"{one.path}/{table.path}", _evaluation, stage, one.parent[:3], table.name, table)
         if study.stability:
             add(f"{one.path}/stability", _stability, "stability", one.parent[:3], "")
-    for parent in plan.parents(study) if study.latency else ():
+    for parent in cells.parents(study) if study.latency else ():
         add(f"{parent.path}/latency", _nothing, "latency", parent[:3], "")
     return sorted(every.values(), key=lambda work: STAGES.index(work.stage))
 
@@ -103,7 +104,7 @@ class _Images:
         else:
             self.test, share = test, params.validation
         self.validation = math.ceil(whole * share)
-        self.train = whole - self.validation + (0 if params.extra_share else _extra.count(params))
+        self.train = whole - self.validation + (0 if params.extra_share else extra.count(params))
 
 
 def _counted() -> Iterator[str]:
@@ -134,8 +135,8 @@ def _steps(study: Study, work: Work, schedule: Schedule, images: _Images, method
         work.steps = method.steps_of(work.steps, per_epoch)
     epochs = work.steps / per_epoch
     each = per_epoch + math.ceil(images.validation / schedule.batch_size) * math.ceil(epochs) / epochs
-    model = described(plan.spec(study, "models", work.model))
-    objective = described(plan.spec(study, "objectives", work.objective))
+    model = described(cells.spec(study, "models", work.model))
+    objective = described(cells.spec(study, "objectives", work.objective))
     precision = schedule.precision + (CHANNELS_LAST if schedule.channels_last else "")
     for progress, share in phases(schedule, epochs).items():
         unit = Unit("step", model, objective, progress, images.shape, images.classes, schedule.batch_size, precision)
@@ -150,10 +151,10 @@ def phases(schedule: Schedule, epochs: float) -> dict[float, float]:
     return {at: share for at, share in ((0.0, before), (0.5, ramp), (1.0, epochs - before - ramp)) if share > 0}
 
 
-def _evaluation(study: Study, work: Work, images: _Images, table: plan.Table) -> Work:
+def _evaluation(study: Study, work: Work, images: _Images, table: cells.Table) -> Work:
     params = getattr(study, table.room)[table.entry]
     work.images = min(params.samples or images.test, images.test)
-    model = described(plan.spec(study, "models", work.model))
+    model = described(cells.spec(study, "models", work.model))
     _decide(work, catalogue.load(table.room, params.kind), table.room, params.kind, params, model, images)
     return work
 
@@ -187,6 +188,6 @@ _PLAIN = ("", 1.0)
 def _stability(study: Study, work: Work, images: _Images) -> Work:
     """CROWN's bounds, once."""
     work.images = min(study.stability.samples or images.test, images.test)
-    model = described(plan.spec(study, "models", work.model))
+    model = described(cells.spec(study, "models", work.model))
     work.units[Unit("bound", model, "crown", 1.0, images.shape, images.classes, 1)] = work.images
     return work

@@ -13,15 +13,15 @@ from pathlib import Path
 import pandas as pd
 
 from sparrow import radius
-from sparrow.atomic_file import replacing
-from sparrow.checkpoint_file import COMPACT_FORMAT, read_header
-from sparrow.csv_file import write_csv
 from sparrow.errors import SparrowError
 from sparrow.exchange import state_dict
 from sparrow.exchange.network import Network
-from sparrow.lineage import DATA, data_path
-from sparrow.models._prunable import prunable_weights
-from sparrow.outcome_table import COLUMNS, FAILED, TEXT
+from sparrow.files.atomic import replacing
+from sparrow.files.csv_table import write_csv
+from sparrow.files.headers import COMPACT_FORMAT, read_header
+from sparrow.files.lineage import DATA, data_path
+from sparrow.files.outcome_table import COLUMNS, FAILED, TEXT
+from sparrow.networks.prunable import prunable_weights
 from sparrow.results.threats import EXACT
 
 MODELS = {"resnet18": ("resnet18", "R18"), "vgg16-bn": ("vgg16", "V16")}

@@ -20,9 +20,9 @@ from sparrow.exchange.keymap import KeyMap
 from sparrow.exchange.masked import multiplied
 from sparrow.exchange.normalisation import Normalisation
 from sparrow.exchange.plain_tensors import COUNTER, MOST_LINES, plain
-from sparrow.models._layout import Layout, filter_masks, removed_filters
-from sparrow.models._normalise_layer import fixed_tensors
-from sparrow.models._prunable import prunable_weights
+from sparrow.networks.normalise_layer import fixed_tensors
+from sparrow.networks.prunable import prunable_weights
+from sparrow.networks.structure import Layout, filter_masks, removed_filters
 
 TOLERANCE = 0.005
 """How far the share of zeros may be from the pruning ratio: some leave the first or the last layer whole."""

@@ -6,10 +6,10 @@ import yaml
 from pydantic import Field, ValidationError
 
 from sparrow.errors import SparrowError
-from sparrow.exchange.keymaps import OURS, is_file, known, place
+from sparrow.exchange.keymap_files import OURS, is_file, known, place
 from sparrow.exchange.printable import listed, printable
+from sparrow.files.strict_yaml import refuse_duplicates
 from sparrow.settings import Settings
-from sparrow.yaml_keys import refuse_duplicates
 
 
 class KeyMap(Settings):

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sparrow import checkpoint, compact_file
-from sparrow.checkpoint_file import COMPACT_FORMAT, FORMAT, read_header, sha256
+from sparrow.files import checkpoint, compact
+from sparrow.files.headers import COMPACT_FORMAT, FORMAT, read_header, sha256
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Network:
 def load(path: Path) -> Network:
     """Read either kind. Raises CheckpointError or NetworkError, naming the file."""
     if read_header(path, FORMAT, COMPACT_FORMAT)["format"] == COMPACT_FORMAT:
-        model, header = compact_file.load(path)
+        model, header = compact.load(path)
         return Network(path, model, {}, header)
     loaded = checkpoint.load(path)
     return Network(path, loaded.model, loaded.masks, loaded.header)

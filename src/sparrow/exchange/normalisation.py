@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from sparrow.errors import CheckpointError
 from sparrow.exchange.printable import printable
-from sparrow.models._normalise_layer import Normalise
-from sparrow.models._prunable import PRUNABLE
+from sparrow.networks.normalise_layer import Normalise
+from sparrow.networks.prunable import PRUNABLE
 
 MEANS, DEVIATIONS = ("mean", "mu", "means"), ("std", "sigma", "stds")
 DEEPEST = 3

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sparrow.atomic_file import replacing
 from sparrow.errors import SparrowError
 from sparrow.exchange.network import Network
+from sparrow.files.atomic import replacing
 
 TOLERANCE = 1e-5
 """Largest difference of a logit, relative to the largest logit where that is above 1."""

@@ -15,10 +15,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sparrow.atomic_file import replacing
 from sparrow.errors import CheckpointError
 from sparrow.exchange.normalisation import Normalisation, beside, unread
 from sparrow.exchange.printable import listed, printable
+from sparrow.files.atomic import replacing
 
 SAFETENSORS = ".safetensors"
 STYLE = re.compile(r"\x1b\[[0-9;]*m")

@@ -9,7 +9,7 @@ Source: Shi et al., "Fast Certified Robust Training with Short Warmup", NeurIPS 
 
 from __future__ import annotations
 
-from sparrow.lazy import torch
+from sparrow.lazy_torch import torch
 from sparrow.settings import Settings
 
 CONVOLUTIONS = [(64, 1), (64, 1), (128, 2), (128, 1), (128, 1)]

@@ -8,11 +8,11 @@ Source: the small network for verifiable training in the released code of Sehwag
 
 from __future__ import annotations
 
-from sparrow.lazy import torch
-from sparrow.models import _convnet
+from sparrow.lazy_torch import torch
+from sparrow.networks import convnet
 from sparrow.settings import Settings
 
-CONVOLUTIONS = [_convnet.Conv(16, 4, 2), _convnet.Conv(32, 4, 2)]
+CONVOLUTIONS = [convnet.Conv(16, 4, 2), convnet.Conv(32, 4, 2)]
 HIDDEN = [100]
 
 
@@ -22,9 +22,9 @@ class Params(Settings):
 
 def check(params: Params, shape: tuple[int, int, int]) -> None:
     """Raise ValueError if images of `shape` are too small."""
-    _convnet.check_size(CONVOLUTIONS, shape)
+    convnet.check_size(CONVOLUTIONS, shape)
 
 
 def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn.Module:
     """The network, with torch's default initialisation."""
-    return _convnet.build(CONVOLUTIONS, HIDDEN, shape, classes)
+    return convnet.build(CONVOLUTIONS, HIDDEN, shape, classes)

@@ -13,11 +13,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sparrow.lazy import torch
-from sparrow.models import _convnet, _normalise
+from sparrow.lazy_torch import torch
+from sparrow.networks import convnet, normalise
 
 
-class Params(_normalise.Normalised):
+class Params(normalise.Normalised):
     """How wide and how deep."""
 
     hidden: list[Annotated[int, Field(ge=1)]] = Field([256, 256], min_length=1)
@@ -26,9 +26,9 @@ class Params(_normalise.Normalised):
 
 def check(params: Params, shape: tuple[int, int, int]) -> None:
     """Images of any size fit."""
-    _normalise.check(params, shape)
+    normalise.check(params, shape)
 
 
 def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn.Module:
     """The network, with torch's default initialisation."""
-    return _convnet.build([], params.hidden, shape, classes, _normalise.front(params, shape[0]))
+    return convnet.build([], params.hidden, shape, classes, normalise.front(params, shape[0]))

@@ -13,18 +13,18 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sparrow.lazy import torch
-from sparrow.models import _convnet, _normalise
+from sparrow.lazy_torch import torch
+from sparrow.networks import convnet, normalise
 
 CONVOLUTIONS = {
-    "base": [_convnet.Conv(8, 4, 2), _convnet.Conv(16, 4, 2)],
-    "wide": [_convnet.Conv(16, 4, 2), _convnet.Conv(32, 4, 2)],
-    "deep": [_convnet.Conv(8, 4, 2), _convnet.Conv(8, 3, 1), _convnet.Conv(8, 3, 1), _convnet.Conv(8, 4, 2)],
+    "base": [convnet.Conv(8, 4, 2), convnet.Conv(16, 4, 2)],
+    "wide": [convnet.Conv(16, 4, 2), convnet.Conv(32, 4, 2)],
+    "deep": [convnet.Conv(8, 4, 2), convnet.Conv(8, 3, 1), convnet.Conv(8, 3, 1), convnet.Conv(8, 4, 2)],
 }
 HIDDEN = [100]
 
 
-class Params(_normalise.Normalised):
+class Params(normalise.Normalised):
     """Which of the three."""
 
     form: Literal["base", "wide", "deep"] = "base"
@@ -34,10 +34,10 @@ class Params(_normalise.Normalised):
 
 def check(params: Params, shape: tuple[int, int, int]) -> None:
     """Raise ValueError if images of `shape` are too small."""
-    _convnet.check_size(CONVOLUTIONS[params.form], shape)
-    _normalise.check(params, shape)
+    convnet.check_size(CONVOLUTIONS[params.form], shape)
+    normalise.check(params, shape)
 
 
 def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn.Module:
     """The network, with torch's default initialisation."""
-    return _convnet.build(CONVOLUTIONS[params.form], HIDDEN, shape, classes, _normalise.front(params, shape[0]))
+    return convnet.build(CONVOLUTIONS[params.form], HIDDEN, shape, classes, normalise.front(params, shape[0]))

@@ -8,7 +8,7 @@ kuangliu/pytorch-cifar.
 
 from __future__ import annotations
 
-from sparrow.lazy import torch
+from sparrow.lazy_torch import torch
 from sparrow.settings import Settings
 
 BATCH_NORM = True
@@ -28,6 +28,6 @@ def check(params: Params, shape: tuple[int, int, int]) -> None:
 
 def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn.Module:
     """The network, freshly initialised."""
-    from sparrow.models import _residual
+    from sparrow.networks import residual
 
-    return _residual.Residual(_residual.PreActivated, "last" if params.bn_before_fc else "none", shape, classes)
+    return residual.Residual(residual.PreActivated, "last" if params.bn_before_fc else "none", shape, classes)

@@ -8,7 +8,7 @@ Adversarial Pruning Benchmark's base model (pralab/AdversarialPruningBenchmark, 
 
 from __future__ import annotations
 
-from sparrow.lazy import torch
+from sparrow.lazy_torch import torch
 from sparrow.settings import Settings
 
 BATCH_NORM = True
@@ -24,6 +24,6 @@ def check(params: Params, shape: tuple[int, int, int]) -> None:
 
 def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn.Module:
     """The network, freshly initialised."""
-    from sparrow.models import _residual
+    from sparrow.networks import residual
 
-    return _residual.Residual(_residual.Basic, "first", shape, classes)
+    return residual.Residual(residual.Basic, "first", shape, classes)

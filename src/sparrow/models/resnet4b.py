@@ -10,23 +10,23 @@ commit 8250d5f.
 
 from __future__ import annotations
 
-from sparrow.lazy import torch
-from sparrow.models import _normalise
+from sparrow.lazy_torch import torch
+from sparrow.networks import normalise
 
 CHANNELS, GROUPS = 16, 2
 
 
-class Params(_normalise.Normalised):
+class Params(normalise.Normalised):
     """The released network normalises its images: mean 0.4914, 0.4822, 0.4465, deviation 0.2471, 0.2435, 0.2616."""
 
 
 def check(params: Params, shape: tuple[int, int, int]) -> None:
     """Images of any size fit."""
-    _normalise.check(params, shape)
+    normalise.check(params, shape)
 
 
 def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn.Module:
     """The network, with torch's default initialisation."""
-    from sparrow.models._small_residual import SmallResidual
+    from sparrow.networks.small_residual import SmallResidual
 
-    return SmallResidual(CHANNELS, GROUPS, shape, classes, _normalise.front(params, shape[0]))
+    return SmallResidual(CHANNELS, GROUPS, shape, classes, normalise.front(params, shape[0]))

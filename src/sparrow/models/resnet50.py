@@ -8,7 +8,7 @@ Source: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016; to
 
 from __future__ import annotations
 
-from sparrow.lazy import torch
+from sparrow.lazy_torch import torch
 from sparrow.settings import Settings
 
 BATCH_NORM = True

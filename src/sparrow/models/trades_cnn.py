@@ -13,13 +13,13 @@ from collections import OrderedDict
 
 from pydantic import Field
 
-from sparrow.lazy import torch
-from sparrow.models import _normalise
+from sparrow.lazy_torch import torch
+from sparrow.networks import normalise
 
 CHANNELS, HIDDEN = (32, 64), (200, 200)
 
 
-class Params(_normalise.Normalised):
+class Params(normalise.Normalised):
     """What is done in training alone."""
 
     dropout: float = Field(0.5, ge=0, lt=1)
@@ -30,12 +30,12 @@ def check(params: Params, shape: tuple[int, int, int]) -> None:
     """Raise ValueError if images of `shape` are too small."""
     if min(map(_side, shape[1:])) < 1:
         raise ValueError(f"images of {shape[1]} x {shape[2]} pixels are too small for its {2 * len(CHANNELS)} convolutions")
-    _normalise.check(params, shape)
+    normalise.check(params, shape)
 
 
 def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn.Module:
     """The network, initialised as in the released code: the last layer with zeros."""
-    from sparrow.models._dropout import Dropout
+    from sparrow.networks.dropout import Dropout
 
     nn = torch.nn
     features, channels = OrderedDict(), shape[0]
@@ -48,7 +48,7 @@ def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn
     classifier = OrderedDict(fc1=nn.Linear(channels * pixels, HIDDEN[0]), relu1=nn.ReLU(), drop=Dropout(params.dropout))
     classifier |= {"fc2": nn.Linear(*HIDDEN), "relu2": nn.ReLU(), "fc3": nn.Linear(HIDDEN[1], classes)}
     model = nn.Sequential()
-    for module in _normalise.front(params, shape[0]):
+    for module in normalise.front(params, shape[0]):
         model.add_module("front", module)
     model.add_module("feature_extractor", nn.Sequential(features))
     model.add_module("flatten", nn.Flatten())

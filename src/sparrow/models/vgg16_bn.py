@@ -9,7 +9,7 @@ Benchmark's base model, too.
 
 from __future__ import annotations
 
-from sparrow.lazy import torch
+from sparrow.lazy_torch import torch
 from sparrow.settings import Settings
 
 CHANNELS = [[64, 64], [128, 128], [256, 256, 256], [512, 512, 512], [512, 512, 512]]
@@ -55,6 +55,6 @@ def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn
 
 
 def _pooled_by_four(height: int, width: int) -> torch.nn.Module:
-    from sparrow.models._pooled_by_four import PooledByFour
+    from sparrow.networks.pooled_by_four import PooledByFour
 
     return PooledByFour(height, width)

@@ -7,7 +7,7 @@ Source: Zagoruyko and Komodakis, "Wide Residual Networks", BMVC 2016; names and 
 
 from __future__ import annotations
 
-from sparrow.lazy import torch
+from sparrow.lazy_torch import torch
 from sparrow.settings import Settings
 
 BATCH_NORM = True
@@ -23,6 +23,6 @@ def check(params: Params, shape: tuple[int, int, int]) -> None:
 
 def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn.Module:
     """The network, freshly initialised."""
-    from sparrow.models import _wide_residual
+    from sparrow.networks import wide_residual
 
-    return _wide_residual.WideResidual(28, 4, shape, classes)
+    return wide_residual.WideResidual(28, 4, shape, classes)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sparrow.lazy import torch
-from sparrow.objectives._params import PGDParams
+from sparrow.lazy_torch import torch
 from sparrow.settings import Threat
+from sparrow.training.objective_params import PGDParams
 
 
 class Params(PGDParams):
@@ -20,8 +20,8 @@ class Params(PGDParams):
 
 def prepare(params: Params, threat: Threat) -> Callable:
     """The loss: `max over the perturbation set of CE(f(x'), y)`, the maximum approximated by PGD."""
-    from sparrow.objectives import _pgd
-    from sparrow.perturbation import random_start
+    from sparrow.adversary.geometry import random_start
+    from sparrow.training import inner_pgd
 
     def loss(model, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
         def attack_loss(logits: torch.Tensor) -> torch.Tensor:
@@ -29,7 +29,7 @@ def prepare(params: Params, threat: Threat) -> Callable:
 
         start = random_start(images, threat)
         step_size = params.resolved_step_size(threat.eps)
-        adversarial = _pgd.maximise(model, attack_loss, images, start, threat, params.steps, step_size)
+        adversarial = inner_pgd.maximise(model, attack_loss, images, start, threat, params.steps, step_size)
         return torch.nn.functional.cross_entropy(model(adversarial), labels)
 
     return loss

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sparrow.lazy import torch
+from sparrow.lazy_torch import torch
 from sparrow.settings import Settings, Threat
 
 

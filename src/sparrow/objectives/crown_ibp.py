@@ -14,9 +14,9 @@ from collections.abc import Callable
 
 from pydantic import Field
 
-from sparrow.lazy import torch
-from sparrow.objectives._params import IBPInitialisation
+from sparrow.lazy_torch import torch
 from sparrow.settings import Threat
+from sparrow.training.objective_params import IBPInitialisation
 
 
 class Params(IBPInitialisation):
@@ -34,7 +34,7 @@ class Params(IBPInitialisation):
 
 def prepare(params: Params, threat: Threat) -> Callable:
     """The loss."""
-    from sparrow.objectives._certified import Bounds, mixture
+    from sparrow.training.certified_loss import Bounds, mixture
 
     bounds = Bounds()
 

@@ -17,9 +17,9 @@ from collections.abc import Callable
 
 from pydantic import Field
 
-from sparrow.lazy import torch
-from sparrow.objectives._params import RobustParams
+from sparrow.lazy_torch import torch
 from sparrow.settings import Threat
+from sparrow.training.objective_params import RobustParams
 
 
 class Params(RobustParams):
@@ -35,8 +35,8 @@ class Params(RobustParams):
 
 def prepare(params: Params, threat: Threat) -> Callable:
     """The loss: cross-entropy on `project(x + start + step * sign(gradient))`."""
-    from sparrow.objectives import _pgd
-    from sparrow.perturbation import random_start
+    from sparrow.adversary.geometry import random_start
+    from sparrow.training import inner_pgd
 
     functional = torch.nn.functional
 
@@ -44,7 +44,7 @@ def prepare(params: Params, threat: Threat) -> Callable:
         def attack_loss(logits: torch.Tensor) -> torch.Tensor:
             return functional.cross_entropy(logits, labels, reduction="sum")
 
-        return _pgd.maximise(model, attack_loss, images, random_start(images, threat), threat, steps, step_size)
+        return inner_pgd.maximise(model, attack_loss, images, random_start(images, threat), threat, steps, step_size)
 
     def loss(model, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
         adversarial = perturb(model, images, labels, 1, params.step_factor * threat.eps)

@@ -17,9 +17,9 @@ from collections.abc import Callable
 
 from pydantic import Field
 
-from sparrow.lazy import torch
-from sparrow.objectives._params import PGDParams
+from sparrow.lazy_torch import torch
 from sparrow.settings import Threat
+from sparrow.training.objective_params import PGDParams
 
 
 class Params(PGDParams):
@@ -31,7 +31,7 @@ class Params(PGDParams):
 
 def prepare(params: Params, threat: Threat) -> Callable:
     """The loss."""
-    from sparrow.objectives import _pgd
+    from sparrow.training import inner_pgd
 
     functional = torch.nn.functional
 
@@ -41,7 +41,7 @@ def prepare(params: Params, threat: Threat) -> Callable:
 
         start = images + 0.001 * torch.randn_like(images)
         step_size = params.resolved_step_size(threat.eps)
-        adversarial = _pgd.maximise(model, attack_loss, images, start, threat, params.steps, step_size)
+        adversarial = inner_pgd.maximise(model, attack_loss, images, start, threat, params.steps, step_size)
         clean, perturbed = functional.log_softmax(model(images), dim=1), functional.log_softmax(model(adversarial), dim=1)
         own = labels.unsqueeze(1)
         rival = perturbed.scatter(1, own, -torch.inf).amax(dim=1)

@@ -20,9 +20,9 @@ from collections.abc import Callable
 
 from pydantic import Field
 
-from sparrow.lazy import torch
-from sparrow.objectives._params import IBPInitialisation
+from sparrow.lazy_torch import torch
 from sparrow.settings import Threat
+from sparrow.training.objective_params import IBPInitialisation
 
 
 class Params(IBPInitialisation):
@@ -44,7 +44,7 @@ class Params(IBPInitialisation):
 
 def prepare(params: Params, threat: Threat) -> Callable:
     """The loss."""
-    from sparrow.objectives._certified import Bounds, worst_case
+    from sparrow.training.certified_loss import Bounds, worst_case
 
     bounds = Bounds({"relu": "same-slope"})
     functional = torch.nn.functional

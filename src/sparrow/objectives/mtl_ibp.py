@@ -14,9 +14,9 @@ from collections.abc import Callable
 
 from pydantic import Field
 
-from sparrow.lazy import torch
-from sparrow.objectives._params import IBPInitialisation
+from sparrow.lazy_torch import torch
 from sparrow.settings import Threat
+from sparrow.training.objective_params import IBPInitialisation
 
 
 class Params(IBPInitialisation):
@@ -32,9 +32,9 @@ class Params(IBPInitialisation):
 
 def prepare(params: Params, threat: Threat) -> Callable:
     """The loss."""
-    from sparrow.objectives import _pgd
-    from sparrow.objectives._certified import Bounds, observe, worst_case
-    from sparrow.perturbation import random_start
+    from sparrow.adversary.geometry import random_start
+    from sparrow.training import inner_pgd
+    from sparrow.training.certified_loss import Bounds, observe, worst_case
 
     bounds = Bounds()
     functional = torch.nn.functional
@@ -49,7 +49,7 @@ def prepare(params: Params, threat: Threat) -> Callable:
 
         observe(model, images)
         start, step_size = random_start(images, ramped), params.step_size * ramped.eps
-        adversarial = _pgd.maximise(model, attack_loss, images, start, ramped, params.steps, step_size)
+        adversarial = inner_pgd.maximise(model, attack_loss, images, start, ramped, params.steps, step_size)
         # Bounds first: making their view of the network writes its weights in place.
         verified = worst_case(bounds.margins(model, images, labels, ramped, "IBP", normalised_by=adversarial))
         return params.alpha * verified + (1 - params.alpha) * functional.cross_entropy(model(adversarial), labels)

@@ -17,9 +17,9 @@ from collections.abc import Callable
 
 from pydantic import Field
 
-from sparrow.lazy import torch
-from sparrow.objectives._params import IBPInitialisation
+from sparrow.lazy_torch import torch
 from sparrow.settings import Threat
+from sparrow.training.objective_params import IBPInitialisation
 
 
 class Params(IBPInitialisation):
@@ -35,9 +35,9 @@ class Params(IBPInitialisation):
 
 def prepare(params: Params, threat: Threat) -> Callable:
     """The loss: cross-entropy of the worst logits within the small box's bounds."""
-    from sparrow.objectives import _pgd
-    from sparrow.objectives._certified import Bounds, mixture
-    from sparrow.perturbation import random_start
+    from sparrow.adversary.geometry import random_start
+    from sparrow.training import inner_pgd
+    from sparrow.training.certified_loss import Bounds, mixture
 
     bounds = Bounds()
 
@@ -52,7 +52,7 @@ def prepare(params: Params, threat: Threat) -> Callable:
                 room = Threat(norm=ramped.norm, eps=ramped.eps - box.eps)
                 start = random_start(images, room)
                 step_size = params.step_size * room.eps
-                centre = _pgd.maximise(model, attack_loss, images, start, room, params.steps, step_size)
+                centre = inner_pgd.maximise(model, attack_loss, images, start, room, params.steps, step_size)
             return bounds.margins(model, centre, labels, box, "IBP")
 
         return mixture(model, images, labels, threat, progress, 0.0, lower_margins)

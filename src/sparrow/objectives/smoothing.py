@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from pydantic import Field
 
-from sparrow.lazy import torch
+from sparrow.lazy_torch import torch
 from sparrow.settings import Radius, Settings, Threat
 
 

@@ -14,9 +14,9 @@ from collections.abc import Callable
 
 from pydantic import Field
 
-from sparrow.lazy import torch
-from sparrow.objectives._params import PGDParams
+from sparrow.lazy_torch import torch
 from sparrow.settings import Threat
+from sparrow.training.objective_params import PGDParams
 
 
 class Params(PGDParams):
@@ -31,8 +31,8 @@ FLOAT32_ONLY = "it starts 0.001 away from each image, which bfloat16 does not te
 
 def prepare(params: Params, threat: Threat) -> Callable:
     """The loss: `CE(f(x), y) + beta * max KL(f(x) || f(x'))`, the maximum approximated by PGD."""
-    from sparrow.modes import eval_mode
-    from sparrow.objectives import _pgd
+    from sparrow.networks.modes import eval_mode
+    from sparrow.training import inner_pgd
 
     functional = torch.nn.functional
 
@@ -45,7 +45,7 @@ def prepare(params: Params, threat: Threat) -> Callable:
 
         start = images + 0.001 * torch.randn_like(images)
         step_size = params.resolved_step_size(threat.eps)
-        adversarial = _pgd.maximise(model, attack_loss, images, start, threat, params.steps, step_size)
+        adversarial = inner_pgd.maximise(model, attack_loss, images, start, threat, params.steps, step_size)
         clean, perturbed = model(images), model(adversarial)
         divergence = functional.kl_div(
             functional.log_softmax(perturbed, dim=1), functional.softmax(clean, dim=1), reduction="batchmean"

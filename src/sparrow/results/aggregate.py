@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sparrow import content
-from sparrow.atomic_file import replacing
-from sparrow.cell_path import DENSE
-from sparrow.checkpoint_file import COMPACT_FORMAT, FORMAT, failure, read, read_header, sha256
 from sparrow.errors import InheritedError, SparrowError
-from sparrow.outcome_table import ABSTAINED, FAILED, ORIGIN, STABILITY, TEXT
-from sparrow.parentage import refuse_other_parents
+from sparrow.files import content
+from sparrow.files.atomic import replacing
+from sparrow.files.headers import COMPACT_FORMAT, FORMAT, failure, read, read_header, sha256
+from sparrow.files.outcome_table import ABSTAINED, FAILED, ORIGIN, STABILITY, TEXT
+from sparrow.files.parentage import refuse_other_parents
+from sparrow.files.paths import DENSE
 from sparrow.results import marks
 from sparrow.results.decisions import decisions
 from sparrow.results.intensification import Pair, intensifications

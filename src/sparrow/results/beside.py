@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from sparrow.checkpoint_file import read_header, sha256
 from sparrow.errors import SparrowError
+from sparrow.files.headers import read_header, sha256
 
 
 def read_beside(path: Path) -> pd.DataFrame:

@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 from safetensors import safe_open
 
-from sparrow import content
-from sparrow.cell_path import DENSE, Checkpoint, parse
-from sparrow.checkpoint_file import DATA_FORMAT, read_header
 from sparrow.errors import SparrowError
-from sparrow.lineage import data_path
-from sparrow.outcome_table import COLUMNS, FAILED, STABILITY, require_origin, require_whole
-from sparrow.parentage import parent_path
+from sparrow.files import content
+from sparrow.files.headers import DATA_FORMAT, read_header
+from sparrow.files.lineage import data_path
+from sparrow.files.outcome_table import COLUMNS, FAILED, STABILITY, require_origin, require_whole
+from sparrow.files.parentage import parent_path
+from sparrow.files.paths import DENSE, Checkpoint, parse
 from sparrow.results.aggregate import aggregate
 
 CURE = (

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from sparrow.atomic_file import replacing
-from sparrow.cost_file import read_cost
+from sparrow.files.atomic import replacing
+from sparrow.files.cost import read_cost
 
 
 def collect_costs(files: list[Path], output: Path, root: Path) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from sparrow import published
-from sparrow.atomic_file import replacing
+from sparrow.files import published_figures
+from sparrow.files.atomic import replacing
 from sparrow.results.tables import write_html
 
 CELL = ["dataset", "model", "objective", "method"]
@@ -33,7 +33,7 @@ CAPTION = (
 
 def write_headline(summary: Path, headlines: Path, table: Path, table_html: Path, spec: dict) -> None:
     """Set summary.csv beside published averages; `spec` is `comparison.headline_slice`. Raises SparrowError for bad files."""
-    stated = [row for row in published.headlines(headlines) if row["source"] in spec["sources"]]
+    stated = [row for row in published_figures.headlines(headlines) if row["source"] in spec["sources"]]
     lines = average(pd.read_csv(summary), stated, spec)
     exact = lines.assign(ratio=lines["ratio"].map(lambda ratio: repr(float(ratio))))
     with replacing(table) as partial:

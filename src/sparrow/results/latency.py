@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from sparrow.atomic_file import replacing
 from sparrow.errors import SparrowError
-from sparrow.outcome_table import FAILED, LATENCY, ORIGIN, TEXT, require_origin, require_whole
+from sparrow.files.atomic import replacing
+from sparrow.files.outcome_table import FAILED, LATENCY, ORIGIN, TEXT, require_origin, require_whole
 
 IDENTITY = LATENCY[:7]
 SHOWN = [name for name in LATENCY if name not in ("rows", *ORIGIN)]

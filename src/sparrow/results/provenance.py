@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from sparrow import content
-from sparrow.atomic_file import replacing
-from sparrow.checkpoint_file import read_header
 from sparrow.errors import CheckpointError
-from sparrow.lineage import DATA_SET, Digests, Link, chain, digest_of
-from sparrow.parentage import refuse_other_parents
+from sparrow.files import content
+from sparrow.files.atomic import replacing
+from sparrow.files.headers import read_header
+from sparrow.files.lineage import DATA_SET, Digests, Link, chain, digest_of
+from sparrow.files.parentage import refuse_other_parents
 from sparrow.results.aggregate import IDENTITY, identity_of
 from sparrow.results.environment import environment, environment_table
 from sparrow.results.tables import KEYS, write_html

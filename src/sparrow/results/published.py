@@ -15,8 +15,9 @@ from typing import Any
 
 import pandas as pd
 
-from sparrow import published, radius
-from sparrow.atomic_file import replacing
+from sparrow import radius
+from sparrow.files import published_figures
+from sparrow.files.atomic import replacing
 from sparrow.results.tables import write_html
 from sparrow.results.threats import EXACT, in_words, with_text
 
@@ -41,7 +42,7 @@ CAPTION = (
 
 def write_published(summary: Path, figures: Path, table: Path, table_html: Path, spec: dict) -> None:
     """Set summary.csv beside the `figures`; `spec` is `comparison.published_slice`. Raises SparrowError for bad files."""
-    lines = compare(pd.read_csv(summary, converters=EXACT), published.figures(figures), spec)
+    lines = compare(pd.read_csv(summary, converters=EXACT), published_figures.figures(figures), spec)
     exact = lines.assign(ratio=lines["ratio"].map(lambda ratio: repr(float(ratio))))
     for end in ("_published", ""):
         exact = with_text(exact, end)
@@ -53,11 +54,11 @@ def write_published(summary: Path, figures: Path, table: Path, table_html: Path,
 
 def compare(summary: pd.DataFrame, figures: list[dict[str, Any]], spec: dict) -> pd.DataFrame:
     """Networks with published figures, then those without, then figures of the study's kinds and ratios without one."""
-    theirs = pd.DataFrame(figures, columns=published.FIGURE_COLUMNS).rename_axis("figure").reset_index()
+    theirs = pd.DataFrame(figures, columns=published_figures.FIGURE_COLUMNS).rename_axis("figure").reset_index()
     theirs = theirs[theirs["source"].isin(spec["sources"]) & (theirs["method_kind"] != "")]
     by_kind = theirs.assign(objective_kind=theirs["objective_kinds"].str.split()).explode("objective_kind")
-    names = {column: f"{column}_published" for column in by_kind if column not in ("figure", "source", *published.KEYS)}
-    pairs = measured(summary, spec).merge(by_kind.rename(columns=names), how="left", on=published.KEYS)
+    names = {column: f"{column}_published" for column in by_kind if column not in ("figure", "source", *published_figures.KEYS)}
+    pairs = measured(summary, spec).merge(by_kind.rename(columns=names), how="left", on=published_figures.KEYS)
     pairs = pairs[_nearest(pairs)]
     lines = [_line(row, spec) for row in pairs.to_dict("records")]
     lines.sort(key=lambda line: line["source"] is None)

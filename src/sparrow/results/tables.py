@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from sparrow.atomic_file import replacing
+from sparrow.files.atomic import replacing
 from sparrow.results import marks
 from sparrow.results.threats import EXACT, in_words
 

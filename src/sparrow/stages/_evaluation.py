@@ -7,14 +7,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from sparrow import checkpoint, content, radius
-from sparrow.checkpoint_file import DATA_FORMAT, read_header
-from sparrow.csv_file import write_csv
-from sparrow.data._store import Part, read
-from sparrow.outcome_table import COLUMNS, FAILED
+from sparrow import radius
+from sparrow.data.store import Part, read
+from sparrow.files import checkpoint, content
+from sparrow.files.csv_table import write_csv
+from sparrow.files.headers import DATA_FORMAT, read_header
+from sparrow.files.outcome_table import COLUMNS, FAILED
+from sparrow.networks.finite import require_numbers
 from sparrow.settings import Evaluation, Threat
-from sparrow.stages._numbers import require_numbers
-from sparrow.training.provenance import require_data
+from sparrow.stages._origin import require_data
 
 
 def open_case(network: Path, data: Path, spec: dict, params: Evaluation, device: torch.device) -> tuple[nn.Module, Part, int]:
@@ -28,18 +29,6 @@ def open_case(network: Path, data: Path, spec: dict, params: Evaluation, device:
     model, part = loaded.model.to(device), part.first(params.samples).to(device)
     require_numbers(model, part.images, params.batch_size)
     return model, part, about.classes
-
-
-def predict(model: nn.Module, images: Tensor, batch_size: int) -> Tensor:
-    """Predicted classes (n,)."""
-    with torch.no_grad():
-        return torch.cat([model(batch).argmax(dim=1) for batch in images.split(batch_size)])
-
-
-def batches(selected: Tensor, size: int) -> list[Tensor]:
-    """Indices of the True entries of `selected` (n,), at most `size` at a time; no batch is empty."""
-    indices = selected.nonzero().squeeze(1)
-    return list(indices.split(size)) if len(indices) else []
 
 
 def origin(network: Path, data: Path, spec: dict) -> tuple[str, str, str]:

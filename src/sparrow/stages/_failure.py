@@ -12,9 +12,9 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from sparrow.atomic_file import replacing
-from sparrow.checkpoint_file import COMPACT_FORMAT, FORMAT, sha256
 from sparrow.errors import InheritedError, NetworkError
+from sparrow.files.atomic import replacing
+from sparrow.files.headers import COMPACT_FORMAT, FORMAT, sha256
 
 NO_GRADIENT = ("does not require grad and does not have a grad_fn", "appears to not have been used in the graph")
 """What torch says where a loss does not depend on the images, or on the weights, by anything that has a gradient."""

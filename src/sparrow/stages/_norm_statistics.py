@@ -7,11 +7,11 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from sparrow.data._augmentation import NONE
-from sparrow.data._store import Part
+from sparrow.data.augmentation import NONE
+from sparrow.data.store import Part
 from sparrow.errors import NetworkError
-from sparrow.models._prunable import norm_layers
-from sparrow.modes import eval_mode
+from sparrow.networks.modes import eval_mode
+from sparrow.networks.prunable import norm_layers
 from sparrow.training.schedule import batches
 
 BATCH = 256

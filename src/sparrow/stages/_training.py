@@ -10,15 +10,15 @@ import torch
 from torch import nn
 
 from sparrow import catalogue
-from sparrow.checkpoint_file import sha256
-from sparrow.csv_file import write_csv
-from sparrow.data._augmentation import Augmentation
-from sparrow.data._store import Header, Part, read
+from sparrow.data.augmentation import Augmentation
+from sparrow.data.store import Header, Part, read
+from sparrow.files.csv_table import write_csv
+from sparrow.files.headers import sha256
 from sparrow.reproducible import derive_seed, made_by, pick_device
 from sparrow.settings import Threat
 from sparrow.stages._failure import failed_checkpoint
+from sparrow.stages._origin import header
 from sparrow.training.loop import CURVE_COLUMNS
-from sparrow.training.provenance import header
 
 
 def objective(spec: dict) -> Callable:

@@ -9,20 +9,23 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
-from sparrow import catalogue, examples_file, journal
-from sparrow.costs import METER, measured
-from sparrow.data._store import Part
-from sparrow.margin import margin
-from sparrow.outcome_table import MISCLASSIFIED, ORIGIN, verified
-from sparrow.perturbation import distance, project
-from sparrow.progress import Progress
+from sparrow import catalogue
+from sparrow.adversary.geometry import distance, project
+from sparrow.adversary.margin import margin
+from sparrow.data.store import Part
+from sparrow.files import examples as examples_file
+from sparrow.files.outcome_table import MISCLASSIFIED, ORIGIN, verified
+from sparrow.jobs import journal
+from sparrow.jobs.costs import METER, measured
+from sparrow.jobs.progress import Progress
+from sparrow.jobs.resume_point import resumable
+from sparrow.networks.batched import batches, predict
 from sparrow.reproducible import pick_device, seed_everything
-from sparrow.resume import resumable
 from sparrow.settings import Threat
 from sparrow.stages import _flags
-from sparrow.stages._evaluation import batches, failed_table, open_case, origin, predict, write_outcomes
+from sparrow.stages._evaluation import failed_table, open_case, origin, write_outcomes
 from sparrow.stages._failure import recorded
-from sparrow.training.provenance import attacked
+from sparrow.stages._origin import attacked
 
 OTHER_CLASS = "other-class"
 """What found an image that only a search from an image of another class has found."""

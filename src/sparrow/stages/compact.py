@@ -8,16 +8,17 @@ import torch
 from torch import nn
 from torch.utils.benchmark import Timer
 
-from sparrow import checkpoint, compact_file
-from sparrow.checkpoint_file import sha256
-from sparrow.costs import measured
-from sparrow.data._store import read
+from sparrow.data.store import read
 from sparrow.errors import CheckpointError, NetworkError
-from sparrow.models._layout import Layout, without_filters
-from sparrow.models._prunable import prunable_weights
+from sparrow.files import checkpoint
+from sparrow.files import compact as compact_file
+from sparrow.files.headers import sha256
+from sparrow.jobs.costs import measured
+from sparrow.networks.finite import require_numbers
+from sparrow.networks.prunable import prunable_weights
+from sparrow.networks.structure import Layout, without_filters
 from sparrow.reproducible import made_by
 from sparrow.stages._failure import failed_compact, recorded
-from sparrow.stages._numbers import require_numbers
 
 TOLERANCE = 1e-5
 """Largest difference of a logit, relative to the largest logit where that is above 1."""

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from sparrow import catalogue
-from sparrow.costs import measured
-from sparrow.data import _store
-from sparrow.data._extra import with_extra
-from sparrow.data._source import Description, Images, Source
-from sparrow.data._split import HeldOut, hold_out, in_turns, split
+from sparrow.data import store
+from sparrow.data.extra import with_extra
+from sparrow.data.source import Description, Images, Source
+from sparrow.data.split import HeldOut, hold_out, in_turns, split
 from sparrow.errors import SparrowError
+from sparrow.jobs.costs import measured
 from sparrow.versions import versions
 
 
@@ -31,13 +31,13 @@ def prepare_data(output: Path, cost: Path, dataset: dict, origin: dict | None = 
             raise SparrowError(f"datasets.{dataset['kind']}: {shares} leave too few images: {error}") from None
         description, own = entry.describe(params), len(parts["train"].labels)
         parts["train"] = _added(parts["train"], params, description, source)
-        extra = _store.Extra(len(parts["train"].labels) - own, params.extra_share)
+        extra = store.Extra(len(parts["train"].labels) - own, params.extra_share)
         about = {"dataset": dataset, "versions": versions("numpy", "scikit-learn"), **(origin or {})}
         about |= {"names": list(source.names)} if source.names else {}
-        _store.write(output, parts, source.white, description.classes, _regime(params, extra), about, extra)
+        store.write(output, parts, source.white, description.classes, _regime(params, extra), about, extra)
 
 
-def _regime(params: HeldOut, extra: _store.Extra) -> str:
+def _regime(params: HeldOut, extra: store.Extra) -> str:
     """What was held out, and what was added."""
     regime = f"held out {100 * params.validation:g} %"
     if extra.images:
@@ -47,15 +47,15 @@ def _regime(params: HeldOut, extra: _store.Extra) -> str:
     return regime
 
 
-def _added(train: _store.Stored, params: HeldOut, about: Description, source: Source) -> _store.Stored:
+def _added(train: store.Stored, params: HeldOut, about: Description, source: Source) -> store.Stored:
     """The training part with the extra images behind; their indices follow on the data set's own."""
     images, labels = with_extra(Images(train.images, train.labels), params, about, source.white)
     first = len(source.train.labels)
     indices = np.arange(first, first + len(labels) - len(train.labels))
-    return _store.Stored(images, labels, np.concatenate([train.indices, indices]))
+    return store.Stored(images, labels, np.concatenate([train.indices, indices]))
 
 
-def _divided(source: Source, params: HeldOut) -> dict[str, _store.Stored]:
+def _divided(source: Source, params: HeldOut) -> dict[str, store.Stored]:
     """The parts; a test image's index is that in the official test set, where there is one."""
     if source.test is None:
         return {name: _part(*source.train, indices) for name, indices in split(source.train.labels, params).items()}
@@ -63,5 +63,5 @@ def _divided(source: Source, params: HeldOut) -> dict[str, _store.Stored]:
     return parts | {"test": _part(*source.test, in_turns(source.test.labels, params.split_seed))}
 
 
-def _part(images: np.ndarray, labels: np.ndarray, indices: np.ndarray) -> _store.Stored:
-    return _store.Stored(images[indices], labels[indices], indices)
+def _part(images: np.ndarray, labels: np.ndarray, indices: np.ndarray) -> store.Stored:
+    return store.Stored(images[indices], labels[indices], indices)

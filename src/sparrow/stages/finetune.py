@@ -7,14 +7,15 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from sparrow import checkpoint, interruption
-from sparrow.costs import measured
+from sparrow.files import checkpoint
+from sparrow.jobs import interruption
+from sparrow.jobs.costs import measured
+from sparrow.jobs.resume_point import resumable
 from sparrow.reproducible import pick_device, seed_everything
-from sparrow.resume import resumable
 from sparrow.stages._failure import recorded
+from sparrow.stages._origin import header, require_data
 from sparrow.stages._training import failed_training, objective, training_data, write_curve
 from sparrow.training.loop import Hooks, Step, train
-from sparrow.training.provenance import header, require_data
 from sparrow.training.schedule import Schedule
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from torch import nn
 
-from sparrow import catalogue, checkpoint
-from sparrow.checkpoint_file import sha256
-from sparrow.data._store import read
+from sparrow import catalogue
+from sparrow.data.store import read
 from sparrow.exchange import fit, keymap, state_dict
-from sparrow.stages._recognition import recognise
-from sparrow.training.provenance import header
+from sparrow.exchange.recognition import recognise
+from sparrow.files import checkpoint
+from sparrow.files.headers import sha256
+from sparrow.stages._origin import header
 
 
 def import_checkpoint(file: Path, data: Path, output: Path, spec: dict) -> str:

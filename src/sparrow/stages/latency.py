@@ -17,21 +17,22 @@ import torch
 from scipy.stats import quantile_test
 from torch import Tensor
 
-from sparrow import content, journal
-from sparrow.cell_path import DENSE
-from sparrow.checkpoint_file import DATA_FORMAT, read_header
-from sparrow.costs import measured
-from sparrow.csv_file import write_csv
-from sparrow.data._store import read
+from sparrow.data.store import read
 from sparrow.errors import NetworkError, SparrowError
 from sparrow.exchange import network as networks
 from sparrow.exchange import onnx_file
-from sparrow.outcome_table import LATENCY
+from sparrow.files import content
+from sparrow.files.csv_table import write_csv
+from sparrow.files.headers import DATA_FORMAT, read_header
+from sparrow.files.outcome_table import LATENCY
+from sparrow.files.paths import DENSE
+from sparrow.jobs import journal
+from sparrow.jobs.costs import measured
+from sparrow.jobs.resume_point import resumable
+from sparrow.networks.finite import require_numbers
 from sparrow.reproducible import device_name, seed_everything
-from sparrow.resume import resumable
 from sparrow.stages._evaluation import failed_table
 from sparrow.stages._failure import recorded
-from sparrow.stages._numbers import require_numbers
 
 TURN_SECONDS = 0.02
 """A turn lasts as many forward passes as fit into this, and at least one."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from sparrow import catalogue, checkpoint, interruption
-from sparrow.costs import measured
+from sparrow import catalogue
+from sparrow.files import checkpoint
+from sparrow.jobs import interruption
+from sparrow.jobs.costs import measured
+from sparrow.jobs.resume_point import resumable
 from sparrow.reproducible import pick_device, seed_everything
-from sparrow.resume import resumable
 from sparrow.stages._failure import recorded
+from sparrow.stages._origin import header
 from sparrow.stages._training import failed_training, initialise, objective, training_data, write_curve
 from sparrow.training.loop import train
-from sparrow.training.provenance import header
 from sparrow.training.schedule import Schedule
 
 

@@ -6,23 +6,25 @@ from pathlib import Path
 
 from torch import Tensor
 
-from sparrow import catalogue, checkpoint, interruption
-from sparrow.checkpoint_file import sha256
-from sparrow.costs import measured
-from sparrow.csv_file import write_csv
+from sparrow import catalogue
 from sparrow.errors import SparrowError
-from sparrow.models._layout import Layout, filter_masks, require_cuttable
-from sparrow.models._prunable import norm_layers, norm_parameters, prunable_weights
-from sparrow.pruning._pruner import Batch, Pruner
+from sparrow.files import checkpoint
+from sparrow.files.csv_table import write_csv
+from sparrow.files.headers import sha256
+from sparrow.jobs import interruption
+from sparrow.jobs.costs import measured
+from sparrow.jobs.resume_point import resumable
+from sparrow.networks.prunable import norm_layers, norm_parameters, prunable_weights
+from sparrow.networks.structure import Layout, filter_masks, require_cuttable
+from sparrow.pruning.pruner import Batch, Pruner
 from sparrow.reproducible import derive_seed, pick_device, seed_everything
-from sparrow.resume import resumable
 from sparrow.settings import Threat
-from sparrow.stages._budget_check import raise_for
 from sparrow.stages._failure import recorded
+from sparrow.stages._mask_check import raise_for
 from sparrow.stages._norm_statistics import recompute
+from sparrow.stages._origin import header, require_data
 from sparrow.stages._training import failed_training, objective, training_data, write_curve
 from sparrow.training.loop import Hooks, Step, train
-from sparrow.training.provenance import header, require_data
 from sparrow.training.schedule import Schedule
 
 TRACE_COLUMNS = ["epoch", "name", "value"]

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import torch
 
-from sparrow.costs import measured
-from sparrow.csv_file import write_csv
-from sparrow.outcome_table import STABILITY
+from sparrow.files.csv_table import write_csv
+from sparrow.files.outcome_table import STABILITY
+from sparrow.jobs.costs import measured
+from sparrow.networks.batched import batches, predict
 from sparrow.reproducible import pick_device, seed_everything
 from sparrow.settings import Evaluation, Threat
-from sparrow.stages._evaluation import batches, failed_table, open_case, origin, predict
+from sparrow.stages._evaluation import failed_table, open_case, origin
 from sparrow.stages._failure import recorded
-from sparrow.verification._bounds import input_ranges
+from sparrow.verification.bounds import input_ranges
 
 
 @recorded(failed_table)

@@ -10,22 +10,25 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sparrow import catalogue, examples_file, journal
-from sparrow.checkpoint_file import EXAMPLES_FORMAT, read_header, sha256
-from sparrow.costs import measured
-from sparrow.data._store import Part
+from sparrow import catalogue
+from sparrow.adversary.geometry import project
+from sparrow.adversary.margin import margin
+from sparrow.data.store import Part
 from sparrow.errors import SparrowError
-from sparrow.margin import margin
-from sparrow.outcome_table import ABSTAINED, ATTACK, MISCLASSIFIED, NOTHING
-from sparrow.perturbation import project
-from sparrow.progress import Progress
+from sparrow.files import examples as examples_file
+from sparrow.files.headers import EXAMPLES_FORMAT, read_header, sha256
+from sparrow.files.outcome_table import ABSTAINED, ATTACK, MISCLASSIFIED, NOTHING
+from sparrow.jobs import journal
+from sparrow.jobs.costs import measured
+from sparrow.jobs.progress import Progress
+from sparrow.jobs.resume_point import resumable
+from sparrow.networks.batched import batches
 from sparrow.reproducible import pick_device, seed_everything
-from sparrow.resume import resumable
 from sparrow.settings import Evaluation, Threat
-from sparrow.stages._evaluation import batches, failed_table, open_case, origin, write_outcomes
+from sparrow.stages._evaluation import failed_table, open_case, origin, write_outcomes
 from sparrow.stages._failure import recorded
-from sparrow.verification._decision import Decision, decide_by
-from sparrow.verification._memory import in_parts, limited
+from sparrow.verification.decision import Decision, decide_by
+from sparrow.verification.memory import in_parts, limited
 
 
 @recorded(failed_table)

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparrow import inner
-from sparrow.costs import METER
-from sparrow.data._store import Part
+from sparrow.data.store import Part
 from sparrow.errors import NetworkError
-from sparrow.models._prunable import norm_layers
-from sparrow.resume import ResumePoint, randomness
+from sparrow.jobs.costs import METER
+from sparrow.jobs.resume_point import ResumePoint, randomness
+from sparrow.networks.prunable import norm_layers
+from sparrow.training import inner_replay
 from sparrow.training.position import Everything, Place
 from sparrow.training.schedule import Schedule
 
@@ -61,7 +61,7 @@ class Hooks:
         return False
 
     def state(self) -> dict[str, Any]:
-        """What the hooks have in mind, for a resume point, which puts it back in place (see `sparrow.state`)."""
+        """What the hooks have in mind, for a resume point, which puts it back in place (see `sparrow.jobs.packing`)."""
         return {}
 
 
@@ -118,7 +118,7 @@ def train(
                 hooks,
                 schedule,
             )
-            with inner.solved_once() as again:
+            with inner_replay.solved_once() as again:
                 loss = gradients()
                 now = Step(place.step, total_steps, steps_per_epoch, lambda gradients=gradients, again=again: again(gradients))
                 hooks.after_backward(now)
@@ -203,7 +203,7 @@ def _gradients(
     """Fill the gradients of the model and of `optimised` afresh; returns the loss."""
     for tensor in (*model.parameters(), *optimised):
         tensor.grad = None
-    with METER.watching(model), inner.watching(model):
+    with METER.watching(model), inner_replay.watching(model):
         with _precision(schedule, model, images):
             loss = hooks.loss(lambda: objective(model, images, labels), images, labels)
         loss.backward()

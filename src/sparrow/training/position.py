@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from sparrow import state
-from sparrow.resume import randomness, set_randomness
+from sparrow.jobs import packing
+from sparrow.jobs.resume_point import randomness, set_randomness
 
 
 @dataclass
@@ -53,21 +53,21 @@ class Everything:
         self._model, self._optimised, self._optimiser = model, optimised, optimiser
         self._generator, self._hooks, self._place = generator, hooks, place
 
-    def pack(self, random: dict[str, Any] | None = None) -> list[state.Packed]:
+    def pack(self, random: dict[str, Any] | None = None) -> list[packing.Packed]:
         """The loop's own state, and the hooks'; `random` in place of the random state as it is now."""
         own = self._tensors() | {
             "optimiser": self._optimiser.state_dict() if self._optimiser else None,
             "randomness": random or randomness(self._generator),
             "place": vars(self._place),
         }
-        return [state.pack(own), state.pack(self._hooks.state(), self._model)]
+        return [packing.pack(own), packing.pack(self._hooks.state(), self._model)]
 
-    def put(self, packed: tuple[state.Packed, ...]) -> None:
+    def put(self, packed: tuple[packing.Packed, ...]) -> None:
         """Go back to where `pack` was called."""
-        own = state.put(packed[0], self._tensors() | {"place": vars(self._place)})
+        own = packing.put(packed[0], self._tensors() | {"place": vars(self._place)})
         if self._optimiser:
             self._optimiser.load_state_dict(own["optimiser"])
-        state.put(packed[1], self._hooks.state(), self._model)
+        packing.put(packed[1], self._hooks.state(), self._model)
         set_randomness(own["randomness"], self._generator)
 
     def _tensors(self) -> dict[str, Any]:

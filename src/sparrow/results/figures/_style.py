@@ -16,7 +16,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sparrow.atomic_file import replacing
+from sparrow.files.atomic import replacing
 from sparrow.results.statistics import mean_over_seeds
 from sparrow.results.threats import in_words
 

@@ -1,0 +1,1 @@
+"""The geometry of threats, and the searches that attacks are made of."""

@@ -1,0 +1,96 @@
+"""Targeted FAB: steps to the boundary between the label and a target, linearised, and back towards the image.
+
+An image leaves as soon as a misclassified one is found within the radius.
+
+Source: Croce and Hein, "Minimally distorted Adversarial Examples with a Fast Adaptive Boundary Attack", ICML 2020,
+algorithm 1; without random restarts, as in AutoAttack.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sparrow.adversary.geometry import distance
+from sparrow.adversary.record import Record
+from sparrow.adversary.search import confirmed
+from sparrow.adversary.survivors import Standing, ascent, logits
+from sparrow.settings import Norm, Threat
+
+ALPHA_MAX, ETA, BETA = 0.1, 1.05, 0.9
+
+
+def fab(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    targets: Tensor,
+    threat: Threat,
+    steps: int,
+    record: Record | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Which images (n,) are broken on the way to `targets` (n,), and what all of them have become (n, c, h, w).
+
+    The points of smallest margin within the radius are noted in `record`.
+    """
+    broken, result = torch.zeros_like(labels, dtype=torch.bool), images.clone()
+    view = (-1, *[1] * (images.dim() - 1))
+    now = Standing(centre=images, labels=labels, point=images)
+
+    def towards(output: Tensor, places: Tensor) -> Tensor:
+        """How far the target's logit is ahead of the label's (n,)."""
+        own, other = (output.gather(1, of[places, None]).squeeze(1) for of in (labels, targets))
+        return other - own
+
+    for _ in range(steps):
+        if not len(now):
+            break
+        _, ahead, normal = ascent(model, now.point, towards, now.places)
+        from_image = ahead + (normal * (now.centre - now.point)).flatten(1).sum(dim=1)
+        here, there = (
+            to_hyperplane(point, normal, value, threat.norm) for point, value in ((now.point, ahead), (now.centre, from_image))
+        )
+        size, other = (_length(change, threat.norm).clamp_min(1e-8) for change in (here, there))
+        alpha = (size / (size + other)).clamp_max(ALPHA_MAX).view(view)
+        now.point = ((1 - alpha) * (now.point + ETA * here) + alpha * (now.centre + ETA * there)).clamp(0, 1)
+        output = logits(model, now.point)
+        wrong = output.argmax(dim=1) != now.labels
+        near = distance(now.point, now.centre, threat.norm) <= threat.eps
+        if record is not None and bool(near.any()):
+            record.sees_logits(now.places[near], now.point[near], output[near], now.labels[near])
+        fallen = confirmed(model, now.point, now.labels, wrong & near)
+        broken[now.places[fallen]], result[now.places[fallen]] = True, now.point[fallen]
+        now.point = torch.where(wrong.view(view), now.centre + BETA * (now.point - now.centre), now.point)
+        now.keep(~fallen)
+    return broken, result
+
+
+def to_hyperplane(points: Tensor, normal: Tensor, value: Tensor, norm: Norm) -> Tensor:
+    """The shortest changes (n, c, h, w) after which `value + normal * change` is 0 (or nearest to it) inside [0, 1].
+
+    `value` (n,) is that of a linear function at `points`, `normal` (n, c, h, w) its gradient. Each pixel moves at a rate of
+    its own (1 in l_inf, its weight in l_2) until it meets the edge of the box, so what is covered is concave and piecewise
+    linear in time: Newton's method from 0 never overshoots, and ends after as many steps as there are pieces on its way.
+    """
+    weight = normal.abs().flatten(1)
+    sign = -normal.flatten(1).sign() * value.sign().unsqueeze(1)
+    flat = points.flatten(1)
+    room = torch.where(sign > 0, 1 - flat, flat)
+    rate = weight.new_ones(()) if norm == "linf" else weight
+    gain = weight * rate
+    needed = value.abs()
+    time = torch.zeros_like(needed)
+    for _ in range(weight.shape[1]):
+        moved = torch.minimum(time.unsqueeze(1) * rate, room)
+        slope = torch.linalg.vecdot(gain, (moved < room).to(gain))
+        short = needed - torch.linalg.vecdot(weight, moved)
+        # Where nothing can move any more, or what is missing is rounding, this is the end.
+        going = (slope > 0) & (short > 1e-6 * needed)
+        if not bool(going.any()):
+            break
+        time = torch.where(going, time + short / slope.clamp_min(1e-30), time)
+    return (sign * torch.minimum(time.unsqueeze(1) * rate, room)).view_as(points)
+
+
+def _length(change: Tensor, norm: Norm) -> Tensor:
+    return distance(change, torch.zeros_like(change), norm)

@@ -1,0 +1,151 @@
+"""Write what is generated from the code anew: the config's JSON Schema, and the tables in README.md and docs/options.md.
+
+A test says when they are out of date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from sparrow import catalogue
+from sparrow.catalogue import Room
+from sparrow.errors import SparrowError
+from sparrow.study.config import Study
+
+SCHEMA = Path("workflow/schemas/config.schema.json")
+README, OPTIONS = Path("README.md"), Path("docs/options.md")
+TITLES: dict[Room, str] = {
+    "datasets": "Data sets",
+    "models": "Models",
+    "objectives": "Objectives",
+    "methods": "Pruning methods",
+    "attacks": "Attacks",
+    "verifiers": "Verifiers",
+}
+
+
+def schema() -> str:
+    """JSON Schema of the config: an editor completes keys and shows their descriptions."""
+    document = Study.model_json_schema()
+    for room in TITLES:
+        _name_labels(document, room)
+    document["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    document["title"] = "A Sparrow study"
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _name_labels(document: dict[str, Any], room: Room) -> None:
+    """`hydra:` may be empty and needs no `kind`; any other label needs one."""
+    section, refs = document["properties"][room], _variants(document, room)
+    section["properties"] = {kind: {"anyOf": [{"$ref": ref}, {"type": "null"}]} for kind, ref in refs.items()}
+    # A pattern also applies to labels named above; those it must leave alone.
+    section["additionalProperties"] = {"oneOf": [{"$ref": ref, "required": ["kind"]} for ref in refs.values()]}
+    section["propertyNames"] = {"pattern": next(iter(section.pop("patternProperties")))}
+
+
+def _variants(document: dict[str, Any], room: Room) -> dict[str, str]:
+    """Kind to the reference of its definition, as pydantic wrote it."""
+    (section,) = document["properties"][room]["patternProperties"].values()
+    return section["discriminator"]["mapping"]
+
+
+def entries_table() -> str:
+    """All there is to choose from, by room."""
+    lines = []
+    for room, title in TITLES.items():
+        lines += [f"**{title}** (`{room}`)", "", "| name | what it is | source |", "|---|---|---|"]
+        for kind in catalogue.kinds(room):
+            lines.append(f"| `{kind}` | {catalogue.summary(room, kind)} | {catalogue.source(room, kind)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def options_table() -> str:
+    """Every key of the config, its type, default and description; STAGE stands for pretrain, prune and finetune,
+    CHECKPOINT for the path of one."""
+    document = Study.model_json_schema()
+    lines = ["| key | type | default | what it does |", "|---|---|---|---|"]
+    schedule = document["$defs"]["Schedule"]
+    for name, field in schedule["properties"].items():
+        lines += _rows(document, field, f"training.STAGE.{name}", name in schedule["required"])
+    for name in document["properties"]:
+        if name not in TITLES and name != "training":
+            lines += _rows(document, document["properties"][name], name, name in document["required"])
+    for room in TITLES:
+        for kind, ref in _variants(document, room).items():
+            model = _resolve(document, {"$ref": ref})
+            for key, field in model["properties"].items():
+                if key not in ("kind", "training"):
+                    lines += _rows(document, field, f"{room}.{kind}.{key}", False)
+    return "\n".join(lines) + "\n"
+
+
+def _rows(document: dict, field: dict, key: str, required: bool) -> list[str]:
+    target = _resolve(document, field)
+    if target.get("type") == "object" and "properties" in target:
+        needed = target.get("required", [])
+        return [
+            row
+            for name, child in target["properties"].items()
+            for row in _rows(document, child, f"{key}.{name}", name in needed)
+        ]
+    if "$ref" in target.get("additionalProperties", ()):
+        # By a label of the user's choice: what is said of the whole, then of each one.
+        own = {name: value for name, value in target.items() if name != "additionalProperties"}
+        return _rows(document, own, key, required) + _rows(document, target["additionalProperties"], f"{key}.CHECKPOINT", False)
+    default = "required" if required or "default" not in field else f"`{json.dumps(field['default'])}`"
+    description = " ".join(field.get("description", "").split())
+    own = f"| `{key}` | {_type(document, field)} | {default} | {description} |"
+    # A section that may be left out as a whole has keys all the same.
+    options = () if "." in key else target.get("anyOf", ())
+    inner = [option for option in options if "properties" in _resolve(document, option)]
+    return [own, *(row for option in inner for row in _rows(document, option, key, False))]
+
+
+def _resolve(document: dict, field: dict) -> dict:
+    return document["$defs"][field["$ref"].rsplit("/", 1)[-1]] if "$ref" in field else field
+
+
+def _type(document: dict, field: dict) -> str:
+    field = _resolve(document, field)
+    if "anyOf" in field:
+        return " or ".join(_type(document, option) for option in field["anyOf"])
+    if field.get("format") == "fraction":
+        return "fraction"
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
+    if field.get("type") == "array":
+        return f"list of {_type(document, field['items'])}"
+    bounds = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    limits = ", ".join(f"{sign} {field[name]:g}" for name, sign in bounds.items() if name in field)
+    return f"{field.get('type', 'any')}{' ' if limits else ''}{limits}"
+
+
+def filled(text: str) -> str:
+    """A document with its generated parts, between `<!-- generated: NAME -->` and `<!-- end -->`, made anew."""
+    for name, content in (("entries", entries_table()), ("options", options_table())):
+        text = re.sub(
+            rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)",
+            lambda match, content=content: f"{match[1]}{content}{match[2]}",
+            text,
+            flags=re.DOTALL,
+        )
+    return text
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """It has no options."""
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write all three files; exit status. Raises SparrowError outside the root of a checkout."""
+    if not SCHEMA.is_file():
+        raise SparrowError(f"{SCHEMA}: no such file here; run it in the root of a checkout")
+    SCHEMA.write_text(schema())
+    for document in (README, OPTIONS):
+        document.write_text(filled(document.read_text()))
+    return 0

@@ -1,0 +1,56 @@
+"""The command `sparrow`: every other file of this folder is one of its commands.
+
+A file's docstring is the command's help; it defines `arguments(parser)`, which adds its options, and `run(options)`, which
+does it and returns the exit status. What is slow to import, a file imports in `run`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib
+import os
+import pkgutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sparrow import cli
+from sparrow.errors import SparrowError
+from sparrow.versions import SPARROW
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that `arguments` (those of the process, if None) name; exit status. An error is one line."""
+    options = _parser(sys.argv[1:] if arguments is None else arguments).parse_args(arguments)
+    try:
+        status = options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read has read enough; what Python still has to say goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (SparrowError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return status
+
+
+def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
+    """Of all commands their names; of the one that is `given`, all: what the others import can take longer than it does."""
+    parser = argparse.ArgumentParser(prog="sparrow", description="What is left of a robust network after pruning.")
+    parser.add_argument("--version", action="version", version=SPARROW)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name in sorted({info.name for info in pkgutil.iter_modules(cli.__path__)} - {"main"}):
+        summary = _docstring(name).partition("\n")[0]
+        one = commands.add_parser(name.replace("_", "-"), help=summary, description=summary)
+        if name.replace("_", "-") in given:
+            module = importlib.import_module(f"{cli.__name__}.{name}")
+            module.arguments(one)
+            one.set_defaults(run=module.run)
+    return parser
+
+
+def _docstring(name: str) -> str:
+    """What the file of a command says it does, without running it."""
+    return ast.get_docstring(ast.parse(Path(cli.__path__[0], f"{name}.py").read_text(encoding="utf-8"))) or ""

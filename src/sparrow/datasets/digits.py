@@ -1,0 +1,31 @@
+"""Handwritten digits, 8 x 8 pixels, 1,797 images in 10 classes, shipped with scikit-learn.
+
+Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998
+(the test part, as distributed by scikit-learn).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sparrow.data.source import Description, Images, Source
+from sparrow.data.split import SplitParams
+
+IMAGES = (1797, None)
+
+
+class Params(SplitParams):
+    """Digits has no official split: it is drawn, stratified, from all images."""
+
+
+def describe(params: Params) -> Description:
+    """Grey, 8 x 8; ten classes."""
+    return Description((1, 8, 8), 10)
+
+
+def load(params: Params) -> Source:
+    """All images, with values from 0 to 16."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    return Source(Images(digits.images[:, None].astype(np.uint8), digits.target.astype(np.int64)), white=16)

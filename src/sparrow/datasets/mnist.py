@@ -1,0 +1,29 @@
+"""MNIST: handwritten digits, grey, 28 x 28 pixels, 60,000 to train on and 10,000 to test on, in 10 classes.
+
+Source: Y. LeCun et al., "Gradient-Based Learning Applied to Document Recognition", Proceedings of the IEEE 1998; addresses and
+MD5 sums are torchvision's.
+"""
+
+from __future__ import annotations
+
+from sparrow.data import idx
+from sparrow.data.download import Downloaded
+from sparrow.data.source import Description, Source
+
+IMAGES = (60_000, 10_000)
+
+
+class Params(Downloaded):
+    """MNIST has an official test set."""
+
+
+def describe(params: Params) -> Description:
+    """Grey, 28 x 28; ten classes."""
+    return Description((1, 28, 28), 10)
+
+
+def load(params: Params) -> Source:
+    """All images. Raises SparrowError, naming the file, if one is not there or not the official one."""
+    from torchvision.datasets import MNIST
+
+    return idx.load(MNIST, params)

@@ -1,0 +1,1 @@
+"""What lies on disk: where, and how it is read and written."""

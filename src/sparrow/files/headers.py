@@ -1,0 +1,97 @@
+"""Checkpoint files as they lie on disk, and headers of all files of ours, readable without torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from safetensors import SafetensorError, safe_open
+
+from sparrow.errors import CheckpointError, InheritedError
+from sparrow.files import content
+from sparrow.files.digests import content_digest
+
+FORMAT = "sparrow-checkpoint/2"
+COMPACT_FORMAT = "sparrow-compact/2"
+DATA_FORMAT = "sparrow-data/3"
+EXAMPLES_FORMAT = "sparrow-examples/3"
+STAGES = ("dense", "pruned", "finetuned", "compact")
+KEYS = ("stage", "cell", "model", "shape", "classes", "data", "data_regime", "parameters", "prunable", "multiply_adds")
+KEYS += ("config", "code", "parent", "versions", "device", "content")
+KEYS_OF = {
+    FORMAT: KEYS,
+    COMPACT_FORMAT: (*KEYS, "parameters_left"),
+    DATA_FORMAT: ("digest", "content", "shape", "classes", "white", "regime", "parts"),
+    EXAMPLES_FORMAT: ("content",),
+}
+"""What the header of a file of each format has at least, unless it records a failure."""
+
+
+def read(path: Path, framework: Literal["pt", "np"] = "pt", expected: str = FORMAT) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Header and tensors (torch's or numpy's) of a checkpoint.
+
+    Raises CheckpointError, naming the file, if it is missing, truncated, not written by Sparrow, or if its tensors are not
+    those that its header names; InheritedError if it records why there is no network.
+    """
+    header = read_header(path, expected)
+    if "failed" in header:
+        raise InheritedError(header["failed"])
+    with safe_open(path, framework=framework) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    content.require(path, header["content"], content_digest(sorted(tensors.items())))
+    return header, tensors
+
+
+def failure(path: Path) -> dict[str, Any] | None:
+    """The header (`stage`, `cell`, and `failed`, the reason) of a checkpoint that records why there is no network."""
+    header = read_header(path)
+    return header if "failed" in header else None
+
+
+def read_header(path: Path, *expected: str) -> dict[str, Any]:
+    """The header of a checkpoint, or of a file of one of the `expected` formats. Tensors are not read.
+
+    Raises CheckpointError, naming the file, if it is missing, truncated, of another format, or if its header lacks a key.
+    """
+    expected = expected or (FORMAT,)
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file") from None
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: truncated, or not a safetensors file ({error})") from None
+    try:
+        header = json.loads(metadata["sparrow"])
+    except (KeyError, json.JSONDecodeError):
+        raise CheckpointError(f"{path}: a safetensors file, but not written by Sparrow (no header)") from None
+    found = header.get("format") if isinstance(header, dict) else header
+    if found not in expected:
+        raise CheckpointError(f"{path}: format {found!r}, expected {' or '.join(map(repr, expected))}{_older(found, expected)}")
+    missing = [key for key in KEYS_OF.get(found, ()) if key not in header]
+    if "failed" not in header and missing:
+        raise CheckpointError(f"{path}: the header lacks {', '.join(missing)}; delete the file and run again")
+    if found not in (FORMAT, COMPACT_FORMAT):
+        return header
+    if header.get("stage") not in STAGES:
+        raise CheckpointError(f"{path}: the header's stage is {header.get('stage')!r}, expected one of {', '.join(STAGES)}")
+    for key in ("config", "versions"):
+        if not isinstance(header.get(key, {}), dict):
+            raise CheckpointError(f"{path}: the header's {key} is {header[key]!r}, expected a table of keys and values")
+    return header
+
+
+def _older(found: object, expected: tuple[str, ...]) -> str:
+    """What to do about a file that another version of Sparrow wrote."""
+    kind = str(found).rpartition("/")[0]
+    if not kind or not any(form.startswith(f"{kind}/") for form in expected):
+        return ""
+    return ": another version of Sparrow wrote it; delete it, and what was made from it, and run again"
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, by which checkpoints name their parents."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

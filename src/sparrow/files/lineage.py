@@ -1,0 +1,156 @@
+"""The chain of files from a data set to a checkpoint, or to what was made of one. For people; imports no torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from sparrow.errors import CheckpointError
+from sparrow.files import content
+from sparrow.files.headers import COMPACT_FORMAT, FORMAT, read_header, sha256
+from sparrow.files.headers import DATA_FORMAT as DATA
+from sparrow.files.headers import EXAMPLES_FORMAT as EXAMPLES
+from sparrow.files.outcome_table import origin
+from sparrow.files.parentage import kind, parent_path
+
+FORMATS = (FORMAT, COMPACT_FORMAT, DATA, EXAMPLES)
+
+DATA_SET = "data set"
+
+
+@dataclass(frozen=True)
+class Link:
+    """One file of a chain: what it is, its header, its digest, and the digest that the next file's header names.
+
+    The digest is the SHA-256 of the file; a data set's is that of its content. It is None where there is no file;
+    `named` is None where nobody names one. `content` is the digest of its tensors, and `said` the one that its own header
+    names; both are None where there are none.
+    """
+
+    what: str
+    path: Path
+    digest: str | None = None
+    named: str | None = None
+    header: dict[str, Any] = field(default_factory=dict)
+    content: str | None = None
+    said: str | None = None
+
+    @property
+    def state(self) -> Literal["ok", "missing", "MISMATCH", "CHANGED", ""]:
+        if self.digest is None:
+            return "missing"
+        if self.named not in (None, self.digest):
+            return "MISMATCH"
+        if self.content != self.said:
+            return "CHANGED"
+        return "" if self.named is None else "ok"
+
+    @property
+    def wrong(self) -> bool:
+        """Whether it is another file than was used, or one that was changed after it was written."""
+        return self.state in ("MISMATCH", "CHANGED")
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file; of a data set, that of its content."""
+    try:
+        about = read_header(path, *FORMATS)
+    except CheckpointError:
+        return sha256(path)
+    if about["format"] != DATA:
+        return sha256(path)
+    return content.of_file(path)
+
+
+class Digests(NamedTuple):
+    """How the digests of a file, and of the tensors in it, are found; for callers that remember them."""
+
+    file: Callable[[Path], str] = digest_of
+    content: Callable[[Path], str] = content.of_file
+
+
+def chain(path: Path, digest: Digests | None = None) -> list[Link]:
+    """From the data set to `path`: a file of Sparrow's, or a table beside or below a checkpoint.
+
+    The chain goes no further back than to a file that is missing or another one, but has the data set where a header names
+    one. Raises CheckpointError if `path` is no such file.
+    """
+    digest = digest or Digests()
+    links = [_table(path, digest) if path.suffix == ".csv" else _link(path, None, digest)]
+    while links[-1].state in ("ok", "") and (found := _behind(links[-1], digest)):
+        links.append(_parent(*found, digest))
+    # What another file says of its data set is nothing about this one.
+    known = [link for link in links if link.what != "table" and link.header.get("data") and not link.wrong]
+    if links[-1].what != DATA_SET and known:
+        links.append(_parent(data_path(known[-1].path, known[-1].header), known[-1].header["data"], digest))
+    return links[::-1]
+
+
+def _behind(link: Link, digest: Digests) -> tuple[Path, str | None] | None:
+    """The file that a link was made from, and the digest that it names; None for a data set, or where that is not known."""
+    if link.what == DATA_SET:
+        return None
+    if link.what in ("table", "examples"):
+        checkpoint, named = _checkpoint_of(link.path), link.header.get("network")
+        if link.what == "table" and checkpoint and named and _content(checkpoint) == named:
+            # Tables name the first digits of what is in the file.
+            named = digest.file(checkpoint)
+        return checkpoint and (checkpoint, named)
+    parent = parent_path(link.path, link.header)
+    return (parent, link.header["parent"]) if parent and link.header.get("parent") else None
+
+
+def _content(checkpoint: Path) -> str | None:
+    """What a table names of a checkpoint; None if that cannot be read."""
+    try:
+        return content.of_header(read_header(checkpoint))[: content.SHORT]
+    except CheckpointError:
+        return None
+
+
+def _parent(path: Path, named: str | None, digest: Digests) -> Link:
+    what = DATA_SET if path.name == "data.safetensors" else path.stem
+    if not path.is_file():
+        return Link(what, path, None, named)
+    try:
+        return _link(path, named, digest)
+    except CheckpointError:
+        # What nobody can read is not what was read then, if somebody named that.
+        return Link(what, path, digest.file(path), named)
+
+
+def _link(path: Path, named: str | None, digest: Digests) -> Link:
+    header = read_header(path, *FORMATS)
+    if header["format"] == DATA:
+        # Where nobody else names its digest, it does.
+        return Link(DATA_SET, path, digest.file(path), named or header.get("digest"), header)
+    what = "examples" if header["format"] == EXAMPLES else kind(header)
+    said = header.get("content")
+    return Link(what, path, digest.file(path), named, header, digest.content(path) if said else None, said)
+
+
+def _table(path: Path, digest: Digests) -> Link:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file")
+    if _checkpoint_of(path) is None:
+        raise CheckpointError(f"{path}: a table, but not one beside a checkpoint or in its folder")
+    return Link("table", path, digest.file(path), header=origin(path))
+
+
+def _checkpoint_of(path: Path) -> Path | None:
+    """The checkpoint that a table or a file of adversarial examples is about: it has that name, or lies in its folder."""
+    absolute = Path(os.path.abspath(path))
+    for up, name in enumerate((absolute.name.split(".")[0], absolute.parent.name, absolute.parent.parent.name)):
+        found = Path(os.path.normpath(path.parent / "/".join([".."] * up) / f"{name}.safetensors"))
+        if found.is_file():
+            return found
+    return None
+
+
+def data_path(path: Path, header: dict[str, Any]) -> Path:
+    """Where the layout of a study's folder has the data set of a checkpoint."""
+    up = {"dense": 3}.get(header["stage"], 4) + (kind(header) == "compact")
+    return Path(os.path.normpath(path.parent / "/".join([".."] * up) / "data.safetensors"))

@@ -1,0 +1,56 @@
+"""A checkpoint names the file that it was made from; another one in that file's place is refused. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sparrow.errors import CheckpointError
+from sparrow.files import content
+from sparrow.files.headers import COMPACT_FORMAT, read_header, sha256
+
+
+def kind(header: dict[str, Any]) -> str:
+    """`dense`, `pruned`, `finetuned` or `compact`."""
+    return "compact" if header["format"] == COMPACT_FORMAT else header["stage"]
+
+
+def parent_path(path: Path, header: dict[str, Any]) -> Path | None:
+    """Where the layout of a study's folder has the checkpoint that `path` was made from; None for a dense network."""
+    # The folder that a compact network lies in is named after the checkpoint; "." has no name.
+    folder = Path(os.path.abspath(path)).parent.name
+    place = {
+        "pruned": path.parent / ".." / "dense.safetensors",
+        "finetuned": path.parent / "pruned.safetensors",
+        "compact": path.parent / ".." / f"{folder}.safetensors",
+    }.get(kind(header))
+    return place and Path(os.path.normpath(place))
+
+
+def refuse_other_parents(path: Path, header: dict[str, Any], digest: Callable[[Path], str] = sha256) -> None:
+    """Raise CheckpointError if `path`, or one of the checkpoints behind it, was made from another file than lies there now.
+
+    A file that is not there is fine: checkpoints are copied, and their parents removed to save space. `digest` is
+    the SHA-256 of a file, for callers that remember it.
+    """
+    while named := header.get("parent"):
+        parent = parent_path(path, header)
+        if parent is None or not parent.is_file():
+            return
+        found = digest(parent)
+        if found != named:
+            _require_whole(parent)
+            raise CheckpointError(
+                f"{path}: was made from another {parent} than lies there now (sha256 {found[:12]}, its header names "
+                f"{named[:12]}); delete it and what comes from it to make them anew"
+            )
+        path, header = parent, read_header(parent)
+
+
+def _require_whole(path: Path) -> None:
+    """Raise CheckpointError that names `path` if it is damaged: then what was made from it is not at fault."""
+    header = read_header(path)
+    if "content" in header:
+        content.require(path, header["content"], content.of_file(path))

@@ -1,0 +1,1 @@
+"""A network with fixed weights, evaluated fast and often."""

@@ -1,0 +1,96 @@
+"""Robust ADMM: training pulls the weights towards their own projection onto the sparse ones, then they are pruned.
+
+The loss gains `rho/2 |W - Z + U|^2` in every layer. Every 1/`updates` of the schedule rho grows by `rho_growth`, then
+`Z <- project(W + U)`, which keeps the largest magnitudes (or the filters with the largest L2 norm), and
+`U <- U + W - Z`. At the end the weights are pruned by magnitude; the masked retraining is the study's fine-tuning.
+
+The penalty's gradient is that of this formula, `rho (W - Z + U)`. In the released code U is not detached from W, so that after
+k updates the gradient is k + 1 times that: ten times in the last of ten parts.
+
+Source: Ye et al., "Adversarial Robustness vs. Model Compression, or Both?", ICCV 2019; order of the updates and defaults
+of its released code (yeshaokai/Robustness-Aware-Pruning-ADMM).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from sparrow.lazy_torch import torch
+from sparrow.pruning.params import Granular, PerLayer, Trains
+
+
+class Params(PerLayer, Granular):
+    """The penalty. The paper trains 200 epochs a stage and updates every 20."""
+
+    trains: ClassVar[Trains] = "weights"
+    traces: ClassVar[bool] = True
+    rho: float = Field(1e-3, gt=0)
+    """Weight of the penalty at first."""
+    rho_growth: float = Field(1.3, ge=1)
+    """Factor of the weight at each update."""
+    updates: int = Field(10, ge=1)
+    """The schedule is divided into this many parts, with an update of Z and U between them."""
+
+
+def prepare(params: Params, ratio: float, generator: torch.Generator):
+    """A pruner that trains all parameters under the penalty."""
+    from sparrow.pruning.masks import budget_of, is_by_filter, masks_of
+    from sparrow.pruning.pruner import Pruner
+
+    class Admm(Pruner):
+        others = "all"
+        budget = "filters" if is_by_filter(params) else "weights"
+
+        def start(self, weights, layout):
+            self.layout, self.rho, self.done = layout, params.rho, 0
+            self.drops = budget_of(weights, layout, ratio, params)
+            self.duals = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+            self.targets = self.project({name: weight.detach() for name, weight in weights.items()})
+            self.moved = 0.0
+            return list(weights.values())
+
+        def keep(self, values):
+            squares = {name: value.square() for name, value in values.items()}
+            return masks_of(squares, self.layout, self.drops, params, values)
+
+        def project(self, values):
+            masks = self.keep(values)
+            return {name: value * masks[name] for name, value in values.items()}
+
+        def after_backward(self, weights, step):
+            for name, weight in weights.items():
+                weight.grad += self.rho * (weight.detach() - self.targets[name] + self.duals[name])
+
+        def after_step(self, weights, step):
+            if (step.number + 1) * params.updates >= (self.done + 1) * step.total and self.done + 1 < params.updates:
+                self.update(weights)
+            self.weights = weights
+
+        def update(self, weights):
+            self.done += 1
+            self.rho *= params.rho_growth
+            before = self.targets
+            self.targets = self.project({name: weight.detach() + self.duals[name] for name, weight in weights.items()})
+            self.moved = distance(before, self.targets)
+            for name, dual in self.duals.items():
+                dual += weights[name].detach() - self.targets[name]
+
+        def trace(self):
+            weights = {name: weight.detach() for name, weight in self.weights.items()}
+            return {
+                "rho": self.rho,
+                "primal residual |W - Z|": distance(weights, self.targets),
+                "dual residual rho |Z - Z'|": self.rho * self.moved,
+            }
+
+        def end(self, weights):
+            return self.keep({name: weight.detach() for name, weight in weights.items()})
+
+    return Admm()
+
+
+def distance(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> float:
+    """Euclidean distance over all layers."""
+    return sum(float((first[name] - second[name]).square().sum()) for name in first) ** 0.5

@@ -1,0 +1,88 @@
+"""Lowest weight magnitude (LWM): the smallest weights go, in one shot or in several steps with fine-tuning between.
+
+With `steps` n > 1, step i keeps the share `(1 - ratio)^(i/n)` of the weights. The pruning schedule is divided evenly
+among the n - 1 fine-tunings between the steps; the one after the last step is the study's own, as for every method.
+Whole filters are ranked by the L1 norm of their weights; between the steps only the weights of filters that are out are
+held at zero, their biases and norms go at the end.
+
+Source: Han et al., "Learning both Weights and Connections for Efficient Neural Networks", NeurIPS 2015; for robust
+networks Sehwag et al., "Towards Compact and Robust Deep Neural Networks", arXiv 1906.06110; filters by L1 norm: Li et
+al., "Pruning Filters for Efficient ConvNets", ICLR 2017.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from sparrow.lazy_torch import torch
+from sparrow.pruning.params import Global, Granular, Trains
+
+
+class Params(Global, Granular):
+    """Where magnitudes compete, and in how many steps."""
+
+    steps: int = Field(1, ge=1)
+    """Prune in this many steps, with fine-tuning between them; each keeps the same share of what was left."""
+
+    @property
+    def trains(self) -> Trains:
+        return "weights" if self.steps > 1 else "nothing"
+
+
+def prepare(params: Params, ratio: float, generator: torch.Generator):
+    """A pruner that keeps the largest `|W|`."""
+    from sparrow.pruning.one_shot import OneShot
+
+    if params.steps == 1:
+        return OneShot(params, ratio, torch.abs)
+    return _iterative(params, ratio)
+
+
+def step_ratio(ratio: float, step: int, steps: int) -> float:
+    """The pruning ratio after `step` of `steps`: geometric in the share that is kept."""
+    return ratio if step == steps else 1 - (1 - ratio) ** (step / steps)
+
+
+def _iterative(params: Params, ratio: float):
+    from sparrow.pruning.masks import budget_of, is_by_filter, masks_of
+    from sparrow.pruning.pruner import Pruner
+
+    class Iterative(Pruner):
+        others = "all"
+        budget = "filters" if is_by_filter(params) else "weights"
+
+        def start(self, weights, layout):
+            self.layout, self.dense, self.done = layout, {n: w.detach().clone() for n, w in weights.items()}, 0
+            self.prune(weights)
+            return list(weights.values())
+
+        def prune(self, weights):
+            self.done += 1
+            scores = {name: weight.detach().abs() for name, weight in weights.items()}
+            share = step_ratio(ratio, self.done, params.steps)
+            # Under `lamp`, as for every method, the dense weights divide the ratio among the layers.
+            budget = budget_of(self.dense, self.layout, share, params, scores)
+            masks = masks_of(scores, self.layout, budget, params, weights)
+            # What is gone stays gone, even where rounding would give a layer one unit more than in the step before.
+            self.masks = {name: mask & self.masks[name] for name, mask in masks.items()} if self.done > 1 else masks
+            self.apply(weights)
+
+        def apply(self, weights):
+            for name, mask in self.masks.items():
+                weights[name].data.mul_(mask)
+
+        def after_backward(self, weights, step):
+            for name, mask in self.masks.items():
+                weights[name].grad.mul_(mask)
+
+        def after_step(self, weights, step):
+            self.apply(weights)
+            if (step.number + 1) * (params.steps - 1) >= self.done * step.total and self.done < params.steps - 1:
+                self.prune(weights)
+
+        def end(self, weights):
+            while self.done < params.steps:
+                self.prune(weights)
+            return self.masks
+
+    return Iterative()

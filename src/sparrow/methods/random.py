@@ -1,0 +1,23 @@
+"""Random pruning: weights (or filters) drawn uniformly in each layer, the control that every method has to beat.
+
+Source: the control of Blalock et al., "What is the State of Neural Network Pruning?", MLSys 2020.
+"""
+
+from __future__ import annotations
+
+from sparrow.lazy_torch import torch
+from sparrow.pruning.params import Granular, PerLayer
+
+
+class Params(PerLayer, Granular):
+    """Which share of each layer goes; which weights go is chance."""
+
+
+def prepare(params: Params, ratio: float, generator: torch.Generator):
+    """A pruner whose choice is drawn from `generator`."""
+    from sparrow.pruning.one_shot import OneShot
+
+    def score(weight):
+        return torch.rand(weight.shape, generator=generator).to(weight.device)
+
+    return OneShot(params, ratio, score)

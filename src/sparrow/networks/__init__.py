@@ -1,0 +1,1 @@
+"""What networks are made of, and what may be pruned in them."""

@@ -1,0 +1,199 @@
+"""How the layers of a network hang together: what structured pruning and its budgets need to know."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from sparrow.errors import NetworkError, SparrowError
+from sparrow.networks.prunable import NORMS, PRUNABLE, prunable_weights
+from sparrow.settings import RebuiltOnResume
+
+TOLERANCE = 1e-5
+"""Largest difference of a logit for which two networks are the same, relative to the largest logit where that is above 1."""
+
+
+@dataclass(frozen=True)
+class FilterGroup:
+    """Layers whose filters stand or fall together, since residual additions join their outputs; mostly just one."""
+
+    layers: tuple[str, ...]
+    """Weights whose output filters these are, by state dict name, in the network's order."""
+    norms: tuple[str, ...]
+    """Batch norm modules on the way, by name."""
+    readers: tuple[str, ...]
+    """Weights that take these filters' outputs as their inputs."""
+
+
+class Layout(RebuiltOnResume):
+    """Facts about a network that takes images of `shape` (channels, height, width), found out when asked for."""
+
+    def __init__(self, model: nn.Module, shape: tuple[int, int, int]) -> None:
+        self._model, self._shape = model, shape
+
+    @cached_property
+    def groups(self) -> list[FilterGroup]:
+        """All groups of filters that can be removed; the output layer, whose filters are the classes, is in none."""
+        model = copy.deepcopy(self._model).cpu().eval()
+        names = {module: name for name, module in model.named_modules()}
+        order = list(prunable_weights(model))
+        graph, pruning = _dependencies(model, self._shape)
+        found: dict[tuple[str, ...], FilterGroup] = {}
+        for module in model.modules():
+            if not isinstance(module, PRUNABLE) or module not in graph.module2node:  # A layer that no image goes through.
+                continue
+            removed = graph.get_pruning_group(module, _filter_removal(pruning, module), idxs=[0])
+            outputs, readers, norms = set(), set(), set()
+            for dependency, _ in removed:
+                target = dependency.target.module
+                if isinstance(target, PRUNABLE):
+                    own = _depthwise(target) or dependency.handler == _filter_removal(pruning, target)
+                    side = outputs if own else readers
+                    side.add(f"{names[target]}.weight")
+                elif isinstance(target, NORMS):
+                    norms.add(names[target])
+            if readers:
+                layers, readers = (tuple(name for name in order if name in chosen) for chosen in (outputs, readers))
+                found[layers] = FilterGroup(layers, tuple(name for name in names.values() if name in norms), readers)
+        return list(found.values())
+
+    @cached_property
+    def positions(self) -> dict[str, int]:
+        """How often each layer's weights are applied to one image: the output's pixels for a convolution, 1 for a linear."""
+        model = copy.deepcopy(self._model).cpu().eval()
+        counts: dict[str, int] = {}
+        for name, module in model.named_modules():
+            if isinstance(module, PRUNABLE):
+                key = f"{name}.weight"
+                module.register_forward_hook(lambda m, inputs, output, key=key: counts.__setitem__(key, _pixels(m, output)))
+        with torch.no_grad():
+            model(torch.zeros(1, *self._shape))
+        return {name: counts.get(name, 0) for name in prunable_weights(model)}
+
+    def multiply_adds(self, weights: Mapping[str, Tensor]) -> int:
+        """Multiply-adds of the layers in `weights` for one image, biases and norms apart."""
+        return sum(self.positions[name] * weight.numel() for name, weight in weights.items())
+
+
+def without_filters(model: nn.Module, shape: tuple[int, int, int], masks: Mapping[str, Tensor]) -> nn.Module:
+    """A physically smaller copy of `model` (in eval mode, on the CPU): the filters that are all False in `masks` are cut out.
+
+    A filter goes where all layers of its group mask it whole. Outputs are the same if what such filters give is zero,
+    that is, if their biases and the norms behind them are zero too (see `filter_masks`). Of a group that is masked whole the
+    first filter stays, with its zeros: a layer without filters cannot be run.
+    """
+    layout = Layout(model, shape)
+    smaller = copy.deepcopy(model).cpu().eval()
+    modules = dict(smaller.named_modules())
+    for group in layout.groups:
+        gone = removed_filters(group, masks)
+        if gone.all():
+            gone[0] = False
+        if gone.any():
+            # A new graph each time: the old one's indices are those of the network as it was.
+            graph, pruning = _dependencies(smaller, shape)
+            module = modules[group.layers[0].removesuffix(".weight")]
+            removal = _filter_removal(pruning, module)
+            graph.get_pruning_group(module, removal, idxs=gone.nonzero().flatten().tolist()).prune()
+    return smaller
+
+
+def require_cuttable(model: nn.Module, shape: tuple[int, int, int]) -> None:
+    """Raise NetworkError, naming the layers, if a filter cannot be cut out of each group without changing other outputs.
+
+    Tried, not looked up: any layer that ties channels together in a way of its own shows here, whatever it is.
+    """
+    masks = {name: torch.ones_like(weight, dtype=torch.bool, device="cpu") for name, weight in prunable_weights(model).items()}
+    for group in _groups(model, shape):
+        if _filters(group, masks) > 1 and not _cuts(model, shape, group, masks):
+            layers = ", ".join(name.removesuffix(".weight") for name in group.layers)
+            raise NetworkError(
+                f"{layers}: filters cannot be cut out of this network without changing what the others give (another layer "
+                "ties their channels together); valid: methods with granularity weight"
+            )
+
+
+def _groups(model: nn.Module, shape: tuple[int, int, int]) -> list[FilterGroup]:
+    try:
+        return Layout(model, shape).groups
+    except Exception as error:  # torch_pruning's tracing, on layers that it does not know
+        message = " ".join(str(error).split())
+        raise NetworkError(
+            f"filters cannot be cut out of this network ({message}); valid: methods with granularity weight"
+        ) from None
+
+
+def _filters(group: FilterGroup, masks: Mapping[str, Tensor]) -> int:
+    return len(masks[group.layers[0]])
+
+
+def _cuts(model: nn.Module, shape: tuple[int, int, int], group: FilterGroup, masks: Mapping[str, Tensor]) -> bool:
+    """Whether the network without one filter of a group gives what it gives with zeros in that filter's place."""
+    last = _filters(group, masks) - 1
+    trial = {name: mask.clone() for name, mask in masks.items()}
+    zeroed = copy.deepcopy(model).cpu().eval()
+    images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
+    try:
+        for name in group.layers:
+            trial[name][last] = False
+        others = filter_masks(zeroed, Layout(zeroed, shape), trial)
+        with torch.no_grad():
+            for name, parameter in zeroed.named_parameters():
+                mask = trial[name] if name in trial else others.get(name)
+                if mask is not None:
+                    parameter *= mask
+        smaller = without_filters(zeroed, shape, trial)  # Traced by what autograd remembers.
+        with torch.no_grad():
+            before, after = zeroed(images), smaller(images)
+    except Exception:  # Of whatever kind: the layers behind it do not fit any more.
+        return False
+    return bool((before - after).abs().max() <= TOLERANCE * before.abs().max().clamp(min=1))
+
+
+def removed_filters(group: FilterGroup, masks: Mapping[str, Tensor]) -> Tensor:
+    """Which filters (n,) of a group are masked in all of its layers."""
+    kept = torch.stack([masks[name].flatten(1).any(dim=1).cpu() for name in group.layers])
+    return ~kept.any(dim=0)
+
+
+def filter_masks(model: nn.Module, layout: Layout, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Masks of the biases and batch norm parameters of the filters that `masks` removes whole; none where there are none.
+
+    Raises SparrowError for a norm that does not have one entry a filter, as behind a flattening or a concatenation.
+    """
+    parameters = dict(model.named_parameters())
+    result = {}
+    for group in layout.groups:
+        kept = ~removed_filters(group, masks)
+        names = [f"{name.removesuffix('.weight')}.bias" for name in group.layers]
+        names += [f"{norm}.{parameter}" for norm in group.norms for parameter in ("weight", "bias")]
+        for name in names:
+            if name in parameters and len(parameters[name]) != len(kept):
+                raise SparrowError(f"{name} has {len(parameters[name])} entries for {len(kept)} filters: not supported")
+        result |= {name: kept.to(parameters[name].device) for name in names if name in parameters}
+    return result
+
+
+def _dependencies(model: nn.Module, shape: tuple[int, int, int]):
+    import torch_pruning
+
+    return torch_pruning.DependencyGraph().build_dependency(model, example_inputs=torch.zeros(1, *shape)), torch_pruning
+
+
+def _filter_removal(pruning, module: nn.Module):
+    return pruning.prune_linear_out_channels if isinstance(module, nn.Linear) else pruning.prune_conv_out_channels
+
+
+def _depthwise(module: nn.Module) -> bool:
+    """Whether each channel has one filter of its own, which stands or falls with it."""
+    groups = getattr(module, "groups", 1)
+    return groups > 1 and groups == module.in_channels == module.out_channels
+
+
+def _pixels(module: nn.Module, output: Tensor) -> int:
+    return 1 if isinstance(module, nn.Linear) else output[0, 0].numel()

@@ -1,0 +1,104 @@
+"""Methods that learn scores of frozen weights with the straight-through estimator, and S2AP for all of them.
+
+With frozen weights `W0` and scores `s`, a layer computes with `W = W0 * M`, where `M` is 1 for the units (weights or
+filters) with the largest `|s|`. The estimator passes the gradient as if `M` were `|s|`: `dL/ds = dL/dW * W0 * sign(s)`,
+summed over the filter where the unit is one.
+
+S2AP minimises the loss at the worst scores nearby, `min_s max_z L(W0 * M(s + z))` with `|z_l| <= gamma |s_l|` in each
+layer l. `z` is one ascent step of full length from `s`, `z_l = gamma |s_l| g_l / |g_l|`; the scores then descend along
+the gradient at `s + z`, against the same adversarial examples.
+
+Source: Sehwag et al., "HYDRA: Pruning Adversarially Robust Neural Networks", NeurIPS 2020; S2AP after Piras et al.,
+"S2AP: Score-space Sharpness Minimization for Adversarial Pruning", arXiv 2510.18381 (its problem statement; the ascent
+step is that of adversarial weight perturbation, Wu et al., NeurIPS 2020).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sparrow.networks.structure import Layout
+from sparrow.pruning.masks import is_by_filter
+from sparrow.pruning.params import Method
+from sparrow.pruning.pruner import Masks, Pruner, Weights
+from sparrow.training.loop import Step
+
+
+class Scored(Pruner):
+    """Keeps the scores; a method says in `masks` what follows from them."""
+
+    def __init__(self, params: Method, gain: float, gamma: float, freeze_norms: bool) -> None:
+        self._params, self._gain, self._gamma = params, gain, gamma
+        self.others = "frozen" if freeze_norms else "norms"
+
+    def masks(self) -> Masks:
+        """The masks that the present scores stand for."""
+        raise NotImplementedError
+
+    def start(self, weights: Weights, layout: Layout) -> list[Tensor]:
+        self.layout = layout
+        self.frozen = {name: weight.detach().clone() for name, weight in weights.items()}
+        names = [name for group in layout.groups for name in group.layers] if is_by_filter(self._params) else list(weights)
+        self.scores = {name: initial_scores(self.frozen[name], self._gain, is_by_filter(self._params)) for name in names}
+        self._place(weights)
+        return list(self.scores.values())
+
+    def after_backward(self, weights: Weights, step: Step) -> None:
+        self.differentiate(weights)
+        if self._gamma:
+            self._at_worst_scores(weights, step)
+
+    def after_step(self, weights: Weights, step: Step) -> None:
+        self._place(weights)
+
+    def end(self, weights: Weights) -> Masks:
+        return self.settle(weights, self.masks())
+
+    def settle(self, weights: Weights, masks: Masks) -> Masks:
+        """Put the frozen values back where `masks` keep them; what the last step had masked may be kept now."""
+        for name, mask in masks.items():
+            weights[name].data.copy_(self.frozen[name] * mask)
+        return masks
+
+    def differentiate(self, weights: Weights) -> None:
+        """Gradients of the scores (and of whatever else a method learns) from those of the effective weights."""
+        for name, gradient in self.mask_gradients(weights).items():
+            self.scores[name].grad = gradient * self.scores[name].sign()
+
+    def mask_gradients(self, weights: Weights) -> dict[str, Tensor]:
+        """`dL/dM` for every layer with scores, shaped like them."""
+        gradients = {name: weights[name].grad * self.frozen[name] for name in self.scores}
+        if not is_by_filter(self._params):
+            return gradients
+        result = {}
+        for group in self.layout.groups:
+            # One mask for all layers of the group, and the sum of their scores decides on it.
+            total = sum(gradients[name].flatten(1).sum(dim=1) for name in group.layers)
+            result |= {name: total.view_as(self.scores[name]) for name in group.layers}
+        return result
+
+    def _place(self, weights: Weights) -> None:
+        self.settle(weights, self.masks())
+
+    def _at_worst_scores(self, weights: Weights, step: Step) -> None:
+        before = {name: score.clone() for name, score in self.scores.items()}
+        for score in self.scores.values():
+            steepest = score.grad / score.grad.norm().clamp_min(torch.finfo(score.dtype).tiny)
+            score += self._gamma * score.norm() * steepest
+        self._place(weights)
+        step.again()
+        self.differentiate(weights)
+        for name, score in self.scores.items():
+            score.copy_(before[name])
+
+
+def initial_scores(weight: Tensor, gain: float, by_filter: bool = False) -> Tensor:
+    """`sqrt(gain / fan_in) * W / max|W|`, as released; for filters (n, 1, ...) with the L1 norm of each in place of `W`.
+
+    All zero for a layer of zeros.
+    """
+    fan_in = weight[0].numel()
+    sizes = weight.abs().flatten(1).sum(dim=1).view(-1, *[1] * (weight.dim() - 1)) if by_filter else weight
+    largest = sizes.abs().max().clamp_min(torch.finfo(weight.dtype).tiny)
+    return (gain / fan_in) ** 0.5 * sizes / largest

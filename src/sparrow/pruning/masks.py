@@ -1,0 +1,137 @@
+"""From scores to masks with an exact number of weights or filters.
+
+A *unit* is what is kept or removed: a weight, or a filter (in all layers of its group). Units compete in *blocks*: the
+weights of a layer, or the filters of a group. A budget says how many units each block loses.
+
+Sources of the allocations: ERK, Evci et al., "Rigging the Lottery", ICML 2020; LAMP, Lee et al., "Layer-adaptive Sparsity
+for the Magnitude-based Pruning", ICLR 2021.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from sparrow.networks.structure import Layout
+from sparrow.pruning.params import Granular, Method
+
+Budget = dict[str, int]
+
+
+def budget_of(
+    weights: Mapping[str, Tensor], layout: Layout, ratio: float, params: Method, scores: Mapping | None = None
+) -> Budget:
+    """How many units each block loses, by the `allocation` of `params`.
+
+    `weights` are the dense ones, whose magnitudes decide under `lamp`; `scores` (shaped like them) decide under `global`.
+    """
+    magnitudes = units({name: weight.detach().abs() for name, weight in weights.items()}, layout, params)
+    sizes = {block: len(values) for block, values in magnitudes.items()}
+    allocation = getattr(params, "allocation", "uniform")
+    if allocation == "uniform":
+        budget = {block: pruned_count(size, ratio) for block, size in sizes.items()}
+    elif allocation == "erk":
+        budget = divide(
+            {block: 1 - density for block, density in erk_densities(weights, sizes, 1 - ratio).items()}, sizes, ratio
+        )
+    elif allocation == "lamp":
+        budget = _lowest_everywhere({block: lamp_scores(values) for block, values in magnitudes.items()}, ratio)
+    else:
+        budget = _lowest_everywhere(units(scores or weights, layout, params), ratio)
+    if is_by_filter(params):
+        # A layer without filters would cut the network in two.
+        budget = {block: min(count, sizes[block] - 1) for block, count in budget.items()}
+    return budget
+
+
+def masks_of(
+    scores: Mapping[str, Tensor], layout: Layout, budget: Budget, params: Method, weights: Mapping
+) -> dict[str, Tensor]:
+    """Masks, shaped like `weights`, that drop the units with the lowest scores of each block. Ties: the first goes first."""
+    kept = {block: keep_highest(values, budget[block]) for block, values in units(scores, layout, params).items()}
+    return spread(kept, layout, params, weights)
+
+
+def units(scores: Mapping[str, Tensor], layout: Layout, params: Method) -> dict[str, Tensor]:
+    """The scores (n,) of each block's units; a filter's score is the sum over its weights, in all layers of its group."""
+    if not is_by_filter(params):
+        return {name: score.flatten() for name, score in scores.items()}
+    return {group.layers[0]: sum(scores[name].flatten(1).sum(dim=1) for name in group.layers) for group in layout.groups}
+
+
+def spread(kept: Mapping[str, Tensor], layout: Layout, params: Method, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Masks shaped like `weights` from what is kept (bool (n,)) of each block; layers outside all blocks stay whole."""
+    if not is_by_filter(params):
+        return {name: kept[name].view_as(weight) for name, weight in weights.items()}
+    masks = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()}
+    for group in layout.groups:
+        for name in group.layers:
+            masks[name] &= kept[group.layers[0]].view(-1, *[1] * (weights[name].dim() - 1))
+    return masks
+
+
+def is_by_filter(params: Method) -> bool:
+    return isinstance(params, Granular) and params.granularity == "filter"
+
+
+def pruned_count(size: int, ratio: float) -> int:
+    """How many of `size` units the pruning ratio removes, to the nearest one; HYDRA's and HARP's released codes round down."""
+    return round(ratio * size)
+
+
+def keep_highest(scores: Tensor, dropped: int) -> Tensor:
+    """Mask, shaped like `scores`, without the `dropped` lowest of them. Ties: the first in memory goes first."""
+    mask = torch.ones(scores.numel(), dtype=torch.bool, device=scores.device)
+    mask[scores.flatten().sort(stable=True).indices[:dropped]] = False
+    return mask.view_as(scores)
+
+
+def lamp_scores(magnitudes: Tensor) -> Tensor:
+    """`w_u^2 / sum of w_v^2 over all v that are not smaller` (Lee et al. 2021), shaped like `magnitudes` (n,)."""
+    squares, order = magnitudes.double().square().sort(stable=True)
+    rest = squares.flip(0).cumsum(0).flip(0).clamp_min(torch.finfo(torch.float64).tiny)
+    return torch.empty_like(squares).scatter_(0, order, squares / rest)
+
+
+def erk_densities(weights: Mapping[str, Tensor], sizes: Mapping[str, int], density: float) -> dict[str, float]:
+    """The share that each block keeps: proportional to `(sum of the weight's dimensions) / (their product)`, at most 1."""
+    raw = {block: sum(weights[block].shape) / weights[block].numel() for block in sizes}
+    whole: set[str] = set()
+    while True:
+        # Blocks that would keep more than they have keep all, and the others share what is left.
+        rest = density * sum(sizes.values()) - sum(sizes[block] for block in whole)
+        factor = rest / sum(raw[block] * sizes[block] for block in sizes if block not in whole)
+        full = {block for block in sizes if block not in whole and factor * raw[block] >= 1}
+        if not full:
+            return {block: 1.0 if block in whole else factor * raw[block] for block in sizes}
+        whole |= full
+
+
+def divide(shares: Mapping[str, float], sizes: Mapping[str, int], ratio: float, spared: int = 0) -> Budget:
+    """Whole numbers near `share * size` that add up to the ratio over all: the largest remainders are rounded up.
+
+    `spared` units of every block stay, as long as the ratio can be had without them.
+    """
+    total = pruned_count(sum(sizes.values()), ratio)
+    most = {block: max(size - spared, 0) for block, size in sizes.items()}
+    most = most if sum(most.values()) >= total else dict(sizes)
+    exact = {block: min(max(shares[block], 0.0) * size, most[block]) for block, size in sizes.items()}
+    budget = {block: int(value) for block, value in exact.items()}
+    missing = total - sum(budget.values())
+    step = 1 if missing > 0 else -1
+    by_remainder = sorted(sizes, key=lambda block: step * (budget[block] - exact[block]))
+    while missing:
+        for block in by_remainder:
+            if missing and 0 <= budget[block] + step <= most[block]:
+                budget[block] += step
+                missing -= step
+    return budget
+
+
+def _lowest_everywhere(scores: Mapping[str, Tensor], ratio: float) -> Budget:
+    """How many of each block are among the lowest share `ratio` of all units together."""
+    everything = torch.cat(list(scores.values()))
+    kept = keep_highest(everything, pruned_count(len(everything), ratio)).split([len(values) for values in scores.values()])
+    return {block: int((~part).sum()) for block, part in zip(scores, kept, strict=True)}

@@ -1,0 +1,60 @@
+"""A method's masks are counted, not trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from sparrow.errors import SparrowError
+from sparrow.networks.structure import Layout, removed_filters
+from sparrow.pruning.learned_shares import FilterBudget
+
+Tensors = Mapping[str, Tensor]
+
+
+def check_masks(masks: Tensors, weights: Tensors, layout: Layout, ratio: float, budget: str) -> str | None:
+    """What is wrong with the masks, if anything: every layer has its own, and the ratio is right.
+
+    Right means: to one weight a layer; to one filter a layer; or, for a budget of multiply-adds, that it is not
+    exceeded, and would be if any layer had one filter more.
+    """
+    if masks.keys() != weights.keys():
+        return f"gave masks for {sorted(masks)}, expected {sorted(weights)}"
+    if budget == "weights":
+        size = sum(mask.numel() for mask in masks.values())
+        kept = sum(int(mask.sum()) for mask in masks.values())
+        return _miscount(size - kept, size, ratio, len(masks), budget)
+    grouped = {name for group in layout.groups for name in group.layers}
+    for name, mask in masks.items():
+        rows = mask.flatten(1)
+        if not (rows.all(dim=1) | ~rows.any(dim=1)).all():
+            return f"pruned single weights of {name}, not whole filters"
+        if name not in grouped and not mask.all():
+            return f"pruned filters of {name}, which is the output layer"
+    gone = {group.layers[0]: int(removed_filters(group, masks).sum()) for group in layout.groups}
+    if budget == "multiply-adds":
+        return _off_target(FilterBudget(weights, layout, ratio), gone, ratio)
+    size = sum(len(weights[block]) for block in gone)
+    return _miscount(sum(gone.values()), size, ratio, len(gone), budget)
+
+
+def raise_for(masks: Tensors, weights: Tensors, layout: Layout, ratio: float, budget: str, kind: str) -> None:
+    """Raise SparrowError, naming the method, if `check_masks` finds a fault."""
+    fault = check_masks(masks, weights, layout, ratio, budget)
+    if fault:
+        raise SparrowError(f"methods.{kind}: {fault}")
+
+
+def _miscount(pruned: int, size: int, ratio: float, slack: int, what: str) -> str | None:
+    if abs(pruned - ratio * size) <= slack:
+        return None
+    return f"pruned {pruned} of {size} {what}, the ratio {ratio:g} asks for {ratio * size:.0f}"
+
+
+def _off_target(budget: FilterBudget, gone: dict[str, int], ratio: float) -> str | None:
+    if not budget.fits(gone):
+        return f"keeps more multiply-adds than the ratio {ratio:g} leaves (filters lost: {gone})"
+    if budget.more(gone):
+        return f"prunes more multiply-adds than the ratio {ratio:g} asks for (filters lost: {gone})"
+    return None

@@ -1,0 +1,57 @@
+"""What headers say of a file's origin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sparrow.data.store import Header
+from sparrow.errors import CheckpointError
+from sparrow.files.headers import read_header, sha256
+from sparrow.reproducible import made_by, pick_device
+
+
+def header(
+    stage: str, spec: dict[str, Any], data: Header, parent: Path | None = None, warning: str | None = None
+) -> dict[str, Any]:
+    """Header of a checkpoint made by `stage` under the configuration slice `spec`.
+
+    `spec["cell"]` names the cell and `spec["code"]` the code digest; `parent` is the checkpoint that it started from, whose
+    warnings it takes over; `warning` is one of its own.
+    """
+    before = read_header(parent) if parent is not None else {}
+    return {
+        "stage": stage,
+        "cell": spec["cell"],
+        "model": spec["model"],
+        "shape": list(data.shape),
+        "classes": data.classes,
+        "data": data.digest,
+        "data_regime": _regime(data.regime, before),
+        "warnings": [*before.get("warnings", []), *([warning] if warning else [])],
+        "config": {key: value for key, value in spec.items() if key not in ("cell", "code", "model")},
+        "code": spec["code"],
+        "parent": sha256(parent) if parent is not None else None,
+    }
+
+
+def _regime(own: str, before: dict[str, Any]) -> str:
+    """How the training data came to be; before that, those of the stages before, where they differ: of an imported network."""
+    others = before.get("data_regime", own)
+    return others if others.endswith(own) else f"{others}, then {own}"
+
+
+def attacked(network: Path, spec: dict[str, Any]) -> dict[str, Any]:
+    """Where adversarial examples come from: the network that was attacked under the configuration slice `spec`, and how."""
+    return {
+        "network": sha256(network),
+        "config": {key: value for key, value in spec.items() if key not in ("code", "model")},
+        "code": spec["code"],
+        **made_by(pick_device()),
+    }
+
+
+def require_data(network: Path, header: dict[str, Any], data: Path, about: Header) -> None:
+    """Raise CheckpointError if the checkpoint `network` was trained on another data set than `data`, which is `about`."""
+    if header["data"] != about.digest:
+        raise CheckpointError(f"{network}: trained on a data set other than {data} (digest {header['data'][:12]})")

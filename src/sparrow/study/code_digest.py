@@ -1,0 +1,105 @@
+"""Digest of the code that a stage runs, so that Snakemake re-runs what a code change touches and nothing else.
+
+The digest covers the modules of `sparrow` that a module imports, transitively, wherever in the file it does so.
+Comments, formatting and docstrings do not count.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+from functools import cache
+from pathlib import Path
+
+PACKAGE = "sparrow"
+
+
+@cache
+def code_digest(*modules: str) -> str:
+    """Hex digest (16 digits) of `modules` (full names) and of all that they import from `sparrow`.
+
+    Raises ModuleNotFoundError if one of them does not exist.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(_closure(modules)):
+        digest.update(f"{name}\n{_code(name)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def file_digest(path: Path) -> str:
+    """Hex digest (16 digits) of a Python file's own code, wherever it lies and whenever it was written."""
+    return hashlib.sha256(repr(_canonical(ast.parse(path.read_text()))).encode()).hexdigest()[:16]
+
+
+def _closure(modules: tuple[str, ...]) -> set[str]:
+    found: set[str] = set()
+    todo = list(modules)
+    while todo:
+        name = todo.pop()
+        if name in found:
+            continue
+        found.add(name)
+        todo.extend(_imports(name))
+        if "." in name:
+            todo.append(name.rpartition(".")[0])
+    return found
+
+
+@cache
+def _path(name: str) -> Path | None:
+    """The file behind a module's name, without importing it; None if it is not a module."""
+    if name.split(".")[0] != PACKAGE:
+        return None
+    root = Path(__file__).parents[1]
+    relative = Path(*name.split(".")[1:])
+    for candidate in (root / relative.with_suffix(".py") if name != PACKAGE else None, root / relative / "__init__.py"):
+        if candidate is not None and candidate.is_file():
+            return candidate
+    return None
+
+
+@cache
+def _tree(name: str) -> ast.Module:
+    path = _path(name)
+    if path is None:
+        raise ModuleNotFoundError(f"no module named {name!r}")
+    return ast.parse(path.read_text())
+
+
+@cache
+def _imports(name: str) -> frozenset[str]:
+    """Modules of `sparrow` that a module names in an import statement."""
+    path = _path(name)
+    package = name if path is not None and path.name == "__init__.py" else name.rpartition(".")[0]
+    found = set()
+    for node in ast.walk(_tree(name)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            found.add(base)
+            found.update(f"{base}.{alias.name}" for alias in node.names)
+    return frozenset(module for module in found if module.split(".")[0] == PACKAGE and _path(module) is not None)
+
+
+@cache
+def _code(name: str) -> str:
+    """The module's code in one canonical form, the same for every version of Python that parses it."""
+    return repr(_canonical(_tree(name)))
+
+
+def _canonical(value: object) -> object:
+    """A syntax tree as nested tuples: no positions, no docstrings, no empty fields (which come and go with versions)."""
+    if isinstance(value, ast.AST):
+        fields = ((name, _canonical(field)) for name, field in ast.iter_fields(value) if field not in (None, []))
+        return type(value).__name__, tuple(fields)
+    if isinstance(value, list):
+        return tuple(_canonical(item) for item in value if not _is_docstring(item))
+    return value
+
+
+def _is_docstring(node: object) -> bool:
+    """A string that stands alone does nothing: a module's, a function's or a setting's documentation."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

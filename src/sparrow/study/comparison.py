@@ -1,0 +1,112 @@
+"""What setting a study beside published results reads, and of what there is something to draw. Imports no torch."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+from sparrow import radius
+from sparrow.files import published_figures
+from sparrow.files.paths import parse
+from sparrow.study import cells
+from sparrow.study.code_digest import code_digest
+from sparrow.study.config import Study
+
+
+def published_slice(study: Study) -> dict[str, Any]:
+    """What the table of published figures reads: which sources, and of what kind each of the study's labels is."""
+    kinds = _kinds(study)
+    methods = kinds["methods"]
+    return kinds | {
+        "sources": _sources(study),
+        "ratios": sorted(_ratios(study)),
+        "attacks": {objective: _evaluations(study, "attacks", objective) for objective in study.objectives},
+        "verifiers": {objective: _evaluations(study, "verifiers", objective) for objective in study.objectives},
+        "nonstandard": {label: said for label, attack in study.attacks.items() if (said := _nonstandard(attack))},
+        "not_in_era": [label for label, attack in study.attacks.items() if not attack.in_era],
+        "epochs": {label: {method: _epochs(study, label, method) for method in methods} for label in study.objectives},
+        "code": code_digest("sparrow.results.published"),
+    }
+
+
+def headline_slice(study: Study) -> dict[str, Any]:
+    """What the table of a published average reads."""
+    return _kinds(study) | {
+        "sources": published_figures.named(study.published.headline, published_figures.headlines()),
+        "code": code_digest("sparrow.results.headline"),
+    }
+
+
+def compared(study: Study) -> set[tuple[str, str]]:
+    """The data sets and models of which a figure is published that the study measures, too; without naming its networks."""
+    if study.published is None:
+        return set()
+    spec, sources, ratios = _kinds(study), _sources(study), _ratios(study)
+    methods = {(method["kind"], method["granularity"]) for method in spec["methods"].values()}
+    known = {key for row in published_figures.figures() if row["source"] in sources for key in published_figures.by_kind(row)}
+    known = {key[:3] for key in known if key[3:5] in methods and key[5] in ratios}
+    return {
+        (dataset, model)
+        for dataset, model, objective in product(study.datasets, study.models, study.objectives)
+        if cells.trained(study, model, objective)
+        and (spec["datasets"][dataset], spec["models"][model], spec["objectives"][objective]) in known
+    }
+
+
+def _sources(study: Study) -> list[str]:
+    """Full names of the sources that the study is set beside."""
+    rows = published_figures.figures()
+    return sorted({name for text in study.published.sources or [""] for name in published_figures.named(text, rows)})
+
+
+def _ratios(study: Study) -> set[float]:
+    """All ratios of the networks that are evaluated."""
+    own = {ratio for method in study.methods.values() for ratio in method.ratios or study.ratios}
+    own |= {cell.ratio for cell in (parse(path).cell for path in study.imports) if cell}
+    return own | ({0.0} if cells.DENSE in study.evaluate else set())
+
+
+def _kinds(study: Study) -> dict[str, Any]:
+    """Labels to kinds, data sets to those that they stand in for, and the stage at which pruned networks are compared."""
+    methods = {cells.DENSE: {"kind": cells.DENSE, "granularity": "", "settings": ""}}
+    for label, entry in study.methods.items():
+        own = entry.model_dump(exclude={"kind", "granularity", "ratios"}, exclude_defaults=True)
+        settings = ", ".join(f"{key} {radius.text(value) if key == 'eps' else value}" for key, value in own.items())
+        methods[label] = {"kind": entry.kind, "granularity": getattr(entry, "granularity", "weight"), "settings": settings}
+    for path, entry in study.imports.items():
+        cell = parse(path).cell
+        if cell and cell.method not in methods:
+            # A network of others, by a method that this study has not: what it is called is all that is known of it.
+            methods[cell.method] = {"kind": cell.method, "granularity": entry.granularity, "settings": ""}
+    stand_ins = study.published.datasets
+    return {
+        "datasets": {label: stand_ins.get(label, entry.kind) for label, entry in study.datasets.items()},
+        "stand_ins": sorted(label for label, kind in stand_ins.items() if kind != study.datasets[label].kind),
+        "models": {label: entry.kind for label, entry in study.models.items()},
+        "objectives": {label: entry.kind for label, entry in study.objectives.items()},
+        "methods": methods,
+        "stage": "finetuned" if "finetuned" in study.evaluate else "pruned",
+    }
+
+
+def _evaluations(study: Study, room: str, objective: str) -> dict[str, str]:
+    return {label: entry.kind for label, entry in study.evaluations(room, objective).items()}
+
+
+def _nonstandard(attack: Any) -> str:
+    """In what an AutoAttack is not the standard version, whose name stands for its settings."""
+    if attack.kind != "autoattack":
+        return ""
+    own = attack.model_dump(include={"steps", "queries", "precision", "skip_verified"}, exclude_defaults=True)
+    return ", ".join(f"{key} {' and '.join(value) if isinstance(value, list) else value}" for key, value in own.items())
+
+
+def _epochs(study: Study, objective: str, method: str) -> str:
+    """How long a network was trained, pruned and fine-tuned, such as `100 + 20 + 100`; empty for a method of others."""
+    if method not in (cells.DENSE, *study.methods):
+        return ""
+    stages = [study.schedule(objective, "pretrain")]
+    if method != cells.DENSE:
+        stages += [study.pruning_schedule(objective, method)] if study.methods[method].trains != "nothing" else []
+        stages += [study.schedule(objective, "finetune")] if "finetuned" in study.evaluate else []
+    return " + ".join(str(schedule.epochs) for schedule in stages)

@@ -1,0 +1,91 @@
+"""The study as one tree of pydantic models, put together from what each room declares. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+
+from sparrow.settings import Ratios, Settings, Threat, unique
+from sparrow.study.entry_types import entries
+from sparrow.study.mistakes import FOLDER
+from sparrow.study.sections import Import, Latency, ObjectiveOptions, Published, Stability, Training
+from sparrow.training.schedule import Schedule
+
+
+def _whole(value: Any) -> Any:
+    """`value`; of a text of digits, the number: Snakemake's `--config seeds=[0,1]` hands on lists of texts."""
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
+
+
+Seed = Annotated[int, Field(ge=0, strict=True), BeforeValidator(_whole)]
+EvaluatedStage = Literal["dense", "pruned", "finetuned"]
+
+
+class Study(Settings):
+    """A whole study: every data set x model x objective x method x ratio x seed is one cell."""
+
+    results: str = Field("results", pattern=FOLDER)
+    """Folder for all results, relative to the working directory. Give each study its own."""
+    seeds: Annotated[list[Seed], AfterValidator(unique)] = Field(min_length=1)
+    """Each seed repeats the whole study."""
+    threat: Threat
+    """The adversary of all attacks and verifiers, and of every objective that names no other."""
+    datasets: entries("datasets") = Field(min_length=1)
+    """Data sets by label."""
+    models: entries("models") = Field(min_length=1)
+    """Networks by label."""
+    objectives: entries("objectives", ObjectiveOptions) = Field(min_length=1)
+    """Training objectives by label: the same one pre-trains, prunes and fine-tunes."""
+    methods: entries("methods") = Field({})
+    """Pruning methods by label; none are needed where dense networks alone are evaluated."""
+    ratios: Ratios = Field([])
+    """Pruning ratios: shares of the prunable weights that are removed; needed for every method that has none of its own."""
+    training: Training
+    """Schedules shared by all objectives; an objective's own `training` changes what it needs to."""
+    attacks: entries("attacks") = Field(min_length=1)
+    """Attacks by label."""
+    verifiers: entries("verifiers") = Field(min_length=1)
+    """Verifiers by label."""
+    stability: Stability | None = None
+    """Count stable ReLUs in every evaluated network, if given (`{}` for the defaults): does pruning ease verification?"""
+    latency: Latency | None = None
+    """Time every evaluated network on the CPU beside its dense one, if given (`{}` for the defaults): what sparsity buys."""
+    published: Published | None = None
+    """Set this study's results beside published ones, if given (`{}` for all sources)."""
+    evaluate: Annotated[list[EvaluatedStage], AfterValidator(unique)] = Field(["dense", "finetuned"], min_length=1)
+    """Checkpoints that are attacked and verified. `dense` is what preservation is measured against; with it alone, nothing is
+    pruned. What `pruned` networks lose may be a matter of batch norm's statistics alone: see a method's `norm_statistics`."""
+    imports: dict[str, Import] = Field({})
+    """Networks of third parties, by the checkpoint whose place they take, such as
+    `digits/cnn-small/benign/seed0/dense` or `.../seed0/METHOD-RATIO/finetuned`. Methods and ratios may be new ones: that is how
+    a network that others pruned comes in beside the study's own. `sparrow import` checks a file and prints the lines."""
+
+    def threat_of(self, objective: str) -> Threat:
+        """The threat against which an objective's networks are evaluated."""
+        own = self.objectives[objective].threat
+        return self.threat if own is None else Threat(norm=own.norm or self.threat.norm, eps=own.eps)
+
+    def evaluations(self, room: Literal["attacks", "verifiers"], objective: str) -> dict[str, Any]:
+        """The attacks or verifiers of an objective's networks, by label."""
+        entries = getattr(self, room).items()
+        return {label: entry for label, entry in entries if entry.objectives is None or objective in entry.objectives}
+
+    def schedule(self, objective: str, stage: Literal["pretrain", "prune", "finetune"]) -> Schedule:
+        """The study's schedule of `stage` with the changes that an objective makes to it."""
+        patch = getattr(self.objectives[objective].training, stage).model_dump(exclude_unset=True)
+        try:
+            return Schedule(**getattr(self.training, stage).model_dump() | patch)
+        except ValidationError as error:
+            mistake = error.errors()[0]
+            key = ".".join(map(str, ("objectives", objective, "training", stage, *mistake["loc"])))
+            message = mistake["msg"].removeprefix("Value error, ").replace("Input should be", f"{mistake['input']!r} must be")
+            raise ValueError(f"{key}: {message}") from None
+
+    def pruning_schedule(self, objective: str, method: str) -> Schedule:
+        """The schedule under which a method trains: a method that moves weights does so as fine-tuning does."""
+        schedule = self.schedule(objective, "prune")
+        if self.methods[method].trains != "weights":
+            return schedule
+        keys = {"optimizer", "lr", "momentum", "weight_decay", "max_grad_norm"}
+        return Schedule(**schedule.model_dump() | self.schedule(objective, "finetune").model_dump(include=keys))

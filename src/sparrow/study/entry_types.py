@@ -1,0 +1,60 @@
+"""Sections of the config that hold entries of a room: pydantic types put together from what the room's files declare."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Union
+
+from pydantic import BeforeValidator, Field, create_model
+
+from sparrow import catalogue
+from sparrow.catalogue import Room
+from sparrow.errors import ConfigError
+from sparrow.settings import Settings
+from sparrow.study.mistakes import LABEL
+
+# A model made at run time has its descriptions from others: pydantic would search every frame for a source that is nowhere.
+DESCRIBED = {"use_attribute_docstrings": False}
+
+
+def _fill_kinds(section: Any) -> Any:
+    """`hydra:` alone means `hydra: {kind: hydra}`."""
+    if not isinstance(section, dict):
+        return section
+    filled = {}
+    for label, entry in section.items():
+        entry = {} if entry is None else entry
+        filled[label] = {"kind": label, **entry} if isinstance(entry, dict) else entry
+    return filled
+
+
+def entries(room: Room, options: type[Settings] | None = None) -> Any:
+    """Type of a section: label to the parameters of one entry of `room` and `options`, told apart by `kind`."""
+    variants = []
+    for kind in catalogue.kinds(room):
+        module = catalogue.load(room, kind)
+        names = catalogue.CONTRACTS[room]
+        missing = [name for name in names if not any(hasattr(module, one) for one in name.split("|"))]
+        if missing:
+            package = catalogue.PACKAGES[room]
+            raise ConfigError(f"{module.__file__}: has no {', '.join(missing)}; {package} says what a file there defines")
+        params = module.Params
+        fields: dict[str, Any] = {"kind": (Literal[kind], Field(kind, description=f"The label, if it is not `{kind}`."))}
+        if options is not None:
+            fields |= {name: (field.annotation, field) for name, field in options.model_fields.items()}
+        name = "".join(part.title() for part in kind.split("-")) + room.title().removesuffix("s")
+        variant = create_model(name, __base__=params, __cls_kwargs__=DESCRIBED, **fields)
+        variant.__doc__ = catalogue.summary(room, kind)
+        variants.append(variant)
+    label = Annotated[str, Field(pattern=LABEL)]
+    union = Annotated[Union[tuple(variants)], Field(discriminator="kind")]  # noqa: UP007 - made at run time
+    return Annotated[dict[label, union], BeforeValidator(_fill_kinds)]
+
+
+def optional(model: type[Settings], name: str) -> type[Settings]:
+    """`model` with every field optional and unset by default: a patch."""
+    fields = {
+        key: (field.annotation | None, Field(None, description=field.description)) for key, field in model.model_fields.items()
+    }
+    patch = create_model(name, __base__=Settings, __cls_kwargs__=DESCRIBED, **fields)
+    patch.__doc__ = f"What to change in {model.__name__} for one objective."
+    return patch

@@ -1,0 +1,144 @@
+"""Sections of the config that hold no entries of a room. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+
+from sparrow.exchange import keymap_files
+from sparrow.files import published_figures
+from sparrow.settings import Norm, Radius, Settings, unique
+from sparrow.study.entry_types import optional
+from sparrow.training.schedule import Schedule
+
+SchedulePatch = optional(Schedule, "SchedulePatch")
+
+
+class TrainingPatch(Settings):
+    """Changes to the study's schedules for one objective; the same for every method."""
+
+    pretrain: SchedulePatch = Field(default_factory=SchedulePatch)
+    """Changes to `training.pretrain`."""
+    prune: SchedulePatch = Field(default_factory=SchedulePatch)
+    """Changes to `training.prune`."""
+    finetune: SchedulePatch = Field(default_factory=SchedulePatch)
+    """Changes to `training.finetune`."""
+
+
+class OwnThreat(Settings):
+    """The threat of one objective's networks."""
+
+    norm: Norm | None = None
+    """Norm of the perturbation; the study's if null."""
+    eps: Radius
+    """Radius of the perturbation in pixel units, images in [0, 1]: a number, or a fraction of integers such as 2/255."""
+
+
+class ObjectiveOptions(Settings):
+    """What every objective may change of the study."""
+
+    training: TrainingPatch = Field(default_factory=TrainingPatch)
+    """Changes to `training` for this objective."""
+    threat: OwnThreat | None = None
+    """The threat against which this objective's networks are trained and evaluated, if it is not the study's."""
+    models: Annotated[list[str], Field(min_length=1), AfterValidator(unique)] | None = None
+    """Train only these models, by label; all if null."""
+
+
+class Training(Settings):
+    """Schedules of the three training stages."""
+
+    pretrain: Schedule
+    """Dense pre-training."""
+    prune: Schedule
+    """Search for masks; methods that do not train skip it, and those that move weights take over `finetune`'s optimiser
+    and learning rate."""
+    finetune: Schedule
+    """Fine-tuning under fixed masks: the same budget for every method."""
+
+
+class Stability(Settings):
+    """Counting ReLUs whose sign no perturbation changes."""
+
+    samples: int | None = Field(None, ge=1)
+    """Count on this many test images; on all if null."""
+    batch_size: int = Field(128, ge=1)
+    """Images per batch."""
+
+
+class Latency(Settings):
+    """Timing networks on the CPU."""
+
+    batch_sizes: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1), AfterValidator(unique)] = Field([1, 64])
+    """Images that are looked at together."""
+    runtimes: Annotated[list[Literal["torch", "onnxruntime"]], Field(min_length=1), AfterValidator(unique)] = Field(
+        ["torch", "onnxruntime"]
+    )
+    """What computes: torch, or ONNX Runtime after an export."""
+    threads: int = Field(1, ge=1)
+    """Threads for each of them."""
+    repeats: int = Field(15, ge=6)
+    """How often each network takes its turn with the dense one. From six, a 95 % interval of the median can be told."""
+
+
+def _figure_source(text: str) -> str:
+    published_figures.named(text, published_figures.figures())
+    return text
+
+
+def _headline_source(text: str) -> str:
+    published_figures.named(text, published_figures.headlines())
+    return text
+
+
+def _figure_dataset(kind: str) -> str:
+    known = sorted({row["dataset_kind"] for row in published_figures.figures()})
+    if kind not in known:
+        raise ValueError(f"nothing is published here on {kind!r}; valid: {', '.join(known)}")
+    return kind
+
+
+def _arxiv_number(value: Any) -> Any:
+    """YAML takes 1906.06110 for a number, and drops its last digit."""
+    return f"{value:.5f}" if isinstance(value, float) else value
+
+
+HeadlineSource = Annotated[
+    str,
+    BeforeValidator(_arxiv_number),
+    AfterValidator(_headline_source),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "number"}]}),
+]
+
+
+class Published(Settings):
+    """What others have published, set beside what this study measures."""
+
+    sources: list[Annotated[str, AfterValidator(_figure_source)]] | None = Field(None, min_length=1)
+    """Sources in reports/published.csv, each by any part of its name; all of them if null."""
+    headline: HeadlineSource | None = None
+    """A source in reports/published-headlines.csv, by any part of its name, whose averages this study's are set beside."""
+    datasets: dict[str, Annotated[str, AfterValidator(_figure_dataset)]] = Field({})
+    """Data sets of this study, by label, that stand in for a published one, by kind; the table says so."""
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> Published:
+        published_figures.figures()
+        return self
+
+
+class Import(Settings):
+    """A third party's network in the place of one that the study would make."""
+
+    file: str = Field(min_length=1)
+    """Its state dict: safetensors, or a file of torch.save's (.pth, .pt, .tar), of which nothing but tensors and plain values
+    is read. Relative to the working directory."""
+    map: str = keymap_files.OURS
+    """Whose names its tensors have: `ours`, another key map that comes with Sparrow, or a YAML file with one."""
+    key: str | None = None
+    """Under which key of the file the state dict lies, if that is none of the usual ones."""
+    granularity: Literal["weight", "filter"] = "weight"
+    """What it lost: single weights, or whole filters with their bias and norm."""
+    allow_ratio: bool = False
+    """Take it even if its share of zeros is not the cell's pruning ratio."""

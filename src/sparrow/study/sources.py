@@ -1,0 +1,48 @@
+"""The user's own files that a data set is read from: where one of them changes, the data set is made anew. Imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from sparrow import catalogue
+from sparrow.data.files import files_below
+from sparrow.data.split import HeldOut
+from sparrow.errors import SparrowError
+
+
+def files(params: HeldOut) -> list[str]:
+    """The files behind a data set, as far as they are there."""
+    return [os.path.normpath(path) for path in _paths(params) if os.path.isfile(path)]
+
+
+def folders(params: HeldOut) -> dict[str, str]:
+    """The folders behind a data set, as far as they are there, with a digest (16 digits) of the names and sizes of all files.
+
+    The time at which a folder changed says nothing of the folders in it. Links are followed; hidden files do not count.
+    """
+    return {path: _listing(path) for path in _paths(params) if os.path.isdir(path)}
+
+
+def require(label: str, params: HeldOut) -> None:
+    """Raise SparrowError, naming the key, if one of the files or folders behind a data set is not there."""
+    told = {os.path.expanduser(value): key for key, value in params if isinstance(value, str)}
+    for path in _paths(params):
+        if not os.path.exists(path):
+            raise SparrowError(
+                f"datasets.{label}.{told[path]}: {path}: no such file or folder, and images are to be read from it"
+            )
+
+
+def _paths(params: HeldOut) -> list[str]:
+    entry = catalogue.load("datasets", params.kind)
+    own = entry.files(params) if hasattr(entry, "files") else []
+    return own if params.extra is None else [*own, os.path.expanduser(params.extra)]
+
+
+def _listing(folder: str) -> str:
+    found = []
+    for file in files_below(folder):
+        inside, _, name = file.path.rpartition("/")
+        found.append((f"/{inside}" if inside else "", name, file.size))
+    return hashlib.sha256(repr(sorted(found)).encode()).hexdigest()[:16]

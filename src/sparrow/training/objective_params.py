@@ -1,0 +1,45 @@
+"""Settings that several objectives share, importable without torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from sparrow.lazy_torch import torch
+from sparrow.settings import Radius, Settings
+
+
+class RobustParams(Settings):
+    """What objectives that train against a perturbation have in common."""
+
+    eps: Radius | None = None
+    """Radius to train for, in pixel units; the threat's if null."""
+
+
+class IBPInitialisation(RobustParams):
+    """What objectives that train on interval bounds have in common."""
+
+    initialisation: Literal["default", "ibp"] = "default"
+    """Weights before pre-training: the network's own, or `N(0, 2 pi / fan_in^2)` in all layers but the last, halved behind
+    residual additions (Shi et al., "Fast Certified Robust Training with Short Warmup", NeurIPS 2021). Then a layer and its
+    ReLU keep the mean width of intervals; behind batch norm they do not: it scales such small weights' outputs up."""
+
+    def initialise(self, model: torch.nn.Module, generator: torch.Generator) -> None:
+        """Draw the weights anew, in place, if asked to."""
+        from sparrow.training import certified_initialisation
+
+        if self.initialisation == "ibp":
+            certified_initialisation.ibp(model, generator)
+
+
+class PGDParams(RobustParams):
+    """Settings of the inner maximisation."""
+
+    steps: int = Field(10, ge=1)
+    """Gradient steps of the inner maximisation."""
+    step_size: Radius | None = None
+    """Length of one step in pixel units; 2.5 * eps / steps if null (Madry et al. 2018)."""
+
+    def resolved_step_size(self, eps: float) -> float:
+        return self.step_size if self.step_size is not None else 2.5 * eps / self.steps

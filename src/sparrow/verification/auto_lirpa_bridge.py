@@ -1,0 +1,104 @@
+"""Lets auto_LiRPA 0.3, the newest release on PyPI, run on today's torch and numpy.
+
+Four things that it uses have moved since 2022, and one has changed its meaning. Where a newer auto_LiRPA is installed
+there is nothing to do; where even this does not help, the import says so in one line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+import types
+from functools import cache
+
+import numpy as np
+import torch
+
+from sparrow.errors import SparrowError
+from sparrow.verification.cures import cure
+
+
+@cache
+def auto_lirpa() -> types.ModuleType:
+    """The auto_LiRPA module, fit for use. Raises SparrowError if it does not work with the torch installed."""
+    try:
+        from importlib.metadata import version
+
+        if version("auto_LiRPA").startswith("0.3"):
+            _bridge_numpy()
+            _bridge_torch()
+            module = importlib.import_module("auto_LiRPA")
+            _bridge_bounded_module(module.BoundedModule)
+            _bridge_slopes()
+            cure(module)
+            return module
+        return importlib.import_module("auto_LiRPA")
+    except (ImportError, AttributeError) as error:
+        raise SparrowError(
+            f"auto_LiRPA does not work with torch {torch.__version__}: {error}; "
+            "the versions in envs/requirements.txt are known to work together"
+        ) from error
+
+
+def _bridge_numpy() -> None:
+    """numpy.lib.arraysetops is gone; auto_LiRPA wants its `isin`."""
+    with contextlib.suppress(ImportError):
+        importlib.import_module("numpy.lib.arraysetops")
+        return
+    module = types.ModuleType("numpy.lib.arraysetops")
+    module.isin = np.isin
+    sys.modules["numpy.lib.arraysetops"] = module
+
+
+def _bridge_torch() -> None:
+    """Two helpers of the TorchScript exporter have moved, and graph nodes are no longer subscriptable."""
+    import torch.onnx.symbolic_helper
+    import torch.onnx.utils
+
+    if not hasattr(torch.onnx.utils, "_optimize_graph"):
+        exporter = importlib.import_module("torch.onnx._internal.torchscript_exporter.utils")
+        torch.onnx.utils._optimize_graph = exporter._optimize_graph
+    if not hasattr(torch.onnx.symbolic_helper, "_set_opset_version"):
+        settings = importlib.import_module("torch.onnx._internal.torchscript_exporter._globals").GLOBALS
+
+        def set_opset_version(version: int) -> None:
+            settings.export_onnx_opset_version = version
+
+        torch.onnx.symbolic_helper._set_opset_version = set_opset_version
+    if not hasattr(torch._C.Node, "__getitem__"):
+        torch._C.Node.__getitem__ = lambda node, key: getattr(node, node.kindOf(key))(key)
+
+
+def _bridge_bounded_module(bounded_module: type) -> None:
+    """torch passes `remove_duplicate` to `_named_members`, which BoundedModule overrides without it."""
+    original = bounded_module._named_members
+
+    def named_members(self, get_members_fn, prefix="", recurse=True, **unused):
+        return original(self, get_members_fn, prefix, recurse)
+
+    bounded_module._named_members = named_members
+
+
+def _bridge_slopes() -> None:
+    """The gradient of torch.clamp *at* its limits has become zero.
+
+    alpha-CROWN starts at CROWN's slopes, which are exactly 0 or 1, and clamps them to [0, 1] on the way to the bound: it
+    would never move, and return CROWN's bounds as its own. The clamp stays; the gradient passes straight through it.
+    """
+    relu = importlib.import_module("auto_LiRPA.operators.activation").BoundRelu
+
+    def mask_alpha(lower, upper, *slopes):
+        always_on = (lower >= 0).to(lower.dtype)
+        always_off = upper <= 0
+        unstable = (1 - always_on) * (1 - always_off.to(upper.dtype))
+
+        def masked(slope):
+            if slope is None:
+                return None
+            clamped = slope + (slope.clamp(0, 1) - slope).detach()
+            return clamped * unstable + always_on
+
+        return *map(masked, slopes), always_off.all()
+
+    relu._relu_mask_alpha = staticmethod(mask_alpha)

@@ -1,0 +1,198 @@
+"""Timing networks beside their dense one: what the numbers are made of, and who is timed; never how fast anything is."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from sparrow.errors import SparrowError
+from sparrow.exchange import onnx_file
+from sparrow.files import checkpoint
+from sparrow.files.content import of_spec
+from sparrow.files.headers import COMPACT_FORMAT, FORMAT
+from sparrow.files.outcome_table import FAILED, LATENCY
+from sparrow.results.figures.latency import draw_latency
+from sparrow.results.latency import SHOWN, write_latencies
+from sparrow.stages._evaluation import origin
+from sparrow.stages._failure import failed_checkpoint
+from sparrow.stages.latency import latency, turns
+from sparrow.study import cells
+from sparrow.study.load import load_study
+from tests.conftest import write_failed
+from tests.study.test_config import changed, complaints
+
+QUICK = {"batch_sizes": [1, 3], "runtimes": ["torch"], "threads": 1, "repeats": 6}
+
+
+@pytest.fixture
+def timed(family: SimpleNamespace, tmp_path: Path):
+    """Times the networks of a family; the table."""
+
+    def run(compact: list[Path] | None = None, **params: object) -> pd.DataFrame:
+        spec = {"model": {"kind": "cnn-small"}, "latency": QUICK | params}
+        output = tmp_path / "latency.csv"
+        cut = [family.compact] if compact is None else compact
+        latency(family.dense, [family.finetuned], cut, family.data, output, tmp_path / "cost.json", spec)
+        return pd.read_csv(output)
+
+    return run
+
+
+def test_every_network_is_timed_in_every_form(timed) -> None:
+    table = timed()
+    assert list(table.columns) == LATENCY
+    who = table[["method", "ratio", "stage", "form", "batch_size"]].to_numpy().tolist()
+    assert who == [
+        ["dense", 0.0, "dense", "dense", 1],
+        ["dense", 0.0, "dense", "dense", 3],
+        *(["lwm", 0.5, "finetuned", form, size] for size in (1, 3) for form in ("masked", "compact")),
+    ]
+    assert set(table["threads"]) == {1}
+    assert (table["milliseconds"] > 0).all()
+    assert ((table["speedup_low"] <= table["speedup"]) & (table["speedup"] <= table["speedup_high"])).all()
+
+
+def test_onnx_runtime_is_beside_torch(timed) -> None:
+    table = timed(runtimes=["torch", "onnxruntime"], batch_sizes=[2])
+    assert table["runtime"].tolist() == ["torch", "onnxruntime"] * 3
+
+
+def test_networks_take_turns() -> None:
+    order = []
+
+    def run(name: str, seconds: float):
+        def look(images: torch.Tensor) -> None:
+            order.append(name)
+            time.sleep(seconds)
+
+        return look
+
+    seconds = turns([run("slow", 0.03), run("fast", 0.002)], torch.zeros(1), 6)
+    assert seconds.shape == (2, 6)
+    # In every turn the fast one looks as often as fits into it.
+    assert (seconds[0] >= 0.03).all()
+    assert (seconds[1] >= 0.002).all()
+    changes = [name for place, name in enumerate(order) if place == 0 or order[place - 1] != name]
+    assert len(changes) > 6
+    assert order.count("slow") < order.count("fast")
+
+
+def test_a_pruned_network_that_failed_is_left_out(timed, family) -> None:
+    failed_checkpoint("diverged", family.finetuned, "finetuned", {"method": "lwm", "ratio": 0.5}, FORMAT)
+    assert set(timed(compact=[])["method"]) == {"dense"}
+
+
+def test_a_compact_network_that_failed_takes_nothing_from_the_masked_one(timed, family) -> None:
+    failed_checkpoint("diverged", family.compact, "compact", {}, COMPACT_FORMAT)
+    assert set(timed()["form"]) == {"dense", "masked"}
+
+
+@pytest.mark.parametrize("which", ["dense", "finetuned"])
+def test_a_network_whose_logits_are_no_numbers_is_not_timed(timed, family, which) -> None:
+    loaded = checkpoint.load(getattr(family, which))
+    for parameter in loaded.model.parameters():
+        parameter.data = torch.where(parameter == 0, parameter, torch.tensor(3e38))
+    checkpoint.save(getattr(family, which), loaded)
+    family.compact.unlink()
+    table = timed(compact=[])
+    if which == "dense":
+        assert "logits are not finite" in table.iloc[0, 0]
+    else:
+        assert set(table["method"]) == {"dense"}
+
+
+def test_a_runtime_that_gives_other_logits_is_left_out(timed, monkeypatch) -> None:
+    monkeypatch.setattr(onnx_file, "TOLERANCE", -1.0)
+    assert set(timed(runtimes=["torch", "onnxruntime"], batch_sizes=[2])["runtime"]) == {"torch"}
+
+
+def test_more_threads_than_the_job_has_are_refused(timed) -> None:
+    with pytest.raises(SparrowError) as caught:
+        timed(threads=64)
+    assert str(caught.value) == "latency.threads: 64, but a job here has 1; valid: no more than that"
+
+
+def test_of_a_dense_network_that_failed_nothing_is_timed(timed, family) -> None:
+    failed_checkpoint("diverged", family.dense, "dense", {}, FORMAT)
+    table = timed()
+    assert list(table.columns) == FAILED
+    assert "diverged" in table.iloc[0, 0]
+
+
+@pytest.fixture
+def summary(family: SimpleNamespace, tmp_path: Path) -> Path:
+    """The summary of the family's two networks."""
+    who = {"dataset": "digits", "model": "cnn-small", "objective": "benign", "seed": 3}
+    rows = [
+        who | {"method": "dense", "ratio": "0.0", "stage": "dense", "granularity": None},
+        who | {"method": "lwm", "ratio": "0.5", "stage": "finetuned", "granularity": "filter"},
+    ]
+    preserved = {"constant": False, "preserved_era": 0.8, "preserved_era_low": 0.7, "preserved_era_high": 0.9}
+    path = tmp_path / "summary.csv"
+    of = (origin(network, family.data, {}) for network in (family.dense, family.finetuned))
+    rows = [row | preserved | {"network": network, "data": data} for row, (network, data, _) in zip(rows, of, strict=True)]
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return path
+
+
+SPECS = {"cnn-small": of_spec({"model": {"kind": "cnn-small"}, "latency": QUICK})}
+
+
+def test_latencies_stand_beside_what_is_preserved(timed, summary, tmp_path) -> None:
+    table, failed, output = timed(), tmp_path / "failed.csv", tmp_path / "all.csv"
+    write_failed(failed, "the loss is nan")
+    write_latencies(summary, [failed, tmp_path / "latency.csv"], output, SPECS)
+    found = pd.read_csv(output)
+    assert found[SHOWN].equals(table[SHOWN])
+    assert set(found["preserved_era"]) == {0.8}
+    assert found["granularity"].fillna("").tolist() == [""] * 2 + ["filter"] * 4
+    write_latencies(summary, [failed], output, SPECS)
+    assert pd.read_csv(output)[["method", "milliseconds"]].fillna(-1).to_numpy().tolist() == [["dense", -1], ["lwm", -1]]
+    failed.write_text("index,label\n1,2\n")
+    with pytest.raises(SparrowError, match=r"failed\.csv: has the columns"):
+        write_latencies(summary, [failed], output, SPECS)
+
+
+SPEC = {"dataset": "digits", "model": "cnn-small", "objectives": ["benign"], "stage": "finetuned"}
+SPEC["threats"] = {"benign": {"norm": "linf", "eps": 0.1}}
+
+
+def test_the_figure_is_the_same_to_the_byte_and_draws_each_form(timed, summary, tmp_path) -> None:
+    timed()
+    source, folders = tmp_path / "all.csv", [tmp_path / "one", tmp_path / "two"]
+    write_latencies(summary, [tmp_path / "latency.csv"], source, SPECS)
+    for folder in folders:
+        folder.mkdir()
+        draw_latency(source, folder / "a.svg", folder / "a.png", SPEC)
+    assert [(folders[0] / name).read_bytes() == (folders[1] / name).read_bytes() for name in ("a.svg", "a.png")] == [True] * 2
+    drawn = Image.open(folders[0] / "a.png").convert("RGB").getcolors(1 << 20)
+    # The colour of the only method.
+    assert sum(count for count, colour in drawn if colour == (0, 0x72, 0xB2)) > 50
+    pd.read_csv(source).iloc[:0].to_csv(source, index=False)
+    draw_latency(source, folders[1] / "a.svg", folders[1] / "a.png", SPEC)
+    assert (folders[0] / "a.png").read_bytes() != (folders[1] / "a.png").read_bytes()
+
+
+def test_dense_networks_have_to_be_evaluated() -> None:
+    (line,) = complaints(changed(("latency", {}), ("evaluate", ["finetuned"])))
+    assert line == "config.yaml: latency: times networks against their dense one, which evaluate leaves out; add 'dense'"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("batch_sizes", []), ("batch_sizes", [0]), ("runtimes", ["tflite"]), ("repeats", 5), ("threads", 0)]
+)
+def test_what_cannot_be_timed_is_refused(key, value) -> None:
+    (line,) = complaints(changed(("latency", {key: value})))
+    assert line.startswith(f"config.yaml: latency.{key}")
+
+
+def test_another_way_of_timing_times_again_and_another_attack_does_not() -> None:
+    base = cells.latency_slice(load_study(changed(("latency", {}))), "cnn-small")
+    assert cells.latency_slice(load_study(changed(("latency", {"threads": 2}))), "cnn-small") != base
+    assert cells.latency_slice(load_study(changed(("latency", {}), ("attacks.pgd.steps", 3))), "cnn-small") == base

@@ -1,0 +1,447 @@
+"""What a study will cost: work counted by hand, and where the time of a unit comes from."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from safetensors.numpy import save_file
+
+from sparrow import catalogue
+from sparrow.cli.main import main
+from sparrow.data import store
+from sparrow.errors import SparrowError
+from sparrow.estimate import rates
+from sparrow.estimate.finished import finished
+from sparrow.estimate.measure import measure
+from sparrow.estimate.rates import Rates, Row, read_rows, write_rows
+from sparrow.estimate.total import prices
+from sparrow.estimate.unit import Unit, described
+from sparrow.estimate.work import Work, phases, works
+from sparrow.files.headers import FORMAT, KEYS, KEYS_OF
+from sparrow.files.lineage import DATA
+from sparrow.files.paths import parse
+from sparrow.study import cells
+from sparrow.study.load import load_study
+from sparrow.training.schedule import Schedule
+
+STUDY = {
+    "results": "tiny",
+    "seeds": [0, 1],
+    "threat": {"eps": 0.1},
+    "datasets": {"digits": None},
+    "models": {"cnn-small": None},
+    "objectives": {"benign": None, "ibp": {"training": {"pretrain": {"warmup_epochs": 1, "ramp_epochs": 2}}}},
+    "methods": {"lwm": None, "hydra": None, "snip": {"batches": 3}},
+    "ratios": [0.5, 0.9, 0.99],
+    "training": {
+        "pretrain": {"epochs": 4, "batch_size": 128},
+        "prune": {"epochs": 2, "batch_size": 128},
+        "finetune": {"epochs": 3, "batch_size": 128},
+    },
+    "attacks": {"pgd": {"samples": 100, "steps": 20, "restarts": 2}, "autoattack": None},
+    "verifiers": {"crown": {"samples": 50}, "smoothing": {"samples": 10}},
+}
+DIGITS = ((1, 8, 8), 10)
+# 1,797 images, of which 360 are for testing and 270 for validation, in batches of 128.
+TRAIN_BATCHES, VALIDATION_BATCHES = 10, 3
+FORWARD, GRADIENT = (Unit(what, "cnn-small", "", 1.0, *DIGITS, 1) for what in ("forward", "gradient"))
+CROWN = Unit("bound", "cnn-small", "crown", 1.0, *DIGITS, 1)
+SMOOTHING_FORWARDS = 10 * (100 + 10_000)
+
+
+def step(objective: str, progress: float = 1.0, batch_size: int = 128, precision: str = "float32") -> Unit:
+    return Unit("step", "cnn-small", objective, progress, *DIGITS, batch_size, precision)
+
+
+def work(stage: str, objective: str = "benign", entry: str = "", **changes: Any) -> Work:
+    found = [w for w in works(load_study(STUDY | changes)) if (w.stage, w.objective, w.entry) == (stage, objective, entry)]
+    assert len(found) == 1
+    return found[0]
+
+
+def row(unit: Unit, seconds: float | None, multiply_adds: float, kind: str = "gpu") -> Row:
+    made = {"kind": kind, "device": "a device", "threads": 1, "torch": "2", "sparrow": "0"}
+    return rates.row_of(unit, made, seconds, multiply_adds, 3)
+
+
+ROWS = [
+    row(step("benign"), 0.5, 10**9),
+    row(step("ibp initialisation=default kappa_end=0.5 kappa_start=1.0", 0.0), 1.0, 10**9),
+    row(step("ibp initialisation=default kappa_end=0.5 kappa_start=1.0", 0.5), 2.0, 2 * 10**9),
+    row(step("ibp initialisation=default kappa_end=0.5 kappa_start=1.0"), 4.0, 3 * 10**9),
+    row(FORWARD, 0.001, 10**6),
+    row(GRADIENT, 0.002, 2 * 10**6),
+    row(CROWN, 0.1, 10**8),
+]
+
+
+def hours(found: list, stage: str) -> float:
+    return sum(price.hours for price in found if price.work.stage == stage)
+
+
+def test_steps_are_epochs_times_batches_and_validation_counts_beside_them() -> None:
+    found = work("pretrain")
+    assert found.steps == 4 * TRAIN_BATCHES
+    assert found.units == {step("benign"): 4 * (TRAIN_BATCHES + VALIDATION_BATCHES)}
+    assert len(found.jobs) == 2
+
+
+def test_the_steps_of_a_ramp_are_told_apart() -> None:
+    found = work("pretrain", "ibp")
+    assert [unit.progress for unit in found.units] == [0.0, 0.5, 1.0]
+    assert list(found.units.values()) == [13, 26, 13]
+
+
+@pytest.mark.parametrize(
+    ("warmup", "ramp", "epochs", "expected"),
+    [(0, 0, 5, {1.0: 5}), (2, 3, 5, {0.0: 2, 0.5: 3}), (1, 3, 2.5, {0.0: 1, 0.5: 1.5}), (4, 1, 2, {0.0: 2})],
+)
+def test_phases(warmup: float, ramp: float, epochs: float, expected: dict[float, float]) -> None:
+    assert phases(Schedule(epochs=5, warmup_epochs=warmup, ramp_epochs=ramp), epochs) == expected
+
+
+def test_methods_take_the_steps_that_they_take() -> None:
+    assert work("prune", entry="lwm").units == {}
+    assert work("prune", entry="hydra").steps == 2 * TRAIN_BATCHES
+    # It stops after three batches, and looks at the validation images then.
+    assert work("prune", entry="snip").steps == 3
+    assert work("prune", entry="snip").units == {step("benign"): pytest.approx(3 + VALIDATION_BATCHES)}
+    assert [len(work("prune", entry=method).jobs) for method in ("lwm", "hydra", "snip")] == [6, 6, 6]
+
+
+def test_finetuning_is_the_same_for_all_methods() -> None:
+    found = work("finetune")
+    assert found.steps == 3 * TRAIN_BATCHES
+    assert len(found.jobs) == 2 * 3 * 3
+
+
+def test_a_data_set_that_has_been_prepared_is_looked_at(tmp_path: Path) -> None:
+    sizes = {"train": 130, "validation": 20, "test": 30}
+    parts = {name: store.Stored(np.zeros((n, 3, 8, 8), np.uint8), np.arange(n) % 10, np.arange(n)) for name, n in sizes.items()}
+    store.write(tmp_path / "own/data.safetensors", parts, 255, 10, "")
+    own = {"kind": "image-folder", "folder": "x", "size": 8, "classes": 10}
+    # The command is run where results are relative to.
+    with contextlib.chdir(tmp_path.parent):
+        changes = {"results": tmp_path.name, "datasets": {"own": own}}
+        dense, crown = work("pretrain", **changes), work("verify", entry="crown", **changes)
+    assert dense.steps == 4 * 2
+    assert [unit.shape for unit in dense.units] == [(3, 8, 8)]
+    assert crown.images == 30
+
+
+@pytest.mark.parametrize(("share", "images"), [(None, 1167 + 600), (0.5, 1167)])
+def test_extra_images_make_epochs_longer_unless_they_have_a_share_of_each_batch(
+    tmp_path: Path, share: float | None, images: int
+) -> None:
+    path = tmp_path / "extra.npz"
+    np.savez(path, image=np.zeros((600, 8, 8), np.uint8), label=np.zeros(600, np.int64))
+    found = work("pretrain", datasets={"digits": {"extra": str(path), "extra_share": share}})
+    assert found.steps == 4 * -(-images // 128)
+
+
+def test_precision_and_layout_are_part_of_a_step() -> None:
+    training = {
+        stage: {"epochs": 3, "batch_size": 64, "precision": "bfloat16", "channels_last": True} for stage in STUDY["training"]
+    }
+    assert list(work("pretrain", training=training).units) == [step("benign", 1.0, 64, "bfloat16 channels_last")]
+
+
+def test_attacks_are_counted_as_if_every_image_survived() -> None:
+    pgd, auto = work("attack", entry="pgd"), work("attack", entry="autoattack")
+    assert pgd.units == {FORWARD: 100 * 2, GRADIENT: 100 * 2 * 20}
+    # APGD 100, targeted APGD and FAB 9 x 100 each, FAB's second looks, and Square's 5,000 queries; all 360 test images.
+    assert auto.units == {GRADIENT: 360 * (100 + 900 + 900), FORWARD: 360 * (900 + 5000)}
+    # Two dense networks and their 18 pruned ones.
+    assert len(pgd.jobs) == len(auto.jobs) == 20
+
+
+def test_verifiers() -> None:
+    assert work("verify", entry="crown").units == {CROWN: 50}
+    assert work("verify", entry="smoothing").units == {FORWARD: SMOOTHING_FORWARDS}
+
+
+def test_a_cascade_is_the_sum_of_its_bounds_and_a_complete_one_takes_its_time() -> None:
+    cascade = {"samples": 7, "bounds": ["crown", "branch-and-bound"], "seconds": 12}
+    found = work("verify", entry="cascade", verifiers={"cascade": cascade})
+    assert found.units == {CROWN: 7}
+    assert found.limit == 7 * 12
+
+
+def test_stable_relus_are_one_bound() -> None:
+    assert work("stability", stability={"samples": 30}).units == {CROWN: 30}
+
+
+def test_the_stages_add_up() -> None:
+    found = prices(works(load_study(STUDY)), Rates(ROWS, "gpu"), {})
+    # By hand: benign steps of 0.5 s, IBP's of 1, 2 and 4 s before, on and past its ramp.
+    assert hours(found, "pretrain") == pytest.approx(2 * (52 * 0.5 + 13 * 1 + 26 * 2 + 13 * 4) / 3600)
+    pruning = 6 * (26 + 6) * (0.5 + 4)
+    assert hours(found, "prune") == pytest.approx(pruning / 3600)
+    assert hours(found, "finetune") == pytest.approx(18 * 39 * (0.5 + 4) / 3600)
+    one = 100 * (2 * 0.001 + 40 * 0.002) + 360 * (5900 * 0.001 + 1900 * 0.002)
+    assert hours(found, "attack") == pytest.approx(40 * one / 3600)
+    assert hours(found, "verify") == pytest.approx(40 * (50 * 0.1 + SMOOTHING_FORWARDS * 0.001) / 3600)
+    assert {price.by for price in found if price.work.units} == {frozenset(["measured"])}
+
+
+def test_what_is_not_measured_is_derived_and_what_is_not_counted_is_unknown() -> None:
+    def of(rows: list[Row], teraflops: float | None = None) -> tuple[float, set[str]]:
+        found = prices([work("pretrain")], Rates(rows, "gpu", teraflops), {})[0]
+        return found.hours and found.hours * 3600 / 2 / 52, set(found.by)
+
+    assert of([row(step("benign"), 0.5, 10**9)]) == (pytest.approx(0.5), {"measured"})
+    # A CPU's time says nothing of a GPU's, but it does the same.
+    derived = 2 * 10**9 / (rates.ASSUMED["gpu", "float32"].teraflops * 1e12)
+    assert of([row(step("benign"), 0.5, 10**9, "cpu")]) == (pytest.approx(derived), {"derived"})
+    assert of([row(step("benign"), None, 10**9)], 4.0) == (pytest.approx(2e9 / 4e12), {"derived"})
+    # In another batch, half as large.
+    assert of([row(step("benign", batch_size=64), 0.5, 10**9)], 4.0) == (pytest.approx(4 * 10**9 / 4e12), {"derived"})
+    assert of([row(step("trades"), 0.5, 10**9)]) == (None, {"unknown"})
+
+
+def test_the_last_of_two_measurements_counts() -> None:
+    assert Rates([row(FORWARD, 1.0, 1), row(FORWARD, 2.0, 1)], "gpu").seconds(FORWARD) == (2.0, "measured")
+
+
+DENSE = ["digits/cnn-small/benign/seed0/dense", "digits/cnn-small/benign/seed1/dense"]
+
+
+def _write(path: Path, header: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({}, path, {"sparrow": json.dumps(header)})
+
+
+@pytest.fixture
+def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The results of the study, of which two dense networks have been trained, and attacked on 100 images, in 1800 s each."""
+    monkeypatch.chdir(tmp_path)
+    study, root = load_study(STUDY), tmp_path / STUDY["results"]
+    parts = {"train": 1167, "validation": 270, "test": 360}
+    about = {"format": DATA, "digest": "d", "dataset": cells.data_slice(study, "digits")["dataset"], "parts": parts}
+    about = dict.fromkeys(KEYS_OF[DATA]) | about
+    _write(root / "digits/data.safetensors", about)
+    for job in DENSE:
+        spec = cells.pretrain_slice(study, parse(job).parent)
+        config = {key: value for key, value in spec.items() if key not in ("cell", "code", "model")}
+        header = dict.fromkeys(KEYS) | {"format": FORMAT, "stage": "dense", "model": spec["model"], "data": "d"}
+        _write(root / f"{job}.safetensors", header | {"config": config, "versions": {}})
+        (root / job / "attacks").mkdir(parents=True)
+        (root / job / "attacks/pgd.csv").write_text("index\n" * 101)
+        for name in (job, f"{job}/attacks/pgd"):
+            (root / f"{name}.cost.json").write_text(json.dumps({"seconds": 1800}))
+    return root
+
+
+def known(**changes: Any) -> dict[str, float]:
+    study = load_study(STUDY | changes)
+    return finished(study, works(study))
+
+
+TRAINED, ATTACKED = dict.fromkeys(DENSE, 1800.0), {f"{job}/attacks/pgd": 1800.0 for job in DENSE}
+
+
+def test_jobs_that_have_run_say_more_than_steps(ran: Path) -> None:
+    assert known() == TRAINED | ATTACKED
+    dense = work("pretrain")
+    (price,) = prices([dense], Rates(ROWS, "gpu"), known())
+    assert (price.hours, price.by) == (1.0, {"run"})
+    # A job's own file is newer than the table; the mean stands for jobs that have not run.
+    (ran / f"{DENSE[0]}.cost.json").unlink()
+    assert prices([dense], Rates(ROWS, "gpu"), known())[0].hours == 1.0
+    (ran / "costs.csv").write_text("job,stage,seconds\n" + "".join(f"{job},pretrain,3600\n" for job in DENSE))
+    assert prices([dense], Rates(ROWS, "gpu"), known())[0].hours == 1.5
+
+
+LONGER = {"training": STUDY["training"] | {"pretrain": {"epochs": 4000, "batch_size": 128}}}
+CHANGES = {
+    "a schedule": (LONGER, {}),
+    "an objective": ({"objectives": {"benign": {"training": {"pretrain": {"lr": 0.01}}}}}, {}),
+    "a data set": ({"datasets": {"digits": {"validation": 0.3}}}, {}),
+    "the images of an attack": ({"attacks": {"pgd": {"samples": 200}}}, TRAINED),
+    "a stage after it": ({"training": STUDY["training"] | {"finetune": {"epochs": 9}}}, TRAINED | ATTACKED),
+    "another entry beside": ({"methods": {"random": None}}, TRAINED | ATTACKED),
+}
+
+
+@pytest.mark.parametrize(("changes", "expected"), CHANGES.values(), ids=CHANGES)
+def test_jobs_that_did_something_else_say_nothing(ran: Path, changes: dict, expected: dict[str, float]) -> None:
+    assert known(**changes) == expected
+
+
+def test_a_longer_schedule_costs_more_than_the_one_that_has_run(ran: Path) -> None:
+    study = load_study(STUDY | LONGER)
+    found = [
+        one for one in prices(works(study), Rates(ROWS, "gpu"), finished(study, works(study))) if one.work.stage == "pretrain"
+    ]
+    assert found[0].by == {"measured"}
+    assert found[0].hours == pytest.approx(2 * 4000 * (TRAIN_BATCHES + VALIDATION_BATCHES) * 0.5 / 3600)
+
+
+OTHERS = {DENSE[1], f"{DENSE[1]}/attacks/pgd"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("digits/data.safetensors", None, set()),
+        (f"{DENSE[0]}.safetensors", None, OTHERS),
+        (f"{DENSE[0]}.safetensors", b"no such thing", OTHERS),
+    ],
+    ids=["no data", "no checkpoint", "a damaged checkpoint"],
+)
+def test_a_cost_without_its_file_says_nothing(ran: Path, name: str, content: bytes | None, expected: set[str]) -> None:
+    (ran / name).unlink()
+    if content is not None:
+        (ran / name).write_bytes(content)
+    assert known().keys() == expected
+
+
+@pytest.mark.parametrize(("name", "text"), [("costs.csv", "job,stage\na,b\n"), (f"{DENSE[0]}.cost.json", "{}")])
+def test_damaged_costs_are_named(ran: Path, name: str, text: str) -> None:
+    (ran / name).write_text(text)
+    with pytest.raises(SparrowError, match=name):
+        known()
+
+
+def test_a_table_of_step_times_is_read_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "steps.csv"
+    rows = [*ROWS, row(step("benign", precision="bfloat16 channels_last"), None, 5)]
+    write_rows(path, rows)
+    assert read_rows(path) == rows
+
+
+@pytest.mark.parametrize(("text", "message"), [("a,b\n", "columns must be"), (None, "line 2: not a step time")])
+def test_a_damaged_table_is_named(tmp_path: Path, text: str | None, message: str) -> None:
+    path = tmp_path / "steps.csv"
+    path.write_text(text or ",".join(Row._fields) + "\n" + ",".join(["x"] * len(Row._fields)) + "\n")
+    with pytest.raises(SparrowError, match=rf"steps\.csv: .*{message}"):
+        read_rows(path)
+
+
+def test_radii_and_loads_are_no_part_of_a_units_name_but_an_objectives_samples_are() -> None:
+    assert described({"kind": "ibp", "eps": 0.1, "beta": 2.0, "bounds": ["ibp", "crown"]}) == "ibp beta=2.0 bounds=ibp,crown"
+    (few,) = work("verify", entry="alpha", verifiers={"alpha": {"kind": "alpha-crown", "samples": 3, "batch_size": 7}}).units
+    assert few.entry == "alpha-crown iterations=20 lr=0.5"
+    (step,) = work("finetune", "mixtrain", objectives={"mixtrain": {"samples": 7}}).units
+    assert "samples=7" in step.entry
+
+
+def test_every_attack_and_verifier_says_what_it_does() -> None:
+    for kind in catalogue.kinds("attacks"):
+        assert hasattr(catalogue.load("attacks", kind), "passes"), kind
+    for kind in catalogue.kinds("verifiers"):
+        entry = catalogue.load("verifiers", kind)
+        assert any(hasattr(entry, name) for name in ("bound", "passes", "members", "longest")), kind
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The tiny study as a file, in the working directory, and no table but one's own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sparrow.cli.cost.SHIPPED", Path("none"))
+    Path("study.yaml").write_text(yaml.safe_dump(STUDY))
+    return Path("study.yaml")
+
+
+def test_the_command_prints_the_table_and_writes_all_rows(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_rows(Path("steps.csv"), ROWS[:-1])
+    assert main(["cost", str(study), "--steps", "steps.csv", "--csv", "rows.csv"]) == 0
+    said = capsys.readouterr().out
+    assert (
+        "study.yaml: 36 cells, 4 dense networks, 237 jobs (data 1, pretrain 4, prune 36, finetune 36, attack 80, verify 80"
+        in said
+    )
+    rows = list(csv.DictReader(Path("rows.csv").read_text().splitlines()))
+    assert {line["by"] for line in rows if line["stage"] in ("pretrain", "finetune", "attack")} == {"measured"}
+    assert {line["hours"] for line in rows if line["entry"] == "crown"} == {""}
+    total = next(line for line in said.splitlines() if line.startswith("total"))
+    known = sum(float(line["hours"] or 0) for line in rows)
+    assert f"> {known:,.2f}" in total
+    assert "unknown" in total
+
+
+def test_the_command_measures_what_is_missing_and_keeps_it(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = STUDY | {"objectives": {"benign": None}, "verifiers": {"ibp": {"samples": 5}}, "attacks": {"fgsm": None}}
+    study.write_text(yaml.safe_dump(small))
+    assert main(["cost", str(study), "--measure", "--repeats", "1"]) == 0
+    rows = read_rows(Path("steps.csv"))
+    assert [r.what for r in rows] == ["step", "gradient", "bound"]
+    assert all(r.seconds > 0 for r in rows)
+    # cnn-small on 8 x 8 pixels: 50,664 multiply-adds an image; a gradient goes back through all of it, a step's backward
+    # pass also gives the weights', but not the images' (4 x 4 places, 16 channels, 4 x 4 weights).
+    forward = 4 * 4 * 16 * 16 + 2 * 2 * 32 * 16 * 16 + 128 * 100 + 100 * 10
+    assert rows[1].multiply_adds == 2 * forward
+    assert rows[0].multiply_adds == 128 * (3 * forward - 4 * 4 * 16 * 16)
+    said = capsys.readouterr()
+    assert "unknown" not in said.out
+    assert main(["cost", str(study), "--measure", "--repeats", "1"]) == 0
+    assert read_rows(Path("steps.csv")) == rows
+    assert capsys.readouterr().err == ""
+
+
+def test_steps_and_bounds_are_measured_against_their_objectives_threat(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[tuple[str, float]] = []
+
+    def spy(room: str, function: str, threat_of: Callable) -> None:
+        entry = catalogue.load(room, "ibp")
+        real = getattr(entry, function)
+        monkeypatch.setattr(entry, function, lambda *a: (found.append((function, threat_of(a).eps)), real(*a))[1])
+
+    spy("objectives", "prepare", lambda arguments: arguments[1])
+    spy("verifiers", "bound", lambda arguments: arguments[4])
+    changes = {
+        "objectives": {"ibp": {"threat": {"eps": 0.2}, "eps": 0.3}},
+        "verifiers": {"ibp": {"samples": 5}},
+        "attacks": {"fgsm": None},
+    }
+    study = load_study(STUDY | changes)
+    units = dict.fromkeys(unit for one in works(study) for unit in one.units if unit.what in ("step", "bound"))
+    assert len(list(measure(study, units, 1, pytest.fail))) == 2
+    # An objective's `eps` is what it is trained for; what is verified is its threat.
+    assert set(found) == {("prepare", 0.3), ("bound", 0.2)}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "study.yaml: no such file"),
+        ("a: [", "study.yaml: not YAML"),
+        ("- 1", "study.yaml: holds no mapping"),
+        (yaml.safe_dump(STUDY | {"seeds": []}), "study.yaml: seeds:"),
+        (
+            yaml.safe_dump(STUDY | {"datasets": {"own": {"kind": "image-folder", "folder": "x", "size": 8, "classes": 10}}}),
+            "datasets.own: image-folder does not say how many images it has",
+        ),
+    ],
+)
+def test_bad_input_is_one_line(study: Path, capsys: pytest.CaptureFixture[str], content: str | None, message: str) -> None:
+    study.unlink()
+    if content is not None:
+        study.write_text(content)
+    assert main(["cost", str(study)]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(f"error: {message}")
+    assert said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--tflops=0", "--tflops=nan", "--tflops=x", "--repeats=0"])
+def test_bad_options_are_refused(study: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
+    with pytest.raises(SystemExit):
+        main(["cost", str(study), option])
+    assert option.partition("=")[0] in capsys.readouterr().err
+
+
+def test_torch_is_not_imported_unless_something_is_measured(study: Path) -> None:
+    code = "import sys; from sparrow.cli.main import main; main(['cost', 'study.yaml']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False).returncode == 0

@@ -1,0 +1,188 @@
+"""Which change of the code changes which digest.
+
+The digests are made of a copy of the package; a fresh copy of the module `code_digest` reads the files around it.
+"""
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sparrow.study import cells
+from sparrow.study.load import load_study
+
+ROOT = Path(__file__).parents[2]
+RAW = yaml.safe_load((ROOT / "config.yaml").read_text())
+# One method of each kind: looks at the weights, learns scores, moves weights.
+ENTRIES = {"methods": ["random", "lwm", "hydra", "harp", "snip", "admm"], "attacks": ["pgd", "autoattack", "fmn"]}
+ENTRIES |= {"verifiers": ["ibp", "crown", "cascade"]}
+STUDY = load_study(RAW | {room: dict.fromkeys(kinds) for room, kinds in ENTRIES.items()})
+METHODS, ATTACKS, VERIFIERS = list(STUDY.methods), list(STUDY.attacks), list(STUDY.verifiers)
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A copy of the package's source to be edited."""
+    return Path(shutil.copytree(ROOT / "src/sparrow", tmp_path / "sparrow", ignore=shutil.ignore_patterns("__pycache__")))
+
+
+def code_digest(package, *modules):
+    """The digest that a new process would see."""
+    return digest_of(package)(*modules)
+
+
+def digest_of(package):
+    """`code_digest` over the files of `package`; it remembers what it has read, so that each edit needs a new one."""
+    spec = importlib.util.spec_from_file_location("digest_of_the_copy", package / "study/code_digest.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.code_digest
+
+
+def edit(file, old, new):
+    text = file.read_text()
+    assert text.count(old) == 1, f"{file.name} has changed: adapt this test"
+    file.write_text(text.replace(old, new))
+
+
+def codes(package):
+    """The code digest of every slice of adversarial training (which knows a threat), by rule and entry."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cells, "code_digest", digest_of(package))
+        parent = cells.Parent("digits", "cnn-small", "adversarial", 0)
+        slices = {"data": cells.data_slice(STUDY, "digits"), "pretrain": cells.pretrain_slice(STUDY, parent)}
+        for method in METHODS:
+            slices[f"prune {method}"] = cells.prune_slice(STUDY, cells.Cell(parent, method, 0.9))
+        slices["finetune"] = cells.finetune_slice(STUDY, cells.Cell(parent, "lwm", 0.9))
+        for attack in ATTACKS:
+            slices[f"attack {attack}"] = cells.attack_slice(STUDY, parent, attack)
+        for verifier in VERIFIERS:
+            slices[f"verify {verifier}"] = cells.verify_slice(STUDY, parent, verifier)
+        slices["compact"] = cells.compact_slice(STUDY, "cnn-small")
+        slices["stability"] = cells.stability_slice(STUDY, parent)
+    return {name: one["code"] for name, one in slices.items()}
+
+
+PRUNES = [f"prune {method}" for method in METHODS]
+SEARCHES = [f"prune {method}" for method in ("hydra", "harp", "snip", "admm")]
+TRAININGS = ["pretrain", *PRUNES, "finetune"]
+EVALUATIONS = [f"attack {attack}" for attack in ATTACKS] + [f"verify {verifier}" for verifier in VERIFIERS] + ["stability"]
+
+# A file, what is replaced in it, and the slices whose code that is: these and no others.
+EDITS = {
+    "one method": ("methods/hydra.py", "Field(6.0, gt=0)", "Field(5.0, gt=0)", ["prune hydra"]),
+    "learned scores": ("pruning/learned_scores.py", "score.grad.norm()", "score.norm()", ["prune hydra", "prune harp"]),
+    "one shot": ("pruning/one_shot.py", "return []", "return list()", ["prune random", "prune lwm"]),
+    "all masks": ("pruning/masks.py", "round(ratio * size)", "int(ratio * size)", PRUNES),
+    "the check of the masks": ("stages/_mask_check.py", "<= slack", "< slack", PRUNES),
+    "the training loop": ("training/loop.py", "0.5 * (1 +", "0.4 * (1 +", TRAININGS),
+    # Branch and bound, of which a cascade may make use, begins with PGD.
+    "one attack": ("attacks/pgd.py", "2.5 * threat.eps", "2.0 * threat.eps", ["attack pgd", "verify cascade"]),
+    "another attack": ("attacks/fmn.py", "(1 - change)", "(2 - change)", ["attack fmn"]),
+    "one verifier": ("verifiers/crown.py", '"CROWN")', '"CROWN-IBP")', ["verify crown", "verify cascade"]),
+    "the cascade": ("verifiers/cascade.py", "1 if one_by_one", "2 if one_by_one", ["verify cascade"]),
+    "branch and bound": ("verifiers/branch_and_bound.py", "seen += len(parts)", "seen += 1", ["verify cascade"]),
+    "stable ReLUs": ("stages/stability.py", "(lower >= 0)", "(lower > 0)", ["stability"]),
+    "kept examples": ("files/examples.py", "indices.argsort()", "indices.argsort(stable=True)", EVALUATIONS[:-1]),
+    "how a failure is written down": (
+        *("stages/_failure.py", '"failed": message', '"failed": message + "!"'),
+        [*TRAININGS, *EVALUATIONS, "compact"],
+    ),
+    # The objective is no code of a method that looks at the weights alone.
+    "the objective": ("training/inner_pgd.py", "range(steps)", "range(steps + 1)", ["pretrain", *SEARCHES, "finetune"]),
+    "another objective": ("objectives/trades.py", "+ 0.001 *", "+ 0.002 *", []),
+    "the model": ("models/cnn_small.py", "HIDDEN = [100]", "HIDDEN = [50]", TRAININGS + EVALUATIONS + ["compact"]),
+    "another model": ("models/cnn_large.py", "HIDDEN = [512, 512]", "HIDDEN = [512]", []),
+    "how layers hang together": ("networks/structure.py", "return 1 if", "return 2 if", TRAININGS + EVALUATIONS + ["compact"]),
+    "cutting filters out": ("stages/compact.py", "TOLERANCE = 1e-5", "TOLERANCE = 1e-4", ["compact"]),
+    "the data set": ("datasets/digits.py", "(1, 8, 8), 10)", "(1, 8, 8), 9)", ["data"]),
+    "the outcome table": ("files/outcome_table.py", '"distance", ', "", EVALUATIONS),
+    "the statistics": ("results/statistics.py", "LEVEL = 0.95", "LEVEL = 0.9", []),
+    "a figure": ("results/figures/accuracy.py", '"pruning ratio"', '"ratio"', []),
+    "how jobs are run": ("jobs/execute.py", 'return 0, told or ""', "return 0, told", []),
+}
+
+
+@pytest.mark.parametrize(("file", "old", "new", "expected"), EDITS.values(), ids=EDITS)
+def test_an_edit_changes_the_slices_that_run_it(package, file, old, new, expected):
+    before = codes(package)
+    edit(package / file, old, new)
+    after = codes(package)
+    assert {name for name in before if before[name] != after[name]} == set(expected)
+
+
+DOCSTRING = '"""A pruner that learns one score a weight, or a filter."""'
+COSMETICS = {
+    "a comment": ('trains: ClassVar[Trains] = "scores"', 'trains: ClassVar[Trains] = "scores"  # says who'),
+    "blank lines": ("class Params", "\n\n\nclass Params"),
+    "quotes": (DOCSTRING, DOCSTRING.replace('"', "'")),
+    "line breaks": ("super().start(weights, layout)", "super().start(\n                weights, layout\n            )"),
+    "the module's docstring": ("the mask is learned, as", "the mask is not drawn but learned, as"),
+    "a function's docstring": ("A pruner that learns one score a weight, or a filter.", "A pruner."),
+    "no docstring": (f"    {DOCSTRING}\n", ""),
+    "a setting's docstring": ("The 6 in the initial scores'", "What stands in the initial scores'"),
+}
+
+
+@pytest.mark.parametrize(("old", "new"), COSMETICS.values(), ids=COSMETICS)
+def test_what_runs_no_code_changes_no_digest(package, old, new):
+    before = code_digest(package, "sparrow.methods.hydra")
+    edit(package / "methods/hydra.py", old, new)
+    assert code_digest(package, "sparrow.methods.hydra") == before
+
+
+def test_a_string_that_does_something_is_code(package):
+    before = code_digest(package, "sparrow.attacks.autoattack")
+    edit(package / "attacks/autoattack.py", '"l2")', '"l1")')
+    assert code_digest(package, "sparrow.attacks.autoattack") != before
+
+
+IMPORTS = {
+    "relative": "from . import masks",
+    "relative, a name of it": "from .masks import keep_highest",
+    "relative, two levels": "from ..pruning import masks",
+    "absolute": "import sparrow.pruning.masks",
+    "absolute, renamed": "import sparrow.pruning.masks as masks",
+    "in a function": "def f():\n    from sparrow.pruning.masks import keep_highest",
+    "in a branch": "if True:\n    from sparrow.pruning import masks",
+    "by way of another": "from sparrow.stages import _by_way",
+}
+
+
+@pytest.mark.parametrize("statement", IMPORTS.values(), ids=IMPORTS)
+def test_an_import_is_followed(package, statement):
+    (package / "pruning/mine.py").write_text(statement + "\n")
+    (package / "stages/_by_way.py").write_text("from ..pruning.masks import keep_highest\n")
+    before = code_digest(package, "sparrow.pruning.mine")
+    edit(package / "pruning/masks.py", "round(ratio * size)", "int(ratio * size)")
+    assert code_digest(package, "sparrow.pruning.mine") != before
+
+
+def test_the_packages_around_a_module_are_part_of_it(package):
+    # Python runs them on import.
+    before = code_digest(package, "sparrow.methods.hydra")
+    with open(package / "pruning/__init__.py", "a") as file:
+        file.write("print(1)\n")
+    assert code_digest(package, "sparrow.methods.hydra") != before
+
+
+def test_imports_in_a_circle_come_to_an_end(package):
+    (package / "pruning/one.py").write_text("from sparrow.pruning import two\n")
+    (package / "pruning/two.py").write_text("from sparrow.pruning import one\n")
+    assert code_digest(package, "sparrow.pruning.one") == code_digest(package, "sparrow.pruning.two")
+
+
+def test_the_order_of_the_modules_does_not_matter(package):
+    one, two = "sparrow.stages.attack", "sparrow.attacks.pgd"
+    assert code_digest(package, one, two) == code_digest(package, two, one)
+
+
+def test_an_unknown_module_is_an_error(package):
+    with pytest.raises(ModuleNotFoundError, match=r"sparrow\.pruning\.nope"):
+        code_digest(package, "sparrow.pruning.nope")
+
+
+def test_where_the_package_lies_does_not_matter(package):
+    assert codes(package) == codes(ROOT / "src/sparrow")

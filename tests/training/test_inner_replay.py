@@ -1,0 +1,167 @@
+"""Inner maximisations are solved once a batch, and their solutions replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sparrow import catalogue
+from sparrow.errors import SparrowError
+from sparrow.settings import Threat
+from sparrow.training import inner_replay
+
+
+@pytest.fixture
+def calls() -> list[Tensor]:
+    """What has been found so far."""
+    return []
+
+
+@pytest.fixture
+def find(calls: list[Tensor]) -> Callable[[], Tensor]:
+    """Finds something new each time."""
+
+    def new() -> Tensor:
+        calls.append(torch.full((2,), float(len(calls))))
+        return calls[-1]
+
+    return new
+
+
+def test_outside_of_a_context_everything_is_found_anew(find, calls) -> None:
+    assert [inner_replay.solve(find).tolist() for _ in range(2)] == [[0, 0], [1, 1]]
+    assert len(calls) == 2
+
+
+def test_inside_nothing_is_replayed_unless_asked_for(find, calls) -> None:
+    with inner_replay.solved_once():
+        assert [inner_replay.solve(find).tolist() for _ in range(2)] == [[0, 0], [1, 1]]
+
+
+def test_a_replay_gives_the_same_tensors_in_their_order_and_finds_nothing(find, calls) -> None:
+    with inner_replay.solved_once() as again:
+        first = [inner_replay.solve(find), inner_replay.solve(find)]
+        replayed = again(lambda: [inner_replay.solve(find), inner_replay.solve(find)])
+    assert [id(tensor) for tensor in replayed] == [id(tensor) for tensor in first]
+    assert len(calls) == 2
+
+
+def test_a_replay_can_be_repeated(find, calls) -> None:
+    with inner_replay.solved_once() as again:
+        first = inner_replay.solve(find)
+        assert again(lambda: inner_replay.solve(find)) is first
+        assert again(lambda: inner_replay.solve(find)) is first
+    assert len(calls) == 1
+
+
+def test_after_a_replay_new_solutions_are_found_and_remembered(find) -> None:
+    with inner_replay.solved_once() as again:
+        inner_replay.solve(find)
+        again(lambda: inner_replay.solve(find))
+        inner_replay.solve(find)
+        assert again(lambda: [inner_replay.solve(find).tolist(), inner_replay.solve(find).tolist()]) == [[0, 0], [1, 1]]
+
+
+def test_a_replay_returns_what_the_function_does(find) -> None:
+    with inner_replay.solved_once() as again:
+        assert again(lambda: "result") == "result"
+
+
+def test_a_replay_that_fails_is_over(find, calls) -> None:
+    with inner_replay.solved_once() as again:
+        inner_replay.solve(find)
+        with pytest.raises(ZeroDivisionError):
+            again(lambda: 1 / 0)
+        assert inner_replay.solve(find) is calls[1]
+
+
+def test_a_context_forgets_what_the_one_before_found(find) -> None:
+    with inner_replay.solved_once():
+        inner_replay.solve(find)
+    with inner_replay.solved_once() as again:
+        second = inner_replay.solve(find)
+        assert again(lambda: inner_replay.solve(find)) is second
+
+
+def test_after_a_context_nothing_is_remembered(find, calls) -> None:
+    with inner_replay.solved_once():
+        inner_replay.solve(find)
+    assert inner_replay.solve(find) is calls[1]
+    with inner_replay.solved_once() as again:
+        replayed = again(lambda: [inner_replay.solve(find) for _ in range(0)])
+    assert replayed == []
+
+
+def test_a_context_that_fails_is_over(find, calls) -> None:
+    def fail() -> None:
+        with inner_replay.solved_once():
+            inner_replay.solve(find)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    with inner_replay.solved_once() as again:
+        assert inner_replay.solve(find) is calls[1]
+        assert again(lambda: inner_replay.solve(find)) is calls[1]
+
+
+def test_an_inner_context_ends_the_memory_of_the_outer_one(find, calls) -> None:
+    # There is one memory; a loop in a loop starts afresh, and so does what comes after it.
+    with inner_replay.solved_once() as outer:
+        inner_replay.solve(find)
+        with inner_replay.solved_once() as again:
+            assert inner_replay.solve(find) is calls[1]
+            assert again(lambda: inner_replay.solve(find)) is calls[1]
+        assert inner_replay.solve(find) is calls[2]
+        with pytest.raises(StopIteration):
+            outer(lambda: inner_replay.solve(find))
+
+
+def test_a_replay_draws_the_same_random_numbers_and_leaves_the_stream_alone() -> None:
+    torch.manual_seed(3)
+    first, after = torch.rand(3), torch.rand(3)
+    torch.manual_seed(3)
+    with inner_replay.solved_once() as again:
+        assert torch.equal(torch.rand(3), first)
+        assert torch.equal(again(lambda: torch.rand(3)), first)
+        assert torch.equal(torch.rand(3), after)
+
+
+@pytest.mark.parametrize("kind", catalogue.kinds("objectives"))
+def test_a_second_look_at_a_batch_gives_the_same_loss(kind: str, tiny: nn.Module) -> None:
+    entry = catalogue.load("objectives", kind)
+    objective = entry.prepare(entry.Params(), Threat(eps=0.1))
+    images, labels = torch.rand(6, 1, 4, 4), torch.tensor([0, 1, 2, 3, 0, 1])
+    for seed in range(3):
+        torch.manual_seed(seed)
+        with inner_replay.solved_once() as again, inner_replay.watching(tiny):
+            first = objective(tiny, images, labels, 1.0)
+            assert again(lambda: objective(tiny, images, labels, 1.0)).item() == pytest.approx(first.item())
+
+
+@pytest.mark.parametrize("found_through_solve", [True, False])
+def test_perturbations_that_an_objective_finds_by_itself_are_refused_the_second_time(
+    found_through_solve: bool, tiny: nn.Module
+) -> None:
+    images, labels = torch.rand(6, 1, 4, 4), torch.tensor([0, 1, 2, 3, 0, 1])
+
+    def climb() -> Tensor:
+        adversarial = images.clone().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(nn.functional.cross_entropy(tiny(adversarial), labels), adversarial)
+        return (images + 0.1 * gradient.sign()).clamp(0, 1)
+
+    def objective() -> Tensor:
+        return nn.functional.cross_entropy(tiny(inner_replay.solve(climb) if found_through_solve else climb()), labels)
+
+    with inner_replay.solved_once() as again, inner_replay.watching(tiny):
+        objective()
+        for parameter in tiny.parameters():
+            parameter.data.neg_()
+        if found_through_solve:
+            assert torch.isfinite(again(objective))
+        else:
+            with pytest.raises(SparrowError, match=r"objective: shows the network other images .* sparrow\.inner\.solve"):
+                again(objective)
