@@ -28,7 +28,7 @@ def stability(network: Path, data: Path, output: Path, cost: Path, spec: dict) -
     with measured(cost):
         seed_everything(spec["seed"], "stability")
         params, threat = Evaluation(**spec["stability"]), Threat(**spec["threat"])
-        model, part, classes = open_case(network, data, spec, params, pick_device())
+        model, part, classes = open_case(network, data, spec["model"], params, pick_device())
         chosen = predict(model, part.images, params.batch_size) == part.labels
         chosen = chosen if chosen.any() else torch.ones_like(chosen)
         totals: list[list[float]] = []
