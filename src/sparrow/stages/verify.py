@@ -57,7 +57,7 @@ def verify(network: Path, data: Path, output: Path, cost: Path, spec: VerifySpec
                 columns = _smoothed(entry, spec.verifier["kind"], case, generator)
             else:
                 columns = _bounded(entry, spec.verifier["kind"], case, examples, failures)
-        print(f"{spec['verifier']['kind']}: {columns[1].count('verified')} of {len(case.part)} images verified")
+        print(f"{spec.verifier['kind']}: {columns[1].count('verified')} of {len(case.part)} images verified")
         write_outcomes(output, case.part, "verifiers", columns, case.threat, origin(network, data, spec))
     return f"warning: {output}: without {'; without '.join(failures)}" if failures else None
 
