@@ -27,6 +27,11 @@ def objective(spec: dict) -> Callable:
     return entry.prepare(params, Threat(**spec["threat"]) if "threat" in spec else None)
 
 
+def perturbs(spec: dict) -> bool:
+    """Whether the loss of `spec["objective"]` is of images that it perturbs."""
+    return catalogue.from_spec("objectives", spec["objective"])[1].perturbs
+
+
 def initialise(spec: dict, model: nn.Module) -> None:
     """Give `model` (on the CPU) the initial weights that `spec["objective"]` asks for, if it does."""
     entry, params = catalogue.from_spec("objectives", spec["objective"])

@@ -24,11 +24,12 @@ from sparrow.jobs.progress import Progress
 from sparrow.jobs.resume_point import resumable
 from sparrow.networks.batched import batches
 from sparrow.reproducible import pick_device, seed_everything
-from sparrow.settings import Evaluation, Threat
+from sparrow.settings import Threat
 from sparrow.stages._evaluation import failed_table, open_case, origin, write_outcomes
 from sparrow.stages._failure import recorded
 from sparrow.verification.decision import Decision, decide_by
 from sparrow.verification.memory import in_parts, limited
+from sparrow.verification.params import Verifier
 
 
 @recorded(failed_table)
@@ -49,7 +50,7 @@ def verify(network: Path, data: Path, output: Path, cost: Path, spec: dict, exam
         case = Case(*open_case(network, data, spec, params, pick_device()), params, Threat(**spec["threat"]))
         with journal.kept(resume, generator):
             failures: list[str] = []
-            if hasattr(entry, "certify"):
+            if params.smoothed:
                 columns = _smoothed(entry, spec["verifier"]["kind"], case, generator)
             else:
                 columns = _bounded(entry, spec["verifier"]["kind"], case, examples, failures)
@@ -64,7 +65,7 @@ class Case(NamedTuple):
     model: nn.Module
     part: Part
     classes: int
-    params: Evaluation
+    params: Verifier
     threat: Threat
 
 
@@ -123,7 +124,7 @@ def _bounded(entry: ModuleType, kind: str, case: Case, examples: list[Path], fai
     indices = left.nonzero().squeeze(1)
     with limited(getattr(case.params, "memory_mb", None)):
         # A cascade packs its own batches.
-        size = 1 if getattr(entry, "ONE_BY_ONE", False) else max(len(indices), 1) if hasattr(entry, "members") else size
+        size = 1 if case.params.one_by_one else max(len(indices), 1) if hasattr(entry, "members") else size
         in_parts(work, accept, indices, size, kind)
     return predictions, status, margins, decided
 

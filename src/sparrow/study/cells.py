@@ -98,11 +98,11 @@ def believed(study: Study, attack: Table, objective: str) -> list[Table]:
 
 
 def _minimum_norm(study: Study, table: Table) -> bool:
-    return catalogue.flag("attacks", study.attacks[table.entry].kind, "MINIMUM_NORM")
+    return study.attacks[table.entry].minimum_norm
 
 
 def _smoothed(study: Study, table: Table) -> bool:
-    return catalogue.flag("verifiers", study.verifiers[table.entry].kind, "SMOOTHED")
+    return study.verifiers[table.entry].smoothed
 
 
 def measured(study: Study, objective: str) -> list[str]:
@@ -226,7 +226,7 @@ def data_memory(study: Study, dataset: str) -> int:
     """MiB to ask for to prepare a data set, as far as it is known beforehand how many images it has."""
     params = study.datasets[dataset]
     entry = catalogue.load("datasets", params.kind)
-    own = sum(filter(None, getattr(entry, "IMAGES", ())))
+    own = sum(filter(None, params.images or ()))
     # As read, as they were packed, and divided; the extra ones are in memory once.
     return 2000 + 4 * own * prod(entry.describe(params).shape) // 2**20 + extra_memory(study, dataset)
 
@@ -251,7 +251,7 @@ def prune_slice(study: Study, cell: Cell) -> dict[str, Any]:
     method, settings = spec(study, "methods", cell.method), study.methods[cell.method]
     own = {"method": method, "ratio": cell.ratio} | _threat(study, cell.parent.objective, settings, "method_threat")
     names = ("sparrow.stages.prune", catalogue.module_name("methods", method["kind"]))
-    if settings.trains != "nothing":
+    if settings.needs != "nothing":
         own["schedule"] = study.pruning_schedule(cell.parent.objective, cell.method).model_dump()
         return _training_slice(study, cell.parent, "prune", _identity(cell), names) | own
     model = spec(study, "models", cell.parent.model)

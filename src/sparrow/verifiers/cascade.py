@@ -12,16 +12,15 @@ Robust Neural Networks", ICLR 2020; each bound's own source is named in its file
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
 from sparrow.lazy_torch import torch
-from sparrow.settings import Threat, unique
+from sparrow.settings import Norm, Threat, unique
 from sparrow.verification.params import Verification
 from sparrow.verifiers import alpha_crown, branch_and_bound, crown, crown_ibp, ibp
 
-NORMS = ("linf", "l2")
 ALPHA, SEARCH = "alpha-crown", "branch-and-bound"
 FILES = {"ibp": ibp, "crown-ibp": crown_ibp, "crown": crown, ALPHA: alpha_crown, SEARCH: branch_and_bound}
 
@@ -29,6 +28,7 @@ FILES = {"ibp": ibp, "crown-ibp": crown_ibp, "crown": crown, ALPHA: alpha_crown,
 class Params(Verification):
     """Which bounds, and the settings of those that have any."""
 
+    norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2")
     bounds: Annotated[list[Literal["ibp", "crown-ibp", "crown", "alpha-crown", "branch-and-bound"]], AfterValidator(unique)] = (
         Field(["ibp", "crown-ibp", "crown", "alpha-crown"], min_length=1)
     )
