@@ -142,7 +142,7 @@ def train(
             place.seen += len(batch)
             place.batches, place.step = place.batches + 1, place.step + 1
             if resume:
-                resume.offer(state.pack)
+                resume.save_if_due(state.pack)
         return total.item() / place.seen
 
     while place.epoch < schedule.epochs and (place.step < last or place.order is not None):
@@ -156,7 +156,7 @@ def train(
             raise NetworkError(f"epoch {epoch + 1}: what is learned is not finite; training diverged, try a smaller lr")
         # Validation takes no part in what is to come: where it is cut short, it is done again.
         then = partial(state.pack, randomness(generator))
-        stop = partial(resume.offer, then, METER.so_far()) if resume else _do_nothing
+        stop = partial(resume.save_if_due, then, METER.so_far()) if resume else _do_nothing
         with METER.watching(model):
             validation_loss, benign, check = _validate(
                 model, objective, validation, schedule, schedule.progress(epoch + 1), stop

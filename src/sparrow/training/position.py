@@ -71,10 +71,10 @@ class TrainingState:
 
     def restore(self, packed: tuple[packing.Packed, ...]) -> None:
         """Set everything to what it was when `pack` returned `packed`."""
-        own = packing.put(packed[0], self._tensors() | {"place": vars(self._position)})
+        own = packing.unpack(packed[0], self._tensors() | {"place": vars(self._position)})
         if self._optimiser:
             self._optimiser.load_state_dict(own["optimiser"])
-        self._hooks.load_state_dict(packing.put(packed[1], self._hooks.state_dict(), self._model))
+        self._hooks.load_state_dict(packing.unpack(packed[1], self._hooks.state_dict(), self._model))
         set_randomness(own["randomness"], self._generator)
 
     def _tensors(self) -> dict[str, Any]:
