@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from sparrow.errors import SparrowError
 from sparrow.jobs import journal, resume_point
 from sparrow.jobs.interruption import Interrupted
 from sparrow.jobs.resume_point import ResumePoint
-from sparrow.pruning.params import Method
+from sparrow.pruning.params import Method, Needs
 from sparrow.stages.attack import attack
 from sparrow.stages.finetune import finetune
 from sparrow.stages.pretrain import pretrain
@@ -420,7 +421,7 @@ def test_a_method_with_a_state_that_cannot_be_written_down_says_so(dense, digits
             return []
 
     class Params(Method):
-        trains = "scores"
+        needs: ClassVar[Needs] = "schedule"
 
     monkeypatch.setattr(lwm, "Params", Params)
     monkeypatch.setattr(lwm, "prepare", lambda params, ratio, generator: Odd(params, ratio, torch.abs))
