@@ -1,4 +1,4 @@
-"""What there is to choose from: every file of a room is one entry, named after its file.
+"""The entries that a study can name: each module of a room is one, named after its file.
 
 A room is a package (`sparrow.methods`, ...). Each of its modules that does not start with an underscore is an entry of
 the configuration: `methods/my_method.py` is the method `my-method`. There is nothing else to register.
@@ -33,7 +33,7 @@ CONTRACTS: dict[Room, tuple[str, ...]] = {
     "attacks": ("Params", "NORMS", "attack"),
     "verifiers": ("Params", "NORMS", "bound|decide|certify"),
 }
-"""What the file of an entry has to define; of names with a bar between them, one."""
+"""Names that the module of an entry must define; of names joined by a bar, one of them."""
 
 
 @cache
@@ -57,12 +57,12 @@ def load(room: Room, kind: str) -> ModuleType:
 
 
 def flag(room: Room, kind: str, name: str) -> bool:
-    """Whether the file of an entry sets `name` to something true: what is set to False counts as what is not set."""
+    """Whether the module of an entry defines `name` with a true value; False, too, if it does not define it."""
     return bool(getattr(load(room, kind), name, False))
 
 
 def from_spec(room: Room, spec: dict) -> tuple[ModuleType, object]:
-    """The module and the parameters that a resolved piece of configuration, `{"kind": ..., **parameters}`, stands for."""
+    """The entry's module and its Params, for a resolved piece of configuration, `{"kind": ..., **parameters}`."""
     parameters = dict(spec)
     entry = load(room, parameters.pop("kind"))
     return entry, entry.Params(**parameters)
@@ -75,7 +75,7 @@ def summary(room: Room, kind: str) -> str:
 
 
 def source(room: Room, kind: str) -> str:
-    """Where the entry comes from: what follows `Source:` in its docstring."""
+    """The text after `Source:` in the entry's docstring, on one line; empty if there is none."""
     doc = inspect.getdoc(load(room, kind)) or ""
     match = re.search(r"^Source: (.+?)(?:\n\n|\Z)", doc, re.DOTALL | re.MULTILINE)
     return " ".join(match[1].split()) if match else ""

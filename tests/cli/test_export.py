@@ -21,7 +21,7 @@ from sparrow.files.headers import read_header, sha256
 from sparrow.files.outcome_table import COLUMNS
 from sparrow.networks.prunable import NORMS, prunable_weights
 from sparrow.networks.structure import Layout, filter_masks, without_filters
-from sparrow.reproducible import made_by
+from sparrow.reproducible import software_and_device
 from sparrow.stages._failure import failed_checkpoint
 from tests.conftest import ABOUT, write_failed
 
@@ -105,7 +105,7 @@ def test_a_network_without_its_filters_becomes_onnx(tmp_path: Path, capsys: pyte
     (tmp_path / "finetuned").mkdir()
     compact = tmp_path / "finetuned/compact.safetensors"
     own = {"parent": sha256(source), "parameters_left": sum(p.numel() for p in smaller.parameters())}
-    compact_file.save(compact, smaller, loaded.header | own | made_by(torch.device("cpu")))
+    compact_file.save(compact, smaller, loaded.header | own | software_and_device(torch.device("cpu")))
     assert _export(capsys, compact, "--format", "onnx", "--output", tmp_path / "net.onnx")[0] == 0
     assert (tmp_path / "net.onnx").stat().st_size < compact.stat().st_size + 20_000 < source.stat().st_size
     images = torch.rand(3, 1, 8, 8)

@@ -8,7 +8,7 @@ from typing import Any
 from sparrow.data.store import Header
 from sparrow.errors import CheckpointError
 from sparrow.files.headers import read_header, sha256
-from sparrow.reproducible import made_by, pick_device
+from sparrow.reproducible import pick_device, software_and_device
 
 
 def header(
@@ -47,7 +47,7 @@ def attacked(network: Path, spec: dict[str, Any]) -> dict[str, Any]:
         "network": sha256(network),
         "config": {key: value for key, value in spec.items() if key not in ("code", "model")},
         "code": spec["code"],
-        **made_by(pick_device()),
+        **software_and_device(pick_device()),
     }
 
 

@@ -17,7 +17,7 @@ from sparrow.jobs.costs import record_cost
 from sparrow.networks.finite import require_numbers
 from sparrow.networks.prunable import prunable_weights
 from sparrow.networks.structure import Layout, without_filters
-from sparrow.reproducible import made_by
+from sparrow.reproducible import software_and_device
 from sparrow.stages._failure import failed_compact, recorded
 
 TOLERANCE = 1e-5
@@ -47,7 +47,7 @@ def compact(network: Path, data: Path, output: Path, cost: Path, spec: dict) -> 
             "cut_from": loaded.header["content"],
             "config": {},
             "code": spec["code"],
-            **made_by(torch.device("cpu")),
+            **software_and_device(torch.device("cpu")),
         }
         compact_file.save(output, smaller, loaded.header | sizes | own)
         smaller = _as_written(output)
