@@ -155,12 +155,12 @@ def test_a_difference_is_relative_to_the_largest_logit(tmp_path: Path) -> None:
 def test_a_state_dict_goes_and_comes_back_under_every_name(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     source, output = _write(tmp_path / "finetuned.safetensors", kind, 0.5), tmp_path / "net.safetensors"
     own = checkpoint.load(source)
-    for name in ["ours", *(one for one in keymap_files.known()[1:] if kind in keymap.load(one).models)]:
+    for name in ["ours", *(one for one in keymap_files.names()[1:] if kind in keymap.load(one).models)]:
         status, said, _ = _export(capsys, source, "--format", "state-dict", "--naming", name, "--output", output)
         assert (status, f"names: {name}" in said) == (0, True)
         entry, shape = catalogue.load("models", kind), SHAPES.get(kind, (3, 32, 32))
         back, tensors = entry.build(entry.Params(), shape, 10), state_dict.read(output).tensors
-        found = fit.fit(output, tensors, back, fit.Asked(kind, shape, 0.5), keymap.load(name))
+        found = fit.fit(output, tensors, back, fit.Target(kind, shape, 0.5), keymap.load(name))
         assert all(torch.equal(value, back.state_dict()[key]) for key, value in own.model.state_dict().items())
         # Among millions of weights one is zero by chance.
         assert all(int((mask ^ own.masks[key]).sum()) <= 2 for key, mask in found.masks.items())
