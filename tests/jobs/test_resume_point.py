@@ -297,7 +297,7 @@ def test_a_point_of_another_job_is_ignored_and_replaced(change, digits, tmp_path
     assert point.read_bytes() != before
 
 
-@pytest.mark.parametrize("name", ["torch.get_num_threads", "sparrow.jobs.resume_point.made_by"])
+@pytest.mark.parametrize("name", ["torch.get_num_threads", "sparrow.jobs.resume_point.software_and_device"])
 def test_a_point_from_another_machine_is_ignored(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ResumePoint(tmp_path / "out.csv", SPEC, []).save(lambda: [(1, {})])
     assert ResumePoint(tmp_path / "out.csv", SPEC, []).load() == ((1, {}),)

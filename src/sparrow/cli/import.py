@@ -22,7 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="whose place it takes, such as results/digits/cnn-small/benign/seed0/dense.safetensors, or "
         ".../seed0/METHOD-RATIO/finetuned.safetensors; METHOD may be any new label",
     )
-    names = f"{', '.join(keymap_files.known())}, or a YAML file"
+    names = f"{', '.join(keymap_files.names())}, or a YAML file"
     parser.add_argument("--map", default=keymap_files.OURS, metavar="MAP", help=f"whose names its tensors have: {names}")
     parser.add_argument("--key", help="under which key of the file the state dict lies, if that is none of the usual ones")
     parser.add_argument("--filters", action="store_true", help="it lost whole filters: the ratio is a share of these")

@@ -9,7 +9,7 @@ from sparrow import catalogue, radius
 from sparrow.errors import SparrowError
 from sparrow.exchange import keymap, keymap_files
 from sparrow.files.paths import parse
-from sparrow.settings import pixels
+from sparrow.settings import distances_in_pixels
 
 if TYPE_CHECKING:
     from sparrow.study.config import Study
@@ -59,7 +59,7 @@ def _radii_are_in_pixels(study: Study) -> None:
             for room in ("attacks", "verifiers"):
                 found |= {f"{room}.{label}": one for label, one in study.evaluations(room, objective).items()}
             for key, one in found.items():
-                for name, values in pixels(one).items():
+                for name, values in distances_in_pixels(one).items():
                     _refuse_large(f"{key}.{name}", *values)
 
 
