@@ -2,7 +2,7 @@ rule data:
     input:
         own_files,
     output:
-        multiext(f"{RESULTS}/{{dataset}}/data", ".safetensors", ".cost.json"),
+        multiext(f"{RESULTS}/{{dataset}}/data", output=".safetensors", cost=".cost.json"),
     log:
         f"{LOGS}/{{dataset}}/data.log",
     conda:
@@ -12,9 +12,10 @@ rule data:
         mem_mb=lambda wildcards, attempt: attempt * plan.data_memory(STUDY, wildcards.dataset),
         runtime=30,
     params:
+        stage="sparrow.stages.data:data",
         spec=lambda wildcards: plan.data_slice(STUDY, wildcards.dataset),
-        script=script_digest("data"),
+        script=SCRIPT,
     message:
         "Prepare {wildcards.dataset}: load, split, store"
     script:
-        "../scripts/data.py"
+        "../scripts/job.py"

@@ -3,7 +3,7 @@ rule finetune:
         parent=f"{CELL}/pruned.safetensors",
         data=DATA,
     output:
-        multiext(f"{CELL}/finetuned", *TRAINED),
+        multiext(f"{CELL}/finetuned", **TRAINED),
     log:
         f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/{{method}}-{{ratio}}/finetuned.log",
     wildcard_constraints:
@@ -16,9 +16,10 @@ rule finetune:
         runtime=1440,
         gpu=1,
     params:
+        stage="sparrow.stages.finetune:finetune",
         spec=lambda wildcards: plan.finetune_slice(STUDY, cell_of(wildcards)),
-        script=script_digest("finetune"),
+        script=SCRIPT,
     message:
         "Fine-tune {wildcards.objective} {wildcards.model} pruned by {wildcards.method} at {wildcards.ratio}"
     script:
-        "../scripts/finetune.py"
+        "../scripts/job.py"

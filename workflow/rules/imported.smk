@@ -1,10 +1,11 @@
 # Third parties' networks (`imports`) in the place of those that pretrain, prune and finetune would make.
 rule imported:
     input:
-        files=imported_files,
+        imported_map,
+        file=imported_file,
         data=DATA,
     output:
-        f"{CHECKPOINT}.safetensors",
+        output=f"{CHECKPOINT}.safetensors",
     log:
         f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/{{checkpoint}}.log",
     wildcard_constraints:
@@ -16,9 +17,10 @@ rule imported:
         mem_mb=3000,
         runtime=30,
     params:
+        stage="sparrow.stages.imported:import_checkpoint",
         spec=lambda wildcards: plan.import_slice(STUDY, imported_path(wildcards)),
-        script=script_digest("imported"),
+        script=SCRIPT,
     message:
         "Import {wildcards.objective} {wildcards.model} {wildcards.checkpoint}"
     script:
-        "../scripts/imported.py"
+        "../scripts/job.py"

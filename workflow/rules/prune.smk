@@ -3,7 +3,7 @@ rule prune:
         parent=f"{PARENT}/dense.safetensors",
         data=DATA,
     output:
-        multiext(f"{CELL}/pruned", ".safetensors", ".curve.csv", ".trace.csv", ".cost.json"),
+        multiext(f"{CELL}/pruned", output=".safetensors", curve=".curve.csv", trace=".trace.csv", cost=".cost.json"),
     log:
         f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/{{method}}-{{ratio}}/pruned.log",
     wildcard_constraints:
@@ -16,9 +16,10 @@ rule prune:
         runtime=720,
         gpu=1,
     params:
+        stage="sparrow.stages.prune:prune",
         spec=lambda wildcards: plan.prune_slice(STUDY, cell_of(wildcards)),
-        script=script_digest("prune"),
+        script=SCRIPT,
     message:
         "Prune {wildcards.objective} {wildcards.model} by {wildcards.method} at {wildcards.ratio}"
     script:
-        "../scripts/prune.py"
+        "../scripts/job.py"

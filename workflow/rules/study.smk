@@ -40,7 +40,7 @@ DATA = f"{RESULTS}/{{dataset}}/data.safetensors"
 PARENT = f"{RESULTS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}"
 CELL = f"{PARENT}/{{method}}-{{ratio}}"
 CHECKPOINT = f"{PARENT}/{{checkpoint}}"
-TRAINED = [".safetensors", ".curve.csv", ".cost.json"]
+TRAINED = {"output": ".safetensors", "curve": ".curve.csv", "cost": ".cost.json"}
 LOGS = f"{RESULTS}/logs"
 
 
@@ -56,9 +56,8 @@ wildcard_constraints:
     checkpoint=f"dense|{LABEL}-{RATIO}/(?:pruned|finetuned)",
 
 
-def script_digest(name):
-    """Digest of a script of workflow/scripts, for the params of its rule: the profiles have no trigger for code of their own."""
-    return file_digest(HERE / f"workflow/scripts/{name}.py")
+# Digest of the one script, for the params of every rule: the profiles have no trigger for code of their own.
+SCRIPT = file_digest(HERE / "workflow/scripts/job.py")
 
 
 def own_files(wildcards):
@@ -103,6 +102,14 @@ def imported_path(wildcards):
 def imported_files(wildcards):
     """The third party's file, and the map of its names if that is a file of the user's."""
     return plan.import_files(STUDY.imports[imported_path(wildcards)])
+
+
+def imported_file(wildcards):
+    return imported_files(wildcards)[0]
+
+
+def imported_map(wildcards):
+    return imported_files(wildcards)[1:]
 
 
 def examples_for(wildcards):
@@ -248,8 +255,12 @@ def figure_input(wildcards):
     tables = FIGURE_INPUTS[wildcards.figure]
     suffix = {"curves": "curve", "traces": "trace"}.get(wildcards.figure)
     if tables:
-        return [f"{RESULTS}/{table}" for table in ([tables] if isinstance(tables, str) else tables)]
+        return f"{RESULTS}/{tables}" if isinstance(tables, str) else [f"{RESULTS}/{table}" for table in tables]
     return [f"{RESULTS}/{run.path}.{suffix}.csv" for run in runs_of(wildcards)]
+
+
+def figure_stage(wildcards):
+    return f"sparrow.results.figures.{wildcards.figure}:draw_{wildcards.figure}"
 
 
 def figure_spec(wildcards):

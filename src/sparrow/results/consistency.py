@@ -31,17 +31,19 @@ CURE = (
 
 
 def aggregate_consistent(
-    networks: list[Path], compact: list[Path], stability: list[Path], folder: Path, spec: dict, study: dict
+    networks: list[Path], compact: list[Path], stability: list[Path], summary: Path, spec: dict, study: dict
 ) -> str | None:
-    """`aggregate`, of files that are all as the `study` (see `expected.expected`) says. Raises SparrowError, naming one file
-    and how many there are, before anything is written, if some are not."""
+    """`aggregate`, into the folder of `summary`, of files that are all as the `study` (see `expected.expected`) says.
+
+    Raises SparrowError, naming one file and how many there are, before anything is written, if some are not.
+    """
     found = list(differences(networks, stability, study))
     for line in found:
         print(line)
     if found:
         more = f" ({len(found)} such files; the log of aggregate names all)" if len(found) > 1 else ""
         raise SparrowError(f"{found[0]}{more}; {CURE}")
-    return aggregate(networks, compact, stability, folder, spec)
+    return aggregate(networks, compact, stability, summary.parent, spec)
 
 
 class Data(NamedTuple):

@@ -10,14 +10,14 @@ from sparrow.files.atomic import replacing
 from sparrow.files.cost import read_cost
 
 
-def collect_costs(files: list[Path], output: Path, root: Path) -> None:
-    """One row per `*.cost.json`: the job, named by its path below `root`, and its cost.
+def collect_costs(files: list[Path], output: Path) -> None:
+    """One row per `*.cost.json`: the job, named by its path below the folder of `output`, and its cost.
 
     Raises SparrowError, naming the file, if one is not the cost of a job.
     """
     rows = []
     for path in sorted(files):
-        job = str(path.relative_to(root)).removesuffix(".cost.json")
+        job = str(path.relative_to(output.parent)).removesuffix(".cost.json")
         rows.append({"job": job, "stage": _stage(job), **read_cost(path)})
     with replacing(output) as partial:
         pd.DataFrame(rows).to_csv(partial, index=False, lineterminator="\n")

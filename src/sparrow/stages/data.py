@@ -16,6 +16,11 @@ from sparrow.jobs.costs import measured
 from sparrow.versions import versions
 
 
+def data(output: Path, cost: Path, spec: dict) -> None:
+    """Write the data set that `spec["dataset"]` stands for to `output`; `spec["code"]` is the digest of the code that does."""
+    prepare_data(output, cost, spec["dataset"], {"code": spec["code"]})
+
+
 def prepare_data(output: Path, cost: Path, dataset: dict, origin: dict | None = None) -> None:
     """Write the data set that `dataset` (`{"kind": ..., **parameters}`) stands for to `output`, divided into parts.
 
