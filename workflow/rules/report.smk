@@ -59,7 +59,7 @@ rule aggregate:
         runtime=60,
     params:
         stage="sparrow.results.consistency:aggregate_consistent",
-        spec=lambda wildcards: plan.aggregate_slice(STUDY),
+        spec=lambda wildcards: job_specs.aggregate_spec(STUDY),
         script=SCRIPT,
         study=lambda wildcards: expected.expected(STUDY),
     message:
@@ -209,7 +209,7 @@ rule published:
         runtime=30,
     params:
         stage="sparrow.results.published:write_published",
-        spec=lambda wildcards: comparison.published_slice(STUDY),
+        spec=lambda wildcards: comparison.published_spec(STUDY),
         script=SCRIPT,
     message:
         "Set the study beside published figures"
@@ -244,7 +244,7 @@ rule headline:
         runtime=30,
     params:
         stage="sparrow.results.headline:write_headline",
-        spec=lambda wildcards: comparison.headline_slice(STUDY),
+        spec=lambda wildcards: comparison.headline_spec(STUDY),
         script=SCRIPT,
     message:
         "Set the study beside a published average"
