@@ -17,11 +17,10 @@ from safetensors import safe_open
 
 from sparrow.errors import SparrowError
 from sparrow.files import content
-from sparrow.files.headers import DATA_FORMAT, read_header
-from sparrow.files.lineage import data_path
+from sparrow.files.headers import DATA_FORMAT, kind, read_header
+from sparrow.files.lineage import data_of
 from sparrow.files.outcome_table import COLUMNS, FAILED, STABILITY, require_origin, require_whole
-from sparrow.files.parentage import parent_path
-from sparrow.files.paths import DENSE, Checkpoint, parse
+from sparrow.files.paths import Checkpoint, checkpoint_at, parent_file
 from sparrow.results.aggregate import aggregate
 
 CURE = (
@@ -65,7 +64,7 @@ def differences(networks: list[Path], stability: list[Path], study: dict) -> Ite
         except KeyError:
             yield f"{path}: is not of this study: it has no {' '.join(one.parent[:3])}"
             continue
-        own = data(data_path(path, header))
+        own = data(data_of(path, header))
         if isinstance(own, str):
             if own not in seen:
                 seen.add(own)
@@ -100,9 +99,8 @@ def _data(path: Path, study: dict) -> Data | str | None:
 
 def _identity(path: Path) -> Checkpoint:
     """Who a checkpoint is by where it lies."""
-    parts = path.absolute().with_suffix("").parts
     try:
-        return parse("/".join(parts[-5 if path.stem == DENSE else -6 :]))
+        return checkpoint_at(path)
     except ValueError as error:
         raise SparrowError(f"{path}: {error}") from None
 
@@ -111,7 +109,7 @@ def _ancestors(path: Path, header: dict[str, Any]) -> Iterator[tuple[Path, dict[
     """A checkpoint and those behind it, as far as they lie there. That each is the one that was used is for `aggregate`."""
     yield path, header
     while header.get("parent"):
-        parent = parent_path(path, header)
+        parent = parent_file(path, kind(header))
         if parent is None or not parent.is_file():
             return
         path, header = parent, read_header(parent)

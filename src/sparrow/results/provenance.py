@@ -20,7 +20,7 @@ from sparrow.files.atomic import replacing
 from sparrow.files.headers import read_header
 from sparrow.files.lineage import DATA_SET, Digests, Link, chain, digest_of
 from sparrow.files.parentage import refuse_other_parents
-from sparrow.results.aggregate import IDENTITY, identity_of
+from sparrow.files.paths import CELL_COLUMNS, IDENTITY, identity_of
 from sparrow.results.environment import environment, environment_table
 from sparrow.results.tables import KEYS, write_html
 
@@ -114,7 +114,7 @@ def warnings(rows: list[Row]) -> Iterator[str]:
     """What is not the same for all rows, though it decides numbers."""
     devices, releases, codes = set(), defaultdict(set), defaultdict(set)
     for row in rows:
-        cell = tuple(row.identity[key] for key in ("dataset", "model", "objective", "method"))
+        cell = tuple(row.identity[key] for key in CELL_COLUMNS[:-1])
         for what, link in row.links.items():
             devices |= {link.header["device"]} if "device" in link.header else set()
             for name, version in link.header.get("versions", {}).items():

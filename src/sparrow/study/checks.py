@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 from sparrow import catalogue, radius
 from sparrow.errors import SparrowError
 from sparrow.exchange import keymap, keymap_files
-from sparrow.files.paths import parse
+from sparrow.files.paths import DENSE, parse
 from sparrow.settings import pixels
 
 if TYPE_CHECKING:
     from sparrow.study.config import Study
 
 STAGES = ("pretrain", "prune", "finetune")
-DEPTH_OF_DENSE = 4
-"""Slashes in the path of a dense network; those of pruned ones have more."""
 
 
 def check(study: Study) -> None:
@@ -76,7 +74,7 @@ def _refuse_large(key: str, *values: float) -> None:
 
 def _methods_prune(study: Study) -> None:
     """Where pruned networks are evaluated, there are some."""
-    if not study.methods and not any(path.count("/") > DEPTH_OF_DENSE for path in study.imports):
+    if not study.methods and all(path.endswith(f"/{DENSE}") for path in study.imports):
         raise ValueError(f"methods: none, and evaluate is {study.evaluate}; give a method, or set evaluate to ['dense']")
     for label, method in study.methods.items():
         if not (method.ratios or study.ratios):
