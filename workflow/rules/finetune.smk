@@ -7,7 +7,7 @@ rule finetune:
     log:
         f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/{{method}}-{{ratio}}/finetuned.log",
     wildcard_constraints:
-        dataset=f"(?!{IMPORTED}){LABEL}",
+        dataset=OWN,
     conda:
         "../../envs/sparrow.yaml"
     threads: 1

@@ -1,15 +1,15 @@
 # Third parties' networks (`imports`) in the place of those that pretrain, prune and finetune would make.
 rule imported:
     input:
-        imported_map,
-        file=imported_file,
+        lambda wildcards: imported_files(wildcards)[1:],
+        file=lambda wildcards: imported_files(wildcards)[0],
         data=DATA,
     output:
         output=f"{CHECKPOINT}.safetensors",
     log:
         f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/{{checkpoint}}.log",
     wildcard_constraints:
-        dataset=f"(?={IMPORTED}){LABEL}",
+        dataset=THEIRS,
     conda:
         "../../envs/sparrow.yaml"
     threads: 1

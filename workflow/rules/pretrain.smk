@@ -6,7 +6,7 @@ rule pretrain:
     log:
         f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/dense.log",
     wildcard_constraints:
-        dataset=f"(?!{IMPORTED}){LABEL}",
+        dataset=OWN,
     # Eligible for the between-workflow cache: snakemake --cache pretrain
     cache: True
     conda:

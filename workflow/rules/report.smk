@@ -254,7 +254,7 @@ rule headline:
 
 rule figure:
     input:
-        source=figure_input,
+        source=lambda wildcards: figures.sources(*figure_of(wildcards)),
     output:
         svg=report(
             f"{RESULTS}/figures/{{dataset}}.{{model}}.{{figure}}.svg",
@@ -267,7 +267,7 @@ rule figure:
     log:
         f"{LOGS}/{{dataset}}/{{model}}/{{figure}}.log",
     wildcard_constraints:
-        figure="|".join(FIGURE_INPUTS),
+        figure=one_of(figures.drawn(STUDY)),
     conda:
         "../../envs/sparrow.yaml"
     threads: 1
@@ -275,8 +275,8 @@ rule figure:
         mem_mb=1000,
         runtime=30,
     params:
-        stage=figure_stage,
-        spec=figure_spec,
+        stage=lambda wildcards: figures.stage(wildcards.figure),
+        spec=lambda wildcards: figures.spec(*figure_of(wildcards)),
         script=SCRIPT,
     message:
         "Draw {wildcards.figure} of {wildcards.model} on {wildcards.dataset}"
