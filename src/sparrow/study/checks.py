@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sparrow import catalogue, radius
 from sparrow.errors import SparrowError
 from sparrow.exchange import keymap, keymap_files
-from sparrow.files.paths import Checkpoint, parse
+from sparrow.files.paths import DENSE, Checkpoint, parse
 from sparrow.settings import Settings, distances_in_pixels
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ EvaluatedRoom = Literal["attacks", "verifiers"]
 EVALUATED_ROOMS: tuple[EvaluatedRoom, ...] = ("attacks", "verifiers")
 Stage = Literal["pretrain", "prune", "finetune"]
 STAGES: tuple[Stage, ...] = ("pretrain", "prune", "finetune")
-DEPTH_OF_DENSE = 4
-"""Slashes in the path of a dense network; those of pruned ones have more."""
 
 
 Check = Callable[["Study"], Iterable[str]]
@@ -58,7 +56,7 @@ def _methods_prune(study: Study) -> Iterator[str]:
     """Where pruned networks are evaluated, there are some."""
     if not {"pruned", "finetuned"} & set(study.evaluate):
         return
-    if not study.methods and not any(path.count("/") > DEPTH_OF_DENSE for path in study.imports):
+    if not study.methods and all(path.endswith(f"/{DENSE}") for path in study.imports):
         yield f"methods: none, and evaluate is {study.evaluate}; give a method, or set evaluate to ['dense']"
     for label, method in study.methods.items():
         if not (method.ratios or study.ratios):
