@@ -207,6 +207,7 @@ VERIFIERS = [
 def test_verifiers_keep_finished_batches(spec: dict, dense: Path, digits: Path, tmp_path: Path, stopping: Callable) -> None:
     verifier_spec = {
         "seed": 0,
+        "code": "test",
         "model": SPEC["model"],
         "verifier": {"samples": 12, "batch_size": 4} | spec,
         "threat": {"norm": "linf", "eps": 0.05},
