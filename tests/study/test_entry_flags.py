@@ -44,7 +44,7 @@ def test_an_attack_whose_flag_is_false_is_projected(
 ) -> None:
     monkeypatch.setattr(pgd, "attack", lambda model, images, *rest: 1 - images)
     monkeypatch.setattr(pgd.Params, "minimum_norm", flag)
-    spec = {"seed": 0, "model": {"kind": "cnn-small"}, "attack": {"kind": "pgd", "samples": 50}}
+    spec = {"seed": 0, "code": "test", "model": {"kind": "cnn-small"}, "attack": {"kind": "pgd", "samples": 50}}
     attack(dense, digits, tmp_path / "t.csv", tmp_path / "c.json", spec | {"threat": {"norm": "linf", "eps": 1e-3}})
     distances = pd.read_csv(tmp_path / "t.csv").query("label == prediction")["distance"]
     # The negative of an image is far away: a distance counts only for an attack that looks for the nearest.
