@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -83,9 +84,9 @@ class Bounds:
         Making it writes the weights back in place, so no graph over them may be waiting for its backward pass.
         """
         with _full_precision(images):
-            mode, view = self._views.get(model, (None, None))
             learning = normalises_batches(model)
-            if mode != (model.training, learning):
+            mode, view = self._views.get(model, (None, None))
+            if view is None or mode != (model.training, learning):
                 # A view has running statistics of its own, as they were: those of batch norm move while the network trains.
                 view = bounds.bounded(model, images, self._options)
                 self._views[model] = (model.training, learning), view
@@ -97,7 +98,8 @@ class Bounds:
                 else:
                     for node in view.modules():
                         node.training &= type(node) is not bounds.auto_lirpa().operators.BoundBatchNormalization
-                return METER.watch(bounds.margins(view, images, labels, threat, view.final_shape[1], method))
+                final_shape: Any = view.final_shape
+                return METER.watch(bounds.margins(view, images, labels, threat, final_shape[1], method))
 
 
 def normalises_batches(model: nn.Module) -> bool:

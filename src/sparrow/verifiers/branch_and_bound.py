@@ -74,7 +74,8 @@ def search(model, image: torch.Tensor, label: int, params: Params, threat: Threa
 
     example = _attack(model, image, label, params, threat)
     if example is not None:
-        return Answer(False, *example, 0)
+        image_found, margin_found = example
+        return Answer(False, image_found, margin_found, 0)
     try:
         return _search(model, image, label, params, threat, classes)
     except (MemoryError, RuntimeError) as error:
@@ -160,7 +161,7 @@ def _settle(model, image, label: int, splitting, domain, threat: Threat, end: fl
         margin, nearest = smallest_margin(model, image, row, splitting.active(signs), signs, threat, left)
     except ValueError:
         return bound, None
-    if margin > TOLERANCE:
+    if margin > TOLERANCE or nearest is None:
         return margin, None
     example = project(nearest, image, threat)
     with torch.no_grad():
