@@ -18,7 +18,7 @@ rule attack:
         gpu=1,
     params:
         stage="sparrow.stages.attack:attack",
-        spec=lambda wildcards: job_specs.attack_spec(STUDY, parent_of(wildcards), wildcards.attack),
+        spec=lambda wildcards: job_specs.attack_spec(STUDY, parent_of(wildcards), wildcards.attack).model_dump(),
         script=SCRIPT,
     message:
         "Attack {wildcards.objective} {wildcards.model} {wildcards.checkpoint} by {wildcards.attack}"

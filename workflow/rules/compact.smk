@@ -14,7 +14,7 @@ rule compact:
         runtime=60,
     params:
         stage="sparrow.stages.compact:compact",
-        spec=lambda wildcards: job_specs.compact_spec(STUDY, wildcards.model),
+        spec=lambda wildcards: job_specs.compact_spec(STUDY, wildcards.model).model_dump(),
         script=SCRIPT,
     message:
         "Cut the pruned filters out of {wildcards.objective} {wildcards.model} {wildcards.checkpoint}"

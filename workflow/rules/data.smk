@@ -12,8 +12,8 @@ rule data:
         mem_mb=lambda wildcards, attempt: attempt * job_specs.data_memory(STUDY, wildcards.dataset),
         runtime=30,
     params:
-        stage="sparrow.stages.data:data",
-        spec=lambda wildcards: job_specs.data_spec(STUDY, wildcards.dataset),
+        stage="sparrow.stages.data:prepare_data",
+        spec=lambda wildcards: job_specs.data_spec(STUDY, wildcards.dataset).model_dump(),
         script=SCRIPT,
     message:
         "Prepare {wildcards.dataset}: load, split, store"

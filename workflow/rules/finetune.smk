@@ -17,7 +17,7 @@ rule finetune:
         gpu=1,
     params:
         stage="sparrow.stages.finetune:finetune",
-        spec=lambda wildcards: job_specs.finetune_spec(STUDY, cell_of(wildcards)),
+        spec=lambda wildcards: job_specs.finetune_spec(STUDY, cell_of(wildcards)).model_dump(),
         script=SCRIPT,
     message:
         "Fine-tune {wildcards.objective} {wildcards.model} pruned by {wildcards.method} at {wildcards.ratio}"

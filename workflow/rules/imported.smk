@@ -18,7 +18,7 @@ rule imported:
         runtime=30,
     params:
         stage="sparrow.stages.imported:import_checkpoint",
-        spec=lambda wildcards: job_specs.import_spec(STUDY, imported_path(wildcards)),
+        spec=lambda wildcards: job_specs.import_spec(STUDY, imported_path(wildcards)).model_dump(),
         script=SCRIPT,
     message:
         "Import {wildcards.objective} {wildcards.model} {wildcards.checkpoint}"

@@ -18,7 +18,7 @@ rule latency:
         runtime=120,
     params:
         stage="sparrow.stages.latency:latency",
-        spec=lambda wildcards: job_specs.latency_spec(STUDY, wildcards.model),
+        spec=lambda wildcards: job_specs.latency_spec(STUDY, wildcards.model).model_dump(),
         script=SCRIPT,
     message:
         "Time the networks of {wildcards.objective} {wildcards.model} (seed {wildcards.seed})"
@@ -49,7 +49,7 @@ rule latencies:
         stage="sparrow.results.latency:write_latencies",
         code=lambda wildcards: code_digest("sparrow.results.latency"),
         script=SCRIPT,
-        specs=lambda wildcards: {model: content.of_spec(job_specs.latency_spec(STUDY, model)) for model in STUDY.models},
+        specs=lambda wildcards: {model: content.of_spec(job_specs.latency_spec(STUDY, model).model_dump()) for model in STUDY.models},
     message:
         "Lay out latencies beside what is preserved"
     script:

@@ -18,7 +18,7 @@ rule pretrain:
         gpu=1,
     params:
         stage="sparrow.stages.pretrain:pretrain",
-        spec=lambda wildcards: job_specs.pretrain_spec(STUDY, parent_of(wildcards)),
+        spec=lambda wildcards: job_specs.pretrain_spec(STUDY, parent_of(wildcards)).model_dump(),
         script=SCRIPT,
     message:
         "Pre-train {wildcards.model} on {wildcards.dataset} ({wildcards.objective}, seed {wildcards.seed})"

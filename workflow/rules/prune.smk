@@ -17,7 +17,7 @@ rule prune:
         gpu=1,
     params:
         stage="sparrow.stages.prune:prune",
-        spec=lambda wildcards: job_specs.prune_spec(STUDY, cell_of(wildcards)),
+        spec=lambda wildcards: job_specs.prune_spec(STUDY, cell_of(wildcards)).model_dump(),
         script=SCRIPT,
     message:
         "Prune {wildcards.objective} {wildcards.model} by {wildcards.method} at {wildcards.ratio}"

@@ -15,7 +15,7 @@ rule stability:
         gpu=1,
     params:
         stage="sparrow.stages.stability:stability",
-        spec=lambda wildcards: job_specs.stability_spec(STUDY, parent_of(wildcards)),
+        spec=lambda wildcards: job_specs.stability_spec(STUDY, parent_of(wildcards)).model_dump(),
         script=SCRIPT,
     message:
         "Count stable ReLUs of {wildcards.objective} {wildcards.model} {wildcards.checkpoint}"

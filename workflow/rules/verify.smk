@@ -16,7 +16,7 @@ rule verify:
         gpu=1,
     params:
         stage="sparrow.stages.verify:verify",
-        spec=lambda wildcards: job_specs.verify_spec(STUDY, parent_of(wildcards), wildcards.verifier),
+        spec=lambda wildcards: job_specs.verify_spec(STUDY, parent_of(wildcards), wildcards.verifier).model_dump(),
         script=SCRIPT,
     message:
         "Verify {wildcards.objective} {wildcards.model} {wildcards.checkpoint} by {wildcards.verifier}"

@@ -1,4 +1,4 @@
-"""A checkpoint names the file that it was made from; another one in that file's place is refused. Imports no torch."""
+"""The parent of a checkpoint: its path, and the refusal of another file in its place. Imports no torch."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from sparrow.files.paths import parent_file
 
 
 def refuse_other_parents(path: Path, header: dict[str, Any], digest: Callable[[Path], str] = sha256) -> None:
-    """Raise CheckpointError if `path`, or one of the checkpoints behind it, was made from another file than lies there now.
+    """Raise CheckpointError if `path`, or one of the checkpoints behind it, has another parent than is there now.
 
-    A file that is not there is fine: checkpoints are copied, and their parents removed to save space. `digest` is
-    the SHA-256 of a file, for callers that remember it.
+    A missing parent is fine: checkpoints are copied, and their parents removed to save space. `digest`
+    returns the SHA-256 of a file; callers may pass a cached one.
     """
     while named := header.get("parent"):
         parent = parent_file(path, kind(header))
@@ -33,7 +33,7 @@ def refuse_other_parents(path: Path, header: dict[str, Any], digest: Callable[[P
 
 
 def _require_whole(path: Path) -> None:
-    """Raise CheckpointError that names `path` if it is damaged: then what was made from it is not at fault."""
+    """Raise CheckpointError that names `path` if it is damaged; then the files made from it are not at fault."""
     header = read_header(path)
     if "content" in header:
         content.require(path, header["content"], content.of_file(path))
