@@ -49,7 +49,9 @@ rule latencies:
         stage="sparrow.results.latency:write_latencies",
         code=lambda wildcards: code_digest("sparrow.results.latency"),
         script=SCRIPT,
-        specs=lambda wildcards: {model: content.of_spec(job_specs.latency_spec(STUDY, model).model_dump()) for model in STUDY.models},
+        specs=lambda wildcards: {
+            model: content.of_spec(job_specs.latency_spec(STUDY, model).model_dump()) for model in STUDY.models
+        },
     message:
         "Lay out latencies beside what is preserved"
     script:
