@@ -243,7 +243,7 @@ def test_a_damaged_resume_point_is_not_gone_on_from(digits, tmp_path, monkeypatc
 
     whole = job(tmp_path / "whole")
     with monkeypatch.context() as stopped:
-        stopped.setattr(interruption, "give_way", stop)
+        stopped.setattr(interruption, "raise_if_requested", stop)
         with pytest.raises(Interrupted):
             job(tmp_path / "parts")
     (point,) = (tmp_path / "parts").iterdir()

@@ -47,7 +47,7 @@ def stopping(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
                 self.save(*arguments)
                 raise Interrupted
 
-        monkeypatch.setattr(ResumePoint, "offer", offer)
+        monkeypatch.setattr(ResumePoint, "save_if_due", offer)
 
     return after
 
@@ -258,10 +258,10 @@ def test_the_same_key_elsewhere_is_another(tmp_path: Path) -> None:
     generator = torch.Generator()
 
     def half(number: int) -> str:
-        return journal.once(f"half {number}", lambda: journal.once("ibp [0, 1]", lambda: f"of {number}"))
+        return journal.compute_once(f"half {number}", lambda: journal.compute_once("ibp [0, 1]", lambda: f"of {number}"))
 
     for _ in range(2):
-        with journal.kept(ResumePoint(tmp_path / "out.csv", SPEC, []), generator):
+        with journal.open_journal(ResumePoint(tmp_path / "out.csv", SPEC, []), generator):
             assert [half(0), half(1)] == ["of 0", "of 1"]
 
 
@@ -371,7 +371,7 @@ def test_points_are_written_no_more_often_than_asked(tmp_path: Path, monkeypatch
     point, saved = ResumePoint(tmp_path / "out.csv", SPEC, []), []
     for second in range(100):
         now[0] = float(second)
-        point.offer(lambda second=second: saved.append(second) or [(second, {})])
+        point.save_if_due(lambda second=second: saved.append(second) or [(second, {})])
     assert saved == [30, 60, 90]
 
 
@@ -387,7 +387,7 @@ def test_writing_takes_a_small_share_of_the_time(tmp_path: Path, monkeypatch: py
         return [(0, {})]
 
     while now[0] < 1000:
-        point.offer(slow)
+        point.save_if_due(slow)
         now[0] += 1
     assert saved == [1, 211, 421, 631, 841]
 

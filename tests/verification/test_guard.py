@@ -305,7 +305,7 @@ def test_a_stopped_job_whose_bound_is_refuted_ends_with_the_same_bytes(
             raise Interrupted
 
     with monkeypatch.context() as stopping:
-        stopping.setattr(ResumePoint, "offer", offer)
+        stopping.setattr(ResumePoint, "save_if_due", offer)
         with pytest.raises(Interrupted):
             run(spec, "parts.csv")
     torch.manual_seed(99)

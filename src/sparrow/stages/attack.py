@@ -16,7 +16,7 @@ from sparrow.data.store import Part
 from sparrow.files import examples as examples_file
 from sparrow.files.outcome_table import MISCLASSIFIED, ORIGIN, verified
 from sparrow.jobs import journal
-from sparrow.jobs.costs import METER, measured
+from sparrow.jobs.costs import METER, record_cost
 from sparrow.jobs.progress import Progress
 from sparrow.jobs.resume_point import resumable
 from sparrow.networks.batched import batches, predict
@@ -56,7 +56,7 @@ def attack(
     they are, with the distance that they have. The margin is that of the logits within the perturbation set, or of the
     image as it is where the network is wrong anyway.
     """
-    with resumable(output, spec, network, data, *proofs) as resume, measured(cost):
+    with resumable(output, spec, network, data, *proofs) as resume, record_cost(cost):
         kind = spec["attack"]["kind"]
         generator = seed_everything(spec["seed"], "attack", kind)
         entry, params = catalogue.from_spec("attacks", spec["attack"])
@@ -85,9 +85,9 @@ def attack(
                 results = entry.restart(model, images, labels, params, threat, classes, others)
             return _images(results, images)
 
-        with journal.kept(resume, generator):
+        with journal.open_journal(resume, generator):
             for number, batch in enumerate(batches(targets, params.batch_size)):
-                found[batch], parts, zero = journal.once(f"batch {number}", partial(work, batch))
+                found[batch], parts, zero = journal.compute_once(f"batch {number}", partial(work, batch))
                 for place, name, there in zip(batch.tolist(), parts, _cells(zero, len(batch)), strict=True):
                     by[place], still[place] = name, there
                 inside = project(found[batch], part.images[batch], threat)
@@ -95,7 +95,7 @@ def attack(
             if minimum_norm and hasattr(entry, "restart"):
                 nothing = targets & (predict(model, found, params.batch_size) == part.labels)
                 for number, batch in enumerate(batches(nothing & _has_others(part, predictions), params.batch_size)):
-                    found[batch] = journal.once(f"restart {number}", partial(again, batch))
+                    found[batch] = journal.compute_once(f"restart {number}", partial(again, batch))
                     for place in batch.tolist():
                         by[place] = OTHER_CLASS
         far = distance(found, part.images, threat.norm)

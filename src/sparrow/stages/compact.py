@@ -13,7 +13,7 @@ from sparrow.errors import CheckpointError, NetworkError
 from sparrow.files import checkpoint
 from sparrow.files import compact as compact_file
 from sparrow.files.headers import sha256
-from sparrow.jobs.costs import measured
+from sparrow.jobs.costs import record_cost
 from sparrow.networks.finite import require_numbers
 from sparrow.networks.prunable import prunable_weights
 from sparrow.networks.structure import Layout, without_filters
@@ -32,7 +32,7 @@ def compact(network: Path, data: Path, output: Path, cost: Path, spec: dict) -> 
 
     Raises NetworkError if what was written, read again, does not give the same logits on the test images.
     """
-    with measured(cost) as also:
+    with record_cost(cost) as also:
         loaded = checkpoint.load(network, spec["model"])
         images = read(data, "test")[0].images
         require_numbers(loaded.model, images, BATCH_SIZE)

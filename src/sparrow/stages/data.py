@@ -12,7 +12,7 @@ from sparrow.data.extra import with_extra
 from sparrow.data.source import Description, Images, Source
 from sparrow.data.split import HeldOut, hold_out, in_turns, split
 from sparrow.errors import SparrowError
-from sparrow.jobs.costs import measured
+from sparrow.jobs.costs import record_cost
 from sparrow.versions import versions
 
 
@@ -21,7 +21,7 @@ def prepare_data(output: Path, cost: Path, dataset: dict, origin: dict | None = 
 
     The header says so, and also what `origin` does: the code digest.
     """
-    with measured(cost):
+    with record_cost(cost):
         entry, params = catalogue.from_spec("datasets", dataset)
         source = entry.load(params)
         try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from sparrow import catalogue
 from sparrow.files import checkpoint
 from sparrow.jobs import interruption
-from sparrow.jobs.costs import measured
+from sparrow.jobs.costs import record_cost
 from sparrow.jobs.resume_point import resumable
 from sparrow.reproducible import pick_device, seed_everything
 from sparrow.stages._failure import recorded
@@ -21,7 +21,7 @@ from sparrow.training.schedule import Schedule
 @recorded(partial(failed_training, stage="dense"))
 def pretrain(data: Path, output: Path, curve: Path, cost: Path, spec: dict) -> None:
     """Train the network `spec["model"]` from scratch on `spec["objective"]` under `spec["schedule"]`."""
-    with interruption.deferred(), resumable(output, spec, data) as resume, measured(cost):
+    with interruption.deferred(), resumable(output, spec, data) as resume, record_cost(cost):
         generator = seed_everything(spec["cell"]["seed"], "pretrain")
         device = pick_device()
         parts, about = training_data(data, device, spec)

@@ -12,7 +12,7 @@ from sparrow.files import checkpoint
 from sparrow.files.csv_table import write_csv
 from sparrow.files.headers import sha256
 from sparrow.jobs import interruption
-from sparrow.jobs.costs import measured
+from sparrow.jobs.costs import record_cost
 from sparrow.jobs.resume_point import resumable
 from sparrow.networks.prunable import norm_layers, norm_parameters, prunable_weights
 from sparrow.networks.structure import Layout, filter_masks, require_cuttable
@@ -42,7 +42,7 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
     A method that trains does so on `spec["objective"]` under `spec["schedule"]`; for one that does not, these are absent.
     Raises SparrowError if the method's masks do not have the ratio, NetworkError if filters cannot be cut out.
     """
-    with interruption.deferred(), resumable(output, spec, parent, data) as resume, measured(cost):
+    with interruption.deferred(), resumable(output, spec, parent, data) as resume, record_cost(cost):
         kind = spec["method"]["kind"]
         generator = seed_everything(spec["cell"]["seed"], "prune", kind)
         device = pick_device()

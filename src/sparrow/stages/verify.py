@@ -19,7 +19,7 @@ from sparrow.files import examples as examples_file
 from sparrow.files.headers import EXAMPLES_FORMAT, read_header, sha256
 from sparrow.files.outcome_table import ABSTAINED, ATTACK, MISCLASSIFIED, NOTHING
 from sparrow.jobs import journal
-from sparrow.jobs.costs import measured
+from sparrow.jobs.costs import record_cost
 from sparrow.jobs.progress import Progress
 from sparrow.jobs.resume_point import resumable
 from sparrow.networks.batched import batches
@@ -42,12 +42,12 @@ def verify(network: Path, data: Path, output: Path, cost: Path, spec: dict, exam
 
     Returns one line for the user if part of the verifier could not be used on this network.
     """
-    with resumable(output, spec, network, data, *examples) as resume, measured(cost):
+    with resumable(output, spec, network, data, *examples) as resume, record_cost(cost):
         generator = seed_everything(spec["seed"], "verify", spec["verifier"]["kind"])
         _require_own(examples, network)
         entry, params = catalogue.from_spec("verifiers", spec["verifier"])
         case = Case(*open_case(network, data, spec, params, pick_device()), params, Threat(**spec["threat"]))
-        with journal.kept(resume, generator):
+        with journal.open_journal(resume, generator):
             failures: list[str] = []
             if hasattr(entry, "certify"):
                 columns = _smoothed(entry, spec["verifier"]["kind"], case, generator)
@@ -77,7 +77,7 @@ def _smoothed(entry: ModuleType, kind: str, case: Case, generator: torch.Generat
         image = case.part.images[place : place + 1]
         return tuple(entry.certify(case.model, image, case.params, case.threat, case.classes, generator, case.part.white))
 
-    found = [journal.once(f"{kind} {place}", partial(certify, place)) for place in range(len(case.part))]
+    found = [journal.compute_once(f"{kind} {place}", partial(certify, place)) for place in range(len(case.part))]
     predictions, margins = (torch.cat(column) for column in zip(*found, strict=True))
     right, abstained = (predictions == case.part.labels).tolist(), (predictions == ABSTAINED).tolist()
     status, decided = [], []
