@@ -1,4 +1,4 @@
-"""A checkpoint names the file that it was made from; another one in that file's place is refused. Imports no torch."""
+"""The parent of a checkpoint: its path, and the refusal of another file in its place. Imports no torch."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from sparrow.files.headers import COMPACT_FORMAT, read_header, sha256
 
 
 def kind(header: dict[str, Any]) -> str:
-    """`dense`, `pruned`, `finetuned` or `compact`."""
+    """The stage of the network in a file: `dense`, `pruned`, `finetuned` or `compact`."""
     return "compact" if header["format"] == COMPACT_FORMAT else header["stage"]
 
 
 def parent_path(path: Path, header: dict[str, Any]) -> Path | None:
-    """Where the layout of a study's folder has the checkpoint that `path` was made from; None for a dense network."""
+    """Path of the checkpoint that `path` was made from, by the layout of a results folder; None for a dense network."""
     # The folder that a compact network lies in is named after the checkpoint; "." has no name.
     folder = Path(os.path.abspath(path)).parent.name
     place = {
@@ -30,10 +30,10 @@ def parent_path(path: Path, header: dict[str, Any]) -> Path | None:
 
 
 def refuse_other_parents(path: Path, header: dict[str, Any], digest: Callable[[Path], str] = sha256) -> None:
-    """Raise CheckpointError if `path`, or one of the checkpoints behind it, was made from another file than lies there now.
+    """Raise CheckpointError if `path`, or one of the checkpoints behind it, has another parent than is there now.
 
-    A file that is not there is fine: checkpoints are copied, and their parents removed to save space. `digest` is
-    the SHA-256 of a file, for callers that remember it.
+    A missing parent is fine: checkpoints are copied, and their parents removed to save space. `digest`
+    returns the SHA-256 of a file; callers may pass a cached one.
     """
     while named := header.get("parent"):
         parent = parent_path(path, header)
@@ -50,7 +50,7 @@ def refuse_other_parents(path: Path, header: dict[str, Any], digest: Callable[[P
 
 
 def _require_whole(path: Path) -> None:
-    """Raise CheckpointError that names `path` if it is damaged: then what was made from it is not at fault."""
+    """Raise CheckpointError that names `path` if it is damaged; then the files made from it are not at fault."""
     header = read_header(path)
     if "content" in header:
         content.require(path, header["content"], content.of_file(path))

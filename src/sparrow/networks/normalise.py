@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
+from sparrow.networks.params import Architecture
 from sparrow.settings import Settings
 
 
@@ -19,7 +20,7 @@ class Normalisation(Settings):
     """By what is divided then."""
 
 
-class Normalised(Settings):
+class Normalised(Architecture):
     """What a network may do to its images first."""
 
     normalise: Normalisation | None = None

@@ -9,7 +9,7 @@ from sparrow import catalogue, radius
 from sparrow.errors import SparrowError
 from sparrow.exchange import keymap, keymap_files
 from sparrow.files.paths import parse
-from sparrow.settings import pixels
+from sparrow.settings import distances_in_pixels
 
 if TYPE_CHECKING:
     from sparrow.study.config import Study
@@ -40,7 +40,7 @@ def check(study: Study) -> None:
         _batches_fit(study, objective)
         for stage in STAGES:
             schedule = study.schedule(objective, stage)
-            reason = getattr(catalogue.load("objectives", study.objectives[objective].kind), "FLOAT32_ONLY", None)
+            reason = study.objectives[objective].float32_only
             if reason and schedule.precision != "float32":
                 raise ValueError(
                     f"objectives.{objective}: training.{stage}.precision is {schedule.precision}, but {reason}; valid: float32"
@@ -59,7 +59,7 @@ def _radii_are_in_pixels(study: Study) -> None:
             for room in ("attacks", "verifiers"):
                 found |= {f"{room}.{label}": one for label, one in study.evaluations(room, objective).items()}
             for key, one in found.items():
-                for name, values in pixels(one).items():
+                for name, values in distances_in_pixels(one).items():
                     _refuse_large(f"{key}.{name}", *values)
 
 
@@ -113,14 +113,13 @@ def _evaluations_fit(study: Study) -> None:
     """Every attack and verifier knows the norms and numbers of classes that it meets."""
     for section, room in (("attacks", study.attacks), ("verifiers", study.verifiers)):
         for label, entry in room.items():
-            norms = catalogue.load(section, entry.kind).NORMS
             for objective in entry.objectives or study.objectives:
                 norm = study.threat_of(objective).norm
-                if norm not in norms:
+                if norm not in entry.norms:
                     whose = f"objectives.{objective}.threat" if study.objectives[objective].threat else "threat"
-                    known = ", ".join(norms)
+                    known = ", ".join(entry.norms)
                     raise ValueError(f"{section}.{label}: {whose}.norm is {norm!r}, {entry.kind} knows only {known}")
-            needed = getattr(catalogue.load(section, entry.kind), "CLASSES_NEEDED", 2)
+            needed = entry.classes_needed if section == "attacks" else 2
             for data_label, dataset in study.datasets.items():
                 if needed > catalogue.load("datasets", dataset.kind).describe(dataset).classes:
                     raise ValueError(f"{section}.{label}: {entry.kind} needs {needed} classes; datasets.{data_label} has fewer")
@@ -129,8 +128,7 @@ def _evaluations_fit(study: Study) -> None:
 def _batches_fit(study: Study, objective: str) -> None:
     """No network with batch norm trains on single images."""
     for label in study.objectives[objective].models or study.models:
-        kind = study.models[label].kind
-        for stage in STAGES if getattr(catalogue.load("models", kind), "BATCH_NORM", False) else ():
+        for stage in STAGES if study.models[label].batch_norm else ():
             if study.schedule(objective, stage).batch_size == 1:
                 own = getattr(study.objectives[objective].training, stage).batch_size is not None
                 where = f"objectives.{objective}.training" if own else "training"
@@ -143,14 +141,14 @@ def _batches_fit(study: Study, objective: str) -> None:
 def _radii_fit(study: Study, objective: str) -> None:
     """Every metric of an objective's networks has something to rest on, and a cascade its attacks."""
     attacks, threat = study.evaluations("attacks", objective), study.threat_of(objective)
-    free = [label for label, entry in attacks.items() if catalogue.flag("attacks", entry.kind, "MINIMUM_NORM")]
+    free = [label for label, entry in attacks.items() if entry.minimum_norm]
     for label in free:
         if len(attacks[label].eps or ()) > 1:
             raise ValueError(f"attacks.{label}.eps: {attacks[label].kind} finds distances by itself; give one radius")
     own_threat = study.objectives[objective].threat is not None
     for section in ("attacks", "verifiers"):
         entries = study.evaluations(section, objective)
-        own = {label: e for label, e in entries.items() if not catalogue.flag(section, e.kind, "SMOOTHED")}
+        own = {label: e for label, e in entries.items() if section == "attacks" or not e.smoothed}
         counted = {label: e for label, e in own.items() if getattr(e, "in_era", True)}
         if own and not counted:
             raise ValueError(f"{section}: in_era is false for {', '.join(own)}; valid: an attack that counts for era")
@@ -192,7 +190,7 @@ def _believed(study: Study, label: str) -> list[str]:
     _refuse_unknown(key, "verifier", believed, study.verifiers)
     for name in believed:
         verifier = study.verifiers[name]
-        if catalogue.flag("verifiers", verifier.kind, "SMOOTHED"):
+        if verifier.smoothed:
             raise ValueError(f"{key}: {name} verifies a smoothed classifier, not the network that {label} attacks")
         both = [one for one in study.objectives if {label} <= study.evaluations("attacks", one).keys()]
         both = [one for one in both if {name} <= study.evaluations("verifiers", one).keys()]
