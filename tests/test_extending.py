@@ -14,8 +14,10 @@ from sparrow import catalogue
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/extending.md").read_text()
-EXAMPLES = dict(re.findall(r"<!-- example: (\S+) -->\n```\w+\n(.*?)```\n<!-- end -->", PAGE, re.DOTALL))
-STUDY = EXAMPLES.pop("my-study.yaml")
+EXAMPLES = dict(
+    re.findall(r"`src/sparrow/(\S+)`:\n\n<!-- example: \S+ -->\n```python\n(.*?)```\n<!-- end -->", PAGE, re.DOTALL)
+)
+STUDY = re.search(r"<!-- example: my-study.yaml -->\n```yaml\n(.*?)```\n<!-- end -->", PAGE, re.DOTALL)[1]
 KINDS = {name.partition("/")[0]: Path(name).stem.replace("_", "-") for name in EXAMPLES}
 
 # What each file does with a few numbers, as the stages would ask it to.
