@@ -1,5 +1,6 @@
 # make run     set up, run the default study, write its report
 # make test    set up, run the lints and the tests
+# make docs    the documents as a site, in site/; a link that leads nowhere is an error (part of the lints)
 # make slow    the tests that take minutes
 # make chaos   a study killed again and again (minutes)
 # make slurm-test   start a Slurm on this machine (Debian, as root: install it), run the digits study on it, stop it
@@ -25,7 +26,7 @@ REPORT := reports/$(NAME).html
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test lint setup lock slow chaos slurm-test bench bench-dag findings
+.PHONY: run test lint docs setup lock slow chaos slurm-test bench bench-dag findings
 run: setup
 	@test -f "$(STUDY)" || { echo "STUDY=$(STUDY): no such file; valid: a study such as config.yaml"; exit 1; }
 	$(SNAKEMAKE) $(ARGS)
@@ -54,11 +55,14 @@ bench-dag: setup
 findings:
 	@PYTHON=$(PYTHON) findings/run
 
-lint: setup
+lint: setup docs
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint
+
+docs: setup
+	$(BIN)/mkdocs build --strict --quiet
 
 setup: $(VENV)/.command
 

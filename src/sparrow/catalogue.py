@@ -64,3 +64,9 @@ def source(room: Room, kind: str) -> str:
     doc = inspect.getdoc(load(room, kind)) or ""
     match = re.search(r"^Source: (.+?)(?:\n\n|\Z)", doc, re.DOTALL | re.MULTILINE)
     return " ".join(match[1].split()) if match else ""
+
+
+def bibtex(room: Room, kind: str) -> str:
+    """BibTeX of the papers that the entry comes from: what follows `BibTeX:` in its docstring, empty if nothing does."""
+    doc = inspect.getdoc(load(room, kind)) or ""
+    return doc.partition("\nBibTeX:\n")[2].strip()
