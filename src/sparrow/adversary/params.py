@@ -1,4 +1,4 @@
-"""What all attacks have in common."""
+"""Settings that all attacks share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Attack(Evaluation):
     """Which images are attacked, and what is kept of it."""
 
     in_era: bool = True
-    """Whether it counts for `era`, which rests on the images that every attack that counts has looked at. One that looks at
+    """Whether it counts for `era`, which is computed on the images that every attack that counts has attacked. One that attacks
     fewer, such as a search for distances, has its own columns and its security curve all the same."""
     keep_examples: bool = False
     """Keep adversarial examples as a file, the nearest of each image. Those that a cascade asks for are kept anyway."""
