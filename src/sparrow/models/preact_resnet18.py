@@ -15,7 +15,7 @@ BATCH_NORM = True
 
 
 class Params(Settings):
-    """Two forms are about."""
+    """Which of the two forms in use."""
 
     bn_before_fc: bool = True
     """Batch norm and ReLU before the last average, as in the paper and in Rice et al., "Overfitting in Adversarially Robust
