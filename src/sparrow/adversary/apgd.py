@@ -1,4 +1,4 @@
-"""Auto-PGD: projected gradient ascent that halves its steps where they no longer pay, and goes on from the best point.
+"""Auto-PGD: projected gradient ascent that halves its steps where the loss stops rising, and continues from the best point.
 
 An image is removed from the search as soon as it is misclassified.
 
@@ -27,12 +27,12 @@ RHO = 0.75
 
 @dataclass
 class _Ascent(Survivors):
-    """Where the ascent stands for each image: points and gradients (n, c, h, w), step sizes (n, 1, 1, 1), all others (n,)."""
+    """The state of the ascent of each image: points and gradients (n, c, h, w), step sizes (n, 1, 1, 1), all others (n,)."""
 
     centre: Tensor
     """The images."""
     point: Tensor
-    """Where the ascent is now."""
+    """The current points."""
     loss: Tensor
     gradient: Tensor
     before: Tensor

@@ -24,12 +24,12 @@ ALPHA_MAX, ETA, BETA = 0.1, 1.05, 0.9
 
 @dataclass
 class _Walk(Survivors):
-    """Where the search stands for each image."""
+    """The state of the walk of each image."""
 
     centre: Tensor
     """The images (n, c, h, w)."""
     point: Tensor
-    """Where the walk is now (n, c, h, w)."""
+    """The current points of the walks (n, c, h, w)."""
 
 
 def fab(

@@ -20,9 +20,10 @@ class Attack(Evaluation):
 
 
 class InsideAttack(Attack):
-    """Attacks that look for adversarial images inside the perturbation set, where a proof says that there are none."""
+    """Settings of attacks that search inside the perturbation set, and that a proof can therefore spare."""
 
     skip_verified: Annotated[list[str], AfterValidator(unique)] = Field([])
     """Labels of verifiers. An image that one of them has verified at this radius is not attacked and counts as robust, for no
-    attack can break it. Saves what attacking it in vain costs; gives up that attacks and bounds put each other to the test.
-    Random numbers of the others depend on who is left: with a verifier that has a time limit, on the machine's speed, too."""
+    attack can break it. This saves attacks that cannot succeed; attacks and bounds then no longer check each other. The random
+    numbers drawn for the other images depend on which are skipped: with a verifier that has a time limit, on the machine's
+    speed, too."""

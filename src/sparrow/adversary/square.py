@@ -35,7 +35,7 @@ SMALLEST = 16 * 16
 
 @dataclass
 class _Remaining(Survivors):
-    """Where the search stands for each image."""
+    """The images that have not been misclassified yet, and the margins of their current points."""
 
     centre: Tensor
     """The images (n, c, h, w)."""

@@ -79,7 +79,7 @@ class View(NamedTuple):
 
 
 class Traced(NamedTuple):
-    """What tracing a network gave: its view, or None where it cannot be traced rightly, and the modules it had then."""
+    """The view of a network, or None where it cannot be traced rightly, and the modules that it had when it was traced."""
 
     view: View | None
     modules: list[nn.Module]

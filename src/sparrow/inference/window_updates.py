@@ -162,7 +162,7 @@ class WindowUpdates:
             before = [getattr(values[one], "_version", None) for one in sources]
             values[node] = value = self._call(node, values.__getitem__)
             after = [getattr(values[one], "_version", None) for one in sources]
-            # `fixed_weights` has ReLUs overwrite what nobody else reads.
+            # In a graph of `fixed_weights`, a ReLU overwrites an input that has no other reader.
             if before != after and node.target is not torch.relu_:
                 raise ValueError(f"{node} overwrites what it reads")
             if not isinstance(value, Tensor) or value.dim() != 4 or not sources or any(one not in windows for one in sources):

@@ -28,7 +28,7 @@ from sparrow.settings import Evaluation, Threat
 from sparrow.stages._evaluation import failed_table, open_case, origin, write_outcomes
 from sparrow.stages._failure import recorded
 from sparrow.verification.decision import Decision, decide_by
-from sparrow.verification.memory import in_parts, limited
+from sparrow.verification.memory import in_parts, memory_limited
 
 
 @recorded(failed_table)
@@ -121,7 +121,7 @@ def _bounded(entry: ModuleType, kind: str, case: Case, examples: list[Path], fai
         progress.done(len(part), int(found.verified.sum()))
 
     indices = left.nonzero().squeeze(1)
-    with limited(getattr(case.params, "memory_mb", None)):
+    with memory_limited(getattr(case.params, "memory_mb", None)):
         # A cascade packs its own batches.
         size = 1 if getattr(entry, "ONE_BY_ONE", False) else max(len(indices), 1) if hasattr(entry, "members") else size
         in_parts(work, accept, indices, size, kind)
