@@ -5,6 +5,7 @@
 # make slurm-test   start a Slurm on this machine (Debian, as root: install it), run the digits study on it, stop it
 # make bench    Sparrow against what one would use instead (an hour or two; docs/performance.md)
 # make bench-dag    what Snakemake itself takes over studies of 100 and 1,000 cells (docs/scaling.md)
+# make findings   surprises about others' packages, looked for again (minutes; needs the network; findings/README.md)
 # make lock    resolve envs/requirements.in anew (needs uv)
 #
 # Another study:  make run STUDY=workflow/studies/digits-objectives.yaml
@@ -24,7 +25,7 @@ REPORT := reports/$(NAME).html
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test lint setup lock slow chaos slurm-test bench bench-dag
+.PHONY: run test lint setup lock slow chaos slurm-test bench bench-dag findings
 run: setup
 	@test -f "$(STUDY)" || { echo "STUDY=$(STUDY): no such file; valid: a study such as config.yaml"; exit 1; }
 	$(SNAKEMAKE) $(ARGS)
@@ -49,6 +50,9 @@ bench: setup
 
 bench-dag: setup
 	$(BIN)/python benchmarks/dag.py plan,job 100 1000
+
+findings:
+	@PYTHON=$(PYTHON) findings/run
 
 lint: setup
 	$(BIN)/ruff check

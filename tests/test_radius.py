@@ -20,14 +20,14 @@ from sparrow.cli import docs
 from sparrow.data.store import Part
 from sparrow.errors import ConfigError, SparrowError
 from sparrow.files.csv_table import write_csv
-from sparrow.files.outcome_table import COLUMNS, verified
+from sparrow.files.outcome_table import COLUMNS, verified_images
 from sparrow.results.figures.security import draw_security
 from sparrow.results.outcomes import read_outcomes
 from sparrow.results.security import curve
 from sparrow.results.threats import EXACT, in_words, with_text
 from sparrow.settings import Radius, Threat
 from sparrow.stages._evaluation import write_outcomes
-from sparrow.study import cells
+from sparrow.study import cells, job_specs
 from sparrow.study.config import Study
 from sparrow.study.load import load_study
 from tests.conftest import ABOUT
@@ -159,7 +159,7 @@ def test_a_fraction_and_its_double_are_one_radius_of_a_sweep() -> None:
     assert list(cells.tables(fraction, "attacks")) == ["pgd-eps2_255", "pgd"]
     parent = cells.parents(fraction)[0]
     for name in ("pgd-eps2_255", "pgd"):
-        assert cells.attack_slice(fraction, parent, name) == cells.attack_slice(double, parent, name)
+        assert job_specs.attack_spec(fraction, parent, name) == job_specs.attack_spec(double, parent, name)
 
 
 @pytest.mark.parametrize("key", ["eps", "step_size"])
@@ -264,9 +264,9 @@ def test_an_outcome_table_has_the_number_and_the_text(tmp_path: Path, eps: float
     assert "norm,eps,eps_text" in head
     assert end in line
     # And no other radius is taken for it, however near.
-    assert verified(tmp_path / "table.csv", Threat(eps=eps)) == {0}
+    assert verified_images(tmp_path / "table.csv", Threat(eps=eps)) == {0}
     with pytest.raises(SparrowError, match=f"verifies against linf eps {radius.text(eps)}; valid: linf eps "):
-        verified(tmp_path / "table.csv", Threat(eps=math.nextafter(eps, 1)))
+        verified_images(tmp_path / "table.csv", Threat(eps=math.nextafter(eps, 1)))
 
 
 def drawn(folder: Path, monkeypatch: pytest.MonkeyPatch, eps: float) -> tuple[list[str], list[str]]:

@@ -13,7 +13,7 @@ from torch import nn
 
 from sparrow.data import extra as _extra
 from sparrow.data import store
-from sparrow.data.order import mixed
+from sparrow.data.order import mixed_order
 from sparrow.data.source import Description, Images
 from sparrow.data.split import HeldOut
 from sparrow.errors import SparrowError
@@ -23,6 +23,7 @@ from sparrow.stages._training import training_data
 from sparrow.stages.data import prepare_data
 from sparrow.training.loop import train
 from sparrow.training.schedule import Schedule
+from tests.specs import data_spec
 
 ABOUT = Description((3, 4, 5), 10)
 COLOUR = np.random.default_rng(0).integers(0, 256, (12, 3, 4, 5), np.uint8)
@@ -198,7 +199,7 @@ def extra(tmp_path: Path) -> dict:
 
 
 def test_they_join_the_training_part_alone(extra: dict, digits: Path, tmp_path: Path) -> None:
-    prepare_data(tmp_path / "data", tmp_path / "cost", extra)
+    prepare_data(tmp_path / "data", tmp_path / "cost", data_spec(**extra))
     for part in ("validation", "test"):
         with_them, without = store.read(tmp_path / "data", part)[0], store.read(digits, part)[0]
         assert torch.equal(with_them.pixels, without.pixels)
@@ -215,14 +216,14 @@ def test_they_join_the_training_part_alone(extra: dict, digits: Path, tmp_path: 
 
 def test_bad_extra_images_leave_no_data_set(extra: dict, tmp_path: Path) -> None:
     with pytest.raises(SparrowError, match="has 300 images; `extra_samples` is 301"):
-        prepare_data(tmp_path / "data", tmp_path / "cost", extra | {"extra_samples": 301})
+        prepare_data(tmp_path / "data", tmp_path / "cost", data_spec(**extra | {"extra_samples": 301}))
     assert [path.name for path in tmp_path.iterdir()] == ["extra.npz"]
 
 
 def test_their_share_is_in_the_regime_and_an_epoch_as_long_as_without(extra: dict, digits: Path, tmp_path: Path) -> None:
-    prepare_data(tmp_path / "data", tmp_path / "cost", extra | {"extra_share": 0.5})
+    prepare_data(tmp_path / "data", tmp_path / "cost", data_spec(**extra, extra_share=0.5))
     assert read_header(tmp_path / "data", store.FORMAT)["extra"] == {"images": 250, "share": 0.5}
-    parts, about = training_data(tmp_path / "data", torch.device("cpu"), {})
+    parts, about = training_data(tmp_path / "data", torch.device("cpu"), None)
     own = len(store.read(digits, "train")[0])
     assert parts["train"].epoch == len(parts["train"].order(torch.Generator())) == own
     assert parts["validation"].epoch == len(parts["validation"])
@@ -238,8 +239,8 @@ def test_training_takes_so_many_steps(extra: dict, tmp_path: Path) -> None:
 
     for share in (None, 0.5):
         seen.clear()
-        prepare_data(tmp_path / "data", tmp_path / "cost", extra | {"extra_share": share})
-        parts, _ = training_data(tmp_path / "data", torch.device("cpu"), {})
+        prepare_data(tmp_path / "data", tmp_path / "cost", data_spec(**extra, extra_share=share))
+        parts, _ = training_data(tmp_path / "data", torch.device("cpu"), None)
         parts["validation"] = parts["validation"].first(64)
         schedule = Schedule(epochs=1, batch_size=64, lr=0.01)
         train(linear, objective, parts, schedule, list(linear.parameters()), torch.Generator())
@@ -249,7 +250,7 @@ def test_training_takes_so_many_steps(extra: dict, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.7, 0.75])
 def test_every_batch_has_its_share(share: float) -> None:
-    order = mixed(1000, 3000, share, torch.Generator().manual_seed(0))
+    order = mixed_order(1000, 3000, share, torch.Generator().manual_seed(0))
     assert len(order) == 1000
     assert int((order >= 1000).sum()) == round(1000 * share)
     for batch in order.split(64):
@@ -258,12 +259,12 @@ def test_every_batch_has_its_share(share: float) -> None:
 
 
 def test_few_come_again_as_often_as_each_other() -> None:
-    order = mixed(1000, 100, 0.5, torch.Generator().manual_seed(0))
+    order = mixed_order(1000, 100, 0.5, torch.Generator().manual_seed(0))
     assert (order[order >= 1000] - 1000).bincount().tolist() == [5] * 100
 
 
 def test_the_order_is_random_and_decided_by_its_seed() -> None:
-    first, again, other = (mixed(50, 50, 0.5, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+    first, again, other = (mixed_order(50, 50, 0.5, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 

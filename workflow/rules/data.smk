@@ -2,19 +2,20 @@ rule data:
     input:
         own_files,
     output:
-        multiext(f"{RESULTS}/{{dataset}}/data", ".safetensors", ".cost.json"),
+        multiext(f"{RESULTS}/{{dataset}}/data", output=".safetensors", cost=".cost.json"),
     log:
         f"{LOGS}/{{dataset}}/data.log",
     conda:
         "../../envs/sparrow.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: attempt * plan.data_memory(STUDY, wildcards.dataset),
+        mem_mb=lambda wildcards, attempt: attempt * job_specs.data_memory(STUDY, wildcards.dataset),
         runtime=30,
     params:
-        spec=lambda wildcards: plan.data_slice(STUDY, wildcards.dataset),
-        script=script_digest("data"),
+        stage="sparrow.stages.data:prepare_data",
+        spec=lambda wildcards: job_specs.data_spec(STUDY, wildcards.dataset).model_dump(),
+        script=SCRIPT,
     message:
         "Prepare {wildcards.dataset}: load, split, store"
     script:
-        "../scripts/data.py"
+        "../scripts/job.py"

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from sparrow.settings import Evaluation, unique
+from sparrow.settings import Evaluation, Norm, unique
 
 
 class Attack(Evaluation):
-    """Which images are attacked, and what is kept of it."""
+    """What an attack declares about itself; which images are attacked, and what is kept of it."""
 
+    norms: ClassVar[tuple[Norm, ...]]
+    """Norms of the threats that it knows; a study whose threat has another is refused."""
+    minimum_norm: ClassVar[bool] = False
+    """Whether it looks for the nearest adversarial image, however far: it then counts with its distance, at any radius."""
+    classes_needed: ClassVar[int] = 2
+    """Fewest classes of a data set that it can attack."""
+    blind: ClassVar[str | None] = None
+    """Name of the part of it that takes no gradients, as its `search` reports it in `found_by`; None if there is none."""
     in_era: bool = True
     """Whether it counts for `era`, which is computed on the images that every attack that counts has attacked. One that attacks
     fewer, such as a search for distances, has its own columns and its security curve all the same."""

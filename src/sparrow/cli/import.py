@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from sparrow.exchange import keymap_files
+from sparrow.files.paths import data_path
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="whose place it takes, such as results/digits/cnn-small/benign/seed0/dense.safetensors, or "
         ".../seed0/METHOD-RATIO/finetuned.safetensors; METHOD may be any new label",
     )
-    names = f"{', '.join(keymap_files.known())}, or a YAML file"
+    names = f"{', '.join(keymap_files.names())}, or a YAML file"
     parser.add_argument("--map", default=keymap_files.OURS, metavar="MAP", help=f"whose names its tensors have: {names}")
     parser.add_argument("--key", help="under which key of the file the state dict lies, if that is none of the usual ones")
     parser.add_argument("--filters", action="store_true", help="it lost whole filters: the ratio is a share of these")
@@ -34,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     """Print what was found, and the lines for the study."""
     from sparrow.files.headers import read_header
     from sparrow.stages.imported import examine
-    from sparrow.study import cells
+    from sparrow.study import job_specs
     from sparrow.study.load import load_study, read_keys
 
     raw = read_keys(options.study)
@@ -44,16 +45,16 @@ def run(options: argparse.Namespace) -> int:
     entry |= {"granularity": "filter"} if options.filters else {}
     entry |= {"allow_ratio": True} if options.allow_ratio else {}
     study = load_study(raw | {"imports": {**(raw.get("imports") or {}), path: entry}}, str(options.study))
-    spec = cells.import_slice(study, path)
-    shape, classes = _images(study, spec["cell"]["dataset"])
+    spec = job_specs.import_spec(study, path)
+    shape, classes = _images(study, spec.cell.dataset)
     network, fitted, place = examine(options.file, spec, shape, classes)
-    print(f"{options.file}: a {spec['model']['kind']} for images of {' x '.join(map(str, shape))} and {classes} classes")
+    print(f"{options.file}: a {spec.model['kind']} for images of {' x '.join(map(str, shape))} and {classes} classes")
     for line in [*([f"read from {place}"] if place else []), *fitted.notes]:
         print(f"  {line}")
-    if "ratio" in spec["cell"]:
+    if spec.cell.ratio is not None:
         what = "filters" if options.filters else "prunable weights"
-        print(f"  pruning ratio {spec['cell']['ratio']:g} asked for; {fitted.ratio:.4f} of the {what} are gone")
-    for line in _recognised(Path(study.results, spec["cell"]["dataset"], "data.safetensors"), network, shape, classes):
+        print(f"  pruning ratio {spec.cell.ratio:g} asked for; {fitted.ratio:.4f} of the {what} are gone")
+    for line in _recognised(Path(study.results, data_path(spec.cell.dataset)), network, shape, classes):
         print(f"  {line}")
     there = Path(study.results, f"{path}.safetensors")
     if there.is_file() and "imported" not in read_header(there):

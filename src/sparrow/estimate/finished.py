@@ -14,12 +14,10 @@ from sparrow.estimate.work import Work
 from sparrow.files.cost import read_cost
 from sparrow.files.headers import read_header
 from sparrow.files.lineage import DATA
-from sparrow.files.paths import DENSE, Checkpoint, parse
-from sparrow.study import cells
+from sparrow.files.paths import COST, DENSE, TABLE, Checkpoint, checkpoint_of, data_path, parse
+from sparrow.stages.specs.base import CheckpointSpec
+from sparrow.study import job_specs
 from sparrow.study.config import Study
-
-ABOVE = {"attack": 2, "verify": 2, "stability": 1, "compact": 1}
-"""How far below its checkpoint what a stage makes of it lies."""
 
 
 def finished(study: Study, works: Iterable[Work]) -> dict[str, float]:
@@ -33,7 +31,7 @@ def finished(study: Study, works: Iterable[Work]) -> dict[str, float]:
     table, current = _table(results / "costs.csv"), _current(study)
     for work in works:
         for job in work.jobs:
-            seconds = _own(results / f"{job}.cost.json")
+            seconds = _own(results / f"{job}{COST}")
             seconds = table.get(job) if seconds is None else seconds
             if seconds is not None and current(work, job):
                 found[job] = seconds
@@ -63,36 +61,33 @@ def _current(study: Study) -> Callable[[Work, str], bool]:
     @cache
     def data(label: str) -> str | None:
         """The digest of a data set that was prepared as the study says."""
-        header = _header(results / f"{label}/data.safetensors", DATA)
-        as_told = header.get("dataset") == _plain(cells.data_slice(study, label)["dataset"])
+        header = _header(results / data_path(label), DATA)
+        as_told = header.get("dataset") == _plain(job_specs.data_spec(study, label).dataset)
         return header["digest"] if as_told else None
 
     @cache
     def network(path: str) -> bool:
-        own, spec = _header(results / f"{path}.safetensors"), _slice(study, parse(path))
-        # What `training.provenance.header` keeps of a slice.
-        told = {key: value for key, value in spec.items() if key not in ("cell", "code", "model", "stage")}
-        same = (own.get("model"), own.get("config")) == (_plain(spec["model"]), _plain(told))
+        own, spec = _header(results / f"{path}.safetensors"), _spec_of(study, parse(path))
+        same = (own.get("model"), own.get("config")) == (_plain(spec.model), _plain(spec.config()))
         return same and own["data"] == data(parse(path).parent.dataset)
 
     def current(work: Work, job: str) -> bool:
         if work.stage == "data":
             return data(work.dataset) is not None
-        if work.stage in ("attack", "verify") and _rows(results / f"{job}.csv") != work.images:
+        if work.stage in ("attack", "verify") and _rows(results / f"{job}{TABLE}") != work.images:
             return False
-        if work.stage == "latency":
-            return network(f"{job.removesuffix('latency')}{DENSE}")
-        return network("/".join(job.split("/")[: -ABOVE[work.stage]]) if work.stage in ABOVE else job)
+        return network(checkpoint_of(job).path)
 
     return current
 
 
-def _slice(study: Study, one: Checkpoint) -> dict[str, Any]:
+def _spec_of(study: Study, one: Checkpoint) -> CheckpointSpec:
     if one.path in study.imports:
-        return cells.import_slice(study, one.path)
+        return job_specs.import_spec(study, one.path)
     if one.stage == DENSE:
-        return cells.pretrain_slice(study, one.parent)
-    return {"pruned": cells.prune_slice, "finetuned": cells.finetune_slice}[one.stage](study, one.cell)
+        return job_specs.pretrain_spec(study, one.parent)
+    make = {"pruned": job_specs.prune_spec, "finetuned": job_specs.finetune_spec}[one.stage]
+    return make(study, one.cell)
 
 
 def _header(path: Path, *expected: str) -> dict[str, Any]:

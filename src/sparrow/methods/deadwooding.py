@@ -22,7 +22,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
-from sparrow.pruning.params import Method, Trains
+from sparrow.pruning.params import Method, Needs, Trains
 from sparrow.settings import Radius
 
 CONSTRAINTS = ("sparsity", "accuracy", "robustness")
@@ -31,6 +31,7 @@ CONSTRAINTS = ("sparsity", "accuracy", "robustness")
 class Params(Method):
     """The dual scheme and the distillation."""
 
+    needs: ClassVar[Needs] = "schedule"
     trains: ClassVar[Trains] = "weights"
     traces: ClassVar[bool] = True
     eps: Radius | None = None

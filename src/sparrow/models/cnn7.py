@@ -9,17 +9,20 @@ Source: Shi et al., "Fast Certified Robust Training with Short Warmup", NeurIPS 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from sparrow.lazy_torch import torch
-from sparrow.settings import Settings
+from sparrow.networks.params import Architecture
 
 CONVOLUTIONS = [(64, 1), (64, 1), (128, 2), (128, 1), (128, 1)]
 """Channels and stride; kernels are 3 x 3, with padding 1."""
 HIDDEN = 512
-BATCH_NORM = True
 
 
-class Params(Settings):
+class Params(Architecture):
     """Nothing to set."""
+
+    batch_norm: ClassVar[bool] = True
 
 
 def check(params: Params, shape: tuple[int, int, int]) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
+from sparrow.networks.params import Architecture
 from sparrow.settings import Settings
 
 
@@ -19,7 +20,7 @@ class Normalisation(Settings):
     """Divides each channel after that."""
 
 
-class Normalised(Settings):
+class Normalised(Architecture):
     """Settings of a network that may normalise its images."""
 
     normalise: Normalisation | None = None

@@ -49,7 +49,7 @@ class Bounds:
                 lower = METER.watch(both[1])
         else:
             lower = self._of_view(model, images, labels, threat, method, normalised_by)
-        with _full_precision(images), inner_replay.aside():
+        with _full_precision(images), inner_replay.unrecorded():
             self._guard.check(method, model, images, labels, lower, threat, normalised_by)
         return lower
 
@@ -63,7 +63,7 @@ class Bounds:
         else:
             tight, loose = (self._of_view(model, images, labels, threat, method) for method in ("CROWN-IBP", "IBP"))
         lower = beta * tight + (1 - beta) * loose
-        with _full_precision(images), inner_replay.aside():
+        with _full_precision(images), inner_replay.unrecorded():
             self._guard.check("the mixture of CROWN-IBP and IBP", model, images, labels, lower, threat)
         return lower
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sparrow.jobs.journal import once
+from sparrow.jobs.journal import compute_once
 
 OUT_OF_MEMORY_WORDS = (
     "out of memory",
@@ -96,7 +96,7 @@ def in_parts(
     while todo:
         part = todo.pop(0)
         # That it did not fit is recorded, too: in a resumed job it might fit, and be rounded another way.
-        done = once(f"{what} {part.tolist()}", partial(_attempt, work, part))
+        done = compute_once(f"{what} {part.tolist()}", partial(_attempt, work, part))
         if done is not None:
             accept(part, done[0])
             continue

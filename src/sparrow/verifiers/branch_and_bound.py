@@ -13,22 +13,20 @@ Robustness Verification", NeurIPS 2021, algorithm 1.
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
-from sparrow.settings import Threat
+from sparrow.settings import Norm, Threat
 from sparrow.verification.params import Verification
-
-NORMS = ("linf", "l2")
-ONE_BY_ONE = True
-"""It batches the parts of one image: a job that is killed loses the images of a batch, so let there be one."""
 
 
 class Params(Verification):
     """Limits for one image, and the settings of the bounds."""
 
+    norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2")
+    one_by_one: ClassVar[bool] = True  # It batches the parts of one image.
     seconds: float = Field(60.0, gt=0)
     """Time limit for each image. An image that reaches it may be decided on a faster machine."""
     domains: int = Field(20_000, ge=1)

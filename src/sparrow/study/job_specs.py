@@ -1,0 +1,221 @@
+"""The specs of a study's jobs: of the configuration exactly what each job reads, and a digest of the code that it runs.
+
+So a change of either runs those jobs anew that it touches, and no others. Imports no torch.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from sparrow import catalogue
+from sparrow.catalogue import Room
+from sparrow.data import extra
+from sparrow.errors import SparrowError
+from sparrow.exchange import keymap_files
+from sparrow.files.paths import Cell, Parent, parse
+from sparrow.settings import Settings, Threat
+from sparrow.stages.specs.base import Entry, Labels
+from sparrow.stages.specs.compact import CompactSpec
+from sparrow.stages.specs.data import DataSpec
+from sparrow.stages.specs.evaluation import AttackSpec, StabilitySpec, VerifySpec
+from sparrow.stages.specs.imported import ImportedFile, ImportSpec
+from sparrow.stages.specs.latency import LatencySpec
+from sparrow.stages.specs.pruning import PruneSpec
+from sparrow.stages.specs.training import TrainingSpec
+from sparrow.study import cells, sources
+from sparrow.study.code_digest import code_digest
+from sparrow.study.config import Study, TrainingStage
+from sparrow.study.sections import Import
+
+PASSED_SEPARATELY = {
+    "training",
+    "threat",
+    "models",
+    "ratios",
+    "objectives",
+    "eps",
+    "in_era",
+    "keep_examples",
+    "skip_verified",
+    "augmentation",
+}
+
+
+def entry_spec(study: Study, room: Room, label: str) -> dict[str, Any]:
+    """An entry's parameters with its kind, as plain values, but for those that are passed on on their own."""
+    return getattr(study, room)[label].model_dump(exclude=PASSED_SEPARATELY)
+
+
+def data_spec(study: Study, dataset: str) -> DataSpec:
+    """What preparing a data set reads, but for single files, which are the rule's input."""
+    entry, folders = entry_spec(study, "datasets", dataset), sources.folders(study.datasets[dataset])
+    code = code_digest("sparrow.stages.data", catalogue.module_name("datasets", entry["kind"]))
+    return DataSpec(code=code, dataset=entry, folders=folders or None)
+
+
+def data_memory(study: Study, dataset: str) -> int:
+    """MiB to ask for to prepare a data set, as far as it is known beforehand how many images it has."""
+    params = study.datasets[dataset]
+    entry = catalogue.load("datasets", params.kind)
+    own = sum(filter(None, params.images or ()))
+    # As read, as they were packed, and divided; the extra ones are in memory once.
+    return 2000 + 4 * own * prod(entry.describe(params).shape) // 2**20 + extra_memory(study, dataset)
+
+
+def extra_memory(study: Study, dataset: str) -> int:
+    """MiB of the images that a data set is given besides; 0 if they cannot be read, which the job says."""
+    params = study.datasets[dataset]
+    try:
+        images = extra.count(params)
+    except SparrowError:
+        return 0
+    return images * prod(catalogue.load("datasets", params.kind).describe(params).shape) // 2**20
+
+
+def pretrain_spec(study: Study, parent: Parent) -> TrainingSpec:
+    """What pre-training reads."""
+    return TrainingSpec(cell=_labels(parent), **_trained_on(study, parent, "pretrain"))
+
+
+def finetune_spec(study: Study, cell: Cell) -> TrainingSpec:
+    """What fine-tuning reads: nothing of the method, which is in the weights and masks that it starts from."""
+    return TrainingSpec(cell=_labels(cell.parent, cell), **_trained_on(study, cell.parent, "finetune"))
+
+
+def prune_spec(study: Study, cell: Cell) -> PruneSpec:
+    """What pruning reads; the objective and the schedule only for a method that trains."""
+    method, settings = entry_spec(study, "methods", cell.method), study.methods[cell.method]
+    own = {
+        "cell": _labels(cell.parent, cell),
+        "method": method,
+        "ratio": cell.ratio,
+        "method_threat": _threat(study, cell.parent.objective, settings),
+    }
+    modules = ("sparrow.stages.prune", catalogue.module_name("methods", method["kind"]))
+    if settings.needs != "nothing":
+        schedule = study.pruning_schedule(cell.parent.objective, cell.method)
+        return PruneSpec(**_trained_on(study, cell.parent, "prune", modules) | own | {"schedule": schedule})
+    model = entry_spec(study, "models", cell.parent.model)
+    return PruneSpec(code=code_digest(*modules, catalogue.module_name("models", model["kind"])), model=model, **own)
+
+
+def import_spec(study: Study, path: str) -> ImportSpec:
+    """What taking over a third party's network as the checkpoint `path` reads, besides the file (and a map of the user's)."""
+    checkpoint, entry = parse(path), study.imports[path]
+    model = entry_spec(study, "models", checkpoint.parent.model)
+    return ImportSpec(
+        code=code_digest("sparrow.stages.imported", catalogue.module_name("models", model["kind"])),
+        cell=_labels(checkpoint.parent, checkpoint.cell),
+        stage=checkpoint.stage,
+        model=model,
+        # A map of the user's is a file that the job reads.
+        imported=ImportedFile(**entry.model_dump(), map_sha256=keymap_files.digest(entry.map)),
+    )
+
+
+def import_files(entry: Import) -> list[str]:
+    """The files that an import reads: the network's, and the map's if it is one of the user's."""
+    return [entry.file, *([entry.map] if keymap_files.is_file(entry.map) else [])]
+
+
+def attack_spec(study: Study, parent: Parent, attack: str) -> AttackSpec:
+    """What an attack on a network of `parent`'s family reads; `attack` is the name of its table."""
+    entry, shared = _evaluation(study, parent, "attack", cells.table(study, "attacks", parent.objective, attack))
+    return AttackSpec(attack=entry, **shared)
+
+
+def verify_spec(study: Study, parent: Parent, verifier: str) -> VerifySpec:
+    """What a verifier of a network of `parent`'s family reads; `verifier` is the name of its table."""
+    entry, shared = _evaluation(study, parent, "verify", cells.table(study, "verifiers", parent.objective, verifier))
+    return VerifySpec(verifier=entry, **shared)
+
+
+def aggregate_spec(study: Study) -> dict[str, Any]:
+    """What aggregation reads: of all tables the names, and by objective which there are."""
+    return {
+        "attacks": list(cells.tables(study, "attacks")),
+        "verifiers": list(cells.tables(study, "verifiers")),
+        "objectives": {objective: _evaluated_by(study, objective) for objective in study.objectives},
+        "code": code_digest("sparrow.results.aggregate"),
+    }
+
+
+def _evaluated_by(study: Study, objective: str) -> dict[str, Any]:
+    attacks, verifiers = (cells.tables(study, room, objective) for room in ("attacks", "verifiers"))
+    return {
+        "attacks": list(attacks),
+        "not_in_era": [name for name, table in attacks.items() if not study.attacks[table.entry].in_era],
+        "minimum_norm": [name for name, table in attacks.items() if cells.is_minimum_norm(study, table)],
+        "verifiers": list(verifiers),
+        "smoothed": [name for name, table in verifiers.items() if cells.is_smoothed(study, table)],
+        "threat": study.threat_of(objective).model_dump(),
+    }
+
+
+def stability_spec(study: Study, parent: Parent) -> StabilitySpec:
+    """What counting stable ReLUs of a network of `parent`'s family reads, in a study that counts them."""
+    assert study.stability is not None
+    model = entry_spec(study, "models", parent.model)
+    return StabilitySpec(
+        code=code_digest("sparrow.stages.stability", catalogue.module_name("models", model["kind"])),
+        seed=parent.seed,
+        model=model,
+        stability=study.stability.model_dump(),
+        threat=study.threat_of(parent.objective),
+    )
+
+
+def latency_spec(study: Study, model: str) -> LatencySpec:
+    """What timing the networks of one architecture reads, in a study that times them."""
+    assert study.latency is not None
+    architecture = entry_spec(study, "models", model)
+    code = code_digest("sparrow.stages.latency", catalogue.module_name("models", architecture["kind"]))
+    return LatencySpec(code=code, model=architecture, latency=study.latency.model_dump())
+
+
+def compact_spec(study: Study, model: str) -> CompactSpec:
+    """What cutting pruned filters out reads."""
+    architecture = entry_spec(study, "models", model)
+    code = code_digest("sparrow.stages.compact", catalogue.module_name("models", architecture["kind"]))
+    return CompactSpec(code=code, model=architecture)
+
+
+def _labels(parent: Parent, cell: Cell | None = None) -> Labels:
+    """Whose a dense network is, or one of its pruned ones."""
+    own = {} if cell is None else {"method": cell.method, "ratio": cell.ratio}
+    return Labels(**parent._asdict(), **own)
+
+
+def _trained_on(study: Study, parent: Parent, stage: TrainingStage, modules: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What all that train read but for whose network it is; `modules` run besides those of model and objective."""
+    model, objective = entry_spec(study, "models", parent.model), entry_spec(study, "objectives", parent.objective)
+    names = (catalogue.module_name("models", model["kind"]), catalogue.module_name("objectives", objective["kind"]))
+    return {
+        "code": code_digest(*(modules or (f"sparrow.stages.{stage}",)), *names),
+        "model": model,
+        "objective": objective,
+        "schedule": study.schedule(parent.objective, stage),
+        "augmentation": study.datasets[parent.dataset].augmentation,
+        "threat": _threat(study, parent.objective, study.objectives[parent.objective]),
+    }
+
+
+def _threat(study: Study, objective: str, settings: Settings) -> Threat | None:
+    """The threat that an entry trains against, if it has an `eps`: its own, or that of the objective's networks."""
+    if not hasattr(settings, "eps"):
+        return None
+    threat = study.threat_of(objective)
+    return threat if settings.eps is None else Threat(norm=threat.norm, eps=settings.eps)
+
+
+def _evaluation(study: Study, parent: Parent, stage: str, table: cells.Table) -> tuple[Entry, dict[str, Any]]:
+    """The attack or verifier of a table, and what both read besides."""
+    model, entry = entry_spec(study, "models", parent.model), entry_spec(study, table.room, table.entry)
+    modules = catalogue.module_name(table.room, entry["kind"]), catalogue.module_name("models", model["kind"])
+    return entry, {
+        "code": code_digest(f"sparrow.stages.{stage}", *modules),
+        "seed": parent.seed,
+        "model": model,
+        "threat": Threat(norm=study.threat_of(parent.objective).norm, eps=table.eps),
+    }
