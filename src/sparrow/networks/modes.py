@@ -9,7 +9,7 @@ from torch import nn
 
 
 @contextmanager
-def modes_kept(model: nn.Module) -> Iterator[None]:
+def modes_restored(model: nn.Module) -> Iterator[None]:
     """At the end of the context, put each layer back into the mode (train or eval) that it had at the start."""
     modes = {module: module.training for module in model.modules()}
     try:
@@ -22,6 +22,6 @@ def modes_kept(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
     """While the context is active, the whole network is in eval mode; then each layer has its own mode again."""
-    with modes_kept(model):
+    with modes_restored(model):
         model.eval()
         yield

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sparrow.errors import NetworkError, SparrowError
-from sparrow.networks.modes import eval_mode, modes_kept
+from sparrow.networks.modes import eval_mode, modes_restored
 from sparrow.settings import Threat
 from sparrow.verification import guard
 from sparrow.verification.auto_lirpa_bridge import auto_lirpa
@@ -47,7 +47,7 @@ def bounded(model: nn.Module, images: Tensor, options: dict | None = None) -> Bo
     Raises NetworkError, naming the layer, if auto_LiRPA does not know one.
     """
     image, options = images[:1].detach().clone(), BOUND_OPTIONS | (options or {})
-    with flags_restored(model), layer_named(model, image, "IBP"):
+    with flags_restored(model), naming_unsupported_layer(model, image, "IBP"):
         # A batch norm behind a linear layer has no statistics of one image.
         model.eval()
         network: BoundedNetwork = auto_lirpa().BoundedModule(model, image, bound_opts=options)
@@ -119,7 +119,7 @@ def _node_right_with_patches(node: Node) -> bool:
 
 
 @contextmanager
-def layer_named(model: nn.Module, image: Tensor, method: str) -> Iterator[None]:
+def naming_unsupported_layer(model: nn.Module, image: Tensor, method: str) -> Iterator[None]:
     """While the context is active, whatever auto_LiRPA raises becomes a NetworkError that names the layer that it cannot bound;
     errors for want of memory pass unchanged."""
     try:
@@ -193,7 +193,7 @@ def smallest_margin(
     auto_LiRPA cannot bound one of the network's layers by this method, or a point of a perturbation set refutes a bound.
     """
     with flags_restored(model):
-        with layer_named(model, images[:1], method):
+        with naming_unsupported_layer(model, images[:1], method):
             network = bounded(model, images, options)
             try:
                 found = _smallest_margin(network, images, labels, threat, classes, method)
@@ -283,7 +283,7 @@ def input_ranges(model: nn.Module, images: Tensor, labels: Tensor, threat: Threa
     with torch.no_grad(), flags_restored(model):
         network = bounded(model, images)
         network.eval()
-        with layer_named(model, images[:1], "CROWN"):
+        with naming_unsupported_layer(model, images[:1], "CROWN"):
             margins(network, images, labels, threat, classes, "CROWN")
         before = [relu.inputs[0] for relu in network.relus if relu.used and relu.perturbed]
         wrong = _wrong_range(network, before, guard.probes(model.eval(), images, labels, threat))
@@ -300,7 +300,7 @@ def flags_restored(model: nn.Module) -> Iterator[None]:
     """
     flags = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     try:
-        with modes_kept(model):
+        with modes_restored(model):
             yield
     finally:
         for name, parameter in model.named_parameters():

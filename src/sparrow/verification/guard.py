@@ -25,7 +25,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from sparrow.adversary.geometry import direction
 from sparrow.adversary.margin import margin
 from sparrow.errors import NetworkError
-from sparrow.networks.modes import eval_mode, modes_kept
+from sparrow.networks.modes import eval_mode, modes_restored
 from sparrow.settings import Threat
 
 LARGEST_LENGTH = 1 - 1e-6
@@ -144,7 +144,7 @@ def statistics_of(model: nn.Module, images: Tensor) -> Iterator[bool]:
         for layer in learning
     ]
     try:
-        with modes_kept(model), torch.no_grad():
+        with modes_restored(model), torch.no_grad():
             if learning:
                 model.eval()
                 for layer, buffers, _ in kept:

@@ -22,7 +22,7 @@ from sparrow.errors import NetworkError
 from sparrow.jobs.costs import METER
 from sparrow.settings import Threat
 from sparrow.verification.bounded_network import Node, ReluNode, nodes
-from sparrow.verification.bounds import bounded, flags_restored, layer_named, margin_matrix, perturbed
+from sparrow.verification.bounds import bounded, flags_restored, margin_matrix, naming_unsupported_layer, perturbed
 
 LR_BETA = 0.05
 """Learning rate of the multipliers, as in auto_LiRPA."""
@@ -116,7 +116,7 @@ class Splitting:
         with flags_restored(model), contextlib.redirect_stdout(io.StringIO()):
             self._network = bounded(model, image, {"optimize_bound_args": settings})
             self._network.eval()
-            with layer_named(model, image, "CROWN-Optimized"):
+            with naming_unsupported_layer(model, image, "CROWN-Optimized"):
                 self.margins = _without_nan(self._root())
         self._relus = [node for node in self._network.relus if node.used and node.perturbed]
         self._ranges = [self._range(node) for node in self._relus]
@@ -164,7 +164,7 @@ class Splitting:
             clipped = torch.where(sign > 0, lower.clamp_min(0), lower), torch.where(sign < 0, upper.clamp_max(0), upper)
             limits[relu.inputs[0].name] = [side.view(shape) for side in clipped]
         METER.add((self._iterations - 1) * len(domains))
-        named = layer_named(self._model, self._image, "CROWN-Optimized")
+        named = naming_unsupported_layer(self._model, self._image, "CROWN-Optimized")
         with flags_restored(self._model), contextlib.redirect_stdout(io.StringIO()), named:
             bounds = _without_nan(self._optimise(domains, limits, shapes))
         alphas = [relu.alpha[self._network.final_name].detach()[0, 0].flatten(1).clone() for relu in self._relus]
