@@ -22,6 +22,7 @@ from sparrow.results.latency import SHOWN, write_latencies
 from sparrow.stages._evaluation import origin
 from sparrow.stages._failure import failed_checkpoint
 from sparrow.stages.latency import latency, turns
+from sparrow.stages.specs.base import Spec
 from sparrow.study import job_specs
 from sparrow.study.load import load_study
 from tests.conftest import write_failed
@@ -135,7 +136,7 @@ def summary(family: SimpleNamespace, tmp_path: Path) -> Path:
     ]
     preserved = {"constant": False, "preserved_era": 0.8, "preserved_era_low": 0.7, "preserved_era_high": 0.9}
     path = tmp_path / "summary.csv"
-    of = (origin(network, family.data, {}) for network in (family.dense, family.finetuned))
+    of = (origin(network, family.data, Spec(code="test")) for network in (family.dense, family.finetuned))
     rows = [row | preserved | {"network": network, "data": data} for row, (network, data, _) in zip(rows, of, strict=True)]
     pd.DataFrame(rows).to_csv(path, index=False)
     return path

@@ -25,7 +25,13 @@ LINF, L2 = Threat(norm="linf", eps=0.1), Threat(norm="l2", eps=0.5)
 
 
 def spec(eps: float, norm: str = "linf", **settings: int) -> dict:
-    return {"seed": 0, "model": {"kind": "cnn-small"}, "stability": settings, "threat": {"norm": norm, "eps": eps}}
+    return {
+        "seed": 0,
+        "code": "test",
+        "model": {"kind": "cnn-small"},
+        "stability": settings,
+        "threat": {"norm": norm, "eps": eps},
+    }
 
 
 @pytest.fixture

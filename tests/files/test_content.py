@@ -29,6 +29,7 @@ from sparrow.stages.finetune import finetune
 from sparrow.stages.pretrain import pretrain
 from sparrow.stages.verify import verify
 from tests.conftest import replace_network
+from tests.specs import labels
 
 TYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.bool, torch.int64, torch.int32, torch.uint8]
 
@@ -200,7 +201,7 @@ def test_examples_of_another_network_or_that_were_changed_are_refused(family: Si
 
 
 TRAINING = {
-    "cell": {"seed": 0},
+    "cell": labels(),
     "code": "test",
     "model": {"kind": "cnn-small"},
     "objective": {"kind": "benign"},

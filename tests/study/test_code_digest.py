@@ -63,7 +63,7 @@ def codes(package):
             specs[f"verify {verifier}"] = job_specs.verify_spec(STUDY, parent, verifier)
         specs["compact"] = job_specs.compact_spec(STUDY, "cnn-small")
         specs["stability"] = job_specs.stability_spec(STUDY, parent)
-    return {name: one["code"] for name, one in specs.items()}
+    return {name: one.code for name, one in specs.items()}
 
 
 PRUNES = [f"prune {method}" for method in METHODS]

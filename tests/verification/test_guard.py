@@ -170,7 +170,13 @@ def _lifted(entry, by: float, place: int = 0) -> Callable:
 def _spec(eps: float, bounds: list[str] | None, **params: object) -> dict:
     verifier = {"kind": "cascade", "bounds": bounds} if bounds else {"kind": "crown-ibp"}
     verifier |= {"samples": 60} | params
-    return {"seed": 0, "model": {"kind": "cnn-small"}, "verifier": verifier, "threat": {"norm": "linf", "eps": eps}}
+    return {
+        "seed": 0,
+        "code": "test",
+        "model": {"kind": "cnn-small"},
+        "verifier": verifier,
+        "threat": {"norm": "linf", "eps": eps},
+    }
 
 
 @pytest.fixture
@@ -331,7 +337,13 @@ def test_a_wrong_range_is_a_failed_network(dense: Path, digits: Path, tmp_path: 
         last.upper = last.upper - 0.9 * (last.upper - last.lower)
         return found
 
-    spec = {"seed": 0, "model": {"kind": "cnn-small"}, "stability": {"samples": 5}, "threat": {"norm": "linf", "eps": 0.05}}
+    spec = {
+        "seed": 0,
+        "code": "test",
+        "model": {"kind": "cnn-small"},
+        "stability": {"samples": 5},
+        "threat": {"norm": "linf", "eps": 0.05},
+    }
     assert stability(dense, digits, tmp_path / "right.csv", tmp_path / "cost.json", spec) is None
     monkeypatch.setattr(_bounds, "margins", narrowed)
     said = stability(dense, digits, tmp_path / "wrong.csv", tmp_path / "cost.json", spec)

@@ -140,7 +140,10 @@ def test_a_table_that_was_cut_at_a_line_is_refused(results: Path, name: str, row
 
 
 def test_latencies_that_were_cut_or_are_about_another_network_are_refused(results: Path) -> None:
-    path, specs = SEED / "latency.csv", {"cnn-small": of_spec(job_specs.latency_spec(load_study(SWEPT), "cnn-small"))}
+    path, specs = (
+        SEED / "latency.csv",
+        {"cnn-small": of_spec(job_specs.latency_spec(load_study(SWEPT), "cnn-small").model_dump())},
+    )
     write_latencies(results / "summary.csv", [path], Path("whole.csv"), specs)
     assert Path("whole.csv").read_bytes() == (results / "latency.csv").read_bytes()
     with pytest.raises(SparrowError, match=rf"^{path}: is about another configuration \(column spec \w+, expected other\)"):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,31 +25,36 @@ from sparrow.networks.batched import batches, predict
 from sparrow.reproducible import pick_device, seed_everything
 from sparrow.settings import Threat
 from sparrow.stages import _flags
+from sparrow.stages._door import opened
 from sparrow.stages._evaluation import failed_table, open_case, origin, write_outcomes
 from sparrow.stages._failure import recorded
 from sparrow.stages._origin import attacked
+from sparrow.stages.specs.evaluation import AttackSpec
 
 OTHER_CLASS = "other-class"
 """What found an image that only a search from an image of another class has found."""
 
 
-def _failed(message: str, output: Path, network: Path, data: Path, spec: dict, examples: Path | None = None, **unused) -> None:
+def _failed(
+    message: str, output: Path, network: Path, data: Path, spec: AttackSpec, examples: Path | None = None, **unused: Any
+) -> None:
     failed_table(message, output, network, data, spec)
     if examples is not None:
         examples_file.write(examples, torch.empty(0, dtype=torch.long), torch.empty(0, 0, 0, 0), attacked(network, spec))
 
 
+@opened(AttackSpec)
 @recorded(_failed)
 def attack(
     network: Path,
     data: Path,
     output: Path,
     cost: Path,
-    spec: dict,
+    spec: AttackSpec,
     examples: Path | None = None,
-    proofs: list[Path] = (),
+    proofs: Sequence[Path] = (),
 ) -> None:
-    """Run `spec["attack"]` on the test images that `network` classifies correctly; keep what it finds in `examples`.
+    """Attack the test images that `network` classifies correctly; write what is found to `examples`.
 
     Images that one of the outcome tables in `proofs` verifies are left out.
 
@@ -56,12 +63,12 @@ def attack(
     they are, with the distance that they have. The margin is that of the logits within the perturbation set, or of the
     image as it is where the network is wrong anyway.
     """
-    with resumable(output, spec, network, data, *proofs) as resume, record_cost(cost):
-        kind = spec["attack"]["kind"]
-        generator = seed_everything(spec["seed"], "attack", kind)
-        entry, params = catalogue.from_spec("attacks", spec["attack"])
-        threat, minimum_norm = Threat(**spec["threat"]), getattr(entry, "MINIMUM_NORM", False)
-        model, part, classes = open_case(network, data, spec, params, pick_device())
+    with resumable(output, spec.model_dump(), network, data, *proofs) as resume, record_cost(cost):
+        kind = spec.attack["kind"]
+        generator = seed_everything(spec.seed, "attack", kind)
+        entry, params = catalogue.from_spec("attacks", spec.attack)
+        threat, minimum_norm = spec.threat, getattr(entry, "MINIMUM_NORM", False)
+        model, part, classes = open_case(network, data, spec.model, params, pick_device())
         about = origin(network, data, spec)
         predictions = predict(model, part.images, params.batch_size)
         warnings = _flags.of_network(model, part.images)
@@ -128,7 +135,7 @@ def attack(
         write_outcomes(output, part, "attacks", columns, threat, about)
 
 
-def _proven(proofs: list[Path], part: Part, threat: Threat, about: tuple[str, str, str]) -> Tensor:
+def _proven(proofs: Sequence[Path], part: Part, threat: Threat, about: tuple[str, str, str]) -> Tensor:
     """Which images (n,) no attack can break, as verifiers' outcome tables of the same network and data set say."""
     own = dict(zip(ORIGIN, about, strict=True)) | {"spec": None}
     indices = set().union(*(verified_images(path, threat, own) for path in proofs))

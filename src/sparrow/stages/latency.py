@@ -31,19 +31,24 @@ from sparrow.jobs.costs import record_cost
 from sparrow.jobs.resume_point import resumable
 from sparrow.networks.finite import require_numbers
 from sparrow.reproducible import device_name, seed_everything
+from sparrow.stages._door import opened
 from sparrow.stages._evaluation import failed_table
 from sparrow.stages._failure import recorded
+from sparrow.stages.specs.latency import LatencySpec
 
 TURN_SECONDS = 0.02
 """A turn lasts as many forward passes as fit into this, and at least one."""
 
 
-def _failed(message: str, output: Path, dense: Path, data: Path, spec: dict, **unused) -> None:
+def _failed(message: str, output: Path, dense: Path, data: Path, spec: LatencySpec, **unused) -> None:
     failed_table(message, output, dense, data, spec)
 
 
+@opened(LatencySpec)
 @recorded(_failed)
-def latency(dense: Path, pruned: list[Path], compact: list[Path], data: Path, output: Path, cost: Path, spec: dict) -> None:
+def latency(
+    dense: Path, pruned: list[Path], compact: list[Path], data: Path, output: Path, cost: Path, spec: LatencySpec
+) -> None:
     """Time `dense` on the CPU, and each checkpoint in `pruned` in turn with it, with its pruned filters cut out, too, where
     `compact` has such a file.
 
@@ -52,12 +57,12 @@ def latency(dense: Path, pruned: list[Path], compact: list[Path], data: Path, ou
     Pruned networks that failed are left out, and so is a runtime that does not give a network's logits. Raises NetworkError
     if the dense one failed, SparrowError if the job has fewer threads than it is to use.
     """
-    params, smaller = spec["latency"], {path.parent: path for path in compact}
+    params, smaller = spec.latency, {path.parent: path for path in compact}
     if torch.get_num_threads() < params["threads"]:
         raise SparrowError(
             f"latency.threads: {params['threads']}, but a job here has {torch.get_num_threads()}; valid: no more than that"
         )
-    with resumable(output, spec, dense, data, *pruned, *compact) as resume, record_cost(cost):
+    with resumable(output, spec.model_dump(), dense, data, *pruned, *compact) as resume, record_cost(cost):
         generator = seed_everything(0, "latency")
         images = read(data, "test")[0].images[: max(params["batch_sizes"])]
         with tempfile.TemporaryDirectory() as folder, journal.open_journal(resume, generator):
@@ -68,7 +73,7 @@ def latency(dense: Path, pruned: list[Path], compact: list[Path], data: Path, ou
                     {"compact": smaller[path.with_suffix("")]} if path.with_suffix("") in smaller else {}
                 )
                 rows += journal.compute_once(str(path), partial(_pruned, forms, base, images, params, Path(folder)))
-        about = read_header(data, DATA_FORMAT)["digest"][: content.SHORT], content.of_spec(spec)
+        about = read_header(data, DATA_FORMAT)["digest"][: content.SHORT], content.of_spec(spec.model_dump())
         write_csv(output, LATENCY, [(*row, len(rows), network, *about) for *row, network in rows])
 
 

@@ -16,19 +16,22 @@ from sparrow.files.outcome_table import STABILITY
 from sparrow.jobs.costs import record_cost
 from sparrow.networks.batched import batches, predict
 from sparrow.reproducible import pick_device, seed_everything
-from sparrow.settings import Evaluation, Threat
+from sparrow.settings import Evaluation
+from sparrow.stages._door import opened
 from sparrow.stages._evaluation import failed_table, open_case, origin
 from sparrow.stages._failure import recorded
+from sparrow.stages.specs.evaluation import StabilitySpec
 from sparrow.verification.bounds import input_ranges
 
 
+@opened(StabilitySpec)
 @recorded(failed_table)
-def stability(network: Path, data: Path, output: Path, cost: Path, spec: dict) -> None:
+def stability(network: Path, data: Path, output: Path, cost: Path, spec: StabilitySpec) -> None:
     """Count stable ReLUs of `network` over the test images that it classifies correctly (all, if that is none)."""
     with record_cost(cost):
-        seed_everything(spec["seed"], "stability")
-        params, threat = Evaluation(**spec["stability"]), Threat(**spec["threat"])
-        model, part, classes = open_case(network, data, spec, params, pick_device())
+        seed_everything(spec.seed, "stability")
+        params, threat = Evaluation(**spec.stability), spec.threat
+        model, part, classes = open_case(network, data, spec.model, params, pick_device())
         chosen = predict(model, part.images, params.batch_size) == part.labels
         chosen = chosen if chosen.any() else torch.ones_like(chosen)
         totals: list[list[float]] = []
