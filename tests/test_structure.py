@@ -12,6 +12,7 @@ import pytest
 from benchmarks import structure
 
 from sparrow import catalogue
+from sparrow.study.config import Study
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src/sparrow"
@@ -112,6 +113,7 @@ def test_the_package_knows_nothing_of_snakemake() -> None:
 @pytest.mark.parametrize("room", sorted(catalogue.PACKAGES))
 def test_a_folder_of_entries_is_named_as_the_configs_key_and_holds_nothing_else(room: catalogue.Room) -> None:
     assert catalogue.PACKAGES[room] == f"sparrow.{room}"
+    assert room in Study.model_fields
     files = [path for path in (SOURCE / room).rglob("*") if path.is_file() and path.suffix != ".pyc"]
     entries = {catalogue.module_name(room, kind).rpartition(".")[2] for kind in catalogue.kinds(room)}
     assert {path.relative_to(SOURCE / room).as_posix() for path in files} == {
