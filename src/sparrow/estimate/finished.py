@@ -76,7 +76,8 @@ def _current(study: Study) -> Callable[[Work, str], bool]:
             return data(work.dataset) is not None
         if work.stage in ("attack", "verify") and _rows(results / f"{job}{TABLE}") != work.images:
             return False
-        return network(checkpoint_of(job).path)
+        checkpoint = checkpoint_of(job)
+        return checkpoint is not None and network(checkpoint.path)
 
     return current
 

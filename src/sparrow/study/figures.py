@@ -11,7 +11,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +20,7 @@ from sparrow.study.code_digest import code_digest
 from sparrow.study.config import Study
 
 PACKAGE = "sparrow.results.figures"
+FOLDER = Path(__file__).parents[1] / "results/figures"
 MEASURED = ("decisions", "preservation")
 """Figures that are told which of era and vra each objective's networks have."""
 
@@ -48,8 +48,7 @@ class Figure(NamedTuple):
 @cache
 def known() -> dict[str, Figure]:
     """All figures by name."""
-    (folder,) = find_spec(PACKAGE).submodule_search_locations
-    said = {path.stem: _constants(path) for path in sorted(Path(folder).glob("*.py"))}
+    said = {path.stem: _constants(path) for path in sorted(FOLDER.glob("*.py"))}
     return {
         name: Figure(constants["DRAWN_FROM"], constants.get("WITHOUT_PRUNING", False))
         for name, constants in said.items()
@@ -118,7 +117,7 @@ def stage(figure: str) -> str:
 def spec(study: Study, dataset: str, model: str, figure: str) -> dict[str, Any]:
     """What drawing the figure of that data set and model reads, besides its sources."""
     found, shown = known()[figure], objectives(study, model)
-    told = {"dataset": dataset, "model": model, "objectives": shown, "code": code_digest(f"{PACKAGE}.{figure}")}
+    told: dict[str, Any] = {"dataset": dataset, "model": model, "objectives": shown, "code": code_digest(f"{PACKAGE}.{figure}")}
     if found.of_runs:
         return told | {"runs": [run.identity() for run in _runs(study, dataset, model, found)]}
     told["stage"] = "finetuned" if "finetuned" in study.evaluate else "pruned"
