@@ -81,13 +81,13 @@ def drawn(study: Study) -> dict[str, Figure]:
 
 def files(study: Study) -> list[str]:
     """The files of all figures."""
-    compared = comparison.compared(study)
+    shown, compared = drawn(study), comparison.compared(study)
     proving = {objective for objective in study.objectives if "vra" in cells.metrics_of(study, objective)}
     return [
         f"{study.results}/figures/{dataset}.{model}.{figure}.{suffix}"
         for dataset in study.datasets
         for model in study.models
-        for figure in drawn(study)
+        for figure in shown
         if (figure != "published" or (dataset, model) in compared)
         and (figure != "decisions" or proving & set(objectives(study, model)))
         for suffix in ("svg", "png")
