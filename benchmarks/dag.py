@@ -35,7 +35,7 @@ import yaml
 REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY / "src"))
 
-from sparrow.study import cells as plan  # noqa: E402
+from sparrow.study.cells import trainings  # noqa: E402
 from sparrow.study.load import load_study  # noqa: E402
 
 PARTS = ["Snakefile", "config.yaml", "workflow", "src", "envs", "reports"]
@@ -145,7 +145,7 @@ def minute(root: Path, cells: int, *arguments: str) -> dict[str, float]:
 
 def _make_networks(root: Path, cells: int) -> None:
     """Empty files for the data set and all networks, each younger than those it comes from."""
-    networks = list(plan.trainings(load_study(study(cells))))
+    networks = list(trainings(load_study(study(cells))))
     stages = {"dense": ["curve.csv"], "pruned": ["curve.csv", "trace.csv"], "finetuned": ["curve.csv"]}
     found = {"data": ["digits/data"]} | {stage: [one.path for one in networks if one.stage == stage] for stage in stages}
     for stage, paths in found.items():

@@ -27,7 +27,7 @@ from typing import Any
 import yaml
 from _paired import REPEATS, REPOSITORY, about, write
 
-from sparrow.study import cells
+from sparrow.study import cells, job_specs
 from sparrow.study.config import Study
 from sparrow.study.load import load_study
 
@@ -61,46 +61,46 @@ def floor(study: Study, root: Path) -> None:
     from sparrow.stages.verify import verify
 
     for dataset in study.datasets:
-        spec = cells.data_slice(study, dataset)
+        spec = job_specs.data_spec(study, dataset)
         path = _made(root / dataset / "data")
         prepare_data(path(".safetensors"), path(".cost.json"), spec["dataset"], {"code": spec["code"]})
     for one in cells.trainings(study):
         data, path = root / one.parent.dataset / "data.safetensors", _made(root / one.path)
         files = path(".safetensors"), path(".curve.csv")
         if one.stage == "dense":
-            pretrain(data, *files, path(".cost.json"), cells.pretrain_slice(study, one.parent))
+            pretrain(data, *files, path(".cost.json"), job_specs.pretrain_spec(study, one.parent))
         elif one.stage == "pruned":
-            parent, spec = root / one.parent.path / "dense.safetensors", cells.prune_slice(study, one.cell)
+            parent, spec = root / one.parent.path / "dense.safetensors", job_specs.prune_spec(study, one.cell)
             prune(parent, data, *files, path(".trace.csv"), path(".cost.json"), spec)
         else:
             parent = root / one.cell.path / "pruned.safetensors"
-            finetune(parent, data, *files, path(".cost.json"), cells.finetune_slice(study, one.cell))
+            finetune(parent, data, *files, path(".cost.json"), job_specs.finetune_spec(study, one.cell))
     cut, counted = [], []
     for one in cells.compacted(study):
         path = _made(root / one.path / "compact")
         cut.append(path(".safetensors"))
-        spec = cells.compact_slice(study, one.parent.model)
+        spec = job_specs.compact_spec(study, one.parent.model)
         compact(
             root / f"{one.path}.safetensors", root / one.parent.dataset / "data.safetensors", cut[-1], path(".cost.json"), spec
         )
     for one in cells.evaluated(study):
         inputs = root / f"{one.path}.safetensors", root / one.parent.dataset / "data.safetensors"
-        kept = cells.kept(study)
+        kept = cells.attacks_with_examples(study)
         for table in cells.tables(study, "attacks", one.parent.objective).values():
             path = _made(root / one.path / table.path)
             examples = path(".examples.safetensors") if table.name in kept else None
-            attack(*inputs, path(".csv"), path(".cost.json"), cells.attack_slice(study, one.parent, table.name), examples)
+            attack(*inputs, path(".csv"), path(".cost.json"), job_specs.attack_spec(study, one.parent, table.name), examples)
         for table in cells.tables(study, "verifiers", one.parent.objective).values():
             path = _made(root / one.path / table.path)
-            looked_at = cells.rechecked(study, table, one.parent.objective)
+            looked_at = cells.attacks_rechecked_by(study, table, one.parent.objective)
             examples = [root / one.path / f"{tried.path}.examples.safetensors" for tried in looked_at]
-            verify(*inputs, path(".csv"), path(".cost.json"), cells.verify_slice(study, one.parent, table.name), examples)
+            verify(*inputs, path(".csv"), path(".cost.json"), job_specs.verify_spec(study, one.parent, table.name), examples)
         if study.stability:
             path = _made(root / one.path / "stability")
             counted.append(path(".csv"))
-            stability(*inputs, counted[-1], path(".cost.json"), cells.stability_slice(study, one.parent))
+            stability(*inputs, counted[-1], path(".cost.json"), job_specs.stability_spec(study, one.parent))
     networks = [root / f"{one.path}.safetensors" for one in cells.evaluated(study)]
-    aggregate(networks, cut, counted, root, cells.aggregate_slice(study))
+    aggregate(networks, cut, counted, root, job_specs.aggregate_spec(study))
     _draw(study, root)
 
 
@@ -113,7 +113,7 @@ def _draw(study: Study, root: Path) -> None:
         for model in study.models:
             spec = {"dataset": dataset, "model": model, "objectives": list(study.objectives), "stage": "finetuned"}
             spec["threats"] = {objective: study.threat_of(objective).model_dump() for objective in study.objectives}
-            spec["measured"] = {objective: cells.measured(study, objective) for objective in study.objectives}
+            spec["measured"] = {objective: cells.metrics_of(study, objective) for objective in study.objectives}
             runs = [one for one in cells.trainings(study) if (one.parent.dataset, one.parent.model) == (dataset, model)]
             sources = dict.fromkeys(("accuracy", "preservation", "robustness"), root / "summary.csv")
             sources |= {name: root / f"{table}.csv" for name, table in (("sparsity", "layers"), ("decisions", "decisions"))}

@@ -27,7 +27,7 @@ from sparrow.results.security import curve
 from sparrow.results.threats import EXACT, in_words, with_text
 from sparrow.settings import Radius, Threat
 from sparrow.stages._evaluation import write_outcomes
-from sparrow.study import cells
+from sparrow.study import cells, job_specs
 from sparrow.study.config import Study
 from sparrow.study.load import load_study
 from tests.conftest import ABOUT
@@ -159,7 +159,7 @@ def test_a_fraction_and_its_double_are_one_radius_of_a_sweep() -> None:
     assert list(cells.tables(fraction, "attacks")) == ["pgd-eps2_255", "pgd"]
     parent = cells.parents(fraction)[0]
     for name in ("pgd-eps2_255", "pgd"):
-        assert cells.attack_slice(fraction, parent, name) == cells.attack_slice(double, parent, name)
+        assert job_specs.attack_spec(fraction, parent, name) == job_specs.attack_spec(double, parent, name)
 
 
 @pytest.mark.parametrize("key", ["eps", "step_size"])

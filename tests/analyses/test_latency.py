@@ -22,7 +22,7 @@ from sparrow.results.latency import SHOWN, write_latencies
 from sparrow.stages._evaluation import origin
 from sparrow.stages._failure import failed_checkpoint
 from sparrow.stages.latency import latency, turns
-from sparrow.study import cells
+from sparrow.study import job_specs
 from sparrow.study.load import load_study
 from tests.conftest import write_failed
 from tests.study.test_config import changed, complaints
@@ -193,6 +193,6 @@ def test_what_cannot_be_timed_is_refused(key, value) -> None:
 
 
 def test_another_way_of_timing_times_again_and_another_attack_does_not() -> None:
-    base = cells.latency_slice(load_study(changed(("latency", {}))), "cnn-small")
-    assert cells.latency_slice(load_study(changed(("latency", {"threads": 2}))), "cnn-small") != base
-    assert cells.latency_slice(load_study(changed(("latency", {}), ("attacks.pgd.steps", 3))), "cnn-small") == base
+    base = job_specs.latency_spec(load_study(changed(("latency", {}))), "cnn-small")
+    assert job_specs.latency_spec(load_study(changed(("latency", {"threads": 2}))), "cnn-small") != base
+    assert job_specs.latency_spec(load_study(changed(("latency", {}), ("attacks.pgd.steps", 3))), "cnn-small") == base

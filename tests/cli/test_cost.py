@@ -30,7 +30,7 @@ from sparrow.estimate.work import Work, phases, works
 from sparrow.files.headers import FORMAT, KEYS, KEYS_OF
 from sparrow.files.lineage import DATA
 from sparrow.files.paths import parse
-from sparrow.study import cells
+from sparrow.study import job_specs
 from sparrow.study.load import load_study
 from sparrow.training.schedule import Schedule
 
@@ -227,11 +227,11 @@ def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     study, root = load_study(STUDY), tmp_path / STUDY["results"]
     parts = {"train": 1167, "validation": 270, "test": 360}
-    about = {"format": DATA, "digest": "d", "dataset": cells.data_slice(study, "digits")["dataset"], "parts": parts}
+    about = {"format": DATA, "digest": "d", "dataset": job_specs.data_spec(study, "digits")["dataset"], "parts": parts}
     about = dict.fromkeys(KEYS_OF[DATA]) | about
     _write(root / "digits/data.safetensors", about)
     for job in DENSE:
-        spec = cells.pretrain_slice(study, parse(job).parent)
+        spec = job_specs.pretrain_spec(study, parse(job).parent)
         config = {key: value for key, value in spec.items() if key not in ("cell", "code", "model")}
         header = dict.fromkeys(KEYS) | {"format": FORMAT, "stage": "dense", "model": spec["model"], "data": "d"}
         _write(root / f"{job}.safetensors", header | {"config": config, "versions": {}})

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sparrow.errors import SparrowError
-from sparrow.study import cells, sources
+from sparrow.study import job_specs, sources
 from sparrow.study.config import Study
 from sparrow.study.load import load_study
 from tests.workflow.conftest import TINY
@@ -81,38 +81,38 @@ def _replace() -> None:
 
 
 @pytest.mark.parametrize("change", [_add, _remove, _rename, _replace], ids=lambda change: change.__name__)
-def test_a_change_inside_a_folder_changes_the_slice(change) -> None:
+def test_a_change_inside_a_folder_changes_the_spec(change) -> None:
     study = _study(test_folder="elsewhere")
-    assert "folders" not in cells.data_slice(study, "own")
+    assert "folders" not in job_specs.data_spec(study, "own")
     for path in ("images/a/0.png", "images/b/1.png"):
         _put(path)
-    before = cells.data_slice(study, "own")
+    before = job_specs.data_spec(study, "own")
     assert list(before["folders"]) == ["images"]
     change()
-    assert cells.data_slice(study, "own") != before
+    assert job_specs.data_spec(study, "own") != before
 
 
-def test_what_says_nothing_of_the_images_changes_no_slice() -> None:
+def test_what_says_nothing_of_the_images_changes_no_spec() -> None:
     _put("images/a/0.png")
-    before = cells.data_slice(_study(), "own")
+    before = job_specs.data_spec(_study(), "own")
     _put("images/a/.DS_Store")
     _put("images/.cache/0.png")
     Path("images/a/0.png").touch()
-    assert cells.data_slice(_study(), "own") == before
+    assert job_specs.data_spec(_study(), "own") == before
 
 
-def test_a_study_of_no_own_files_has_the_slice_it_had() -> None:
-    assert cells.data_slice(load_study(TINY), "digits").keys() == {"dataset", "code"}
+def test_a_study_of_no_own_files_has_the_spec_it_had() -> None:
+    assert job_specs.data_spec(load_study(TINY), "digits").keys() == {"dataset", "code"}
 
 
 def test_memory_grows_with_the_images() -> None:
     digits, cifar = (load_study(TINY | {"datasets": {kind: {"extra": "extra.npz"}}}) for kind in ("digits", "cifar10"))
-    before = cells.data_memory(cifar, "cifar10")  # Of extra images that are not there, the job will tell.
-    assert cells.extra_memory(cifar, "cifar10") == 0
-    assert before > cells.data_memory(digits, "digits")
+    before = job_specs.data_memory(cifar, "cifar10")  # Of extra images that are not there, the job will tell.
+    assert job_specs.extra_memory(cifar, "cifar10") == 0
+    assert before > job_specs.data_memory(digits, "digits")
     np.savez_compressed("extra.npz", image=np.zeros((2**14, 3, 32, 32), np.uint8), label=np.zeros(2**14, np.uint8))
-    assert cells.extra_memory(cifar, "cifar10") == 48
-    assert cells.data_memory(cifar, "cifar10") == before + 48
+    assert job_specs.extra_memory(cifar, "cifar10") == 48
+    assert job_specs.data_memory(cifar, "cifar10") == before + 48
 
 
 def _change_behind_the_link() -> None:
@@ -130,14 +130,14 @@ def _add_behind_the_linked_folder() -> None:
 @pytest.mark.parametrize(
     "change", [_change_behind_the_link, _vanish_behind_the_link, _add_behind_the_linked_folder], ids=lambda one: one.__name__
 )
-def test_a_change_behind_a_link_changes_the_slice(change) -> None:
+def test_a_change_behind_a_link_changes_the_spec(change) -> None:
     for path in ("images/a/0.png", "elsewhere/1.png", "elsewhere/more/2.png"):
         _put(path)
     Path("images/b").mkdir()
     Path("images/b/1.png").symlink_to(Path("elsewhere/1.png").resolve())
     Path("images/b/more").symlink_to(Path("elsewhere/more").resolve(), target_is_directory=True)
     Path("images/b/round").symlink_to(Path("images").resolve(), target_is_directory=True)
-    before = cells.data_slice(_study(), "own")
-    assert cells.data_slice(_study(), "own") == before
+    before = job_specs.data_spec(_study(), "own")
+    assert job_specs.data_spec(_study(), "own") == before
     change()
-    assert cells.data_slice(_study(), "own") != before
+    assert job_specs.data_spec(_study(), "own") != before

@@ -19,7 +19,7 @@ from sparrow.files.parentage import refuse_other_parents
 from sparrow.models import cnn_small
 from sparrow.networks.prunable import prunable_weights
 from sparrow.stages.imported import import_checkpoint
-from sparrow.study import cells
+from sparrow.study import job_specs
 from sparrow.study.load import load_study
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ def _theirs(path: Path, ratio: float = 0.0, **also: object) -> Path:
 
 def _spec(place: str, file: Path, **entry: object) -> dict:
     study = yaml.safe_load((ROOT / "config.yaml").read_text())
-    return cells.import_slice(load_study(study | {"imports": {place: {"file": str(file), **entry}}}), place)
+    return job_specs.import_spec(load_study(study | {"imports": {place: {"file": str(file), **entry}}}), place)
 
 
 @pytest.fixture

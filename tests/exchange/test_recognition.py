@@ -15,7 +15,7 @@ from sparrow.data.store import Header, Part
 from sparrow.exchange.recognition import recognise
 from sparrow.models import cnn_small
 from sparrow.stages.imported import import_checkpoint
-from sparrow.study import cells
+from sparrow.study import job_specs
 from sparrow.study.load import load_study
 
 ROOT = Path(__file__).parents[2]
@@ -99,7 +99,7 @@ def test_the_import_warns_of_a_network_that_hardly_knows_its_images(
     study = yaml.safe_load((ROOT / "config.yaml").read_text())
     path = f"digits/cnn-small/benign/seed0/{place}"
     entry = {"file": str(tmp_path / "theirs.pth"), "allow_ratio": True}
-    spec = cells.import_slice(load_study(study | {"imports": {path: entry}}), path)
+    spec = job_specs.import_spec(load_study(study | {"imports": {path: entry}}), path)
     told = import_checkpoint(tmp_path / "theirs.pth", tmp_path / "data.safetensors", tmp_path / "out.safetensors", spec)
     assert told.startswith(f"warning: {tmp_path}/out.safetensors: 0.") == warned
     assert "validation images classified rightly" in capsys.readouterr().out

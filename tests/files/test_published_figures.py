@@ -166,20 +166,20 @@ def study(beside, **sections):
     ],
 )
 def test_a_source_is_named_by_any_part_of_its_name(beside, found):
-    assert len(comparison.published_slice(study(beside))["sources"]) == found
+    assert len(comparison.published_spec(study(beside))["sources"]) == found
 
 
 def test_what_is_not_the_standard_autoattack_is_known():
     attacks = {"aa": {"kind": "autoattack", "samples": 10, "batch_size": 5}, "pgd": {"steps": 7}}
     attacks["quick"] = {"kind": "autoattack", "queries": 100, "precision": "bfloat16"}
-    assert comparison.published_slice(study({}, attacks=attacks, verifiers={"ibp": {}}))["nonstandard"] == {
+    assert comparison.published_spec(study({}, attacks=attacks, verifiers={"ibp": {}}))["nonstandard"] == {
         "quick": "queries 100, precision bfloat16"
     }
 
 
 @pytest.mark.parametrize("name", [1906.06110, "1906.06110", "sehwag et al. 2019"], ids=["number", "text", "words"])
 def test_an_arxiv_number_need_not_be_quoted(name):
-    assert comparison.headline_slice(study({"headline": name}))["sources"] == ["Sehwag et al. 2019 (arXiv 1906.06110)"]
+    assert comparison.headline_spec(study({"headline": name}))["sources"] == ["Sehwag et al. 2019 (arXiv 1906.06110)"]
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_a_method_has_the_ratios_of_its_own_and_an_objective_its_own_models_and_
         "verifiers": {"ibp": None},
     }
     there = {"sources": ["VITA"], "datasets": {"digits": "cifar10"}}
-    spec = comparison.published_slice(study(there, **sections))
+    spec = comparison.published_spec(study(there, **sections))
     assert spec["ratios"] == [0, 0.5, 0.89, 0.9, 0.95, 0.99]
     assert spec["attacks"] == {"benign": {"pgd": "pgd", "aa": "autoattack"}, "crown-ibp": {"pgd": "pgd"}}
     assert [spec["methods"][label]["settings"] for label in ("hydra", "lwm")] == ["", "allocation lamp, steps 3"]
@@ -242,7 +242,7 @@ def test_a_method_has_the_ratios_of_its_own_and_an_objective_its_own_models_and_
 @pytest.mark.parametrize(("kind", "stand_ins"), [("cifar10", ["digits"]), ("digits", [])])
 def test_a_data_set_of_the_published_kind_is_no_stand_in(kind, stand_ins, monkeypatch):
     monkeypatch.setattr(published_figures, "figures", lambda *_: [figure(dataset_kind=kind)])
-    spec = comparison.published_slice(study({"datasets": {"digits": kind}}))
+    spec = comparison.published_spec(study({"datasets": {"digits": kind}}))
     assert (spec["datasets"], spec["stand_ins"]) == ({"digits": kind}, stand_ins)
 
 
@@ -255,7 +255,7 @@ def test_without_the_key_there_is_nothing_to_draw():
 
 def test_a_network_of_others_is_what_its_label_says(monkeypatch):
     path = "digits/cnn-small/adversarial/seed0/harp-0.75/finetuned"
-    found = comparison.published_slice(study({}, imports={path: {"file": "theirs.pt", "granularity": "filter"}}))
+    found = comparison.published_spec(study({}, imports={path: {"file": "theirs.pt", "granularity": "filter"}}))
     assert found["methods"]["harp"] == {"kind": "harp", "granularity": "filter", "settings": ""}
     assert found["epochs"]["adversarial"]["harp"] == ""
     assert 0.75 in found["ratios"]

@@ -15,6 +15,7 @@ from sparrow.files import compact as compact_file
 from sparrow.files.csv_table import write_csv
 from sparrow.files.headers import read, sha256
 from sparrow.files.outcome_table import COLUMNS, STABILITY
+from sparrow.files.paths import Cell, Checkpoint, Parent
 from sparrow.models import cnn_small
 from sparrow.networks.prunable import prunable_weights
 from sparrow.networks.structure import without_filters
@@ -22,16 +23,15 @@ from sparrow.radius import text
 from sparrow.results.aggregate import IDENTITY, LAYERS_COUNTED, aggregate
 from sparrow.stages._failure import failed_checkpoint, failed_compact
 from sparrow.stages._origin import header
-from sparrow.study import cells
 from tests.conftest import ABOUT, write_failed
 
 TABLES = {"attacks": ["fgsm", "pgd"], "verifiers": ["ibp", "crown"]}
 EVALUATED = TABLES | {"smoothed": [], "minimum_norm": [], "not_in_era": [], "threat": {"norm": "linf", "eps": 0.1}}
 SPEC = TABLES | {"objectives": {"adversarial": EVALUATED}}
-PARENT = cells.Parent("digits", "cnn-small", "adversarial", 0)
-CELL = cells.Cell(PARENT, "lwm", 0.5)
-DENSE = cells.Checkpoint(PARENT, None, "dense")
-FINETUNED = cells.Checkpoint(PARENT, CELL, "finetuned")
+PARENT = Parent("digits", "cnn-small", "adversarial", 0)
+CELL = Cell(PARENT, "lwm", 0.5)
+DENSE = Checkpoint(PARENT, None, "dense")
+FINETUNED = Checkpoint(PARENT, CELL, "finetuned")
 IMAGES = range(8)
 
 # Which of the eight images each table holds for what; `wrong` are those that the network misclassifies as they are.
@@ -240,7 +240,7 @@ def test_another_seeds_dense_network_is_no_parent(study, run, tmp_path):
 @pytest.mark.parametrize("name", ["summary", "ranking"])
 def test_a_ratio_is_written_as_the_study_has_it(tmp_path, run, name):
     # One weight of 128 is kept.
-    path = write_network(tmp_path, FINETUNED._replace(cell=cells.Cell(PARENT, "lwm", 0.9921875)))
+    path = write_network(tmp_path, FINETUNED._replace(cell=Cell(PARENT, "lwm", 0.9921875)))
     write_outcomes(path, FINETUNED_OUTCOMES)
     assert set(run([path], name)["ratio"]) == {0.9921875}
 
@@ -331,7 +331,7 @@ def test_a_checkpoint_of_before_multiply_adds_were_counted_is_named(study, run):
         run(study)
 
 
-FILTERED = cells.Checkpoint(PARENT, cells.Cell(PARENT, "lwm-filter", 0.5), "finetuned")
+FILTERED = Checkpoint(PARENT, Cell(PARENT, "lwm-filter", 0.5), "finetuned")
 
 
 @pytest.fixture
@@ -440,7 +440,7 @@ def test_a_class_that_an_attack_has_not_seen_has_an_empty_recall(study, run):
 def other(tmp_path, method, outcomes, seed=0):
     """Another fine-tuned network of the study."""
     parent = PARENT._replace(seed=seed)
-    path = write_network(tmp_path, FINETUNED._replace(parent=parent, cell=cells.Cell(parent, method, 0.5)))
+    path = write_network(tmp_path, FINETUNED._replace(parent=parent, cell=Cell(parent, method, 0.5)))
     write_outcomes(path, outcomes)
     return path
 

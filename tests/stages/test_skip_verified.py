@@ -12,7 +12,7 @@ from sparrow.files.outcome_table import COLUMNS, verified
 from sparrow.settings import Threat
 from sparrow.stages.attack import attack
 from sparrow.stages.verify import verify
-from sparrow.study import cells, comparison
+from sparrow.study import cells, comparison, job_specs
 from sparrow.study.load import load_study
 from tests.conftest import write_failed
 from tests.study import test_cells as test_plan
@@ -100,7 +100,8 @@ def test_an_attack_waits_for_the_proofs_at_its_own_radius():
         pgd={"eps": [0.05, 0.1, 0.2], "skip_verified": ["vibp", "vcrown"]}, fgsm={}, vcrown={"kind": "crown", "eps": [0.1, 0.2]}
     )
     waits = {
-        name: [one.name for one in cells.believed(of, table, "benign")] for name, table in cells.tables(of, "attacks").items()
+        name: [one.name for one in cells.verifiers_trusted_by(of, table, "benign")]
+        for name, table in cells.tables(of, "attacks").items()
     }
     assert waits == {"pgd-eps0.05": [], "pgd": ["vibp", "vcrown"], "pgd-eps0.2": ["vcrown-eps0.2"], "fgsm": []}
 
@@ -108,7 +109,9 @@ def test_an_attack_waits_for_the_proofs_at_its_own_radius():
 def test_networks_that_the_verifier_leaves_out_are_attacked_whole():
     study = load_study(changed(("attacks.pgd.skip_verified", ["ibp"]), ("verifiers.ibp.objectives", ["crown-ibp"])))
     (pgd,) = (table for table in cells.tables(study, "attacks").values() if table.entry == "pgd")
-    waits = {objective: [one.name for one in cells.believed(study, pgd, objective)] for objective in study.objectives}
+    waits = {
+        objective: [one.name for one in cells.verifiers_trusted_by(study, pgd, objective)] for objective in study.objectives
+    }
     assert waits == {"benign": [], "adversarial": [], "crown-ibp": ["ibp"]}
 
 
@@ -153,10 +156,10 @@ def test_a_search_for_distances_leaves_nothing_out():
     assert line.startswith("config.yaml: attacks.fmn.skip_verified: unknown key")
 
 
-def test_whom_an_attack_believes_is_in_its_input_and_not_in_its_slice():
+def test_whom_an_attack_believes_is_in_its_input_and_not_in_its_spec():
     before, after = (load_study(changed(*more)) for more in ([], [("attacks.pgd.skip_verified", ["cascade"])]))
     parent = cells.parents(before)[0]
-    assert cells.attack_slice(before, parent, "pgd") == cells.attack_slice(after, parent, "pgd")
+    assert job_specs.attack_spec(before, parent, "pgd") == job_specs.attack_spec(after, parent, "pgd")
 
 
 def test_an_attack_may_wait_for_a_cascade_that_waits_for_another():
@@ -166,4 +169,4 @@ def test_an_attack_may_wait_for_a_cascade_that_waits_for_another():
 def test_tables_set_beside_published_ones_say_so():
     attack = {"kind": "autoattack", "skip_verified": ["ibp", "cascade"]}
     study = load_study(changed(("attacks.aa", attack), IBP, ("published", {})))
-    assert comparison.published_slice(study)["nonstandard"]["aa"] == "skip_verified ibp and cascade"
+    assert comparison.published_spec(study)["nonstandard"]["aa"] == "skip_verified ibp and cascade"

@@ -1,4 +1,4 @@
-"""From a study to its cells, paths and slices."""
+"""From a study to its cells, paths and specs."""
 
 import contextlib
 import hashlib
@@ -14,11 +14,12 @@ import yaml
 from sparrow.errors import ConfigError, SparrowError
 from sparrow.exchange import keymap_files
 from sparrow.files import paths as cell_path
-from sparrow.study import cells as plan
+from sparrow.files.paths import Cell, Checkpoint, Parent
+from sparrow.study import cells, job_specs
 from sparrow.study.load import load_study
 
 ROOT = Path(__file__).parents[2]
-PARENT = plan.Parent("digits", "cnn-small", "benign", 0)
+PARENT = Parent("digits", "cnn-small", "benign", 0)
 
 
 def default():
@@ -37,46 +38,46 @@ def section(name, **entries):
     return {name: default()[name] | entries}
 
 
-def slices(of):
-    """All slices of the networks at ratio 0.9 and seed 0, by the rule and by what tells them apart."""
-    result = {"data": plan.data_slice(of, "digits")}
+def specs(of):
+    """All specs of the networks at ratio 0.9 and seed 0, by the rule and by what tells them apart."""
+    result = {"data": job_specs.data_spec(of, "digits")}
     for objective in of.objectives:
         parent = PARENT._replace(objective=objective)
-        result[f"pretrain {objective}"] = plan.pretrain_slice(of, parent)
+        result[f"pretrain {objective}"] = job_specs.pretrain_spec(of, parent)
         for method in of.methods:
-            cell = plan.Cell(parent, method, 0.9)
-            result[f"prune {objective} {method}"] = plan.prune_slice(of, cell)
-            result[f"finetune {objective} {method}"] = plan.finetune_slice(of, cell)
-    for attack in plan.tables(of, "attacks"):
-        result[f"attack {attack}"] = plan.attack_slice(of, PARENT, attack)
-    for verifier in plan.tables(of, "verifiers"):
-        result[f"verify {verifier}"] = plan.verify_slice(of, PARENT, verifier)
+            cell = Cell(parent, method, 0.9)
+            result[f"prune {objective} {method}"] = job_specs.prune_spec(of, cell)
+            result[f"finetune {objective} {method}"] = job_specs.finetune_spec(of, cell)
+    for attack in cells.tables(of, "attacks"):
+        result[f"attack {attack}"] = job_specs.attack_spec(of, PARENT, attack)
+    for verifier in cells.tables(of, "verifiers"):
+        result[f"verify {verifier}"] = job_specs.verify_spec(of, PARENT, verifier)
     if of.stability:
-        result["stability"] = plan.stability_slice(of, PARENT)
+        result["stability"] = job_specs.stability_spec(of, PARENT)
     return result
 
 
 def test_every_combination_is_one_cell():
-    assert len(plan.cells(study())) == 3 * 3 * 4
+    assert len(cells.cells(study())) == 3 * 3 * 4
 
 
 def test_dense_and_finetuned_networks_are_evaluated():
-    assert len(list(plan.evaluated(study()))) == 3 + 36
+    assert len(list(cells.evaluated(study()))) == 3 + 36
 
 
 def test_every_network_is_trained_whatever_is_evaluated():
-    assert len(list(plan.trainings(study(evaluate=["finetuned"])))) == 3 + 2 * 36
+    assert len(list(cells.trainings(study(evaluate=["finetuned"])))) == 3 + 2 * 36
 
 
 def test_every_seed_repeats_the_study():
-    assert len(plan.cells(study(seeds=[0, 1]))) == 2 * 36
+    assert len(cells.cells(study(seeds=[0, 1]))) == 2 * 36
 
 
 @pytest.mark.parametrize(
     ("checkpoint", "path"),
     [
-        (plan.Checkpoint(PARENT, None, "dense"), "digits/cnn-small/benign/seed0/dense"),
-        (plan.Checkpoint(PARENT, plan.Cell(PARENT, "lwm", 0.9), "pruned"), "digits/cnn-small/benign/seed0/lwm-0.90/pruned"),
+        (Checkpoint(PARENT, None, "dense"), "digits/cnn-small/benign/seed0/dense"),
+        (Checkpoint(PARENT, Cell(PARENT, "lwm", 0.9), "pruned"), "digits/cnn-small/benign/seed0/lwm-0.90/pruned"),
     ],
     ids=["dense", "pruned"],
 )
@@ -85,17 +86,17 @@ def test_a_checkpoint_lies_where_the_readme_says(checkpoint, path):
 
 
 def test_all_paths_of_a_study_differ():
-    paths = [checkpoint.path for checkpoint in plan.trainings(study(seeds=[1, 11]))]
+    paths = [checkpoint.path for checkpoint in cells.trainings(study(seeds=[1, 11]))]
     assert len(set(paths)) == len(paths)
 
 
 def test_a_dense_network_has_a_method_and_a_ratio_of_its_own():
-    identity = plan.Checkpoint(PARENT, None, "dense").identity()
+    identity = Checkpoint(PARENT, None, "dense").identity()
     assert (identity["method"], identity["ratio"], identity["stage"]) == ("dense", 0.0, "dense")
 
 
 def test_a_pruned_network_is_named_by_its_cell():
-    identity = plan.Checkpoint(PARENT, plan.Cell(PARENT, "lwm", 0.9), "pruned").identity()
+    identity = Checkpoint(PARENT, Cell(PARENT, "lwm", 0.9), "pruned").identity()
     assert identity == {**PARENT._asdict(), "method": "lwm", "ratio": 0.9, "stage": "pruned"}
 
 
@@ -110,7 +111,7 @@ def test_ratio_labels_give_the_ratio_back():
     assert [float(cell_path.ratio_label(ratio)) for ratio in ratios] == ratios
 
 
-# What is changed, and which slices must differ for it: these and no others.
+# What is changed, and which specs must differ for it: these and no others.
 CHANGES = {
     "steps of one attack": (section("attacks", pgd={"steps": 21}), ["attack pgd"]),
     "iterations of one verifier": (
@@ -163,8 +164,8 @@ CHANGES = {
 
 
 @pytest.mark.parametrize(("change", "patterns"), CHANGES.values(), ids=CHANGES)
-def test_a_change_touches_the_slices_of_the_jobs_that_read_it(change, patterns):
-    before, after = slices(study()), slices(study(**change))
+def test_a_change_touches_the_specs_of_the_jobs_that_read_it(change, patterns):
+    before, after = specs(study()), specs(study(**change))
     expected = {name for name in before if any(fnmatch(name, pattern) for pattern in patterns)}
     assert all(any(fnmatch(name, pattern) for name in before) for pattern in patterns)
     assert {name for name in before if before[name] != after[name]} == expected
@@ -175,7 +176,7 @@ def test_another_entry_beside_touches_nothing(room):
     extra = {"models": "cnn-large", "objectives": "trades", "methods": "lwm-too", "attacks": "pgd-too", "verifiers": "ibp"}
     extra = extra[room]
     kind = {"lwm-too": "lwm", "pgd-too": "pgd"}.get(extra, extra)
-    before, after = slices(study()), slices(study(**section(room, **{extra: {"kind": kind}})))
+    before, after = specs(study()), specs(study(**section(room, **{extra: {"kind": kind}})))
     assert {name: after[name] for name in before} == before
 
 
@@ -209,26 +210,26 @@ def test_a_method_that_moves_weights_moves_them_as_fine_tuning_does(patch, metho
     made = []
     for changes in ({}, section("training", **{stage: schedule})):
         of = study(methods=TRAINS, **changes)
-        made.append({method: plan.prune_slice(of, plan.Cell(PARENT, method, 0.9)) for method in TRAINS})
+        made.append({method: job_specs.prune_spec(of, Cell(PARENT, method, 0.9)) for method in TRAINS})
     assert {method for method in TRAINS if made[0][method] != made[1][method]} == methods
 
 
 def test_a_method_that_does_not_train_reads_no_schedule():
-    assert set(plan.prune_slice(study(), plan.Cell(PARENT, "lwm", 0.9))) == {"cell", "model", "code", "method", "ratio"}
+    assert set(job_specs.prune_spec(study(), Cell(PARENT, "lwm", 0.9))) == {"cell", "model", "code", "method", "ratio"}
 
 
 @pytest.mark.parametrize(("eps", "expected"), [(None, 0.1), (0.25, 0.25)])
 def test_a_method_with_an_eps_is_given_its_threat(eps, expected):
     # Even where the objective is benign and knows of none.
     of = study(methods={"deadwooding": {"eps": eps}})
-    made = plan.prune_slice(of, plan.Cell(PARENT, "deadwooding", 0.9))
+    made = job_specs.prune_spec(of, Cell(PARENT, "deadwooding", 0.9))
     assert made["method_threat"] == {"norm": "linf", "eps": expected}
     assert "eps" not in made["method"]
     assert "threat" not in made
 
 
 def test_a_method_without_an_eps_is_given_no_threat():
-    assert "method_threat" not in plan.prune_slice(study(), plan.Cell(PARENT, "hydra", 0.9))
+    assert "method_threat" not in job_specs.prune_spec(study(), Cell(PARENT, "hydra", 0.9))
 
 
 @pytest.mark.parametrize(
@@ -238,36 +239,36 @@ def test_a_method_without_an_eps_is_given_no_threat():
 def test_networks_that_lost_filters_are_made_smaller(evaluate, stages):
     methods = {"lwm": {}, "lwm-filter": {"kind": "lwm", "granularity": "filter"}, "snip": {}}
     of = study(methods=methods, ratios=[0.5], evaluate=evaluate)
-    made = [(one.parent.objective, one.cell.method, one.stage) for one in plan.compacted(of)]
+    made = [(one.parent.objective, one.cell.method, one.stage) for one in cells.compacted(of)]
     assert made == [(objective, "lwm-filter", stage) for objective in of.objectives for stage in stages]
 
 
 def test_making_a_network_smaller_reads_its_architecture_alone():
-    assert plan.compact_slice(study(), "cnn-small") == plan.compact_slice(
+    assert job_specs.compact_spec(study(), "cnn-small") == job_specs.compact_spec(
         study(threat={"norm": "linf", "eps": 0.2}, ratios=[0.5], seeds=[3], methods={"harp": {}}), "cnn-small"
     )
-    assert set(plan.compact_slice(study(), "cnn-small")) == {"model", "code"}
+    assert set(job_specs.compact_spec(study(), "cnn-small")) == {"model", "code"}
 
 
 def test_an_objective_that_names_the_studys_eps_is_the_same():
     named = study(**section("objectives", adversarial={"steps": 7, "eps": 0.1}))
-    assert plan.pretrain_slice(named, PARENT._replace(objective="adversarial")) == plan.pretrain_slice(
+    assert job_specs.pretrain_spec(named, PARENT._replace(objective="adversarial")) == job_specs.pretrain_spec(
         study(), PARENT._replace(objective="adversarial")
     )
 
 
 def test_a_benign_network_is_trained_without_a_threat():
-    assert "threat" not in plan.pretrain_slice(study(), PARENT)
+    assert "threat" not in job_specs.pretrain_spec(study(), PARENT)
 
 
-@pytest.mark.parametrize("make", [plan.prune_slice, plan.finetune_slice], ids=["prune", "finetune"])
-def test_two_seeds_have_two_slices(make):
-    one, two = (plan.Cell(PARENT._replace(seed=seed), "lwm", 0.9) for seed in (0, 1))
+@pytest.mark.parametrize("make", [job_specs.prune_spec, job_specs.finetune_spec], ids=["prune", "finetune"])
+def test_two_seeds_have_two_specs(make):
+    one, two = (Cell(PARENT._replace(seed=seed), "lwm", 0.9) for seed in (0, 1))
     assert make(study(), one) != make(study(), two)
 
 
 def test_two_seeds_are_attacked_apart():
-    assert plan.attack_slice(study(), PARENT, "pgd") != plan.attack_slice(study(), PARENT._replace(seed=1), "pgd")
+    assert job_specs.attack_spec(study(), PARENT, "pgd") != job_specs.attack_spec(study(), PARENT._replace(seed=1), "pgd")
 
 
 def sweeping(eps=0.1, **attacks_and_verifiers):
@@ -296,19 +297,19 @@ RADII = {
 def test_a_table_is_named_by_its_radius_if_that_is_not_the_studys(own, eps, names):
     # FMN is there for the study's own radius, where the other attack leaves it out.
     of = sweeping(own, pgd={"eps": eps}, fmn={})
-    assert list(plan.tables(of, "attacks")) == [*names, "fmn"]
+    assert list(cells.tables(of, "attacks")) == [*names, "fmn"]
 
 
 def test_a_table_lies_in_the_folder_of_its_room():
     of = sweeping(pgd={"eps": [0.05, 0.1]}, vcrown={"kind": "crown", "eps": [0.1, 1e-05]})
-    assert [table.path for room in ("attacks", "verifiers") for table in plan.tables(of, room).values()] == [
+    assert [table.path for room in ("attacks", "verifiers") for table in cells.tables(of, room).values()] == [
         *("attacks/pgd-eps0.05", "attacks/pgd"),
         *("verifiers/vibp", "verifiers/vcrown", "verifiers/vcrown-eps0.00001"),
     ]
 
 
 def test_a_table_knows_its_entry_and_its_radius():
-    tables = plan.tables(sweeping(mine={"kind": "pgd", "eps": [0.05, 0.1]}), "attacks")
+    tables = cells.tables(sweeping(mine={"kind": "pgd", "eps": [0.05, 0.1]}), "attacks")
     assert {name: (table.entry, table.eps) for name, table in tables.items()} == {
         "mine-eps0.05": ("mine", 0.05),
         "mine": ("mine", 0.1),
@@ -320,7 +321,7 @@ def test_no_two_tables_share_a_name(label):
     # A label of the user's own may look like the name of another entry's table. To refuse it is fine, to lose one is not.
     eps = [0.1, float(label.removeprefix("pgd-eps"))]
     with contextlib.suppress(ConfigError):
-        assert len(plan.tables(sweeping(**{"pgd": {"eps": eps}, label: {"kind": "pgd"}}), "attacks")) == 3
+        assert len(cells.tables(sweeping(**{"pgd": {"eps": eps}, label: {"kind": "pgd"}}), "attacks")) == 3
 
 
 CASCADE = {"kind": "cascade", "bounds": ["ibp"]}
@@ -345,7 +346,7 @@ CASCADE = {"kind": "cascade", "bounds": ["ibp"]}
     ],
 )
 def test_examples_are_kept_as_told_or_for_a_cascade(entries, kept):
-    assert plan.kept(sweeping(**entries)) == kept
+    assert cells.attacks_with_examples(sweeping(**entries)) == kept
 
 
 def test_a_cascade_looks_at_the_examples_of_its_own_radius_and_at_those_of_any_distance():
@@ -356,7 +357,8 @@ def test_a_cascade_looks_at_the_examples_of_its_own_radius_and_at_those_of_any_d
         vcascade={**CASCADE, "attacks": ["fmn", "pgd"], "eps": [0.05, 0.1]},
     )
     looked_at = {
-        name: [one.name for one in plan.rechecked(of, table, "benign")] for name, table in plan.tables(of, "verifiers").items()
+        name: [one.name for one in cells.attacks_rechecked_by(of, table, "benign")]
+        for name, table in cells.tables(of, "verifiers").items()
     }
     assert looked_at == {"vibp": [], "vcascade-eps0.05": ["pgd-eps0.05", "fmn"], "vcascade": ["pgd", "fmn"]}
 
@@ -373,7 +375,7 @@ def test_a_cascade_looks_at_the_examples_of_its_own_radius_and_at_those_of_any_d
     ],
 )
 def test_there_is_a_curve_with_more_than_one_radius(entries, curved):
-    assert plan.curved(sweeping(**entries)) is curved
+    assert cells.has_security_curve(sweeping(**entries)) is curved
 
 
 SMOOTHING = {"kind": "smoothing"}
@@ -391,12 +393,12 @@ ELSEWHERE = {"objectives": ["trades"]}
 )
 def test_an_objectives_networks_have_what_is_asked_of_them(attacks, verifiers, measured):
     found = study(attacks=attacks, verifiers=verifiers, objectives={"benign": {}, "trades": {}})
-    assert plan.measured(found, "benign") == measured
+    assert cells.metrics_of(found, "benign") == measured
 
 
-def test_the_threat_of_a_slice_has_the_radius_of_its_table():
+def test_the_threat_of_a_spec_has_the_radius_of_its_table():
     of = sweeping(pgd={"eps": [0.05, 0.1]}, vcrown={"kind": "crown", "eps": [0.1, 0.2]})
-    made = slices(of)
+    made = specs(of)
     radii = {name: one["threat"]["eps"] for name, one in made.items() if name.startswith(("attack", "verify"))}
     assert radii == {
         "attack pgd-eps0.05": 0.05,
@@ -407,8 +409,8 @@ def test_the_threat_of_a_slice_has_the_radius_of_its_table():
     }
 
 
-def test_a_radius_is_in_the_threat_of_a_slice_and_nowhere_else():
-    made = plan.attack_slice(sweeping(pgd={"eps": [0.05, 0.1], "keep_examples": True}), PARENT, "pgd-eps0.05")
+def test_a_radius_is_in_the_threat_of_a_spec_and_nowhere_else():
+    made = job_specs.attack_spec(sweeping(pgd={"eps": [0.05, 0.1], "keep_examples": True}), PARENT, "pgd-eps0.05")
     assert {"eps", "keep_examples"} & set(made["attack"]) == set()
 
 
@@ -416,15 +418,15 @@ def test_the_same_radius_is_the_same_job_whatever_it_is_called():
     # The study's radius becomes one of a sweep: its tables get another name and the same content.
     before = sweeping(0.1, pgd={}, fmn={})
     after = sweeping(0.2, pgd={"eps": 0.1}, fmn={})
-    assert plan.attack_slice(before, PARENT, "pgd") == plan.attack_slice(after, PARENT, "pgd-eps0.1")
+    assert job_specs.attack_spec(before, PARENT, "pgd") == job_specs.attack_spec(after, PARENT, "pgd-eps0.1")
 
 
-def test_a_new_radius_leaves_every_other_slice_as_it_was():
+def test_a_new_radius_leaves_every_other_spec_as_it_was():
     entries = {"pgd": [0.05, 0.1], "vcrown": [0.05, 0.1]}
 
     def made(entries):
         kinds = {"pgd": {}, "vcrown": {"kind": "crown"}}
-        return slices(sweeping(**{label: {**kinds[label], "eps": eps} for label, eps in entries.items()}))
+        return specs(sweeping(**{label: {**kinds[label], "eps": eps} for label, eps in entries.items()}))
 
     before, after = made(entries), made({label: [0.2, *eps] for label, eps in entries.items()})
     assert {name: after[name] for name in before} == before
@@ -435,7 +437,7 @@ def test_the_aggregation_is_told_which_tables_are_of_which_sort():
     of = sweeping(
         pgd={"eps": [0.05, 0.1]}, fmn={"eps": 0.3}, vcrown={"kind": "crown", "eps": [0.1, 0.2]}, vsmooth={"kind": "smoothing"}
     )
-    made = plan.aggregate_slice(of)["objectives"]["benign"]
+    made = job_specs.aggregate_spec(of)["objectives"]["benign"]
     assert made == {
         "threat": {"norm": "linf", "eps": 0.1},
         "attacks": ["pgd-eps0.05", "pgd", "fmn-eps0.3"],
@@ -448,8 +450,8 @@ def test_the_aggregation_is_told_which_tables_are_of_which_sort():
 
 def test_counting_stable_relus_reads_the_network_and_the_threat_alone():
     changes = {"attacks": {"fgsm": {}}, "verifiers": {"ibp": {}}, "ratios": [0.5], "seeds": [3], "methods": {"harp": {}}}
-    assert plan.stability_slice(study(), PARENT) == plan.stability_slice(study(**changes), PARENT)
-    assert set(plan.stability_slice(study(), PARENT)) == {"seed", "model", "stability", "threat", "code"}
+    assert job_specs.stability_spec(study(), PARENT) == job_specs.stability_spec(study(**changes), PARENT)
+    assert set(job_specs.stability_spec(study(), PARENT)) == {"seed", "model", "stability", "threat", "code"}
 
 
 SMALLER = {"norm": "linf", "eps": 0.02}
@@ -463,59 +465,59 @@ def own_threat(**sections):
 def test_an_objectives_own_threat_trains_and_evaluates_its_networks():
     of, certified = own_threat(), PARENT._replace(objective="crown-ibp")
     made = (
-        plan.pretrain_slice(of, certified),
-        plan.attack_slice(of, certified, "pgd"),
-        plan.verify_slice(of, certified, "cascade"),
+        job_specs.pretrain_spec(of, certified),
+        job_specs.attack_spec(of, certified, "pgd"),
+        job_specs.verify_spec(of, certified, "cascade"),
     )
-    assert [one["threat"] for one in (*made, plan.stability_slice(own_threat(stability={}), certified))] == [SMALLER] * 4
-    assert plan.prune_slice(of, plan.Cell(certified, "hydra", 0.9))["threat"] == SMALLER
+    assert [one["threat"] for one in (*made, job_specs.stability_spec(own_threat(stability={}), certified))] == [SMALLER] * 4
+    assert job_specs.prune_spec(of, Cell(certified, "hydra", 0.9))["threat"] == SMALLER
 
 
-def test_an_objectives_own_threat_leaves_every_other_slice_as_it_was():
-    names = [name for name in slices(study()) if "crown-ibp" not in name]
-    before, after = slices(study()), slices(own_threat())
+def test_an_objectives_own_threat_leaves_every_other_spec_as_it_was():
+    names = [name for name in specs(study()) if "crown-ibp" not in name]
+    before, after = specs(study()), specs(own_threat())
     assert {name: after[name] for name in names} == {name: before[name] for name in names}
 
 
 def test_a_table_is_named_after_its_radius_where_that_is_not_the_networks_threat():
     of = own_threat(**section("attacks", pgd={"eps": [0.1, 0.02]}))
-    assert list(plan.tables(of, "attacks", "benign")) == ["pgd", "pgd-eps0.02", "autoattack", "fmn"]
-    assert list(plan.tables(of, "attacks", "crown-ibp")) == ["pgd-eps0.1", "pgd", "autoattack", "fmn"]
-    assert set(plan.tables(of, "attacks")) == {"pgd", "pgd-eps0.02", "pgd-eps0.1", "autoattack", "fmn"}
-    threats = {name: one["threat"]["eps"] for name, one in plan.aggregate_slice(of)["objectives"].items()}
+    assert list(cells.tables(of, "attacks", "benign")) == ["pgd", "pgd-eps0.02", "autoattack", "fmn"]
+    assert list(cells.tables(of, "attacks", "crown-ibp")) == ["pgd-eps0.1", "pgd", "autoattack", "fmn"]
+    assert set(cells.tables(of, "attacks")) == {"pgd", "pgd-eps0.02", "pgd-eps0.1", "autoattack", "fmn"}
+    threats = {name: one["threat"]["eps"] for name, one in job_specs.aggregate_spec(of)["objectives"].items()}
     assert threats == {"benign": 0.1, "adversarial": 0.1, "crown-ibp": 0.02}
 
 
 def test_a_table_is_there_for_the_objectives_that_it_is_for():
     of = study(**section("verifiers", crown={"objectives": ["crown-ibp"]}))
-    assert list(plan.tables(of, "verifiers", "benign")) == ["cascade"]
-    assert list(plan.tables(of, "verifiers", "crown-ibp")) == list(plan.tables(of, "verifiers")) == ["crown", "cascade"]
-    assert plan.aggregate_slice(of)["objectives"]["benign"]["verifiers"] == ["cascade"]
+    assert list(cells.tables(of, "verifiers", "benign")) == ["cascade"]
+    assert list(cells.tables(of, "verifiers", "crown-ibp")) == list(cells.tables(of, "verifiers")) == ["crown", "cascade"]
+    assert job_specs.aggregate_spec(of)["objectives"]["benign"]["verifiers"] == ["cascade"]
 
 
 def test_an_objective_trains_the_models_that_it_is_for():
     of = study(
         models={"cnn-small": None, "cnn-large": None}, **section("objectives", **{"crown-ibp": {"models": ["cnn-small"]}})
     )
-    trained = {(parent.model, parent.objective) for parent in plan.parents(of)}
+    trained = {(parent.model, parent.objective) for parent in cells.parents(of)}
     assert len(trained) == 5
     assert ("cnn-large", "crown-ibp") not in trained
-    assert plan.pretrain_slice(of, PARENT) == plan.pretrain_slice(study(), PARENT)
+    assert job_specs.pretrain_spec(of, PARENT) == job_specs.pretrain_spec(study(), PARENT)
 
 
 def test_a_method_has_its_own_ratios():
     of = study(**section("methods", filters={"kind": "lwm", "granularity": "filter", "ratios": [0.25]}))
-    ratios = {method: [cell.ratio for cell in plan.cells(of) if cell[:2] == (PARENT, method)] for method in of.methods}
+    ratios = {method: [cell.ratio for cell in cells.cells(of) if cell[:2] == (PARENT, method)] for method in of.methods}
     assert ratios == {"random": of.ratios, "lwm": of.ratios, "hydra": of.ratios, "filters": [0.25]}
     # Which other ratios there are is nothing that pruning reads.
     alone = study(**section("methods", filters={"kind": "lwm", "granularity": "filter"}))
-    cell = plan.Cell(PARENT, "filters", 0.25)
-    assert plan.prune_slice(of, cell) == plan.prune_slice(alone, cell)
+    cell = Cell(PARENT, "filters", 0.25)
+    assert job_specs.prune_spec(of, cell) == job_specs.prune_spec(alone, cell)
 
 
-def test_slices_are_plain_json():
+def test_specs_are_plain_json():
     # Snakemake compares parameters by their text, and hands them to jobs through JSON.
-    made = slices(study())
+    made = specs(study())
     assert json.loads(json.dumps(made)) == made
 
 
@@ -524,22 +526,22 @@ def test_planning_imports_no_heavy_library():
     code = """
 import json, sys, yaml
 from sparrow.study import comparison
-from sparrow.study import cells as plan
+from sparrow.study import cells, job_specs
 from sparrow.study.config import Published
 from sparrow.study.load import load_study
 study = load_study(yaml.safe_load(open("config.yaml")))
-for parent in plan.parents(study):
-    plan.pretrain_slice(study, parent)
-for cell in plan.cells(study):
-    plan.prune_slice(study, cell), plan.finetune_slice(study, cell)
-for attack in plan.tables(study, "attacks"):
-    plan.attack_slice(study, parent, attack)
-for verifier in plan.tables(study, "verifiers").values():
-    plan.verify_slice(study, parent, verifier.name), plan.rechecked(study, verifier, "benign")
-plan.kept(study), plan.curved(study)
-plan.data_slice(study, "digits"), plan.stability_slice(study, parent), plan.aggregate_slice(study)
+for parent in cells.parents(study):
+    job_specs.pretrain_spec(study, parent)
+for cell in cells.cells(study):
+    job_specs.prune_spec(study, cell), job_specs.finetune_spec(study, cell)
+for attack in cells.tables(study, "attacks"):
+    job_specs.attack_spec(study, parent, attack)
+for verifier in cells.tables(study, "verifiers").values():
+    job_specs.verify_spec(study, parent, verifier.name), cells.attacks_rechecked_by(study, verifier, "benign")
+cells.attacks_with_examples(study), cells.has_security_curve(study)
+job_specs.data_spec(study, "digits"), job_specs.stability_spec(study, parent), job_specs.aggregate_spec(study)
 beside = study.model_copy(update={"published": Published()})
-comparison.published_slice(beside), comparison.compared(beside)
+comparison.published_spec(beside), comparison.compared(beside)
 print(json.dumps(list(sys.modules)))
 """
     command = [sys.executable, "-c", code]
@@ -556,65 +558,65 @@ def imported(*paths, **sections):
 
 def test_an_imported_network_is_evaluated_and_not_trained():
     usual, found = study(), imported(DENSE)
-    assert list(plan.evaluated(found)) == list(plan.evaluated(usual))
-    assert {one.path for one in plan.trainings(usual)} - {one.path for one in plan.trainings(found)} == {DENSE}
+    assert list(cells.evaluated(found)) == list(cells.evaluated(usual))
+    assert {one.path for one in cells.trainings(usual)} - {one.path for one in cells.trainings(found)} == {DENSE}
 
 
 def test_what_only_led_to_an_imported_network_is_not_made():
     cell = "digits/cnn-small/benign/seed0/lwm-0.90"
-    usual = {one.path for one in plan.trainings(study())}
-    assert usual - {one.path for one in plan.trainings(imported(f"{cell}/finetuned"))} == {
+    usual = {one.path for one in cells.trainings(study())}
+    assert usual - {one.path for one in cells.trainings(imported(f"{cell}/finetuned"))} == {
         f"{cell}/finetuned",
         f"{cell}/pruned",
     }
     # Unless it is evaluated itself.
     both = imported(f"{cell}/finetuned", evaluate=["dense", "pruned", "finetuned"])
-    assert usual - {one.path for one in plan.trainings(both)} == {f"{cell}/finetuned"}
+    assert usual - {one.path for one in cells.trainings(both)} == {f"{cell}/finetuned"}
 
 
 def test_a_dense_network_that_nobody_asks_for_is_not_made():
-    cells = [cell.path for cell in plan.cells(study()) if cell.parent == PARENT]
-    found = imported(*[f"{path}/finetuned" for path in cells], evaluate=["finetuned"])
-    assert [one.path for one in plan.trainings(found) if one.parent == PARENT] == []
-    found = imported(*[f"{path}/finetuned" for path in cells[1:]], evaluate=["finetuned"])
-    assert [one.path for one in plan.trainings(found) if one.parent == PARENT] == [
+    pruned = [cell.path for cell in cells.cells(study()) if cell.parent == PARENT]
+    found = imported(*[f"{path}/finetuned" for path in pruned], evaluate=["finetuned"])
+    assert [one.path for one in cells.trainings(found) if one.parent == PARENT] == []
+    found = imported(*[f"{path}/finetuned" for path in pruned[1:]], evaluate=["finetuned"])
+    assert [one.path for one in cells.trainings(found) if one.parent == PARENT] == [
         DENSE,
-        f"{cells[0]}/pruned",
-        f"{cells[0]}/finetuned",
+        f"{pruned[0]}/pruned",
+        f"{pruned[0]}/finetuned",
     ]
 
 
 def test_an_import_brings_a_method_and_a_ratio_of_its_own():
     cell = "digits/cnn-small/benign/seed0/theirs-0.73"
     found = imported(f"{cell}/finetuned", evaluate=["dense", "pruned", "finetuned"])
-    assert len(plan.cells(found)) == 36 + 1
-    assert [one.path for one in plan.evaluated(found) if "theirs" in one.path] == [f"{cell}/finetuned"]
-    assert [one.path for one in plan.trainings(found) if "theirs" in one.path] == []
+    assert len(cells.cells(found)) == 36 + 1
+    assert [one.path for one in cells.evaluated(found) if "theirs" in one.path] == [f"{cell}/finetuned"]
+    assert [one.path for one in cells.trainings(found) if "theirs" in one.path] == []
     # A pruned one is fine-tuned by the study.
     found = imported(f"{cell}/pruned")
-    assert [one.path for one in plan.evaluated(found)][-1] == f"{cell}/finetuned"
-    assert [one.path for one in plan.trainings(found) if "theirs" in one.path] == [f"{cell}/finetuned"]
+    assert [one.path for one in cells.evaluated(found)][-1] == f"{cell}/finetuned"
+    assert [one.path for one in cells.trainings(found) if "theirs" in one.path] == [f"{cell}/finetuned"]
 
 
 def test_imported_networks_without_filters_are_cut():
     path = "digits/cnn-small/benign/seed0/theirs-0.73/finetuned"
     found = study(imports={path: {"file": "theirs.pt", "granularity": "filter"}})
-    assert [one.path for one in plan.compacted(found)] == [path]
-    assert list(plan.compacted(imported(path))) == []
+    assert [one.path for one in cells.compacted(found)] == [path]
+    assert list(cells.compacted(imported(path))) == []
 
 
 def test_an_import_reads_its_files_and_nothing_of_training():
     found = study(imports={DENSE: {"file": "theirs.pt", "map": "hydra"}})
-    told = plan.import_slice(found, DENSE)
+    told = job_specs.import_spec(found, DENSE)
     assert sorted(told) == ["cell", "code", "imported", "model", "stage"]
     assert told["imported"]["map_sha256"] == hashlib.sha256(keymap_files.place("hydra").read_bytes()).hexdigest()
-    assert plan.import_files(found.imports[DENSE]) == ["theirs.pt"]
+    assert job_specs.import_files(found.imports[DENSE]) == ["theirs.pt"]
     own = study(imports={DENSE: {"file": "theirs.pt", "map": "mine.yaml"}})
-    assert plan.import_files(own.imports[DENSE]) == ["theirs.pt", "mine.yaml"]
-    assert plan.import_slice(own, DENSE)["imported"]["map_sha256"] is None
+    assert job_specs.import_files(own.imports[DENSE]) == ["theirs.pt", "mine.yaml"]
+    assert job_specs.import_spec(own, DENSE)["imported"]["map_sha256"] is None
 
 
 def test_a_table_that_networks_do_not_have_is_named():
     of = study(**section("verifiers", crown={"objectives": ["crown-ibp"]}))
     with pytest.raises(SparrowError, match=r"^verifiers: networks trained on benign have no crown; valid: cascade$"):
-        plan.verify_slice(of, PARENT, "crown")
+        job_specs.verify_spec(of, PARENT, "crown")

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sparrow.study import cells
+from sparrow.files.paths import Cell, Parent
+from sparrow.study import job_specs
 from sparrow.study.load import load_study
 
 ROOT = Path(__file__).parents[2]
@@ -48,21 +49,21 @@ def edit(file, old, new):
 
 
 def codes(package):
-    """The code digest of every slice of adversarial training (which knows a threat), by rule and entry."""
+    """The code digest of every spec of adversarial training (which knows a threat), by rule and entry."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cells, "code_digest", digest_of(package))
-        parent = cells.Parent("digits", "cnn-small", "adversarial", 0)
-        slices = {"data": cells.data_slice(STUDY, "digits"), "pretrain": cells.pretrain_slice(STUDY, parent)}
+        patch.setattr(job_specs, "code_digest", digest_of(package))
+        parent = Parent("digits", "cnn-small", "adversarial", 0)
+        specs = {"data": job_specs.data_spec(STUDY, "digits"), "pretrain": job_specs.pretrain_spec(STUDY, parent)}
         for method in METHODS:
-            slices[f"prune {method}"] = cells.prune_slice(STUDY, cells.Cell(parent, method, 0.9))
-        slices["finetune"] = cells.finetune_slice(STUDY, cells.Cell(parent, "lwm", 0.9))
+            specs[f"prune {method}"] = job_specs.prune_spec(STUDY, Cell(parent, method, 0.9))
+        specs["finetune"] = job_specs.finetune_spec(STUDY, Cell(parent, "lwm", 0.9))
         for attack in ATTACKS:
-            slices[f"attack {attack}"] = cells.attack_slice(STUDY, parent, attack)
+            specs[f"attack {attack}"] = job_specs.attack_spec(STUDY, parent, attack)
         for verifier in VERIFIERS:
-            slices[f"verify {verifier}"] = cells.verify_slice(STUDY, parent, verifier)
-        slices["compact"] = cells.compact_slice(STUDY, "cnn-small")
-        slices["stability"] = cells.stability_slice(STUDY, parent)
-    return {name: one["code"] for name, one in slices.items()}
+            specs[f"verify {verifier}"] = job_specs.verify_spec(STUDY, parent, verifier)
+        specs["compact"] = job_specs.compact_spec(STUDY, "cnn-small")
+        specs["stability"] = job_specs.stability_spec(STUDY, parent)
+    return {name: one["code"] for name, one in specs.items()}
 
 
 PRUNES = [f"prune {method}" for method in METHODS]
@@ -70,7 +71,7 @@ SEARCHES = [f"prune {method}" for method in ("hydra", "harp", "snip", "admm")]
 TRAININGS = ["pretrain", *PRUNES, "finetune"]
 EVALUATIONS = [f"attack {attack}" for attack in ATTACKS] + [f"verify {verifier}" for verifier in VERIFIERS] + ["stability"]
 
-# A file, what is replaced in it, and the slices whose code that is: these and no others.
+# A file, what is replaced in it, and the specs whose code that is: these and no others.
 EDITS = {
     "one method": ("methods/hydra.py", "Field(6.0, gt=0)", "Field(5.0, gt=0)", ["prune hydra"]),
     "learned scores": ("pruning/learned_scores.py", "score.grad.norm()", "score.norm()", ["prune hydra", "prune harp"]),
@@ -106,7 +107,7 @@ EDITS = {
 
 
 @pytest.mark.parametrize(("file", "old", "new", "expected"), EDITS.values(), ids=EDITS)
-def test_an_edit_changes_the_slices_that_run_it(package, file, old, new, expected):
+def test_an_edit_changes_the_specs_that_run_it(package, file, old, new, expected):
     before = codes(package)
     edit(package / file, old, new)
     after = codes(package)

@@ -10,8 +10,9 @@ import yaml
 from sparrow import catalogue
 from sparrow.data.source import Description
 from sparrow.errors import ConfigError
+from sparrow.files.paths import Cell, Parent
 from sparrow.files.strict_yaml import refuse_duplicates
-from sparrow.study import cells
+from sparrow.study import job_specs
 from sparrow.study.load import load_study
 
 ROOT = Path(__file__).parents[2]
@@ -320,7 +321,7 @@ def test_an_objectives_patch_reaches_the_methods_that_read_it(method, stage, pat
 
 
 def pruning(study, method, objective="benign"):
-    return cells.prune_slice(study, cells.Cell(cells.Parent("digits", "cnn-small", objective, 0), method, 0.9))
+    return job_specs.prune_spec(study, Cell(Parent("digits", "cnn-small", objective, 0), method, 0.9))
 
 
 @pytest.mark.parametrize("kind", catalogue.kinds("methods"))

@@ -10,7 +10,7 @@ import pytest
 from sparrow import catalogue
 from sparrow.attacks import fmn, pgd
 from sparrow.stages.attack import attack
-from sparrow.study import cells
+from sparrow.study import cells, job_specs
 from sparrow.study.load import load_study
 from sparrow.verifiers import crown, ibp
 
@@ -45,10 +45,10 @@ def test_flag_is_its_value() -> None:
 def test_a_study_takes_such_an_attack_for_one_inside_the_ball_and_such_a_verifier_for_one_of_the_network() -> None:
     # Several radii are refused of an attack that finds distances by itself.
     study = load_study(STUDY)
-    aggregated = cells.aggregate_slice(study)["objectives"]["adversarial"]
+    aggregated = job_specs.aggregate_spec(study)["objectives"]["adversarial"]
     assert aggregated["minimum_norm"] == []
     assert aggregated["smoothed"] == []
-    assert cells.measured(study, "adversarial") == ["era", "vra"]
+    assert cells.metrics_of(study, "adversarial") == ["era", "vra"]
 
 
 def test_an_attack_whose_flag_is_false_is_projected(

@@ -19,7 +19,7 @@ from sparrow.files.lineage import chain
 from sparrow.results.consistency import aggregate_consistent
 from sparrow.results.figures.curves import draw_curves
 from sparrow.results.latency import write_latencies
-from sparrow.study import cells
+from sparrow.study import cells, job_specs
 from sparrow.study.expected import expected
 from sparrow.study.load import load_study
 from tests.workflow.conftest import SWEPT, TINY, Checkout
@@ -45,7 +45,7 @@ def aggregated(changes: dict | None = None, of: dict = SWEPT) -> None:
     networks = [root / f"{one.path}.safetensors" for one in evaluated]
     compact = [root / f"{one.path}/compact.safetensors" for one in cells.compacted(study)]
     counted = [root / f"{one.path}/stability.csv" for one in evaluated] if study.stability else []
-    aggregate_consistent(networks, compact, counted, Path("tables"), cells.aggregate_slice(study), expected(study))
+    aggregate_consistent(networks, compact, counted, Path("tables"), job_specs.aggregate_spec(study), expected(study))
 
 
 def refused(changes: dict | None = None, of: dict = SWEPT) -> str:
@@ -140,7 +140,7 @@ def test_a_table_that_was_cut_at_a_line_is_refused(results: Path, name: str, row
 
 
 def test_latencies_that_were_cut_or_are_about_another_network_are_refused(results: Path) -> None:
-    path, specs = SEED / "latency.csv", {"cnn-small": of_spec(cells.latency_slice(load_study(SWEPT), "cnn-small"))}
+    path, specs = SEED / "latency.csv", {"cnn-small": of_spec(job_specs.latency_spec(load_study(SWEPT), "cnn-small"))}
     write_latencies(results / "summary.csv", [path], Path("whole.csv"), specs)
     assert Path("whole.csv").read_bytes() == (results / "latency.csv").read_bytes()
     with pytest.raises(SparrowError, match=rf"^{path}: is about another configuration \(column spec \w+, expected other\)"):

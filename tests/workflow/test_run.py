@@ -14,7 +14,7 @@ import pytest
 
 from sparrow.files.headers import read_header, sha256
 from sparrow.files.lineage import chain
-from sparrow.study import cells
+from sparrow.study import cells, job_specs
 from sparrow.study.load import load_study
 from tests.workflow.conftest import REPOSITORY, TINY, Checkout
 
@@ -91,12 +91,12 @@ def test_every_row_of_the_summary_says_where_it_comes_from(finished: Checkout) -
 def test_headers_hold_what_the_jobs_were_told(finished: Checkout) -> None:
     study, results = load_study(copy.deepcopy(TINY)), finished.root / "results"
     cell = cells.cells(study)[0]
-    told = cells.finetune_slice(study, cell)
+    told = job_specs.finetune_spec(study, cell)
     header = read_header(results / f"{cell.path}/finetuned.safetensors")
     assert {key: header[key] for key in ("cell", "code", "model")} == {key: told[key] for key in ("cell", "code", "model")}
     assert header["config"] == {key: value for key, value in told.items() if key not in ("cell", "code", "model")}
     data = read_header(results / "digits/data.safetensors", "sparrow-data/3")
-    assert {key: data[key] for key in ("dataset", "code")} == cells.data_slice(study, "digits")
+    assert {key: data[key] for key in ("dataset", "code")} == job_specs.data_spec(study, "digits")
     # The command finds all of it, from a table at the very end.
     links = chain(results / f"{cell.path}/finetuned/attacks/pgd.csv")
     assert [(link.what, link.state) for link in links] == [

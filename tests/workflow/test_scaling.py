@@ -8,7 +8,7 @@ import pytest
 import yaml
 from benchmarks import dag
 
-from sparrow.study import cells as plan
+from sparrow.study import cells
 from sparrow.study.load import load_study
 from tests.workflow.conftest import REPOSITORY, TINY, Checkout
 
@@ -16,12 +16,12 @@ NAMED = "    raise ValueError('named')\n    for parent in parents(study):\n"
 SEEDS = TINY | {"seeds": [0, 1], "methods": {"lwm": None}}
 
 
-@pytest.mark.parametrize("cells", [100, 1000, 3000, 10_000])
-def test_the_benchmarked_study_has_as_many_cells_as_were_asked_for(cells: int) -> None:
-    study = load_study(dag.study(cells))
-    assert len(plan.cells(study)) == cells
+@pytest.mark.parametrize("size", [100, 1000, 3000, 10_000])
+def test_the_benchmarked_study_has_as_many_cells_as_were_asked_for(size: int) -> None:
+    study = load_study(dag.study(size))
+    assert len(cells.cells(study)) == size
     # With its parents' share, six jobs to a cell.
-    assert len(plan.tables(study, "attacks")) + len(plan.tables(study, "verifiers")) == 4
+    assert len(cells.tables(study, "attacks")) + len(cells.tables(study, "verifiers")) == 4
 
 
 @pytest.mark.parametrize("cells", [0, 50, 150, -100])

@@ -9,10 +9,10 @@ rule data:
         "../../envs/sparrow.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: attempt * plan.data_memory(STUDY, wildcards.dataset),
+        mem_mb=lambda wildcards, attempt: attempt * job_specs.data_memory(STUDY, wildcards.dataset),
         runtime=30,
     params:
-        spec=lambda wildcards: plan.data_slice(STUDY, wildcards.dataset),
+        spec=lambda wildcards: job_specs.data_spec(STUDY, wildcards.dataset),
         script=script_digest("data"),
     message:
         "Prepare {wildcards.dataset}: load, split, store"

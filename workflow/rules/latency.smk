@@ -17,7 +17,7 @@ rule latency:
         mem_mb=4000,
         runtime=120,
     params:
-        spec=lambda wildcards: plan.latency_slice(STUDY, wildcards.model),
+        spec=lambda wildcards: job_specs.latency_spec(STUDY, wildcards.model),
         script=script_digest("latency"),
     message:
         "Time the networks of {wildcards.objective} {wildcards.model} (seed {wildcards.seed})"
@@ -47,7 +47,7 @@ rule latencies:
     params:
         code=lambda wildcards: code_digest("sparrow.results.latency"),
         script=script_digest("latencies"),
-        specs=lambda wildcards: {model: content.of_spec(plan.latency_slice(STUDY, model)) for model in STUDY.models},
+        specs=lambda wildcards: {model: content.of_spec(job_specs.latency_spec(STUDY, model)) for model in STUDY.models},
     message:
         "Lay out latencies beside what is preserved"
     script:

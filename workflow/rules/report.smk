@@ -58,7 +58,7 @@ rule aggregate:
         mem_mb=2000,
         runtime=60,
     params:
-        spec=lambda wildcards: plan.aggregate_slice(STUDY),
+        spec=lambda wildcards: job_specs.aggregate_spec(STUDY),
         script=script_digest("aggregate"),
         study=lambda wildcards: expected.expected(STUDY),
     message:
@@ -204,7 +204,7 @@ rule published:
         mem_mb=1000,
         runtime=30,
     params:
-        spec=lambda wildcards: comparison.published_slice(STUDY),
+        spec=lambda wildcards: comparison.published_spec(STUDY),
         script=script_digest("published"),
     message:
         "Set the study beside published figures"
@@ -238,7 +238,7 @@ rule headline:
         mem_mb=1000,
         runtime=30,
     params:
-        spec=lambda wildcards: comparison.headline_slice(STUDY),
+        spec=lambda wildcards: comparison.headline_spec(STUDY),
         script=script_digest("headline"),
     message:
         "Set the study beside a published average"

@@ -14,7 +14,7 @@ rule stability:
         runtime=120,
         gpu=1,
     params:
-        spec=lambda wildcards: plan.stability_slice(STUDY, parent_of(wildcards)),
+        spec=lambda wildcards: job_specs.stability_spec(STUDY, parent_of(wildcards)),
         script=script_digest("stability"),
     message:
         "Count stable ReLUs of {wildcards.objective} {wildcards.model} {wildcards.checkpoint}"

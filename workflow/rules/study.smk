@@ -11,10 +11,10 @@ CONFIG_NAME = ", ".join(os.path.relpath(path) for path in workflow.config_settin
 try:
     from sparrow.files import content
     from sparrow.files.atomic import require_folder, require_writable
+    from sparrow.files.paths import Cell, Parent
     from sparrow.files.strict_yaml import refuse_duplicates
     from sparrow.files.yaml_words import refuse_ambiguous
-    from sparrow.study import cells as plan
-    from sparrow.study import comparison, expected, sources
+    from sparrow.study import cells, comparison, expected, job_specs, sources
     from sparrow.study.code_digest import code_digest, file_digest
     from sparrow.study.load import load_study
 
@@ -76,15 +76,15 @@ def require_sources():
 @functools.cache
 def extra_memory(dataset):
     """MiB of a data set's extra images; their file is looked at once, not for every job."""
-    return plan.extra_memory(STUDY, dataset)
+    return job_specs.extra_memory(STUDY, dataset)
 
 
 def parent_of(wildcards):
-    return plan.Parent(wildcards.dataset, wildcards.model, wildcards.objective, int(wildcards.seed))
+    return Parent(wildcards.dataset, wildcards.model, wildcards.objective, int(wildcards.seed))
 
 
 def cell_of(wildcards):
-    return plan.Cell(parent_of(wildcards), wildcards.method, float(wildcards.ratio))
+    return Cell(parent_of(wildcards), wildcards.method, float(wildcards.ratio))
 
 
 def one_of(names):
@@ -102,53 +102,53 @@ def imported_path(wildcards):
 
 def imported_files(wildcards):
     """The third party's file, and the map of its names if that is a file of the user's."""
-    return plan.import_files(STUDY.imports[imported_path(wildcards)])
+    return job_specs.import_files(STUDY.imports[imported_path(wildcards)])
 
 
 def examples_for(wildcards):
     """The adversarial examples that a verifier looks at."""
-    verifier = plan.table(STUDY, "verifiers", wildcards.objective, wildcards.verifier)
-    attacks = plan.rechecked(STUDY, verifier, wildcards.objective)
+    verifier = cells.table(STUDY, "verifiers", wildcards.objective, wildcards.verifier)
+    attacks = cells.attacks_rechecked_by(STUDY, verifier, wildcards.objective)
     return [f"{CHECKPOINT}/{attack.path}.examples.safetensors".format(**wildcards) for attack in attacks]
 
 
 def proofs_for(wildcards):
     """The verifiers' tables that tell an attack which images no attack can break."""
-    attack = plan.table(STUDY, "attacks", wildcards.objective, wildcards.attack)
-    verifiers = plan.believed(STUDY, attack, wildcards.objective)
+    attack = cells.table(STUDY, "attacks", wildcards.objective, wildcards.attack)
+    verifiers = cells.verifiers_trusted_by(STUDY, attack, wildcards.objective)
     return [f"{CHECKPOINT}/{verifier.path}.csv".format(**wildcards) for verifier in verifiers]
 
 
-ATTACKS = plan.tables(STUDY, "attacks")
-KEPT = plan.kept(STUDY)
+ATTACKS = cells.tables(STUDY, "attacks")
+KEPT = cells.attacks_with_examples(STUDY)
 
 
 # Functions, not lists: a job that starts a Snakemake of its own reads this file too, and needs none of these names.
 def all_networks(wildcards):
-    return [f"{RESULTS}/{one.path}.safetensors" for one in plan.evaluated(STUDY)]
+    return [f"{RESULTS}/{one.path}.safetensors" for one in cells.evaluated(STUDY)]
 
 
 def all_tables(wildcards):
     tables = {
-        objective: [table.path for room in ("attacks", "verifiers") for table in plan.tables(STUDY, room, objective).values()]
+        objective: [table.path for room in ("attacks", "verifiers") for table in cells.tables(STUDY, room, objective).values()]
         for objective in STUDY.objectives
     }
-    return [f"{RESULTS}/{one.path}/{path}.csv" for one in plan.evaluated(STUDY) for path in tables[one.parent.objective]]
+    return [f"{RESULTS}/{one.path}/{path}.csv" for one in cells.evaluated(STUDY) for path in tables[one.parent.objective]]
 
 
 def all_compact(wildcards):
-    return [f"{RESULTS}/{one.path}/compact.safetensors" for one in plan.compacted(STUDY)]
+    return [f"{RESULTS}/{one.path}/compact.safetensors" for one in cells.compacted(STUDY)]
 
 
 def all_stability(wildcards):
-    return [f"{RESULTS}/{one.path}/stability.csv" for one in plan.evaluated(STUDY)] if STUDY.stability else []
+    return [f"{RESULTS}/{one.path}/stability.csv" for one in cells.evaluated(STUDY)] if STUDY.stability else []
 
 
 @functools.cache
 def families(lost_filters):
     """Paths of the evaluated networks that were pruned, by the dense one that they come from; or of those that lost filters."""
     found = {}
-    for one in plan.compacted(STUDY) if lost_filters else plan.evaluated(STUDY):
+    for one in cells.compacted(STUDY) if lost_filters else cells.evaluated(STUDY):
         if one.cell:
             found.setdefault(one.parent, []).append(f"{RESULTS}/{one.path}")
     return found
@@ -163,12 +163,12 @@ def compact_of(wildcards):
 
 
 def all_latency(wildcards):
-    return [f"{RESULTS}/{parent.path}/latency.csv" for parent in plan.parents(STUDY)] if STUDY.latency else []
+    return [f"{RESULTS}/{parent.path}/latency.csv" for parent in cells.parents(STUDY)] if STUDY.latency else []
 
 
 def all_costs(wildcards):
     made = [f"{RESULTS}/{dataset}/data" for dataset in STUDY.datasets]
-    made += [f"{RESULTS}/{run.path}" for run in plan.trainings(STUDY)]
+    made += [f"{RESULTS}/{run.path}" for run in cells.trainings(STUDY)]
     tables = all_tables(wildcards) + all_stability(wildcards) + all_latency(wildcards)
     made += [table.removesuffix(".csv") for table in tables]
     made += [file.removesuffix(".safetensors") for file in all_compact(wildcards)]
@@ -198,20 +198,20 @@ if not STUDY.stability:
     del FIGURE_INPUTS["stability"]
 if not STUDY.latency:
     del FIGURE_INPUTS["latency"]
-if not plan.curved(STUDY):
+if not cells.has_security_curve(STUDY):
     del FIGURE_INPUTS["security"]
 # Of dense networks alone, only those that show them.
-if not plan.prunes(STUDY):
+if not cells.prunes(STUDY):
     DENSE_TOO = ("robustness", "decisions", "security", "stability", "curves")
     FIGURE_INPUTS = {name: table for name, table in FIGURE_INPUTS.items() if name in DENSE_TOO}
 COMPARED = comparison.compared(STUDY)
 if not COMPARED:
     FIGURE_INPUTS.pop("published", None)
-MEASURED = {objective: plan.measured(STUDY, objective) for objective in STUDY.objectives}
+MEASURED = {objective: cells.metrics_of(STUDY, objective) for objective in STUDY.objectives}
 
 
 def objectives_of(model):
-    return [objective for objective in STUDY.objectives if plan.trained(STUDY, model, objective)]
+    return [objective for objective in STUDY.objectives if cells.trained(STUDY, model, objective)]
 
 
 def has_figure(dataset, model, figure):
@@ -237,7 +237,7 @@ if STUDY.published and STUDY.published.headline:
 def runs_of(wildcards):
     """The runs whose files a figure is drawn from."""
     runs = [
-        one for one in plan.trainings(STUDY) if (one.parent.dataset, one.parent.model) == (wildcards.dataset, wildcards.model)
+        one for one in cells.trainings(STUDY) if (one.parent.dataset, one.parent.model) == (wildcards.dataset, wildcards.model)
     ]
     if wildcards.figure == "traces":
         return [one for one in runs if one.stage == "pruned" and STUDY.methods[one.cell.method].traces]

@@ -13,7 +13,7 @@ from sparrow.estimate.rates import SHIPPED, Rates, Row, read_rows, write_rows
 from sparrow.estimate.total import Price, prices
 from sparrow.estimate.work import STAGES, Work, works
 from sparrow.files.csv_table import write_csv
-from sparrow.study import cells as plan
+from sparrow.study import cells
 from sparrow.study.config import Study
 from sparrow.study.load import read_study
 
@@ -107,8 +107,8 @@ def _summary(path: Path, study: Study, found: list[Work]) -> str:
     for work in found:
         jobs[work.stage] += len(work.jobs)
     each = ", ".join(f"{stage} {jobs[stage]:,}" for stage in STAGES if jobs[stage])
-    cells, dense = len(plan.cells(study)), len(plan.parents(study))
-    return f"{path}: {cells:,} cells, {dense:,} dense networks, {sum(jobs.values()):,} jobs ({each})"
+    pruned, dense = len(cells.cells(study)), len(cells.parents(study))
+    return f"{path}: {pruned:,} cells, {dense:,} dense networks, {sum(jobs.values()):,} jobs ({each})"
 
 
 def _table(priced: list[Price]) -> str:

@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     """Print what was found, and the lines for the study."""
     from sparrow.files.headers import read_header
     from sparrow.stages.imported import examine
-    from sparrow.study import cells
+    from sparrow.study import job_specs
     from sparrow.study.load import load_study, read_keys
 
     raw = read_keys(options.study)
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     entry |= {"granularity": "filter"} if options.filters else {}
     entry |= {"allow_ratio": True} if options.allow_ratio else {}
     study = load_study(raw | {"imports": {**(raw.get("imports") or {}), path: entry}}, str(options.study))
-    spec = cells.import_slice(study, path)
+    spec = job_specs.import_spec(study, path)
     shape, classes = _images(study, spec["cell"]["dataset"])
     network, fitted, place = examine(options.file, spec, shape, classes)
     print(f"{options.file}: a {spec['model']['kind']} for images of {' x '.join(map(str, shape))} and {classes} classes")

@@ -18,7 +18,7 @@ from sparrow.estimate.rates import Row, row_of
 from sparrow.estimate.unit import CHANNELS_LAST, Unit, bound_spec, described
 from sparrow.reproducible import device_name, flush_denormals, pick_device, seed_everything
 from sparrow.settings import Settings, Threat
-from sparrow.study import cells
+from sparrow.study import cells, job_specs
 from sparrow.study.config import Study
 from sparrow.training.loop import Hooks, train
 from sparrow.training.schedule import Progress, Schedule
@@ -73,7 +73,7 @@ class _Entries:
         self._threats = _threats(study)
         for room in ("models", "objectives"):
             for label in getattr(study, room):
-                spec = cells.spec(study, room, label)
+                spec = job_specs.entry_spec(study, room, label)
                 self._found[room, described(spec)] = spec
         for params in study.verifiers.values():
             for kind, settings in _bounds(params):
@@ -108,12 +108,12 @@ def _threats(study: Study) -> dict[tuple[str, ...], Threat]:
         threat = study.threat_of(label)
         eps = getattr(params, "eps", None)
         own = threat if eps is None else Threat(norm=threat.norm, eps=eps)
-        found.setdefault(("objectives", described(cells.spec(study, "objectives", label))), own)
+        found.setdefault(("objectives", described(job_specs.entry_spec(study, "objectives", label))), own)
         names = [described(bound_spec(*one)) for v in study.evaluations("verifiers", label).values() for one in _bounds(v)]
         for model in study.models:
             if cells.trained(study, model, label):
                 for name in (*names, "crown"):
-                    found.setdefault(("verifiers", name, described(cells.spec(study, "models", model))), threat)
+                    found.setdefault(("verifiers", name, described(job_specs.entry_spec(study, "models", model))), threat)
     return found
 
 

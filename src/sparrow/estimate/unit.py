@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 
 from sparrow.settings import Settings
-from sparrow.study import cells
+from sparrow.study import job_specs
 
 CHANNELS_LAST = " channels_last"
 What = Literal["step", "forward", "gradient", "bound"]
@@ -38,7 +38,7 @@ def described(spec: dict[str, Any]) -> str:
     return " ".join([spec["kind"], *rest])
 
 
-IGNORED = {"kind"} | cells.APART
+IGNORED = {"kind"} | job_specs.PASSED_SEPARATELY
 LOAD = {"samples", "batch_size", "memory_mb", "attacks"}
 """How much a verifier is given to do at a time, and what is done before it."""
 

@@ -14,7 +14,7 @@ from sparrow.errors import SparrowError
 from sparrow.estimate.unit import CHANNELS_LAST, Unit, bound_spec, described
 from sparrow.files.headers import read_header
 from sparrow.files.lineage import DATA
-from sparrow.study import cells
+from sparrow.study import cells, job_specs
 from sparrow.study.config import Study
 from sparrow.training.schedule import Schedule
 
@@ -135,8 +135,8 @@ def _steps(study: Study, work: Work, schedule: Schedule, images: _Images, method
         work.steps = method.steps_of(work.steps, per_epoch)
     epochs = work.steps / per_epoch
     each = per_epoch + math.ceil(images.validation / schedule.batch_size) * math.ceil(epochs) / epochs
-    model = described(cells.spec(study, "models", work.model))
-    objective = described(cells.spec(study, "objectives", work.objective))
+    model = described(job_specs.entry_spec(study, "models", work.model))
+    objective = described(job_specs.entry_spec(study, "objectives", work.objective))
     precision = schedule.precision + (CHANNELS_LAST if schedule.channels_last else "")
     for progress, share in phases(schedule, epochs).items():
         unit = Unit("step", model, objective, progress, images.shape, images.classes, schedule.batch_size, precision)
@@ -154,7 +154,7 @@ def phases(schedule: Schedule, epochs: float) -> dict[float, float]:
 def _evaluation(study: Study, work: Work, images: _Images, table: cells.Table) -> Work:
     params = getattr(study, table.room)[table.entry]
     work.images = min(params.samples or images.test, images.test)
-    model = described(cells.spec(study, "models", work.model))
+    model = described(job_specs.entry_spec(study, "models", work.model))
     _decide(work, catalogue.load(table.room, params.kind), table.room, params.kind, params, model, images)
     return work
 
@@ -188,6 +188,6 @@ _PLAIN = ("", 1.0)
 def _stability(study: Study, work: Work, images: _Images) -> Work:
     """CROWN's bounds, once."""
     work.images = min(study.stability.samples or images.test, images.test)
-    model = described(cells.spec(study, "models", work.model))
+    model = described(job_specs.entry_spec(study, "models", work.model))
     work.units[Unit("bound", model, "crown", 1.0, images.shape, images.classes, 1)] = work.images
     return work

@@ -32,7 +32,7 @@ CAPTION = (
 
 
 def write_headline(summary: Path, headlines: Path, table: Path, table_html: Path, spec: dict) -> None:
-    """Set summary.csv beside published averages; `spec` is `comparison.headline_slice`. Raises SparrowError for bad files."""
+    """Set summary.csv beside published averages; `spec` is `comparison.headline_spec`. Raises SparrowError for bad files."""
     stated = [row for row in published_figures.headlines(headlines) if row["source"] in spec["sources"]]
     lines = average(pd.read_csv(summary), stated, spec)
     exact = lines.assign(ratio=lines["ratio"].map(lambda ratio: repr(float(ratio))))

@@ -104,7 +104,7 @@ def _imported_from(header: dict[str, Any]) -> str:
 
 
 def _digest(header: dict[str, Any]) -> str | None:
-    """Digest of a configuration slice."""
+    """Digest of a spec."""
     if "config" not in header:
         return None
     return hashlib.sha256(json.dumps(header["config"], sort_keys=True).encode()).hexdigest()

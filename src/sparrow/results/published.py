@@ -41,7 +41,7 @@ CAPTION = (
 
 
 def write_published(summary: Path, figures: Path, table: Path, table_html: Path, spec: dict) -> None:
-    """Set summary.csv beside the `figures`; `spec` is `comparison.published_slice`. Raises SparrowError for bad files."""
+    """Set summary.csv beside the `figures`; `spec` is `comparison.published_spec`. Raises SparrowError for bad files."""
     lines = compare(pd.read_csv(summary, converters=EXACT), published_figures.figures(figures), spec)
     exact = lines.assign(ratio=lines["ratio"].map(lambda ratio: repr(float(ratio))))
     for end in ("_published", ""):

@@ -14,7 +14,7 @@ from sparrow.reproducible import made_by, pick_device
 def header(
     stage: str, spec: dict[str, Any], data: Header, parent: Path | None = None, warning: str | None = None
 ) -> dict[str, Any]:
-    """Header of a checkpoint made by `stage` under the configuration slice `spec`.
+    """Header of a checkpoint made by `stage` under the spec `spec`.
 
     `spec["cell"]` names the cell and `spec["code"]` the code digest; `parent` is the checkpoint that it started from, whose
     warnings it takes over; `warning` is one of its own.
@@ -42,7 +42,7 @@ def _regime(own: str, before: dict[str, Any]) -> str:
 
 
 def attacked(network: Path, spec: dict[str, Any]) -> dict[str, Any]:
-    """Where adversarial examples come from: the network that was attacked under the configuration slice `spec`, and how."""
+    """Where adversarial examples come from: the network that was attacked under the spec `spec`, and how."""
     return {
         "network": sha256(network),
         "config": {key: value for key, value in spec.items() if key not in ("code", "model")},

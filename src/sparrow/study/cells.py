@@ -1,27 +1,15 @@
-"""From a study to its cells, its files and the slice of the configuration that each job reads. Imports no torch.
-
-A slice holds what the job reads and nothing more, plus a digest of the code that it runs, so that a change re-runs what
-it touches and nothing else.
-"""
+"""What a study consists of: its networks, their checkpoints, and the outcome tables of each. Imports no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
-from math import prod
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from sparrow import catalogue, radius
-from sparrow.catalogue import Room
-from sparrow.data import extra
 from sparrow.errors import SparrowError
-from sparrow.exchange import keymap_files
 from sparrow.files.paths import DENSE, Cell, Checkpoint, Parent, parse
-from sparrow.settings import Settings
-from sparrow.study import sources
-from sparrow.study.code_digest import code_digest
 from sparrow.study.config import Study
-from sparrow.study.sections import Import
 
 
 class Table(NamedTuple):
@@ -69,54 +57,54 @@ def table(study: Study, room: Literal["attacks", "verifiers"], objective: str, n
     return found[name]
 
 
-def kept(study: Study) -> set[str]:
+def attacks_with_examples(study: Study) -> set[str]:
     """Names of the attacks' tables whose adversarial examples are kept: as configured, or since a cascade asks for them."""
     return {
         table.name
         for objective in study.objectives
         for table in tables(study, "attacks", objective).values()
         if getattr(study.attacks[table.entry], "keep_examples", False)
-        or any(table in rechecked(study, one, objective) for one in tables(study, "verifiers", objective).values())
+        or any(table in attacks_rechecked_by(study, one, objective) for one in tables(study, "verifiers", objective).values())
     }
 
 
-def rechecked(study: Study, verifier: Table, objective: str) -> list[Table]:
+def attacks_rechecked_by(study: Study, verifier: Table, objective: str) -> list[Table]:
     """The attacks' tables whose adversarial examples a verifier looks at: at its radius, or of any distance."""
     labels = getattr(study.verifiers[verifier.entry], "attacks", ())
     return [
         table
         for table in tables(study, "attacks", objective).values()
-        if table.entry in labels and (table.eps == verifier.eps or _minimum_norm(study, table))
+        if table.entry in labels and (table.eps == verifier.eps or is_minimum_norm(study, table))
     ]
 
 
-def believed(study: Study, attack: Table, objective: str) -> list[Table]:
+def verifiers_trusted_by(study: Study, attack: Table, objective: str) -> list[Table]:
     """The verifiers' tables whose verified images an attack leaves out: those at its radius."""
     labels = getattr(study.attacks[attack.entry], "skip_verified", ())
     found = tables(study, "verifiers", objective).values()
     return [table for table in found if table.entry in labels and table.eps == attack.eps]
 
 
-def _minimum_norm(study: Study, table: Table) -> bool:
+def is_minimum_norm(study: Study, table: Table) -> bool:
     return catalogue.flag("attacks", study.attacks[table.entry].kind, "MINIMUM_NORM")
 
 
-def _smoothed(study: Study, table: Table) -> bool:
+def is_smoothed(study: Study, table: Table) -> bool:
     return catalogue.flag("verifiers", study.verifiers[table.entry].kind, "SMOOTHED")
 
 
-def measured(study: Study, objective: str) -> list[str]:
+def metrics_of(study: Study, objective: str) -> list[str]:
     """Which of `era` and `vra` an objective's networks have if nothing fails."""
     attacks, verifiers = (tables(study, room, objective).values() for room in ("attacks", "verifiers"))
-    found = {"era": bool(attacks), "vra": not all(_smoothed(study, table) for table in verifiers)}
+    found = {"era": bool(attacks), "vra": not all(is_smoothed(study, table) for table in verifiers)}
     return [name for name, there in found.items() if there]
 
 
-def curved(study: Study) -> bool:
+def has_security_curve(study: Study) -> bool:
     """Whether there is accuracy at more than one radius."""
     rooms = ("attacks", "verifiers")
     found = [table for one in study.objectives for room in rooms for table in tables(study, room, one).values()]
-    return any(table.swept or (table.room == "attacks" and _minimum_norm(study, table)) for table in found)
+    return any(table.swept or (table.room == "attacks" and is_minimum_norm(study, table)) for table in found)
 
 
 def parents(study: Study) -> list[Parent]:
@@ -194,190 +182,3 @@ def _granularity(study: Study, checkpoint: Checkpoint) -> str:
     imported = study.imports.get(checkpoint.path) or study.imports.get(f"{checkpoint.cell.path}/pruned")
     entry = imported or study.methods[checkpoint.cell.method]
     return getattr(entry, "granularity", "weight")
-
-
-APART = {
-    "training",
-    "threat",
-    "models",
-    "ratios",
-    "objectives",
-    "eps",
-    "in_era",
-    "keep_examples",
-    "skip_verified",
-    "augmentation",
-}
-
-
-def spec(study: Study, room: Room, label: str) -> dict[str, Any]:
-    """An entry's parameters with its kind, as plain values, but for those that are passed on on their own."""
-    return getattr(study, room)[label].model_dump(exclude=APART)
-
-
-def data_slice(study: Study, dataset: str) -> dict[str, Any]:
-    """What preparing a data set reads, but for single files, which are the rule's input."""
-    entry, folders = spec(study, "datasets", dataset), sources.folders(study.datasets[dataset])
-    code = code_digest("sparrow.stages.data", catalogue.module_name("datasets", entry["kind"]))
-    return {"dataset": entry, "code": code} | ({"folders": folders} if folders else {})
-
-
-def data_memory(study: Study, dataset: str) -> int:
-    """MiB to ask for to prepare a data set, as far as it is known beforehand how many images it has."""
-    params = study.datasets[dataset]
-    entry = catalogue.load("datasets", params.kind)
-    own = sum(filter(None, getattr(entry, "IMAGES", ())))
-    # As read, as they were packed, and divided; the extra ones are in memory once.
-    return 2000 + 4 * own * prod(entry.describe(params).shape) // 2**20 + extra_memory(study, dataset)
-
-
-def extra_memory(study: Study, dataset: str) -> int:
-    """MiB of the images that a data set is given besides; 0 if they cannot be read, which the job says."""
-    params = study.datasets[dataset]
-    try:
-        images = extra.count(params)
-    except SparrowError:
-        return 0
-    return images * prod(catalogue.load("datasets", params.kind).describe(params).shape) // 2**20
-
-
-def pretrain_slice(study: Study, parent: Parent) -> dict[str, Any]:
-    """What pre-training reads."""
-    return _training_slice(study, parent, "pretrain", parent._asdict())
-
-
-def prune_slice(study: Study, cell: Cell) -> dict[str, Any]:
-    """What pruning reads; the objective and the schedule only for a method that trains."""
-    method, settings = spec(study, "methods", cell.method), study.methods[cell.method]
-    own = {"method": method, "ratio": cell.ratio} | _threat(study, cell.parent.objective, settings, "method_threat")
-    names = ("sparrow.stages.prune", catalogue.module_name("methods", method["kind"]))
-    if settings.trains != "nothing":
-        own["schedule"] = study.pruning_schedule(cell.parent.objective, cell.method).model_dump()
-        return _training_slice(study, cell.parent, "prune", _identity(cell), names) | own
-    model = spec(study, "models", cell.parent.model)
-    code = code_digest(*names, catalogue.module_name("models", model["kind"]))
-    return {"cell": _identity(cell), "model": model, "code": code} | own
-
-
-def finetune_slice(study: Study, cell: Cell) -> dict[str, Any]:
-    """What fine-tuning reads: nothing of the method, which is in the weights and masks that it starts from."""
-    return _training_slice(study, cell.parent, "finetune", _identity(cell))
-
-
-def import_slice(study: Study, path: str) -> dict[str, Any]:
-    """What taking over a third party's network as the checkpoint `path` reads, besides the file (and a map of the user's)."""
-    checkpoint, entry = parse(path), study.imports[path]
-    cell = _identity(checkpoint.cell) if checkpoint.cell else checkpoint.parent._asdict()
-    architecture = spec(study, "models", checkpoint.parent.model)
-    return {
-        "cell": cell,
-        "stage": checkpoint.stage,
-        "model": architecture,
-        # A map of the user's is a file that the job reads.
-        "imported": entry.model_dump() | {"map_sha256": keymap_files.digest(entry.map)},
-        "code": code_digest("sparrow.stages.imported", catalogue.module_name("models", architecture["kind"])),
-    }
-
-
-def import_files(entry: Import) -> list[str]:
-    """The files that an import reads: the network's, and the map's if it is one of the user's."""
-    return [entry.file, *([entry.map] if keymap_files.is_file(entry.map) else [])]
-
-
-def attack_slice(study: Study, parent: Parent, attack: str) -> dict[str, Any]:
-    """What an attack on a network of `parent`'s family reads; `attack` is the name of its table."""
-    return _evaluation_slice(study, parent, "attack", table(study, "attacks", parent.objective, attack))
-
-
-def verify_slice(study: Study, parent: Parent, verifier: str) -> dict[str, Any]:
-    """What a verifier of a network of `parent`'s family reads; `verifier` is the name of its table."""
-    return _evaluation_slice(study, parent, "verifier", table(study, "verifiers", parent.objective, verifier))
-
-
-def aggregate_slice(study: Study) -> dict[str, Any]:
-    """What aggregation reads: of all tables the names, and by objective which there are."""
-    return {
-        "attacks": list(tables(study, "attacks")),
-        "verifiers": list(tables(study, "verifiers")),
-        "objectives": {objective: _evaluated_by(study, objective) for objective in study.objectives},
-        "code": code_digest("sparrow.results.aggregate"),
-    }
-
-
-def _evaluated_by(study: Study, objective: str) -> dict[str, Any]:
-    attacks, verifiers = (tables(study, room, objective) for room in ("attacks", "verifiers"))
-    return {
-        "attacks": list(attacks),
-        "not_in_era": [name for name, table in attacks.items() if not study.attacks[table.entry].in_era],
-        "minimum_norm": [name for name, table in attacks.items() if _minimum_norm(study, table)],
-        "verifiers": list(verifiers),
-        "smoothed": [name for name, table in verifiers.items() if _smoothed(study, table)],
-        "threat": study.threat_of(objective).model_dump(),
-    }
-
-
-def stability_slice(study: Study, parent: Parent) -> dict[str, Any]:
-    """What counting stable ReLUs of a network of `parent`'s family reads."""
-    architecture = spec(study, "models", parent.model)
-    return {
-        "seed": parent.seed,
-        "model": architecture,
-        "stability": study.stability.model_dump(),
-        "threat": study.threat_of(parent.objective).model_dump(),
-        "code": code_digest("sparrow.stages.stability", catalogue.module_name("models", architecture["kind"])),
-    }
-
-
-def latency_slice(study: Study, model: str) -> dict[str, Any]:
-    """What timing the networks of one architecture reads."""
-    architecture = spec(study, "models", model)
-    code = code_digest("sparrow.stages.latency", catalogue.module_name("models", architecture["kind"]))
-    return {"model": architecture, "latency": study.latency.model_dump(), "code": code}
-
-
-def compact_slice(study: Study, model: str) -> dict[str, Any]:
-    """What cutting pruned filters out reads."""
-    architecture = spec(study, "models", model)
-    code = code_digest("sparrow.stages.compact", catalogue.module_name("models", architecture["kind"]))
-    return {"model": architecture, "code": code}
-
-
-def _identity(cell: Cell) -> dict[str, Any]:
-    return {**cell.parent._asdict(), "method": cell.method, "ratio": cell.ratio}
-
-
-def _training_slice(
-    study: Study, parent: Parent, stage: str, cell: dict[str, Any], modules: tuple[str, ...] | None = None
-) -> dict[str, Any]:
-    model, objective = spec(study, "models", parent.model), spec(study, "objectives", parent.objective)
-    names = (catalogue.module_name("models", model["kind"]), catalogue.module_name("objectives", objective["kind"]))
-    result = {
-        "cell": cell,
-        "model": model,
-        "objective": objective,
-        "schedule": study.schedule(parent.objective, stage).model_dump(),
-        "augmentation": study.datasets[parent.dataset].augmentation.model_dump(),
-        "code": code_digest(*(modules or (f"sparrow.stages.{stage}",)), *names),
-    }
-    return result | _threat(study, parent.objective, study.objectives[parent.objective], "threat")
-
-
-def _threat(study: Study, objective: str, settings: Settings, key: str) -> dict[str, Any]:
-    """The threat that an entry trains against, if it has an `eps`: its own, or that of the objective's networks."""
-    if not hasattr(settings, "eps"):
-        return {}
-    threat = study.threat_of(objective)
-    return {key: {"norm": threat.norm, "eps": threat.eps if settings.eps is None else settings.eps}}
-
-
-def _evaluation_slice(study: Study, parent: Parent, role: str, table: Table) -> dict[str, Any]:
-    architecture, entry = spec(study, "models", parent.model), spec(study, table.room, table.entry)
-    stage = {"attack": "attack", "verifier": "verify"}[role]
-    modules = catalogue.module_name(table.room, entry["kind"]), catalogue.module_name("models", architecture["kind"])
-    return {
-        "seed": parent.seed,
-        "model": architecture,
-        role: entry,
-        "threat": {"norm": study.threat_of(parent.objective).norm, "eps": table.eps},
-        "code": code_digest(f"sparrow.stages.{stage}", *modules),
-    }

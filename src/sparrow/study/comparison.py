@@ -7,13 +7,13 @@ from typing import Any
 
 from sparrow import radius
 from sparrow.files import published_figures
-from sparrow.files.paths import parse
+from sparrow.files.paths import DENSE, parse
 from sparrow.study import cells
 from sparrow.study.code_digest import code_digest
 from sparrow.study.config import Study
 
 
-def published_slice(study: Study) -> dict[str, Any]:
+def published_spec(study: Study) -> dict[str, Any]:
     """What the table of published figures reads: which sources, and of what kind each of the study's labels is."""
     kinds = _kinds(study)
     methods = kinds["methods"]
@@ -29,7 +29,7 @@ def published_slice(study: Study) -> dict[str, Any]:
     }
 
 
-def headline_slice(study: Study) -> dict[str, Any]:
+def headline_spec(study: Study) -> dict[str, Any]:
     """What the table of a published average reads."""
     return _kinds(study) | {
         "sources": published_figures.named(study.published.headline, published_figures.headlines()),
@@ -63,12 +63,12 @@ def _ratios(study: Study) -> set[float]:
     """All ratios of the networks that are evaluated."""
     own = {ratio for method in study.methods.values() for ratio in method.ratios or study.ratios}
     own |= {cell.ratio for cell in (parse(path).cell for path in study.imports) if cell}
-    return own | ({0.0} if cells.DENSE in study.evaluate else set())
+    return own | ({0.0} if DENSE in study.evaluate else set())
 
 
 def _kinds(study: Study) -> dict[str, Any]:
     """Labels to kinds, data sets to those that they stand in for, and the stage at which pruned networks are compared."""
-    methods = {cells.DENSE: {"kind": cells.DENSE, "granularity": "", "settings": ""}}
+    methods = {DENSE: {"kind": DENSE, "granularity": "", "settings": ""}}
     for label, entry in study.methods.items():
         own = entry.model_dump(exclude={"kind", "granularity", "ratios"}, exclude_defaults=True)
         settings = ", ".join(f"{key} {radius.text(value) if key == 'eps' else value}" for key, value in own.items())
@@ -103,10 +103,10 @@ def _nonstandard(attack: Any) -> str:
 
 def _epochs(study: Study, objective: str, method: str) -> str:
     """How long a network was trained, pruned and fine-tuned, such as `100 + 20 + 100`; empty for a method of others."""
-    if method not in (cells.DENSE, *study.methods):
+    if method not in (DENSE, *study.methods):
         return ""
     stages = [study.schedule(objective, "pretrain")]
-    if method != cells.DENSE:
+    if method != DENSE:
         stages += [study.pruning_schedule(objective, method)] if study.methods[method].trains != "nothing" else []
         stages += [study.schedule(objective, "finetune")] if "finetuned" in study.evaluate else []
     return " + ".join(str(schedule.epochs) for schedule in stages)

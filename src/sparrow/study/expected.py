@@ -1,6 +1,6 @@
 """What a study says of each of its files: what aggregation holds headers and tables against. Imports no torch.
 
-The slices of the jobs say it, but for seeds and ratios, which are in the files' paths: so much for each family of networks
+The specs of the jobs say it, but for seeds and ratios, which are in the files' paths: so much for each family of networks
 (data set, model, objective), with each piece of configuration once, as a study has thousands of networks and few
 configurations.
 """
@@ -11,12 +11,12 @@ import json
 from typing import Any
 
 from sparrow.files.paths import Cell, Parent
-from sparrow.study import cells
+from sparrow.study import cells, job_specs
 from sparrow.study.code_digest import code_digest
 from sparrow.study.config import Study
 
 APART = ("cell", "code", "seed", "ratio", "stage")
-"""Keys of slices that are not the same in a family, or that are not configuration."""
+"""Keys of specs that are not the same in a family, or that are not configuration."""
 
 
 def expected(study: Study) -> dict[str, Any]:
@@ -37,9 +37,9 @@ def expected(study: Study) -> dict[str, Any]:
         if name not in families:
             families[name] = {key: _packed(value, packed) for key, value in _family(study, parent).items()}
     return {
-        "datasets": {label: packed({"kind": cells.data_slice(study, label)["dataset"]})["kind"] for label in study.datasets},
+        "datasets": {label: packed({"kind": job_specs.data_spec(study, label)["dataset"]})["kind"] for label in study.datasets},
         "families": families,
-        "imports": {path: packed(cells.import_slice(study, path)) for path in study.imports},
+        "imports": {path: packed(job_specs.import_spec(study, path)) for path in study.imports},
         "values": [json.loads(text) for text in pool],
         "code": code_digest("sparrow.results.consistency"),
     }
@@ -52,13 +52,13 @@ def _packed(value: dict[str, Any], packed: Any) -> dict[str, Any]:
 
 def _family(study: Study, parent: Parent) -> dict[str, dict[str, Any]]:
     tables = {}
-    for room, of in (("attacks", cells.attack_slice), ("verifiers", cells.verify_slice)):
+    for room, of in (("attacks", job_specs.attack_spec), ("verifiers", job_specs.verify_spec)):
         for name, table in cells.tables(study, room, parent.objective).items():
             tables[table.path] = of(study, parent, name)
     return {
-        "dense": cells.pretrain_slice(study, parent),
+        "dense": job_specs.pretrain_spec(study, parent),
         # Nothing of the method is in it, and of a ratio nothing but itself in what pruning reads.
-        "finetuned": cells.finetune_slice(study, Cell(parent, "any", 0.5)),
-        "pruned": {label: cells.prune_slice(study, Cell(parent, label, 0.5)) for label in study.methods},
+        "finetuned": job_specs.finetune_spec(study, Cell(parent, "any", 0.5)),
+        "pruned": {label: job_specs.prune_spec(study, Cell(parent, label, 0.5)) for label in study.methods},
         "tables": tables,
-    } | ({"stability": cells.stability_slice(study, parent)} if study.stability else {})
+    } | ({"stability": job_specs.stability_spec(study, parent)} if study.stability else {})

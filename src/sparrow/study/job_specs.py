@@ -1,0 +1,207 @@
+"""The specs of a study's jobs: of the configuration exactly what each job reads, and a digest of the code that it runs.
+
+So a change of either runs those jobs anew that it touches, and no others. Imports no torch.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from sparrow import catalogue
+from sparrow.catalogue import Room
+from sparrow.data import extra
+from sparrow.errors import SparrowError
+from sparrow.exchange import keymap_files
+from sparrow.files.paths import Cell, Parent, parse
+from sparrow.settings import Settings
+from sparrow.study import cells, sources
+from sparrow.study.code_digest import code_digest
+from sparrow.study.config import Study
+from sparrow.study.sections import Import
+
+PASSED_SEPARATELY = {
+    "training",
+    "threat",
+    "models",
+    "ratios",
+    "objectives",
+    "eps",
+    "in_era",
+    "keep_examples",
+    "skip_verified",
+    "augmentation",
+}
+
+
+def entry_spec(study: Study, room: Room, label: str) -> dict[str, Any]:
+    """An entry's parameters with its kind, as plain values, but for those that are passed on on their own."""
+    return getattr(study, room)[label].model_dump(exclude=PASSED_SEPARATELY)
+
+
+def data_spec(study: Study, dataset: str) -> dict[str, Any]:
+    """What preparing a data set reads, but for single files, which are the rule's input."""
+    entry, folders = entry_spec(study, "datasets", dataset), sources.folders(study.datasets[dataset])
+    code = code_digest("sparrow.stages.data", catalogue.module_name("datasets", entry["kind"]))
+    return {"dataset": entry, "code": code} | ({"folders": folders} if folders else {})
+
+
+def data_memory(study: Study, dataset: str) -> int:
+    """MiB to ask for to prepare a data set, as far as it is known beforehand how many images it has."""
+    params = study.datasets[dataset]
+    entry = catalogue.load("datasets", params.kind)
+    own = sum(filter(None, getattr(entry, "IMAGES", ())))
+    # As read, as they were packed, and divided; the extra ones are in memory once.
+    return 2000 + 4 * own * prod(entry.describe(params).shape) // 2**20 + extra_memory(study, dataset)
+
+
+def extra_memory(study: Study, dataset: str) -> int:
+    """MiB of the images that a data set is given besides; 0 if they cannot be read, which the job says."""
+    params = study.datasets[dataset]
+    try:
+        images = extra.count(params)
+    except SparrowError:
+        return 0
+    return images * prod(catalogue.load("datasets", params.kind).describe(params).shape) // 2**20
+
+
+def pretrain_spec(study: Study, parent: Parent) -> dict[str, Any]:
+    """What pre-training reads."""
+    return _training_spec(study, parent, "pretrain", parent._asdict())
+
+
+def prune_spec(study: Study, cell: Cell) -> dict[str, Any]:
+    """What pruning reads; the objective and the schedule only for a method that trains."""
+    method, settings = entry_spec(study, "methods", cell.method), study.methods[cell.method]
+    own = {"method": method, "ratio": cell.ratio} | _threat(study, cell.parent.objective, settings, "method_threat")
+    names = ("sparrow.stages.prune", catalogue.module_name("methods", method["kind"]))
+    if settings.trains != "nothing":
+        own["schedule"] = study.pruning_schedule(cell.parent.objective, cell.method).model_dump()
+        return _training_spec(study, cell.parent, "prune", _identity(cell), names) | own
+    model = entry_spec(study, "models", cell.parent.model)
+    code = code_digest(*names, catalogue.module_name("models", model["kind"]))
+    return {"cell": _identity(cell), "model": model, "code": code} | own
+
+
+def finetune_spec(study: Study, cell: Cell) -> dict[str, Any]:
+    """What fine-tuning reads: nothing of the method, which is in the weights and masks that it starts from."""
+    return _training_spec(study, cell.parent, "finetune", _identity(cell))
+
+
+def import_spec(study: Study, path: str) -> dict[str, Any]:
+    """What taking over a third party's network as the checkpoint `path` reads, besides the file (and a map of the user's)."""
+    checkpoint, entry = parse(path), study.imports[path]
+    cell = _identity(checkpoint.cell) if checkpoint.cell else checkpoint.parent._asdict()
+    architecture = entry_spec(study, "models", checkpoint.parent.model)
+    return {
+        "cell": cell,
+        "stage": checkpoint.stage,
+        "model": architecture,
+        # A map of the user's is a file that the job reads.
+        "imported": entry.model_dump() | {"map_sha256": keymap_files.digest(entry.map)},
+        "code": code_digest("sparrow.stages.imported", catalogue.module_name("models", architecture["kind"])),
+    }
+
+
+def import_files(entry: Import) -> list[str]:
+    """The files that an import reads: the network's, and the map's if it is one of the user's."""
+    return [entry.file, *([entry.map] if keymap_files.is_file(entry.map) else [])]
+
+
+def attack_spec(study: Study, parent: Parent, attack: str) -> dict[str, Any]:
+    """What an attack on a network of `parent`'s family reads; `attack` is the name of its table."""
+    return _evaluation_spec(study, parent, "attack", cells.table(study, "attacks", parent.objective, attack))
+
+
+def verify_spec(study: Study, parent: Parent, verifier: str) -> dict[str, Any]:
+    """What a verifier of a network of `parent`'s family reads; `verifier` is the name of its table."""
+    return _evaluation_spec(study, parent, "verifier", cells.table(study, "verifiers", parent.objective, verifier))
+
+
+def aggregate_spec(study: Study) -> dict[str, Any]:
+    """What aggregation reads: of all tables the names, and by objective which there are."""
+    return {
+        "attacks": list(cells.tables(study, "attacks")),
+        "verifiers": list(cells.tables(study, "verifiers")),
+        "objectives": {objective: _evaluated_by(study, objective) for objective in study.objectives},
+        "code": code_digest("sparrow.results.aggregate"),
+    }
+
+
+def _evaluated_by(study: Study, objective: str) -> dict[str, Any]:
+    attacks, verifiers = (cells.tables(study, room, objective) for room in ("attacks", "verifiers"))
+    return {
+        "attacks": list(attacks),
+        "not_in_era": [name for name, table in attacks.items() if not study.attacks[table.entry].in_era],
+        "minimum_norm": [name for name, table in attacks.items() if cells.is_minimum_norm(study, table)],
+        "verifiers": list(verifiers),
+        "smoothed": [name for name, table in verifiers.items() if cells.is_smoothed(study, table)],
+        "threat": study.threat_of(objective).model_dump(),
+    }
+
+
+def stability_spec(study: Study, parent: Parent) -> dict[str, Any]:
+    """What counting stable ReLUs of a network of `parent`'s family reads."""
+    architecture = entry_spec(study, "models", parent.model)
+    return {
+        "seed": parent.seed,
+        "model": architecture,
+        "stability": study.stability.model_dump(),
+        "threat": study.threat_of(parent.objective).model_dump(),
+        "code": code_digest("sparrow.stages.stability", catalogue.module_name("models", architecture["kind"])),
+    }
+
+
+def latency_spec(study: Study, model: str) -> dict[str, Any]:
+    """What timing the networks of one architecture reads."""
+    architecture = entry_spec(study, "models", model)
+    code = code_digest("sparrow.stages.latency", catalogue.module_name("models", architecture["kind"]))
+    return {"model": architecture, "latency": study.latency.model_dump(), "code": code}
+
+
+def compact_spec(study: Study, model: str) -> dict[str, Any]:
+    """What cutting pruned filters out reads."""
+    architecture = entry_spec(study, "models", model)
+    code = code_digest("sparrow.stages.compact", catalogue.module_name("models", architecture["kind"]))
+    return {"model": architecture, "code": code}
+
+
+def _identity(cell: Cell) -> dict[str, Any]:
+    return {**cell.parent._asdict(), "method": cell.method, "ratio": cell.ratio}
+
+
+def _training_spec(
+    study: Study, parent: Parent, stage: str, cell: dict[str, Any], modules: tuple[str, ...] | None = None
+) -> dict[str, Any]:
+    model, objective = entry_spec(study, "models", parent.model), entry_spec(study, "objectives", parent.objective)
+    names = (catalogue.module_name("models", model["kind"]), catalogue.module_name("objectives", objective["kind"]))
+    result = {
+        "cell": cell,
+        "model": model,
+        "objective": objective,
+        "schedule": study.schedule(parent.objective, stage).model_dump(),
+        "augmentation": study.datasets[parent.dataset].augmentation.model_dump(),
+        "code": code_digest(*(modules or (f"sparrow.stages.{stage}",)), *names),
+    }
+    return result | _threat(study, parent.objective, study.objectives[parent.objective], "threat")
+
+
+def _threat(study: Study, objective: str, settings: Settings, key: str) -> dict[str, Any]:
+    """The threat that an entry trains against, if it has an `eps`: its own, or that of the objective's networks."""
+    if not hasattr(settings, "eps"):
+        return {}
+    threat = study.threat_of(objective)
+    return {key: {"norm": threat.norm, "eps": threat.eps if settings.eps is None else settings.eps}}
+
+
+def _evaluation_spec(study: Study, parent: Parent, role: str, table: cells.Table) -> dict[str, Any]:
+    architecture, entry = entry_spec(study, "models", parent.model), entry_spec(study, table.room, table.entry)
+    stage = {"attack": "attack", "verifier": "verify"}[role]
+    modules = catalogue.module_name(table.room, entry["kind"]), catalogue.module_name("models", architecture["kind"])
+    return {
+        "seed": parent.seed,
+        "model": architecture,
+        role: entry,
+        "threat": {"norm": study.threat_of(parent.objective).norm, "eps": table.eps},
+        "code": code_digest(f"sparrow.stages.{stage}", *modules),
+    }
