@@ -50,6 +50,8 @@ COLUMNS += ["floor_stages_s", "workflow_stages_s", "repeats", "device", "torch",
 
 def floor(study: Study, root: Path) -> None:
     """All stages of `study` in this process, into the folder `root`."""
+    from sparrow.stages.stability import stability
+
     from sparrow.results.aggregate import aggregate
     from sparrow.stages.attack import attack
     from sparrow.stages.compact import compact
@@ -57,7 +59,6 @@ def floor(study: Study, root: Path) -> None:
     from sparrow.stages.finetune import finetune
     from sparrow.stages.pretrain import pretrain
     from sparrow.stages.prune import prune
-    from sparrow.stages.stability import stability
     from sparrow.stages.verify import verify
 
     for dataset in study.datasets:

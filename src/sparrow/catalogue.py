@@ -14,7 +14,7 @@ from functools import cache
 from types import ModuleType
 from typing import Literal
 
-Room = Literal["datasets", "models", "objectives", "methods", "attacks", "verifiers"]
+Room = Literal["datasets", "models", "objectives", "methods", "attacks", "verifiers", "analyses"]
 
 PACKAGES: dict[Room, str] = {
     "datasets": "sparrow.datasets",
@@ -23,6 +23,7 @@ PACKAGES: dict[Room, str] = {
     "methods": "sparrow.methods",
     "attacks": "sparrow.attacks",
     "verifiers": "sparrow.verifiers",
+    "analyses": "sparrow.analyses",
 }
 
 CONTRACTS: dict[Room, tuple[str, ...]] = {
@@ -32,6 +33,7 @@ CONTRACTS: dict[Room, tuple[str, ...]] = {
     "methods": ("Params", "prepare"),
     "attacks": ("Params", "NORMS", "attack"),
     "verifiers": ("Params", "NORMS", "bound|decide|certify"),
+    "analyses": ("Params", "analyse"),
 }
 """What the file of an entry has to define; of names with a bar between them, one."""
 

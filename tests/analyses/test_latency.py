@@ -10,6 +10,9 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from sparrow.results.figures.latency import draw_latency
+from sparrow.results.latency import SHOWN, write_latencies
+from sparrow.stages.latency import latency, turns
 
 from sparrow.errors import SparrowError
 from sparrow.exchange import onnx_file
@@ -17,11 +20,8 @@ from sparrow.files import checkpoint
 from sparrow.files.content import of_spec
 from sparrow.files.headers import COMPACT_FORMAT, FORMAT
 from sparrow.files.outcome_table import FAILED, LATENCY
-from sparrow.results.figures.latency import draw_latency
-from sparrow.results.latency import SHOWN, write_latencies
 from sparrow.stages._evaluation import origin
 from sparrow.stages._failure import failed_checkpoint
-from sparrow.stages.latency import latency, turns
 from sparrow.study import job_specs
 from sparrow.study.load import load_study
 from tests.conftest import write_failed

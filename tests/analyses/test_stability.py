@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from sparrow.stages.stability import stability
 from torch import Tensor, nn
 
 from sparrow.adversary.geometry import project, random_start
@@ -18,7 +19,6 @@ from sparrow.files import checkpoint
 from sparrow.files.outcome_table import STABILITY
 from sparrow.results.aggregate import LAYERS_COUNTED
 from sparrow.settings import Threat
-from sparrow.stages.stability import stability
 from sparrow.verification.bounds import input_ranges
 
 LINF, L2 = Threat(norm="linf", eps=0.1), Threat(norm="l2", eps=0.5)

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from sparrow.stages.stability import stability
 
 from sparrow.data import store
 from sparrow.errors import CheckpointError, SparrowError
@@ -21,7 +22,6 @@ from sparrow.stages.attack import attack
 from sparrow.stages.compact import compact
 from sparrow.stages.finetune import finetune
 from sparrow.stages.prune import prune
-from sparrow.stages.stability import stability
 from sparrow.stages.verify import verify
 from tests.conftest import replace_network
 

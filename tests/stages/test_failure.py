@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import torch
+from sparrow.stages.stability import stability
 from torch import nn
 
 from sparrow import catalogue
@@ -30,7 +31,6 @@ from sparrow.stages.compact import compact
 from sparrow.stages.finetune import finetune
 from sparrow.stages.pretrain import pretrain
 from sparrow.stages.prune import prune
-from sparrow.stages.stability import stability
 from sparrow.stages.verify import verify
 from sparrow.training.loop import CURVE_COLUMNS
 from sparrow.verification.decision import decide_by

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from sparrow.stages.stability import stability
 from torch import Tensor, nn
 
 from sparrow import catalogue
@@ -20,7 +21,6 @@ from sparrow.jobs.interruption import Interrupted
 from sparrow.jobs.resume_point import ResumePoint
 from sparrow.models import cnn7, cnn_small, resnet18
 from sparrow.settings import Threat
-from sparrow.stages.stability import stability
 from sparrow.stages.verify import verify
 from sparrow.training import certified_loss
 from sparrow.verification import bounds as _bounds

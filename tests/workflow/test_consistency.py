@@ -11,6 +11,7 @@ import pytest
 import yaml
 from safetensors import safe_open
 from safetensors.numpy import save_file
+from sparrow.results.latency import write_latencies
 
 from sparrow.errors import SparrowError
 from sparrow.files import checkpoint
@@ -18,7 +19,6 @@ from sparrow.files.content import of_spec
 from sparrow.files.lineage import chain
 from sparrow.results.consistency import aggregate_consistent
 from sparrow.results.figures.curves import draw_curves
-from sparrow.results.latency import write_latencies
 from sparrow.study import cells, job_specs
 from sparrow.study.expected import expected
 from sparrow.study.load import load_study

@@ -3,7 +3,7 @@ rule aggregate:
         networks=all_networks,
         tables=all_tables,
         compact=all_compact,
-        stability=all_stability,
+        analysed=all_analysed,
     output:
         outcomes=report(
             f"{RESULTS}/outcomes.csv",
@@ -48,7 +48,15 @@ rule aggregate:
             category="Tables",
             labels={"table": "decisions (CSV)"},
         ),
-        stability=f"{RESULTS}/stability.csv",
+        analyses=[
+            report(
+                f"{RESULTS}/{name}",
+                caption="../../reports/captions/analysis.rst",
+                category="Tables",
+                labels={"table": f"{name.removesuffix('.csv')} (CSV)"},
+            )
+            for name in ANALYSED
+        ],
     log:
         f"{LOGS}/aggregate.log",
     conda:
@@ -270,6 +278,7 @@ rule figure:
         runtime=30,
     params:
         spec=figure_spec,
+        function=figure_function,
         script=script_digest("figure"),
     message:
         "Draw {wildcards.figure} of {wildcards.model} on {wildcards.dataset}"

@@ -14,8 +14,9 @@ try:
     from sparrow.files.paths import Cell, Parent
     from sparrow.files.strict_yaml import refuse_duplicates
     from sparrow.files.yaml_words import refuse_ambiguous
-    from sparrow.study import cells, comparison, expected, job_specs, sources
-    from sparrow.study.code_digest import code_digest, file_digest
+    from sparrow import catalogue
+    from sparrow.study import analyses, analysis_tables, cells, comparison, expected, job_specs, sources
+    from sparrow.study.code_digest import code_digest, file_digest, function_digest
     from sparrow.study.load import load_study
 
     for path in workflow.config_settings.configfiles or [HERE / "config.yaml"]:
@@ -140,36 +141,60 @@ def all_compact(wildcards):
     return [f"{RESULTS}/{one.path}/compact.safetensors" for one in cells.compacted(STUDY)]
 
 
-def all_stability(wildcards):
-    return [f"{RESULTS}/{one.path}/stability.csv" for one in cells.evaluated(STUDY)] if STUDY.stability else []
+# Where the table of an analysis lies, by its scope.
+DATASET_ANALYSIS = f"{RESULTS}/{{dataset}}/analyses/{{analysis}}"
+NETWORK_ANALYSIS = PAIR_ANALYSIS = f"{CHECKPOINT}/analyses/{{analysis}}"
+FAMILY_ANALYSIS = f"{PARENT}/analyses/{{analysis}}"
+SEEDS_ANALYSIS = f"{RESULTS}/{{dataset}}/{{model}}/{{objective}}/seeds/{{checkpoint}}/analyses/{{analysis}}"
+TABLES_ANALYSIS = f"{RESULTS}/analyses/{{analysis}}"
+# What the study says of the analyses whose numbers are timings, and the tables of the others.
+TIMED = analysis_tables.collect_spec(STUDY, timed=True)
+ANALYSED = [
+    name for label, entry in STUDY.analyses.items() if not entry.timed for name in analysis_tables.table_names(STUDY, label)
+]
+
+
+def analyses_of(scope):
+    """A pattern that matches the analyses of one scope."""
+    return one_of(label for label, entry in STUDY.analyses.items() if entry.scope == scope)
 
 
 @functools.cache
-def families(lost_filters):
-    """Paths of the evaluated networks that were pruned, by the dense one that they come from; or of those that lost filters."""
-    found = {}
-    for one in cells.compacted(STUDY) if lost_filters else cells.evaluated(STUDY):
-        if one.cell:
-            found.setdefault(one.parent, []).append(f"{RESULTS}/{one.path}")
-    return found
+def analysis_jobs():
+    """All jobs of analyses, by the paths of their tables."""
+    return {f"{RESULTS}/{job.path}": job for job in analyses.all_jobs(STUDY)}
 
 
-def pruned_of(wildcards):
-    return [f"{path}.safetensors" for path in families(False).get(parent_of(wildcards), [])]
+def analysis_job(path, wildcards):
+    return analysis_jobs()[path.format(**wildcards)]
 
 
-def compact_of(wildcards):
-    return [f"{path}/compact.safetensors" for path in families(True).get(parent_of(wildcards), [])]
+def analysed(what, path, wildcards):
+    """The `networks` that an analysis is about, the `dense` ones that they come from, or the `compact` ones of them."""
+    end = "/compact.safetensors" if what == "compact" else ".safetensors"
+    return [f"{RESULTS}/{one.path}{end}" for one in getattr(analysis_job(path, wildcards), what)]
 
 
-def all_latency(wildcards):
-    return [f"{RESULTS}/{parent.path}/latency.csv" for parent in cells.parents(STUDY)] if STUDY.latency else []
+def analysis_spec(path, wildcards):
+    return analyses.spec(STUDY, analysis_job(path, wildcards))
+
+
+def threads_of_analysis(wildcards):
+    return getattr(STUDY.analyses[wildcards.analysis], "threads", 1)
+
+
+def all_analysed(wildcards):
+    return [f"{RESULTS}/{job.path}.csv" for job in analyses.all_jobs(STUDY, timed=False)]
+
+
+def timed_tables(wildcards):
+    return [f"{RESULTS}/{job.path}.csv" for job in analyses.jobs(STUDY, wildcards.analysis)]
 
 
 def all_costs(wildcards):
     made = [f"{RESULTS}/{dataset}/data" for dataset in STUDY.datasets]
     made += [f"{RESULTS}/{run.path}" for run in cells.trainings(STUDY)]
-    tables = all_tables(wildcards) + all_stability(wildcards) + all_latency(wildcards)
+    tables = all_tables(wildcards) + [f"{path}.csv" for path in analysis_jobs()]
     made += [table.removesuffix(".csv") for table in tables]
     made += [file.removesuffix(".safetensors") for file in all_compact(wildcards)]
     return [f"{path}.cost.json" for path in made]
@@ -185,8 +210,6 @@ FIGURE_INPUTS = {
     "robustness": "summary.csv",
     "decisions": "decisions.csv",
     "security": "security.csv",
-    "stability": "stability.csv",
-    "latency": "latency.csv",
     "published": "published.csv",
     "curves": None,
     "traces": None,
@@ -194,16 +217,14 @@ FIGURE_INPUTS = {
 # A figure of nothing is not drawn.
 if not any(method.traces for method in STUDY.methods.values()):
     del FIGURE_INPUTS["traces"]
-if not STUDY.stability:
-    del FIGURE_INPUTS["stability"]
-if not STUDY.latency:
-    del FIGURE_INPUTS["latency"]
 if not cells.has_security_curve(STUDY):
     del FIGURE_INPUTS["security"]
 # Of dense networks alone, only those that show them.
 if not cells.prunes(STUDY):
-    DENSE_TOO = ("robustness", "decisions", "security", "stability", "curves")
+    DENSE_TOO = ("robustness", "decisions", "security", "curves")
     FIGURE_INPUTS = {name: table for name, table in FIGURE_INPUTS.items() if name in DENSE_TOO}
+DRAWN = analysis_tables.drawn(STUDY)
+FIGURE_INPUTS |= DRAWN
 COMPARED = comparison.compared(STUDY)
 if not COMPARED:
     FIGURE_INPUTS.pop("published", None)
@@ -252,12 +273,25 @@ def figure_input(wildcards):
     return [f"{RESULTS}/{run.path}.{suffix}.csv" for run in runs_of(wildcards)]
 
 
+def figure_code(figure):
+    if figure in DRAWN:
+        return function_digest(catalogue.module_name("analyses", STUDY.analyses[figure].kind), "draw")
+    return code_digest(f"sparrow.results.figures.{figure}")
+
+
+def figure_function(wildcards):
+    """Where the figure is drawn."""
+    if wildcards.figure in DRAWN:
+        return f"{catalogue.module_name('analyses', STUDY.analyses[wildcards.figure].kind)}:draw"
+    return f"sparrow.results.figures.{wildcards.figure}:draw_{wildcards.figure}"
+
+
 def figure_spec(wildcards):
     spec = {
         "dataset": wildcards.dataset,
         "model": wildcards.model,
         "objectives": objectives_of(wildcards.model),
-        "code": code_digest(f"sparrow.results.figures.{wildcards.figure}"),
+        "code": figure_code(wildcards.figure),
     }
     if FIGURE_INPUTS[wildcards.figure] is None:
         spec["runs"] = [run.identity() for run in runs_of(wildcards)]

@@ -8,7 +8,7 @@ run(
     snakemake.threads,
     networks=list(snakemake.input.networks),
     compact=list(snakemake.input.compact),
-    stability=list(snakemake.input.stability),
+    analysed=list(snakemake.input.analysed),
     folder=os.path.dirname(snakemake.output.summary),
     spec=snakemake.params.spec,
     study=snakemake.params.study,

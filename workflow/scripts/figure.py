@@ -1,9 +1,10 @@
 from sparrow.jobs.run import run
 
 name = snakemake.wildcards.figure
-source = list(snakemake.input) if name in ("curves", "recall", "traces") else snakemake.input[0]
+several = name in ("curves", "recall", "traces") or len(snakemake.input) > 1
+source = list(snakemake.input) if several else snakemake.input[0]
 run(
-    f"sparrow.results.figures.{name}:draw_{name}",
+    snakemake.params.function,
     snakemake.log[0],
     snakemake.threads,
     source=source,

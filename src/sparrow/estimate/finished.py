@@ -15,10 +15,10 @@ from sparrow.files.cost import read_cost
 from sparrow.files.headers import read_header
 from sparrow.files.lineage import DATA
 from sparrow.files.paths import DENSE, Checkpoint, parse
-from sparrow.study import job_specs
+from sparrow.study import analyses, job_specs
 from sparrow.study.config import Study
 
-ABOVE = {"attack": 2, "verify": 2, "stability": 1, "compact": 1}
+ABOVE = {"attack": 2, "verify": 2, "compact": 1}
 """How far below its checkpoint what a stage makes of it lies."""
 
 
@@ -75,13 +75,15 @@ def _current(study: Study) -> Callable[[Work, str], bool]:
         same = (own.get("model"), own.get("config")) == (_plain(spec["model"]), _plain(told))
         return same and own["data"] == data(parse(path).parent.dataset)
 
+    analysed = {job.path: {one.path for one in (*job.networks, *job.dense)} for job in analyses.all_jobs(study)}
+
     def current(work: Work, job: str) -> bool:
         if work.stage == "data":
             return data(work.dataset) is not None
         if work.stage in ("attack", "verify") and _rows(results / f"{job}.csv") != work.images:
             return False
-        if work.stage == "latency":
-            return network(f"{job.removesuffix('latency')}{DENSE}")
+        if work.stage == "analyse":
+            return all(map(network, analysed[job])) if analysed[job] else data(work.dataset) is not None
         return network("/".join(job.split("/")[: -ABOVE[work.stage]]) if work.stage in ABOVE else job)
 
     return current

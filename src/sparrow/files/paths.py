@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, NamedTuple
 
 DENSE = "dense"
@@ -52,6 +53,49 @@ class Checkpoint(NamedTuple):
         """Who it is, in plain values; a dense network has the method `dense` and the ratio 0."""
         own = {"method": self.cell.method, "ratio": self.cell.ratio} if self.cell else {"method": DENSE, "ratio": 0.0}
         return {**self.parent._asdict(), **own, "stage": self.stage}
+
+
+def checkpoint_of(header: dict[str, Any]) -> Checkpoint:
+    """The checkpoint whose header this is. Raises KeyError or TypeError if it does not say."""
+    cell = dict(header["cell"])
+    method, ratio = cell.pop("method", None), cell.pop("ratio", 0.0)
+    parent = Parent(**cell)
+    return Checkpoint(parent, Cell(parent, method, ratio) if method else None, header["stage"])
+
+
+SEEDS = "seeds"
+"""Stands in the place of `seedN` where something is about a cell over all seeds."""
+
+
+def place(scope: str, one: Checkpoint) -> str:
+    """The folder, below the results, of what an analysis of that scope (`settings.Scope`) makes of a checkpoint or its like."""
+    parent = one.parent
+    return {
+        "dataset": parent.dataset,
+        "network": one.path,
+        "pair": one.path,
+        "family": parent.path,
+        "seeds": one.path.replace(f"/seed{parent.seed}/", f"/{SEEDS}/", 1),
+        "tables": "",
+    }[scope]
+
+
+def identity_at(scope: str, place: Path) -> dict[str, Any]:
+    """What a `place` is about, by its last parts: of a checkpoint's identity what all that lies there has in common."""
+    parts = place.parts
+    if scope == "tables":
+        return {}
+    if scope == "dataset":
+        return {"dataset": parts[-1]}
+    if scope == "family":
+        return dict(
+            zip(("dataset", "model", "objective", "seed"), (*parts[-4:-1], int(parts[-1].removeprefix("seed"))), strict=True)
+        )
+    own = list(parts[-5:] if parts[-1] == DENSE else parts[-6:])
+    if scope == "seeds":
+        own[3] = "seed0"
+    found = parse("/".join(own)).identity()
+    return {key: value for key, value in found.items() if not (scope == "seeds" and key == "seed")}
 
 
 def ratio_label(ratio: float) -> str:

@@ -28,7 +28,7 @@ def _stage(job: str) -> str:
     *above, folder, name = job.split("/")
     if not above:
         return "data"
-    by_folder = {"attacks": "attack", "verifiers": "verify"}
+    by_folder = {"attacks": "attack", "verifiers": "verify", "analyses": "analyse"}
     by_name = {"dense": "pretrain", "pruned": "prune", "finetuned": "finetune"}
-    by_name |= {stage: stage for stage in ("compact", "stability", "latency")}
+    by_name["compact"] = "compact"
     return by_folder.get(folder) or by_name[name]

@@ -10,6 +10,7 @@ from sparrow.errors import SparrowError
 from sparrow.exchange import keymap, keymap_files
 from sparrow.files.paths import parse
 from sparrow.settings import pixels
+from sparrow.study.own_names import OWN_NAMES
 
 if TYPE_CHECKING:
     from sparrow.study.config import Study
@@ -25,10 +26,7 @@ def check(study: Study) -> None:
         raise ValueError("methods.dense: 'dense' names the network before pruning; choose another label")
     if {"pruned", "finetuned"} & set(study.evaluate):
         _methods_prune(study)
-    if study.latency and study.evaluate == ["dense"]:
-        raise ValueError("latency: times networks against their dense one, and evaluate names no others; leave it out")
-    if study.latency and "dense" not in study.evaluate:
-        raise ValueError("latency: times networks against their dense one, which evaluate leaves out; add 'dense'")
+    _analyses_fit(study)
     _radii_are_in_pixels(study)
     _models_fit(study)
     _labels_are_known(study)
@@ -45,6 +43,21 @@ def check(study: Study) -> None:
                 raise ValueError(
                     f"objectives.{objective}: training.{stage}.precision is {schedule.precision}, but {reason}; valid: float32"
                 )
+
+
+def _analyses_fit(study: Study) -> None:
+    """Every analysis has something to look at, and its tables and figure take nobody's name."""
+    for label, entry in study.analyses.items():
+        if label in OWN_NAMES:
+            raise ValueError(f"analyses.{label}: {label} is the name of a table or figure of every study; choose another label")
+        if entry.scope in ("pair", "family") and study.evaluate == ["dense"]:
+            raise ValueError(
+                f"analyses.{label}: compares networks with their dense one, and evaluate names no others; leave it out"
+            )
+        if entry.scope in ("pair", "family") and "dense" not in study.evaluate:
+            raise ValueError(
+                f"analyses.{label}: compares networks with their dense one, which evaluate leaves out; add 'dense'"
+            )
 
 
 def _radii_are_in_pixels(study: Study) -> None:

@@ -10,6 +10,7 @@ from sparrow import catalogue
 from sparrow.catalogue import Room
 from sparrow.errors import ConfigError
 from sparrow.settings import Settings
+from sparrow.study.declared import require_analysis
 from sparrow.study.mistakes import LABEL
 
 # A model made at run time has its descriptions from others: pydantic would search every frame for a source that is nowhere.
@@ -37,11 +38,15 @@ def entries(room: Room, options: type[Settings] | None = None) -> Any:
         if missing:
             package = catalogue.PACKAGES[room]
             raise ConfigError(f"{module.__file__}: has no {', '.join(missing)}; {package} says what a file there defines")
+        if room == "analyses":
+            require_analysis(module)
         params = module.Params
         fields: dict[str, Any] = {"kind": (Literal[kind], Field(kind, description=f"The label, if it is not `{kind}`."))}
         if options is not None:
             fields |= {name: (field.annotation, field) for name, field in options.model_fields.items()}
-        name = "".join(part.title() for part in kind.split("-")) + room.title().removesuffix("s")
+        name = "".join(part.title() for part in kind.split("-")) + (
+            "Analysis" if room == "analyses" else room.title().removesuffix("s")
+        )
         variant = create_model(name, __base__=params, __cls_kwargs__=DESCRIBED, **fields)
         variant.__doc__ = catalogue.summary(room, kind)
         variants.append(variant)

@@ -11,7 +11,7 @@ import json
 from typing import Any
 
 from sparrow.files.paths import Cell, Parent
-from sparrow.study import cells, job_specs
+from sparrow.study import analyses, cells, job_specs
 from sparrow.study.code_digest import code_digest
 from sparrow.study.config import Study
 
@@ -22,8 +22,9 @@ APART = ("cell", "code", "seed", "ratio", "stage")
 def expected(study: Study) -> dict[str, Any]:
     """`datasets` by label; `families` by `dataset/model/objective`; `imports` by the checkpoint's path.
 
-    A family has what its networks are made by (`dense`, `finetuned` and, by method, `pruned`), its `tables` by path, and
-    `stability`. Each is a table of keys; their values are places in the list `values`.
+    A family has what its networks are made by (`dense`, `finetuned` and, by method, `pruned`), and its `tables` by path. Of
+    each of the `analyses` that are not timed, by label, there is the `scope`, and the `specs` by the labels of what it is
+    about, such as `dataset/model/objective`. Each is a table of keys; their values are places in the list `values`.
     """
     pool: dict[str, int] = {}
 
@@ -39,6 +40,7 @@ def expected(study: Study) -> dict[str, Any]:
     return {
         "datasets": {label: packed({"kind": job_specs.data_spec(study, label)["dataset"]})["kind"] for label in study.datasets},
         "families": families,
+        "analyses": {label: _analysed(study, label, packed) for label, entry in study.analyses.items() if not entry.timed},
         "imports": {path: packed(job_specs.import_spec(study, path)) for path in study.imports},
         "values": [json.loads(text) for text in pool],
         "code": code_digest("sparrow.results.consistency"),
@@ -46,7 +48,7 @@ def expected(study: Study) -> dict[str, Any]:
 
 
 def _packed(value: dict[str, Any], packed: Any) -> dict[str, Any]:
-    """`dense`, `finetuned` and `stability` are one specification, the others one by name."""
+    """`dense` and `finetuned` are one specification, the others one by name."""
     return packed(value) if "model" in value else {name: packed(spec) for name, spec in value.items()}
 
 
@@ -61,4 +63,13 @@ def _family(study: Study, parent: Parent) -> dict[str, dict[str, Any]]:
         "finetuned": job_specs.finetune_spec(study, Cell(parent, "any", 0.5)),
         "pruned": {label: job_specs.prune_spec(study, Cell(parent, label, 0.5)) for label in study.methods},
         "tables": tables,
-    } | ({"stability": job_specs.stability_spec(study, parent)} if study.stability else {})
+    }
+
+
+def _analysed(study: Study, label: str, packed: Any) -> dict[str, Any]:
+    specs = {}
+    for job in analyses.jobs(study, label):
+        name = "/".join(job.place.split("/")[:3])
+        if name not in specs:
+            specs[name] = packed(analyses.spec(study, job))
+    return {"scope": study.analyses[label].scope, "specs": specs}

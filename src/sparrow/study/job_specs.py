@@ -15,7 +15,7 @@ from sparrow.errors import SparrowError
 from sparrow.exchange import keymap_files
 from sparrow.files.paths import Cell, Parent, parse
 from sparrow.settings import Settings
-from sparrow.study import cells, sources
+from sparrow.study import analysis_tables, cells, sources
 from sparrow.study.code_digest import code_digest
 from sparrow.study.config import Study
 from sparrow.study.sections import Import
@@ -124,6 +124,7 @@ def aggregate_spec(study: Study) -> dict[str, Any]:
         "attacks": list(cells.tables(study, "attacks")),
         "verifiers": list(cells.tables(study, "verifiers")),
         "objectives": {objective: _evaluated_by(study, objective) for objective in study.objectives},
+        "analyses": analysis_tables.collect_spec(study, timed=False),
         "code": code_digest("sparrow.results.aggregate"),
     }
 
@@ -138,25 +139,6 @@ def _evaluated_by(study: Study, objective: str) -> dict[str, Any]:
         "smoothed": [name for name, table in verifiers.items() if cells.is_smoothed(study, table)],
         "threat": study.threat_of(objective).model_dump(),
     }
-
-
-def stability_spec(study: Study, parent: Parent) -> dict[str, Any]:
-    """What counting stable ReLUs of a network of `parent`'s family reads."""
-    architecture = entry_spec(study, "models", parent.model)
-    return {
-        "seed": parent.seed,
-        "model": architecture,
-        "stability": study.stability.model_dump(),
-        "threat": study.threat_of(parent.objective).model_dump(),
-        "code": code_digest("sparrow.stages.stability", catalogue.module_name("models", architecture["kind"])),
-    }
-
-
-def latency_spec(study: Study, model: str) -> dict[str, Any]:
-    """What timing the networks of one architecture reads."""
-    architecture = entry_spec(study, "models", model)
-    code = code_digest("sparrow.stages.latency", catalogue.module_name("models", architecture["kind"]))
-    return {"model": architecture, "latency": study.latency.model_dump(), "code": code}
 
 
 def compact_spec(study: Study, model: str) -> dict[str, Any]:

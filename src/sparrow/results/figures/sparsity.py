@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib import ticker
 
-from sparrow.results.figures import _style as style
+from sparrow.results.figures import style
 
 
 def draw_sparsity(source: Path, svg: Path, png: Path, spec: dict) -> None:

@@ -1,11 +1,11 @@
 from sparrow.jobs.run import run
 
 run(
-    "sparrow.stages.latency:latency",
+    "sparrow.stages.analyse:analyse",
     snakemake.log[0],
     snakemake.threads,
-    dense=snakemake.input.dense,
-    pruned=list(snakemake.input.pruned),
+    networks=list(snakemake.input.networks),
+    dense=list(snakemake.input.dense),
     compact=list(snakemake.input.compact),
     data=snakemake.input.data,
     output=snakemake.output[0],

@@ -1,11 +1,11 @@
 from sparrow.jobs.run import run
 
 run(
-    "sparrow.stages.stability:stability",
+    "sparrow.stages.analyse_tables:analyse_tables",
     snakemake.log[0],
     snakemake.threads,
-    network=snakemake.input.network,
-    data=snakemake.input.data,
+    networks=list(snakemake.input.networks),
+    tables=list(snakemake.input.tables),
     output=snakemake.output[0],
     cost=snakemake.output[1],
     spec=snakemake.params.spec,

@@ -1,0 +1,9 @@
+"""What every study calls its own: tables in the results folder, and figures. No label of an analysis is one of these."""
+
+from __future__ import annotations
+
+TABLES = ("outcomes", "summary", "layers", "recall", "intensification", "ranking", "security", "decisions", "costs")
+TABLES += ("provenance", "published", "headline")
+FIGURES = ("accuracy", "preservation", "sparsity", "ranking", "recall", "robustness", "decisions", "security", "published")
+FIGURES += ("curves", "traces")
+OWN_NAMES = frozenset((*TABLES, *FIGURES))
