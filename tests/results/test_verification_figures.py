@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from sparrow.results.figures.stability import draw_stability
 
+from sparrow.analyses.stability import draw as draw_stability
 from sparrow.results.figures import style
 from sparrow.results.figures.decisions import draw_decisions
 from sparrow.results.figures.robustness import draw_robustness

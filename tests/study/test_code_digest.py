@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from sparrow.files.paths import Cell, Parent
-from sparrow.study import job_specs
+from sparrow.study import analyses, job_specs
 from sparrow.study.load import load_study
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +62,8 @@ def codes(package):
         for verifier in VERIFIERS:
             specs[f"verify {verifier}"] = job_specs.verify_spec(STUDY, parent, verifier)
         specs["compact"] = job_specs.compact_spec(STUDY, "cnn-small")
-        specs["stability"] = job_specs.stability_spec(STUDY, parent)
+        job = next(job for job in analyses.jobs(STUDY, "stability") if job.networks[0].parent == parent)
+        specs["stability"] = analyses.spec(STUDY, job)
     return {name: one["code"] for name, one in specs.items()}
 
 
@@ -85,7 +86,7 @@ EDITS = {
     "one verifier": ("verifiers/crown.py", '"CROWN")', '"CROWN-IBP")', ["verify crown", "verify cascade"]),
     "the cascade": ("verifiers/cascade.py", "1 if one_by_one", "2 if one_by_one", ["verify cascade"]),
     "branch and bound": ("verifiers/branch_and_bound.py", "seen += len(parts)", "seen += 1", ["verify cascade"]),
-    "stable ReLUs": ("stages/stability.py", "(lower >= 0)", "(lower > 0)", ["stability"]),
+    "stable ReLUs": ("analyses/stability.py", "(lower >= 0)", "(lower > 0)", ["stability"]),
     "kept examples": ("files/examples.py", "indices.argsort()", "indices.argsort(stable=True)", EVALUATIONS[:-1]),
     "how a failure is written down": (
         *("stages/_failure.py", '"failed": message', '"failed": message + "!"'),

@@ -8,7 +8,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from sparrow.stages.stability import stability
 from torch import Tensor, nn
 
 from sparrow import catalogue
@@ -28,6 +27,7 @@ from sparrow.verification import chain_bounds, guard
 from sparrow.verification.decision import Decision, decide_by
 from sparrow.verification.guard import hold, out_of_range, points, statistics_of
 from sparrow.verifiers import branch_and_bound, crown, crown_ibp, ibp
+from tests.analyses.jobs import on_network
 
 LINF, L2 = Threat(norm="linf", eps=0.1), Threat(norm="l2", eps=0.3)
 THREATS = pytest.mark.parametrize("threat", [LINF, L2], ids=lambda threat: threat.norm)
@@ -331,10 +331,15 @@ def test_a_wrong_range_is_a_failed_network(dense: Path, digits: Path, tmp_path: 
         last.upper = last.upper - 0.9 * (last.upper - last.lower)
         return found
 
-    spec = {"seed": 0, "model": {"kind": "cnn-small"}, "stability": {"samples": 5}, "threat": {"norm": "linf", "eps": 0.05}}
-    assert stability(dense, digits, tmp_path / "right.csv", tmp_path / "cost.json", spec) is None
+    spec = {
+        "seed": 0,
+        "model": {"kind": "cnn-small"},
+        "analysis": {"kind": "stability", "samples": 5},
+        "threat": {"norm": "linf", "eps": 0.05},
+    }
+    assert on_network(dense, digits, tmp_path / "right.csv", tmp_path / "cost.json", spec) is None
     monkeypatch.setattr(_bounds, "margins", narrowed)
-    said = stability(dense, digits, tmp_path / "wrong.csv", tmp_path / "cost.json", spec)
+    said = on_network(dense, digits, tmp_path / "wrong.csv", tmp_path / "cost.json", spec)
     assert "CROWN gave layer 5 (Linear) a range that it leaves at a point of the perturbation set" in said
 
 

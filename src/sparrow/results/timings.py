@@ -50,6 +50,6 @@ def _require_current(path: Path, one: analyses.Done, summary: pd.DataFrame, spec
         "spec": specs.get("/".join(one.place.parts[-4:]), "none"),
     }
     try:
-        require_origin(path, ([row[names.index(name)] for name in ORIGIN] for row in rows), expected)
+        require_origin(path, (tuple(row[names.index(name)] for name in ORIGIN) for row in rows), expected)
     except SparrowError as error:
         raise SparrowError(f"{error}; delete it and run again") from None
