@@ -25,6 +25,7 @@ PLACES = {
     "eras": ["."],
 }
 STUDY = TINY | {
+    "training": {stage: {"epochs": 6, "batch_size": 64} for stage in ("pretrain", "prune", "finetune")},
     "seeds": [0, 1],
     "methods": {"lwm": {"granularity": "filter"}},
     "attacks": {"fgsm": {"samples": 40}},
