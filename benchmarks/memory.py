@@ -23,10 +23,11 @@ from _paired import about, write
 
 from sparrow import catalogue
 from sparrow.data import store
-from sparrow.jobs.costs import measured
+from sparrow.jobs.costs import record_cost
 from sparrow.stages.attack import attack
 from sparrow.stages.pretrain import pretrain
 from sparrow.stages.prune import prune
+from sparrow.stages.specs.base import CheckpointSpec
 from sparrow.stages.verify import verify
 
 CASES = [
@@ -86,14 +87,14 @@ def stage_prune(model: str, images: int, folder: Path) -> None:
     data, spec = _data(folder, images), _spec(model)
     spec |= {"objective": {"kind": "adversarial", "steps": 2}, "threat": {"norm": "linf", "eps": 0.03}}
     spec["schedule"] = {"epochs": 1, "batch_size": images, "lr": 1e-6, "momentum": 0.9}
-    spec |= {"method": {"kind": "hydra"}, "ratio": 0.9, "cell": {"seed": 0, "method": "hydra", "ratio": 0.9}}
+    spec |= {"method": {"kind": "hydra"}, "ratio": 0.9, "cell": _labels(model, method="hydra", ratio=0.9)}
     prune(_dense(folder, model, data), data, *_files(folder, "pruned.safetensors", "curve.csv", "trace.csv", "cost.json"), spec)
 
 
 def stage_attack(model: str, images: int, folder: Path) -> None:
     """AutoAttack on images of which none falls."""
     data = _data(folder, images)
-    spec = _spec(model) | {"seed": 0, "threat": {"norm": "linf", "eps": 1e-6}}
+    spec = _evaluation(model, eps=1e-6)
     spec["attack"] = {"kind": "autoattack", "steps": 2, "queries": 2, "batch_size": images}
     attack(_dense(folder, model, data), data, *_files(folder, "attack.csv", "cost.json"), spec)
 
@@ -101,7 +102,7 @@ def stage_attack(model: str, images: int, folder: Path) -> None:
 def stage_verify(model: str, images: int, folder: Path) -> None:
     """CROWN-IBP bounds."""
     data = _data(folder, images)
-    spec = _spec(model) | {"seed": 0, "threat": {"norm": "linf", "eps": 0.01}}
+    spec = _evaluation(model, eps=0.01)
     spec["verifier"] = {"kind": "crown-ibp", "batch_size": images}
     verify(_dense(folder, model, data), data, *_files(folder, "verify.csv", "cost.json"), spec)
 
@@ -113,7 +114,11 @@ def _network(model: str) -> torch.nn.Module:
 
 
 def _spec(model: str) -> dict:
-    return {"cell": {"seed": 0}, "code": "benchmark", "model": {"kind": model}}
+    return {"cell": _labels(model), "code": "benchmark", "model": {"kind": model}}
+
+
+def _evaluation(model: str, eps: float) -> dict:
+    return {"seed": 0, "code": "benchmark", "model": {"kind": model}, "threat": {"norm": "linf", "eps": eps}}
 
 
 def _files(folder: Path, *names: str) -> list[Path]:
@@ -141,7 +146,7 @@ def _dense(folder: Path, model: str, data: Path) -> Path:
     last.bias.data[0] += 100
     about = store.read(data, "test")[1]
     path = folder / "dense.safetensors"
-    checkpoint.save(path, checkpoint.Checkpoint(network, {}, header("dense", _spec(model) | {"objective": {}}, about)))
+    checkpoint.save(path, checkpoint.Checkpoint(network, {}, header("dense", CheckpointSpec(**_spec(model)), about)))
     return path
 
 
@@ -158,7 +163,7 @@ def one(what: str, model: str, images: int) -> None:
     """Do it in this process, and print its peak memory, as Sparrow measures that of its jobs."""
     with tempfile.TemporaryDirectory() as name:
         own = Path(name, "own.json")
-        with measured(own):
+        with record_cost(own):
             (globals()[f"stage_{what}"] if what not in ("nothing", "floor") else globals()[what])(model, images, Path(name))
         print(json.loads(own.read_text())["peak_memory_mb"])
 
@@ -196,3 +201,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+def _labels(model: str, **pruned: object) -> dict[str, object]:
+    return {"dataset": "noise", "model": model, "objective": "benchmark", "seed": 0, **pruned}

@@ -63,7 +63,7 @@ def floor(study: Study, root: Path) -> None:
     for dataset in study.datasets:
         spec = job_specs.data_spec(study, dataset)
         path = _made(root / dataset / "data")
-        prepare_data(path(".safetensors"), path(".cost.json"), spec["dataset"], {"code": spec["code"]})
+        prepare_data(path(".safetensors"), path(".cost.json"), spec)
     for one in cells.trainings(study):
         data, path = root / one.parent.dataset / "data.safetensors", _made(root / one.path)
         files = path(".safetensors"), path(".curve.csv")

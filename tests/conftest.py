@@ -22,7 +22,9 @@ from sparrow.networks.prunable import prunable_weights
 from sparrow.stages._origin import header
 from sparrow.stages.data import prepare_data
 from sparrow.stages.pretrain import pretrain
+from sparrow.stages.specs.training import TrainingSpec
 from sparrow.versions import versions
+from tests.specs import data_spec, labels
 
 torch.set_num_threads(1)
 
@@ -40,7 +42,7 @@ def _seeded() -> None:
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The digits, prepared."""
     path = tmp_path_factory.mktemp("data") / "digits.safetensors"
-    prepare_data(path, path.with_name("cost.json"), {"kind": "digits"})
+    prepare_data(path, path.with_name("cost.json"), data_spec("digits"))
     return path
 
 
@@ -57,7 +59,7 @@ def tiny() -> nn.Module:
 def training_spec() -> dict:
     """What a training stage is told, short enough for a test and long enough to learn something."""
     return {
-        "cell": {"seed": 0},
+        "cell": labels(),
         "code": "test",
         "model": {"kind": "cnn-small"},
         "objective": {"kind": "adversarial", "steps": 3},
@@ -132,7 +134,7 @@ def _family(tmp_path_factory: pytest.TempPathFactory) -> Path:
             masks = {name: torch.rand_like(weight) > 0.5 for name, weight in prunable_weights(model).items()}
         for name, parameter in model.named_parameters():
             parameter.data.mul_(masks.get(name, torch.tensor(1.0)))
-        spec = {"cell": cell, "model": {"kind": "cnn-small"}, "code": f"code of {stage}", **config}
+        spec = TrainingSpec(cell=cell, model={"kind": "cnn-small"}, code=f"code of {stage}", **config)
         checkpoint.save(places[stage], checkpoint.Checkpoint(model, masks, header(stage, spec, about, parent)))
         parent = places[stage]
     own = checkpoint.load(parent).header | {"parent": sha256(parent), "code": "code of cutting", "config": {}}

@@ -22,13 +22,14 @@ from sparrow.results.timings import write_timings
 from sparrow.stages._evaluation import origin
 from sparrow.stages._failure import failed_checkpoint
 from sparrow.stages.analyse import analyse
+from sparrow.stages.specs.base import Spec
 from sparrow.study import analyses
 from sparrow.study.load import load_study
 from tests.analyses.jobs import columns, tables, told_of
 from tests.conftest import write_failed
 from tests.study.test_config import changed, complaints
 
-SPEC_OF_JOB = {"model": {"kind": "cnn-small"}, "seed": 3}
+SPEC_OF_JOB = {"code": "test", "model": {"kind": "cnn-small"}, "seed": 3}
 TOLD = {"latency": told_of("latency")}
 SHOWN = list(tables("latency")["latency"])
 FAMILY = "digits/cnn-small/benign/seed3"
@@ -148,7 +149,7 @@ def summary(family: SimpleNamespace, tmp_path: Path) -> Path:
     ]
     preserved = {"constant": False, "preserved_era": 0.8, "preserved_era_low": 0.7, "preserved_era_high": 0.9}
     path = tmp_path / "summary.csv"
-    of = (origin(network, family.data, {}) for network in (family.dense, family.finetuned))
+    of = (origin(network, family.data, Spec(code="test")) for network in (family.dense, family.finetuned))
     rows = [row | preserved | {"network": network, "data": data} for row, (network, data, _) in zip(rows, of, strict=True)]
     pd.DataFrame(rows).to_csv(path, index=False)
     return path

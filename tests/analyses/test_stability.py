@@ -25,6 +25,7 @@ LINF, L2 = Threat(norm="linf", eps=0.1), Threat(norm="l2", eps=0.5)
 def spec(eps: float, norm: str = "linf", **settings: int) -> dict:
     return {
         "seed": 0,
+        "code": "test",
         "model": {"kind": "cnn-small"},
         "analysis": {"kind": "stability"} | settings,
         "threat": {"norm": norm, "eps": eps},

@@ -154,7 +154,13 @@ def test_autoattack_needs_four_classes() -> None:
 
 
 def _spec(kind: str, threat: Threat = LINF, **params: object) -> dict:
-    return {"seed": 0, "model": {"kind": "cnn-small"}, "attack": {"kind": kind, **params}, "threat": threat.model_dump()}
+    return {
+        "seed": 0,
+        "code": "test",
+        "model": {"kind": "cnn-small"},
+        "attack": {"kind": kind, **params},
+        "threat": threat.model_dump(),
+    }
 
 
 @pytest.fixture

@@ -227,14 +227,13 @@ def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     study, root = load_study(STUDY), tmp_path / STUDY["results"]
     parts = {"train": 1167, "validation": 270, "test": 360}
-    about = {"format": DATA, "digest": "d", "dataset": job_specs.data_spec(study, "digits")["dataset"], "parts": parts}
+    about = {"format": DATA, "digest": "d", "dataset": job_specs.data_spec(study, "digits").dataset, "parts": parts}
     about = dict.fromkeys(KEYS_OF[DATA]) | about
     _write(root / "digits/data.safetensors", about)
     for job in DENSE:
         spec = job_specs.pretrain_spec(study, parse(job).parent)
-        config = {key: value for key, value in spec.items() if key not in ("cell", "code", "model")}
-        header = dict.fromkeys(KEYS) | {"format": FORMAT, "stage": "dense", "model": spec["model"], "data": "d"}
-        _write(root / f"{job}.safetensors", header | {"config": config, "versions": {}})
+        header = dict.fromkeys(KEYS) | {"format": FORMAT, "stage": "dense", "model": spec.model, "data": "d"}
+        _write(root / f"{job}.safetensors", header | {"config": spec.config(), "versions": {}})
         (root / job / "attacks").mkdir(parents=True)
         (root / job / "attacks/pgd.csv").write_text("index\n" * 101)
         for name in (job, f"{job}/attacks/pgd"):

@@ -19,6 +19,7 @@ from sparrow.errors import SparrowError
 from sparrow.files.headers import read_header
 from sparrow.stages.data import prepare_data
 from tests.data import miniatures
+from tests.specs import data_spec
 
 PARTS = ("train", "validation", "test")
 SIZES = [40, 60, 80, 20]
@@ -112,7 +113,7 @@ def test_first_samples_are_stratified(digits: Path, samples: int) -> None:
 
 def test_split_that_leaves_too_little_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SparrowError, match="validation and test leave too few images"):
-        prepare_data(tmp_path / "data", tmp_path / "cost", {"kind": "digits", "test": 0.001})
+        prepare_data(tmp_path / "data", tmp_path / "cost", data_spec("digits", test=0.001))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -123,16 +124,16 @@ def test_first_samples_are_a_random_subset(digits: Path) -> None:
 
 
 def test_file_is_the_same_to_the_byte(digits: Path, tmp_path: Path) -> None:
-    prepare_data(tmp_path / "again", tmp_path / "cost.json", {"kind": "digits"})
+    prepare_data(tmp_path / "again", tmp_path / "cost.json", data_spec("digits"))
     assert (tmp_path / "again").read_bytes() == digits.read_bytes()
     assert {file.name for file in tmp_path.iterdir()} == {"again", "cost.json"}
 
 
 def test_header_says_where_the_images_come_from(digits: Path, tmp_path: Path) -> None:
-    spec = {"kind": "digits", "test": 0.2}
-    prepare_data(tmp_path / "data", tmp_path / "cost.json", spec, {"code": "abc"})
+    spec = data_spec("digits", test=0.2) | {"code": "abc"}
+    prepare_data(tmp_path / "data", tmp_path / "cost.json", spec)
     header = read_header(tmp_path / "data", store.FORMAT)
-    assert (header["dataset"], header["code"]) == (spec, "abc")
+    assert (header["dataset"], header["code"]) == (spec["dataset"], "abc")
     assert header["parts"] == {"train": 1167, "validation": 270, "test": 360}
     assert header["versions"].keys() == {"python", "sparrow", "numpy", "scikit-learn"}
     # Whose the code was is no property of the images.

@@ -23,6 +23,7 @@ from sparrow.stages._training import training_data
 from sparrow.stages.data import prepare_data
 from sparrow.training.loop import train
 from sparrow.training.schedule import Schedule
+from tests.specs import data_spec
 
 ABOUT = Description((3, 4, 5), 10)
 COLOUR = np.random.default_rng(0).integers(0, 256, (12, 3, 4, 5), np.uint8)
@@ -198,7 +199,7 @@ def extra(tmp_path: Path) -> dict:
 
 
 def test_they_join_the_training_part_alone(extra: dict, digits: Path, tmp_path: Path) -> None:
-    prepare_data(tmp_path / "data", tmp_path / "cost", extra)
+    prepare_data(tmp_path / "data", tmp_path / "cost", data_spec(**extra))
     for part in ("validation", "test"):
         with_them, without = store.read(tmp_path / "data", part)[0], store.read(digits, part)[0]
         assert torch.equal(with_them.pixels, without.pixels)
@@ -215,14 +216,14 @@ def test_they_join_the_training_part_alone(extra: dict, digits: Path, tmp_path: 
 
 def test_bad_extra_images_leave_no_data_set(extra: dict, tmp_path: Path) -> None:
     with pytest.raises(SparrowError, match="has 300 images; `extra_samples` is 301"):
-        prepare_data(tmp_path / "data", tmp_path / "cost", extra | {"extra_samples": 301})
+        prepare_data(tmp_path / "data", tmp_path / "cost", data_spec(**extra | {"extra_samples": 301}))
     assert [path.name for path in tmp_path.iterdir()] == ["extra.npz"]
 
 
 def test_their_share_is_in_the_regime_and_an_epoch_as_long_as_without(extra: dict, digits: Path, tmp_path: Path) -> None:
-    prepare_data(tmp_path / "data", tmp_path / "cost", extra | {"extra_share": 0.5})
+    prepare_data(tmp_path / "data", tmp_path / "cost", data_spec(**extra, extra_share=0.5))
     assert read_header(tmp_path / "data", store.FORMAT)["extra"] == {"images": 250, "share": 0.5}
-    parts, about = training_data(tmp_path / "data", torch.device("cpu"), {})
+    parts, about = training_data(tmp_path / "data", torch.device("cpu"), None)
     own = len(store.read(digits, "train")[0])
     assert parts["train"].epoch == len(parts["train"].order(torch.Generator())) == own
     assert parts["validation"].epoch == len(parts["validation"])
@@ -238,8 +239,8 @@ def test_training_takes_so_many_steps(extra: dict, tmp_path: Path) -> None:
 
     for share in (None, 0.5):
         seen.clear()
-        prepare_data(tmp_path / "data", tmp_path / "cost", extra | {"extra_share": share})
-        parts, _ = training_data(tmp_path / "data", torch.device("cpu"), {})
+        prepare_data(tmp_path / "data", tmp_path / "cost", data_spec(**extra, extra_share=share))
+        parts, _ = training_data(tmp_path / "data", torch.device("cpu"), None)
         parts["validation"] = parts["validation"].first(64)
         schedule = Schedule(epochs=1, batch_size=64, lr=0.01)
         train(linear, objective, parts, schedule, list(linear.parameters()), torch.Generator())

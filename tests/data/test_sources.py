@@ -83,11 +83,11 @@ def _replace() -> None:
 @pytest.mark.parametrize("change", [_add, _remove, _rename, _replace], ids=lambda change: change.__name__)
 def test_a_change_inside_a_folder_changes_the_spec(change) -> None:
     study = _study(test_folder="elsewhere")
-    assert "folders" not in job_specs.data_spec(study, "own")
+    assert "folders" not in job_specs.data_spec(study, "own").model_dump()
     for path in ("images/a/0.png", "images/b/1.png"):
         _put(path)
     before = job_specs.data_spec(study, "own")
-    assert list(before["folders"]) == ["images"]
+    assert list(before.folders) == ["images"]
     change()
     assert job_specs.data_spec(study, "own") != before
 
@@ -102,7 +102,7 @@ def test_what_says_nothing_of_the_images_changes_no_spec() -> None:
 
 
 def test_a_study_of_no_own_files_has_the_spec_it_had() -> None:
-    assert job_specs.data_spec(load_study(TINY), "digits").keys() == {"dataset", "code"}
+    assert job_specs.data_spec(load_study(TINY), "digits").model_dump().keys() == {"dataset", "code"}
 
 
 def test_memory_grows_with_the_images() -> None:

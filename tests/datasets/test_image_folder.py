@@ -15,6 +15,7 @@ from sparrow.datasets import image_folder
 from sparrow.errors import SparrowError
 from sparrow.files.headers import read_header
 from sparrow.stages.data import prepare_data
+from tests.specs import data_spec
 
 COLOURS = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
 
@@ -80,8 +81,8 @@ def test_grey_images_have_one_channel(folder: Path) -> None:
 
 
 def test_official_test_images_are_the_test_part(folder: Path, tmp_path: Path) -> None:
-    spec = {"kind": "image-folder", "folder": str(folder), "test_folder": str(folder), "size": 6, "classes": 3}
-    prepare_data(tmp_path / "data", tmp_path / "cost", spec | {"validation": 0.2})
+    spec = data_spec("image-folder", folder=str(folder), test_folder=str(folder), size=6, classes=3, validation=0.2)
+    prepare_data(tmp_path / "data", tmp_path / "cost", spec)
     parts = read_header(tmp_path / "data", store.FORMAT)["parts"]
     assert parts == {"train": 24, "validation": 6, "test": 30}
     test, about = store.read(tmp_path / "data", "test")
@@ -94,7 +95,7 @@ def test_official_test_images_are_the_test_part(folder: Path, tmp_path: Path) ->
 
 
 def test_without_test_images_a_share_is_drawn(folder: Path, tmp_path: Path) -> None:
-    spec = {"kind": "image-folder", "folder": str(folder), "size": 6, "classes": 3, "validation": 0.2, "test": 0.2}
+    spec = data_spec("image-folder", folder=str(folder), size=6, classes=3, validation=0.2, test=0.2)
     prepare_data(tmp_path / "data", tmp_path / "cost", spec)
     assert read_header(tmp_path / "data", store.FORMAT)["parts"] == {"train": 18, "validation": 6, "test": 6}
 
@@ -239,7 +240,7 @@ def test_an_order_of_other_classes_is_refused(folder: Path, order, words: str) -
 
 
 def test_the_data_set_says_what_its_classes_are_called(folder: Path, tmp_path: Path) -> None:
-    spec = {"kind": "image-folder", "folder": str(folder), "size": 6, "classes": 3, "class_order": ["red", "blue", "green"]}
+    spec = data_spec("image-folder", folder=str(folder), size=6, classes=3, class_order=["red", "blue", "green"])
     prepare_data(tmp_path / "data", tmp_path / "cost", spec)
     assert store.read(tmp_path / "data", "test")[1].names == ("red", "blue", "green")
 

@@ -22,6 +22,7 @@ from sparrow.errors import SparrowError, StorageError
 from sparrow.files.headers import read_header
 from sparrow.stages.data import prepare_data
 from tests.data import miniatures
+from tests.specs import data_spec
 
 
 def _load(kind: str, root: Path, **changes):
@@ -42,7 +43,7 @@ def test_images_are_those_of_the_files(kind: str, tmp_path: Path, monkeypatch) -
 @pytest.mark.parametrize("kind", miniatures.PUBLIC)
 def test_validation_is_held_out_of_the_official_training_images(kind: str, tmp_path: Path, monkeypatch) -> None:
     train, test = miniatures.write(kind, tmp_path, monkeypatch)
-    prepare_data(tmp_path / "data", tmp_path / "cost", {"kind": kind, "root": str(tmp_path), "download": False})
+    prepare_data(tmp_path / "data", tmp_path / "cost", data_spec(kind, root=str(tmp_path), download=False))
     header, count = read_header(tmp_path / "data", store.FORMAT), len(train.labels)
     assert header["parts"] == {"train": count * 9 // 10, "validation": count // 10, "test": len(test.labels)}
     assert header["regime"] == "held out 10 %"

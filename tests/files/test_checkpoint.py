@@ -17,6 +17,7 @@ from sparrow.errors import CheckpointError, NetworkError
 from sparrow.files.checkpoint import Checkpoint, load, save
 from sparrow.files.digests import content_digest
 from sparrow.networks.prunable import prunable_weights
+from tests.specs import labels
 
 HEADER = {
     "stage": "pruned",
@@ -25,7 +26,7 @@ HEADER = {
     "classes": 10,
     "data": "digest",
     "data_regime": "held out 15 %",
-    "cell": {"seed": 0},
+    "cell": labels(),
     "config": {"ratio": 0.5},
     "code": "code",
     "parent": "another",

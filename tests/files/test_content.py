@@ -29,6 +29,7 @@ from sparrow.stages.finetune import finetune
 from sparrow.stages.pretrain import pretrain
 from sparrow.stages.verify import verify
 from tests.conftest import replace_network
+from tests.specs import labels
 
 TYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.bool, torch.int64, torch.int32, torch.uint8]
 
@@ -200,7 +201,7 @@ def test_examples_of_another_network_or_that_were_changed_are_refused(family: Si
 
 
 TRAINING = {
-    "cell": {"seed": 0},
+    "cell": labels(),
     "code": "test",
     "model": {"kind": "cnn-small"},
     "objective": {"kind": "benign"},
@@ -243,7 +244,7 @@ def test_a_damaged_resume_point_is_not_gone_on_from(digits, tmp_path, monkeypatc
 
     whole = job(tmp_path / "whole")
     with monkeypatch.context() as stopped:
-        stopped.setattr(interruption, "give_way", stop)
+        stopped.setattr(interruption, "raise_if_requested", stop)
         with pytest.raises(Interrupted):
             job(tmp_path / "parts")
     (point,) = (tmp_path / "parts").iterdir()

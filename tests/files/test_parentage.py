@@ -24,11 +24,12 @@ from sparrow.stages.prune import prune
 from sparrow.stages.verify import verify
 from tests.analyses.jobs import on_network
 from tests.conftest import replace_network
+from tests.specs import labels
 
 MEMBERS = ("dense", "pruned", "finetuned", "compact")
 MODEL = {"model": {"kind": "cnn-small"}, "code": "test"}
 EVALUATION = MODEL | {"seed": 0, "threat": {"norm": "linf", "eps": 0.1}}
-CELL = {"cell": {"seed": 0, "method": "lwm", "ratio": 0.5}}
+CELL = {"cell": labels(method="lwm", ratio=0.5)}
 TABLES = {"attacks": ["pgd"], "verifiers": []}
 AGGREGATION = TABLES | {
     "objectives": {"benign": TABLES | {"minimum_norm": [], "not_in_era": [], "smoothed": [], "threat": EVALUATION["threat"]}},

@@ -21,10 +21,11 @@ from sparrow.stages.finetune import finetune
 from sparrow.stages.pretrain import pretrain
 from sparrow.stages.prune import prune
 from sparrow.stages.verify import verify
+from tests.specs import labels
 
 SCHEDULE = {"epochs": 2, "batch_size": 500, "optimizer": "adam", "lr": 0.005}
 SPEC = {
-    "cell": {"seed": 0},
+    "cell": labels(),
     "code": "test",
     "model": {"kind": "cnn-small"},
     "objective": {"kind": "benign"},
@@ -47,7 +48,7 @@ def stopping(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
                 self.save(*arguments)
                 raise Interrupted
 
-        monkeypatch.setattr(ResumePoint, "offer", offer)
+        monkeypatch.setattr(ResumePoint, "save_if_due", offer)
 
     return after
 
@@ -222,7 +223,7 @@ def test_finished_batches_are_not_done_again(dense: Path, digits: Path, tmp_path
 
     seen, original = [], pgd.attack
     monkeypatch.setattr(pgd, "attack", lambda model, images, *rest: seen.append(len(images)) or original(model, images, *rest))
-    spec = {"seed": 0, "model": SPEC["model"], "attack": {"kind": "pgd", "samples": 30, "batch_size": 8}}
+    spec = {"seed": 0, "code": "test", "model": SPEC["model"], "attack": {"kind": "pgd", "samples": 30, "batch_size": 8}}
     spec["threat"] = {"norm": "linf", "eps": 0.1}
     stopping(2)
     with pytest.raises(Interrupted):
@@ -245,7 +246,7 @@ def test_an_evaluation_told_to_end_in_a_batch_keeps_those_before(dense, digits, 
         return original(*arguments)
 
     monkeypatch.setattr(pgd, "attack", told_in_the_third)
-    spec = {"seed": 0, "model": SPEC["model"], "attack": {"kind": "pgd", "samples": 30, "batch_size": 8}}
+    spec = {"seed": 0, "code": "test", "model": SPEC["model"], "attack": {"kind": "pgd", "samples": 30, "batch_size": 8}}
     spec["threat"] = {"norm": "linf", "eps": 0.1}
     with pytest.raises(Interrupted):
         attack(dense, digits, tmp_path / "out.csv", tmp_path / "cost.json", spec)
@@ -258,10 +259,10 @@ def test_the_same_key_elsewhere_is_another(tmp_path: Path) -> None:
     generator = torch.Generator()
 
     def half(number: int) -> str:
-        return journal.once(f"half {number}", lambda: journal.once("ibp [0, 1]", lambda: f"of {number}"))
+        return journal.compute_once(f"half {number}", lambda: journal.compute_once("ibp [0, 1]", lambda: f"of {number}"))
 
     for _ in range(2):
-        with journal.kept(ResumePoint(tmp_path / "out.csv", SPEC, []), generator):
+        with journal.open_journal(ResumePoint(tmp_path / "out.csv", SPEC, []), generator):
             assert [half(0), half(1)] == ["of 0", "of 1"]
 
 
@@ -271,7 +272,7 @@ def test_a_point_that_does_not_fit_into_memory_is_done_without(dense, digits, tm
 
     monkeypatch.setattr("sparrow.jobs.packing.pack", full)
     monkeypatch.setenv(resume_point.VARIABLE, "0")
-    spec = {"seed": 0, "model": SPEC["model"], "verifier": {"kind": "cascade", "bounds": ["ibp"], "samples": 9}}
+    spec = {"seed": 0, "code": "test", "model": SPEC["model"], "verifier": {"kind": "cascade", "bounds": ["ibp"], "samples": 9}}
     verify(dense, digits, tmp_path / "out.csv", tmp_path / "cost.json", spec | {"threat": {"norm": "linf", "eps": 0.05}})
     said = capsys.readouterr().out
     assert "warning: no resume point: DefaultCPUAllocator: can't allocate memory" in said
@@ -281,7 +282,7 @@ def test_a_point_that_does_not_fit_into_memory_is_done_without(dense, digits, tm
 # Whose it is.
 
 
-@pytest.mark.parametrize("change", [{"code": "other"}, {"cell": {"seed": 1}}, {"schedule": SCHEDULE | {"lr": 0.004}}])
+@pytest.mark.parametrize("change", [{"code": "other"}, {"cell": labels(1)}, {"schedule": SCHEDULE | {"lr": 0.004}}])
 def test_a_point_of_another_job_is_ignored_and_replaced(change, digits, tmp_path, stopping, capsys) -> None:
     stopping(4)
     with pytest.raises(Interrupted):
@@ -371,7 +372,7 @@ def test_points_are_written_no_more_often_than_asked(tmp_path: Path, monkeypatch
     point, saved = ResumePoint(tmp_path / "out.csv", SPEC, []), []
     for second in range(100):
         now[0] = float(second)
-        point.offer(lambda second=second: saved.append(second) or [(second, {})])
+        point.save_if_due(lambda second=second: saved.append(second) or [(second, {})])
     assert saved == [30, 60, 90]
 
 
@@ -387,7 +388,7 @@ def test_writing_takes_a_small_share_of_the_time(tmp_path: Path, monkeypatch: py
         return [(0, {})]
 
     while now[0] < 1000:
-        point.offer(slow)
+        point.save_if_due(slow)
         now[0] += 1
     assert saved == [1, 211, 421, 631, 841]
 

@@ -21,6 +21,7 @@ from sparrow.networks.structure import Layout, filter_masks, without_filters
 from sparrow.stages.compact import compact
 from sparrow.stages.finetune import finetune
 from sparrow.stages.prune import prune
+from tests.specs import labels
 
 MODEL = {"kind": "cnn-small"}
 SPEC = {"model": MODEL, "code": "test"}
@@ -29,7 +30,7 @@ LAYERS = ["0.weight", "2.weight", "5.weight", "7.weight"]
 
 def fine_tuned(dense, digits, training_spec, folder, method, ratio):
     """A network pruned by `method` and fine-tuned for an epoch."""
-    own = {"cell": {"seed": 0, "method": "mine", "ratio": ratio}, "method": method, "ratio": ratio}
+    own = {"cell": labels(method="mine", ratio=ratio), "method": method, "ratio": ratio}
     names = ("pruned.safetensors", "curve.csv", "trace.csv", "cost.json")
     prune(dense, digits, *(folder / name for name in names), {"code": "test", "model": MODEL} | own)
     spec = training_spec | {"cell": own["cell"], "schedule": {"epochs": 1, "batch_size": 64, "lr": 0.01}}

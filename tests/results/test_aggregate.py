@@ -23,6 +23,7 @@ from sparrow.radius import text
 from sparrow.results.aggregate import IDENTITY, aggregate
 from sparrow.stages._failure import failed_checkpoint, failed_compact
 from sparrow.stages._origin import header
+from sparrow.stages.specs.base import CheckpointSpec
 from tests.analyses.jobs import tables, told_of
 from tests.conftest import ABOUT, write_failed
 
@@ -52,7 +53,7 @@ def write_network(root, who):
                 masks[name] = (torch.arange(weight.numel()) % 2 == 0).view_as(weight)
                 weight.mul_(masks[name])
     cell = who.parent._asdict() | ({"method": who.cell.method, "ratio": who.cell.ratio} if who.cell else {})
-    spec = {"cell": cell, "code": "0", "model": {"kind": "cnn-small"}}
+    spec = CheckpointSpec(cell=cell, code="0", model={"kind": "cnn-small"})
     path = root / f"{who.path}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
     about = Header("0", (1, 8, 8), 10, 16, "held out 15 %")

@@ -12,6 +12,7 @@ from sparrow.stages.data import prepare_data
 from sparrow.stages.finetune import finetune
 from sparrow.stages.pretrain import pretrain
 from sparrow.stages.prune import prune
+from tests.specs import data_spec, labels
 
 MODEL = {"kind": "cnn-small"}
 THREAT = {"norm": "linf", "eps": 0.1}
@@ -46,10 +47,10 @@ def era(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     """Era (PGD-20, all test images) by seed and method, after a short but complete pipeline."""
     folder = tmp_path_factory.mktemp("digits")
     data = folder / "data.safetensors"
-    prepare_data(data, folder / "cost", {"kind": "digits"})
+    prepare_data(data, folder / "cost", data_spec("digits"))
     rows = {}
     for seed in range(3):
-        spec = TRAINING | {"cell": {"seed": seed}}
+        spec = TRAINING | {"cell": labels(seed)}
         dense = folder / "dense.safetensors"
         pretrain(data, dense, folder / "curve", folder / "cost", spec | {"schedule": schedule(12)})
         methods = METHODS if seed else METHODS | FURTHER
@@ -63,7 +64,7 @@ def pipeline(folder: Path, data: Path, dense: Path, spec: dict, method: dict) ->
     pruning = spec | {"method": method, "method_threat": THREAT, "ratio": RATIO, "schedule": schedule(8)}
     prune(dense, data, folder / "pruned.safetensors", curve, folder / "trace", cost, pruning)
     finetune(folder / "pruned.safetensors", data, folder / "tuned.safetensors", curve, cost, spec | {"schedule": schedule(8)})
-    evaluation = {"seed": 0, "model": MODEL, "threat": THREAT, "attack": {"kind": "pgd", "steps": 20}}
+    evaluation = {"seed": 0, "code": "test", "model": MODEL, "threat": THREAT, "attack": {"kind": "pgd", "steps": 20}}
     attack(folder / "tuned.safetensors", data, folder / "pgd.csv", cost, evaluation)
     return (pd.read_csv(folder / "pgd.csv")["status"] == "robust").mean()
 

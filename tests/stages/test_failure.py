@@ -30,6 +30,8 @@ from sparrow.stages.compact import compact
 from sparrow.stages.finetune import finetune
 from sparrow.stages.pretrain import pretrain
 from sparrow.stages.prune import prune
+from sparrow.stages.specs.base import Spec
+from sparrow.stages.specs.training import TrainingSpec
 from sparrow.stages.verify import verify
 from sparrow.training.loop import CURVE_COLUMNS
 from sparrow.verification.decision import decide_by
@@ -40,6 +42,8 @@ PRUNED_CELL = CELL | {"method": "lwm", "ratio": 0.9}
 REASON = "results/digits/cnn-small/benign/seed0/dense.safetensors: epoch 1: the training loss is nan"
 TRAINING = {"code": "test", "model": {"kind": "cnn-small"}, "objective": {"kind": "benign"}}
 TRAINING |= {"schedule": {"epochs": 2, "batch_size": 256}}
+SPEC = Spec(code="test")
+COMPACT = {"code": "test", "model": {"kind": "cnn-small"}}
 EVALUATION = {"seed": 0, "code": "test", "model": {"kind": "cnn-small"}, "threat": {"norm": "linf", "eps": 0.1}}
 
 
@@ -145,9 +149,9 @@ def test_a_failed_checkpoint_is_the_same_to_the_byte(failed: Path, tmp_path: Pat
 
 def test_a_failed_table_is_one_row(family: SimpleNamespace, tmp_path: Path) -> None:
     reason = 'dense: "0.weight", and\nothers'
-    failed_table(reason, tmp_path / "table.csv", family.dense, family.data, {"seed": 3})
+    failed_table(reason, tmp_path / "table.csv", family.dense, family.data, SPEC)
     with open(tmp_path / "table.csv", newline="") as file:
-        assert list(csv.reader(file)) == [FAILED, [reason, *origin(family.dense, family.data, {"seed": 3})]]
+        assert list(csv.reader(file)) == [FAILED, [reason, *origin(family.dense, family.data, SPEC)]]
 
 
 class Job:
@@ -231,7 +235,7 @@ def test_pruning_that_failed_has_an_empty_trace(job: Job, failed: Path) -> None:
 
 
 def test_cutting_filters_out_inherits_a_failure(job: Job, failed: Path) -> None:
-    assert job.run(compact, failed, {"model": {"kind": "cnn-small"}}) is None
+    assert job.run(compact, failed, COMPACT) is None
     with pytest.raises(InheritedError) as caught:
         read(job.path("output"), expected=COMPACT_FORMAT)
     assert str(caught.value) == REASON
@@ -375,7 +379,8 @@ def overflowing(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     about = store.read(digits, "test")[1]
     path = tmp_path_factory.mktemp("overflowing") / "dense.safetensors"
     masks = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in model.named_parameters()}
-    checkpoint.save(path, checkpoint.Checkpoint(model, masks, header("finetuned", TRAINING | {"cell": PRUNED_CELL}, about)))
+    spec = TrainingSpec(cell=PRUNED_CELL, **TRAINING)
+    checkpoint.save(path, checkpoint.Checkpoint(model, masks, header("finetuned", spec, about)))
     assert not model(store.read(digits, "test")[0].images).isfinite().all()
     return path
 
@@ -397,7 +402,7 @@ def test_a_network_whose_logits_are_no_numbers_is_a_gap(job: Job, overflowing: P
 
 
 def test_cutting_filters_out_of_a_network_whose_logits_are_no_numbers_is_a_gap(job: Job, overflowing: Path) -> None:
-    told = job.run(compact, overflowing, {"model": {"kind": "cnn-small"}})
+    told = job.run(compact, overflowing, COMPACT)
     assert told.startswith("warning: ")
 
 
@@ -417,7 +422,7 @@ def test_a_failed_network_is_a_gap_in_every_table(tmp_path: Path, digits: Path) 
         attack(network, digits, folder / "attacks/fgsm.csv", files[1], STAGES["attack"][1])
         verify(network, digits, folder / "verifiers/ibp.csv", files[1], STAGES["verify"][1])
         on_network(network, digits, folder / "analyses/stability.csv", files[1], STAGES["stability"][1])
-    compact(finetuned, digits, finetuned.with_suffix("") / "compact.safetensors", files[1], {"model": {"kind": "cnn-small"}})
+    compact(finetuned, digits, finetuned.with_suffix("") / "compact.safetensors", files[1], COMPACT)
     tables = {"attacks": ["fgsm"], "verifiers": ["ibp"]}
     evaluated = tables | {"minimum_norm": [], "not_in_era": [], "smoothed": [], "threat": EVALUATION["threat"]}
     spec = tables | {"objectives": {"benign": evaluated}, "analyses": {"stability": told_of("stability")}}

@@ -15,6 +15,7 @@ from sparrow.errors import ConfigError, SparrowError
 from sparrow.exchange import keymap_files
 from sparrow.files import paths as cell_path
 from sparrow.files.paths import Cell, Checkpoint, Parent
+from sparrow.settings import Threat
 from sparrow.study import analyses, cells, job_specs
 from sparrow.study.load import load_study
 
@@ -40,8 +41,8 @@ def section(name, **entries):
 
 def spec_of(of, label, parent=PARENT):
     """The spec of an analysis of the dense network of `parent`."""
-    (job,) = [job for job in analyses.jobs(of, label) if job.place == f"{parent.path}/dense"]
-    return analyses.spec(of, job)
+    one = Checkpoint(parent, None, "dense")
+    return analyses.spec(of, analyses.Job(label, one.path, (one,), (), ()))
 
 
 def specs(of):
@@ -60,7 +61,7 @@ def specs(of):
         result[f"verify {verifier}"] = job_specs.verify_spec(of, PARENT, verifier)
     for label in of.analyses:
         result[label] = spec_of(of, label)
-    return result
+    return {name: spec.model_dump() for name, spec in result.items()}
 
 
 def test_every_combination_is_one_cell():
@@ -221,21 +222,27 @@ def test_a_method_that_moves_weights_moves_them_as_fine_tuning_does(patch, metho
 
 
 def test_a_method_that_does_not_train_reads_no_schedule():
-    assert set(job_specs.prune_spec(study(), Cell(PARENT, "lwm", 0.9))) == {"cell", "model", "code", "method", "ratio"}
+    assert set(job_specs.prune_spec(study(), Cell(PARENT, "lwm", 0.9)).model_dump()) == {
+        "cell",
+        "model",
+        "code",
+        "method",
+        "ratio",
+    }
 
 
 @pytest.mark.parametrize(("eps", "expected"), [(None, 0.1), (0.25, 0.25)])
 def test_a_method_with_an_eps_is_given_its_threat(eps, expected):
     # Even where the objective is benign and knows of none.
     of = study(methods={"deadwooding": {"eps": eps}})
-    made = job_specs.prune_spec(of, Cell(PARENT, "deadwooding", 0.9))
+    made = job_specs.prune_spec(of, Cell(PARENT, "deadwooding", 0.9)).model_dump()
     assert made["method_threat"] == {"norm": "linf", "eps": expected}
     assert "eps" not in made["method"]
     assert "threat" not in made
 
 
 def test_a_method_without_an_eps_is_given_no_threat():
-    assert "method_threat" not in job_specs.prune_spec(study(), Cell(PARENT, "hydra", 0.9))
+    assert "method_threat" not in job_specs.prune_spec(study(), Cell(PARENT, "hydra", 0.9)).model_dump()
 
 
 @pytest.mark.parametrize(
@@ -253,7 +260,7 @@ def test_making_a_network_smaller_reads_its_architecture_alone():
     assert job_specs.compact_spec(study(), "cnn-small") == job_specs.compact_spec(
         study(threat={"norm": "linf", "eps": 0.2}, ratios=[0.5], seeds=[3], methods={"harp": {}}), "cnn-small"
     )
-    assert set(job_specs.compact_spec(study(), "cnn-small")) == {"model", "code"}
+    assert set(job_specs.compact_spec(study(), "cnn-small").model_dump()) == {"model", "code"}
 
 
 def test_an_objective_that_names_the_studys_eps_is_the_same():
@@ -264,7 +271,7 @@ def test_an_objective_that_names_the_studys_eps_is_the_same():
 
 
 def test_a_benign_network_is_trained_without_a_threat():
-    assert "threat" not in job_specs.pretrain_spec(study(), PARENT)
+    assert "threat" not in job_specs.pretrain_spec(study(), PARENT).model_dump()
 
 
 @pytest.mark.parametrize("make", [job_specs.prune_spec, job_specs.finetune_spec], ids=["prune", "finetune"])
@@ -417,7 +424,7 @@ def test_the_threat_of_a_spec_has_the_radius_of_its_table():
 
 def test_a_radius_is_in_the_threat_of_a_spec_and_nowhere_else():
     made = job_specs.attack_spec(sweeping(pgd={"eps": [0.05, 0.1], "keep_examples": True}), PARENT, "pgd-eps0.05")
-    assert {"eps", "keep_examples"} & set(made["attack"]) == set()
+    assert {"eps", "keep_examples"} & set(made.attack) == set()
 
 
 def test_the_same_radius_is_the_same_job_whatever_it_is_called():
@@ -458,15 +465,15 @@ def test_counting_stable_relus_reads_the_network_and_the_threat_alone():
     changes = {"attacks": {"fgsm": {}}, "verifiers": {"ibp": {}}, "ratios": [0.5], "seeds": [3], "methods": {"harp": {}}}
     changes["seeds"] = [3, 0]
     assert spec_of(study(), "stability") == spec_of(study(**changes), "stability")
-    assert set(spec_of(study(), "stability")) == {"seed", "model", "analysis", "threat", "code"}
+    assert set(spec_of(study(), "stability").model_dump()) == {"seed", "model", "analysis", "threat", "code"}
 
 
-SMALLER = {"norm": "linf", "eps": 0.02}
+SMALLER = Threat(norm="linf", eps=0.02)
 
 
 def own_threat(**sections):
     """A study whose certified networks live under a smaller threat than the others."""
-    return study(**section("objectives", **{"crown-ibp": {"threat": SMALLER}}), **sections)
+    return study(**section("objectives", **{"crown-ibp": {"threat": SMALLER.model_dump()}}), **sections)
 
 
 def test_an_objectives_own_threat_trains_and_evaluates_its_networks():
@@ -476,10 +483,9 @@ def test_an_objectives_own_threat_trains_and_evaluates_its_networks():
         job_specs.attack_spec(of, certified, "pgd"),
         job_specs.verify_spec(of, certified, "cascade"),
     )
-    assert [one["threat"] for one in (*made, spec_of(own_threat(analyses={"stability": None}), "stability", certified))] == [
-        SMALLER
-    ] * 4
-    assert job_specs.prune_spec(of, Cell(certified, "hydra", 0.9))["threat"] == SMALLER
+    made += (spec_of(own_threat(analyses={"stability": None}), "stability", certified),)
+    assert [one.threat for one in made] == [SMALLER] * 4
+    assert job_specs.prune_spec(of, Cell(certified, "hydra", 0.9)).threat == SMALLER
 
 
 def test_an_objectives_own_threat_leaves_every_other_spec_as_it_was():
@@ -534,7 +540,8 @@ def test_planning_imports_no_heavy_library():
     # The workflow plans each time that it is called, and once more in each of its jobs.
     code = """
 import json, sys, yaml
-from sparrow.study import analyses, comparison
+from sparrow.study import comparison
+from sparrow.settings import Threat
 from sparrow.study import analyses, cells, job_specs
 from sparrow.study.config import Published
 from sparrow.study.load import load_study
@@ -619,12 +626,12 @@ def test_imported_networks_without_filters_are_cut():
 def test_an_import_reads_its_files_and_nothing_of_training():
     found = study(imports={DENSE: {"file": "theirs.pt", "map": "hydra"}})
     told = job_specs.import_spec(found, DENSE)
-    assert sorted(told) == ["cell", "code", "imported", "model", "stage"]
-    assert told["imported"]["map_sha256"] == hashlib.sha256(keymap_files.place("hydra").read_bytes()).hexdigest()
+    assert sorted(told.model_dump()) == ["cell", "code", "imported", "model", "stage"]
+    assert told.imported.map_sha256 == hashlib.sha256(keymap_files.place("hydra").read_bytes()).hexdigest()
     assert job_specs.import_files(found.imports[DENSE]) == ["theirs.pt"]
     own = study(imports={DENSE: {"file": "theirs.pt", "map": "mine.yaml"}})
     assert job_specs.import_files(own.imports[DENSE]) == ["theirs.pt", "mine.yaml"]
-    assert job_specs.import_spec(own, DENSE)["imported"]["map_sha256"] is None
+    assert job_specs.import_spec(own, DENSE).imported.map_sha256 is None
 
 
 def test_a_table_that_networks_do_not_have_is_named():

@@ -64,7 +64,7 @@ def codes(package):
         specs["compact"] = job_specs.compact_spec(STUDY, "cnn-small")
         job = next(job for job in analyses.jobs(STUDY, "stability") if job.networks[0].parent == parent)
         specs["stability"] = analyses.spec(STUDY, job)
-    return {name: one["code"] for name, one in specs.items()}
+    return {name: one.code for name, one in specs.items()}
 
 
 PRUNES = [f"prune {method}" for method in METHODS]
@@ -103,7 +103,7 @@ EDITS = {
     "the outcome table": ("files/outcome_table.py", '"distance", ', "", EVALUATIONS),
     "the statistics": ("results/statistics.py", "LEVEL = 0.95", "LEVEL = 0.9", []),
     "a figure": ("results/figures/accuracy.py", '"pruning ratio"', '"ratio"', []),
-    "how jobs are run": ("jobs/execute.py", 'return 0, told or ""', "return 0, told", []),
+    "how jobs are run": ("jobs/execute.py", 'return 0, message or ""', "return 0, message", []),
 }
 
 

@@ -321,7 +321,7 @@ def test_an_objectives_patch_reaches_the_methods_that_read_it(method, stage, pat
 
 
 def pruning(study, method, objective="benign"):
-    return job_specs.prune_spec(study, Cell(Parent("digits", "cnn-small", objective, 0), method, 0.9))
+    return job_specs.prune_spec(study, Cell(Parent("digits", "cnn-small", objective, 0), method, 0.9)).model_dump()
 
 
 @pytest.mark.parametrize("kind", catalogue.kinds("methods"))

@@ -56,7 +56,7 @@ def test_an_attack_whose_flag_is_false_is_projected(
 ) -> None:
     def distances(entry: object, kind: str) -> pd.Series:
         monkeypatch.setattr(entry, "attack", lambda model, images, *rest: 1 - images)
-        spec = {"seed": 0, "model": {"kind": "cnn-small"}, "attack": {"kind": kind, "samples": 50}}
+        spec = {"seed": 0, "code": "test", "model": {"kind": "cnn-small"}, "attack": {"kind": kind, "samples": 50}}
         attack(dense, digits, tmp_path / "t.csv", tmp_path / "c.json", spec | {"threat": {"norm": "linf", "eps": 1e-3}})
         return pd.read_csv(tmp_path / "t.csv").query("label == prediction")["distance"]
 

@@ -27,6 +27,7 @@ from sparrow.stages.prune import prune
 from sparrow.training import inner_replay
 from sparrow.training.loop import CURVE_COLUMNS, Hooks, Step, train
 from sparrow.training.schedule import Schedule
+from tests.specs import labels
 
 
 def _part(size: int, seed: int = 0) -> Part:
@@ -405,7 +406,7 @@ def test_network_ends_in_eval_mode(linear: nn.Module) -> None:
 
 
 def _pretrain(data: Path, folder: Path, spec: dict, epochs: int = 2, seed: int = 0) -> Path:
-    spec = spec | {"cell": {"seed": seed}, "schedule": spec["schedule"] | {"epochs": epochs}}
+    spec = spec | {"cell": labels(seed), "schedule": spec["schedule"] | {"epochs": epochs}}
     folder.mkdir()
     pretrain(data, folder / "dense", folder / "curve.csv", folder / "cost.json", spec)
     return folder

@@ -170,7 +170,13 @@ def _lifted(entry, by: float, place: int = 0) -> Callable:
 def _spec(eps: float, bounds: list[str] | None, **params: object) -> dict:
     verifier = {"kind": "cascade", "bounds": bounds} if bounds else {"kind": "crown-ibp"}
     verifier |= {"samples": 60} | params
-    return {"seed": 0, "model": {"kind": "cnn-small"}, "verifier": verifier, "threat": {"norm": "linf", "eps": eps}}
+    return {
+        "seed": 0,
+        "code": "test",
+        "model": {"kind": "cnn-small"},
+        "verifier": verifier,
+        "threat": {"norm": "linf", "eps": eps},
+    }
 
 
 @pytest.fixture
@@ -305,7 +311,7 @@ def test_a_stopped_job_whose_bound_is_refuted_ends_with_the_same_bytes(
             raise Interrupted
 
     with monkeypatch.context() as stopping:
-        stopping.setattr(ResumePoint, "offer", offer)
+        stopping.setattr(ResumePoint, "save_if_due", offer)
         with pytest.raises(Interrupted):
             run(spec, "parts.csv")
     torch.manual_seed(99)
@@ -333,6 +339,7 @@ def test_a_wrong_range_is_a_failed_network(dense: Path, digits: Path, tmp_path: 
 
     spec = {
         "seed": 0,
+        "code": "test",
         "model": {"kind": "cnn-small"},
         "analysis": {"kind": "stability", "samples": 5},
         "threat": {"norm": "linf", "eps": 0.05},

@@ -38,7 +38,13 @@ SEARCH = {"domains": 10, "seconds": 10_000.0}
 
 def _spec(eps: float, bounds: list[str] | None = None, samples: int = 60, **params: object) -> dict:
     verifier = {"kind": "cascade", "bounds": bounds or BOUNDS, "samples": samples, "iterations": 3, **params}
-    return {"seed": 0, "model": {"kind": "cnn-small"}, "verifier": verifier, "threat": {"norm": "linf", "eps": eps}}
+    return {
+        "seed": 0,
+        "code": "test",
+        "model": {"kind": "cnn-small"},
+        "verifier": verifier,
+        "threat": {"norm": "linf", "eps": eps},
+    }
 
 
 @pytest.fixture
@@ -497,7 +503,8 @@ from sparrow.stages.verify import verify
 network, data, folder = map(Path, sys.argv[1:])
 for name, limit in (("little", 150), ("much", None)):
     verifier = {"kind": "crown", "memory_mb": limit}
-    spec = {"seed": 0, "model": {"kind": "cnn-small"}, "verifier": verifier, "threat": {"norm": "linf", "eps": 0.05}}
+    spec = {"seed": 0, "code": "test", "model": {"kind": "cnn-small"}, "verifier": verifier}
+    spec["threat"] = {"norm": "linf", "eps": 0.05}
     print(name)
     verify(network, data, folder / name, folder / "cost.json", spec)
 """

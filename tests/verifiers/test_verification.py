@@ -212,7 +212,13 @@ def test_bound_of_an_image_does_not_depend_on_its_batch(kind: str) -> None:
 
 
 def _spec(kind: str, eps: float, role: str = "verifier", **params: object) -> dict:
-    return {"seed": 0, "model": {"kind": "cnn-small"}, role: {"kind": kind, **params}, "threat": {"norm": "linf", "eps": eps}}
+    return {
+        "seed": 0,
+        "code": "test",
+        "model": {"kind": "cnn-small"},
+        role: {"kind": kind, **params},
+        "threat": {"norm": "linf", "eps": eps},
+    }
 
 
 @pytest.fixture

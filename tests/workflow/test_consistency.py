@@ -145,7 +145,7 @@ def test_a_table_that_was_cut_at_a_line_is_refused(results: Path, name: str, row
 def test_latencies_that_were_cut_or_are_about_another_network_are_refused(results: Path) -> None:
     study = load_study(SWEPT)
     told = analysis_tables.collect_spec(study, timed=True)
-    specs = {job.place: of_spec(analyses.spec(study, job)) for job in analyses.jobs(study, "latency")}
+    specs = {job.place: of_spec(analyses.spec(study, job).model_dump()) for job in analyses.jobs(study, "latency")}
     path = SEED / "analyses/latency.csv"
     write_timings(results / "summary.csv", [path], Path("whole.csv"), told, specs)
     assert Path("whole.csv").read_bytes() == (results / "latency.csv").read_bytes()

@@ -91,12 +91,12 @@ def test_every_row_of_the_summary_says_where_it_comes_from(finished: Checkout) -
 def test_headers_hold_what_the_jobs_were_told(finished: Checkout) -> None:
     study, results = load_study(copy.deepcopy(TINY)), finished.root / "results"
     cell = cells.cells(study)[0]
-    told = job_specs.finetune_spec(study, cell)
+    told = job_specs.finetune_spec(study, cell).model_dump()
     header = read_header(results / f"{cell.path}/finetuned.safetensors")
     assert {key: header[key] for key in ("cell", "code", "model")} == {key: told[key] for key in ("cell", "code", "model")}
     assert header["config"] == {key: value for key, value in told.items() if key not in ("cell", "code", "model")}
     data = read_header(results / "digits/data.safetensors", "sparrow-data/3")
-    assert {key: data[key] for key in ("dataset", "code")} == job_specs.data_spec(study, "digits")
+    assert {key: data[key] for key in ("dataset", "code")} == job_specs.data_spec(study, "digits").model_dump()
     # The command finds all of it, from a table at the very end.
     links = chain(results / f"{cell.path}/finetuned/attacks/pgd.csv")
     assert [(link.what, link.state) for link in links] == [

@@ -191,7 +191,8 @@ rule timings:
         script=script_digest("timings"),
         told=lambda wildcards: {wildcards.analysis: TIMED[wildcards.analysis]},
         specs=lambda wildcards: {
-            job.place: content.of_spec(analyses.spec(STUDY, job)) for job in analyses.jobs(STUDY, wildcards.analysis)
+            job.place: content.of_spec(analyses.spec(STUDY, job).model_dump())
+            for job in analyses.jobs(STUDY, wildcards.analysis)
         },
     message:
         "Lay out {wildcards.analysis} beside what is preserved"

@@ -17,7 +17,7 @@ rule attack:
         runtime=720,
         gpu=1,
     params:
-        spec=lambda wildcards: job_specs.attack_spec(STUDY, parent_of(wildcards), wildcards.attack),
+        spec=lambda wildcards: job_specs.attack_spec(STUDY, parent_of(wildcards), wildcards.attack).model_dump(),
         script=script_digest("attack"),
     message:
         "Attack {wildcards.objective} {wildcards.model} {wildcards.checkpoint} by {wildcards.attack}"

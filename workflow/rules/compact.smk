@@ -13,7 +13,7 @@ rule compact:
         mem_mb=3000,
         runtime=60,
     params:
-        spec=lambda wildcards: job_specs.compact_spec(STUDY, wildcards.model),
+        spec=lambda wildcards: job_specs.compact_spec(STUDY, wildcards.model).model_dump(),
         script=script_digest("compact"),
     message:
         "Cut the pruned filters out of {wildcards.objective} {wildcards.model} {wildcards.checkpoint}"

@@ -12,7 +12,7 @@ rule data:
         mem_mb=lambda wildcards, attempt: attempt * job_specs.data_memory(STUDY, wildcards.dataset),
         runtime=30,
     params:
-        spec=lambda wildcards: job_specs.data_spec(STUDY, wildcards.dataset),
+        spec=lambda wildcards: job_specs.data_spec(STUDY, wildcards.dataset).model_dump(),
         script=script_digest("data"),
     message:
         "Prepare {wildcards.dataset}: load, split, store"

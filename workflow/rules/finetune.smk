@@ -16,7 +16,7 @@ rule finetune:
         runtime=1440,
         gpu=1,
     params:
-        spec=lambda wildcards: job_specs.finetune_spec(STUDY, cell_of(wildcards)),
+        spec=lambda wildcards: job_specs.finetune_spec(STUDY, cell_of(wildcards)).model_dump(),
         script=script_digest("finetune"),
     message:
         "Fine-tune {wildcards.objective} {wildcards.model} pruned by {wildcards.method} at {wildcards.ratio}"

@@ -16,7 +16,7 @@ rule imported:
         mem_mb=3000,
         runtime=30,
     params:
-        spec=lambda wildcards: job_specs.import_spec(STUDY, imported_path(wildcards)),
+        spec=lambda wildcards: job_specs.import_spec(STUDY, imported_path(wildcards)).model_dump(),
         script=script_digest("imported"),
     message:
         "Import {wildcards.objective} {wildcards.model} {wildcards.checkpoint}"

@@ -17,7 +17,7 @@ rule pretrain:
         runtime=1440,
         gpu=1,
     params:
-        spec=lambda wildcards: job_specs.pretrain_spec(STUDY, parent_of(wildcards)),
+        spec=lambda wildcards: job_specs.pretrain_spec(STUDY, parent_of(wildcards)).model_dump(),
         script=script_digest("pretrain"),
     message:
         "Pre-train {wildcards.model} on {wildcards.dataset} ({wildcards.objective}, seed {wildcards.seed})"

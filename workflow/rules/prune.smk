@@ -16,7 +16,7 @@ rule prune:
         runtime=720,
         gpu=1,
     params:
-        spec=lambda wildcards: job_specs.prune_spec(STUDY, cell_of(wildcards)),
+        spec=lambda wildcards: job_specs.prune_spec(STUDY, cell_of(wildcards)).model_dump(),
         script=script_digest("prune"),
     message:
         "Prune {wildcards.objective} {wildcards.model} by {wildcards.method} at {wildcards.ratio}"

@@ -176,7 +176,7 @@ def analysed(what, path, wildcards):
 
 
 def analysis_spec(path, wildcards):
-    return analyses.spec(STUDY, analysis_job(path, wildcards))
+    return analyses.spec(STUDY, analysis_job(path, wildcards)).model_dump()
 
 
 def threads_of_analysis(wildcards):

@@ -15,7 +15,7 @@ rule verify:
         runtime=720,
         gpu=1,
     params:
-        spec=lambda wildcards: job_specs.verify_spec(STUDY, parent_of(wildcards), wildcards.verifier),
+        spec=lambda wildcards: job_specs.verify_spec(STUDY, parent_of(wildcards), wildcards.verifier).model_dump(),
         script=script_digest("verify"),
     message:
         "Verify {wildcards.objective} {wildcards.model} {wildcards.checkpoint} by {wildcards.verifier}"

@@ -6,6 +6,5 @@ run(
     snakemake.threads,
     output=snakemake.output[0],
     cost=snakemake.output[1],
-    dataset=snakemake.params.spec["dataset"],
-    origin={"code": snakemake.params.spec["code"]},
+    spec=snakemake.params.spec,
 )

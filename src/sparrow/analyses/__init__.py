@@ -19,7 +19,8 @@ its scope knows. An analysis of a family or of all tables names the others among
 
 `needs` names what it reads besides: the `threat`, the `compact` forms of networks that lost filters. An analysis may raise
 `sparrow.errors.NetworkError` for a network that cannot be used: the study goes on, and says why. Seed, device, cost and failure
-are the stage's; a long analysis hands each finished piece to `sparrow.jobs.journal.once`, and an interrupted job goes on there.
+are the stage's; a long analysis hands each finished piece to `sparrow.jobs.journal.compute_once`, and an interrupted job goes
+on there.
 
 Optional: `summary(table)`, which gives columns of summary.csv (a dictionary of names and numbers) from the rows of one network
 (scopes `network` and `pair`), in the first table; `draw(source, svg, png, spec)`, the figure of one data set and model from

@@ -80,9 +80,9 @@ def analyse(subject: Family, params: Params) -> list[Row]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         base = _runners("dense", subject.dense, _plain(subject.dense.path, images), params, folder)
-        rows: list[Row] = journal.once("dense", partial(_rows, base, base, images, params))
+        rows: list[Row] = journal.compute_once("dense", partial(_rows, base, base, images, params))
         for network in subject.pruned:
-            rows += journal.once(str(network.path), partial(_pruned, network, base, images, params, folder))
+            rows += journal.compute_once(str(network.path), partial(_pruned, network, base, images, params, folder))
     return rows
 
 

@@ -45,15 +45,15 @@ def run(options: argparse.Namespace) -> int:
     entry |= {"allow_ratio": True} if options.allow_ratio else {}
     study = load_study(raw | {"imports": {**(raw.get("imports") or {}), path: entry}}, str(options.study))
     spec = job_specs.import_spec(study, path)
-    shape, classes = _images(study, spec["cell"]["dataset"])
+    shape, classes = _images(study, spec.cell.dataset)
     network, fitted, place = examine(options.file, spec, shape, classes)
-    print(f"{options.file}: a {spec['model']['kind']} for images of {' x '.join(map(str, shape))} and {classes} classes")
+    print(f"{options.file}: a {spec.model['kind']} for images of {' x '.join(map(str, shape))} and {classes} classes")
     for line in [*([f"read from {place}"] if place else []), *fitted.notes]:
         print(f"  {line}")
-    if "ratio" in spec["cell"]:
+    if spec.cell.ratio is not None:
         what = "filters" if options.filters else "prunable weights"
-        print(f"  pruning ratio {spec['cell']['ratio']:g} asked for; {fitted.ratio:.4f} of the {what} are gone")
-    for line in _recognised(Path(study.results, spec["cell"]["dataset"], "data.safetensors"), network, shape, classes):
+        print(f"  pruning ratio {spec.cell.ratio:g} asked for; {fitted.ratio:.4f} of the {what} are gone")
+    for line in _recognised(Path(study.results, spec.cell.dataset, "data.safetensors"), network, shape, classes):
         print(f"  {line}")
     there = Path(study.results, f"{path}.safetensors")
     if there.is_file() and "imported" not in read_header(there):

@@ -15,6 +15,7 @@ from sparrow.files.cost import read_cost
 from sparrow.files.headers import read_header
 from sparrow.files.lineage import DATA
 from sparrow.files.paths import DENSE, Checkpoint, parse
+from sparrow.stages.specs.base import CheckpointSpec
 from sparrow.study import analyses, job_specs
 from sparrow.study.config import Study
 
@@ -64,15 +65,13 @@ def _current(study: Study) -> Callable[[Work, str], bool]:
     def data(label: str) -> str | None:
         """The digest of a data set that was prepared as the study says."""
         header = _header(results / f"{label}/data.safetensors", DATA)
-        as_told = header.get("dataset") == _plain(job_specs.data_spec(study, label)["dataset"])
+        as_told = header.get("dataset") == _plain(job_specs.data_spec(study, label).dataset)
         return header["digest"] if as_told else None
 
     @cache
     def network(path: str) -> bool:
         own, spec = _header(results / f"{path}.safetensors"), _spec_of(study, parse(path))
-        # What `training.provenance.header` keeps of a spec.
-        told = {key: value for key, value in spec.items() if key not in ("cell", "code", "model", "stage")}
-        same = (own.get("model"), own.get("config")) == (_plain(spec["model"]), _plain(told))
+        same = (own.get("model"), own.get("config")) == (_plain(spec.model), _plain(spec.config()))
         return same and own["data"] == data(parse(path).parent.dataset)
 
     analysed = {job.path: {one.path for one in (*job.networks, *job.dense)} for job in analyses.all_jobs(study)}
@@ -89,12 +88,13 @@ def _current(study: Study) -> Callable[[Work, str], bool]:
     return current
 
 
-def _spec_of(study: Study, one: Checkpoint) -> dict[str, Any]:
+def _spec_of(study: Study, one: Checkpoint) -> CheckpointSpec:
     if one.path in study.imports:
         return job_specs.import_spec(study, one.path)
     if one.stage == DENSE:
         return job_specs.pretrain_spec(study, one.parent)
-    return {"pruned": job_specs.prune_spec, "finetuned": job_specs.finetune_spec}[one.stage](study, one.cell)
+    make = {"pruned": job_specs.prune_spec, "finetuned": job_specs.finetune_spec}[one.stage]
+    return make(study, one.cell)
 
 
 def _header(path: Path, *expected: str) -> dict[str, Any]:

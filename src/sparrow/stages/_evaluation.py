@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,29 +17,30 @@ from sparrow.files.outcome_table import COLUMNS, FAILED
 from sparrow.networks.finite import require_numbers
 from sparrow.settings import Evaluation, Threat
 from sparrow.stages._origin import require_data
+from sparrow.stages.specs.base import Entry, Spec
 
 
-def open_case(network: Path, data: Path, spec: dict, params: Evaluation, device: torch.device) -> tuple[nn.Module, Part, int]:
-    """The network in eval mode, the test images to evaluate and the number of classes.
+def open_case(network: Path, data: Path, model: Entry, params: Evaluation, device: torch.device) -> tuple[nn.Module, Part, int]:
+    """The network, an architecture `model` in eval mode, the test images to evaluate it on, and the number of classes.
 
     Raises CheckpointError if the network was trained on another data set, NetworkError if its logits are not finite.
     """
     part, about = read(data, "test")
-    loaded = checkpoint.load(network, spec["model"])
+    loaded = checkpoint.load(network, model)
     require_data(network, loaded.header, data, about)
-    model, part = loaded.model.to(device), part.first(params.samples).to(device)
-    require_numbers(model, part.images, params.batch_size)
-    return model, part, about.classes
+    found, part = loaded.model.to(device), part.first(params.samples).to(device)
+    require_numbers(found, part.images, params.batch_size)
+    return found, part, about.classes
 
 
-def origin(network: Path, data: Path, spec: dict) -> tuple[str, str, str]:
-    """What a table is about: the columns `ORIGIN` of `network`'s, evaluated on `data` under `spec`."""
-    digests = content.of_header(read_header(network)), read_header(data, DATA_FORMAT)["digest"]
-    return *(digest[: content.SHORT] for digest in digests), content.of_spec(spec)
+def origin(network: Path, data: Path, spec: Spec) -> tuple[str, str, str]:
+    """Digests of a network, a data set and a spec: the columns `ORIGIN` of the table that is made from them."""
+    found, about = content.of_header(read_header(network)), read_header(data, DATA_FORMAT)
+    return found[: content.SHORT], about["digest"][: content.SHORT], content.of_spec(spec.model_dump())
 
 
-def failed_table(message: str, output: Path, network: Path, data: Path, spec: dict, **unused) -> None:
-    """A table of one row, which says why there are no outcomes."""
+def failed_table(message: str, output: Path, network: Path, data: Path, spec: Spec, **unused: Any) -> None:
+    """Write a table of one row, which says why there are no outcomes."""
     write_csv(output, FAILED, [[message, *origin(network, data, spec)]])
 
 

@@ -9,28 +9,29 @@ from sparrow.data.store import Header
 from sparrow.errors import CheckpointError
 from sparrow.files.headers import read_header, sha256
 from sparrow.reproducible import made_by, pick_device
+from sparrow.stages.specs.base import CheckpointSpec
+from sparrow.stages.specs.evaluation import AttackSpec
 
 
 def header(
-    stage: str, spec: dict[str, Any], data: Header, parent: Path | None = None, warning: str | None = None
+    stage: str, spec: CheckpointSpec, data: Header, parent: Path | None = None, warning: str | None = None
 ) -> dict[str, Any]:
-    """Header of a checkpoint made by `stage` under the spec `spec`.
+    """Header of the checkpoint that `stage` makes under `spec` from the data set `data`.
 
-    `spec["cell"]` names the cell and `spec["code"]` the code digest; `parent` is the checkpoint that it started from, whose
-    warnings it takes over; `warning` is one of its own.
+    `parent` is the checkpoint that it was made from, whose warnings it takes over; `warning` is one of its own.
     """
     before = read_header(parent) if parent is not None else {}
     return {
         "stage": stage,
-        "cell": spec["cell"],
-        "model": spec["model"],
+        "cell": spec.cell.model_dump(),
+        "model": spec.model,
         "shape": list(data.shape),
         "classes": data.classes,
         "data": data.digest,
         "data_regime": _regime(data.regime, before),
         "warnings": [*before.get("warnings", []), *([warning] if warning else [])],
-        "config": {key: value for key, value in spec.items() if key not in ("cell", "code", "model")},
-        "code": spec["code"],
+        "config": spec.config(),
+        "code": spec.code,
         "parent": sha256(parent) if parent is not None else None,
     }
 
@@ -41,12 +42,12 @@ def _regime(own: str, before: dict[str, Any]) -> str:
     return others if others.endswith(own) else f"{others}, then {own}"
 
 
-def attacked(network: Path, spec: dict[str, Any]) -> dict[str, Any]:
-    """Where adversarial examples come from: the network that was attacked under the spec `spec`, and how."""
+def attacked(network: Path, spec: AttackSpec) -> dict[str, Any]:
+    """Where adversarial examples come from: the network that was attacked, how, and by which code and machine."""
     return {
         "network": sha256(network),
-        "config": {key: value for key, value in spec.items() if key not in ("code", "model")},
-        "code": spec["code"],
+        "config": spec.config(),
+        "code": spec.code,
         **made_by(pick_device()),
     }
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from sparrow import catalogue
-from sparrow.data.augmentation import Augmentation
+from sparrow.data.augmentation import NONE, Augmentation
 from sparrow.data.store import Header, Part, read
 from sparrow.files.csv_table import write_csv
 from sparrow.files.headers import sha256
@@ -18,34 +19,42 @@ from sparrow.reproducible import derive_seed, made_by, pick_device
 from sparrow.settings import Threat
 from sparrow.stages._failure import failed_checkpoint
 from sparrow.stages._origin import header
+from sparrow.stages.specs.base import CheckpointSpec, Entry
 from sparrow.training.loop import CURVE_COLUMNS
 
 
-def objective(spec: dict) -> Callable:
-    """The loss that `spec["objective"]` stands for, against `spec["threat"]` where it is a robust one."""
-    entry, params = catalogue.from_spec("objectives", spec["objective"])
-    return entry.prepare(params, Threat(**spec["threat"]) if "threat" in spec else None)
+def loss_function(objective: Entry, threat: Threat | None) -> Callable:
+    """The loss that an entry of `objectives` stands for, against `threat` where it is a robust one."""
+    entry, params = catalogue.from_spec("objectives", objective)
+    return entry.prepare(params, threat)
 
 
-def initialise(spec: dict, model: nn.Module) -> None:
-    """Give `model` (on the CPU) the initial weights that `spec["objective"]` asks for, if it does."""
-    entry, params = catalogue.from_spec("objectives", spec["objective"])
+def initialise(model: nn.Module, objective: Entry, seed: int) -> None:
+    """Give `model` (on the CPU) the initial weights that an entry of `objectives` asks for, if it asks for any."""
+    entry, params = catalogue.from_spec("objectives", objective)
     if hasattr(entry, "initialise"):
-        entry.initialise(params, model, torch.Generator().manual_seed(derive_seed(spec["cell"]["seed"], "initialise")))
+        entry.initialise(params, model, torch.Generator().manual_seed(derive_seed(seed, "initialise")))
 
 
-def training_data(path: Path, device: torch.device, spec: dict) -> tuple[dict[str, Part], Header]:
-    """The training part, with `spec["augmentation"]`, and the validation part, on `device`. Never the test part."""
+def training_data(path: Path, device: torch.device, augmentation: Augmentation | None) -> tuple[dict[str, Part], Header]:
+    """The parts `train`, augmented, and `validation` of the data set at `path`, on `device`; and its header."""
     parts = {}
     for name in ("train", "validation"):
         part, about = read(path, name)
         parts[name] = part.to(device)
-    parts["train"] = replace(parts["train"], augmentation=Augmentation(**spec.get("augmentation", {})))
+    parts["train"] = replace(parts["train"], augmentation=augmentation or NONE)
     return parts, about
 
 
 def failed_training(
-    message: str, stage: str, data: Path, output: Path, curve: Path, spec: dict, parent: Path | None = None, **unused
+    message: str,
+    stage: str,
+    data: Path,
+    output: Path,
+    curve: Path,
+    spec: CheckpointSpec,
+    parent: Path | None = None,
+    **unused: Any,
 ) -> None:
     """What a training stage leaves where there is no network: a checkpoint that says why, and an empty curve."""
     about = read(data, "validation")[1]

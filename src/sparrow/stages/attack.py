@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,38 +18,43 @@ from sparrow.data.store import Part
 from sparrow.files import examples as examples_file
 from sparrow.files.outcome_table import MISCLASSIFIED, ORIGIN, verified
 from sparrow.jobs import journal
-from sparrow.jobs.costs import METER, measured
+from sparrow.jobs.costs import METER, record_cost
 from sparrow.jobs.progress import Progress
 from sparrow.jobs.resume_point import resumable
 from sparrow.networks.batched import batches, predict
 from sparrow.reproducible import pick_device, seed_everything
 from sparrow.settings import Threat
 from sparrow.stages import _flags
+from sparrow.stages._door import opened
 from sparrow.stages._evaluation import failed_table, open_case, origin, write_outcomes
 from sparrow.stages._failure import recorded
 from sparrow.stages._origin import attacked
+from sparrow.stages.specs.evaluation import AttackSpec
 
 OTHER_CLASS = "other-class"
 """What found an image that only a search from an image of another class has found."""
 
 
-def _failed(message: str, output: Path, network: Path, data: Path, spec: dict, examples: Path | None = None, **unused) -> None:
+def _failed(
+    message: str, output: Path, network: Path, data: Path, spec: AttackSpec, examples: Path | None = None, **unused: Any
+) -> None:
     failed_table(message, output, network, data, spec)
     if examples is not None:
         examples_file.write(examples, torch.empty(0, dtype=torch.long), torch.empty(0, 0, 0, 0), attacked(network, spec))
 
 
+@opened(AttackSpec)
 @recorded(_failed)
 def attack(
     network: Path,
     data: Path,
     output: Path,
     cost: Path,
-    spec: dict,
+    spec: AttackSpec,
     examples: Path | None = None,
-    proofs: list[Path] = (),
+    proofs: Sequence[Path] = (),
 ) -> None:
-    """Run `spec["attack"]` on the test images that `network` classifies correctly; keep what it finds in `examples`.
+    """Attack the test images that `network` classifies correctly; write what is found to `examples`.
 
     Images that one of the outcome tables in `proofs` verifies are left out.
 
@@ -56,12 +63,12 @@ def attack(
     they are, with the distance that they have. The margin is that of the logits within the perturbation set, or of the
     image as it is where the network is wrong anyway.
     """
-    with resumable(output, spec, network, data, *proofs) as resume, measured(cost):
-        kind = spec["attack"]["kind"]
-        generator = seed_everything(spec["seed"], "attack", kind)
-        entry, params = catalogue.from_spec("attacks", spec["attack"])
-        threat, minimum_norm = Threat(**spec["threat"]), getattr(entry, "MINIMUM_NORM", False)
-        model, part, classes = open_case(network, data, spec, params, pick_device())
+    with resumable(output, spec.model_dump(), network, data, *proofs) as resume, record_cost(cost):
+        kind = spec.attack["kind"]
+        generator = seed_everything(spec.seed, "attack", kind)
+        entry, params = catalogue.from_spec("attacks", spec.attack)
+        threat, minimum_norm = spec.threat, getattr(entry, "MINIMUM_NORM", False)
+        model, part, classes = open_case(network, data, spec.model, params, pick_device())
         about = origin(network, data, spec)
         predictions = predict(model, part.images, params.batch_size)
         warnings = _flags.of_network(model, part.images)
@@ -85,9 +92,9 @@ def attack(
                 results = entry.restart(model, images, labels, params, threat, classes, others)
             return _images(results, images)
 
-        with journal.kept(resume, generator):
+        with journal.open_journal(resume, generator):
             for number, batch in enumerate(batches(targets, params.batch_size)):
-                found[batch], parts, zero = journal.once(f"batch {number}", partial(work, batch))
+                found[batch], parts, zero = journal.compute_once(f"batch {number}", partial(work, batch))
                 for place, name, there in zip(batch.tolist(), parts, _cells(zero, len(batch)), strict=True):
                     by[place], still[place] = name, there
                 inside = project(found[batch], part.images[batch], threat)
@@ -95,7 +102,7 @@ def attack(
             if minimum_norm and hasattr(entry, "restart"):
                 nothing = targets & (predict(model, found, params.batch_size) == part.labels)
                 for number, batch in enumerate(batches(nothing & _has_others(part, predictions), params.batch_size)):
-                    found[batch] = journal.once(f"restart {number}", partial(again, batch))
+                    found[batch] = journal.compute_once(f"restart {number}", partial(again, batch))
                     for place in batch.tolist():
                         by[place] = OTHER_CLASS
         far = distance(found, part.images, threat.norm)
@@ -128,7 +135,7 @@ def attack(
         write_outcomes(output, part, "attacks", columns, threat, about)
 
 
-def _proven(proofs: list[Path], part: Part, threat: Threat, about: tuple[str, str, str]) -> Tensor:
+def _proven(proofs: Sequence[Path], part: Part, threat: Threat, about: tuple[str, str, str]) -> Tensor:
     """Which images (n,) no attack can break, as verifiers' outcome tables of the same network and data set say."""
     own = dict(zip(ORIGIN, about, strict=True)) | {"spec": None}
     indices = set().union(*(verified(path, threat, own) for path in proofs))

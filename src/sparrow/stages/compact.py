@@ -13,12 +13,14 @@ from sparrow.errors import CheckpointError, NetworkError
 from sparrow.files import checkpoint
 from sparrow.files import compact as compact_file
 from sparrow.files.headers import sha256
-from sparrow.jobs.costs import measured
+from sparrow.jobs.costs import record_cost
 from sparrow.networks.finite import require_numbers
 from sparrow.networks.prunable import prunable_weights
 from sparrow.networks.structure import Layout, without_filters
 from sparrow.reproducible import made_by
+from sparrow.stages._door import opened
 from sparrow.stages._failure import failed_compact, recorded
+from sparrow.stages.specs.compact import CompactSpec
 
 TOLERANCE = 1e-5
 """Largest difference of a logit, relative to the largest logit where that is above 1."""
@@ -26,14 +28,15 @@ BATCH_SIZE = 256
 MEASURE_SECONDS = 0.3
 
 
+@opened(CompactSpec)
 @recorded(failed_compact)
-def compact(network: Path, data: Path, output: Path, cost: Path, spec: dict) -> None:
+def compact(network: Path, data: Path, output: Path, cost: Path, spec: CompactSpec) -> None:
     """Write `network` physically smaller. Its latency on one image, and its masked twin's, go to `cost`: they vary.
 
     Raises NetworkError if what was written, read again, does not give the same logits on the test images.
     """
-    with measured(cost) as also:
-        loaded = checkpoint.load(network, spec["model"])
+    with record_cost(cost) as also:
+        loaded = checkpoint.load(network, spec.model)
         images = read(data, "test")[0].images
         require_numbers(loaded.model, images, BATCH_SIZE)
         shape = tuple(loaded.header["shape"])
@@ -46,7 +49,7 @@ def compact(network: Path, data: Path, output: Path, cost: Path, spec: dict) -> 
             "parent": sha256(network),
             "cut_from": loaded.header["content"],
             "config": {},
-            "code": spec["code"],
+            "code": spec.code,
             **made_by(torch.device("cpu")),
         }
         compact_file.save(output, smaller, loaded.header | sizes | own)

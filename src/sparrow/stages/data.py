@@ -12,27 +12,27 @@ from sparrow.data.extra import with_extra
 from sparrow.data.source import Description, Images, Source
 from sparrow.data.split import HeldOut, hold_out, in_turns, split
 from sparrow.errors import SparrowError
-from sparrow.jobs.costs import measured
+from sparrow.jobs.costs import record_cost
+from sparrow.stages._door import opened
+from sparrow.stages.specs.data import DataSpec
 from sparrow.versions import versions
 
 
-def prepare_data(output: Path, cost: Path, dataset: dict, origin: dict | None = None) -> None:
-    """Write the data set that `dataset` (`{"kind": ..., **parameters}`) stands for to `output`, divided into parts.
-
-    The header says so, and also what `origin` does: the code digest.
-    """
-    with measured(cost):
-        entry, params = catalogue.from_spec("datasets", dataset)
+@opened(DataSpec)
+def prepare_data(output: Path, cost: Path, spec: DataSpec) -> None:
+    """Load a data set, divide it into parts, add the extra images that the study names, and write it to `output`."""
+    with record_cost(cost):
+        entry, params = catalogue.from_spec("datasets", spec.dataset)
         source = entry.load(params)
         try:
             parts = _divided(source, params)
         except ValueError as error:
             shares = "validation" if source.test else "validation and test"
-            raise SparrowError(f"datasets.{dataset['kind']}: {shares} leave too few images: {error}") from None
+            raise SparrowError(f"datasets.{spec.dataset['kind']}: {shares} leave too few images: {error}") from None
         description, own = entry.describe(params), len(parts["train"].labels)
         parts["train"] = _added(parts["train"], params, description, source)
         extra = store.Extra(len(parts["train"].labels) - own, params.extra_share)
-        about = {"dataset": dataset, "versions": versions("numpy", "scikit-learn"), **(origin or {})}
+        about = {"dataset": spec.dataset, "versions": versions("numpy", "scikit-learn"), "code": spec.code}
         about |= {"names": list(source.names)} if source.names else {}
         store.write(output, parts, source.white, description.classes, _regime(params, extra), about, extra)
 

@@ -9,14 +9,15 @@ from torch import Tensor, nn
 
 from sparrow.files import checkpoint
 from sparrow.jobs import interruption
-from sparrow.jobs.costs import measured
+from sparrow.jobs.costs import record_cost
 from sparrow.jobs.resume_point import resumable
 from sparrow.reproducible import pick_device, seed_everything
+from sparrow.stages._door import opened
 from sparrow.stages._failure import recorded
 from sparrow.stages._origin import header, require_data
-from sparrow.stages._training import failed_training, objective, training_data, write_curve
+from sparrow.stages._training import failed_training, loss_function, training_data, write_curve
+from sparrow.stages.specs.training import TrainingSpec
 from sparrow.training.loop import Hooks, Step, train
-from sparrow.training.schedule import Schedule
 
 
 class Masked(Hooks):
@@ -35,19 +36,20 @@ class Masked(Hooks):
             parameter.data.mul_(mask)
 
 
+@opened(TrainingSpec)
 @recorded(partial(failed_training, stage="finetuned"))
-def finetune(parent: Path, data: Path, output: Path, curve: Path, cost: Path, spec: dict) -> None:
-    """Train what `parent`'s masks have left on `spec["objective"]` under `spec["schedule"]`, the same for every method."""
-    with interruption.deferred(), resumable(output, spec, parent, data) as resume, measured(cost):
-        generator = seed_everything(spec["cell"]["seed"], "finetune")
+def finetune(parent: Path, data: Path, output: Path, curve: Path, cost: Path, spec: TrainingSpec) -> None:
+    """Train what `parent`'s masks have left on its objective, under a schedule that is the same for every method."""
+    with interruption.deferred(), resumable(output, spec.model_dump(), parent, data) as resume, record_cost(cost):
+        generator = seed_everything(spec.cell.seed, "finetune")
         device = pick_device()
-        parts, about = training_data(data, device, spec)
-        pruned = checkpoint.load(parent, spec["model"])
+        parts, about = training_data(data, device, spec.augmentation)
+        pruned = checkpoint.load(parent, spec.model)
         require_data(parent, pruned.header, data, about)
         model = pruned.model.to(device)
         masks = {name: mask.to(device) for name, mask in pruned.masks.items()}
-        schedule = Schedule(**spec["schedule"])
         hooks = Masked(model, masks)
-        rows = train(model, objective(spec), parts, schedule, list(model.parameters()), generator, hooks, resume=resume)
+        loss = loss_function(spec.objective, spec.threat)
+        rows = train(model, loss, parts, spec.schedule, list(model.parameters()), generator, hooks, resume=resume)
         drawn = write_curve(curve, rows)
         checkpoint.save(output, checkpoint.Checkpoint(model, masks, header("finetuned", spec, about, parent) | drawn))

@@ -13,39 +13,40 @@ from sparrow.exchange import fit, keymap, state_dict
 from sparrow.exchange.recognition import recognise
 from sparrow.files import checkpoint
 from sparrow.files.headers import sha256
+from sparrow.stages._door import opened
 from sparrow.stages._origin import header
+from sparrow.stages.specs.imported import ImportSpec
 
 
-def import_checkpoint(file: Path, data: Path, output: Path, spec: dict) -> str:
+@opened(ImportSpec)
+def import_checkpoint(file: Path, data: Path, output: Path, spec: ImportSpec) -> str:
     """Write the network in `file` as the checkpoint `output`, on the data set `data`; a warning, if it hardly knows its images.
 
     Its parent is nobody's: what it was made from is not known here. Raises CheckpointError if it is not what
-    `spec["imported"]` says.
+    the study says.
     """
     validation, about = read(data, "validation")
     network, fitted, place = examine(file, spec, about.shape, about.classes)
     found = recognise(network, validation, about)
     lines = [f"{file}: read from {place or 'its top'}", *fitted.notes, *found.lines, f"pruned share: {fitted.ratio:.4f}"]
     print("\n".join(lines))
-    own = header(spec["stage"], spec, about)
-    config = {key: value for key, value in own["config"].items() if key != "stage"}
-    origin = {"file": spec["imported"]["file"], "sha256": sha256(file)}
+    origin = {"file": spec.imported.file, "sha256": sha256(file)}
     # On which images it was trained is not known here, either.
-    own |= {"config": config, "imported": origin, "data_regime": "imported"}
+    own = header(spec.stage, spec, about) | {"imported": origin, "data_regime": "imported"}
     checkpoint.save(output, checkpoint.Checkpoint(network, fitted.masks, own))
     # What a network recognises before it is fine-tuned says little of where it comes from.
-    return f"warning: {output}: {found.warning}" if found.warning and spec["stage"] != "pruned" else ""
+    return f"warning: {output}: {found.warning}" if found.warning and spec.stage != "pruned" else ""
 
 
-def examine(file: Path, spec: dict, shape: tuple[int, int, int], classes: int) -> tuple[nn.Module, fit.Fitted, str]:
+def examine(file: Path, spec: ImportSpec, shape: tuple[int, int, int], classes: int) -> tuple[nn.Module, fit.Fitted, str]:
     """The network that `file` holds, how it fits, and where in the file it lies. Raises CheckpointError if it does not fit."""
-    about, model = spec["imported"], spec["model"]
-    names = keymap.load(about["map"])
+    about, model = spec.imported, spec.model
+    names = keymap.load(about.map)
     if names:
-        keymap.require_model(names, about["map"], model["kind"])
-    found = state_dict.read(file, about["key"])
+        keymap.require_model(names, about.map, model["kind"])
+    found = state_dict.read(file, about.key)
     entry, parameters = catalogue.from_spec("models", model)
     network = entry.build(parameters, shape, classes).eval()
-    asked = fit.Asked(model["kind"], shape, spec["cell"].get("ratio"), about["granularity"], about["allow_ratio"])
+    asked = fit.Asked(model["kind"], shape, spec.cell.ratio, about.granularity, about.allow_ratio)
     fitted = fit.fit(file, found.tensors, network, asked, names, found.normalised)
     return network, replace(fitted, notes=[*found.unread, *fitted.notes]), found.place

@@ -12,20 +12,21 @@ from sparrow.files import checkpoint
 from sparrow.files.csv_table import write_csv
 from sparrow.files.headers import sha256
 from sparrow.jobs import interruption
-from sparrow.jobs.costs import measured
+from sparrow.jobs.costs import record_cost
 from sparrow.jobs.resume_point import resumable
 from sparrow.networks.prunable import norm_layers, norm_parameters, prunable_weights
 from sparrow.networks.structure import Layout, filter_masks, require_cuttable
 from sparrow.pruning.pruner import Batch, Pruner
 from sparrow.reproducible import derive_seed, pick_device, seed_everything
 from sparrow.settings import Threat
+from sparrow.stages._door import opened
 from sparrow.stages._failure import recorded
 from sparrow.stages._mask_check import raise_for
 from sparrow.stages._norm_statistics import recompute
 from sparrow.stages._origin import header, require_data
-from sparrow.stages._training import failed_training, objective, training_data, write_curve
+from sparrow.stages._training import failed_training, loss_function, training_data, write_curve
+from sparrow.stages.specs.pruning import PruneSpec
 from sparrow.training.loop import Hooks, Step, train
-from sparrow.training.schedule import Schedule
 
 TRACE_COLUMNS = ["epoch", "name", "value"]
 
@@ -35,23 +36,23 @@ def _failed(message: str, trace: Path, **arguments) -> None:
     write_csv(trace, TRACE_COLUMNS, [])
 
 
+@opened(PruneSpec)
 @recorded(_failed)
-def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost: Path, spec: dict) -> str | None:
-    """Prune `parent` by `spec["method"]` at `spec["ratio"]`. Returns the method's warning, if it has one.
+def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost: Path, spec: PruneSpec) -> str | None:
+    """Prune `parent` by one method at one ratio. Returns the method's warning, if it has one.
 
-    A method that trains does so on `spec["objective"]` under `spec["schedule"]`; for one that does not, these are absent.
     Raises SparrowError if the method's masks do not have the ratio, NetworkError if filters cannot be cut out.
     """
-    with interruption.deferred(), resumable(output, spec, parent, data) as resume, measured(cost):
-        kind = spec["method"]["kind"]
-        generator = seed_everything(spec["cell"]["seed"], "prune", kind)
+    with interruption.deferred(), resumable(output, spec.model_dump(), parent, data) as resume, record_cost(cost):
+        kind = spec.method["kind"]
+        generator = seed_everything(spec.cell.seed, "prune", kind)
         device = pick_device()
-        parts, about = training_data(data, device, spec)
-        dense = checkpoint.load(parent, spec["model"])
+        parts, about = training_data(data, device, spec.augmentation)
+        dense = checkpoint.load(parent, spec.model)
         require_data(parent, dense.header, data, about)
         model = dense.model.to(device)
-        entry, params = catalogue.from_spec("methods", spec["method"])
-        pruner = entry.prepare(params, spec["ratio"], generator)
+        entry, params = catalogue.from_spec("methods", spec.method)
+        pruner = entry.prepare(params, spec.ratio, generator)
         weights, layout = prunable_weights(model), Layout(model, about.shape)
         alive = {name: weight.detach() != 0 for name, weight in weights.items()}
         if pruner.budget != "weights":
@@ -59,13 +60,16 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
         optimised = pruner.start(weights, layout)
         if optimised and params.trains == "nothing":
             raise SparrowError(f"methods.{kind}: its pruner has tensors to optimise, but its Params say it trains nothing")
-        rows, hooks = [], _Hooks(pruner, model, weights, Threat(**spec["method_threat"]) if "method_threat" in spec else None)
+        rows, hooks = [], _Hooks(pruner, model, weights, spec.method_threat)
         if params.trains != "nothing":
-            batches = generator.manual_seed(derive_seed(spec["cell"]["seed"], "prune batches"))
+            assert spec.objective is not None, "its spec has one"
+            assert spec.schedule is not None, "its spec has one"
+            loss = loss_function(spec.objective, spec.threat)
+            batches = generator.manual_seed(derive_seed(spec.cell.seed, "prune batches"))
             everything = [*optimised, *_others(pruner, model, weights)]
-            rows = train(model, objective(spec), parts, Schedule(**spec["schedule"]), everything, batches, hooks, resume=resume)
+            rows = train(model, loss, parts, spec.schedule, everything, batches, hooks, resume=resume)
         masks = {name: mask.detach() for name, mask in pruner.end(weights).items()}
-        raise_for(masks, weights, layout, spec["ratio"], pruner.budget, kind)
+        raise_for(masks, weights, layout, spec.ratio, pruner.budget, kind)
         dead = sum(int((mask & alive[name] & (weights[name] == 0)).sum()) for name, mask in masks.items())
         if dead:
             raise SparrowError(f"methods.{kind}: keeps {dead} weights whose values it has set to zero")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -19,21 +20,24 @@ from sparrow.files import examples as examples_file
 from sparrow.files.headers import EXAMPLES_FORMAT, read_header, sha256
 from sparrow.files.outcome_table import ABSTAINED, ATTACK, MISCLASSIFIED, NOTHING
 from sparrow.jobs import journal
-from sparrow.jobs.costs import measured
+from sparrow.jobs.costs import record_cost
 from sparrow.jobs.progress import Progress
 from sparrow.jobs.resume_point import resumable
 from sparrow.networks.batched import batches
 from sparrow.reproducible import pick_device, seed_everything
 from sparrow.settings import Evaluation, Threat
+from sparrow.stages._door import opened
 from sparrow.stages._evaluation import failed_table, open_case, origin, write_outcomes
 from sparrow.stages._failure import recorded
+from sparrow.stages.specs.evaluation import VerifySpec
 from sparrow.verification.decision import Decision, decide_by
 from sparrow.verification.memory import in_parts, limited
 
 
+@opened(VerifySpec)
 @recorded(failed_table)
-def verify(network: Path, data: Path, output: Path, cost: Path, spec: dict, examples: list[Path] = ()) -> str | None:
-    """Run `spec["verifier"]` on the test images that `network` classifies correctly and no file in `examples` breaks.
+def verify(network: Path, data: Path, output: Path, cost: Path, spec: VerifySpec, examples: Sequence[Path] = ()) -> str | None:
+    """Verify `network` on the test images that it classifies correctly and no file in `examples` breaks.
 
     Status `verified`: the lower bound on the margin is above zero; `falsified`: the network is wrong on the image as it
     is, or on an adversarial example, which is projected onto the perturbation set and classified again before it counts;
@@ -42,18 +46,18 @@ def verify(network: Path, data: Path, output: Path, cost: Path, spec: dict, exam
 
     Returns one line for the user if part of the verifier could not be used on this network.
     """
-    with resumable(output, spec, network, data, *examples) as resume, measured(cost):
-        generator = seed_everything(spec["seed"], "verify", spec["verifier"]["kind"])
+    with resumable(output, spec.model_dump(), network, data, *examples) as resume, record_cost(cost):
+        generator = seed_everything(spec.seed, "verify", spec.verifier["kind"])
         _require_own(examples, network)
-        entry, params = catalogue.from_spec("verifiers", spec["verifier"])
-        case = Case(*open_case(network, data, spec, params, pick_device()), params, Threat(**spec["threat"]))
-        with journal.kept(resume, generator):
+        entry, params = catalogue.from_spec("verifiers", spec.verifier)
+        case = Case(*open_case(network, data, spec.model, params, pick_device()), params, spec.threat)
+        with journal.open_journal(resume, generator):
             failures: list[str] = []
             if hasattr(entry, "certify"):
-                columns = _smoothed(entry, spec["verifier"]["kind"], case, generator)
+                columns = _smoothed(entry, spec.verifier["kind"], case, generator)
             else:
-                columns = _bounded(entry, spec["verifier"]["kind"], case, examples, failures)
-        print(f"{spec['verifier']['kind']}: {columns[1].count('verified')} of {len(case.part)} images verified")
+                columns = _bounded(entry, spec.verifier["kind"], case, examples, failures)
+        print(f"{spec.verifier['kind']}: {columns[1].count('verified')} of {len(case.part)} images verified")
         write_outcomes(output, case.part, "verifiers", columns, case.threat, origin(network, data, spec))
     return f"warning: {output}: without {'; without '.join(failures)}" if failures else None
 
@@ -77,7 +81,7 @@ def _smoothed(entry: ModuleType, kind: str, case: Case, generator: torch.Generat
         image = case.part.images[place : place + 1]
         return tuple(entry.certify(case.model, image, case.params, case.threat, case.classes, generator, case.part.white))
 
-    found = [journal.once(f"{kind} {place}", partial(certify, place)) for place in range(len(case.part))]
+    found = [journal.compute_once(f"{kind} {place}", partial(certify, place)) for place in range(len(case.part))]
     predictions, margins = (torch.cat(column) for column in zip(*found, strict=True))
     right, abstained = (predictions == case.part.labels).tolist(), (predictions == ABSTAINED).tolist()
     status, decided = [], []
@@ -88,7 +92,7 @@ def _smoothed(entry: ModuleType, kind: str, case: Case, generator: torch.Generat
     return predictions, status, margins, decided
 
 
-def _bounded(entry: ModuleType, kind: str, case: Case, examples: list[Path], failures: list[str]) -> Columns:
+def _bounded(entry: ModuleType, kind: str, case: Case, examples: Sequence[Path], failures: list[str]) -> Columns:
     images, labels, size = case.part.images, case.part.labels, case.params.batch_size
     with torch.no_grad():
         logits = torch.cat([case.model(batch) for batch in images.split(size)])
@@ -128,7 +132,7 @@ def _bounded(entry: ModuleType, kind: str, case: Case, examples: list[Path], fai
     return predictions, status, margins, decided
 
 
-def _require_own(examples: list[Path], network: Path) -> None:
+def _require_own(examples: Sequence[Path], network: Path) -> None:
     """Raise SparrowError if adversarial examples are of another network than `network`."""
     digest = sha256(network) if examples else None
     for path in examples:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sparrow import catalogue
 from sparrow.files import paths
 from sparrow.files.paths import DENSE, Checkpoint
+from sparrow.stages.specs.analysis import AnalysisSpec, NetworksAnalysisSpec, TablesAnalysisSpec
 from sparrow.study import cells, job_specs
 from sparrow.study.code_digest import code_digest, function_digest
 from sparrow.study.config import Study
@@ -58,20 +59,22 @@ def all_jobs(study: Study, timed: bool | None = None) -> Iterator[Job]:
             yield from jobs(study, label)
 
 
-def spec(study: Study, job: Job) -> dict[str, Any]:
+def spec(study: Study, job: Job) -> AnalysisSpec:
     """What a job of an analysis reads."""
     params = study.analyses[job.label]
-    module = catalogue.module_name("analyses", params.kind)
-    own: dict[str, Any] = {"analysis": params.model_dump(), "seed": 0}
+    entry, module = params.model_dump(), catalogue.module_name("analyses", params.kind)
+    own = function_digest(module, "Params", "analyse")
     if params.scope == "tables":
-        code = code_digest("sparrow.stages.analyse_tables"), function_digest(module, "Params", "analyse")
-        return own | {"objectives": job_specs.aggregate_spec(study)["objectives"], "code": " ".join(code)}
-    names = ["sparrow.stages.analyse"]
-    if job.networks:
-        one = job.networks[0].parent
-        own["model"] = job_specs.entry_spec(study, "models", one.model)
-        own["seed"] = 0 if params.scope == "seeds" else one.seed
-        names.append(catalogue.module_name("models", own["model"]["kind"]))
-        if "threat" in params.needs:
-            own["threat"] = study.threat_of(one.objective).model_dump()
-    return own | {"code": f"{code_digest(*names)} {function_digest(module, 'Params', 'analyse')}"}
+        code = f"{code_digest('sparrow.stages.analyse_tables')} {own}"
+        return TablesAnalysisSpec(code=code, analysis=entry, seed=0, objectives=job_specs.aggregate_spec(study)["objectives"])
+    if not job.networks:
+        return NetworksAnalysisSpec(code=f"{code_digest('sparrow.stages.analyse')} {own}", analysis=entry, seed=0)
+    one = job.networks[0].parent
+    model = job_specs.entry_spec(study, "models", one.model)
+    return NetworksAnalysisSpec(
+        code=f"{code_digest('sparrow.stages.analyse', catalogue.module_name('models', model['kind']))} {own}",
+        analysis=entry,
+        seed=0 if params.scope == "seeds" else one.seed,
+        model=model,
+        threat=study.threat_of(one.objective) if "threat" in params.needs else None,
+    )

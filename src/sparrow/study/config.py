@@ -19,6 +19,7 @@ def _whole(value: Any) -> Any:
 
 
 Seed = Annotated[int, Field(ge=0, strict=True), BeforeValidator(_whole)]
+TrainingStage = Literal["pretrain", "prune", "finetune"]
 EvaluatedStage = Literal["dense", "pruned", "finetuned"]
 
 
@@ -69,7 +70,7 @@ class Study(Settings):
         entries = getattr(self, room).items()
         return {label: entry for label, entry in entries if entry.objectives is None or objective in entry.objectives}
 
-    def schedule(self, objective: str, stage: Literal["pretrain", "prune", "finetune"]) -> Schedule:
+    def schedule(self, objective: str, stage: TrainingStage) -> Schedule:
         """The study's schedule of `stage` with the changes that an objective makes to it."""
         patch = getattr(self.objectives[objective].training, stage).model_dump(exclude_unset=True)
         try:

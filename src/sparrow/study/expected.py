@@ -1,75 +1,90 @@
-"""What a study says of each of its files: what aggregation holds headers and tables against. Imports no torch.
+"""How each file of a study must have been made: what aggregation holds headers and tables against. Imports no torch.
 
-The specs of the jobs say it, but for seeds and ratios, which are in the files' paths: so much for each family of networks
-(data set, model, objective), with each piece of configuration once, as a study has thousands of networks and few
+It is in the jobs' specs, but for seeds and ratios, which are in the files' paths. So one spec of each kind is kept for each
+family of networks (data set, model, objective), and each value of a key once: a study has thousands of networks and few
 configurations.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from sparrow.files.paths import Cell, Parent
+from sparrow.stages.specs.base import Spec
 from sparrow.study import analyses, cells, job_specs
 from sparrow.study.code_digest import code_digest
 from sparrow.study.config import Study
 
-APART = ("cell", "code", "seed", "ratio", "stage")
-"""Keys of specs that are not the same in a family, or that are not configuration."""
+NOT_SHARED = ("cell", "code", "seed", "ratio", "stage")
+"""Keys of specs that differ within a family, or that are not configuration."""
+
+Places = dict[str, int]
+"""Of each key of a spec, the place of its value in the list `values`."""
+
+
+class _Pool:
+    """All different values of all specs."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, int] = {}
+
+    def place(self, value: Any) -> int:
+        return self._places.setdefault(json.dumps(value, sort_keys=True), len(self._places))
+
+    def places(self, spec: Spec | dict[str, Any]) -> Places:
+        values = spec.model_dump() if isinstance(spec, Spec) else spec
+        return {key: self.place(value) for key, value in values.items() if key not in NOT_SHARED}
+
+    def by_name(self, specs: Mapping[str, Spec]) -> dict[str, Places]:
+        return {name: self.places(spec) for name, spec in specs.items()}
+
+    def values(self) -> list[Any]:
+        return [json.loads(text) for text in self._places]
 
 
 def expected(study: Study) -> dict[str, Any]:
-    """`datasets` by label; `families` by `dataset/model/objective`; `imports` by the checkpoint's path.
+    """`datasets` by label; `families` by `dataset/model/objective`; `imports` by the checkpoint's path; `values`; `code`.
 
-    A family has what its networks are made by (`dense`, `finetuned` and, by method, `pruned`), and its `tables` by path. Of
-    each of the `analyses` that are not timed, by label, there is the `scope`, and the `specs` by the labels of what it is
-    about, such as `dataset/model/objective`. Each is a table of keys; their values are places in the list `values`.
+    A data set is a place in `values`, an import `Places`. A family has `Places` for `dense` and `finetuned`; for `pruned` by
+    method, and for `tables` by path. Of each of the `analyses` that are not timed, by label, there is the `scope`, and in
+    `specs` the `Places` by the labels of what it is about, such as `dataset/model/objective`.
     """
-    pool: dict[str, int] = {}
-
-    def packed(spec: dict[str, Any]) -> dict[str, int]:
-        texts = {key: json.dumps(value, sort_keys=True) for key, value in spec.items() if key not in APART}
-        return {key: pool.setdefault(text, len(pool)) for key, text in texts.items()}
-
-    families = {}
+    pool, families = _Pool(), {}
     for parent in cells.parents(study):
         name = "/".join(parent[:3])
         if name not in families:
-            families[name] = {key: _packed(value, packed) for key, value in _family(study, parent).items()}
+            families[name] = _family(study, parent, pool)
     return {
-        "datasets": {label: packed({"kind": job_specs.data_spec(study, label)["dataset"]})["kind"] for label in study.datasets},
+        "datasets": {label: pool.place(job_specs.data_spec(study, label).dataset) for label in study.datasets},
         "families": families,
-        "analyses": {label: _analysed(study, label, packed) for label, entry in study.analyses.items() if not entry.timed},
-        "imports": {path: packed(job_specs.import_spec(study, path)) for path in study.imports},
-        "values": [json.loads(text) for text in pool],
+        "analyses": {label: _analysed(study, label, pool) for label, entry in study.analyses.items() if not entry.timed},
+        "imports": {path: pool.places(job_specs.import_spec(study, path)) for path in study.imports},
+        "values": pool.values(),
         "code": code_digest("sparrow.results.consistency"),
     }
 
 
-def _packed(value: dict[str, Any], packed: Any) -> dict[str, Any]:
-    """`dense` and `finetuned` are one specification, the others one by name."""
-    return packed(value) if "model" in value else {name: packed(spec) for name, spec in value.items()}
-
-
-def _family(study: Study, parent: Parent) -> dict[str, dict[str, Any]]:
-    tables = {}
-    for room, of in (("attacks", job_specs.attack_spec), ("verifiers", job_specs.verify_spec)):
-        for name, table in cells.tables(study, room, parent.objective).items():
-            tables[table.path] = of(study, parent, name)
+def _family(study: Study, parent: Parent, pool: _Pool) -> dict[str, Any]:
+    tables: dict[str, Spec] = {}
+    for table in cells.tables(study, "attacks", parent.objective).values():
+        tables[table.path] = job_specs.attack_spec(study, parent, table.name)
+    for table in cells.tables(study, "verifiers", parent.objective).values():
+        tables[table.path] = job_specs.verify_spec(study, parent, table.name)
     return {
-        "dense": job_specs.pretrain_spec(study, parent),
+        "dense": pool.places(job_specs.pretrain_spec(study, parent)),
         # Nothing of the method is in it, and of a ratio nothing but itself in what pruning reads.
-        "finetuned": job_specs.finetune_spec(study, Cell(parent, "any", 0.5)),
-        "pruned": {label: job_specs.prune_spec(study, Cell(parent, label, 0.5)) for label in study.methods},
-        "tables": tables,
+        "finetuned": pool.places(job_specs.finetune_spec(study, Cell(parent, "any", 0.5))),
+        "pruned": pool.by_name({label: job_specs.prune_spec(study, Cell(parent, label, 0.5)) for label in study.methods}),
+        "tables": pool.by_name(tables),
     }
 
 
-def _analysed(study: Study, label: str, packed: Any) -> dict[str, Any]:
-    specs = {}
+def _analysed(study: Study, label: str, pool: _Pool) -> dict[str, Any]:
+    specs: dict[str, Spec] = {}
     for job in analyses.jobs(study, label):
         name = "/".join(job.place.split("/")[:3])
         if name not in specs:
-            specs[name] = packed(analyses.spec(study, job))
-    return {"scope": study.analyses[label].scope, "specs": specs}
+            specs[name] = analyses.spec(study, job)
+    return {"scope": study.analyses[label].scope, "specs": pool.by_name(specs)}

@@ -14,10 +14,17 @@ from sparrow.data import extra
 from sparrow.errors import SparrowError
 from sparrow.exchange import keymap_files
 from sparrow.files.paths import Cell, Parent, parse
-from sparrow.settings import Settings
+from sparrow.settings import Settings, Threat
+from sparrow.stages.specs.base import Entry, Labels
+from sparrow.stages.specs.compact import CompactSpec
+from sparrow.stages.specs.data import DataSpec
+from sparrow.stages.specs.evaluation import AttackSpec, VerifySpec
+from sparrow.stages.specs.imported import ImportedFile, ImportSpec
+from sparrow.stages.specs.pruning import PruneSpec
+from sparrow.stages.specs.training import TrainingSpec
 from sparrow.study import analysis_tables, cells, sources
 from sparrow.study.code_digest import code_digest
-from sparrow.study.config import Study
+from sparrow.study.config import Study, TrainingStage
 from sparrow.study.sections import Import
 
 PASSED_SEPARATELY = {
@@ -39,11 +46,11 @@ def entry_spec(study: Study, room: Room, label: str) -> dict[str, Any]:
     return getattr(study, room)[label].model_dump(exclude=PASSED_SEPARATELY)
 
 
-def data_spec(study: Study, dataset: str) -> dict[str, Any]:
+def data_spec(study: Study, dataset: str) -> DataSpec:
     """What preparing a data set reads, but for single files, which are the rule's input."""
     entry, folders = entry_spec(study, "datasets", dataset), sources.folders(study.datasets[dataset])
     code = code_digest("sparrow.stages.data", catalogue.module_name("datasets", entry["kind"]))
-    return {"dataset": entry, "code": code} | ({"folders": folders} if folders else {})
+    return DataSpec(code=code, dataset=entry, folders=folders or None)
 
 
 def data_memory(study: Study, dataset: str) -> int:
@@ -65,42 +72,45 @@ def extra_memory(study: Study, dataset: str) -> int:
     return images * prod(catalogue.load("datasets", params.kind).describe(params).shape) // 2**20
 
 
-def pretrain_spec(study: Study, parent: Parent) -> dict[str, Any]:
+def pretrain_spec(study: Study, parent: Parent) -> TrainingSpec:
     """What pre-training reads."""
-    return _training_spec(study, parent, "pretrain", parent._asdict())
+    return TrainingSpec(cell=_labels(parent), **_trained_on(study, parent, "pretrain"))
 
 
-def prune_spec(study: Study, cell: Cell) -> dict[str, Any]:
+def finetune_spec(study: Study, cell: Cell) -> TrainingSpec:
+    """What fine-tuning reads: nothing of the method, which is in the weights and masks that it starts from."""
+    return TrainingSpec(cell=_labels(cell.parent, cell), **_trained_on(study, cell.parent, "finetune"))
+
+
+def prune_spec(study: Study, cell: Cell) -> PruneSpec:
     """What pruning reads; the objective and the schedule only for a method that trains."""
     method, settings = entry_spec(study, "methods", cell.method), study.methods[cell.method]
-    own = {"method": method, "ratio": cell.ratio} | _threat(study, cell.parent.objective, settings, "method_threat")
-    names = ("sparrow.stages.prune", catalogue.module_name("methods", method["kind"]))
+    own = {
+        "cell": _labels(cell.parent, cell),
+        "method": method,
+        "ratio": cell.ratio,
+        "method_threat": _threat(study, cell.parent.objective, settings),
+    }
+    modules = ("sparrow.stages.prune", catalogue.module_name("methods", method["kind"]))
     if settings.trains != "nothing":
-        own["schedule"] = study.pruning_schedule(cell.parent.objective, cell.method).model_dump()
-        return _training_spec(study, cell.parent, "prune", _identity(cell), names) | own
+        schedule = study.pruning_schedule(cell.parent.objective, cell.method)
+        return PruneSpec(**_trained_on(study, cell.parent, "prune", modules) | own | {"schedule": schedule})
     model = entry_spec(study, "models", cell.parent.model)
-    code = code_digest(*names, catalogue.module_name("models", model["kind"]))
-    return {"cell": _identity(cell), "model": model, "code": code} | own
+    return PruneSpec(code=code_digest(*modules, catalogue.module_name("models", model["kind"])), model=model, **own)
 
 
-def finetune_spec(study: Study, cell: Cell) -> dict[str, Any]:
-    """What fine-tuning reads: nothing of the method, which is in the weights and masks that it starts from."""
-    return _training_spec(study, cell.parent, "finetune", _identity(cell))
-
-
-def import_spec(study: Study, path: str) -> dict[str, Any]:
+def import_spec(study: Study, path: str) -> ImportSpec:
     """What taking over a third party's network as the checkpoint `path` reads, besides the file (and a map of the user's)."""
     checkpoint, entry = parse(path), study.imports[path]
-    cell = _identity(checkpoint.cell) if checkpoint.cell else checkpoint.parent._asdict()
-    architecture = entry_spec(study, "models", checkpoint.parent.model)
-    return {
-        "cell": cell,
-        "stage": checkpoint.stage,
-        "model": architecture,
+    model = entry_spec(study, "models", checkpoint.parent.model)
+    return ImportSpec(
+        code=code_digest("sparrow.stages.imported", catalogue.module_name("models", model["kind"])),
+        cell=_labels(checkpoint.parent, checkpoint.cell),
+        stage=checkpoint.stage,
+        model=model,
         # A map of the user's is a file that the job reads.
-        "imported": entry.model_dump() | {"map_sha256": keymap_files.digest(entry.map)},
-        "code": code_digest("sparrow.stages.imported", catalogue.module_name("models", architecture["kind"])),
-    }
+        imported=ImportedFile(**entry.model_dump(), map_sha256=keymap_files.digest(entry.map)),
+    )
 
 
 def import_files(entry: Import) -> list[str]:
@@ -108,14 +118,16 @@ def import_files(entry: Import) -> list[str]:
     return [entry.file, *([entry.map] if keymap_files.is_file(entry.map) else [])]
 
 
-def attack_spec(study: Study, parent: Parent, attack: str) -> dict[str, Any]:
+def attack_spec(study: Study, parent: Parent, attack: str) -> AttackSpec:
     """What an attack on a network of `parent`'s family reads; `attack` is the name of its table."""
-    return _evaluation_spec(study, parent, "attack", cells.table(study, "attacks", parent.objective, attack))
+    entry, shared = _evaluation(study, parent, "attack", cells.table(study, "attacks", parent.objective, attack))
+    return AttackSpec(attack=entry, **shared)
 
 
-def verify_spec(study: Study, parent: Parent, verifier: str) -> dict[str, Any]:
+def verify_spec(study: Study, parent: Parent, verifier: str) -> VerifySpec:
     """What a verifier of a network of `parent`'s family reads; `verifier` is the name of its table."""
-    return _evaluation_spec(study, parent, "verifier", cells.table(study, "verifiers", parent.objective, verifier))
+    entry, shared = _evaluation(study, parent, "verify", cells.table(study, "verifiers", parent.objective, verifier))
+    return VerifySpec(verifier=entry, **shared)
 
 
 def aggregate_spec(study: Study) -> dict[str, Any]:
@@ -141,49 +153,48 @@ def _evaluated_by(study: Study, objective: str) -> dict[str, Any]:
     }
 
 
-def compact_spec(study: Study, model: str) -> dict[str, Any]:
+def compact_spec(study: Study, model: str) -> CompactSpec:
     """What cutting pruned filters out reads."""
     architecture = entry_spec(study, "models", model)
     code = code_digest("sparrow.stages.compact", catalogue.module_name("models", architecture["kind"]))
-    return {"model": architecture, "code": code}
+    return CompactSpec(code=code, model=architecture)
 
 
-def _identity(cell: Cell) -> dict[str, Any]:
-    return {**cell.parent._asdict(), "method": cell.method, "ratio": cell.ratio}
+def _labels(parent: Parent, cell: Cell | None = None) -> Labels:
+    """Whose a dense network is, or one of its pruned ones."""
+    own = {} if cell is None else {"method": cell.method, "ratio": cell.ratio}
+    return Labels(**parent._asdict(), **own)
 
 
-def _training_spec(
-    study: Study, parent: Parent, stage: str, cell: dict[str, Any], modules: tuple[str, ...] | None = None
-) -> dict[str, Any]:
+def _trained_on(study: Study, parent: Parent, stage: TrainingStage, modules: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What all that train read but for whose network it is; `modules` run besides those of model and objective."""
     model, objective = entry_spec(study, "models", parent.model), entry_spec(study, "objectives", parent.objective)
     names = (catalogue.module_name("models", model["kind"]), catalogue.module_name("objectives", objective["kind"]))
-    result = {
-        "cell": cell,
+    return {
+        "code": code_digest(*(modules or (f"sparrow.stages.{stage}",)), *names),
         "model": model,
         "objective": objective,
-        "schedule": study.schedule(parent.objective, stage).model_dump(),
-        "augmentation": study.datasets[parent.dataset].augmentation.model_dump(),
-        "code": code_digest(*(modules or (f"sparrow.stages.{stage}",)), *names),
+        "schedule": study.schedule(parent.objective, stage),
+        "augmentation": study.datasets[parent.dataset].augmentation,
+        "threat": _threat(study, parent.objective, study.objectives[parent.objective]),
     }
-    return result | _threat(study, parent.objective, study.objectives[parent.objective], "threat")
 
 
-def _threat(study: Study, objective: str, settings: Settings, key: str) -> dict[str, Any]:
+def _threat(study: Study, objective: str, settings: Settings) -> Threat | None:
     """The threat that an entry trains against, if it has an `eps`: its own, or that of the objective's networks."""
     if not hasattr(settings, "eps"):
-        return {}
+        return None
     threat = study.threat_of(objective)
-    return {key: {"norm": threat.norm, "eps": threat.eps if settings.eps is None else settings.eps}}
+    return threat if settings.eps is None else Threat(norm=threat.norm, eps=settings.eps)
 
 
-def _evaluation_spec(study: Study, parent: Parent, role: str, table: cells.Table) -> dict[str, Any]:
-    architecture, entry = entry_spec(study, "models", parent.model), entry_spec(study, table.room, table.entry)
-    stage = {"attack": "attack", "verifier": "verify"}[role]
-    modules = catalogue.module_name(table.room, entry["kind"]), catalogue.module_name("models", architecture["kind"])
-    return {
-        "seed": parent.seed,
-        "model": architecture,
-        role: entry,
-        "threat": {"norm": study.threat_of(parent.objective).norm, "eps": table.eps},
+def _evaluation(study: Study, parent: Parent, stage: str, table: cells.Table) -> tuple[Entry, dict[str, Any]]:
+    """The attack or verifier of a table, and what both read besides."""
+    model, entry = entry_spec(study, "models", parent.model), entry_spec(study, table.room, table.entry)
+    modules = catalogue.module_name(table.room, entry["kind"]), catalogue.module_name("models", model["kind"])
+    return entry, {
         "code": code_digest(f"sparrow.stages.{stage}", *modules),
+        "seed": parent.seed,
+        "model": model,
+        "threat": Threat(norm=study.threat_of(parent.objective).norm, eps=table.eps),
     }

@@ -133,7 +133,7 @@ def train(
             place.seen += len(batch)
             place.batches, place.step = place.batches + 1, place.step + 1
             if resume:
-                resume.offer(everything.pack)
+                resume.save_if_due(everything.pack)
 
     while place.epoch < schedule.epochs and not (place.rows and hooks.enough()):
         train_epoch()
@@ -147,7 +147,7 @@ def train(
             raise NetworkError(f"epoch {epoch + 1}: what is learned is not finite; training diverged, try a smaller lr")
         # Validation takes no part in what is to come: where it is cut short, it is done again.
         then = partial(everything.pack, randomness(generator)) if resume else None
-        stop = partial(resume.offer, then, METER.so_far()) if resume else lambda: None
+        stop = partial(resume.save_if_due, then, METER.so_far()) if resume else lambda: None
         with METER.watching(model):
             validation_loss, benign, check = _validate(
                 model, objective, validation, schedule, schedule.progress(epoch + 1), stop

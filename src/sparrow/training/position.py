@@ -64,10 +64,10 @@ class Everything:
 
     def put(self, packed: tuple[packing.Packed, ...]) -> None:
         """Go back to where `pack` was called."""
-        own = packing.put(packed[0], self._tensors() | {"place": vars(self._place)})
+        own = packing.unpack(packed[0], self._tensors() | {"place": vars(self._place)})
         if self._optimiser:
             self._optimiser.load_state_dict(own["optimiser"])
-        packing.put(packed[1], self._hooks.state(), self._model)
+        packing.unpack(packed[1], self._hooks.state(), self._model)
         set_randomness(own["randomness"], self._generator)
 
     def _tensors(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sparrow.jobs.journal import once
+from sparrow.jobs.journal import compute_once
 
 EXHAUSTED = (
     "out of memory",
@@ -93,7 +93,7 @@ def in_parts(
     while todo:
         part = todo.pop(0)
         # What did not fit is kept, too: in a job that goes on it might fit, and be rounded another way.
-        done = once(f"{what} {part.tolist()}", lambda part=part: _attempt(work, part))
+        done = compute_once(f"{what} {part.tolist()}", lambda part=part: _attempt(work, part))
         if done is not None:
             accept(part, done[0])
             continue
