@@ -229,12 +229,12 @@ def draw(source: Path, svg: Path, png: Path, spec: dict) -> None:
         row[0].set_ylabel(f"{runtime}, {size} image{'s' * (size > 1)}\npreserved era (%)")
         for axes, objective in zip(row, objectives, strict=True):
             rows = style.select(table, objective=objective, runtime=runtime, batch_size=size)
-            for (method, form), own in rows.groupby(["method", "form"]):
+            for (method, form), own in ((map(str, key), own) for key, own in rows.groupby(["method", "form"])):
                 points = own.groupby("ratio")[["speedup", "preserved_era"]].mean()
                 look = style.look(methods, method) | {"fillstyle": FORMS[form], "linewidth": 0.8}
                 axes.plot(points["speedup"], 100 * points["preserved_era"], **look)
                 crossed = points[points.index.isin(style.constant(own))]
-                style.cross_out(axes, crossed["speedup"], 100 * crossed["preserved_era"])
+                style.cross_out(axes, crossed["speedup"].tolist(), (100 * crossed["preserved_era"]).tolist())
             axes.axvline(1, color="grey", linestyle="--", linewidth=1)
     for axes, objective in zip(grid[0], objectives, strict=True):
         axes.set_title(style.title(spec, objective))

@@ -64,7 +64,7 @@ def analyse(subject: OneNetwork, params: Params) -> list[tuple[float, ...]]:
             total[0] += float(((lower >= 0) & (upper > 0)).sum())
             total[1] += float((upper <= 0).sum())
     count = int(chosen.sum())
-    rows = [
+    rows: list[tuple[float, ...]] = [
         (layer, size, on / count, off / count, size - (on + off) / count, count)
         for layer, (size, (on, off)) in enumerate(zip(sizes, totals, strict=True), start=1)
     ]
@@ -124,6 +124,8 @@ def draw(source: Path, svg: Path, png: Path, spec: dict) -> None:
 
 def _unstable(rows: pd.DataFrame, key: str) -> pd.DataFrame:
     """Percent of the ReLUs that are unstable by `key`: mean over seeds, lowest and highest."""
+    import pandas as pd
+
     sums = rows.groupby([key, "seed"])[["unstable", "neurons"]].sum().astype(float)
     shares = 100 * sums["unstable"] / sums["neurons"]
-    return shares.groupby(key).agg(mean="mean", low="min", high="max")
+    return pd.DataFrame(shares.groupby(key).agg(mean="mean", low="min", high="max"))

@@ -202,7 +202,7 @@ def _lines(
         if any(len(row) != len(columns) for row in rows) or not set(about) <= set(columns):
             return
         places = [columns.index(name) for name in about]
-        require_origin(path, (tuple(row[place] for place in places) for row in rows), about)
+        require_origin(path, (tuple(row[place] for place in places) for row in rows), {**about})
         if columns != FAILED:
             check(path, columns, rows, spec, data)
     except SparrowError as error:

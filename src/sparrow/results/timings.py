@@ -35,7 +35,7 @@ def write_timings(summary: Path, tables: list[Path], output: Path, told: dict[st
         rows = pd.DataFrame(columns=list(dict.fromkeys([*IDENTITY, *rows.columns])))
     merged = known.merge(rows, on=IDENTITY, how="left", validate="one_to_many")
     # A count that is missing somewhere is a count elsewhere.
-    counts = [name for name in rows if name not in IDENTITY and pd.api.types.is_integer_dtype(rows[name])]
+    counts = [str(name) for name in rows.columns if name not in IDENTITY and pd.api.types.is_integer_dtype(rows[name])]
     merged[counts] = merged[counts].astype("Int64")
     with replacing(output) as partial:
         merged.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")

@@ -52,11 +52,11 @@ def analyse(
 
         match params.scope:
             case "network":
-                return OneNetwork(*given, *opened(networks))
+                return OneNetwork(*given, opened(networks)[0])
             case "pair":
-                return Pair(*given, *opened(dense), *opened(networks))
+                return Pair(*given, opened(dense)[0], opened(networks)[0])
             case "family":
-                return Family(*given, *opened(dense), opened(networks))
+                return Family(*given, opened(dense)[0], opened(networks))
             case "seeds":
                 return Seeds(*given, opened(networks), opened(dense))
         return OneDataSet(*given)

@@ -134,7 +134,7 @@ def _imported(tree: ast.AST, name: str) -> Iterator[str]:
     """Modules of `sparrow` that the part `tree` of the module `name` names in import statements."""
     path = _path(name)
     package = name if path is not None and path.name == "__init__.py" else name.rpartition(".")[0]
-    found = set()
+    found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)

@@ -33,7 +33,7 @@ def _wrong(module: ModuleType) -> str | None:
     params = module.Params
     if not (isinstance(params, type) and issubclass(params, Analysis)):
         return "Params does not come from sparrow.settings.Analysis"
-    scope, tables = getattr(params, "scope", None), getattr(params, "tables", None)
+    scope, tables = str(getattr(params, "scope", "nothing")), getattr(params, "tables", None)
     if scope not in get_args(Scope):
         return f"Params.scope is {scope!r}; valid: {', '.join(get_args(Scope))}"
     if not isinstance(tables, dict) or not tables or not all(tables.values()):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-TABLES = ("outcomes", "summary", "layers", "recall", "intensification", "ranking", "security", "decisions", "costs")
-TABLES += ("provenance", "published", "headline")
-FIGURES = ("accuracy", "preservation", "sparsity", "ranking", "recall", "robustness", "decisions", "security", "published")
-FIGURES += ("curves", "traces")
+TABLES = (
+    *("outcomes", "summary", "layers", "recall", "intensification", "ranking", "security", "decisions", "costs"),
+    *("provenance", "published", "headline"),
+)
+FIGURES = (
+    *("accuracy", "preservation", "sparsity", "ranking", "recall", "robustness", "decisions", "security", "published"),
+    *("curves", "traces"),
+)
 OWN_NAMES = frozenset((*TABLES, *FIGURES))
