@@ -45,7 +45,8 @@ def aggregated(changes: dict | None = None, of: dict = SWEPT) -> None:
     networks = [root / f"{one.path}.safetensors" for one in evaluated]
     compact = [root / f"{one.path}/compact.safetensors" for one in cells.compacted(study)]
     analysed = [root / f"{job.path}.csv" for job in analyses.all_jobs(study, timed=False)]
-    aggregate_consistent(networks, compact, analysed, Path("tables"), job_specs.aggregate_spec(study), expected(study))
+    summary = Path("tables/summary.csv")
+    aggregate_consistent(networks, compact, analysed, summary, job_specs.aggregate_spec(study), expected(study))
 
 
 def refused(changes: dict | None = None, of: dict = SWEPT) -> str:

@@ -1,16 +1,16 @@
 # Analyses: one rule a scope, which says what one job is about. What it reads is known by where its table lies.
 rule analyse_dataset:
     input:
-        networks=lambda wildcards: analysed("networks", DATASET_ANALYSIS, wildcards),
-        dense=lambda wildcards: analysed("dense", DATASET_ANALYSIS, wildcards),
-        compact=lambda wildcards: analysed("compact", DATASET_ANALYSIS, wildcards),
+        networks=lambda wildcards: targets.analysed(STUDY, analysis_of("dataset", wildcards), "networks"),
+        dense=lambda wildcards: targets.analysed(STUDY, analysis_of("dataset", wildcards), "dense"),
+        compact=lambda wildcards: targets.analysed(STUDY, analysis_of("dataset", wildcards), "compact"),
         data=DATA,
     output:
-        multiext(DATASET_ANALYSIS, ".csv", ".cost.json"),
+        multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['dataset']}", output=paths.TABLE, cost=paths.COST),
     log:
         f"{LOGS}/{{dataset}}/analyses/{{analysis}}.log",
     wildcard_constraints:
-        analysis=analyses_of("dataset"),
+        analysis=one_of(analyses.labels(STUDY, "dataset")),
     conda:
         "../../envs/sparrow.yaml"
     threads: threads_of_analysis
@@ -18,26 +18,27 @@ rule analyse_dataset:
         mem_mb=4000,
         runtime=120,
     params:
-        spec=lambda wildcards: analysis_spec(DATASET_ANALYSIS, wildcards),
-        script=script_digest("analyse"),
+        stage="sparrow.stages.analyse:analyse",
+        spec=lambda wildcards: analyses.spec(STUDY, analysis_of("dataset", wildcards)).model_dump(),
+        script=SCRIPT,
     message:
         "Analyse {wildcards.dataset}: {wildcards.analysis}"
     script:
-        "../scripts/analyse.py"
+        "../scripts/job.py"
 
 
 rule analyse_network:
     input:
-        networks=lambda wildcards: analysed("networks", NETWORK_ANALYSIS, wildcards),
-        dense=lambda wildcards: analysed("dense", NETWORK_ANALYSIS, wildcards),
-        compact=lambda wildcards: analysed("compact", NETWORK_ANALYSIS, wildcards),
+        networks=lambda wildcards: targets.analysed(STUDY, analysis_of("network", wildcards), "networks"),
+        dense=lambda wildcards: targets.analysed(STUDY, analysis_of("network", wildcards), "dense"),
+        compact=lambda wildcards: targets.analysed(STUDY, analysis_of("network", wildcards), "compact"),
         data=DATA,
     output:
-        multiext(NETWORK_ANALYSIS, ".csv", ".cost.json"),
+        multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['network']}", output=paths.TABLE, cost=paths.COST),
     log:
         f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/{{checkpoint}}/analyses/{{analysis}}.log",
     wildcard_constraints:
-        analysis=analyses_of("network"),
+        analysis=one_of(analyses.labels(STUDY, "network")),
     conda:
         "../../envs/sparrow.yaml"
     threads: threads_of_analysis
@@ -46,26 +47,27 @@ rule analyse_network:
         runtime=120,
         gpu=1,
     params:
-        spec=lambda wildcards: analysis_spec(NETWORK_ANALYSIS, wildcards),
-        script=script_digest("analyse"),
+        stage="sparrow.stages.analyse:analyse",
+        spec=lambda wildcards: analyses.spec(STUDY, analysis_of("network", wildcards)).model_dump(),
+        script=SCRIPT,
     message:
         "Analyse {wildcards.objective} {wildcards.model} {wildcards.checkpoint}: {wildcards.analysis}"
     script:
-        "../scripts/analyse.py"
+        "../scripts/job.py"
 
 
 rule analyse_pair:
     input:
-        networks=lambda wildcards: analysed("networks", PAIR_ANALYSIS, wildcards),
-        dense=lambda wildcards: analysed("dense", PAIR_ANALYSIS, wildcards),
-        compact=lambda wildcards: analysed("compact", PAIR_ANALYSIS, wildcards),
+        networks=lambda wildcards: targets.analysed(STUDY, analysis_of("pair", wildcards), "networks"),
+        dense=lambda wildcards: targets.analysed(STUDY, analysis_of("pair", wildcards), "dense"),
+        compact=lambda wildcards: targets.analysed(STUDY, analysis_of("pair", wildcards), "compact"),
         data=DATA,
     output:
-        multiext(PAIR_ANALYSIS, ".csv", ".cost.json"),
+        multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['pair']}", output=paths.TABLE, cost=paths.COST),
     log:
         f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/{{checkpoint}}/analyses/{{analysis}}.log",
     wildcard_constraints:
-        analysis=analyses_of("pair"),
+        analysis=one_of(analyses.labels(STUDY, "pair")),
     conda:
         "../../envs/sparrow.yaml"
     threads: threads_of_analysis
@@ -74,27 +76,28 @@ rule analyse_pair:
         runtime=120,
         gpu=1,
     params:
-        spec=lambda wildcards: analysis_spec(PAIR_ANALYSIS, wildcards),
-        script=script_digest("analyse"),
+        stage="sparrow.stages.analyse:analyse",
+        spec=lambda wildcards: analyses.spec(STUDY, analysis_of("pair", wildcards)).model_dump(),
+        script=SCRIPT,
     message:
         "Analyse {wildcards.objective} {wildcards.model} {wildcards.checkpoint} beside its dense network: {wildcards.analysis}"
     script:
-        "../scripts/analyse.py"
+        "../scripts/job.py"
 
 
 # Timings are taken here alone: jobs at different times, or on different nodes, could not be compared.
 rule analyse_family:
     input:
-        networks=lambda wildcards: analysed("networks", FAMILY_ANALYSIS, wildcards),
-        dense=lambda wildcards: analysed("dense", FAMILY_ANALYSIS, wildcards),
-        compact=lambda wildcards: analysed("compact", FAMILY_ANALYSIS, wildcards),
+        networks=lambda wildcards: targets.analysed(STUDY, analysis_of("family", wildcards), "networks"),
+        dense=lambda wildcards: targets.analysed(STUDY, analysis_of("family", wildcards), "dense"),
+        compact=lambda wildcards: targets.analysed(STUDY, analysis_of("family", wildcards), "compact"),
         data=DATA,
     output:
-        multiext(FAMILY_ANALYSIS, ".csv", ".cost.json"),
+        multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['family']}", output=paths.TABLE, cost=paths.COST),
     log:
         f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/analyses/{{analysis}}.log",
     wildcard_constraints:
-        analysis=analyses_of("family"),
+        analysis=one_of(analyses.labels(STUDY, "family")),
     conda:
         "../../envs/sparrow.yaml"
     threads: threads_of_analysis
@@ -103,26 +106,27 @@ rule analyse_family:
         runtime=120,
         gpu=lambda wildcards: 0 if STUDY.analyses[wildcards.analysis].timed else 1,
     params:
-        spec=lambda wildcards: analysis_spec(FAMILY_ANALYSIS, wildcards),
-        script=script_digest("analyse"),
+        stage="sparrow.stages.analyse:analyse",
+        spec=lambda wildcards: analyses.spec(STUDY, analysis_of("family", wildcards)).model_dump(),
+        script=SCRIPT,
     message:
         "Analyse the networks of {wildcards.objective} {wildcards.model} (seed {wildcards.seed}): {wildcards.analysis}"
     script:
-        "../scripts/analyse.py"
+        "../scripts/job.py"
 
 
 rule analyse_seeds:
     input:
-        networks=lambda wildcards: analysed("networks", SEEDS_ANALYSIS, wildcards),
-        dense=lambda wildcards: analysed("dense", SEEDS_ANALYSIS, wildcards),
-        compact=lambda wildcards: analysed("compact", SEEDS_ANALYSIS, wildcards),
+        networks=lambda wildcards: targets.analysed(STUDY, analysis_of("seeds", wildcards), "networks"),
+        dense=lambda wildcards: targets.analysed(STUDY, analysis_of("seeds", wildcards), "dense"),
+        compact=lambda wildcards: targets.analysed(STUDY, analysis_of("seeds", wildcards), "compact"),
         data=DATA,
     output:
-        multiext(SEEDS_ANALYSIS, ".csv", ".cost.json"),
+        multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['seeds']}", output=paths.TABLE, cost=paths.COST),
     log:
         f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seeds/{{checkpoint}}/analyses/{{analysis}}.log",
     wildcard_constraints:
-        analysis=analyses_of("seeds"),
+        analysis=one_of(analyses.labels(STUDY, "seeds")),
     conda:
         "../../envs/sparrow.yaml"
     threads: threads_of_analysis
@@ -131,12 +135,13 @@ rule analyse_seeds:
         runtime=120,
         gpu=1,
     params:
-        spec=lambda wildcards: analysis_spec(SEEDS_ANALYSIS, wildcards),
-        script=script_digest("analyse"),
+        stage="sparrow.stages.analyse:analyse",
+        spec=lambda wildcards: analyses.spec(STUDY, analysis_of("seeds", wildcards)).model_dump(),
+        script=SCRIPT,
     message:
         "Analyse {wildcards.objective} {wildcards.model} {wildcards.checkpoint} over all seeds: {wildcards.analysis}"
     script:
-        "../scripts/analyse.py"
+        "../scripts/job.py"
 
 
 rule analyse_tables:
@@ -144,11 +149,11 @@ rule analyse_tables:
         networks=all_networks,
         tables=all_tables,
     output:
-        multiext(TABLES_ANALYSIS, ".csv", ".cost.json"),
+        multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['tables']}", output=paths.TABLE, cost=paths.COST),
     log:
         f"{LOGS}/analyses/{{analysis}}.log",
     wildcard_constraints:
-        analysis=analyses_of("tables"),
+        analysis=one_of(analyses.labels(STUDY, "tables")),
     conda:
         "../../envs/sparrow.yaml"
     threads: threads_of_analysis
@@ -156,21 +161,22 @@ rule analyse_tables:
         mem_mb=4000,
         runtime=120,
     params:
-        spec=lambda wildcards: analysis_spec(TABLES_ANALYSIS, wildcards),
-        script=script_digest("analyse_tables"),
+        stage="sparrow.stages.analyse_tables:analyse_tables",
+        spec=lambda wildcards: analyses.spec(STUDY, analysis_of("tables", wildcards)).model_dump(),
+        script=SCRIPT,
     message:
         "Analyse all tables: {wildcards.analysis}"
     script:
-        "../scripts/analyse_tables.py"
+        "../scripts/job.py"
 
 
 # What was timed, beside what is preserved.
 rule timings:
     input:
         summary=f"{RESULTS}/summary.csv",
-        tables=timed_tables,
+        tables=lambda wildcards: targets.analysis_tables(STUDY, label=wildcards.analysis),
     output:
-        report(
+        output=report(
             f"{RESULTS}/{{analysis}}.csv",
             caption="../../reports/captions/analysis.rst",
             category="Tables",
@@ -179,7 +185,7 @@ rule timings:
     log:
         f"{LOGS}/{{analysis}}.log",
     wildcard_constraints:
-        analysis=one_of(TIMED),
+        analysis=one_of(analyses.labels(STUDY, timed=True)),
     conda:
         "../../envs/sparrow.yaml"
     threads: 1
@@ -187,9 +193,10 @@ rule timings:
         mem_mb=1000,
         runtime=30,
     params:
+        stage="sparrow.results.timings:write_timings",
         code=lambda wildcards: code_digest("sparrow.results.timings"),
-        script=script_digest("timings"),
-        told=lambda wildcards: {wildcards.analysis: TIMED[wildcards.analysis]},
+        script=SCRIPT,
+        told=lambda wildcards: analysis_tables.collect_spec(STUDY, timed=True, label=wildcards.analysis),
         specs=lambda wildcards: {
             job.place: content.of_spec(analyses.spec(STUDY, job).model_dump())
             for job in analyses.jobs(STUDY, wildcards.analysis)
@@ -197,4 +204,4 @@ rule timings:
     message:
         "Lay out {wildcards.analysis} beside what is preserved"
     script:
-        "../scripts/timings.py"
+        "../scripts/job.py"

@@ -15,7 +15,7 @@ from sparrow.data.store import Header, Part
 from sparrow.errors import CheckpointError
 from sparrow.files import checkpoint
 from sparrow.files.headers import failure, read_header
-from sparrow.files.paths import Checkpoint, checkpoint_of
+from sparrow.files.paths import Checkpoint, checkpoint_in
 from sparrow.networks.finite import require_numbers
 from sparrow.settings import Threat
 
@@ -56,7 +56,7 @@ class Network:
     @property
     def who(self) -> Checkpoint:
         """Which network of the study it is, and at which stage."""
-        return checkpoint_of(self.header)
+        return checkpoint_in(self.header)
 
     @property
     def failed(self) -> str | None:

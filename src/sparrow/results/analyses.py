@@ -13,9 +13,8 @@ import pandas as pd
 from sparrow import catalogue
 from sparrow.errors import SparrowError
 from sparrow.files import analysis_table
-from sparrow.files.paths import identity_at
+from sparrow.files.paths import IDENTITY, identity_at
 
-IDENTITY = ("dataset", "model", "objective", "method", "ratio", "seed", "stage")
 TEXTS = {"ratio": str}
 """By its ratio a cell is found again: every digit counts."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from sparrow.files.headers import read_header
-from sparrow.files.paths import DENSE, checkpoint_of
+from sparrow.files.paths import DENSE, identity_of
 from sparrow.results.outcomes import Outcomes, read_outcomes
 
 
@@ -46,5 +46,5 @@ def evaluated(networks: list[Path], objectives: dict[str, Any]) -> tuple[Evaluat
     for path in networks:
         header = read_header(path)
         outcomes = read_outcomes(path.with_suffix(""), objectives[header["cell"]["objective"]])
-        found.append(Evaluated(checkpoint_of(header).identity(), outcomes))
+        found.append(Evaluated(identity_of(header), outcomes))
     return tuple(sorted(found, key=lambda one: tuple(one.identity.values())))

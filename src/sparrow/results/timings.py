@@ -11,9 +11,9 @@ from sparrow.errors import SparrowError
 from sparrow.files import analysis_table, content
 from sparrow.files.atomic import replacing
 from sparrow.files.outcome_table import ORIGIN, TEXT, require_origin
+from sparrow.files.paths import IDENTITY
 from sparrow.results import analyses
 
-IDENTITY = list(analyses.IDENTITY)
 PRESERVED = [f"preserved_era{end}" for end in ("", "_low", "_high")]
 
 

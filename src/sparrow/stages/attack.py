@@ -16,7 +16,7 @@ from sparrow.adversary.geometry import distance, project
 from sparrow.adversary.margin import margin
 from sparrow.data.store import Part
 from sparrow.files import examples as examples_file
-from sparrow.files.outcome_table import MISCLASSIFIED, ORIGIN, verified
+from sparrow.files.outcome_table import MISCLASSIFIED, ORIGIN, verified_images
 from sparrow.jobs import journal
 from sparrow.jobs.costs import METER, record_cost
 from sparrow.jobs.progress import Progress
@@ -67,7 +67,7 @@ def attack(
         kind = spec.attack["kind"]
         generator = seed_everything(spec.seed, "attack", kind)
         entry, params = catalogue.from_spec("attacks", spec.attack)
-        threat, minimum_norm = spec.threat, getattr(entry, "MINIMUM_NORM", False)
+        threat, minimum_norm = spec.threat, params.minimum_norm
         model, part, classes = open_case(network, data, spec.model, params, pick_device())
         about = origin(network, data, spec)
         predictions = predict(model, part.images, params.batch_size)
@@ -121,7 +121,7 @@ def attack(
             (name if right else MISCLASSIFIED) if there else ""
             for right, there, name in zip(correct.tolist(), distances.isfinite().tolist(), by, strict=True)
         ]
-        warnings += _flags.of_attack([there for there in still if there != ""], by, getattr(entry, "BLIND", None))
+        warnings += _flags.of_attack([there for there in still if there != ""], by, params.blind)
         if minimum_norm:
             warnings += _flags.of_distances(distances[targets])
         for warning in warnings:
@@ -138,7 +138,7 @@ def attack(
 def _proven(proofs: Sequence[Path], part: Part, threat: Threat, about: tuple[str, str, str]) -> Tensor:
     """Which images (n,) no attack can break, as verifiers' outcome tables of the same network and data set say."""
     own = dict(zip(ORIGIN, about, strict=True)) | {"spec": None}
-    indices = set().union(*(verified(path, threat, own) for path in proofs))
+    indices = set().union(*(verified_images(path, threat, own) for path in proofs))
     return torch.tensor([index in indices for index in part.indices.tolist()], device=part.images.device)
 
 

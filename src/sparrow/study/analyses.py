@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sparrow import catalogue
 from sparrow.files import paths
 from sparrow.files.paths import DENSE, Checkpoint
+from sparrow.settings import Scope
 from sparrow.stages.specs.analysis import AnalysisSpec, NetworksAnalysisSpec, TablesAnalysisSpec
 from sparrow.study import cells, job_specs
 from sparrow.study.code_digest import code_digest, function_digest
@@ -29,7 +30,7 @@ class Job(NamedTuple):
     @property
     def path(self) -> str:
         """Of its table, below the results, without the suffix."""
-        return f"{self.place}/analyses/{self.label}".removeprefix("/")
+        return f"{self.place}/{paths.ANALYSIS}".format(analysis=self.label).removeprefix("/")
 
 
 def jobs(study: Study, label: str) -> Iterator[Job]:
@@ -52,11 +53,17 @@ def jobs(study: Study, label: str) -> Iterator[Job]:
         yield Job(label, place, tuple(networks), tuple(dense), tuple(one for one in networks if one in cut))
 
 
+def labels(study: Study, scope: Scope | None = None, timed: bool | None = None) -> list[str]:
+    """The analyses of that scope, or of all; only those that are `timed`, or only the others."""
+    return [
+        label for label, params in study.analyses.items() if scope in (None, params.scope) and timed in (None, params.timed)
+    ]
+
+
 def all_jobs(study: Study, timed: bool | None = None) -> Iterator[Job]:
     """The jobs of all analyses; only of those that are `timed`, or only of the others."""
-    for label, params in study.analyses.items():
-        if timed is None or params.timed == timed:
-            yield from jobs(study, label)
+    for label in labels(study, timed=timed):
+        yield from jobs(study, label)
 
 
 def spec(study: Study, job: Job) -> AnalysisSpec:

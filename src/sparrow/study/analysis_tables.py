@@ -10,6 +10,12 @@ from sparrow.files import analysis_table
 from sparrow.study.code_digest import function_digest
 from sparrow.study.config import Study
 
+OWN_TABLES = (
+    *("outcomes", "summary", "layers", "recall", "intensification", "ranking", "security", "decisions", "costs"),
+    *("provenance", "published", "headline"),
+)
+"""What every study may have in its results folder; no analysis has one of these labels, nor that of a figure."""
+
 
 def table_names(study: Study, label: str) -> list[str]:
     """The files, in the results folder, that all jobs of an analysis are collected in: LABEL.csv, and LABEL.TABLE.csv of each
@@ -26,18 +32,23 @@ def drawn(study: Study) -> dict[str, list[str]]:
     }
 
 
-def collect_spec(study: Study, timed: bool) -> dict[str, Any]:
-    """What collecting the tables of all analyses reads, by label: kind, scope and columns; of those that have a summary,
-    its code."""
+def collected(study: Study) -> list[str]:
+    """Those of all analyses that aggregation collects: of all that are not timed."""
+    return [name for label, entry in study.analyses.items() if not entry.timed for name in table_names(study, label)]
+
+
+def collect_spec(study: Study, timed: bool, label: str | None = None) -> dict[str, Any]:
+    """What collecting the tables of all analyses (or of the one with that label) reads, by label: kind, scope and columns; of
+    those that have a summary, its code."""
     return {
-        label: {
+        name: {
             "kind": params.kind,
             "scope": params.scope,
-            "tables": {name: list(columns) for name, columns in params.tables.items()},
+            "tables": {table: list(columns) for table, columns in params.tables.items()},
             **_summary_code(params.kind),
         }
-        for label, params in study.analyses.items()
-        if params.timed == timed
+        for name, params in study.analyses.items()
+        if params.timed == timed and label in (None, name)
     }
 
 
