@@ -14,7 +14,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any, Literal
 
-Room = Literal["datasets", "models", "objectives", "methods", "attacks", "verifiers"]
+Room = Literal["datasets", "models", "objectives", "methods", "attacks", "verifiers", "analyses"]
 
 PACKAGES: dict[Room, str] = {
     "datasets": "sparrow.datasets",
@@ -23,6 +23,7 @@ PACKAGES: dict[Room, str] = {
     "methods": "sparrow.methods",
     "attacks": "sparrow.attacks",
     "verifiers": "sparrow.verifiers",
+    "analyses": "sparrow.analyses",
 }
 
 

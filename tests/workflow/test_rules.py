@@ -13,13 +13,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from snakemake.iocontainers import InputFiles, Log, OutputFiles, Params
 
 from sparrow.jobs import run
 from sparrow.study import figures
+from sparrow.study.load import load_study
 from tests.workflow.conftest import REPOSITORY
 
 SCRIPT = REPOSITORY / "workflow/scripts/job.py"
+STUDY = load_study(yaml.safe_load((REPOSITORY / "config.yaml").read_text()))
 OWN = {"stage", "code", "script"}
 """Params that are the script's, and no arguments."""
 
@@ -54,7 +57,8 @@ def rules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
 
 
 def stages(rule: dict[str, Any]) -> list[str]:
-    return [rule["stage"]] if rule["stage"] else [figures.stage(name) for name in figures.known()]
+    names = {*figures.known(), *figures.drawn(STUDY)}
+    return [rule["stage"]] if rule["stage"] else [figures.stage(STUDY, name) for name in names]
 
 
 def test_every_rule_has_the_one_script(rules: dict[str, dict[str, Any]]) -> None:

@@ -36,7 +36,8 @@ def entries(room: Room, options: type[Settings] | None = None) -> Any:
         fields: dict[str, Any] = {"kind": (Literal[kind], Field(kind, description=f"The label, if it is not `{kind}`."))}
         if options is not None:
             fields |= {name: (field.annotation, field) for name, field in options.model_fields.items()}
-        name = "".join(part.title() for part in kind.split("-")) + room.title().removesuffix("s")
+        what = "Analysis" if room == "analyses" else room.title().removesuffix("s")
+        name = "".join(part.title() for part in kind.split("-")) + what
         variant = create_model(name, __base__=params, __cls_kwargs__=DESCRIBED, **fields)
         variant.__doc__ = catalogue.summary(room, kind)
         variants.append(variant)
