@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sparrow.files.paths import (
+    ANALYSIS_PATTERNS,
     CELL_PATTERN,
     CHECKPOINT_PATTERN,
     IDENTITY,
@@ -20,9 +21,11 @@ from sparrow.files.paths import (
     checkpoint_of,
     data_file,
     data_path,
+    identity_at,
     identity_of,
     parent_file,
     parse,
+    place,
     stage_of,
     subject_of,
 )
@@ -73,12 +76,44 @@ PRUNED = Checkpoint(PARENT, Cell(PARENT, "harp-authors", 0.995), "finetuned")
         (f"{DENSE.path}/attacks/pgd-eps0.1", "attack", DENSE),
         (f"{PRUNED.path}/verifiers/crown", "verify", PRUNED),
         (f"{PRUNED.path}/compact", "compact", PRUNED),
-        (f"{PARENT.path}/latency", "latency", DENSE),
+        (f"{PRUNED.path}/analyses/latency", "analyse", PRUNED),
+        (f"{PARENT.path}/analyses/latency", "analyse", None),
+        ("cifar10/analyses/sizes", "analyse", None),
+        ("analyses/data", "analyse", None),
     ],
 )
 def test_a_job_is_of_a_stage_and_about_a_checkpoint(job: str, stage: str, about: Checkpoint | None) -> None:
     assert stage_of(job) == stage
     assert checkpoint_of(job) == about
+
+
+@pytest.mark.parametrize(
+    ("scope", "path", "known"),
+    [
+        ("dataset", "cifar10", {"dataset"}),
+        ("network", PRUNED.path, set(IDENTITY)),
+        ("pair", PRUNED.path, set(IDENTITY)),
+        ("family", PARENT.path, {"dataset", "model", "objective", "seed"}),
+        ("seeds", PRUNED.path.replace("seed12", "seeds"), {*IDENTITY} - {"seed"}),
+        ("tables", "", set()),
+    ],
+)
+def test_an_analysis_lies_where_its_scope_says_and_knows_what_that_has_in_common(
+    scope: str, path: str, known: set[str], tmp_path: Path
+) -> None:
+    assert place(scope, PRUNED) == path
+    identity = PRUNED.identity()
+    assert identity_at(scope, tmp_path / path) == {key: value for key, value in identity.items() if key in known}
+    # As the rules have it.
+    labels = {key: str(value) for key, value in identity.items()} | {"analysis": "mine"}
+    checkpoint = PRUNED.path.removeprefix(f"{PARENT.path}/")
+    assert ANALYSIS_PATTERNS[scope].format(**labels, checkpoint=checkpoint) == f"{path}/analyses/mine".removeprefix("/")
+
+
+def test_a_dense_cell_over_all_seeds_has_a_place_too(tmp_path: Path) -> None:
+    path = place("seeds", DENSE)
+    assert path == f"{DENSE.path.replace('seed12', 'seeds')}"
+    assert identity_at("seeds", tmp_path / path) == {key: value for key, value in DENSE.identity().items() if key != "seed"}
 
 
 def test_a_path_of_no_job_is_of_no_stage() -> None:

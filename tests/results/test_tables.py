@@ -6,7 +6,7 @@ import pytest
 
 from sparrow.results.tables import jobs_of_cells, write_tables
 
-STAGES = {"pruned": "prune", "finetuned": "finetune", "compact": "compact", "analyses": "analyse"}
+STAGES = {"pruned": "prune", "finetuned": "finetune", "compact": "compact"}
 
 
 def who(method, ratio, stage="finetuned", seed=0):
@@ -67,7 +67,7 @@ def place(rank, method, ratio=0.9, behind=(0.0, np.nan, np.nan), verdict=None, m
 def job(path, seconds=1.5, gradients=20, memory=600.0, **latencies):
     """A line of costs.csv."""
     name = path.rsplit("/", 1)[-1]
-    folder = {"attacks": "attack", "verifiers": "verify"}
+    folder = {"attacks": "attack", "verifiers": "verify", "analyses": "analyse"}
     stage = folder.get(path.split("/")[-2]) or STAGES.get(name, "pretrain")
     return {
         "job": path,
