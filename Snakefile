@@ -57,7 +57,7 @@ report: "reports/workflow.rst"
 
 # A group of jobs on a node of a cluster is a workflow of its own, without hooks, whose jobs are workflows without the option;
 # so its server of imports starts here.
-if workflow.remote_exec and "--local-groupid" in sys.argv and fork_server.possible():
+if workflow.remote_exec and "--local-groupid" in sys.argv and fork_server.can_fork():
     fork_server.start()
 
 
@@ -74,7 +74,7 @@ onstart:
     if limit and (limit.max_jobs, limit.timespan) == (100, 1):
         workflow.scheduler.job_rate_limiter = None
     # Local jobs fork from one process that has done the imports; jobs elsewhere import for themselves.
-    if fork_server.possible() and workflow.is_main_process and workflow.local_exec:
+    if fork_server.can_fork() and workflow.is_main_process and workflow.local_exec:
         fork_server.start()
     if not workflow.local_exec:
         remember_what_is_to_be_made()
@@ -95,5 +95,5 @@ rule all:
         f"{RESULTS}/tables/summary.html",
         f"{RESULTS}/tables/costs.html",
         f"{RESULTS}/tables/provenance.html",
-        BESIDE,
-        FIGURES,
+        targets.published_tables(STUDY),
+        figures.files(STUDY),

@@ -23,7 +23,7 @@ from _paired import about, write
 
 from sparrow import catalogue
 from sparrow.data import store
-from sparrow.jobs.costs import measured
+from sparrow.jobs.costs import record_cost
 from sparrow.stages.attack import attack
 from sparrow.stages.pretrain import pretrain
 from sparrow.stages.prune import prune
@@ -163,7 +163,7 @@ def one(what: str, model: str, images: int) -> None:
     """Do it in this process, and print its peak memory, as Sparrow measures that of its jobs."""
     with tempfile.TemporaryDirectory() as name:
         own = Path(name, "own.json")
-        with measured(own):
+        with record_cost(own):
             (globals()[f"stage_{what}"] if what not in ("nothing", "floor") else globals()[what])(model, images, Path(name))
         print(json.loads(own.read_text())["peak_memory_mb"])
 

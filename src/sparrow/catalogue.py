@@ -1,4 +1,4 @@
-"""What there is to choose from: every file of a room is one entry, named after its file.
+"""The entries that a study can name: each module of a room is one, named after its file.
 
 A room is a package (`sparrow.methods`, ...). Each of its modules that does not start with an underscore is an entry of
 the configuration: `methods/my_method.py` is the method `my-method`. There is nothing else to register.
@@ -12,7 +12,7 @@ import pkgutil
 import re
 from functools import cache
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 Room = Literal["datasets", "models", "objectives", "methods", "attacks", "verifiers"]
 
@@ -24,16 +24,6 @@ PACKAGES: dict[Room, str] = {
     "attacks": "sparrow.attacks",
     "verifiers": "sparrow.verifiers",
 }
-
-CONTRACTS: dict[Room, tuple[str, ...]] = {
-    "datasets": ("Params", "describe", "load"),
-    "models": ("Params", "check", "build"),
-    "objectives": ("Params", "prepare"),
-    "methods": ("Params", "prepare"),
-    "attacks": ("Params", "NORMS", "attack"),
-    "verifiers": ("Params", "NORMS", "bound|decide|certify"),
-}
-"""What the file of an entry has to define; of names with a bar between them, one."""
 
 
 @cache
@@ -56,12 +46,7 @@ def load(room: Room, kind: str) -> ModuleType:
     return importlib.import_module(module_name(room, kind))
 
 
-def flag(room: Room, kind: str, name: str) -> bool:
-    """Whether the file of an entry sets `name` to something true: what is set to False counts as what is not set."""
-    return bool(getattr(load(room, kind), name, False))
-
-
-def from_spec(room: Room, spec: dict) -> tuple[ModuleType, object]:
+def from_spec(room: Room, spec: dict) -> tuple[ModuleType, Any]:
     """The module and the parameters that a resolved piece of configuration, `{"kind": ..., **parameters}`, stands for."""
     parameters = dict(spec)
     entry = load(room, parameters.pop("kind"))
@@ -75,7 +60,13 @@ def summary(room: Room, kind: str) -> str:
 
 
 def source(room: Room, kind: str) -> str:
-    """Where the entry comes from: what follows `Source:` in its docstring."""
+    """The text after `Source:` in the entry's docstring, on one line; empty if there is none."""
     doc = inspect.getdoc(load(room, kind)) or ""
     match = re.search(r"^Source: (.+?)(?:\n\n|\Z)", doc, re.DOTALL | re.MULTILINE)
     return " ".join(match[1].split()) if match else ""
+
+
+def bibtex(room: Room, kind: str) -> str:
+    """BibTeX of the papers that the entry comes from: what follows `BibTeX:` in its docstring, empty if nothing does."""
+    doc = inspect.getdoc(load(room, kind)) or ""
+    return doc.partition("\nBibTeX:\n")[2].strip()

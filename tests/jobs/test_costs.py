@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from sparrow.errors import CheckpointError, InheritedError, NetworkError
-from sparrow.jobs.costs import METER, Meter, measured
+from sparrow.jobs.costs import METER, Meter, record_cost
 from sparrow.results.costs import collect_costs
 
 
@@ -91,7 +91,7 @@ def test_bounds_are_watched_like_logits(model):
 
 
 def test_the_cost_of_a_job_is_written(tmp_path):
-    with measured(tmp_path / "cost.json"):
+    with record_cost(tmp_path / "cost.json"):
         METER.add(7)
     cost = json.loads((tmp_path / "cost.json").read_text())
     assert set(cost) == {"seconds", "peak_memory_mb", "gradient_evaluations"}
@@ -100,20 +100,20 @@ def test_the_cost_of_a_job_is_written(tmp_path):
 
 def test_a_job_does_not_pay_for_the_one_before(tmp_path):
     METER.add(7)
-    with measured(tmp_path / "cost.json"):
+    with record_cost(tmp_path / "cost.json"):
         METER.add(1)
     assert json.loads((tmp_path / "cost.json").read_text())["gradient_evaluations"] == 1
 
 
 def test_a_process_with_torch_has_a_peak_memory(tmp_path):
-    with measured(tmp_path / "cost.json"):
+    with record_cost(tmp_path / "cost.json"):
         pass
     # In MiB: bytes or KiB would be far out of this range.
     assert 50 < json.loads((tmp_path / "cost.json").read_text())["peak_memory_mb"] < 50_000
 
 
 def test_what_else_a_job_measures_is_written_beside_its_cost(tmp_path):
-    with measured(tmp_path / "cost.json") as also:
+    with record_cost(tmp_path / "cost.json") as also:
         also["latency_ms"] = 0.25
     cost = json.loads((tmp_path / "cost.json").read_text())
     assert set(cost) == {"seconds", "peak_memory_mb", "gradient_evaluations", "latency_ms"}
@@ -121,7 +121,7 @@ def test_what_else_a_job_measures_is_written_beside_its_cost(tmp_path):
 
 
 def test_a_failed_job_writes_no_cost(tmp_path):
-    with pytest.raises(ValueError, match="failed"), measured(tmp_path / "cost.json"):
+    with pytest.raises(ValueError, match="failed"), record_cost(tmp_path / "cost.json"):
         raise ValueError("failed")
     assert list(tmp_path.iterdir()) == []
 
@@ -130,7 +130,7 @@ def test_a_failed_job_writes_no_cost(tmp_path):
 def test_a_job_whose_network_fails_writes_its_cost(tmp_path, error):
     # It was spent all the same, and the workflow waits for the file.
     def job():
-        with measured(tmp_path / "cost.json") as also:
+        with record_cost(tmp_path / "cost.json") as also:
             METER.add(7)
             also["latency_ms"] = 0.25
             raise error
@@ -143,7 +143,7 @@ def test_a_job_whose_network_fails_writes_its_cost(tmp_path, error):
 
 
 def test_a_job_that_fails_for_another_reason_writes_no_cost(tmp_path):
-    with pytest.raises(CheckpointError), measured(tmp_path / "cost.json"):
+    with pytest.raises(CheckpointError), record_cost(tmp_path / "cost.json"):
         raise CheckpointError("no such file")
     assert list(tmp_path.iterdir()) == []
 
@@ -178,13 +178,13 @@ def files(tmp_path):
 
 
 def test_every_job_is_one_row_with_its_stage(files, tmp_path):
-    collect_costs(files, tmp_path / "costs.csv", tmp_path)
+    collect_costs(files, tmp_path / "costs.csv")
     table = pd.read_csv(tmp_path / "costs.csv")
     assert dict(zip(table["job"], table["stage"], strict=True)) == JOBS
 
 
 def test_a_row_holds_its_jobs_cost(files, tmp_path):
-    collect_costs(files[1:2], tmp_path / "costs.csv", tmp_path)
+    collect_costs(files[1:2], tmp_path / "costs.csv")
     assert (tmp_path / "costs.csv").read_text() == (
         "job,stage,seconds,peak_memory_mb,gradient_evaluations\ndigits/cnn-small/benign/seed0/dense,pretrain,1.5,300.0,1\n"
     )
@@ -192,7 +192,7 @@ def test_a_row_holds_its_jobs_cost(files, tmp_path):
 
 def test_a_latency_is_in_the_rows_that_have_one(files, tmp_path):
     files[5].write_text(json.dumps({"seconds": 1.5, "latency_ms": 0.25, "latency_masked_ms": 0.5}))
-    collect_costs(files, tmp_path / "costs.csv", tmp_path)
+    collect_costs(files, tmp_path / "costs.csv")
     table = pd.read_csv(tmp_path / "costs.csv").set_index("job")
     assert table[["latency_ms", "latency_masked_ms"]].dropna().to_dict("index") == {
         list(JOBS)[5]: {"latency_ms": 0.25, "latency_masked_ms": 0.5}
@@ -200,13 +200,13 @@ def test_a_latency_is_in_the_rows_that_have_one(files, tmp_path):
 
 
 def test_a_study_without_compact_networks_has_no_latencies(files, tmp_path):
-    collect_costs(files, tmp_path / "costs.csv", tmp_path)
+    collect_costs(files, tmp_path / "costs.csv")
     assert list(pd.read_csv(tmp_path / "costs.csv").columns) == [
         *("job", "stage", "seconds", "peak_memory_mb", "gradient_evaluations")
     ]
 
 
 def test_the_order_of_the_files_does_not_matter(files, tmp_path):
-    collect_costs(files, tmp_path / "one.csv", tmp_path)
-    collect_costs(files[::-1], tmp_path / "two.csv", tmp_path)
+    collect_costs(files, tmp_path / "one.csv")
+    collect_costs(files[::-1], tmp_path / "two.csv")
     assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()

@@ -113,7 +113,7 @@ def _still_listening():
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
-    interruption._over = False
+    interruption._ignoring = False
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from sparrow.errors import SparrowError
 from sparrow.jobs import journal, resume_point
 from sparrow.jobs.interruption import Interrupted
 from sparrow.jobs.resume_point import ResumePoint
-from sparrow.pruning.params import Method
+from sparrow.pruning.params import Method, Needs
 from sparrow.stages.attack import attack
 from sparrow.stages.finetune import finetune
 from sparrow.stages.pretrain import pretrain
@@ -48,7 +49,7 @@ def stopping(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
                 self.save(*arguments)
                 raise Interrupted
 
-        monkeypatch.setattr(ResumePoint, "offer", offer)
+        monkeypatch.setattr(ResumePoint, "save_if_due", offer)
 
     return after
 
@@ -260,10 +261,10 @@ def test_the_same_key_elsewhere_is_another(tmp_path: Path) -> None:
     generator = torch.Generator()
 
     def half(number: int) -> str:
-        return journal.once(f"half {number}", lambda: journal.once("ibp [0, 1]", lambda: f"of {number}"))
+        return journal.compute_once(f"half {number}", lambda: journal.compute_once("ibp [0, 1]", lambda: f"of {number}"))
 
     for _ in range(2):
-        with journal.kept(ResumePoint(tmp_path / "out.csv", SPEC, []), generator):
+        with journal.open_journal(ResumePoint(tmp_path / "out.csv", SPEC, []), generator):
             assert [half(0), half(1)] == ["of 0", "of 1"]
 
 
@@ -297,7 +298,7 @@ def test_a_point_of_another_job_is_ignored_and_replaced(change, digits, tmp_path
     assert point.read_bytes() != before
 
 
-@pytest.mark.parametrize("name", ["torch.get_num_threads", "sparrow.jobs.resume_point.made_by"])
+@pytest.mark.parametrize("name", ["torch.get_num_threads", "sparrow.jobs.resume_point.software_and_device"])
 def test_a_point_from_another_machine_is_ignored(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ResumePoint(tmp_path / "out.csv", SPEC, []).save(lambda: [(1, {})])
     assert ResumePoint(tmp_path / "out.csv", SPEC, []).load() == ((1, {}),)
@@ -373,7 +374,7 @@ def test_points_are_written_no_more_often_than_asked(tmp_path: Path, monkeypatch
     point, saved = ResumePoint(tmp_path / "out.csv", SPEC, []), []
     for second in range(100):
         now[0] = float(second)
-        point.offer(lambda second=second: saved.append(second) or [(second, {})])
+        point.save_if_due(lambda second=second: saved.append(second) or [(second, {})])
     assert saved == [30, 60, 90]
 
 
@@ -389,7 +390,7 @@ def test_writing_takes_a_small_share_of_the_time(tmp_path: Path, monkeypatch: py
         return [(0, {})]
 
     while now[0] < 1000:
-        point.offer(slow)
+        point.save_if_due(slow)
         now[0] += 1
     assert saved == [1, 211, 421, 631, 841]
 
@@ -421,7 +422,7 @@ def test_a_method_with_a_state_that_cannot_be_written_down_says_so(dense, digits
             return []
 
     class Params(Method):
-        trains = "scores"
+        needs: ClassVar[Needs] = "schedule"
 
     monkeypatch.setattr(lwm, "Params", Params)
     monkeypatch.setattr(lwm, "prepare", lambda params, ratio, generator: Odd(params, ratio, torch.abs))
@@ -429,3 +430,48 @@ def test_a_method_with_a_state_that_cannot_be_written_down_says_so(dense, digits
     _pruning(dense, digits, {"kind": "lwm"})(tmp_path)
     assert "no resume points: there is a tuple_iterator in the state of the job" in capsys.readouterr().out
     assert (tmp_path / "out.safetensors").exists()
+
+
+@pytest.mark.parametrize("stops", [[1], [2, 1]])
+def test_a_method_may_say_itself_what_its_state_is(
+    stops: list[int], dense: Path, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopping: Callable
+) -> None:
+    from sparrow.methods import hydra
+    from sparrow.pruning.learned_scores import Scored
+
+    prepare = hydra.prepare
+
+    class Counter:
+        """Nothing that can be written down."""
+
+        steps = 0
+
+    def own(params, ratio, generator):
+        pruner = prepare(params, ratio, generator)
+
+        class Own(type(pruner)):
+            def start(self, weights, layout):
+                self.counter = Counter()
+                return super().start(weights, layout)
+
+            def after_step(self, weights, step):
+                assert step.number == self.counter.steps
+                self.counter.steps += 1
+                super().after_step(weights, step)
+
+            def state_dict(self):
+                return {"scores": self.scores, "steps": self.counter.steps}
+
+            def load_state_dict(self, state):
+                assert all(state["scores"][name] is score for name, score in self.scores.items())
+                self.counter.steps = state["steps"]
+
+            def end(self, weights):
+                assert self.counter.steps == STEPS
+                return super().end(weights)
+
+        return Own(params, params.init_gain, params.s2ap_gamma, params.freeze_norms)
+
+    assert isinstance(prepare(hydra.Params(), 0.5, torch.Generator()), Scored)
+    monkeypatch.setattr(hydra, "prepare", own)
+    same_after_stops(_pruning(dense, digits, {"kind": "hydra"}), tmp_path, stopping, stops)

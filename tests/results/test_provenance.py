@@ -31,7 +31,7 @@ def lay_out(family: SimpleNamespace, tmp_path: Path):
 
     def lay_out(*networks: Path) -> pd.DataFrame:
         outputs = [tmp_path / name for name in FILES]
-        told = write_provenance(list(networks or (family.finetuned, family.dense)), tmp_path, *outputs)
+        told = write_provenance(list(networks or (family.finetuned, family.dense)), *outputs, root=tmp_path)
         table = pd.read_csv(outputs[0], keep_default_na=False)
         table.attrs |= {"told": told, "page": outputs[1].read_text(encoding="utf-8")}
         return table

@@ -70,7 +70,7 @@ def test_a_cell_is_one_submission(finished: tuple[Checkout, Watch]) -> None:
     assert sorted(path.stem for path in logs) == sorted(submitted)
 
 
-@pytest.mark.skipif(not fork_server.possible(), reason="forking is not safe here")
+@pytest.mark.skipif(not fork_server.can_fork(), reason="forking is not safe here")
 def test_jobs_of_a_group_share_their_imports(finished: tuple[Checkout, Watch]) -> None:
     checkout, watch = finished
     groups = {path.stem for path in (checkout.root / "logs/slurm").glob("group_*/*.log")}

@@ -612,7 +612,7 @@ def test_an_import_reads_its_files_and_nothing_of_training():
     found = study(imports={DENSE: {"file": "theirs.pt", "map": "hydra"}})
     told = job_specs.import_spec(found, DENSE)
     assert sorted(told.model_dump()) == ["cell", "code", "imported", "model", "stage"]
-    assert told.imported.map_sha256 == hashlib.sha256(keymap_files.place("hydra").read_bytes()).hexdigest()
+    assert told.imported.map_sha256 == hashlib.sha256(keymap_files.path_of("hydra").read_bytes()).hexdigest()
     assert job_specs.import_files(found.imports[DENSE]) == ["theirs.pt"]
     own = study(imports={DENSE: {"file": "theirs.pt", "map": "mine.yaml"}})
     assert job_specs.import_files(own.imports[DENSE]) == ["theirs.pt", "mine.yaml"]

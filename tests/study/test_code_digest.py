@@ -102,7 +102,7 @@ EDITS = {
     "the outcome table": ("files/outcome_table.py", '"distance", ', "", EVALUATIONS),
     "the statistics": ("results/statistics.py", "LEVEL = 0.95", "LEVEL = 0.9", []),
     "a figure": ("results/figures/accuracy.py", '"pruning ratio"', '"ratio"', []),
-    "how jobs are run": ("jobs/execute.py", 'return 0, told or ""', "return 0, told", []),
+    "how jobs are run": ("jobs/execute.py", 'return 0, message or ""', "return 0, message", []),
 }
 
 

@@ -8,14 +8,16 @@ and Unsupervised Feature Learning 2011 (http://ufldl.stanford.edu/housenumbers);
 
 from __future__ import annotations
 
-from sparrow.data.download import Downloaded, Remote, fetched
-from sparrow.data.source import Description, Images, Source
+from typing import ClassVar
 
-IMAGES = (73_257, 26_032)
+from sparrow.data.download import Downloaded, Remote, fetch
+from sparrow.data.source import Description, Images, Source
 
 
 class Params(Downloaded):
     """SVHN has an official test set."""
+
+    images: ClassVar[tuple[int, int | None] | None] = (73_257, 26_032)
 
 
 def describe(params: Params) -> Description:
@@ -28,6 +30,6 @@ def load(params: Params) -> Source:
     from torchvision.datasets import SVHN
 
     files = [Remote(name, md5, (url,)) for url, name, md5 in (SVHN.split_list[part] for part in ("train", "test"))]
-    folder = fetched(files, params)[0].parent
-    parts = (SVHN(folder, part) for part in ("train", "test"))
-    return Source(*(Images(part.data, part.labels) for part in parts))
+    folder = fetch(files, params)[0].parent
+    train, test = (SVHN(folder, part) for part in ("train", "test"))
+    return Source(Images(train.data, train.labels), Images(test.data, test.labels))

@@ -1,4 +1,4 @@
-"""The C library's allocator, told that this process will want its memory again.
+"""A setting of glibc's allocator: memory that is freed stays with the process.
 
 By default glibc gives large blocks back to the system as soon as they are free, and what it gets next has to be cleared and
 mapped page by page: on a virtual machine at 2 GB/s. A training step frees and wants the same blocks hundreds of times.
@@ -15,7 +15,7 @@ NEVER = -1
 
 
 def keep_freed_memory() -> bool:
-    """Do so from here on, until the process ends; False where there is no glibc. The peak hardly changes."""
+    """Keep freed memory in this process until it ends; whether the C library can (glibc alone). The peak hardly changes."""
     if sys.platform != "linux":
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none.

@@ -24,24 +24,26 @@ from sparrow.files.atomic import replacing
 
 @dataclass
 class Meter:
-    """Counts gradient evaluations."""
+    """A job's running time and its count of gradient evaluations."""
 
     gradient_evaluations: int = 0
     started: float = 0.0
-    """When the job began, as `time.perf_counter` has it; earlier by what it had taken before it was resumed."""
+    """`time.perf_counter()` at the job's start; of a resumed job, less the seconds that it had taken before."""
 
     def start(self) -> None:
-        self.go_on(0.0, 0)
+        """Set both to zero."""
+        self.count_from(0.0, 0)
 
     def so_far(self) -> dict[str, float]:
-        """What the job has cost until now: to go on from, in another process."""
+        """The job's cost until now, as arguments of `count_from`: `seconds` and `gradient_evaluations`."""
         return {"seconds": time.perf_counter() - self.started, "gradient_evaluations": self.gradient_evaluations}
 
-    def go_on(self, seconds: float, gradient_evaluations: int) -> None:
-        """Count on from there."""
+    def count_from(self, seconds: float, gradient_evaluations: int) -> None:
+        """Start at this cost instead of zero: a resumed job had it behind it."""
         self.started, self.gradient_evaluations = time.perf_counter() - seconds, gradient_evaluations
 
     def add(self, samples: int) -> None:
+        """Count `samples` gradient evaluations."""
         self.gradient_evaluations += samples
 
     def watch(self, output: Tensor) -> Tensor:
@@ -53,7 +55,7 @@ class Meter:
 
     @contextmanager
     def watching(self, model: nn.Module) -> Iterator[Meter]:
-        """Watch the logits of every forward pass of `model` while the context lasts."""
+        """While the context is active, `watch` the output of every forward pass of `model`."""
         hook = model.register_forward_hook(lambda module, inputs, output: self.watch(output))
         try:
             yield self
@@ -66,10 +68,10 @@ METER = Meter()
 
 
 @contextmanager
-def measured(path: Path) -> Iterator[dict[str, float]]:
-    """Write the cost of what runs inside to `path` (JSON), if it succeeds or the network is at fault.
+def record_cost(path: Path) -> Iterator[dict[str, float]]:
+    """Write the cost of the context's body to `path` (JSON) when it ends without error or with a NetworkError.
 
-    Yields a dict for whatever else was measured.
+    Yields a dict: further figures put there are written beside seconds, peak_memory_mb and gradient_evaluations.
     """
     METER.start()
     also: dict[str, float] = {}

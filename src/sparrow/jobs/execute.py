@@ -16,11 +16,11 @@ from sparrow.files.atomic import storage_fault
 from sparrow.jobs import allocator, interruption
 
 STAGES = "sparrow.stages."
-STOPPED = "stopped: told to end; run again, and it goes on from its resume point, if it had come to one"
+STOPPED = "stopped by a signal; run again, and it continues from its resume point, if it had written one"
 
 
 def execute(function: str, log: str, threads: int, arguments: dict[str, Any]) -> tuple[int, str]:
-    """Do the work of `run` in this process; exit status, and one line for the user or none."""
+    """Run `function` (`module:name`) in this process, as `run` says; the exit status, and a line for the user or ''."""
     module, _, name = function.partition(":")
     try:
         Path(log).parent.mkdir(parents=True, exist_ok=True)
@@ -28,7 +28,7 @@ def execute(function: str, log: str, threads: int, arguments: dict[str, Any]) ->
             open(log, "w", buffering=1) as file,
             contextlib.redirect_stdout(file),
             contextlib.redirect_stderr(file),
-            interruption.heard(),
+            interruption.interruptible(),
         ):
             interruption.end_with_snakemake()
             return _work(module, name, threads, arguments, log)
@@ -40,16 +40,16 @@ def execute(function: str, log: str, threads: int, arguments: dict[str, Any]) ->
 
 def _work(module: str, name: str, threads: int, arguments: dict[str, Any], log: str) -> tuple[int, str]:
     try:
-        interruption.let_in()
+        interruption.unblock_signals()
         _prepare(threads)
         stage = getattr(importlib.import_module(module), name)
         if module.startswith(STAGES):
-            # Before any tensor: the threads that the first large one starts would compute otherwise. Tables are computed as
-            # they are without torch, which a warm job has and a cold one need not.
+            # Before any tensor: torch's threads start with the first large one, and have the setting of that moment. The
+            # jobs that only make tables are left as they are without torch, which a forked job has and another need not.
             from sparrow.reproducible import flush_denormals
 
             flush_denormals()
-        told = stage(**{key: _files(value) for key, value in arguments.items()})
+        message = stage(**{key: _files(value) for key, value in arguments.items()})
     except interruption.Interrupted:
         print(STOPPED)
         return 1, STOPPED
@@ -59,16 +59,16 @@ def _work(module: str, name: str, threads: int, arguments: dict[str, Any], log: 
     except Exception as error:
         traceback.print_exc()
         return 1, f"error: {type(error).__name__}: {' '.join(str(error).split())} (traceback in {log})"
-    return 0, told or ""
+    return 0, message or ""
 
 
 def _prepare(threads: int) -> None:
-    # For libraries that are yet to be imported, and for torch if it is there already.
+    # The variable is read by libraries when they are imported; torch may have been imported before the fork.
     os.environ["OMP_NUM_THREADS"] = str(threads)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
     allocator.keep_freed_memory()
-    # What libraries say about their own future is nothing that a reader of the log can act on.
+    # A reader of the log can do nothing about the deprecations of libraries.
     for category in (FutureWarning, DeprecationWarning):
         warnings.simplefilter("ignore", category)
 

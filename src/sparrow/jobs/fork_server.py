@@ -1,10 +1,10 @@
 """One interpreter that has torch, auto_LiRPA and other libraries imported, and forks a process for each local job.
 
 A small job spends most of its time importing. `start` launches the server beside a workflow that runs on this machine;
-`call` hands it a job. Everything else stays as it is: a job is a process of its own, reads and writes the same files, and
-fails alone. Without a server, or with one of another environment, `call` says so and the job runs where it is.
+`call` hands it a job. A job is still a process of its own, reads and writes the same files, and fails alone. Without a
+server, or with one of another environment, `call` returns None and the job runs in the calling process.
 
-The server outlives nothing: it ends when the process that started it does, and a job ends when its caller does.
+The server ends when the process that started it does, and a job ends when its caller does.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from typing import Any, TextIO
 
 from sparrow.jobs import interruption
 
-VARIABLE = "SPARROW_WARM"
+VARIABLE = "SPARROW_FORK_SERVER"
 PRELOADED = (
     *("torch", "safetensors.torch", "pydantic.main", "torch._dynamo", "torchattacks"),
     *("sparrow.verification.auto_lirpa_bridge:auto_lirpa", "pandas"),
     *("matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "matplotlib.pyplot"),
 )
-"""In the order in which a study needs them; behind a colon, what to call then.
+"""Modules to import, in the order in which a study needs them; after a colon, a function of the module to call.
 
 `torch._dynamo` takes a second, and every optimiser and every bound imports it.
 """
 
 KILLED = '{"status": 1, "message": "the job\'s process was killed"}'
-"""What a server answers that can no longer."""
+"""The answer, as JSON, of a job whose connection closed without one."""
 
-# Holds on to the pipes into the servers: one that is collected is closed, and its server ends.
+# Keeps the servers' standard inputs open: a pipe that is garbage-collected is closed, and its server ends.
 _servers: list[subprocess.Popen] = []
 
 
-def possible() -> bool:
+def can_fork() -> bool:
     """Whether forking is safe and worth it: on Linux, and without a GPU, whose driver does not survive a fork."""
     return sys.platform == "linux" and not Path("/dev/nvidiactl").exists()
 
@@ -72,36 +72,36 @@ def start() -> subprocess.Popen:
 
 
 def call(request: dict[str, Any]) -> dict[str, Any] | None:
-    """Have the server run `request`; its answer, or None if there is no server to ask.
+    """The server's answer to `request` (the arguments of `execute`); None if there is no server of this environment.
 
-    An answer has `status`, the job's exit status, and `message`, what it has to say to the user. Whoever tells this process
-    to end tells the job, and waits for its answer.
+    An answer has `status`, the job's exit status, and `message`, a line for the user or ''. One of SIGNALS sent to this
+    process is passed on to the job, whose answer is still awaited.
     """
     prefix, _, address = os.environ.get(VARIABLE, "").rpartition(os.pathsep)
     if prefix != sys.prefix:
         return None
-    told: list[int] = []
+    received: list[int] = []
     with (
         socket.socket(socket.AF_UNIX) as connection,
-        # Kept in mind from here on: a job may have begun before this process reads that it was accepted.
-        interruption.handled(lambda number, frame: told.append(number)),
+        # Noted from here on: a job may have begun before this process reads that it was accepted.
+        interruption.handling_signals(lambda number, frame: received.append(number)),
     ):
         stream = _accepted(connection, address, request)
         if stream:
-            with interruption.handled(partial(_hand_on, connection)):
-                if told:
+            with interruption.handling_signals(partial(_hand_on, connection)):
+                if received:
                     _hand_on(connection)
                 answer = json.loads(stream.readline() or KILLED)
                 if answer["status"] == 0:
-                    interruption.over()
+                    interruption.ignore_signals()
             return answer
-    if told:
-        os.kill(os.getpid(), told[0])
+    if received:
+        os.kill(os.getpid(), received[0])
     return None
 
 
 def _accepted(connection: socket.socket, address: str, request: dict[str, Any]) -> TextIO | None:
-    """What comes from the server once it has taken the request on; None if there is none that does."""
+    """The stream of the server's answer, once the server has accepted the request; None if no server does."""
     try:
         connection.connect(address)
         stream = connection.makefile("rw")
@@ -112,13 +112,13 @@ def _accepted(connection: socket.socket, address: str, request: dict[str, Any]) 
 
 
 def _hand_on(connection: socket.socket, *signal_and_frame: object) -> None:
-    """Hand a request to end on to the job at the other end of the connection."""
+    """Pass a signal on to the job at the other end of the connection."""
     with contextlib.suppress(OSError):
         connection.send(b"!")
 
 
 def serve(address: str) -> None:
-    """Listen until standard input ends, or until told to end."""
+    """Fork a process for each job that comes to the socket `address`, until standard input closes or SIGTERM or SIGINT."""
     with contextlib.suppress(KeyboardInterrupt):
         _listen(address)
     Path(address).unlink(missing_ok=True)
@@ -150,18 +150,21 @@ def _listen(address: str) -> None:
 
 
 def _import(name: str) -> None:
-    """What jobs need. Who tells the server to end meanwhile is heard afterwards: an import may take it for its own failure."""
-    interruption.hold_back()
+    """Import one of PRELOADED. Signals are blocked meanwhile and delivered afterwards.
+
+    A KeyboardInterrupt inside an import may be swallowed by the package, or leave it half-imported.
+    """
+    interruption.block_signals()
     module, _, function = name.partition(":")
     imported = importlib.import_module(module)
     if function:
         getattr(imported, function)()
-    interruption.let_in()
+    interruption.unblock_signals()
 
 
 def _work(connection: socket.socket) -> None:
     """Run one job in a process just forked, answer, and end."""
-    interruption.hold_back()  # The caller may hand one on as soon as it reads that the job was accepted.
+    interruption.block_signals()  # The caller may pass one on as soon as it reads that the job was accepted.
     from sparrow.jobs.execute import execute
 
     for number in (signal.SIGCHLD, signal.SIGTERM):
@@ -174,14 +177,17 @@ def _work(connection: socket.socket) -> None:
     print("accepted", file=stream, flush=True)
     threading.Thread(target=_end_with_caller, args=(connection,), daemon=True).start()
     status, message = execute(**request)
-    interruption.hold_back()  # What is done is not undone, and answers.
+    interruption.block_signals()  # A job that is done answers whatever arrives now.
     with contextlib.suppress(OSError):
         print(json.dumps({"status": status, "message": message}), file=stream, flush=True)
     os._exit(status)
 
 
 def _end_with_caller(connection: socket.socket) -> None:
-    """Snakemake ends a job by ending the process that it started, which is the caller; or that one hands a request on."""
+    """SIGTERM to this process for every byte from the caller, which passes signals on; exit at once if the caller has ended.
+
+    Snakemake kills the process that it started, which is the caller.
+    """
     with contextlib.suppress(OSError):
         while connection.recv(1):
             os.kill(os.getpid(), signal.SIGTERM)

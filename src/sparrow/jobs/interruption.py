@@ -1,4 +1,4 @@
-"""A job that is told to end (SIGTERM, Ctrl-C, a closed terminal) does so soon, and where nothing is lost.
+"""How SIGTERM, SIGINT (Ctrl-C) and SIGHUP (a closed terminal) end a job: soon, and at a point where nothing is lost.
 
 Slurm sends SIGTERM before it preempts a job or ends it for its time, and SIGKILL half a minute later.
 """
@@ -19,20 +19,23 @@ MAIN = "SPARROW_MAIN"
 
 _requested = False
 _deferring = 0
-_over = False
-_listening = False
+_ignoring = False
+_handling = False
 
 
 class Interrupted(BaseException):
-    """The job was told to end. No error: nothing that takes care of errors may swallow it."""
+    """The job got one of SIGNALS. A BaseException, so that no `except Exception` swallows it."""
 
 
 @contextmanager
-def heard() -> Iterator[None]:
-    """Listen while the context lasts: a request raises `Interrupted`, or waits where it is `deferred`. Main thread only."""
-    global _requested, _over
-    _requested = _over = False
-    with handled(_request):
+def interruptible() -> Iterator[None]:
+    """While the context is active, SIGTERM, SIGINT and SIGHUP raise `Interrupted` in the main thread.
+
+    Inside `deferred()` they are only noted; `raise_if_requested()` raises later.
+    """
+    global _requested, _ignoring
+    _requested = _ignoring = False
+    with handling_signals(_request):
         try:
             yield
         finally:
@@ -40,56 +43,63 @@ def heard() -> Iterator[None]:
 
 
 @contextmanager
-def handled(handler: Callable[[int, object], None]) -> Iterator[None]:
-    """Have `handler` called on a signal while the context lasts, or longer if the process's work is `over` by then."""
-    global _listening
-    # What was told to be ignored (nohup) stays so.
+def handling_signals(handler: Callable[[int, object], None]) -> Iterator[None]:
+    """While the context is active, `handler` is called with each of SIGNALS that arrives (number, stack frame).
+
+    Afterwards the handlers of before are back, unless `ignore_signals` was called inside.
+    """
+    global _handling
+    # A signal that is ignored from the start (nohup) stays ignored.
     before = {number: signal.getsignal(number) for number in SIGNALS}
     ours = [number for number, handler_before in before.items() if handler_before is not signal.SIG_IGN]
     for number in ours:
         signal.signal(number, handler)
-    _listening = True
+    _handling = True
     try:
         yield
     finally:
-        _listening = False
-        for number in [] if _over else ours:
+        _handling = False
+        for number in [] if _ignoring else ours:
             signal.signal(number, before[number] or signal.SIG_DFL)
 
 
-def over() -> None:
-    """The work of this process is done: told to end while it closes down, it would be taken for failed, and its files go."""
-    global _over
-    if _listening:
-        _over = True
+def ignore_signals() -> None:
+    """Ignore SIGTERM, SIGINT and SIGHUP from here on. Call it once the outputs are written.
+
+    A signal during interpreter shutdown would give a non-zero exit status, and Snakemake would delete the outputs of a job
+    that succeeded. No effect outside `handling_signals`.
+    """
+    global _ignoring
+    if _handling:
+        _ignoring = True
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
 
-def hold_back() -> None:
-    """Have requests to end wait until they are `let_in`: they would end a process that cannot handle them yet."""
+def block_signals() -> None:
+    """Block SIGNALS until `unblock_signals`, in a process that has no handlers for them yet, or needs them no more."""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
 
-def let_in() -> None:
-    """Hear the requests that came since `hold_back`, if any."""
+def unblock_signals() -> None:
+    """Unblock SIGNALS; what arrived since `block_signals` is delivered now."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def requested() -> bool:
-    """Whether a request waits."""
+    """Whether a signal has arrived inside `interruptible` and has not ended the job yet."""
     return _requested
 
 
-def give_way() -> None:
-    """Raise Interrupted if a request waits."""
+def raise_if_requested() -> None:
+    """Raise Interrupted if `requested`."""
     if _requested:
         raise Interrupted
 
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Requests wait while the context lasts: whoever opens it asks for them often, or is done soon."""
+    """While the context is active, signals are noted and do not raise; call `raise_if_requested` often inside, or be brief."""
     global _deferring
     _deferring += 1
     try:
@@ -102,20 +112,20 @@ def _request(number: int, frame: object) -> None:
     global _requested
     again, _requested = _requested, True
     if again and number != signal.SIGINT:
-        return  # A batch system says it to a job and to its steps; somebody at the keyboard means it.
+        return  # A batch system sends one SIGTERM to the job and one to each of its steps; a second Ctrl-C is meant.
     if again or not _deferring:
         raise Interrupted
 
 
 def this_process() -> str:
-    """What `MAIN` holds for jobs that this process starts."""
+    """This process's number and namespace, `1234@4026531836`: the value of `MAIN` for the jobs that it starts."""
     return f"{os.getpid()}@{_namespace()}"
 
 
 def end_with_snakemake() -> None:
-    """Have this process interrupted when the Snakemake process that started the job is gone, even if it was killed.
+    """Send this process SIGTERM once the Snakemake process in the variable `MAIN` has ended, even if it was killed.
 
-    Otherwise the job would go on beside the one that takes its place in the next run. Without effect where that process
+    Otherwise the job would go on running beside the one that replaces it in the next run. No effect where that process
     cannot be seen, as from inside a container.
     """
     number, _, namespace = os.environ.get(MAIN, "").partition("@")
@@ -124,7 +134,7 @@ def end_with_snakemake() -> None:
 
 
 def _namespace() -> str:
-    """What numbers of processes hold in; empty where the system has nothing of the kind."""
+    """Identifier of the namespace of this process's number; empty where the system has no namespaces."""
     try:
         return str(os.stat("/proc/self/ns/pid").st_ino)
     except OSError:
@@ -141,5 +151,5 @@ def _watch(number: int) -> None:
             time.sleep(1)
     else:
         select.select([process], [], [])
-    if not _requested and not _over:
+    if not _requested and not _ignoring:
         os.kill(os.getpid(), signal.SIGTERM)

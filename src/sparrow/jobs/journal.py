@@ -1,7 +1,7 @@
-"""What an evaluation has finished, batch by batch: a job that goes on does not do it again.
+"""The finished batches of an evaluation, so that a job that continues does not compute them again.
 
 One journal is open in a job at a time, since finished work comes from deep inside: a cascade's bounds, a search's images.
-The job runs as if from the start, and what the journal knows is looked up instead of computed.
+A resumed job runs from its start; results that the journal holds are taken from there instead of computed.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _open: _Journal | None = None
 
 
 @contextmanager
-def kept(resume: ResumePoint, generator: torch.Generator) -> Iterator[None]:
-    """Keep what `once` finds at the resume point, now and then and when the job is told to end.
+def open_journal(resume: ResumePoint, generator: torch.Generator) -> Iterator[None]:
+    """While the context is active, save the results of `compute_once` to `resume` when that is due, and on Interrupted.
 
     `generator` is one that the job draws from besides torch's own.
     """
@@ -38,10 +38,10 @@ def kept(resume: ResumePoint, generator: torch.Generator) -> Iterator[None]:
         _open = None
 
 
-def once(key: str, compute: Callable[[], Any]) -> Any:
-    """What `compute` gave the last time that the job came here with this key; computed, if it has not been here.
+def compute_once(key: str, compute: Callable[[], Any]) -> Any:
+    """The result that the open journal holds under `key`; else that of `compute()`, which the journal then keeps.
 
-    The same key means something else inside of another `once`.
+    Calls nest: inside another `compute_once`, keys belong to the outer key. Without an open journal, `compute()`.
     """
     if _open is None:
         return compute()
@@ -57,7 +57,7 @@ class _Journal:
     def __init__(self, resume: ResumePoint, generator: torch.Generator) -> None:
         self._resume, self._generator = resume, generator
         loaded = resume.load()
-        content = packing.put(loaded[0]) if loaded else {"found": {}, "randomness": randomness(generator)}
+        content = packing.unpack(loaded[0]) if loaded else {"found": {}, "randomness": randomness(generator)}
         self._found, self._random = content["found"], content["randomness"]
         self._cost = METER.so_far()
         self._new = False
@@ -75,7 +75,7 @@ class _Journal:
     def recall(self, key: str) -> tuple[bool, Any]:
         known = key in self._found
         if known:
-            # What comes next has to draw what it would have drawn.
+            # What is computed next has to draw the random numbers that it would have drawn.
             set_randomness(self._random, self._generator)
         return known, self._found.get(key)
 
@@ -83,8 +83,8 @@ class _Journal:
         with interruption.deferred():
             self._found[key], self._random, self._cost = value, randomness(self._generator), METER.so_far()
             self._new = True
-            self._resume.offer(self._pack, self._cost)
-        interruption.give_way()  # What came while it was being written.
+            self._resume.save_if_due(self._pack, self._cost)
+        interruption.raise_if_requested()  # A signal that arrived during the writing.
 
     def save(self) -> None:
         if self._new:

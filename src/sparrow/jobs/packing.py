@@ -1,7 +1,7 @@
-"""A running job's state as a tree of plain values and tensors: written down, and put back. Nothing is pickled.
+"""A running job's state as a tree for JSON and tensors, and back. Nothing is pickled.
 
-Tensors are put back in place wherever there is one to take them, so that whoever holds on to them (an optimiser, a network)
-sees the change.
+Tensors are copied into existing ones where there are any, so that whoever refers to these (an optimiser, a network) sees the
+change.
 """
 
 from __future__ import annotations
@@ -22,22 +22,23 @@ Packed = tuple[Any, dict[str, Tensor]]
 
 
 class NotPlainError(Exception):
-    """Something that cannot be written down, by its type's name."""
+    """A value that `pack` does not know; the message is its type."""
 
 
 def pack(value: Any, network: nn.Module | None = None) -> Packed:
-    """`value` as JSON and tensors (copies, on the CPU). Parts of `network` are named, not copied.
+    """`value` as a tree for JSON and its tensors (copies, on the CPU). Parameters and buffers of `network` are named instead.
 
-    Knows None, bool, int, float, str, list, tuple, dict, set, Tensor, torch.Generator, and copies of the network. Functions,
-    `Settings` and what is `RebuiltOnResume` are left out. Raises NotPlainError for anything else.
+    Accepts None, bool, int, float, str, list, tuple, dict, set, Tensor, torch.Generator, and copies of the network. Functions,
+    `Settings` and `RebuiltOnResume` are left out. Raises NotPlainError for anything else.
     """
     packer = _Packer(network)
     return packer.pack(value), packer.tensors
 
 
-def put(packed: Packed, current: Any = None, network: nn.Module | None = None) -> Any:
-    """What `pack` was given, put into `current` where that has the same form: tensors, lists, dicts, networks, generators."""
-    return _Putter(packed[1], network).put(packed[0], current)
+def unpack(packed: Packed, current: Any = None, network: nn.Module | None = None) -> Any:
+    """The value that `pack` was given. Tensors, lists, dicts, networks and generators of `current` that have the same form
+    and place are changed to it and returned; what `pack` left out is taken from `current`."""
+    return _Unpacker(packed[1], network).unpack(packed[0], current)
 
 
 def _parts(network: nn.Module | None) -> dict[str, Tensor]:
@@ -48,8 +49,10 @@ class _Packer:
     def __init__(self, network: nn.Module | None) -> None:
         self._network = network
         self.tensors: dict[str, Tensor] = {}
-        # Whatever shares memory has to do so again; nothing is copied here, so addresses stay taken.
-        self._known = {_address(part): ({"part": name}, part) for name, part in _parts(network).items() if part.numel()}
+        # Tensors that share memory have to share it again. Nothing is copied here, so no address is used twice.
+        self._known: dict[tuple[str, int], tuple[dict[str, Any], Tensor]] = {
+            _address(part): ({"part": name}, part) for name, part in _parts(network).items() if part.numel()
+        }
 
     def pack(self, value: Any) -> Any:
         kind = type(value)
@@ -72,7 +75,7 @@ class _Packer:
         raise NotPlainError(kind.__name__)
 
     def _tensor(self, tensor: Tensor) -> Any:
-        own = {"tensor": str(len(self.tensors)), "device": tensor.device.type, "learns": tensor.requires_grad}
+        own: dict[str, Any] = {"tensor": str(len(self.tensors)), "device": tensor.device.type, "learns": tensor.requires_grad}
         tree, first = self._known.setdefault(_address(tensor), (own, tensor)) if tensor.numel() else (own, tensor)
         if (tensor.shape, tensor.stride(), tensor.storage_offset()) != (first.shape, first.stride(), first.storage_offset()):
             raise NotPlainError("view of a part of another tensor")
@@ -85,42 +88,43 @@ def _address(tensor: Tensor) -> tuple[str, int]:
     return str(tensor.device), tensor.untyped_storage().data_ptr()
 
 
-class _Putter:
+class _Unpacker:
     def __init__(self, tensors: dict[str, Tensor], network: nn.Module | None) -> None:
         self._tensors, self._network, self._parts = tensors, network, _parts(network)
         self._made: dict[str, Tensor] = {}
-        # Memory that has another owner, or one already: what did not share it when it was packed must not now.
+        # Memory that belongs to another tensor already: tensors that shared none when they were packed must not share any now.
         self._taken = {_address(part) for part in self._parts.values() if part.numel()}
 
-    def put(self, tree: Any, current: Any = None) -> Any:
+    def unpack(self, tree: Any, current: Any = None) -> Any:
         if not isinstance(tree, dict):
             return tree
         kind, content = next(iter(tree.items()))
         if kind in ("tensor", "part"):
-            found = self._parts[content] if kind == "part" else self._tensor(tree, current)
-            return found.detach() if tree.get("detached") and found.requires_grad else found
+            tensor = self._parts[content] if kind == "part" else self._tensor(tree, current)
+            return tensor.detach() if tree.get("detached") and tensor.requires_grad else tensor
         if kind == "dict":
-            there = current if isinstance(current, dict) else {}
-            items = [(self.put(key), item) for key, item in content]
-            found = {key: self.put(item, there.get(key)) for key, item in items}
-            there.clear()
-            there.update(found)
-            return there
+            mapping: dict[Any, Any] = current if isinstance(current, dict) else {}
+            items = [(self.unpack(key), item) for key, item in content]
+            values = {key: self.unpack(item, mapping.get(key)) for key, item in items}
+            mapping.clear()
+            mapping.update(values)
+            return mapping
         if kind in ("list", "tuple", "set"):
-            there = current if isinstance(current, list | tuple) and len(current) == len(content) else [None] * len(content)
-            found = list(map(self.put, content, there))
+            same_length = isinstance(current, list | tuple) and len(current) == len(content)
+            there = current if same_length else [None] * len(content)
+            found = list(map(self.unpack, content, there))
             if kind == "list" and isinstance(current, list):
                 current[:] = found
                 return current
             return {"list": list, "tuple": tuple, "set": set}[kind](found)
         if kind == "generator":
             generator = current if isinstance(current, torch.Generator) else torch.Generator()
-            return generator.set_state(self.put(content))
-        if kind == "copy":
+            return generator.set_state(self.unpack(content))
+        if kind == "copy" and self._network is not None:
             usable = type(current) is type(self._network) and current is not self._network
-            there = current if usable else copy.deepcopy(self._network)
-            there.load_state_dict(self.put(content))
-            return there.train(tree["training"])
+            network: nn.Module = current if usable else copy.deepcopy(self._network)
+            network.load_state_dict(self.unpack(content))
+            return network.train(tree["training"])
         return self._network if kind == "network" else current
 
     def _tensor(self, tree: dict, current: Any) -> Tensor:
@@ -129,7 +133,7 @@ class _Putter:
         alike = isinstance(current, Tensor) and (current.shape, current.dtype, current.device.type) == form
         made = self._made.get(name)
         if made is not None:
-            # Another name of what is there: a parameter stays a parameter.
+            # Another name of a tensor that is there: a parameter stays a parameter.
             return current if alike and made.numel() and _address(current) == _address(made) else made
         if alike and _address(current) not in self._taken:
             current.data.copy_(saved)

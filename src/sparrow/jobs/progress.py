@@ -1,4 +1,4 @@
-"""How far a job is."""
+"""The progress of an evaluation, in the job's log."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 
 class Progress:
-    """One line a batch to the job's log: how far it is, how it goes, and how long it will take."""
+    """Prints a line for each batch: images done, how many of them are `what` (`robust`, `verified`), and the time left."""
 
     def __init__(self, images: int, what: str, by: str = "") -> None:
         self._images, self._what, self._by, self._started = images, what, f"{by}: " if by else "", time.perf_counter()

@@ -1,4 +1,4 @@
-"""Resume points: where a long job stands, written beside its output now and then, so that a killed one goes on from there.
+"""Resume points: the state of a long job, saved beside its output at intervals, from which a killed job continues.
 
 The final bytes are those of a job that nobody stopped. A resume point belongs to one job of one study: with another
 configuration, code, input, version of a package, device or number of threads it is ignored and replaced. It is removed
@@ -24,23 +24,23 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from sparrow.errors import NetworkError, SparrowError, StorageError
-from sparrow.files.atomic import replacing, tidy
+from sparrow.files.atomic import remove_partial_files, replacing
 from sparrow.files.digests import content_digest
 from sparrow.files.headers import sha256
 from sparrow.jobs import interruption, packing
 from sparrow.jobs.costs import METER
-from sparrow.reproducible import made_by, pick_device
+from sparrow.reproducible import pick_device, software_and_device
 
 FORMAT = "sparrow-resume/2"
 VARIABLE = "SPARROW_RESUME_SECONDS"
 SECONDS = 60.0
 """Least time between two resume points of a job, unless `SPARROW_RESUME_SECONDS` says otherwise."""
 SHARE = 0.05
-"""Writing resume points takes no larger share of a job's time than this."""
+"""Largest share of a job's time that goes into writing resume points."""
 
 
 class ResumePoint:
-    """The resume point of one job, and when the next is due."""
+    """The resume point of one job: its file, and the time when the next one is due."""
 
     def __init__(self, output: Path, spec: dict[str, Any], inputs: list[Path]) -> None:
         self.path = output.with_suffix(".resume.safetensors")
@@ -51,7 +51,10 @@ class ResumePoint:
         self._off = False
 
     def load(self) -> tuple[packing.Packed, ...] | None:
-        """The trees that `save` was given, if there is a resume point of this very job; what it had cost counts on."""
+        """The trees that `save` was given, and METER set to the cost of then; None if there is no resume point of this job.
+
+        Its log says which of damaged and of another job a file is that is ignored.
+        """
         if not self.path.exists():
             return None
         try:
@@ -66,24 +69,24 @@ class ResumePoint:
         if about["identity"] != self._who():
             print(f"{self.path}: of another configuration, code, input, version or machine; starting anew")
             return None
-        METER.go_on(**about["cost"])
+        METER.count_from(**about["cost"])
         print(f"going on from {self.path}, {about['cost']['seconds']:.0f} s into the job")
         return tuple(
             (tree, {name.partition("/")[2]: tensor for name, tensor in tensors.items() if name.startswith(f"{place}/")})
             for place, tree in enumerate(about["trees"])
         )
 
-    def offer(self, trees: Callable[[], list[packing.Packed]], cost: dict[str, float] | None = None) -> None:
-        """Save what `trees` gives if that is due. Raises Interrupted, after saving, if the job was told to end.
+    def save_if_due(self, trees: Callable[[], list[packing.Packed]], cost: dict[str, float] | None = None) -> None:
+        """Save what `trees` returns if that is due. Raises Interrupted, after saving, if a signal asked the job to end.
 
-        `cost` is what had been spent by then, if that is not now.
+        `cost` is METER's at the moment of that state; now, if None.
         """
         if interruption.requested() or time.monotonic() >= self._next:
             self.save(trees, cost)
-        interruption.give_way()
+        interruption.raise_if_requested()
 
     def save(self, trees: Callable[[], list[packing.Packed]], cost: dict[str, float] | None = None) -> None:
-        """Write a resume point; where that cannot be, the job goes on without, and its log says why."""
+        """Write a resume point. If it cannot be written, the job goes on without one, and its log says why."""
         if self._off:
             return
         start = time.monotonic()
@@ -100,8 +103,9 @@ class ResumePoint:
         self._next = end + max(self._seconds, (end - start) / SHARE)
 
     def remove(self) -> None:
+        """Delete the file, if there is one."""
         self.path.unlink(missing_ok=True)
-        tidy(self.path)
+        remove_partial_files(self.path)
 
     def _write(self, trees: list[packing.Packed], cost: dict[str, float]) -> None:
         about = {"format": FORMAT, "identity": self._who(), "cost": cost, "trees": [tree for tree, _ in trees]}
@@ -115,15 +119,15 @@ class ResumePoint:
                 "spec": self._spec,
                 "inputs": [sha256(path) for path in self._inputs],
                 "threads": torch.get_num_threads(),
-                **made_by(pick_device()),
+                **software_and_device(pick_device()),
             }
             self._identity = hashlib.sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()
         return self._identity
 
 
 def _check(about: dict[str, Any], tensors: dict[str, torch.Tensor]) -> str:
-    """The checksum of all that a resume point holds: half of a state is another one."""
-    # As it is read back: tuples are lists there.
+    """SHA-256 of all that a resume point holds, so that a damaged one is not loaded."""
+    # As it will be read: JSON makes lists of tuples.
     text = json.dumps(json.loads(json.dumps(about)), sort_keys=True)
     return hashlib.sha256(f"{text}\n{content_digest(sorted(tensors.items()))}".encode()).hexdigest()
 
@@ -142,9 +146,9 @@ def _interval() -> float:
 
 @contextlib.contextmanager
 def resumable(output: Path, spec: dict[str, Any], *inputs: Path) -> Iterator[ResumePoint]:
-    """The resume point of the job that makes `output` from `inputs` under `spec`; removed at the end.
+    """Yield the resume point of the job that makes `output` from `inputs` under `spec`; at the end it is removed.
 
-    It stays if the job fails for another reason than its network, which would fail again.
+    It stays if the job fails, unless with a NetworkError: the same network would fail again.
     """
     point = ResumePoint(output, spec, list(inputs))
     try:
@@ -153,7 +157,7 @@ def resumable(output: Path, spec: dict[str, Any], *inputs: Path) -> Iterator[Res
         point.remove()
         raise
     # From here on the job counts as done.
-    interruption.over()
+    interruption.ignore_signals()
     point.remove()
 
 
@@ -169,7 +173,7 @@ def randomness(generator: torch.Generator) -> dict[str, Any]:
 
 
 def set_randomness(found: dict[str, Any], generator: torch.Generator) -> None:
-    """Put back what `randomness` gave."""
+    """Set every source of random numbers, and `generator`, to the state that `randomness` returned."""
     generator.set_state(found["own"])
     torch.set_rng_state(found["torch"])
     if found["cuda"] is not None:

@@ -1,4 +1,4 @@
-"""How the workflow's scripts start a job: in a process that has done the imports, or here."""
+"""How the workflow's scripts start a job: through the fork server, or in this process."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from sparrow.jobs.execute import execute
 
 
 def run(function: str, log: str, threads: int, **arguments: Any) -> None:
-    """Call `function` (`module:name`) with `arguments`, its output going to the file `log`; end the process if it fails.
+    """Call `function` (`module:name`) with `arguments`, its output going to the file `log`; exit the process if it fails.
 
-    Strings, and lists of strings, stand for files. A SparrowError is reported by its message alone; a line that the
-    function returns is passed on to the user.
+    Strings, and lists of strings, are made Paths. A SparrowError is reported by its message alone; a line that the
+    function returns is printed for the user.
     """
-    request = {"function": function, "log": log, "threads": threads, "arguments": arguments}
-    answer = fork_server.call(request)
-    status, message = (answer["status"], answer["message"]) if answer else execute(**request)
+    answer = fork_server.call({"function": function, "log": log, "threads": threads, "arguments": arguments})
+    status, message = (answer["status"], answer["message"]) if answer else execute(function, log, threads, arguments)
     if status:
         sys.exit(message)
     if message:

@@ -16,9 +16,9 @@ from sparrow.adversary.geometry import distance, project
 from sparrow.adversary.margin import margin
 from sparrow.data.store import Part
 from sparrow.files import examples as examples_file
-from sparrow.files.outcome_table import MISCLASSIFIED, ORIGIN, verified
+from sparrow.files.outcome_table import MISCLASSIFIED, ORIGIN, verified_images
 from sparrow.jobs import journal
-from sparrow.jobs.costs import METER, measured
+from sparrow.jobs.costs import METER, record_cost
 from sparrow.jobs.progress import Progress
 from sparrow.jobs.resume_point import resumable
 from sparrow.networks.batched import batches, predict
@@ -63,11 +63,11 @@ def attack(
     they are, with the distance that they have. The margin is that of the logits within the perturbation set, or of the
     image as it is where the network is wrong anyway.
     """
-    with resumable(output, spec.model_dump(), network, data, *proofs) as resume, measured(cost):
+    with resumable(output, spec.model_dump(), network, data, *proofs) as resume, record_cost(cost):
         kind = spec.attack["kind"]
         generator = seed_everything(spec.seed, "attack", kind)
         entry, params = catalogue.from_spec("attacks", spec.attack)
-        threat, minimum_norm = spec.threat, getattr(entry, "MINIMUM_NORM", False)
+        threat, minimum_norm = spec.threat, params.minimum_norm
         model, part, classes = open_case(network, data, spec.model, params, pick_device())
         about = origin(network, data, spec)
         predictions = predict(model, part.images, params.batch_size)
@@ -92,9 +92,9 @@ def attack(
                 results = entry.restart(model, images, labels, params, threat, classes, others)
             return _images(results, images)
 
-        with journal.kept(resume, generator):
+        with journal.open_journal(resume, generator):
             for number, batch in enumerate(batches(targets, params.batch_size)):
-                found[batch], parts, zero = journal.once(f"batch {number}", partial(work, batch))
+                found[batch], parts, zero = journal.compute_once(f"batch {number}", partial(work, batch))
                 for place, name, there in zip(batch.tolist(), parts, _cells(zero, len(batch)), strict=True):
                     by[place], still[place] = name, there
                 inside = project(found[batch], part.images[batch], threat)
@@ -102,7 +102,7 @@ def attack(
             if minimum_norm and hasattr(entry, "restart"):
                 nothing = targets & (predict(model, found, params.batch_size) == part.labels)
                 for number, batch in enumerate(batches(nothing & _has_others(part, predictions), params.batch_size)):
-                    found[batch] = journal.once(f"restart {number}", partial(again, batch))
+                    found[batch] = journal.compute_once(f"restart {number}", partial(again, batch))
                     for place in batch.tolist():
                         by[place] = OTHER_CLASS
         far = distance(found, part.images, threat.norm)
@@ -121,7 +121,7 @@ def attack(
             (name if right else MISCLASSIFIED) if there else ""
             for right, there, name in zip(correct.tolist(), distances.isfinite().tolist(), by, strict=True)
         ]
-        warnings += _flags.of_attack([there for there in still if there != ""], by, getattr(entry, "BLIND", None))
+        warnings += _flags.of_attack([there for there in still if there != ""], by, params.blind)
         if minimum_norm:
             warnings += _flags.of_distances(distances[targets])
         for warning in warnings:
@@ -138,7 +138,7 @@ def attack(
 def _proven(proofs: Sequence[Path], part: Part, threat: Threat, about: tuple[str, str, str]) -> Tensor:
     """Which images (n,) no attack can break, as verifiers' outcome tables of the same network and data set say."""
     own = dict(zip(ORIGIN, about, strict=True)) | {"spec": None}
-    indices = set().union(*(verified(path, threat, own) for path in proofs))
+    indices = set().union(*(verified_images(path, threat, own) for path in proofs))
     return torch.tensor([index in indices for index in part.indices.tolist()], device=part.images.device)
 
 

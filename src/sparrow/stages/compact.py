@@ -13,11 +13,11 @@ from sparrow.errors import CheckpointError, NetworkError
 from sparrow.files import checkpoint
 from sparrow.files import compact as compact_file
 from sparrow.files.headers import sha256
-from sparrow.jobs.costs import measured
+from sparrow.jobs.costs import record_cost
 from sparrow.networks.finite import require_numbers
 from sparrow.networks.prunable import prunable_weights
 from sparrow.networks.structure import Layout, without_filters
-from sparrow.reproducible import made_by
+from sparrow.reproducible import software_and_device
 from sparrow.stages._door import opened
 from sparrow.stages._failure import failed_compact, recorded
 from sparrow.stages.specs.compact import CompactSpec
@@ -35,7 +35,7 @@ def compact(network: Path, data: Path, output: Path, cost: Path, spec: CompactSp
 
     Raises NetworkError if what was written, read again, does not give the same logits on the test images.
     """
-    with measured(cost) as also:
+    with record_cost(cost) as also:
         loaded = checkpoint.load(network, spec.model)
         images = read(data, "test")[0].images
         require_numbers(loaded.model, images, BATCH_SIZE)
@@ -50,7 +50,7 @@ def compact(network: Path, data: Path, output: Path, cost: Path, spec: CompactSp
             "cut_from": loaded.header["content"],
             "config": {},
             "code": spec.code,
-            **made_by(torch.device("cpu")),
+            **software_and_device(torch.device("cpu")),
         }
         compact_file.save(output, smaller, loaded.header | sizes | own)
         smaller = _as_written(output)

@@ -12,7 +12,7 @@ from sparrow.data.extra import with_extra
 from sparrow.data.source import Description, Images, Source
 from sparrow.data.split import HeldOut, hold_out, in_turns, split
 from sparrow.errors import SparrowError
-from sparrow.jobs.costs import measured
+from sparrow.jobs.costs import record_cost
 from sparrow.stages._door import opened
 from sparrow.stages.specs.data import DataSpec
 from sparrow.versions import versions
@@ -21,7 +21,7 @@ from sparrow.versions import versions
 @opened(DataSpec)
 def prepare_data(output: Path, cost: Path, spec: DataSpec) -> None:
     """Load a data set, divide it into parts, add the extra images that the study names, and write it to `output`."""
-    with measured(cost):
+    with record_cost(cost):
         entry, params = catalogue.from_spec("datasets", spec.dataset)
         source = entry.load(params)
         try:

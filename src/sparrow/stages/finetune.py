@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sparrow.files import checkpoint
 from sparrow.jobs import interruption
-from sparrow.jobs.costs import measured
+from sparrow.jobs.costs import record_cost
 from sparrow.jobs.resume_point import resumable
 from sparrow.reproducible import pick_device, seed_everything
 from sparrow.stages._door import opened
@@ -40,7 +40,7 @@ class Masked(Hooks):
 @recorded(partial(failed_training, stage="finetuned"))
 def finetune(parent: Path, data: Path, output: Path, curve: Path, cost: Path, spec: TrainingSpec) -> None:
     """Train what `parent`'s masks have left on its objective, under a schedule that is the same for every method."""
-    with interruption.deferred(), resumable(output, spec.model_dump(), parent, data) as resume, measured(cost):
+    with interruption.deferred(), resumable(output, spec.model_dump(), parent, data) as resume, record_cost(cost):
         generator = seed_everything(spec.cell.seed, "finetune")
         device = pick_device()
         parts, about = training_data(data, device, spec.augmentation)

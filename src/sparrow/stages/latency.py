@@ -27,7 +27,7 @@ from sparrow.files.headers import DATA_FORMAT, read_header
 from sparrow.files.outcome_table import LATENCY
 from sparrow.files.paths import DENSE
 from sparrow.jobs import journal
-from sparrow.jobs.costs import measured
+from sparrow.jobs.costs import record_cost
 from sparrow.jobs.resume_point import resumable
 from sparrow.networks.finite import require_numbers
 from sparrow.reproducible import device_name, seed_everything
@@ -62,17 +62,17 @@ def latency(
         raise SparrowError(
             f"latency.threads: {params['threads']}, but a job here has {torch.get_num_threads()}; valid: no more than that"
         )
-    with resumable(output, spec.model_dump(), dense, data, *pruned, *compact) as resume, measured(cost):
+    with resumable(output, spec.model_dump(), dense, data, *pruned, *compact) as resume, record_cost(cost):
         generator = seed_everything(0, "latency")
         images = read(data, "test")[0].images[: max(params["batch_sizes"])]
-        with tempfile.TemporaryDirectory() as folder, journal.kept(resume, generator):
+        with tempfile.TemporaryDirectory() as folder, journal.open_journal(resume, generator):
             base = _runners(DENSE, _network(dense, images), params, Path(folder))
-            rows = journal.once("dense", partial(_rows, base, base, images, params))
+            rows = journal.compute_once("dense", partial(_rows, base, base, images, params))
             for path in pruned:
                 forms = {"masked": path} | (
                     {"compact": smaller[path.with_suffix("")]} if path.with_suffix("") in smaller else {}
                 )
-                rows += journal.once(str(path), partial(_pruned, forms, base, images, params, Path(folder)))
+                rows += journal.compute_once(str(path), partial(_pruned, forms, base, images, params, Path(folder)))
         about = read_header(data, DATA_FORMAT)["digest"][: content.SHORT], content.of_spec(spec.model_dump())
         write_csv(output, LATENCY, [(*row, len(rows), network, *about) for *row, network in rows])
 

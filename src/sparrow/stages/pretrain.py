@@ -8,7 +8,7 @@ from pathlib import Path
 from sparrow import catalogue
 from sparrow.files import checkpoint
 from sparrow.jobs import interruption
-from sparrow.jobs.costs import measured
+from sparrow.jobs.costs import record_cost
 from sparrow.jobs.resume_point import resumable
 from sparrow.reproducible import pick_device, seed_everything
 from sparrow.stages._door import opened
@@ -23,7 +23,7 @@ from sparrow.training.loop import train
 @recorded(partial(failed_training, stage="dense"))
 def pretrain(data: Path, output: Path, curve: Path, cost: Path, spec: TrainingSpec) -> None:
     """Train a network from scratch on its objective, and write it to `output`, one row an epoch to `curve`."""
-    with interruption.deferred(), resumable(output, spec.model_dump(), data) as resume, measured(cost):
+    with interruption.deferred(), resumable(output, spec.model_dump(), data) as resume, record_cost(cost):
         generator = seed_everything(spec.cell.seed, "pretrain")
         device = pick_device()
         parts, about = training_data(data, device, spec.augmentation)

@@ -13,7 +13,7 @@ import torch
 
 from sparrow.files.csv_table import write_csv
 from sparrow.files.outcome_table import STABILITY
-from sparrow.jobs.costs import measured
+from sparrow.jobs.costs import record_cost
 from sparrow.networks.batched import batches, predict
 from sparrow.reproducible import pick_device, seed_everything
 from sparrow.settings import Evaluation
@@ -28,7 +28,7 @@ from sparrow.verification.bounds import input_ranges
 @recorded(failed_table)
 def stability(network: Path, data: Path, output: Path, cost: Path, spec: StabilitySpec) -> None:
     """Count stable ReLUs of `network` over the test images that it classifies correctly (all, if that is none)."""
-    with measured(cost):
+    with record_cost(cost):
         seed_everything(spec.seed, "stability")
         params, threat = Evaluation(**spec.stability), spec.threat
         model, part, classes = open_case(network, data, spec.model, params, pick_device())

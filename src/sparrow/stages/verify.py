@@ -20,18 +20,19 @@ from sparrow.files import examples as examples_file
 from sparrow.files.headers import EXAMPLES_FORMAT, read_header, sha256
 from sparrow.files.outcome_table import ABSTAINED, ATTACK, MISCLASSIFIED, NOTHING
 from sparrow.jobs import journal
-from sparrow.jobs.costs import measured
+from sparrow.jobs.costs import record_cost
 from sparrow.jobs.progress import Progress
 from sparrow.jobs.resume_point import resumable
 from sparrow.networks.batched import batches
 from sparrow.reproducible import pick_device, seed_everything
-from sparrow.settings import Evaluation, Threat
+from sparrow.settings import Threat
 from sparrow.stages._door import opened
 from sparrow.stages._evaluation import failed_table, open_case, origin, write_outcomes
 from sparrow.stages._failure import recorded
 from sparrow.stages.specs.evaluation import VerifySpec
 from sparrow.verification.decision import Decision, decide_by
-from sparrow.verification.memory import in_parts, limited
+from sparrow.verification.memory import in_parts, memory_limited
+from sparrow.verification.params import Verifier
 
 
 @opened(VerifySpec)
@@ -46,14 +47,14 @@ def verify(network: Path, data: Path, output: Path, cost: Path, spec: VerifySpec
 
     Returns one line for the user if part of the verifier could not be used on this network.
     """
-    with resumable(output, spec.model_dump(), network, data, *examples) as resume, measured(cost):
+    with resumable(output, spec.model_dump(), network, data, *examples) as resume, record_cost(cost):
         generator = seed_everything(spec.seed, "verify", spec.verifier["kind"])
         _require_own(examples, network)
         entry, params = catalogue.from_spec("verifiers", spec.verifier)
         case = Case(*open_case(network, data, spec.model, params, pick_device()), params, spec.threat)
-        with journal.kept(resume, generator):
+        with journal.open_journal(resume, generator):
             failures: list[str] = []
-            if hasattr(entry, "certify"):
+            if params.smoothed:
                 columns = _smoothed(entry, spec.verifier["kind"], case, generator)
             else:
                 columns = _bounded(entry, spec.verifier["kind"], case, examples, failures)
@@ -68,7 +69,7 @@ class Case(NamedTuple):
     model: nn.Module
     part: Part
     classes: int
-    params: Evaluation
+    params: Verifier
     threat: Threat
 
 
@@ -81,7 +82,7 @@ def _smoothed(entry: ModuleType, kind: str, case: Case, generator: torch.Generat
         image = case.part.images[place : place + 1]
         return tuple(entry.certify(case.model, image, case.params, case.threat, case.classes, generator, case.part.white))
 
-    found = [journal.once(f"{kind} {place}", partial(certify, place)) for place in range(len(case.part))]
+    found = [journal.compute_once(f"{kind} {place}", partial(certify, place)) for place in range(len(case.part))]
     predictions, margins = (torch.cat(column) for column in zip(*found, strict=True))
     right, abstained = (predictions == case.part.labels).tolist(), (predictions == ABSTAINED).tolist()
     status, decided = [], []
@@ -125,9 +126,9 @@ def _bounded(entry: ModuleType, kind: str, case: Case, examples: Sequence[Path],
         progress.done(len(part), int(found.verified.sum()))
 
     indices = left.nonzero().squeeze(1)
-    with limited(getattr(case.params, "memory_mb", None)):
+    with memory_limited(getattr(case.params, "memory_mb", None)):
         # A cascade packs its own batches.
-        size = 1 if getattr(entry, "ONE_BY_ONE", False) else max(len(indices), 1) if hasattr(entry, "members") else size
+        size = 1 if case.params.one_by_one else max(len(indices), 1) if hasattr(entry, "members") else size
         in_parts(work, accept, indices, size, kind)
     return predictions, status, margins, decided
 
