@@ -73,7 +73,7 @@ def _imports(name: str) -> frozenset[str]:
     """Modules of `sparrow` that a module names in an import statement."""
     path = _path(name)
     package = name if path is not None and path.name == "__init__.py" else name.rpartition(".")[0]
-    found = set()
+    found: set[str] = set()
     for node in ast.walk(_tree(name)):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)

@@ -48,8 +48,9 @@ class Figure(NamedTuple):
 @cache
 def known() -> dict[str, Figure]:
     """All figures by name."""
-    (folder,) = find_spec(PACKAGE).submodule_search_locations
-    said = {path.stem: _constants(path) for path in sorted(Path(folder).glob("*.py"))}
+    package = find_spec(PACKAGE)
+    folders = package.submodule_search_locations if package else None
+    said = {path.stem: _constants(path) for folder in folders or () for path in sorted(Path(folder).glob("*.py"))}
     return {
         name: Figure(constants["DRAWN_FROM"], constants.get("WITHOUT_PRUNING", False))
         for name, constants in said.items()
@@ -118,7 +119,7 @@ def stage(figure: str) -> str:
 def spec(study: Study, dataset: str, model: str, figure: str) -> dict[str, Any]:
     """What drawing the figure of that data set and model reads, besides its sources."""
     found, shown = known()[figure], objectives(study, model)
-    told = {"dataset": dataset, "model": model, "objectives": shown, "code": code_digest(f"{PACKAGE}.{figure}")}
+    told: dict[str, Any] = {"dataset": dataset, "model": model, "objectives": shown, "code": code_digest(f"{PACKAGE}.{figure}")}
     if found.of_runs:
         return told | {"runs": [run.identity() for run in _runs(study, dataset, model, found)]}
     told["stage"] = "finetuned" if "finetuned" in study.evaluate else "pruned"
