@@ -21,8 +21,8 @@ class Attack(Evaluation):
     blind: ClassVar[str | None] = None
     """Name of the part of it that takes no gradients, as its `search` reports it in `found_by`; None if there is none."""
     in_era: bool = True
-    """Whether it counts for `era`, which rests on the images that every attack that counts has looked at. One that looks at
-    fewer, such as a search for distances, has its own columns and its security curve all the same."""
+    """Whether it counts for `era`, which rests on the images that all attacks that count have attacked. One that attacks
+    fewer images, such as a search for distances, has its own columns and its security curve all the same."""
     keep_examples: bool = False
     """Keep adversarial examples as a file, the nearest of each image. Those that a cascade asks for are kept anyway."""
 
