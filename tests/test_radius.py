@@ -20,7 +20,7 @@ from sparrow.cli import docs
 from sparrow.data.store import Part
 from sparrow.errors import ConfigError, SparrowError
 from sparrow.files.csv_table import write_csv
-from sparrow.files.outcome_table import COLUMNS, verified
+from sparrow.files.outcome_table import COLUMNS, verified_images
 from sparrow.results.figures.security import draw_security
 from sparrow.results.outcomes import read_outcomes
 from sparrow.results.security import curve
@@ -264,9 +264,9 @@ def test_an_outcome_table_has_the_number_and_the_text(tmp_path: Path, eps: float
     assert "norm,eps,eps_text" in head
     assert end in line
     # And no other radius is taken for it, however near.
-    assert verified(tmp_path / "table.csv", Threat(eps=eps)) == {0}
+    assert verified_images(tmp_path / "table.csv", Threat(eps=eps)) == {0}
     with pytest.raises(SparrowError, match=f"verifies against linf eps {radius.text(eps)}; valid: linf eps "):
-        verified(tmp_path / "table.csv", Threat(eps=math.nextafter(eps, 1)))
+        verified_images(tmp_path / "table.csv", Threat(eps=math.nextafter(eps, 1)))
 
 
 def drawn(folder: Path, monkeypatch: pytest.MonkeyPatch, eps: float) -> tuple[list[str], list[str]]:

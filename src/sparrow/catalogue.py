@@ -1,4 +1,4 @@
-"""What there is to choose from: every file of a room is one entry, named after its file.
+"""The entries that a study can name: each module of a room is one, named after its file.
 
 A room is a package (`sparrow.methods`, ...). Each of its modules that does not start with an underscore is an entry of
 the configuration: `methods/my_method.py` is the method `my-method`. There is nothing else to register.
@@ -60,7 +60,13 @@ def summary(room: Room, kind: str) -> str:
 
 
 def source(room: Room, kind: str) -> str:
-    """Where the entry comes from: what follows `Source:` in its docstring."""
+    """The text after `Source:` in the entry's docstring, on one line; empty if there is none."""
     doc = inspect.getdoc(load(room, kind)) or ""
     match = re.search(r"^Source: (.+?)(?:\n\n|\Z)", doc, re.DOTALL | re.MULTILINE)
     return " ".join(match[1].split()) if match else ""
+
+
+def bibtex(room: Room, kind: str) -> str:
+    """BibTeX of the papers that the entry comes from: what follows `BibTeX:` in its docstring, empty if nothing does."""
+    doc = inspect.getdoc(load(room, kind)) or ""
+    return doc.partition("\nBibTeX:\n")[2].strip()

@@ -18,15 +18,15 @@ class CheckpointError(SparrowError):
 
 
 class NetworkError(SparrowError):
-    """One network cannot be used, whatever is tried again: it diverged, or its layers cannot be bounded."""
+    """One network cannot be used, and another run would not change that: it diverged, or its layers cannot be bounded."""
 
 
 class InheritedError(NetworkError):
-    """The network that this one was to be made from, or the one to be evaluated, has failed before."""
+    """The network to start from, or to evaluate, is itself recorded as failed."""
 
 
 class StorageError(SparrowError):
-    """A file cannot be written: no room, or no permission."""
+    """A file cannot be written: the disk is full, or permission is missing."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path}: cannot be written: {reason}; run again once that is mended")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 
 class _Lazy:
-    """Stands for a module until one of its attributes is asked for."""
+    """A module that is imported when one of its attributes is first read."""
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -1,4 +1,5 @@
-"""Same configuration, same machine, same seed: the same bytes."""
+"""Seeds, deterministic settings of torch, and the names of versions and devices: same configuration, machine and seed, same
+bytes."""
 
 from __future__ import annotations
 
@@ -23,23 +24,23 @@ def derive_seed(*parts: object) -> int:
 
 
 def flush_denormals() -> None:
-    """Have the CPU take numbers below 1e-38 for zero: gradients of images that a network is sure of are full of them, and some
+    """Make the CPU treat numbers below 1e-38 as zero: gradients at images that a network is sure of are full of them, and some
     processors compute with them thirty times slower (docs/performance.md).
 
-    It holds for this thread, and for those that it starts from then on: call it before torch computes anything in parallel.
+    Applies to this thread and to threads that it starts later: call it before torch computes anything in parallel.
     """
     torch.set_flush_denormal(True)
 
 
 def seed_everything(*parts: object) -> torch.Generator:
-    """Seed every global generator from `parts`, ask a GPU for deterministic kernels, return a CPU generator of its own."""
+    """A CPU generator seeded from `parts`; also seeds every global generator, and has a GPU use deterministic kernels."""
     seed = derive_seed(*parts)
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
     flush_denormals()
     if torch.cuda.is_available():
-        # On the CPU nothing that we use depends on it, and asking costs a second of imports.
+        # On the CPU nothing that we use depends on it, and the call costs a second of imports.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
@@ -49,12 +50,12 @@ def seed_everything(*parts: object) -> torch.Generator:
 
 
 def pick_device() -> torch.device:
-    """The GPU that the job was given, if there is one; the CPU otherwise."""
+    """The first GPU that the job may use; the CPU if there is none."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def device_name(device: torch.device) -> str:
-    """What a device is called, such as `cuda: NVIDIA H200`, or `cpu: AMD EPYC (AVX512)` with the instructions in use."""
+    """The device's name, such as `cuda: NVIDIA H200`, or `cpu: AMD EPYC (AVX512)` with the instruction set in use."""
     if device.type == "cuda":
         return f"cuda: {torch.cuda.get_device_name(device)}"
     about = Path("/proc/cpuinfo")
@@ -63,7 +64,7 @@ def device_name(device: torch.device) -> str:
     return f"cpu: {name} ({torch.backends.cpu.get_cpu_capability()})"
 
 
-def made_by(device: torch.device) -> dict[str, Any]:
-    """What decides the numbers of a network besides its configuration: versions of packages, and the device."""
+def software_and_device(device: torch.device) -> dict[str, Any]:
+    """`versions` of packages and `device`, by name: what determines a network's numbers besides its configuration."""
     packages = versions("numpy", "auto_LiRPA", "torch-pruning")
     return {"versions": packages | {"torch": str(torch.__version__)}, "device": device_name(device)}

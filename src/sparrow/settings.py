@@ -12,7 +12,7 @@ Norm = Literal["linf", "l2"]
 
 
 class RebuiltOnResume:
-    """Base of objects that stay as they are made: a resume point leaves them out, and a job that goes on makes them again."""
+    """Base of objects whose state never changes: a resume point leaves them out, and a resumed job builds them anew."""
 
 
 class Settings(BaseModel):
@@ -23,7 +23,8 @@ class Settings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _numbers_are_no_truth_values(cls, values: Any) -> Any:
-        """`values`, with a word in place of true where a number is asked for, and of 1 where true or false is."""
+        """`values`, with true where a number is valid, and a number where true or false is, replaced so that the field refuses
+        them: pydantic takes true for 1 and 1 for true."""
         if not isinstance(values, dict):
             return values
         kinds = {name: _leaves(field.annotation) for name, field in cls.model_fields.items()}
@@ -31,14 +32,14 @@ class Settings(BaseModel):
 
 
 class _Word(str):
-    """No number and no truth value, so that its field refuses it in its own words."""
+    """A text, shown without quotes, in place of a value that its field is to refuse."""
 
     __slots__ = ()
     __repr__ = str.__str__
 
 
 def _unlike(value: Any, kinds: set[Any]) -> Any:
-    """`value`, or a word that says what it is, where it would count as one of `kinds` without being one."""
+    """`value`; a _Word that names it if pydantic would convert it to one of `kinds` though it is of another kind."""
     if isinstance(value, list):
         return [_unlike(one, kinds) for one in value]
     if isinstance(value, bool):
@@ -70,8 +71,10 @@ class Threat(Settings):
 
 
 def unique(values: list | None) -> list | None:
-    """`values`, if none is there twice. Raises ValueError."""
-    for value in values or ():
+    """`values` unchanged. Raises ValueError if one is there twice."""
+    if values is None:
+        return None
+    for value in values:
         if values.count(value) > 1:
             raise ValueError(f"{value} appears {values.count(value)} times; every entry must be there once")
     return values
@@ -81,7 +84,7 @@ Ratios = Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1
 
 
 def _as_list(value: Any) -> Any:
-    """`0.1` alone means `[0.1]`."""
+    """A list of `value` alone, so that `0.1` is read as `[0.1]`; a list, or None, as it is."""
     return value if value is None or isinstance(value, list) else [value]
 
 
@@ -99,12 +102,12 @@ Radii = Annotated[
 
 
 def _holds_radii(annotation: Any) -> bool:
-    """Whether it is an optional radius or list of them; of a field that may not be null pydantic keeps the bare float."""
+    """Whether an annotation contains Radius, as `Radius | None` or a list does; of a field `x: Radius` pydantic keeps float."""
     return annotation == Radius or any(map(_holds_radii, get_args(annotation)))
 
 
-def pixels(settings: Settings) -> dict[str, list[float]]:
-    """The radii and step sizes that are in pixel units, by the name of their field, but for those that are null."""
+def distances_in_pixels(settings: Settings) -> dict[str, list[float]]:
+    """Values, by field name, of the settings that are in pixel units (radii, step sizes); fields that are null are left out."""
     found = {}
     for name, field in type(settings).model_fields.items():
         value = getattr(settings, name)

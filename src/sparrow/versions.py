@@ -1,4 +1,4 @@
-"""Versions of what is installed, asked without importing it."""
+"""Versions of installed packages, found without importing them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SPARROW = Path(__file__).with_name("VERSION").read_text().strip()
 
 @cache
 def installed(package: str) -> str | None:
-    """Version of an installed package; None if there is none."""
+    """Version of a package, such as `2.6.0`; None if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -21,7 +21,7 @@ from sparrow.files.headers import read_header, sha256
 from sparrow.files.outcome_table import COLUMNS
 from sparrow.networks.prunable import NORMS, prunable_weights
 from sparrow.networks.structure import Layout, filter_masks, without_filters
-from sparrow.reproducible import made_by
+from sparrow.reproducible import software_and_device
 from sparrow.stages._failure import failed_checkpoint
 from tests.conftest import ABOUT, write_failed
 
@@ -105,7 +105,7 @@ def test_a_network_without_its_filters_becomes_onnx(tmp_path: Path, capsys: pyte
     (tmp_path / "finetuned").mkdir()
     compact = tmp_path / "finetuned/compact.safetensors"
     own = {"parent": sha256(source), "parameters_left": sum(p.numel() for p in smaller.parameters())}
-    compact_file.save(compact, smaller, loaded.header | own | made_by(torch.device("cpu")))
+    compact_file.save(compact, smaller, loaded.header | own | software_and_device(torch.device("cpu")))
     assert _export(capsys, compact, "--format", "onnx", "--output", tmp_path / "net.onnx")[0] == 0
     assert (tmp_path / "net.onnx").stat().st_size < compact.stat().st_size + 20_000 < source.stat().st_size
     images = torch.rand(3, 1, 8, 8)
@@ -155,12 +155,12 @@ def test_a_difference_is_relative_to_the_largest_logit(tmp_path: Path) -> None:
 def test_a_state_dict_goes_and_comes_back_under_every_name(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     source, output = _write(tmp_path / "finetuned.safetensors", kind, 0.5), tmp_path / "net.safetensors"
     own = checkpoint.load(source)
-    for name in ["ours", *(one for one in keymap_files.known()[1:] if kind in keymap.load(one).models)]:
+    for name in ["ours", *(one for one in keymap_files.names()[1:] if kind in keymap.load(one).models)]:
         status, said, _ = _export(capsys, source, "--format", "state-dict", "--naming", name, "--output", output)
         assert (status, f"names: {name}" in said) == (0, True)
         entry, shape = catalogue.load("models", kind), SHAPES.get(kind, (3, 32, 32))
         back, tensors = entry.build(entry.Params(), shape, 10), state_dict.read(output).tensors
-        found = fit.fit(output, tensors, back, fit.Asked(kind, shape, 0.5), keymap.load(name))
+        found = fit.fit(output, tensors, back, fit.Target(kind, shape, 0.5), keymap.load(name))
         assert all(torch.equal(value, back.state_dict()[key]) for key, value in own.model.state_dict().items())
         # Among millions of weights one is zero by chance.
         assert all(int((mask ^ own.masks[key]).sum()) <= 2 for key, mask in found.masks.items())

@@ -112,7 +112,7 @@ def test_what_cannot_be_told_from_its_background_is_counted(tmp_path: Path, caps
     glyph = Image.new("RGBA", (2, 2), (255, 255, 255, 0))
     glyph.putpixel((0, 0), (255, 255, 255, 255))
     assert (_load(tmp_path, glyph.save) == 255).all()
-    assert "2 of these are of one colour on it: nothing can be told there; another `background`?" in capsys.readouterr().out
+    assert "2 of these are of one colour on it: nothing can be seen; choose another `background`" in capsys.readouterr().out
     image_folder.load(image_folder.Params(folder=str(tmp_path), size=2, classes=2, background="black"))
     assert "one colour" not in capsys.readouterr().out
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from sparrow.data import extra as _extra
 from sparrow.data import store
-from sparrow.data.order import mixed
+from sparrow.data.order import mixed_order
 from sparrow.data.source import Description, Images
 from sparrow.data.split import HeldOut
 from sparrow.errors import SparrowError
@@ -250,7 +250,7 @@ def test_training_takes_so_many_steps(extra: dict, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.7, 0.75])
 def test_every_batch_has_its_share(share: float) -> None:
-    order = mixed(1000, 3000, share, torch.Generator().manual_seed(0))
+    order = mixed_order(1000, 3000, share, torch.Generator().manual_seed(0))
     assert len(order) == 1000
     assert int((order >= 1000).sum()) == round(1000 * share)
     for batch in order.split(64):
@@ -259,12 +259,12 @@ def test_every_batch_has_its_share(share: float) -> None:
 
 
 def test_few_come_again_as_often_as_each_other() -> None:
-    order = mixed(1000, 100, 0.5, torch.Generator().manual_seed(0))
+    order = mixed_order(1000, 100, 0.5, torch.Generator().manual_seed(0))
     assert (order[order >= 1000] - 1000).bincount().tolist() == [5] * 100
 
 
 def test_the_order_is_random_and_decided_by_its_seed() -> None:
-    first, again, other = (mixed(50, 50, 0.5, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+    first, again, other = (mixed_order(50, 50, 0.5, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 

@@ -16,7 +16,7 @@ from torchvision.datasets import MNIST
 from sparrow import catalogue
 from sparrow.data import store
 from sparrow.data.augmentation import CIFAR, NONE
-from sparrow.data.download import Downloaded, Remote, fetched
+from sparrow.data.download import Downloaded, Remote, fetch
 from sparrow.datasets import cifar10, cifar100
 from sparrow.errors import SparrowError, StorageError
 from sparrow.files.headers import read_header
@@ -129,15 +129,15 @@ def _remote(*addresses: str, content: bytes = CONTENT) -> list[Remote]:
 
 def test_a_file_is_downloaded_once(publisher: str, tmp_path: Path) -> None:
     params = Downloaded(root=str(tmp_path / "root"))
-    (path,) = fetched(_remote(publisher), params)
+    (path,) = fetch(_remote(publisher), params)
     assert (path, path.read_bytes()) == (tmp_path / "root" / NAME, CONTENT)
     (tmp_path / "public" / "file.bin").unlink()
-    assert fetched(_remote(publisher), params) == [path]
+    assert fetch(_remote(publisher), params) == [path]
     assert [file.name for file in path.parent.iterdir()] == ["file.bin"]
 
 
 def test_another_address_is_tried_where_one_has_nothing(publisher: str, tmp_path: Path) -> None:
-    (path,) = fetched(_remote(f"{publisher}.none", publisher), Downloaded(root=str(tmp_path)))
+    (path,) = fetch(_remote(f"{publisher}.none", publisher), Downloaded(root=str(tmp_path)))
     assert path.read_bytes() == CONTENT
 
 
@@ -156,7 +156,7 @@ def test_a_failed_download_leaves_one_line_and_no_file(
     root = tmp_path / "root"
     address = address.format(publisher)
     with pytest.raises(SparrowError) as caught:
-        fetched(_remote(address, content=content), Downloaded(root=str(root)))
+        fetch(_remote(address, content=content), Downloaded(root=str(root)))
     assert str(caught.value) == (
         f"{root / NAME}: no such file (download failed: {reason}); put file.bin (MD5 {hashlib.md5(content).hexdigest()}) "
         f"from {address.rpartition('/')[0]} into {root / 'below'}"
@@ -167,7 +167,7 @@ def test_a_failed_download_leaves_one_line_and_no_file(
 def test_a_root_that_is_a_file_is_one_line(publisher: str, tmp_path: Path) -> None:
     (tmp_path / "root").write_text("text")
     with pytest.raises(StorageError, match="cannot be written: "):
-        fetched(_remote(publisher), Downloaded(root=str(tmp_path / "root")))
+        fetch(_remote(publisher), Downloaded(root=str(tmp_path / "root")))
     assert (tmp_path / "root").read_text() == "text"
 
 

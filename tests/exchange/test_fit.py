@@ -12,7 +12,7 @@ from torch.nn import functional
 from sparrow import catalogue
 from sparrow.errors import CheckpointError
 from sparrow.exchange import fit, keymap
-from sparrow.exchange.fit import Asked
+from sparrow.exchange.fit import Target
 from sparrow.networks.prunable import prunable_weights
 
 SHAPE = (1, 8, 8)
@@ -35,7 +35,7 @@ def _sparse(ratio: float, kind: str = "cnn-small") -> nn.Module:
 
 def _fit(tensors: dict[str, Tensor], ratio: float | None = None, names: str = "ours", **asked):
     network = _build("cnn-small", 2)
-    return network, fit.fit(PATH, tensors, network, Asked("cnn-small", SHAPE, ratio, **asked), keymap.load(names))
+    return network, fit.fit(PATH, tensors, network, Target("cnn-small", SHAPE, ratio, **asked), keymap.load(names))
 
 
 def _same(network: nn.Module, tensors: dict[str, Tensor]) -> bool:
@@ -151,7 +151,7 @@ def test_counters_may_be_missing_and_unused_modules_there() -> None:
     tensors = {name: tensor for name, tensor in theirs.state_dict().items() if not name.endswith("num_batches_tracked")}
     tensors |= {f"sub_{name}": tensor for name, tensor in tensors.items() if name.startswith("block1.")}
     network = _build("wrn-28-4", 2)
-    found = fit.fit(PATH, tensors, network, Asked("wrn-28-4", SHAPE), keymap.load("robustbench"))
+    found = fit.fit(PATH, tensors, network, Target("wrn-28-4", SHAPE), keymap.load("robustbench"))
     images = torch.rand(2, *SHAPE)
     assert torch.equal(network(images), theirs(images))
     assert found.notes[0].split(" ")[0] == str(sum(name.startswith("sub_") for name in tensors))
@@ -164,7 +164,7 @@ def test_others_names_are_ours_by_the_map() -> None:
     tensors = {names.to_theirs("resnet18", name): tensor for name, tensor in theirs.state_dict().items()}
     assert "layer2.0.downsample.1.running_var" in tensors
     network = _build("resnet18", 2)
-    found = fit.fit(PATH, tensors, network, Asked("resnet18", SHAPE), names)
+    found = fit.fit(PATH, tensors, network, Target("resnet18", SHAPE), names)
     assert _same(network, theirs.state_dict())
     # What no tensor says.
     (note,) = found.notes

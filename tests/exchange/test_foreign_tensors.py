@@ -12,7 +12,7 @@ from torch.nn.utils import prune
 from sparrow import catalogue
 from sparrow.errors import CheckpointError
 from sparrow.exchange import fit, state_dict
-from sparrow.exchange.fit import Asked, Fitted
+from sparrow.exchange.fit import Fitted, Target
 from sparrow.networks.prunable import prunable_weights
 
 SHAPE = (1, 8, 8)
@@ -28,7 +28,7 @@ def _imported(path: Path, content: object, ratio: float | None = None, kind: str
     """The network that is made of a file with `content`."""
     torch.save(content, path / "theirs.pth")
     found, network = state_dict.read(path / "theirs.pth"), _build(kind, 2)
-    asked = Asked(kind, SHAPE, ratio)
+    asked = Target(kind, SHAPE, ratio)
     return network, fit.fit(Path("theirs.pth"), found.tensors, network, asked, None, found.normalised)
 
 
@@ -160,8 +160,8 @@ def test_a_normalisation_goes_into_a_first_layer_that_does_not_pad(tmp_path: Pat
     network, images = _flat(), torch.rand(5, 3, 8, 8)
     mean, deviation = torch.tensor([0.49, 0.48, 0.44]), torch.tensor([0.2, 0.25, 0.3])
     expected = network((images - mean.view(3, 1, 1)) / deviation.view(3, 1, 1))
-    found = normalisation.beside({"net": {}, "normalization": {"mean": mean.tolist(), "std": deviation}})
-    said = normalisation.take_in(tmp_path, network, found, (3, 8, 8))
+    found = normalisation.stated_beside({"net": {}, "normalization": {"mean": mean.tolist(), "std": deviation}})
+    said = normalisation.fold_into_first_layer(tmp_path, network, found, (3, 8, 8))
     assert torch.allclose(network(images), expected, atol=1e-5)
     assert said == (
         "normalises its images (mean 0.49, 0.48, 0.44, deviation 0.2, 0.25, 0.3, from its key 'normalization'): taken into the "
@@ -269,7 +269,7 @@ def test_a_model_that_normalises_by_itself_takes_the_same_numbers(tmp_path: Path
 
     def fitted(**normalise) -> nn.Module:
         network = entry.build(entry.Params(**normalise), SHAPE, 10).eval()
-        fit.fit(Path("theirs.pth"), found.tensors, network, Asked("oval", SHAPE), None, found.normalised)
+        fit.fit(Path("theirs.pth"), found.tensors, network, Target("oval", SHAPE), None, found.normalised)
         return network
 
     with pytest.raises(CheckpointError, match=r"pads them with zeros.: give the model these numbers as `normalise: \{mean:"):

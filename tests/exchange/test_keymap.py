@@ -21,7 +21,7 @@ def _names(kind: str) -> list[str]:
     return list(entry.build(entry.Params(), SHAPES.get(kind, (3, 32, 32)), 10).state_dict())
 
 
-@pytest.mark.parametrize(("name", "kind"), [(n, kind) for n in keymap_files.known()[1:] for kind in keymap.load(n).models])
+@pytest.mark.parametrize(("name", "kind"), [(n, kind) for n in keymap_files.names()[1:] for kind in keymap.load(n).models])
 def test_every_name_comes_back(name: str, kind: str) -> None:
     # A wide network has the names of its narrow twin.
     names, found = _names("wrn-28-4" if kind == "wrn-28-10" else kind), keymap.load(name)
@@ -51,7 +51,7 @@ def test_only_the_models_that_have_them_have_unused_modules() -> None:
 
 
 def test_models_and_maps_are_of_the_catalogue() -> None:
-    for name in keymap_files.known()[1:]:
+    for name in keymap_files.names()[1:]:
         found = keymap.load(name)
         assert set(found.models) | set(found.unused) <= set(catalogue.kinds("models"))
         assert found.about

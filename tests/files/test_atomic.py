@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sparrow.errors import SparrowError, StorageError
-from sparrow.files.atomic import replacing, require_writable, tidy
+from sparrow.files.atomic import remove_partial_files, replacing, require_writable
 from sparrow.files.csv_table import write_csv
 
 
@@ -48,7 +48,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> No
     script = f"""
 import os, signal, sys
 from pathlib import Path
-from sparrow.files.atomic import replacing, require_writable, tidy
+from sparrow.files.atomic import replacing, require_writable, remove_partial_files
 with replacing(Path({str(path)!r})) as partial:
     partial.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -68,7 +68,7 @@ with replacing(Path({str(path)!r})) as partial:
     rest = {"table1.csv.5.partial", "table[1].csv"}
     assert {file.name for file in tmp_path.iterdir()} == rest | {living.name, elsewhere.name}
     os.utime(elsewhere, (0, 0))
-    tidy(path)
+    remove_partial_files(path)
     assert {file.name for file in tmp_path.iterdir()} == rest | {living.name}
 
 

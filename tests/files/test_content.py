@@ -18,7 +18,7 @@ from sparrow.files import content
 from sparrow.files import examples as examples_file
 from sparrow.files.digests import content_digest
 from sparrow.files.headers import FORMAT, KEYS_OF, read, read_header, sha256
-from sparrow.files.outcome_table import ORIGIN, verified
+from sparrow.files.outcome_table import ORIGIN, verified_images
 from sparrow.jobs import interruption
 from sparrow.jobs.interruption import Interrupted
 from sparrow.jobs.resume_point import VARIABLE, ResumePoint
@@ -160,10 +160,10 @@ def test_tables_say_what_they_are_about(family: SimpleNamespace, proofs: Path) -
 def test_a_proof_about_another_network_or_data_set_is_not_believed(family: SimpleNamespace, proofs: Path) -> None:
     _attack(family, proofs.parent, [proofs])
     own = dict(zip(ORIGIN, proofs.read_text().splitlines()[1].split(",")[-3:], strict=True))
-    assert verified(proofs, Threat(eps=0.05), own) == verified(proofs, Threat(eps=0.05))
+    assert verified_images(proofs, Threat(eps=0.05), own) == verified_images(proofs, Threat(eps=0.05))
     for name, what in (("network", "network than lies there now"), ("data", "data set")):
         with pytest.raises(SparrowError, match=rf"^{proofs}: is about another {what} \(column {name} "):
-            verified(proofs, Threat(eps=0.05), own | {name: "f" * 16})
+            verified_images(proofs, Threat(eps=0.05), own | {name: "f" * 16})
     (proofs.parent / "fgsm.csv").unlink()
     replace_network(family.finetuned)
     with pytest.raises(
@@ -276,7 +276,7 @@ def test_a_cost_that_was_cut_is_named(tmp_path: Path, text: str) -> None:
     path.parent.mkdir()
     path.write_text(text)
     with pytest.raises(SparrowError, match=rf"^{path}: .*; delete it and run again$") as caught:
-        collect_costs([path], tmp_path / "costs.csv", tmp_path)
+        collect_costs([path], tmp_path / "costs.csv")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "costs.csv").exists()
 

@@ -207,6 +207,7 @@ VERIFIERS = [
 def test_verifiers_keep_finished_batches(spec: dict, dense: Path, digits: Path, tmp_path: Path, stopping: Callable) -> None:
     verifier_spec = {
         "seed": 0,
+        "code": "test",
         "model": SPEC["model"],
         "verifier": {"samples": 12, "batch_size": 4} | spec,
         "threat": {"norm": "linf", "eps": 0.05},
@@ -297,7 +298,7 @@ def test_a_point_of_another_job_is_ignored_and_replaced(change, digits, tmp_path
     assert point.read_bytes() != before
 
 
-@pytest.mark.parametrize("name", ["torch.get_num_threads", "sparrow.jobs.resume_point.made_by"])
+@pytest.mark.parametrize("name", ["torch.get_num_threads", "sparrow.jobs.resume_point.software_and_device"])
 def test_a_point_from_another_machine_is_ignored(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ResumePoint(tmp_path / "out.csv", SPEC, []).save(lambda: [(1, {})])
     assert ResumePoint(tmp_path / "out.csv", SPEC, []).load() == ((1, {}),)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from sparrow.errors import SparrowError
-from sparrow.files.outcome_table import COLUMNS, verified
+from sparrow.files.outcome_table import COLUMNS, verified_images
 from sparrow.settings import Threat
 from sparrow.stages.attack import attack
 from sparrow.stages.verify import verify
@@ -45,7 +45,7 @@ def outcomes(dense: Path, digits: Path, tmp_path: Path):
 
 def test_what_is_proven_is_not_attacked_and_stands(outcomes, proofs):
     (everything, all_gradients), (fewer, gradients) = outcomes(), outcomes(proofs)
-    proven = everything["index"].isin(verified(proofs, Threat(eps=EPS)))
+    proven = everything["index"].isin(verified_images(proofs, Threat(eps=EPS)))
     correct = everything["label"] == everything["prediction"]
     assert 3 < proven.sum() < correct.sum()
     assert gradients * correct.sum() == all_gradients * (correct & ~proven).sum()
@@ -71,7 +71,7 @@ def test_tables_are_put_together(outcomes, proofs, tmp_path):
 def test_a_network_that_no_bound_fits_has_no_proofs(tmp_path):
     path = tmp_path / "failed.csv"
     write_failed(path, "layer X cannot be bounded")
-    assert verified(path, Threat(eps=EPS)) == set()
+    assert verified_images(path, Threat(eps=EPS)) == set()
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_network_that_no_bound_fits_has_no_proofs(tmp_path):
 )
 def test_proofs_against_another_threat_are_refused(proofs, threat, words):
     with pytest.raises(SparrowError) as caught:
-        verified(proofs, threat)
+        verified_images(proofs, threat)
     assert str(caught.value) == f"{proofs}: {words}"
 
 
@@ -92,7 +92,7 @@ def test_what_is_no_table_is_refused(tmp_path, text):
     path = tmp_path / "table.csv"
     path.write_text(text.format(columns=",".join(COLUMNS["verifiers"])))
     with pytest.raises(SparrowError, match=r"table\.csv: not a readable outcome table"):
-        verified(path, Threat(eps=EPS))
+        verified_images(path, Threat(eps=EPS))
 
 
 def test_an_attack_waits_for_the_proofs_at_its_own_radius():

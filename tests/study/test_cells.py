@@ -216,13 +216,8 @@ def test_a_method_that_moves_weights_moves_them_as_fine_tuning_does(patch, metho
 
 
 def test_a_method_that_does_not_train_reads_no_schedule():
-    assert set(job_specs.prune_spec(study(), Cell(PARENT, "lwm", 0.9)).model_dump()) == {
-        "cell",
-        "model",
-        "code",
-        "method",
-        "ratio",
-    }
+    told = job_specs.prune_spec(study(), Cell(PARENT, "lwm", 0.9)).model_dump()
+    assert set(told) == {"cell", "model", "code", "method", "ratio"}
 
 
 @pytest.mark.parametrize(("eps", "expected"), [(None, 0.1), (0.25, 0.25)])
@@ -617,7 +612,7 @@ def test_an_import_reads_its_files_and_nothing_of_training():
     found = study(imports={DENSE: {"file": "theirs.pt", "map": "hydra"}})
     told = job_specs.import_spec(found, DENSE)
     assert sorted(told.model_dump()) == ["cell", "code", "imported", "model", "stage"]
-    assert told.imported.map_sha256 == hashlib.sha256(keymap_files.place("hydra").read_bytes()).hexdigest()
+    assert told.imported.map_sha256 == hashlib.sha256(keymap_files.path_of("hydra").read_bytes()).hexdigest()
     assert job_specs.import_files(found.imports[DENSE]) == ["theirs.pt"]
     own = study(imports={DENSE: {"file": "theirs.pt", "map": "mine.yaml"}})
     assert job_specs.import_files(own.imports[DENSE]) == ["theirs.pt", "mine.yaml"]

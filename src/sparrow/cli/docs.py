@@ -1,4 +1,4 @@
-"""Write what is generated from the code anew: the config's JSON Schema, and the tables in README.md and docs/options.md.
+"""Write what is generated from the code anew: the JSON Schema of studies, and the tables in README.md and docs/.
 
 A test says when they are out of date.
 """
@@ -17,7 +17,7 @@ from sparrow.errors import SparrowError
 from sparrow.study.config import Study
 
 SCHEMA = Path("workflow/schemas/config.schema.json")
-README, OPTIONS = Path("README.md"), Path("docs/options.md")
+DOCUMENTS = (Path("README.md"), Path("docs/entries.md"), Path("docs/options.md"))
 TITLES: dict[Room, str] = {
     "datasets": "Data sets",
     "models": "Models",
@@ -53,11 +53,17 @@ def _variants(document: dict[str, Any], room: Room) -> dict[str, str]:
     return section["discriminator"]["mapping"]
 
 
+def names_table() -> str:
+    """A table of the names of all entries, a row for each room."""
+    rows = [f"| {TITLES[room].lower()} | {', '.join(f'`{kind}`' for kind in catalogue.kinds(room))} |" for room in TITLES]
+    return "\n".join(["| kind | names |", "|---|---|", *rows]) + "\n"
+
+
 def entries_table() -> str:
-    """All there is to choose from, by room."""
+    """A section for each room: the names of its entries, what they are, and their sources."""
     lines = []
     for room, title in TITLES.items():
-        lines += [f"**{title}** (`{room}`)", "", "| name | what it is | source |", "|---|---|---|"]
+        lines += [f"## {title} (`{room}`)", "", "| name | what it is | source |", "|---|---|---|"]
         for kind in catalogue.kinds(room):
             lines.append(f"| `{kind}` | {catalogue.summary(room, kind)} | {catalogue.source(room, kind)} |")
         lines.append("")
@@ -127,7 +133,7 @@ def _type(document: dict, field: dict) -> str:
 
 def filled(text: str) -> str:
     """A document with its generated parts, between `<!-- generated: NAME -->` and `<!-- end -->`, made anew."""
-    for name, content in (("entries", entries_table()), ("options", options_table())):
+    for name, content in (("names", names_table()), ("entries", entries_table()), ("options", options_table())):
         text = re.sub(
             rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)",
             lambda match, content=content: f"{match[1]}{content}{match[2]}",
@@ -142,10 +148,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write all three files; exit status. Raises SparrowError outside the root of a checkout."""
+    """Write the schema and the documents; exit status. Raises SparrowError outside the root of a checkout."""
     if not SCHEMA.is_file():
         raise SparrowError(f"{SCHEMA}: no such file here; run it in the root of a checkout")
     SCHEMA.write_text(schema())
-    for document in (README, OPTIONS):
+    for document in DOCUMENTS:
         document.write_text(filled(document.read_text()))
     return 0

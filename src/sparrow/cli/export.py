@@ -27,7 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--naming",
         metavar="MAP",
-        help=f"state-dict: whose names the tensors get: {', '.join(keymap_files.known())} (default: ours), or a YAML file",
+        help=f"state-dict: whose names the tensors get: {', '.join(keymap_files.names())} (default: ours), or a YAML file",
     )
     parser.add_argument(
         "--ap-key", metavar="KEY", help="ap-benchmark: the method's key there, such as HYDRA_Sehwag2020Hydra; open if not given"

@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from sparrow.exchange import keymap_files
+from sparrow.files.paths import data_path
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="whose place it takes, such as results/digits/cnn-small/benign/seed0/dense.safetensors, or "
         ".../seed0/METHOD-RATIO/finetuned.safetensors; METHOD may be any new label",
     )
-    names = f"{', '.join(keymap_files.known())}, or a YAML file"
+    names = f"{', '.join(keymap_files.names())}, or a YAML file"
     parser.add_argument("--map", default=keymap_files.OURS, metavar="MAP", help=f"whose names its tensors have: {names}")
     parser.add_argument("--key", help="under which key of the file the state dict lies, if that is none of the usual ones")
     parser.add_argument("--filters", action="store_true", help="it lost whole filters: the ratio is a share of these")
@@ -53,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
     if spec.cell.ratio is not None:
         what = "filters" if options.filters else "prunable weights"
         print(f"  pruning ratio {spec.cell.ratio:g} asked for; {fitted.ratio:.4f} of the {what} are gone")
-    for line in _recognised(Path(study.results, spec.cell.dataset, "data.safetensors"), network, shape, classes):
+    for line in _recognised(Path(study.results, data_path(spec.cell.dataset)), network, shape, classes):
         print(f"  {line}")
     there = Path(study.results, f"{path}.safetensors")
     if there.is_file() and "imported" not in read_header(there):

@@ -1,4 +1,4 @@
-"""Crops and flips of training images, a whole batch at once on the device where it lies.
+"""Random crops and flips of training images, for a whole batch at once, on its device.
 
 Source: the usual augmentation of CIFAR, K. He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, sec. 4.2.
 """
@@ -25,7 +25,7 @@ CIFAR = Augmentation(crop=4, flip=True)
 
 
 def augmented(images: torch.Tensor, how: Augmentation) -> torch.Tensor:
-    """Images (n, c, h, w) of any type, each cropped and flipped on its own, by the random numbers of their device."""
+    """Images (n, c, h, w) of any type, each cropped and flipped at random, by the generator of their device."""
     if how.crop:
         images = _cropped(images, how.crop)
     if how.flip:

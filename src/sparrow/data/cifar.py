@@ -1,4 +1,4 @@
-"""The binary version of CIFAR, read straight from its archive; the Python version is made of pickles, which run code."""
+"""A reader of CIFAR's binary version; the Python version consists of pickles, which can run code."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ SHAPE = (3, 32, 32)
 def read(archive: Path, train: list[str], test: str, labels: int) -> tuple[Images, Images]:
     """Training and test images from the members `train` and `test` of a tar.
 
-    An image's record is so many bytes of `labels`, of which the last one counts, and its red, green and blue pixels by rows.
+    An image's record has `labels` bytes of labels, of which the last is used, then its red, green and blue pixels by rows.
     """
-    wanted = {*train, test}
+    wanted, found = {*train, test}, {}
     with tarfile.open(archive, "r:gz") as tar:
-        found = {member.name: tar.extractfile(member).read() for member in tar if member.name in wanted}
+        for member in tar:
+            stream = tar.extractfile(member) if member.name in wanted else None
+            if stream is not None:
+                found[member.name] = stream.read()
     return _images([found[name] for name in train], labels), _images([found[test]], labels)
 
 

@@ -1,4 +1,4 @@
-"""A decoded image as it is meant to be seen: turned as its EXIF data say, and opaque."""
+"""Decoding of images: turned as their EXIF data say, and made opaque."""
 
 from __future__ import annotations
 
@@ -6,41 +6,42 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
 
 ORIENTATION = 0x0112
-"""EXIF tag: how the camera was held."""
+"""EXIF tag of the orientation of the camera."""
 GREY_LEVELS = {"L;2": 85, "L;4": 17}
 """Pillow spreads the levels of such a PNG over 0 to 255, but not the one that the PNG declares transparent."""
 
 
-class Seen(NamedTuple):
-    """An RGB or grey image, and what was done to it on the way."""
+class Decoded(NamedTuple):
+    """An RGB or grey image, and whether it was composed or turned."""
 
     image: Image
     composed: bool
-    """Whether a pixel of it was not opaque."""
+    """Whether it was laid on the background, since a pixel was not opaque."""
     turned: bool
     """Whether it was turned or mirrored."""
 
 
-def seen(image: Image, mode: str, background: tuple[int, int, int]) -> Seen:
-    """`image` in `mode`, `RGB` or `L`, in front of `background`. An opaque image is merely converted.
+def decode(file: ImageFile, mode: str, background: tuple[int, int, int]) -> Decoded:
+    """The image in `file`, converted to `mode` (`RGB` or `L`), in front of `background` if it is not opaque.
 
     Source: the PNG specification (W3C, third edition), 12.5 and 13.16: a pixel of alpha a is a times its colour and 1 - a times
     the background's, before anything else is done to it.
     """
-    coding = image.tile[0].args if image.tile else None  # Gone once it is loaded.
-    image.load()
-    image, turned = _upright(image)
+    coding = file.tile[0].args if file.tile else None  # Pillow empties `tile` when it loads the pixels.
+    file.load()
+    image, turned = _upright(file)
     alpha = _alpha(image, coding)
     if alpha is None or alpha.getextrema()[0] == 255:
-        # From LAB, Pillow goes to RGB alone.
-        return Seen((image.convert("RGB") if image.mode == "LAB" else image).convert(mode), False, turned)
+        # Pillow converts LAB to RGB only.
+        return Decoded((image.convert("RGB") if image.mode == "LAB" else image).convert(mode), False, turned)
     from PIL import Image as pillow
 
     canvas = pillow.new("RGB", image.size, background)
     canvas.paste(_with_alpha(image).convert("RGB"), mask=alpha)
-    return Seen(canvas.convert(mode), True, turned)
+    return Decoded(canvas.convert(mode), True, turned)
 
 
 def _upright(image: Image) -> tuple[Image, bool]:
@@ -56,8 +57,8 @@ def _upright(image: Image) -> tuple[Image, bool]:
         8: Transpose.ROTATE_90,
     }
     try:
-        turn = turns.get(image.getexif().get(ORIENTATION))
-    except Exception:  # Of damaged EXIF data, Pillow raises this and that; the pixels are none the worse for it.
+        turn = turns.get(image.getexif().get(ORIENTATION, 0))
+    except Exception:  # Pillow raises many kinds of errors for damaged EXIF data; the pixels are not affected.
         turn = None
     if turn is None:
         return image, False
@@ -67,7 +68,7 @@ def _upright(image: Image) -> tuple[Image, bool]:
 
 
 def _alpha(image: Image, coding: Any) -> Image | None:
-    """How opaque each pixel is, 0 to 255; None if the image has no such thing. Raises ValueError if that cannot be told."""
+    """Opacity of each pixel, 0 to 255, as an image; None if all are opaque by format. Raises ValueError if it is ambiguous."""
     if not image.has_transparency_data:
         return None
     transparent = image.info.get("transparency")
@@ -79,5 +80,5 @@ def _alpha(image: Image, coding: Any) -> Image | None:
 
 
 def _with_alpha(image: Image) -> Image:
-    # Of premultiplied grey, Pillow goes to plain grey alone.
+    # Pillow converts premultiplied grey (La) to LA only.
     return (image.convert("LA") if image.mode == "La" else image).convert("RGBA")

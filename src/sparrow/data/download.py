@@ -1,4 +1,4 @@
-"""Files of public data sets: downloaded where they are not there yet, and checked before anything is read from them."""
+"""Files of public data sets: downloaded if missing, and checked by their MD5 before they are read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sparrow.errors import SparrowError, StorageError
 from sparrow.files.atomic import replacing
 
 SILENCE_SECONDS = 60
-"""So long may a server say nothing."""
+"""Timeout of a connection to a server."""
 
 
 class Downloaded(HeldOut):
@@ -29,20 +29,20 @@ class Downloaded(HeldOut):
 
 
 class Remote(NamedTuple):
-    """A file that its publisher names the MD5 of: whatever has it is the same file."""
+    """A file of a public data set, identified by the MD5 that its publisher states."""
 
     path: str
-    """Below `root`."""
+    """Relative to `root`."""
     md5: str
     addresses: tuple[str, ...]
-    """Where it can be downloaded: tried one after the other."""
+    """URLs, tried one after the other."""
 
 
-def fetched(files: list[Remote], params: Downloaded) -> list[Path]:
-    """Where the `files` lie: each is there, and is what its publisher says.
+def fetch(files: list[Remote], params: Downloaded) -> list[Path]:
+    """Paths of the `files`, each downloaded if missing, and with the MD5 that its publisher states.
 
-    Raises SparrowError if one is not, or if one is missing and cannot be downloaded, naming all that are missing. What is
-    there is never changed.
+    Raises SparrowError if an MD5 differs, or if a file is missing and cannot be downloaded, naming all that are missing.
+    Existing files are never changed.
     """
     root = Path(params.root).expanduser()
     for file in files:
@@ -63,7 +63,7 @@ def fetched(files: list[Remote], params: Downloaded) -> list[Path]:
 
 
 class _Missing(Exception):
-    """Why a file is not there."""
+    """A file is missing; the message is why it was not downloaded."""
 
 
 def _check(path: Path, file: Remote) -> None:
@@ -86,7 +86,7 @@ def _download(path: Path, file: Remote) -> None:
     reasons = []
     for address in file.addresses:
         try:
-            with replacing(path) as partial, _patience():
+            with replacing(path) as partial, _timeout():
                 download_url(address, partial.parent, partial.name, file.md5)
             return
         except StorageError:
@@ -97,8 +97,8 @@ def _download(path: Path, file: Remote) -> None:
 
 
 @contextmanager
-def _patience() -> Iterator[None]:
-    """torchvision waits for ever where a network says nothing."""
+def _timeout() -> Iterator[None]:
+    """Set SILENCE_SECONDS as the timeout of sockets, inside the context: torchvision sets none."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(SILENCE_SECONDS)
     try:

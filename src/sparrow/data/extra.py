@@ -1,6 +1,6 @@
-"""Training images beyond the data set's own, from an .npz: generated ones, or such as another network has labelled.
+"""Training images beyond the data set's own, from an .npz: generated ones, or ones that another network has labelled.
 
-The .npz is read piece by piece into the place where the images stay: there may be gigabytes of them.
+The .npz is read in pieces into one array, since it may have gigabytes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HOW_TO = "numpy.savez(path, image=images, label=labels) makes one"
 
 
 class _Array(NamedTuple):
-    """An array of the .npz, of which nothing but the header has been read."""
+    """The header of an array in the .npz."""
 
     name: str
     shape: tuple[int, ...]
@@ -35,21 +35,21 @@ class _Array(NamedTuple):
 
 
 def count(params: HeldOut) -> int:
-    """How many extra images there are, from their file's header. Raises SparrowError, naming it, if it is not one."""
+    """Number of extra images to use, from the header of their file. Raises SparrowError, naming it, if it is no such .npz."""
     if params.extra is None:
         return 0
-    with _opened(params) as (path, file):
+    with _opened(params.extra) as (path, file):
         return _taken(path, _array(path, file, IMAGE_KEYS), params)
 
 
 def with_extra(own: Images, params: HeldOut, about: Description, white: int) -> Images:
-    """`own` training images with the extra ones of `params` behind.
+    """The `own` training images, followed by the extra ones of `params`.
 
-    Raises SparrowError, naming the file, if these do not fit a data set that is as `about` says, with values from 0 to `white`.
+    Raises SparrowError, naming the file, if the extra ones do not fit the data set `about`, with values from 0 to `white`.
     """
     if params.extra is None:
         return own
-    with _opened(params) as (path, file):
+    with _opened(params.extra) as (path, file):
         pixels, marks = _array(path, file, IMAGE_KEYS), _array(path, file, LABEL_KEYS)
         added, place = _taken(path, pixels, params), len(own.labels)
         labels = _labels(path, file, marks, pixels, about.classes)[:added]
@@ -64,11 +64,11 @@ def with_extra(own: Images, params: HeldOut, about: Description, white: int) -> 
 
 
 @contextmanager
-def _opened(params: HeldOut) -> Iterator[tuple[Path, zipfile.ZipFile]]:
-    path = Path(params.extra).expanduser()
+def _opened(extra: str) -> Iterator[tuple[Path, zipfile.ZipFile]]:
+    path = Path(extra).expanduser()
     try:
-        with open(path, "rb") as file:
-            start = file.read(2)
+        with open(path, "rb") as stream:
+            start = stream.read(2)
         if start[:1] == b"\x80":
             raise SparrowError(f"{path}: a pickle, which may run code and is not read; valid: an .npz ({HOW_TO})")
         with zipfile.ZipFile(path) as file:
@@ -122,7 +122,7 @@ def _labels(path: Path, file: zipfile.ZipFile, marks: _Array, pixels: _Array, cl
 
 
 def _pieces(path: Path, file: zipfile.ZipFile, pixels: _Array, shape: tuple[int, int, int], added: int) -> Iterator[np.ndarray]:
-    """The first `added` images, (n, channels, height, width), some at a time."""
+    """The first `added` images, (n, channels, height, width), at most PIECE at a time."""
     last = (*shape[1:], shape[0])
     forms = [shape, last] + ([shape[1:]] if shape[0] == 1 else [])  # Grey images may go without channels.
     if pixels.dtype != np.uint8 or pixels.shape[1:] not in forms:

@@ -1,4 +1,4 @@
-"""The files below a folder of the user's, links followed. Imports nothing that takes time."""
+"""A listing of the files below a folder, links followed. Imports nothing that takes time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class File(NamedTuple):
-    """A file below a folder, or something there that cannot be read."""
+    """A file below a folder, or an entry there that cannot be read."""
 
     path: str
     """Relative to the folder, with `/` between its parts."""
@@ -19,9 +19,9 @@ class File(NamedTuple):
 
 
 def files_below(folder: str, inside: str = "", above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[File]:
-    """All files below `folder` that are not hidden, by name, also behind links to files and to folders.
+    """All files below `folder` that are not hidden, sorted by name; links to files and folders are followed.
 
-    A link to a folder in which it lies itself is not followed. What cannot be read is one `File` with a `fault`.
+    A link to a folder that contains it is not followed. An entry that cannot be read is a `File` with a `fault`.
     """
     place = os.path.join(folder, inside)
     try:

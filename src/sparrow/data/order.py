@@ -1,4 +1,4 @@
-"""The order in which an epoch sees two kinds of images that are mixed in a fixed proportion."""
+"""A random order of the images of an epoch in which two kinds are mixed in a fixed proportion."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import torch
 from torch import Tensor
 
 
-def mixed(own: int, extra: int, share: float, generator: torch.Generator) -> Tensor:
-    """Places (own,) of images, in random order: `share` of them are among the last `extra`, the others among the first `own`.
+def mixed_order(own: int, extra: int, share: float, generator: torch.Generator) -> Tensor:
+    """Indices (own,), int64, in random order: the share `share` are of the last `extra` images, the others of the first `own`.
 
-    Wherever it is cut into batches, the proportion in each is right but for an image. No image comes twice before every one of
-    its kind has come once.
+    Each batch has this proportion, give or take an image. No image comes twice before every one of its kind has come once.
 
     Source: Y. Carmon et al., "Unlabeled Data Improves Adversarial Robustness", NeurIPS 2019, whose epochs are as long, too.
     """
@@ -23,6 +22,6 @@ def mixed(own: int, extra: int, share: float, generator: torch.Generator) -> Ten
 
 
 def _drawn(images: int, count: int, generator: torch.Generator) -> Tensor:
-    """`count` of so many `images`, over and over again if they are fewer."""
+    """`count` random indices below `images`, without repetition until all have been drawn."""
     rounds = [torch.randperm(images, generator=generator) for _ in range(-(-count // images))]
     return torch.cat([torch.empty(0, dtype=torch.int64), *rounds])[:count]

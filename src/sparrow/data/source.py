@@ -1,4 +1,4 @@
-"""What a data set's file tells of its images, and what it returns."""
+"""The types that the module of a data set returns: Description, and Source with its Images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Description(NamedTuple):
-    """What is known of images before they are read."""
+    """Shape and number of classes of a data set's images, known before they are read."""
 
     shape: tuple[int, int, int]
     """Channels, height, width."""
@@ -23,10 +23,10 @@ class Images(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A data set as it comes: its training images, its official test images if it has such, and the value of white."""
+    """A data set as published: its training images, its official test images (None if it has none), and the value of white."""
 
     train: Images
     test: Images | None = None
     white: int = 255
     names: tuple[str, ...] = ()
-    """What the classes are called, by number, if the data set is made of named folders."""
+    """The classes' names, by number, if the data set is made of named folders."""

@@ -55,7 +55,7 @@ class SplitParams(HeldOut):
 
 
 def split(labels: np.ndarray, params: SplitParams) -> dict[str, np.ndarray]:
-    """Indices (int64, ascending for train and validation) of `labels` (n,) by part; the test part is `in_turns`."""
+    """Indices (int64) of `labels` (n,) by part: `train` and `validation` ascending, `test` ordered by `in_turns`."""
     rest, test = _divided(np.arange(len(labels)), labels, params.test, params.split_seed)
     train, validation = _divided(rest, labels, params.validation / (1 - params.test), params.split_seed)
     return {
@@ -66,7 +66,7 @@ def split(labels: np.ndarray, params: SplitParams) -> dict[str, np.ndarray]:
 
 
 def hold_out(labels: np.ndarray, params: HeldOut) -> dict[str, np.ndarray]:
-    """Indices (int64, ascending) of the training images' `labels` (n,): `train` and `validation`."""
+    """Indices (int64, ascending) of the training images' `labels` (n,) by part: `train` and `validation`."""
     train, validation = _divided(np.arange(len(labels)), labels, params.validation, params.split_seed)
     return {"train": np.sort(train), "validation": np.sort(validation)}
 
@@ -74,8 +74,8 @@ def hold_out(labels: np.ndarray, params: HeldOut) -> dict[str, np.ndarray]:
 def in_turns(labels: np.ndarray, seed: int, indices: np.ndarray | None = None) -> np.ndarray:
     """`indices` of `labels` (n,), or all, in a seeded random order in which the classes take turns.
 
-    One of each class, another of each class, and so on: the first k images, the subset that `samples: k` evaluates, are
-    stratified, too.
+    One of each class comes first, then another of each class, and so on: the first k images, the subset that `samples: k`
+    evaluates, are stratified, too.
     """
     shuffled = np.random.default_rng(seed).permutation(np.arange(len(labels)) if indices is None else indices)
     turn = np.zeros(len(shuffled), dtype=np.int64)
@@ -86,7 +86,7 @@ def in_turns(labels: np.ndarray, seed: int, indices: np.ndarray | None = None) -
 
 
 def _divided(indices: np.ndarray, labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """What is left of `indices`, and the `share` that is taken, both in random order."""
+    """Two parts of `indices`, in random order, stratified by label: 1 - `share` of them, and `share` of them."""
     from sklearn.model_selection import train_test_split
 
     left, taken = train_test_split(indices, test_size=share, stratify=labels[indices], random_state=seed)

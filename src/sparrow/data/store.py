@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from sparrow.data.augmentation import NONE, Augmentation, augmented
-from sparrow.data.order import mixed
+from sparrow.data.order import mixed_order
 from sparrow.errors import SparrowError
 from sparrow.files import content
 from sparrow.files.atomic import replacing
@@ -28,7 +28,7 @@ from sparrow.files.headers import read_header
 @dataclass(frozen=True)
 class Part:
     """Images as they are stored: pixels (n, channels, height, width) from 0 to `white`; labels (n,), int64; their
-    indices in the source (n,); and what is done to each when it is drawn for training."""
+    indices in the source (n,); and the augmentation of each when it is drawn for training."""
 
     pixels: Tensor
     labels: Tensor
@@ -36,16 +36,16 @@ class Part:
     white: int = 1
     augmentation: Augmentation = NONE
     extra: int = 0
-    """How many, at the end, are not the data set's own."""
+    """Number of images, at the end, that are not the data set's own."""
     extra_share: float | None = None
-    """How much of each batch these are; None if all are drawn alike."""
+    """Their share of each batch; None if all images are drawn alike."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @cached_property
     def images(self) -> Tensor:
-        """All images, float32 in [0, 1]: four bytes a pixel, made at first use."""
+        """All images, float32 in [0, 1], computed at first use."""
         return self._scaled(self.pixels)
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -55,25 +55,25 @@ class Part:
 
     @property
     def epoch(self) -> int:
-        """Images that an epoch sees."""
+        """Number of images in an epoch."""
         return len(self) - (self.extra if self.extra_share else 0)
 
     def order(self, generator: torch.Generator) -> Tensor:
-        """Their places (`epoch`,), by a generator on the CPU."""
+        """Indices (`epoch`,), int64, of the images of an epoch in random order; `generator` is on the CPU."""
         if not self.extra_share:
             return torch.randperm(len(self), generator=generator)
-        return mixed(len(self) - self.extra, self.extra, self.extra_share, generator)
+        return mixed_order(len(self) - self.extra, self.extra, self.extra_share, generator)
 
     def drawn(self, batch: Tensor) -> Tensor:
-        """The images at the places `batch`, float32 in [0, 1], augmented."""
+        """The images with the indices `batch`, float32 in [0, 1], augmented."""
         return self._scaled(augmented(self.pixels[batch], self.augmentation))
 
     def first(self, samples: int | None) -> Part:
-        """The first `samples` of them, or all."""
+        """The first `samples` images; all, if None."""
         return replace(self, pixels=self.pixels[:samples], labels=self.labels[:samples], indices=self.indices[:samples])
 
     def to(self, device: torch.device) -> Part:
-        """On `device`, but for the indices."""
+        """The same part on `device`; its indices stay on the CPU."""
         return replace(self, pixels=self.pixels.to(device), labels=self.labels.to(device))
 
     def _scaled(self, pixels: Tensor) -> Tensor:
@@ -82,8 +82,8 @@ class Part:
 
 @dataclass(frozen=True)
 class Header:
-    """What is known of a data set without reading it: its digest, image shape, number of classes, and what was held out
-    of it or added to it (`regime`), without which no two results can be compared."""
+    """The header of a data set: its digest, image shape, number of classes, and `regime`, the images held out of it or added
+    to it; results of another regime cannot be compared."""
 
     digest: str
     shape: tuple[int, int, int]
@@ -91,18 +91,18 @@ class Header:
     white: int
     regime: str
     names: tuple[str, ...] = ()
-    """What the classes are called, by number, where that is known."""
+    """The classes' names, by number; empty if unknown."""
 
 
 class Extra(NamedTuple):
-    """What was added to the training part, at its end: so many images, which are this share of each batch, if it is fixed."""
+    """The images added at the end of the training part: their number, and their share of each batch if it is fixed."""
 
     images: int = 0
     share: float | None = None
 
 
 class Stored(NamedTuple):
-    """One part: images (n, c, h, w), uint8; labels (n,), int64; and their indices (n,), int64, in the source."""
+    """A part as written: images (n, c, h, w), uint8; labels (n,), int64; and their indices (n,), int64, in the source."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -118,9 +118,9 @@ def write(
     origin: dict[str, Any] | None = None,
     extra: Extra | None = None,
 ) -> None:
-    """Store the parts of a data set.
+    """Write the parts of a data set to `path`.
 
-    `origin` says in the header where they come from. It is no part of the digest: the same images are the same data set.
+    `origin` is added to the header. It is not part of the digest: the same images are the same data set.
     """
     fields = ((f"{name}/{field}", tensor) for name, part in parts.items() for field, tensor in part._asdict().items())
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in fields}
@@ -143,7 +143,7 @@ def write(
 
 
 def read(path: Path, part: str) -> tuple[Part, Header]:
-    """One part of a stored data set. Raises SparrowError, naming the file, if it is not one, or was changed."""
+    """One part of a stored data set, and its header. Raises SparrowError, naming the file, if it is damaged or no data set."""
     raw = read_header(path, FORMAT)
     try:
         with safe_open(path, framework="pt") as file:

@@ -3,7 +3,7 @@
 A file defines `Params`, `describe(params)`, which says what the images are without reading one (a
 `sparrow.data.source.Description`), and `load(params)`, which returns them (a `sparrow.data.source.Source`). Where a
 data set has an official test set, `Params` derives from `sparrow.data.split.HeldOut`, which holds images out of the
-training set for validation (from `sparrow.data.download.Downloaded`, if it is a public one, which `fetched` gets);
+training set for validation (from `sparrow.data.download.Downloaded`, if it is a public one, which `fetch` gets);
 where it has none, from `sparrow.data.split.SplitParams`, which draws the test images, too.
 
 `Params` says, besides the data set's settings:

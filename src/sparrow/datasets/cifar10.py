@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from sparrow.data import cifar
 from sparrow.data.augmentation import CIFAR, Augmentation
-from sparrow.data.download import Downloaded, Remote, fetched
+from sparrow.data.download import Downloaded, Remote, fetch
 from sparrow.data.source import Description, Source
 
 ARCHIVE = Remote(
@@ -38,5 +38,5 @@ def describe(params: Params) -> Description:
 
 def load(params: Params) -> Source:
     """All images. Raises SparrowError, naming the file, if it is not there or not the official one."""
-    (archive,) = fetched([ARCHIVE], params)
+    (archive,) = fetch([ARCHIVE], params)
     return Source(*cifar.read(archive, TRAIN, TEST, labels=1))

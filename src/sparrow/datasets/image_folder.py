@@ -15,6 +15,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Annotated, Any, Literal, NamedTuple
 
@@ -34,7 +35,7 @@ PARTS = {"train", "training", "test", "testing", "val", "valid", "validation"}
 
 
 def _order(value: Any) -> Any:
-    """An order of classes, numbers as the names that they are. Raises ValueError in one line for anything else."""
+    """An order of classes as configured, with numbers as names. Raises ValueError, in one line, for anything else."""
     if value in ORDERS:
         return value
     if (
@@ -77,12 +78,12 @@ class Params(SplitParams):
 
 
 def describe(params: Params) -> Description:
-    """As configured; `load` checks it."""
+    """Shape and classes as configured; `load` checks them."""
     return Description((params.channels, params.size, params.size), params.classes)
 
 
 def files(params: Params) -> list[str]:
-    """What the images are read from: if one of these changes, they are read anew."""
+    """The folders or zips that the images are read from: if one of them changes, they are read anew."""
     return [os.path.expanduser(path) for path in (params.folder, params.test_folder) if path is not None]
 
 
@@ -102,13 +103,13 @@ def load(params: Params) -> Source:
 
 
 class Member(NamedTuple):
-    """An image of a folder or zip, or another file there."""
+    """A file in the folder or zip."""
 
     path: PurePosixPath
     """Relative to the folder."""
     open: Callable[[], IO[bytes]]
     fault: str = ""
-    """Why it is not read; empty if it is to be."""
+    """Why it is not read as an image; empty if it is."""
 
 
 def _read(folder: Path, params: Params) -> tuple[list[str], Images]:
@@ -129,7 +130,7 @@ def _read(folder: Path, params: Params) -> tuple[list[str], Images]:
     if done["composed"]:
         print(f"{folder}: {done['composed']} of {len(inside)} are transparent: laid on `background: {params.background}`")
     if done["plain"]:
-        print(f"{folder}: {done['plain']} of these are of one colour on it: nothing can be told there; another `background`?")
+        print(f"{folder}: {done['plain']} of these are of one colour on it: nothing can be seen; choose another `background`")
     if done["turned"]:
         print(f"{folder}: {done['turned']} of {len(inside)} were turned as their EXIF orientation says")
     number = {name: place for place, name in enumerate(classes)}
@@ -137,7 +138,7 @@ def _read(folder: Path, params: Params) -> tuple[list[str], Images]:
 
 
 def _ordered(found: set[str], folder: Path, params: Params, left_out: str) -> list[str]:
-    """The names of the class folders, by logit. Raises SparrowError if they are not those that are configured."""
+    """Names of the class folders in the order of the logits. Raises SparrowError if they are not as configured."""
     order = params.class_order
     names = sorted(found, key=_by_number if order == "numeric" else None)
     if len(names) != params.classes:
@@ -157,12 +158,12 @@ def _ordered(found: set[str], folder: Path, params: Params, left_out: str) -> li
 
 
 def _by_number(name: str) -> tuple[int, str]:
-    """Numbers by size and before all other names."""
+    """A sort key: numbers by size, before all other names."""
     return (int(name), name) if name.isdecimal() else (sys.maxsize, name)
 
 
 def _depth_of_classes(paths: list[PurePosixPath]) -> int:
-    """How many folders deep the class folders are: below whatever all images have in common."""
+    """Depth of the class folders: the number of parent folders that all images share."""
     depth = 0
     while paths and len({path.parts[depth] for path in paths}) == 1 and all(len(path.parts) > depth + 2 for path in paths):
         depth += 1
@@ -170,16 +171,16 @@ def _depth_of_classes(paths: list[PurePosixPath]) -> int:
 
 
 def _image(folder: Path, member: Member, params: Params, done: Counter[str]) -> np.ndarray:
-    """The pixels (channels, size, size), uint8; `done` counts what was done to them."""
+    """Pixels (channels, size, size), uint8; increments `composed`, `turned` and `plain` in `done` where they apply."""
     from PIL import Image, ImageOps
 
-    from sparrow.data.decode import seen
+    from sparrow.data.decode import decode
 
     try:
-        with member.open() as file, Image.open(file) as image:
-            if image.mode.startswith(("I", "F")):
-                raise ValueError(f"its pixels are of Pillow's mode {image.mode}, which has more than eight bits; convert them")
-            image, composed, turned = seen(image, "RGB" if params.channels == 3 else "L", colour(params.background))
+        with member.open() as file, Image.open(file) as opened:
+            if opened.mode.startswith(("I", "F")):
+                raise ValueError(f"its pixels are of Pillow's mode {opened.mode}, which has more than eight bits; convert them")
+            image, composed, turned = decode(opened, "RGB" if params.channels == 3 else "L", colour(params.background))
             done["composed"] += composed
             done["turned"] += turned
             done["plain"] += composed and all(low == high for low, high in np.reshape(image.getextrema(), (-1, 2)))
@@ -193,7 +194,7 @@ def _image(folder: Path, member: Member, params: Params, done: Counter[str]) -> 
 
 @contextmanager
 def _opened(folder: Path) -> Iterator[list[Member]]:
-    """All files in a folder or zip that are not hidden."""
+    """Yield all files in a folder or zip that are not hidden."""
     if folder.is_dir():
         yield [_in_folder(folder, file.path, file.fault) for file in files_below(str(folder)) if not _hidden(file.path)]
         return
@@ -212,7 +213,7 @@ def _in_folder(folder: Path, path: str, fault: str) -> Member:
 
 
 def _in_zip(folder: Path, archive: zipfile.ZipFile) -> Iterator[Member]:
-    """A zip may name a file twice, or in a way of its own: `./a/0.png`, `a//0.png`, or with backslashes, as some writers do."""
+    """The files of a zip, which may list one twice, or write paths as `./a/0.png`, `a//0.png`, or with backslashes."""
     known: dict[PurePosixPath, tuple[int, int]] = {}
     for info in archive.infolist():
         name = info.filename.replace("\\", "/")
@@ -221,9 +222,9 @@ def _in_zip(folder: Path, archive: zipfile.ZipFile) -> Iterator[Member]:
             continue
         if path not in known:
             known[path] = content
-            yield Member(path, lambda info=info: archive.open(info), _suffix_fault(str(path)))
+            yield Member(path, partial(archive.open, info), _suffix_fault(str(path)))
         elif known[path] == content:
-            yield Member(path, lambda info=info: archive.open(info), "listed twice")
+            yield Member(path, partial(archive.open, info), "listed twice")
         else:
             raise SparrowError(f"{folder}: holds two files {path}, which differ; have it packed anew with one of them")
 
@@ -233,7 +234,7 @@ def _hidden(path: str) -> bool:
 
 
 def _suffix_fault(path: str) -> str:
-    """Why a file is taken for no image; empty if it is taken for one."""
+    """Why a file is not read as an image, by its suffix; empty if it is."""
     if path.lower().endswith(SUFFIXES):
         return ""
     suffix = PurePosixPath(path).suffix

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from sparrow.data.download import Downloaded, Remote, fetched
+from sparrow.data.download import Downloaded, Remote, fetch
 from sparrow.data.source import Description, Images, Source
 
 
@@ -30,6 +30,6 @@ def load(params: Params) -> Source:
     from torchvision.datasets import SVHN
 
     files = [Remote(name, md5, (url,)) for url, name, md5 in (SVHN.split_list[part] for part in ("train", "test"))]
-    folder = fetched(files, params)[0].parent
-    parts = (SVHN(folder, part) for part in ("train", "test"))
-    return Source(*(Images(part.data, part.labels) for part in parts))
+    folder = fetch(files, params)[0].parent
+    train, test = (SVHN(folder, part) for part in ("train", "test"))
+    return Source(Images(train.data, train.labels), Images(test.data, test.labels))

@@ -14,6 +14,7 @@ from sparrow.errors import SparrowError
 from sparrow.estimate.unit import CHANNELS_LAST, Unit, bound_spec, described
 from sparrow.files.headers import read_header
 from sparrow.files.lineage import DATA
+from sparrow.files.paths import data_path
 from sparrow.study import cells, job_specs
 from sparrow.study.config import Study
 from sparrow.training.schedule import Schedule
@@ -85,7 +86,7 @@ class _Images:
         params = study.datasets[label]
         entry = catalogue.load("datasets", params.kind)
         self.shape, self.classes = entry.describe(params)
-        prepared = Path(study.results, label, "data.safetensors")
+        prepared = Path(study.results, data_path(label))
         if prepared.is_file():
             header = read_header(prepared, DATA)
             self.train, self.validation, self.test = (header["parts"][name] for name in ("train", "validation", "test"))

@@ -1,1 +1,1 @@
-"""Networks that come from elsewhere or go there: other names of tensors, other formats, other people's benchmarks."""
+"""Import and export of networks: names of tensors, file formats, and entries of a benchmark."""

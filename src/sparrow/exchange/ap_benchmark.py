@@ -7,10 +7,12 @@ utils/utils.py (keys; what is loaded, and how), utils/test.py (the evaluation).
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pandas as pd
+from torch import Tensor
 
 from sparrow import radius
 from sparrow.errors import SparrowError
@@ -19,7 +21,7 @@ from sparrow.exchange.network import Network
 from sparrow.files.atomic import replacing
 from sparrow.files.csv_table import write_csv
 from sparrow.files.headers import COMPACT_FORMAT, read_header
-from sparrow.files.lineage import DATA, data_path
+from sparrow.files.lineage import DATA, data_of
 from sparrow.files.outcome_table import COLUMNS, FAILED, TEXT
 from sparrow.networks.prunable import prunable_weights
 from sparrow.results.threats import EXACT
@@ -31,12 +33,12 @@ RATIOS = {"weights": (0.9, 0.95, 0.99), "filters": (0.5, 0.75, 0.9)}
 NORM, AA_EPS, AA_IMAGES = "linf", 0.031, 10_000
 FMN_EPS, FMN_IMAGES = 8 / 255, 128
 OPEN = "METHOD_AuthorYearTitle"
-"""Stands in a key until the benchmark has given the method one."""
+"""Placeholder in a key until the benchmark has given the method one."""
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """What the tables beside a checkpoint say, accuracies in percent; None is what is not known, and `missing` says why."""
+    """Numbers from the tables beside a checkpoint, accuracies in percent; None if unknown, with the reason in `missing`."""
 
     clean_accuracy: float | None = None
     robust_accuracy_aa: float | None = None
@@ -44,15 +46,15 @@ class Numbers:
     evaluation: dict[str, dict] = field(default_factory=dict)
     """Norm, radius and number of images behind the tables."""
     distances: list[tuple[int, float]] = field(default_factory=list)
-    """Images (index in the data set) and how far their nearest adversarial image is (0: misclassified, inf: none found)."""
+    """Index of each image in the data set, and its distance to the nearest adversarial one (0: misclassified, inf: none)."""
     missing: list[str] = field(default_factory=list)
     differs: list[str] = field(default_factory=list)
-    """What is not as the benchmark does it."""
+    """Differences from the benchmark's evaluation, in words."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One network for the benchmark, under its names."""
+    """One network for the benchmark, in the benchmark's terms."""
 
     key: str
     architecture: str
@@ -65,9 +67,9 @@ class Entry:
 
 
 def entry(network: Network, method: str | None, autoattack: str, fmn: str) -> Entry:
-    """What the file, and the tables of these names in its folder, say.
+    """The benchmark's entry for `network`, with numbers from the tables `autoattack` and `fmn` in its folder.
 
-    `method` is its key in the benchmark. Raises SparrowError for a network that the benchmark has no place for.
+    `method` is the method's key in the benchmark. Raises SparrowError for a network that the benchmark does not take.
     """
     _require_place(network)
     architecture, short = MODELS[network.header["model"]["kind"]]
@@ -86,7 +88,7 @@ def entry(network: Network, method: str | None, autoattack: str, fmn: str) -> En
 
 
 def write(folder: Path, network: Network, entry: Entry) -> list[str]:
-    """Write the entry's files to `folder`; one line on each file, and on what is missing or differs."""
+    """Write the entry's files to `folder`; returns lines with its key, and with what is missing or differs."""
     if folder.exists() and not folder.is_dir():
         raise SparrowError(f"{folder}: is a file; give a folder")
     tensors, numbers = network.model.state_dict(), entry.numbers
@@ -121,31 +123,38 @@ def _require_place(network: Network) -> None:
 
 
 def _dataset(network: Network) -> str:
-    """The kind of data set, if it lies where a study has it; the study's label for it otherwise."""
-    path = data_path(network.path, network.header)
+    """The kind of data set, if its file is in its place in the results folder; else the study's label for it."""
+    path = data_of(network.path, network.header)
     return read_header(path, DATA)["dataset"]["kind"] if path.is_file() else network.header["cell"]["dataset"]
 
 
 def _structure(network: Network) -> str:
-    """`filters` if all that was pruned are whole filters; `weights` otherwise."""
+    """`filters` if only whole filters are pruned; `weights` otherwise."""
     rows = [network.masks[name].flatten(1) for name in prunable_weights(network.model) if name in network.masks]
     return "filters" if all((row.all(dim=1) | ~row.any(dim=1)).all() for row in rows) else "weights"
 
 
 def _sparsities(network: Network) -> tuple[float, float]:
-    """Share of zeros among the prunable weights, and among all parameters: counted."""
-    groups = list(prunable_weights(network.model).values()), list(network.model.parameters())
-    return tuple(1 - sum(int(one.count_nonzero()) for one in group) / sum(one.numel() for one in group) for group in groups)
+    """Share of zeros among the prunable weights, and among all parameters."""
+    return _zeros(list(prunable_weights(network.model).values())), _zeros(list(network.model.parameters()))
+
+
+def _zeros(tensors: Sequence[Tensor]) -> float:
+    return 1 - sum(int(one.count_nonzero()) for one in tensors) / sum(one.numel() for one in tensors)
 
 
 def _numbers(folder: Path, dataset: str, autoattack: str, fmn: str) -> Numbers:
-    missing, differs, evaluation, found, distances = [], [], {}, {}, []
+    missing: list[str] = []
+    differs: list[str] = []
+    evaluation: dict[str, dict] = {}
+    found: dict[str, float] = {}
+    distances: list[tuple[int, float]] = []
     table = _table(folder / f"{autoattack}.csv", "Clean Accuracy and Robust Accuracy (AA)", missing)
     if table is not None:
         evaluation["aa"] = _settings(table)
         found["clean_accuracy"] = _percent(table["prediction"] == table["label"])
         found["robust_accuracy_aa"] = _percent(table["status"] == "robust")
-        # All test images of CIFAR-10; of SVHN's, a part of ours is drawn.
+        # All test images of CIFAR-10; the benchmark uses a part of SVHN's, which is not ours.
         images = AA_IMAGES if dataset == "CIFAR10" else None
         differs += _differences("AutoAttack", evaluation["aa"], images, f"the first {AA_IMAGES:,}", AA_EPS)
     table = _table(folder / f"{fmn}.csv", "the distances of FMN", missing)
@@ -167,7 +176,7 @@ def _table(path: Path, what: str, missing: list[str]) -> pd.DataFrame | None:
         return None
     table = pd.read_csv(path, dtype=TEXT, converters=EXACT)
     if list(table.columns) == FAILED and len(table) == 1:
-        missing.append(f"{what}: {table.iloc[0, 0]}")
+        missing.append(f"{what}: {table['failed'].iloc[0]}")
         return None
     if list(table.columns) != COLUMNS["attacks"] or table.empty:
         raise SparrowError(f"{path}: has the columns {list(table.columns)}, expected {COLUMNS['attacks']}")
@@ -197,7 +206,7 @@ def _text(path: Path, text: str) -> None:
 
 
 def _issue(entry: Entry) -> str:
-    """The form's section on one network; what is not known is left open."""
+    """The form's section on one network, with `(missing)` for unknown numbers."""
     numbers = entry.numbers
     aa, clean = (
         "(missing)" if value is None else f"{value:.2f}" for value in (numbers.robust_accuracy_aa, numbers.clean_accuracy)

@@ -1,4 +1,4 @@
-"""A third party's tensors in a network of ours: names, shapes, scores, masks and ratio are checked, and nothing is guessed.
+"""Loads a third party's tensors into a network of ours. Names, shapes, scores, masks and ratio are checked; nothing is guessed.
 
 Scores: HYDRA's layers (inspire-group/hydra, models/layers.py) keep `popup_scores` beside a weight and compute with the weight
 times the mask of its largest scores; HARP's (intellisec/harp) also learn in `k_score` which share of them a layer keeps.
@@ -17,25 +17,25 @@ from sparrow import catalogue
 from sparrow.errors import CheckpointError
 from sparrow.exchange import normalisation
 from sparrow.exchange.keymap import KeyMap
-from sparrow.exchange.masked import multiplied
+from sparrow.exchange.masked import apply_masks
 from sparrow.exchange.normalisation import Normalisation
-from sparrow.exchange.plain_tensors import COUNTER, MOST_LINES, plain
+from sparrow.exchange.plain_tensors import COUNTER, MOST_LINES, dense_tensors
 from sparrow.networks.normalise_layer import fixed_tensors
 from sparrow.networks.prunable import prunable_weights
 from sparrow.networks.structure import Layout, filter_masks, removed_filters
 
 TOLERANCE = 0.005
-"""How far the share of zeros may be from the pruning ratio: some leave the first or the last layer whole."""
+"""Largest difference of the share of zeros from the pruning ratio: some methods do not prune the first or the last layer."""
 PREFIXES = ("module.", "_orig_mod.", "basic_model.", "model.")
-"""What wrappers put before every name: DataParallel, torch.compile, HARP's and others' own."""
+"""Prefixes that wrappers add to every name: DataParallel, torch.compile, HARP's and others' own."""
 SCORES, SHARE = "popup_scores", "k_score"
 HARP_FLOOR = 0.1
-"""HARP's `alpha`: the least that a layer keeps, as part of what the network keeps."""
+"""HARP's `alpha`: the least share that a layer keeps, as a part of the network's."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the network is taken for: the kind of model, and the cell's pruning ratio (None for a dense one)."""
+class Target:
+    """The network to load into: the kind of model, its images' shape, and the cell's pruning ratio (None for a dense one)."""
 
     kind: str
     shape: tuple[int, int, int]
@@ -46,7 +46,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Fitted:
-    """Masks (none for a dense network), the share that was pruned, and one line on each thing that was not as here."""
+    """Masks (none for a dense network), the share that was pruned, and a line on each change that the tensors needed."""
 
     masks: dict[str, Tensor]
     ratio: float
@@ -57,53 +57,53 @@ def fit(
     path: Path,
     tensors: Mapping[str, Tensor],
     network: nn.Module,
-    asked: Asked,
+    target: Target,
     keymap: KeyMap | None,
     normalised: Normalisation | None = None,
 ) -> Fitted:
-    """Load `tensors`, read from `path`, into `network` (on the CPU), which takes over by what the images are `normalised`.
+    """Load `tensors`, read from `path`, into `network` (on the CPU), and fold `normalised` into its first layer.
 
     Raises CheckpointError, one line for each mistake, if they do not fit, or if the share of zeros is not the ratio.
     """
     notes = [keymap.note] if keymap and keymap.note else []
     own = network.state_dict()
-    found, unpacked = plain(path, tensors)
+    found, unpacked = dense_tensors(path, tensors)
     notes += unpacked
     found = _without_prefixes(path, found, own, notes)
-    found = _without_unused(found, asked.kind, keymap, notes)
-    found, in_layers = normalisation.inside(path, found, own)
-    found, told = multiplied(path, found, notes)
-    found = _masked_by_scores(path, found, asked.ratio, notes)
-    found, told = (_renamed(path, tensors, asked.kind, keymap) for tensors in (found, told))
-    # What the model's parameters say, no file has to.
+    found = _without_unused(found, target.kind, keymap, notes)
+    found, in_layers = normalisation.extract_layer(path, found, own)
+    found, stored_masks = apply_masks(path, found, notes)
+    found = _masked_by_scores(path, found, target.ratio, notes)
+    found, stored_masks = (_renamed(path, tensors, target.kind, keymap) for tensors in (found, stored_masks))
+    # Tensors that the model's parameters determine need not be in the file.
     found = {name: own[name] for name in fixed_tensors(network)} | found
     counters = {name for name in own if name.endswith(COUNTER)} - found.keys()
     if counters:
         notes.append(f"has no {COUNTER} for {len(counters)} batch norms; nothing depends on them")
         found |= {name: own[name] for name in counters}
     found = {name: tensor.to(own[name].dtype) if name in own else tensor for name, tensor in found.items()}
-    _require_same(path, found, own, asked.kind)
+    _require_same(path, found, own, target.kind)
     network.load_state_dict(found)
     if in_layers and normalised and not in_layers.agrees(normalised):
         raise CheckpointError(f"{path}: says twice by what it normalises its images: {in_layers}; {normalised}")
     if one := in_layers or normalised:
-        notes.append(normalisation.take_in(path, network, one, asked.shape, _has_place(asked.kind)))
-    if asked.ratio is None:
+        notes.append(normalisation.fold_into_first_layer(path, network, one, target.shape, _has_place(target.kind)))
+    if target.ratio is None:
         return Fitted({}, 0.0, notes)
-    if told:
+    if stored_masks:
         notes.append("these masks stay the network's")
-    masks, ratio = _masks(path, network, asked, told)
-    if abs(ratio - asked.ratio) > TOLERANCE and not asked.allow_ratio:
-        what = "of its filters are pruned" if asked.granularity == "filter" else "of its prunable weights are zero"
+    masks, ratio = _masks(path, network, target, stored_masks)
+    if abs(ratio - target.ratio) > TOLERANCE and not target.allow_ratio:
+        what = "of its filters are pruned" if target.granularity == "filter" else "of its prunable weights are zero"
         raise CheckpointError(
-            f"{path}: {ratio:.4f} {what}, the ratio {asked.ratio:g} was asked for; import it at its own ratio, or as it is "
-            f"with allow_ratio (--allow-ratio){_or_by_filters(network, masks, asked)}"
+            f"{path}: {ratio:.4f} {what}, the ratio {target.ratio:g} was asked for; import it at its own ratio, or as it is "
+            f"with allow_ratio (--allow-ratio){_or_by_filters(network, masks, target)}"
         )
     return Fitted(masks, ratio, notes)
 
 
 def _has_place(kind: str) -> bool:
-    """Whether networks of this kind can normalise their images by themselves."""
+    """Whether models of this kind can have a normalising layer."""
     return "normalise" in catalogue.load("models", kind).Params.model_fields
 
 
@@ -123,14 +123,16 @@ def _without_prefixes(path: Path, tensors: Mapping[str, Tensor], own: Mapping, n
 
 
 def _without_unused(found: dict[str, Tensor], kind: str, keymap: KeyMap | None, notes: list[str]) -> dict[str, Tensor]:
-    unused = [name for name in found if keymap and keymap.is_unused(kind, name)]
+    if keymap is None:
+        return found
+    unused = [name for name in found if keymap.is_unused(kind, name)]
     if unused:
         notes.append(f"{len(unused)} tensors of {', '.join(keymap.unused[kind])} left out: nothing uses what they compute")
     return {name: tensor for name, tensor in found.items() if name not in unused}
 
 
 def _masked_by_scores(path: Path, found: dict[str, Tensor], ratio: float | None, notes: list[str]) -> dict[str, Tensor]:
-    """Weights times the mask of their scores, if there are scores; a dense network's mean nothing."""
+    """The tensors with weights multiplied by the masks of their scores, and without scores; a dense network's are dropped."""
     scored = [name for name in found if name.split(".")[-1] == SCORES]
     extra = {*scored, *(name for name in found if name.split(".")[-1] == SHARE)}
     result = {name: tensor for name, tensor in found.items() if name not in extra}
@@ -145,7 +147,7 @@ def _masked_by_scores(path: Path, found: dict[str, Tensor], ratio: float | None,
         if weight is None or scores.shape != weight.shape:
             there = "missing" if weight is None else tuple(weight.shape)
             raise CheckpointError(f"{path}: {name} is {tuple(scores.shape)}, its weight {there}; valid: a score a weight")
-        kept = round(1 - ratio, 12)  # As the authors gave it: 0.1, where 1 - 0.9 is a little less.
+        kept: float | Tensor = round(1 - ratio, 12)  # As the authors gave it: 0.1, where 1 - 0.9 is a little less.
         if share is not None:
             floor = HARP_FLOOR * kept
             kept = floor + (1 - floor) * torch.sigmoid(share.float())
@@ -186,15 +188,14 @@ def _require_same(path: Path, found: Mapping[str, Tensor], own: Mapping[str, Ten
         raise CheckpointError("\n".join(f"{path}: not a {kind}: {line}" for line in [*lines[:MOST_LINES], *more]))
 
 
-def _masks(path: Path, network: nn.Module, asked: Asked, told: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], float]:
-    """What is left of each prunable weight, as a mask that the file holds says or else what is not zero, and the share that is
-    gone."""
-    masks = {name: told.get(name, weight.detach() != 0) for name, weight in prunable_weights(network).items()}
-    if asked.granularity == "weight":
+def _masks(path: Path, network: nn.Module, target: Target, stored: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], float]:
+    """Masks of the prunable weights (the `stored` one, or else where the weight is not zero), and the share that is pruned."""
+    masks = {name: stored.get(name, weight.detach() != 0) for name, weight in prunable_weights(network).items()}
+    if target.granularity == "weight":
         kept, total = sum(int(mask.sum()) for mask in masks.values()), sum(mask.numel() for mask in masks.values())
         return masks, 1 - kept / total
-    layout = Layout(network, asked.shape)
-    # A filter is there or not: a weight of it that happens to be zero is none that was pruned.
+    layout = Layout(network, target.shape)
+    # A filter is kept or removed as a whole: a single zero in it is not a pruned weight.
     masks = {name: _rows(mask) for name, mask in masks.items()}
     also = filter_masks(network, layout, masks)
     for name, mask in also.items():
@@ -211,11 +212,11 @@ def _share_of_filters(layout: Layout, masks: dict[str, Tensor]) -> float:
     return sum(int(group.sum()) for group in gone) / max(1, sum(len(group) for group in gone))
 
 
-def _or_by_filters(network: nn.Module, masks: dict[str, Tensor], asked: Asked) -> str:
-    """What else the ratio may be a share of, where whole filters are zero."""
-    if asked.granularity == "filter":
+def _or_by_filters(network: nn.Module, masks: dict[str, Tensor], target: Target) -> str:
+    """The end of a message: the share of filters that are zero, in case the ratio is meant so; empty if none are."""
+    if target.granularity == "filter":
         return ""
-    share = _share_of_filters(Layout(network, asked.shape), {name: _rows(mask) for name, mask in masks.items()})
+    share = _share_of_filters(Layout(network, target.shape), {name: _rows(mask) for name, mask in masks.items()})
     return f"; {share:.4f} of its filters are zero: granularity filter (--filters) takes the ratio for that" if share else ""
 
 

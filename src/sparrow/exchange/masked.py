@@ -1,4 +1,4 @@
-"""Weights with a mask beside them, as torch.nn.utils.prune leaves them.
+"""Weights and masks as torch.nn.utils.prune stores them.
 
 Source: PyTorch, torch/nn/utils/prune.py: `weight_orig`, a parameter, times `weight_mask`, a buffer, is the weight.
 """
@@ -16,11 +16,11 @@ from sparrow.exchange.plain_tensors import MASK
 ORIGINAL = "_orig"
 
 
-def multiplied(path: Path, found: dict[str, Tensor], notes: list[str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The tensors with each product in the place of its two factors, and the masks (bool) by the product's name.
+def apply_masks(path: Path, found: dict[str, Tensor], notes: list[str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The tensors, with `weight` in place of `weight_orig` and `weight_mask`, and the masks (bool) by the weight's name.
 
-    Raises CheckpointError for one without the other, or a mask of another shape or of
-    other values than 0 and 1, or a product that is another.
+    Raises CheckpointError for one without the other, for a mask of another shape or with
+    values other than 0 and 1, and for a stored weight that is not the product.
     """
     names = {name.removesuffix(ORIGINAL) for name in found if name.endswith(ORIGINAL)}
     names |= {name.removesuffix(MASK) for name in found if name.endswith(MASK)}

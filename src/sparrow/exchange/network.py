@@ -1,4 +1,4 @@
-"""The network that is to go elsewhere: a checkpoint, or one whose pruned filters have been cut out."""
+"""The network to export: from a checkpoint, or from a compact network's file."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Network:
         return tuple(self.header["shape"])
 
     def origin(self) -> dict[str, Any]:
-        """What to write beside its tensors elsewhere: which network of which file it is."""
+        """Metadata for an exported file: the SHA-256 of the network's file, and its cell, stage, model and data."""
         keys = ("cell", "stage", "model", "shape", "classes", "data_regime")
         return {"sha256": sha256(self.path), **{key: self.header[key] for key in keys}}
 
 
 def load(path: Path) -> Network:
-    """Read either kind. Raises CheckpointError or NetworkError, naming the file."""
+    """The network of a checkpoint or of a compact network's file. Raises CheckpointError or NetworkError, naming the file."""
     if read_header(path, FORMAT, COMPACT_FORMAT)["format"] == COMPACT_FORMAT:
         model, header = compact.load(path)
         return Network(path, model, {}, header)

@@ -1,4 +1,4 @@
-"""A network as ONNX: any number of images in [0, 1] (`images`) to logits (`logits`), checked against torch."""
+"""Export to ONNX: from `images` (n, c, h, w) in [0, 1] to `logits` (n, classes), checked against torch."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from sparrow.files.atomic import replacing
 TOLERANCE = 1e-5
 """Largest difference of a logit, relative to the largest logit where that is above 1."""
 BATCHES = (7, 1)
-"""Numbers of images that are tried, neither of them the one that the network was traced with."""
+"""Batch sizes of the check, none of them the 2 that the network is traced with."""
 
 
 def write(path: Path, network: Network) -> float:
-    """Write `network` and return the largest difference of a logit that onnxruntime found.
+    """Write `network`; the largest difference (relative) between a logit of onnxruntime and of torch.
 
-    Raises SparrowError, and leaves no file, if that is above the tolerance, or if a package is missing.
+    Raises SparrowError, and leaves no file, if that is above TOLERANCE, or if a package is missing.
     """
     try:
         import onnx  # noqa: F401 - torch's exporter needs these two, and says so at length
@@ -42,12 +42,14 @@ def write(path: Path, network: Network) -> float:
         dynamo=True,
         verbose=False,
     )
+    if program is None:  # The legacy exporter's return value; with `dynamo` there is a program.
+        raise SparrowError(f"{path}: not written: torch's exporter returned nothing")
     _forget_machine(program.model)
     program.model.metadata_props["sparrow"] = json.dumps(network.origin(), sort_keys=True)
     with replacing(path) as partial:
         program.save(str(partial))
         session = onnxruntime.InferenceSession(str(partial), providers=["CPUExecutionProvider"])
-        # Python's own `max` loses what is not a number.
+        # Unlike Python's `max`, torch's returns nan if one is nan.
         apart = float(torch.tensor([_difference(network, session, images) for images in _images(network.shape)]).max())
         if not apart <= TOLERANCE:
             raise SparrowError(f"{path}: not written: onnxruntime's logits differ from torch's by {apart:.2g} (relative)")
@@ -55,7 +57,7 @@ def write(path: Path, network: Network) -> float:
 
 
 def _forget_machine(model) -> None:
-    """Drop what the exporter notes of each operation: the lines of code it comes from, with the paths of this machine."""
+    """Remove the metadata of each operation: the lines of code that it comes from, with paths of this machine."""
     for node in model.graph.all_nodes():
         node.metadata_props.clear()
     for value in (*model.graph.inputs, *model.graph.outputs):

@@ -1,4 +1,4 @@
-"""A third party's tensors as dense floating-point numbers: packed ones are unpacked, and what is no such number is refused."""
+"""A third party's tensors as dense floating-point numbers: packed ones are unpacked, other types are refused."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from sparrow.errors import CheckpointError
 
 COUNTER = "num_batches_tracked"
 MASK = "_mask"
-"""What torch.nn.utils.prune calls the mask of a parameter; it may be of any type."""
+"""Ending of the name of a parameter's mask by torch.nn.utils.prune; a mask may be of any type."""
 MOST_LINES = 12
 
 
-def plain(path: Path, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """`tensors`, dense and of floating point but for counters and masks, and one line on each kind that was unpacked.
+def dense_tensors(path: Path, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """`tensors`, dense and of floating point (except counters and masks), and a line on each kind that was unpacked.
 
     Raises CheckpointError, one line for each tensor of integers, of truth values, of complex numbers or without values: none of
     them can be a weight.
     """
-    found, unpacked, lines = {}, Counter(), []
+    unpacked: Counter[str] = Counter()
+    found, lines = {}, []
     for name, tensor in tensors.items():
         try:
             found[name], kind = _unpacked(tensor)
@@ -42,7 +43,7 @@ def plain(path: Path, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor],
 
 
 def _unpacked(tensor: Tensor) -> tuple[Tensor, str]:
-    """Dense numbers, and in words what they were before; empty if they were that."""
+    """The tensor as dense numbers, and its kind before, in words; empty if it was dense."""
     if tensor.is_quantized:
         return tensor.dequantize(), f"quantised ({_kind(tensor)})"
     if tensor.layout is not torch.strided:

@@ -1,4 +1,4 @@
-"""How much of a data set an imported network recognises, and what may be the matter if that is next to nothing."""
+"""The accuracy of an imported network on validation images, and hints on the cause if it is near chance."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from sparrow.networks.batched import predict
 MOST_IMAGES = 500
 BATCH = 100
 NEAR_CHANCE = 1 / 8
-"""No farther than this on the way from chance to certainty, a network hardly was trained on such data."""
+"""A network whose accuracy is above chance by at most this share of what is left to 1 was hardly trained on such data."""
 MUCH_BETTER = 0.1
 
 
 class Recognition(NamedTuple):
-    """Lines on what a network makes of validation images, and a warning, empty if it recognises them."""
+    """Lines about a network's accuracy on validation images, and a warning; empty if it recognises them."""
 
     lines: list[str]
     warning: str
 
 
 def recognise(network: nn.Module, validation: Part, about: Header) -> Recognition:
-    """Count the validation images (at most 500 of them, evenly spread) that `network`, on the CPU, classifies rightly.
+    """The accuracy of `network`, on the CPU, on at most 500 validation images, evenly spread, and a warning if it is low.
 
-    The same is tried with images that are normalised by their own mean and deviation, and with the classes in the order of
-    their names as text: where that helps much, it is told.
+    It is also evaluated on the images normalised by their own mean and deviation, and with the classes sorted by their names as
+    text: if that is much better, the warning says so.
     """
     places = torch.arange(0, len(validation), -(-len(validation) // MOST_IMAGES))
     images, labels = validation.drawn(places), validation.labels[places]
@@ -44,7 +44,7 @@ def recognise(network: nn.Module, validation: Part, about: Header) -> Recognitio
 
 
 def _hints(network: nn.Module, images: Tensor, labels: Tensor, about: Header, correct: float) -> list[str]:
-    """What would make it recognise many more."""
+    """Changes under which the network recognises many more images, in words."""
     mean, deviation = images.mean(dim=(0, 2, 3), keepdim=True), images.std(dim=(0, 2, 3), keepdim=True)
     normalised = _accuracy(network, (images - mean) / deviation.clamp_min(1e-6), labels)
     hints = []

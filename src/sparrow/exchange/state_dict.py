@@ -1,4 +1,4 @@
-"""State dicts as third parties write and read them: names and tensors alone. No pickle is unpickled."""
+"""State dicts (names and tensors) as third parties write and read them. No pickle is unpickled."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sparrow.errors import CheckpointError
-from sparrow.exchange.normalisation import Normalisation, beside, unread
+from sparrow.exchange.normalisation import Normalisation, stated_beside, unclear_statements
 from sparrow.exchange.printable import listed, printable
 from sparrow.files.atomic import replacing
 
 SAFETENSORS = ".safetensors"
 STYLE = re.compile(r"\x1b\[[0-9;]*m")
-"""Codes for bold text, which torch's messages have."""
+"""Terminal codes for bold text, which torch's messages contain."""
 KEYS = ("state_dict", "model_state_dict", "net", "model", "weights")
-"""Under which of a file's keys the state dict is looked for, in this order."""
+"""Keys of a file under which the state dict is sought, in this order."""
 
 
 class StateDict(NamedTuple):
-    """The tensors of a state dict by name; in words where in the file they lie (empty: at its top); and by what its images are
-    normalised, if the file says so beside it."""
+    """The tensors of a state dict by name; their place in the file, in words (empty: at its top); and the normalisation of
+    images that the file states beside it, if any."""
 
     tensors: dict[str, Tensor]
     place: str
     normalised: Normalisation | None
     unread: list[str]
-    """What else beside it speaks of a normalisation, in words: nobody can tell what it means."""
+    """A line for each other statement on a normalisation, whose meaning is unclear."""
 
 
 def read(path: Path, key: str | None = None) -> StateDict:
@@ -64,18 +64,18 @@ def read(path: Path, key: str | None = None) -> StateDict:
         if not str(name).isprintable():
             raise CheckpointError(f"{path}: not a state dict: a tensor's name has codes that are no text: {printable(name)}")
     tensors = {str(name): tensor for name, tensor in content.items()}
-    normalised, place = None if content is whole else beside(whole), f"its key {printable(key)!r}" if key else ""
-    return StateDict(tensors, place, normalised, [] if content is whole or normalised else unread(whole))
+    normalised, place = None if content is whole else stated_beside(whole), f"its key {printable(key)!r}" if key else ""
+    return StateDict(tensors, place, normalised, [] if content is whole or normalised else unclear_statements(whole))
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    """A state dict in safetensors; `about` becomes its one key of metadata, `about`, as JSON."""
+    """Write a state dict as safetensors, with `about` as JSON under the metadata's one key, `about`."""
     with replacing(path) as partial:
         save_file(_plain(tensors), partial, {"about": json.dumps(about, sort_keys=True)})
 
 
 def write_pth(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """A state dict by torch.save, under the key `state_dict`, where most loaders look for it."""
+    """Write a state dict by torch.save, under the key `state_dict`, which most loaders expect."""
     with replacing(path) as partial:
         torch.save({"state_dict": _plain(tensors)}, partial)
 
@@ -86,7 +86,7 @@ def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _usual_key(path: Path, content: Any) -> str | None:
-    """Under which of `KEYS` the state dict lies, or the list that holds it; None if it is the whole."""
+    """The key of the state dict, one of `KEYS`, or such as `net.0` in a list of one; None if the file is the state dict."""
     for key in KEYS:
         found = content.get(key) if isinstance(content, Mapping) else None
         if isinstance(found, Mapping):
@@ -106,7 +106,7 @@ def _named(content: Any) -> str:
 
 
 def _part(content: Any, key: str) -> Any:
-    """What lies under `key` (`a.b.0`) in nested mappings and lists; None if there is no such thing."""
+    """The value under `key` (`a.b.0`) in nested mappings and lists; None if there is none."""
     if isinstance(content, Mapping) and key in content:
         return content[key]
     for first, _, rest in ((key[:dot], ".", key[dot + 1 :]) for dot in range(len(key)) if key[dot] == "."):
@@ -123,7 +123,7 @@ def _item(content: Any, key: str) -> Any:
 
 
 def _parts(content: Any) -> str:
-    """What `key` may name: the keys of a file, and which of them are lists."""
+    """Valid values of `key`, in words: the keys of a file, and which of them are lists."""
     if isinstance(content, list | tuple):
         return f"a list of {len(content)}, whose places are 0 to {len(content) - 1}" if content else "an empty list"
     if not isinstance(content, Mapping):
@@ -145,10 +145,10 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 def _pickled(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
-            # Of a damaged file torch warns before it gives up.
+            # torch warns of a damaged file before it raises.
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # What a damaged or foreign file sets off is anybody's guess.
+    except Exception as error:  # A damaged or foreign file may raise anything.
         reason = printable(_reason(error))
         raise CheckpointError(
             f"{path}: cannot be read as tensors and plain values alone, and nothing else is ever unpickled ({reason}); have "
@@ -157,12 +157,12 @@ def _pickled(path: Path) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """What torch found, without the advice that it gives around that."""
+    """The reason in torch's message, without its advice."""
     said = STYLE.sub("", str(error))
     if "TorchScript" in said:
         return "a TorchScript archive, which holds code"
     if isinstance(error, KeyError | IndexError | struct.error):
-        # A byte of what is no pickle.
+        # The unpickler met a byte that is not part of a pickle.
         return "not a file of torch.save's, or a damaged one"
     said = said.rpartition("WeightsUnpickler error:")[2]
     return said.strip().split("\n")[0].split(". Please")[0] or type(error).__name__

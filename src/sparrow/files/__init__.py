@@ -1,1 +1,1 @@
-"""What lies on disk: where, and how it is read and written."""
+"""The files of a study: their paths, headers and contents, and how they are read and written."""

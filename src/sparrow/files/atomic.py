@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whatever happens while they are written."""
+"""Atomic writing: a file is complete or absent, whatever interrupts its writing."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from sparrow.errors import SparrowError, StorageError
 
 SUFFIX = ".partial"
 STALE_SECONDS = 3600
-"""Nobody writes a file for so long: whoever began to, on another machine, is gone."""
-FAULTS = (
+"""Age from which another machine's partial file is removed: no file takes so long to write, so its writer has ended."""
+STORAGE_ERRORS = (
     errno.ENOSPC,
     errno.EDQUOT,
     errno.EFBIG,
@@ -34,15 +34,15 @@ _HOST = re.sub(r"\W", "_", platform.node())
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to; it takes the place of `path` in one step if all goes well, and is removed otherwise.
+    """Yield a temporary path to write to; it replaces `path` in one step when the context ends, or is removed after an error.
 
-    Raises StorageError, naming `path`, if there is no room or no permission. `tidy` comes first.
+    Raises StorageError, naming `path`, if the disk is full or permission is missing. Calls `remove_partial_files` first.
     """
-    # Two processes may be at it: one that was told to end, and one that takes over from it.
+    # Two processes may write `path` at once: a job that is ending after a signal, and the one that replaces it.
     partial = path.with_name(f"{path.name}.{_HOST}-{os.getpid()}{SUFFIX}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        tidy(path)
+        remove_partial_files(path)
         try:
             yield partial
             with open(partial, "rb") as file:
@@ -58,8 +58,8 @@ def replacing(path: Path) -> Iterator[Path]:
         raise StorageError(path, reason) from None
 
 
-def tidy(path: Path) -> None:
-    """Remove what earlier processes, killed while they wrote `path`, have left behind."""
+def remove_partial_files(path: Path) -> None:
+    """Remove the partial files of processes that were killed while they wrote `path`."""
     for stale in path.parent.glob(f"{glob.escape(path.name)}.*{SUFFIX}"):
         host, _, number = stale.name.removesuffix(SUFFIX).removeprefix(f"{path.name}.").rpartition("-")
         with contextlib.suppress(FileNotFoundError):
@@ -69,7 +69,7 @@ def tidy(path: Path) -> None:
 
 
 def require_folder(folder: Path) -> Path:
-    """`folder`, or what there is of the way to it. Raises SparrowError if that is a file."""
+    """`folder` if it exists, else the nearest of its parents that does. Raises SparrowError if that is a file."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir():
         raise SparrowError(f"{folder}: cannot be written to: {there} is a file")
@@ -77,7 +77,7 @@ def require_folder(folder: Path) -> Path:
 
 
 def require_writable(folder: Path, cure: str = "") -> None:
-    """Raise SparrowError, with a `cure` if there is one, if `folder`, or where it is to be made, cannot be written to."""
+    """Raise SparrowError, ending with `cure`, if `folder`, or the nearest parent that exists, is not writable."""
     there = require_folder(folder)
     if not os.access(there, os.W_OK | os.X_OK):
         reason = f"{there} is read-only, or belongs to somebody else"
@@ -85,9 +85,9 @@ def require_writable(folder: Path, cure: str = "") -> None:
 
 
 def storage_fault(error: Exception) -> str | None:
-    """What is wrong with the disk, if that is what an error says; safetensors has errors of its own."""
+    """The disk's fault, such as `no space left on device`, that an OSError or an error of safetensors reports; else None."""
     if isinstance(error, OSError):
-        return os.strerror(error.errno).lower() if error.errno in FAULTS else None
+        return os.strerror(error.errno).lower() if error.errno in STORAGE_ERRORS else None
     found = re.search(r"I/O error: (.*?)(?: \(os error \d+\))?$", str(error))
     return found[1].lower() if found else None
 
@@ -95,7 +95,7 @@ def storage_fault(error: Exception) -> str | None:
 def _lives(number: int) -> bool:
     try:
         os.kill(number, 0)
-    except OSError as error:  # Somebody else's is not for us to ask.
+    except OSError as error:  # EPERM: it runs, as another user.
         return error.errno == errno.EPERM
     return True
 

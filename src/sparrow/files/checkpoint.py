@@ -1,4 +1,4 @@
-"""Checkpoints: one safetensors file with the weights, the masks and, in its header, where they come from.
+"""Checkpoints: one safetensors file with the weights, the masks and, in its header, their origin.
 
 Tensors are named `weight/NAME` (the model's state dict) and `mask/NAME` (bool, True where kept; none for a dense
 network). The header's one key, `sparrow`, holds JSON. Nothing is ever unpickled.
@@ -23,7 +23,7 @@ from sparrow.files.headers import FORMAT, read, read_header
 from sparrow.files.parentage import refuse_other_parents
 from sparrow.networks.prunable import prunable_weights
 from sparrow.networks.structure import Layout
-from sparrow.reproducible import made_by
+from sparrow.reproducible import software_and_device
 
 
 @dataclass(frozen=True)
@@ -49,17 +49,17 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         if revived:
             raise CheckpointError(f"{path}: {revived} pruned weights of {name} are not zero")
     tensors = {f"weight/{name}": tensor for name, tensor in state.items()}
-    # Copies: the masks of filters that fall together are one tensor, which safetensors refuses to save under several names.
+    # Copies: filters that are removed together share one mask tensor, which safetensors refuses to save under several names.
     tensors |= {f"mask/{name}": mask.cpu().contiguous().clone() for name, mask in checkpoint.masks.items()}
     weights = prunable_weights(checkpoint.model)
     header = {
         "format": FORMAT,
-        **made_by(next(checkpoint.model.parameters()).device),
+        **software_and_device(next(checkpoint.model.parameters()).device),
         "parameters": [name for name, _ in checkpoint.model.named_parameters()],
         "prunable": list(weights),
         "multiply_adds": Layout(checkpoint.model, tuple(checkpoint.header["shape"])).multiply_adds(weights),
         **checkpoint.header,
-        # What the header of another file says of its own tensors is nothing about these.
+        # Last: the header passed in may come from another file, with the digest of that one's tensors.
         "content": content_digest(sorted(tensors.items())),
     }
     # One key only: safetensors writes several in no fixed order, and the same study has to give the same bytes.
@@ -68,12 +68,12 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load(path: Path, model: dict | None = None) -> Checkpoint:
-    """Read a checkpoint and build its network, in eval mode on the CPU.
+    """The checkpoint in `path`, its network in eval mode on the CPU.
 
     `model` is the specification that is expected (`{"kind": ..., **parameters}`). Raises CheckpointError, naming the
-    file, if it is truncated, changed, foreign, of another architecture, if a weight that its masks prune is not zero, or if
-    the checkpoint that it was made from is no longer the same; NetworkError if a weight is not finite, or if the file records
-    why there is no network.
+    file, if it is truncated, changed, not Sparrow's, of another architecture, if a weight that its masks prune is not zero, or
+    if the checkpoint that it was made from is no longer the same; NetworkError if a weight is not finite, or if the file
+    records that there is no network, and why.
     """
     refuse_other_parents(path, read_header(path))
     header, tensors = read(path)

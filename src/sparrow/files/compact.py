@@ -1,4 +1,4 @@
-"""Networks whose pruned filters have been cut out, on disk: the same tensor names as a checkpoint's, smaller tensors."""
+"""Files of compact networks (pruned filters cut out): a checkpoint's tensor names, with smaller tensors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sparrow.files.parentage import refuse_other_parents
 
 
 def save(path: Path, network: nn.Module, header: dict[str, Any]) -> None:
-    """Write a compact network in one step; `header` is that of the checkpoint it was cut from, and what changed."""
+    """Write a compact network in one step; `header` is that of the checkpoint it was cut from, with the changed keys."""
     tensors = {f"weight/{name}": tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     header = header | {"format": COMPACT_FORMAT, "content": content_digest(sorted(tensors.items()))}
     with replacing(path) as partial:
@@ -28,7 +28,7 @@ def save(path: Path, network: nn.Module, header: dict[str, Any]) -> None:
 def load(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     """The network, in eval mode on the CPU, and its header.
 
-    Raises CheckpointError, naming the file, if it is not one, or if the checkpoint that it was cut from is not the same.
+    Raises CheckpointError, naming the file, if it is no compact network, or if the checkpoint that it was cut from has changed.
     """
     refuse_other_parents(path, read_header(path, COMPACT_FORMAT))
     header, tensors = read(path, expected=COMPACT_FORMAT)
@@ -49,7 +49,7 @@ def load(path: Path) -> tuple[nn.Module, dict[str, Any]]:
 
 
 def _resize(module: nn.Module, tensors: dict) -> None:
-    """Make room for tensors of another size, and let the module's own numbers say so."""
+    """Replace the parameters of `module` by `tensors` of other sizes, and adapt attributes such as `out_channels`."""
     for key, tensor in tensors.items():
         setattr(module, key, nn.Parameter(tensor.clone()))
     weight = tensors.get("weight")
@@ -58,7 +58,7 @@ def _resize(module: nn.Module, tensors: dict) -> None:
     if isinstance(module, nn.Linear):
         module.out_features, module.in_features = weight.shape
     elif isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
-        if 1 < module.groups == module.in_channels:  # Depthwise: as many filters a channel as before.
+        if 1 < module.groups == module.in_channels:  # Depthwise: filters per channel stay.
             module.groups = weight.shape[0] * module.groups // module.out_channels
         module.out_channels, module.in_channels = weight.shape[0], weight.shape[1] * module.groups
     elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):

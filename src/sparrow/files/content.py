@@ -1,7 +1,7 @@
-"""Digests of what lies in our files, by which headers and tables say what they are about. Imports no torch and no numpy.
+"""Digests of the contents of Sparrow's files, to identify them and to detect changes. Imports no torch and no numpy.
 
-A header names the digest of the tensors in its own file, so that a file that was changed after it was written is known by
-itself. An outcome table names that of its network, that of its data set and that of its specification.
+A header names the digest of the tensors in its own file, so that a change after writing can be detected from the file alone.
+An outcome table names the digests of its network, of its data set and of its specification.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CURE = "it was changed or damaged after it was written; delete it, and what was 
 def of_file(path: Path, prefix: str = "") -> str:
     """SHA-256 of the names, types, shapes and values of the tensors in a safetensors file whose names start with `prefix`.
 
-    The file is read in small pieces. Raises CheckpointError if it cannot be.
+    The file is read in pieces of 1 MiB. Raises CheckpointError if it cannot be read.
     """
     digest = hashlib.sha256()
     try:
@@ -52,12 +52,12 @@ def _all(file: BinaryIO, size: int) -> bytes:
 
 
 def _type(code: str) -> str:
-    """The name that numpy and torch have for a type of safetensors."""
+    """The name in numpy and torch, such as `float32`, of a type of safetensors, such as `F32`."""
     return _TYPES.get(code) or f"{_KINDS.get(code[:1], code[:1])}{code[1:]}"
 
 
 def require(path: Path, named: str, found: str) -> None:
-    """Raise CheckpointError if the tensors of `path`, whose digest is `found`, are not those that its header has `named`."""
+    """Raise CheckpointError if `found`, the digest of the tensors in `path`, is not `named`, the digest in its header."""
     if found != named:
         raise CheckpointError(
             f"{path}: its content is not what its header says (digest {found[:12]}, the header names {str(named)[:12]}): {CURE}"
@@ -65,11 +65,11 @@ def require(path: Path, named: str, found: str) -> None:
 
 
 def of_header(header: dict[str, Any]) -> str:
-    """The digest that stands for a network in tables: of its content, or of the reason why there is none."""
+    """The digest by which tables name a network: its header's `content`, or SHA-256 of the reason why it failed."""
     return header["content"] if "failed" not in header else hashlib.sha256(header["failed"].encode()).hexdigest()
 
 
 def of_spec(spec: dict[str, Any]) -> str:
-    """Digest (`SHORT` digits) of what a job was told to do. The code that it ran is no part of it."""
-    told = {key: value for key, value in spec.items() if key != "code"}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:SHORT]
+    """Digest (`SHORT` digits) of a job's spec without the digest of its code."""
+    without_code = {key: value for key, value in spec.items() if key != "code"}
+    return hashlib.sha256(json.dumps(without_code, sort_keys=True).encode()).hexdigest()[:SHORT]

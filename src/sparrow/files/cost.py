@@ -1,4 +1,4 @@
-"""What a job cost, as it lies beside what the job made. Imports no torch."""
+"""Files `*.cost.json`, beside each job's output. Imports no torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sparrow.errors import SparrowError
 
 
 def read_cost(path: Path) -> dict[str, float]:
-    """The numbers in a `*.cost.json`, `seconds` among them. Raises SparrowError, naming the file, if it is not one."""
+    """The numbers in a `*.cost.json` by name, `seconds` among them. Raises SparrowError, naming the file, if it has none."""
     try:
         cost = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

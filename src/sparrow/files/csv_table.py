@@ -1,4 +1,4 @@
-"""CSV files that are the same to the byte for the same numbers, written without the import of pandas in every job."""
+"""CSV files, the same bytes for the same numbers. Without pandas, which takes long to import."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sparrow.files.atomic import replacing
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
-    """A header and `rows`; floats with six significant digits."""
+    """Write a line of `columns`, and `rows`; floats with six significant digits."""
     with replacing(path) as partial, open(partial, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)

@@ -1,4 +1,4 @@
-"""What makes two data sets, or the tensors of two files, the same."""
+"""The digest by which data sets, and the tensors of files, are compared."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def content_digest(tensors: Iterable[tuple[str, np.ndarray | Tensor]]) -> str:
-    """SHA-256 of the names, types, shapes and values of `tensors` (numpy's or torch's), which come sorted by name.
+    """SHA-256 of the names, types, shapes and values of `tensors` (numpy's or torch's), which must be sorted by name.
 
-    `content.of_file` gives the same for the file that they were saved to.
+    Equals `content.of_file` of the file that they were saved to.
     """
     digest = hashlib.sha256()
     for name, tensor in tensors:
@@ -26,9 +26,9 @@ def content_digest(tensors: Iterable[tuple[str, np.ndarray | Tensor]]) -> str:
     return digest.hexdigest()
 
 
-def _values(tensor: np.ndarray | Tensor) -> np.ndarray:
-    """The values in their order in memory. No copy of what may be gigabytes."""
+def _values(tensor: np.ndarray | Tensor) -> memoryview:
+    """The tensor's values in row-major order, as bytes; not copied unless they have to be, since there may be gigabytes."""
     if isinstance(tensor, np.ndarray):
-        return np.ascontiguousarray(tensor).reshape(-1)
+        return np.ascontiguousarray(tensor).reshape(-1).data
     # As bytes: numpy does not know all of torch's types.
-    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data

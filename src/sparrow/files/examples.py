@@ -1,4 +1,4 @@
-"""Adversarial examples on disk: for each image that an attack broke, the nearest that it found."""
+"""Files of adversarial examples: for each image that an attack broke, the nearest example that it found."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sparrow.files.headers import read_header
 
 
 def write(path: Path, indices: Tensor, images: Tensor, origin: dict[str, Any] | None = None) -> None:
-    """Store images (n, c, h, w) by their index in the data set (n,); `origin` says in the header where they come from."""
+    """Write images (n, c, h, w) and their indices in the data set (n,), sorted by these; `origin` is added to the header."""
     order = indices.argsort()
     tensors = {"indices": indices[order].cpu().contiguous(), "images": images[order].cpu().contiguous()}
     header = {**(origin or {}), "format": FORMAT, "content": content_digest(sorted(tensors.items()))}
@@ -29,7 +29,7 @@ def write(path: Path, indices: Tensor, images: Tensor, origin: dict[str, Any] | 
 
 
 def read(path: Path) -> tuple[Tensor, Tensor]:
-    """Indices (n,) and images (n, c, h, w). Raises SparrowError, naming the file, if it is not one of these, or was changed."""
+    """Indices (n,), int64, and images (n, c, h, w), floats. Raises SparrowError, naming the file, if it is not valid."""
     header = read_header(path, FORMAT)
     try:
         with safe_open(path, framework="pt") as file:

@@ -1,4 +1,4 @@
-"""Checkpoint files as they lie on disk, and headers of all files of ours, readable without torch."""
+"""Headers of all of Sparrow's safetensors files, and the raw tensors of checkpoints. Imports no torch."""
 
 from __future__ import annotations
 
@@ -18,22 +18,24 @@ COMPACT_FORMAT = "sparrow-compact/2"
 DATA_FORMAT = "sparrow-data/3"
 EXAMPLES_FORMAT = "sparrow-examples/3"
 STAGES = ("dense", "pruned", "finetuned", "compact")
-KEYS = ("stage", "cell", "model", "shape", "classes", "data", "data_regime", "parameters", "prunable", "multiply_adds")
-KEYS += ("config", "code", "parent", "versions", "device", "content")
+KEYS = (
+    *("stage", "cell", "model", "shape", "classes", "data", "data_regime", "parameters", "prunable", "multiply_adds"),
+    *("config", "code", "parent", "versions", "device", "content"),
+)
 KEYS_OF = {
     FORMAT: KEYS,
     COMPACT_FORMAT: (*KEYS, "parameters_left"),
     DATA_FORMAT: ("digest", "content", "shape", "classes", "white", "regime", "parts"),
     EXAMPLES_FORMAT: ("content",),
 }
-"""What the header of a file of each format has at least, unless it records a failure."""
+"""Keys that the header of each format must have, unless it records a failure."""
 
 
 def read(path: Path, framework: Literal["pt", "np"] = "pt", expected: str = FORMAT) -> tuple[dict[str, Any], dict[str, Any]]:
     """Header and tensors (torch's or numpy's) of a checkpoint.
 
     Raises CheckpointError, naming the file, if it is missing, truncated, not written by Sparrow, or if its tensors are not
-    those that its header names; InheritedError if it records why there is no network.
+    those that its header names; InheritedError if it records that there is no network, and why.
     """
     header = read_header(path, expected)
     if "failed" in header:
@@ -45,7 +47,7 @@ def read(path: Path, framework: Literal["pt", "np"] = "pt", expected: str = FORM
 
 
 def failure(path: Path) -> dict[str, Any] | None:
-    """The header (`stage`, `cell`, and `failed`, the reason) of a checkpoint that records why there is no network."""
+    """The header of a checkpoint that records that there is no network (`failed` is the reason); None for any other."""
     header = read_header(path)
     return header if "failed" in header else None
 
@@ -84,11 +86,16 @@ def read_header(path: Path, *expected: str) -> dict[str, Any]:
 
 
 def _older(found: object, expected: tuple[str, ...]) -> str:
-    """What to do about a file that another version of Sparrow wrote."""
+    """The end of a message about a file that another version of Sparrow wrote; empty for any other file."""
     kind = str(found).rpartition("/")[0]
     if not kind or not any(form.startswith(f"{kind}/") for form in expected):
         return ""
     return ": another version of Sparrow wrote it; delete it, and what was made from it, and run again"
+
+
+def kind(header: dict[str, Any]) -> str:
+    """The stage of the network in a file: `dense`, `pruned`, `finetuned` or `compact`."""
+    return "compact" if header["format"] == COMPACT_FORMAT else header["stage"]
 
 
 def sha256(path: Path) -> str:

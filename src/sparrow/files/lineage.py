@@ -1,8 +1,7 @@
-"""The chain of files from a data set to a checkpoint, or to what was made of one. For people; imports no torch."""
+"""The chain of files from a data set to a checkpoint, or to a table or other file made from one. Imports no torch."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,11 +9,11 @@ from typing import Any, Literal, NamedTuple
 
 from sparrow.errors import CheckpointError
 from sparrow.files import content
-from sparrow.files.headers import COMPACT_FORMAT, FORMAT, read_header, sha256
+from sparrow.files.headers import COMPACT_FORMAT, FORMAT, kind, read_header, sha256
 from sparrow.files.headers import DATA_FORMAT as DATA
 from sparrow.files.headers import EXAMPLES_FORMAT as EXAMPLES
 from sparrow.files.outcome_table import origin
-from sparrow.files.parentage import kind, parent_path
+from sparrow.files.paths import NETWORK, data_file, parent_file, subject_of
 
 FORMATS = (FORMAT, COMPACT_FORMAT, DATA, EXAMPLES)
 
@@ -25,9 +24,9 @@ DATA_SET = "data set"
 class Link:
     """One file of a chain: what it is, its header, its digest, and the digest that the next file's header names.
 
-    The digest is the SHA-256 of the file; a data set's is that of its content. It is None where there is no file;
-    `named` is None where nobody names one. `content` is the digest of its tensors, and `said` the one that its own header
-    names; both are None where there are none.
+    `digest` is the SHA-256 of the file (of a data set, that of its content), None if the file is missing; `named` is the digest
+    in the next file's header, None if there is none. `content` is the digest of the file's tensors, and `said` the one in its
+    own header; both are None for files without.
     """
 
     what: str
@@ -40,6 +39,7 @@ class Link:
 
     @property
     def state(self) -> Literal["ok", "missing", "MISMATCH", "CHANGED", ""]:
+        """MISMATCH: not the file that was used. CHANGED: changed since it was written. Empty: nothing to compare with."""
         if self.digest is None:
             return "missing"
         if self.named not in (None, self.digest):
@@ -50,7 +50,7 @@ class Link:
 
     @property
     def wrong(self) -> bool:
-        """Whether it is another file than was used, or one that was changed after it was written."""
+        """Whether `state` is MISMATCH or CHANGED."""
         return self.state in ("MISMATCH", "CHANGED")
 
 
@@ -66,45 +66,45 @@ def digest_of(path: Path) -> str:
 
 
 class Digests(NamedTuple):
-    """How the digests of a file, and of the tensors in it, are found; for callers that remember them."""
+    """Functions for the digest of a file, and of the tensors in it; callers may pass cached ones."""
 
     file: Callable[[Path], str] = digest_of
     content: Callable[[Path], str] = content.of_file
 
 
 def chain(path: Path, digest: Digests | None = None) -> list[Link]:
-    """From the data set to `path`: a file of Sparrow's, or a table beside or below a checkpoint.
+    """The files from the data set to `path`, which is a file of Sparrow's, or a table beside or below a checkpoint.
 
-    The chain goes no further back than to a file that is missing or another one, but has the data set where a header names
-    one. Raises CheckpointError if `path` is no such file.
+    The chain stops at a file that is missing or not the one that was used, but begins with the data set if a header names it.
+    Raises CheckpointError if `path` is no such file.
     """
     digest = digest or Digests()
     links = [_table(path, digest) if path.suffix == ".csv" else _link(path, None, digest)]
     while links[-1].state in ("ok", "") and (found := _behind(links[-1], digest)):
         links.append(_parent(*found, digest))
-    # What another file says of its data set is nothing about this one.
+    # The header of a file that is not the one that was used says nothing about the data set.
     known = [link for link in links if link.what != "table" and link.header.get("data") and not link.wrong]
     if links[-1].what != DATA_SET and known:
-        links.append(_parent(data_path(known[-1].path, known[-1].header), known[-1].header["data"], digest))
+        links.append(_parent(data_of(known[-1].path, known[-1].header), known[-1].header["data"], digest))
     return links[::-1]
 
 
 def _behind(link: Link, digest: Digests) -> tuple[Path, str | None] | None:
-    """The file that a link was made from, and the digest that it names; None for a data set, or where that is not known."""
+    """Path and digest, as the link names them, of the file that it was made from; None for a data set, or if unknown."""
     if link.what == DATA_SET:
         return None
     if link.what in ("table", "examples"):
-        checkpoint, named = _checkpoint_of(link.path), link.header.get("network")
+        checkpoint, named = subject_of(link.path), link.header.get("network")
         if link.what == "table" and checkpoint and named and _content(checkpoint) == named:
-            # Tables name the first digits of what is in the file.
+            # Tables name the first digits of the content's digest.
             named = digest.file(checkpoint)
-        return checkpoint and (checkpoint, named)
-    parent = parent_path(link.path, link.header)
+        return (checkpoint, named) if checkpoint else None
+    parent = parent_file(link.path, kind(link.header))
     return (parent, link.header["parent"]) if parent and link.header.get("parent") else None
 
 
 def _content(checkpoint: Path) -> str | None:
-    """What a table names of a checkpoint; None if that cannot be read."""
+    """The digest by which tables name a checkpoint; None if it cannot be read."""
     try:
         return content.of_header(read_header(checkpoint))[: content.SHORT]
     except CheckpointError:
@@ -112,20 +112,20 @@ def _content(checkpoint: Path) -> str | None:
 
 
 def _parent(path: Path, named: str | None, digest: Digests) -> Link:
-    what = DATA_SET if path.name == "data.safetensors" else path.stem
+    what = DATA_SET if path.name == f"data{NETWORK}" else path.stem
     if not path.is_file():
         return Link(what, path, None, named)
     try:
         return _link(path, named, digest)
     except CheckpointError:
-        # What nobody can read is not what was read then, if somebody named that.
+        # Its digest differs from the named one, since that file could be read.
         return Link(what, path, digest.file(path), named)
 
 
 def _link(path: Path, named: str | None, digest: Digests) -> Link:
     header = read_header(path, *FORMATS)
     if header["format"] == DATA:
-        # Where nobody else names its digest, it does.
+        # If no other file names the digest, its own header does.
         return Link(DATA_SET, path, digest.file(path), named or header.get("digest"), header)
     what = "examples" if header["format"] == EXAMPLES else kind(header)
     said = header.get("content")
@@ -135,22 +135,11 @@ def _link(path: Path, named: str | None, digest: Digests) -> Link:
 def _table(path: Path, digest: Digests) -> Link:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
-    if _checkpoint_of(path) is None:
+    if subject_of(path) is None:
         raise CheckpointError(f"{path}: a table, but not one beside a checkpoint or in its folder")
     return Link("table", path, digest.file(path), header=origin(path))
 
 
-def _checkpoint_of(path: Path) -> Path | None:
-    """The checkpoint that a table or a file of adversarial examples is about: it has that name, or lies in its folder."""
-    absolute = Path(os.path.abspath(path))
-    for up, name in enumerate((absolute.name.split(".")[0], absolute.parent.name, absolute.parent.parent.name)):
-        found = Path(os.path.normpath(path.parent / "/".join([".."] * up) / f"{name}.safetensors"))
-        if found.is_file():
-            return found
-    return None
-
-
-def data_path(path: Path, header: dict[str, Any]) -> Path:
-    """Where the layout of a study's folder has the data set of a checkpoint."""
-    up = {"dense": 3}.get(header["stage"], 4) + (kind(header) == "compact")
-    return Path(os.path.normpath(path.parent / "/".join([".."] * up) / "data.safetensors"))
+def data_of(path: Path, header: dict[str, Any]) -> Path:
+    """Path of the data set of the checkpoint `path`, by the layout of a results folder."""
+    return data_file(path, header["stage"], kind(header) == "compact")

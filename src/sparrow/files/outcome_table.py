@@ -1,4 +1,4 @@
-"""What an outcome table holds: one row per test image, for one checkpoint and one attack or verifier."""
+"""Columns of outcome tables (a row per test image, for one checkpoint and one attack or verifier), and checks of these."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from sparrow import radius
 from sparrow.errors import SparrowError
 
-if TYPE_CHECKING:  # Who only reads what a table is about needs no pydantic.
+if TYPE_CHECKING:  # Without pydantic at run time: many readers need only a table's origin.
     from sparrow.settings import Threat
 
 ORIGIN = ["network", "data", "spec"]
-"""What a table is about, in each row: the first digits of the digests of its network's content, of its data set's, and of what
-the job was told to do, but for the code."""
+"""Columns that identify a table, the same in each row: the first digits of the digests of its network's content, of its data
+set's, and of the job's spec without its code."""
 
 _FIRST, _LAST = ["index", "label", "prediction", "status", "margin"], ["norm", "eps", "eps_text", *ORIGIN]
 
@@ -38,20 +38,20 @@ same in every row.
 """
 
 MAY_BE_EMPTY = ["zero_gradient", "found_by", "flags"]
-"""Columns whose cells may be."""
+"""Columns that may have empty cells."""
 
 FAILED = ["failed", *ORIGIN]
-"""Columns of the table of a network that could not be evaluated: one row, which says why."""
+"""Columns of the table of a network that could not be evaluated: one row, with the reason in `failed`."""
 
 STATUS = {"attacks": ("robust", "broken"), "verifiers": ("verified", "falsified", "unknown")}
-"""What a status may be; `broken` and `falsified` include images that the network gets wrong as they are."""
+"""Valid values of `status`; `broken` and `falsified` include images that are misclassified without a perturbation."""
 
 STABILITY = ["layer", "neurons", "active", "inactive", "unstable", "images", "rows", *ORIGIN]
 """Columns of a table of stable ReLUs: the layer, counted from the image; its neurons; of these, means over images: always on,
 always off, neither; how many images; and how many rows the table has, by which one that was cut is known."""
 
 TEXT = dict.fromkeys(ORIGIN, str)
-"""How pandas is to read the columns `ORIGIN`: digests may look like numbers."""
+"""The dtype for pandas of the columns `ORIGIN`: some digests look like numbers."""
 
 LATENCY = ["dataset", "model", "objective", "method", "ratio", "seed", "stage", "form", "runtime", "batch_size"]
 LATENCY += ["milliseconds", "speedup", "speedup_low", "speedup_high", "threads", "device", "rows", *ORIGIN]
@@ -59,18 +59,18 @@ LATENCY += ["milliseconds", "speedup", "speedup_low", "speedup_high", "threads",
 filters (`compact`), by what, on how many images; milliseconds of a forward pass, and how many times as fast as the dense
 network by the same; how many rows the table has; and of which network (that of the checkpoint for both forms)."""
 
-WHAT = {"network": "network than lies there now", "data": "data set", "spec": "configuration"}
-"""What each of `ORIGIN` stands for, in a message."""
+ORIGIN_NOUNS = {"network": "network than lies there now", "data": "data set", "spec": "configuration"}
+"""The words for each of `ORIGIN` in messages."""
 
 MISCLASSIFIED, ATTACK, NOTHING = "misclassified", "attack", "nothing"
-"""What decides an image besides a bound."""
+"""Values of `decided` that are no bounds."""
 
 ABSTAINED = -1
-"""The prediction of a smoothed classifier that has none."""
+"""The prediction of a smoothed classifier that abstains."""
 
 
 def origin(path: Path) -> dict[str, str]:
-    """What a table says that it is about: those of `ORIGIN` that its first row has; nothing, if it is no such table."""
+    """Those of `ORIGIN` that the table's first row has, by name; empty if it is no such table."""
     try:
         with open(path, newline="") as file:
             row = next(csv.DictReader(file), {})
@@ -80,28 +80,28 @@ def origin(path: Path) -> dict[str, str]:
 
 
 def require_origin(path: Path, rows: Iterable[tuple[str | None, ...]], expected: dict[str, str | None]) -> None:
-    """Raise SparrowError if a table is about something else than `expected` (of `ORIGIN`; None where anything may stand).
+    """Raise SparrowError if a row differs from `expected`: values by name, of `ORIGIN`; None for those that are not checked.
 
-    `rows` are what its rows have in the columns that `expected` names, in that order.
+    `rows` are the values of the table's rows in the columns that `expected` names, in that order.
     """
     for found in dict.fromkeys(rows):
         for (name, value), own in zip(expected.items(), found, strict=True):
             if value is not None and own != value:
-                raise SparrowError(f"{path}: is about another {WHAT[name]} (column {name} {own}, expected {value})")
+                raise SparrowError(f"{path}: is about another {ORIGIN_NOUNS[name]} (column {name} {own}, expected {value})")
 
 
 def require_whole(path: Path, rows: list[int]) -> None:
-    """Raise SparrowError if a table, whose `rows` say how many it has, has more or fewer."""
+    """Raise SparrowError if the length of `rows`, a table's column of that name, is not the number that each row states."""
     wrong = [number for number in rows if number != len(rows)]
     if wrong:
         raise SparrowError(f"{path}: has {len(rows)} rows, and had {wrong[0]} when it was written")
 
 
-def verified(path: Path, threat: Threat, about: dict[str, str | None] | None = None) -> set[int]:
-    """Indices of the images that a verifier's table verifies; none, if it could not verify the network.
+def verified_images(path: Path, threat: Threat, about: dict[str, str | None] | None = None) -> set[int]:
+    """Indices of the images that a verifier's table has as `verified`; empty if the network could not be evaluated.
 
-    Raises SparrowError for a file that is no such table, and for one about another threat, or something else than `about`
-    says (see `require_origin`).
+    Raises SparrowError for a file that is no such table, and for one of another threat or of another origin than `about`
+    (see `require_origin`).
     """
     try:
         with open(path, newline="") as file:

@@ -1,42 +1,25 @@
-"""A checkpoint names the file that it was made from; another one in that file's place is refused. Imports no torch."""
+"""The parent of a checkpoint: its path, and the refusal of another file in its place. Imports no torch."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from sparrow.errors import CheckpointError
 from sparrow.files import content
-from sparrow.files.headers import COMPACT_FORMAT, read_header, sha256
-
-
-def kind(header: dict[str, Any]) -> str:
-    """`dense`, `pruned`, `finetuned` or `compact`."""
-    return "compact" if header["format"] == COMPACT_FORMAT else header["stage"]
-
-
-def parent_path(path: Path, header: dict[str, Any]) -> Path | None:
-    """Where the layout of a study's folder has the checkpoint that `path` was made from; None for a dense network."""
-    # The folder that a compact network lies in is named after the checkpoint; "." has no name.
-    folder = Path(os.path.abspath(path)).parent.name
-    place = {
-        "pruned": path.parent / ".." / "dense.safetensors",
-        "finetuned": path.parent / "pruned.safetensors",
-        "compact": path.parent / ".." / f"{folder}.safetensors",
-    }.get(kind(header))
-    return place and Path(os.path.normpath(place))
+from sparrow.files.headers import kind, read_header, sha256
+from sparrow.files.paths import parent_file
 
 
 def refuse_other_parents(path: Path, header: dict[str, Any], digest: Callable[[Path], str] = sha256) -> None:
-    """Raise CheckpointError if `path`, or one of the checkpoints behind it, was made from another file than lies there now.
+    """Raise CheckpointError if `path`, or one of the checkpoints behind it, has another parent than is there now.
 
-    A file that is not there is fine: checkpoints are copied, and their parents removed to save space. `digest` is
-    the SHA-256 of a file, for callers that remember it.
+    A missing parent is fine: checkpoints are copied, and their parents removed to save space. `digest`
+    returns the SHA-256 of a file; callers may pass a cached one.
     """
     while named := header.get("parent"):
-        parent = parent_path(path, header)
+        parent = parent_file(path, kind(header))
         if parent is None or not parent.is_file():
             return
         found = digest(parent)
@@ -50,7 +33,7 @@ def refuse_other_parents(path: Path, header: dict[str, Any], digest: Callable[[P
 
 
 def _require_whole(path: Path) -> None:
-    """Raise CheckpointError that names `path` if it is damaged: then what was made from it is not at fault."""
+    """Raise CheckpointError that names `path` if it is damaged; then the files made from it are not at fault."""
     header = read_header(path)
     if "content" in header:
         content.require(path, header["content"], content.of_file(path))

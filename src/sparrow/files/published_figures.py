@@ -1,8 +1,8 @@
-"""What others have published, to set a study beside: reports/published.csv and reports/published-headlines.csv.
+"""Published figures to compare a study with: reports/published.csv and reports/published-headlines.csv.
 
-Each row of published.csv has a source's figures (in percent) as the source words them, and in columns of their own what they
-are in our terms: which kinds of entries they can be compared with, under which threat, on which data and images. Imports
-neither torch nor pandas.
+Each row of published.csv has a source's figures (in percent) in the source's words, and further columns with their
+equivalents here: the kinds of entries they can be compared with, the threat, the data and the images. Imports neither torch
+nor pandas.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parents[3] / "reports"
 FIGURES, HEADLINES = FOLDER / "published.csv", FOLDER / "published-headlines.csv"
 
 KEYS = ["dataset_kind", "model_kind", "objective_kind", "method_kind", "granularity", "ratio"]
-"""What a published network and a measured one have in common; `objective_kinds` in the file are words divided by spaces."""
+"""Columns on which a published network and a measured one are matched; the file's `objective_kinds` are separated by spaces."""
 FIGURE_COLUMNS = ["source", "dataset", "model", "objective", "structure", "method", "ratio", "benign", "attack", "era"]
 FIGURE_COLUMNS += ["verifier", "vra", "note", "dataset_kind", "model_kind", "objective_kinds", "method_kind", "granularity"]
 FIGURE_COLUMNS += ["attack_kind", "verifier_kind", "norm", "eps", "images", "data_regime", "epochs", "remark"]
@@ -29,7 +29,7 @@ NUMBERS |= {"eps": (0.0, math.inf), "images": (1.0, math.inf)}
 
 
 def figures(path: Path = FIGURES) -> list[dict[str, Any]]:
-    """The rows of published.csv; numbers as floats, NaN where there is none. Raises SparrowError."""
+    """The rows of published.csv; numbers as floats, NaN for empty cells. Raises SparrowError."""
     return _read(path, FIGURE_COLUMNS)
 
 
@@ -38,15 +38,15 @@ def headlines(path: Path = HEADLINES) -> list[dict[str, Any]]:
     return _read(path, HEADLINE_COLUMNS)
 
 
-def by_kind(row: dict[str, Any]) -> list[tuple]:
-    """The networks, as `KEYS`, that a row can be compared with; none if there is no such method here."""
+def comparable_networks(row: dict[str, Any]) -> list[tuple]:
+    """Values of `KEYS` of the networks that a row can be compared with; empty if Sparrow has no such method."""
     if not row["method_kind"]:
         return []
     return [tuple((row | {"objective_kind": kind})[key] for key in KEYS) for kind in row["objective_kinds"].split()]
 
 
-def named(text: str, rows: list[dict[str, Any]]) -> list[str]:
-    """The sources whose name contains `text`, whatever the case. Raises ValueError if there are none."""
+def sources_matching(text: str, rows: list[dict[str, Any]]) -> list[str]:
+    """Names of the sources that contain `text`, in any case. Raises ValueError if there are none."""
     names = list(dict.fromkeys(row["source"] for row in rows))
     found = [name for name in names if text.lower() in name.lower()]
     if not found:

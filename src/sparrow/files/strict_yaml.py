@@ -1,4 +1,4 @@
-"""YAML takes the last of two equal keys and says nothing: a method that is there twice would be lost."""
+"""The refusal of YAML with equal keys in one mapping: YAML would silently take the last, and a method would be lost."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ from sparrow.errors import ConfigError
 
 def refuse_duplicates(path: Path) -> None:
     """Raise ConfigError, one line per mistake, if a mapping in the YAML file has a key twice, or holds itself."""
-    root = yaml.compose(Path(path).read_text(encoding="utf-8"))
-    if _holds_itself(root, ()):
-        raise ConfigError(f"{path}: an alias is part of what it stands for; valid: one that is not")
-    found = list(_duplicates(root))
+    refuse_loops(path)
+    found = list(_duplicates(yaml.compose(Path(path).read_text(encoding="utf-8"))))
     if found:
         lines = (f"{path}: {key}: is there twice, in lines {first} and {second}; keep one" for key, first, second in found)
         raise ConfigError("\n".join(lines))
 
 
+def refuse_loops(path: Path) -> None:
+    """Raise ConfigError, in one line, if a mapping or a list in the YAML file holds itself."""
+    if _holds_itself(yaml.compose(Path(path).read_text(encoding="utf-8")), ()):
+        raise ConfigError(f"{path}: an alias is part of what it stands for; valid: one that is not")
+
+
 def _holds_itself(node: yaml.Node | None, above: tuple[yaml.Node, ...]) -> bool:
-    """Whether a node is one of those `above` it, or one below it is."""
+    """Whether a node, or one below it, is also one of the nodes above itself."""
     if any(node is other for other in above):
         return True
     if not isinstance(node, yaml.CollectionNode):

@@ -1,4 +1,4 @@
-"""YAML 1.1 reads `yes` as true, `030` as 24, `1:30` as 90 and `0x10` as 16; whoever writes them may mean something else."""
+"""The refusal of ambiguous words: YAML 1.1 reads `yes` as true, `030` as 24, `1:30` as 90 and `0x10` as 16."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _BOOL, _INT, _FLOAT, _DATE, _TEXT = (f"tag:yaml.org,2002:{name}" for name in ("b
 
 
 def refuse_ambiguous(path: Path) -> None:
-    """Raise ConfigError, one line per mistake, for what YAML 1.1 takes for something else than it looks like.
+    """Raise ConfigError, one line per mistake, for each value or key that YAML 1.1 may read otherwise than meant.
 
-    As values these are truth values other than true and false, numbers that are not written in plain decimals, and dates;
-    as keys, which are labels, all that YAML does not read as the text that is there.
+    As values: truth values other than true and false, numbers that are not written in plain decimals, and dates; as keys,
+    which are labels: everything that YAML does not read as the text that is written.
     """
     root = yaml.compose(Path(path).read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     lines = [f"{path}: {line}" for line in dict.fromkeys(_ambiguous(root))]
@@ -67,7 +67,7 @@ def _value(node: yaml.ScalarNode) -> str:
 
 
 def _read(node: yaml.ScalarNode) -> str:
-    """What YAML makes of it, in YAML's own words."""
+    """The value that YAML reads, as YAML would write it: `true`, `24`, `the date 2020-01-01`."""
     try:
         value = yaml.SafeLoader("").construct_object(node)
     except (ValueError, yaml.YAMLError):

@@ -24,12 +24,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from sparrow.errors import NetworkError, SparrowError, StorageError
-from sparrow.files.atomic import replacing, tidy
+from sparrow.files.atomic import remove_partial_files, replacing
 from sparrow.files.digests import content_digest
 from sparrow.files.headers import sha256
 from sparrow.jobs import interruption, packing
 from sparrow.jobs.costs import METER
-from sparrow.reproducible import made_by, pick_device
+from sparrow.reproducible import pick_device, software_and_device
 
 FORMAT = "sparrow-resume/2"
 VARIABLE = "SPARROW_RESUME_SECONDS"
@@ -105,7 +105,7 @@ class ResumePoint:
     def remove(self) -> None:
         """Delete the file, if there is one."""
         self.path.unlink(missing_ok=True)
-        tidy(self.path)
+        remove_partial_files(self.path)
 
     def _write(self, trees: list[packing.Packed], cost: dict[str, float]) -> None:
         about = {"format": FORMAT, "identity": self._who(), "cost": cost, "trees": [tree for tree, _ in trees]}
@@ -119,7 +119,7 @@ class ResumePoint:
                 "spec": self._spec,
                 "inputs": [sha256(path) for path in self._inputs],
                 "threads": torch.get_num_threads(),
-                **made_by(pick_device()),
+                **software_and_device(pick_device()),
             }
             self._identity = hashlib.sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()
         return self._identity

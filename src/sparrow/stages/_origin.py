@@ -8,7 +8,7 @@ from typing import Any
 from sparrow.data.store import Header
 from sparrow.errors import CheckpointError
 from sparrow.files.headers import read_header, sha256
-from sparrow.reproducible import made_by, pick_device
+from sparrow.reproducible import pick_device, software_and_device
 from sparrow.stages.specs.base import CheckpointSpec
 from sparrow.stages.specs.evaluation import AttackSpec
 
@@ -48,7 +48,7 @@ def attacked(network: Path, spec: AttackSpec) -> dict[str, Any]:
         "network": sha256(network),
         "config": spec.config(),
         "code": spec.code,
-        **made_by(pick_device()),
+        **software_and_device(pick_device()),
     }
 
 

@@ -15,7 +15,7 @@ from sparrow.data.augmentation import NONE, Augmentation
 from sparrow.data.store import Header, Part, read
 from sparrow.files.csv_table import write_csv
 from sparrow.files.headers import sha256
-from sparrow.reproducible import derive_seed, made_by, pick_device
+from sparrow.reproducible import derive_seed, pick_device, software_and_device
 from sparrow.settings import Threat
 from sparrow.stages._failure import failed_checkpoint
 from sparrow.stages._origin import header
@@ -64,7 +64,7 @@ def failed_training(
     """What a training stage leaves where there is no network: a checkpoint that says why, and an empty curve."""
     about = read(data, "validation")[1]
     drawn = write_curve(curve, [])
-    failed_checkpoint(message, output, **header(stage, spec, about, parent), **drawn, **made_by(pick_device()))
+    failed_checkpoint(message, output, **header(stage, spec, about, parent), **drawn, **software_and_device(pick_device()))
 
 
 def write_curve(path: Path, rows: list[tuple]) -> dict[str, str]:

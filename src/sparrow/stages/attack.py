@@ -16,7 +16,7 @@ from sparrow.adversary.geometry import distance, project
 from sparrow.adversary.margin import margin
 from sparrow.data.store import Part
 from sparrow.files import examples as examples_file
-from sparrow.files.outcome_table import MISCLASSIFIED, ORIGIN, verified
+from sparrow.files.outcome_table import MISCLASSIFIED, ORIGIN, verified_images
 from sparrow.jobs import journal
 from sparrow.jobs.costs import METER, record_cost
 from sparrow.jobs.progress import Progress
@@ -138,7 +138,7 @@ def attack(
 def _proven(proofs: Sequence[Path], part: Part, threat: Threat, about: tuple[str, str, str]) -> Tensor:
     """Which images (n,) no attack can break, as verifiers' outcome tables of the same network and data set say."""
     own = dict(zip(ORIGIN, about, strict=True)) | {"spec": None}
-    indices = set().union(*(verified(path, threat, own) for path in proofs))
+    indices = set().union(*(verified_images(path, threat, own) for path in proofs))
     return torch.tensor([index in indices for index in part.indices.tolist()], device=part.images.device)
 
 

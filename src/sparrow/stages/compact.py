@@ -17,7 +17,7 @@ from sparrow.jobs.costs import record_cost
 from sparrow.networks.finite import require_numbers
 from sparrow.networks.prunable import prunable_weights
 from sparrow.networks.structure import Layout, without_filters
-from sparrow.reproducible import made_by
+from sparrow.reproducible import software_and_device
 from sparrow.stages._door import opened
 from sparrow.stages._failure import failed_compact, recorded
 from sparrow.stages.specs.compact import CompactSpec
@@ -50,7 +50,7 @@ def compact(network: Path, data: Path, output: Path, cost: Path, spec: CompactSp
             "cut_from": loaded.header["content"],
             "config": {},
             "code": spec.code,
-            **made_by(torch.device("cpu")),
+            **software_and_device(torch.device("cpu")),
         }
         compact_file.save(output, smaller, loaded.header | sizes | own)
         smaller = _as_written(output)

@@ -32,7 +32,7 @@ def published_spec(study: Study) -> dict[str, Any]:
 def headline_spec(study: Study) -> dict[str, Any]:
     """What the table of a published average reads."""
     return _kinds(study) | {
-        "sources": published_figures.named(study.published.headline, published_figures.headlines()),
+        "sources": published_figures.sources_matching(study.published.headline, published_figures.headlines()),
         "code": code_digest("sparrow.results.headline"),
     }
 
@@ -43,7 +43,8 @@ def compared(study: Study) -> set[tuple[str, str]]:
         return set()
     spec, sources, ratios = _kinds(study), _sources(study), _ratios(study)
     methods = {(method["kind"], method["granularity"]) for method in spec["methods"].values()}
-    known = {key for row in published_figures.figures() if row["source"] in sources for key in published_figures.by_kind(row)}
+    rows = [row for row in published_figures.figures() if row["source"] in sources]
+    known = {key for row in rows for key in published_figures.comparable_networks(row)}
     known = {key[:3] for key in known if key[3:5] in methods and key[5] in ratios}
     return {
         (dataset, model)
@@ -56,7 +57,7 @@ def compared(study: Study) -> set[tuple[str, str]]:
 def _sources(study: Study) -> list[str]:
     """Full names of the sources that the study is set beside."""
     rows = published_figures.figures()
-    return sorted({name for text in study.published.sources or [""] for name in published_figures.named(text, rows)})
+    return sorted({name for text in study.published.sources or [""] for name in published_figures.sources_matching(text, rows)})
 
 
 def _ratios(study: Study) -> set[float]:

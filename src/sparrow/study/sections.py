@@ -83,12 +83,12 @@ class Latency(Settings):
 
 
 def _figure_source(text: str) -> str:
-    published_figures.named(text, published_figures.figures())
+    published_figures.sources_matching(text, published_figures.figures())
     return text
 
 
 def _headline_source(text: str) -> str:
-    published_figures.named(text, published_figures.headlines())
+    published_figures.sources_matching(text, published_figures.headlines())
     return text
 
 

@@ -16,7 +16,8 @@ from sparrow.networks.prunable import NORMS
 from sparrow.settings import Threat
 from sparrow.training import inner_replay
 from sparrow.verification import bounds, chain_bounds
-from sparrow.verification.guard import Occasionally
+from sparrow.verification.bounded_network import BoundedNetwork
+from sparrow.verification.guard import OccasionalCheck
 
 
 class Bounds:
@@ -25,8 +26,10 @@ class Bounds:
     def __init__(self, options: dict | None = None) -> None:
         """`options` are further ones of auto_LiRPA's BoundedModule, which then bounds plain networks, too."""
         self._options = options
-        self._guard = Occasionally()
-        self._views: weakref.WeakKeyDictionary[nn.Module, tuple[tuple[bool, bool], nn.Module]] = weakref.WeakKeyDictionary()
+        self._guard = OccasionalCheck()
+        self._views: weakref.WeakKeyDictionary[nn.Module, tuple[tuple[bool, bool], BoundedNetwork]] = (
+            weakref.WeakKeyDictionary()
+        )
 
     def margins(
         self,
@@ -48,7 +51,7 @@ class Bounds:
         else:
             lower = self._of_view(model, images, labels, threat, method, normalised_by)
         with _full_precision(images), inner_replay.unrecorded():
-            self._guard.hold(method, model, images, labels, lower, threat, normalised_by)
+            self._guard.check(method, model, images, labels, lower, threat, normalised_by)
         return lower
 
     def mixed(self, model: nn.Module, images: Tensor, labels: Tensor, threat: Threat, beta: float) -> Tensor:
@@ -62,10 +65,10 @@ class Bounds:
             tight, loose = (self._of_view(model, images, labels, threat, method) for method in ("CROWN-IBP", "IBP"))
         lower = beta * tight + (1 - beta) * loose
         with _full_precision(images), inner_replay.unrecorded():
-            self._guard.hold("the mixture of CROWN-IBP and IBP", model, images, labels, lower, threat)
+            self._guard.check("the mixture of CROWN-IBP and IBP", model, images, labels, lower, threat)
         return lower
 
-    def _plain(self, model: nn.Module, threat: Threat, method: str) -> list[nn.Module] | None:
+    def _plain(self, model: nn.Module, threat: Threat, method: str) -> list[chain_bounds.Layer] | None:
         """The layers of a network whose bound Sparrow computes itself; None, if auto_LiRPA has to."""
         known = threat.norm == "linf" and method in ("IBP", "CROWN-IBP") and not self._options
         return chain_bounds.chain(model) if known else None

@@ -70,7 +70,7 @@ def decide(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
 
 def search(model, image: torch.Tensor, label: int, params: Params, threat: Threat, classes: int) -> Answer:
     """Decide one image (1, c, h, w) that `model` classifies as `label`; undecided, if memory runs out for it alone."""
-    from sparrow.verification.memory import exhausted
+    from sparrow.verification.memory import out_of_memory
 
     example = _attack(model, image, label, params, threat)
     if example is not None:
@@ -79,14 +79,14 @@ def search(model, image: torch.Tensor, label: int, params: Params, threat: Threa
     try:
         return _search(model, image, label, params, threat, classes)
     except (MemoryError, RuntimeError) as error:
-        if not exhausted(error):
+        if not out_of_memory(error):
             raise
     print("branch-and-bound: an image does not fit into memory; it stays unknown", flush=True)
     return Answer(False, None, -torch.inf, 0)
 
 
 def _search(model, image: torch.Tensor, label: int, params: Params, threat: Threat, classes: int) -> Answer:
-    from sparrow.verification.memory import exhausted
+    from sparrow.verification.memory import out_of_memory
     from sparrow.verification.splitting import Splitting
 
     end = time.monotonic() + params.seconds
@@ -120,7 +120,7 @@ def _search(model, image: torch.Tensor, label: int, params: Params, threat: Thre
         try:
             parts = splitting.bound(now.split())
         except (MemoryError, RuntimeError) as error:
-            if size == 1 or not exhausted(error):
+            if size == 1 or not out_of_memory(error):
                 raise
             size //= 2
             continue
