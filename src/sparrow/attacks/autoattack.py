@@ -2,8 +2,9 @@
 
 Each attack meets the images that are left, and an image leaves as soon as it is broken: torchattacks' parts go on with
 broken images to the end, and in l_2 step all images of a batch as far as the first. The parts here are written after the
-papers and the authors' package (fra31/auto-attack), with which they share all settings; what differs is said in `_apgd`,
-`_fab` and `_square`, and that random numbers are drawn on the CPU, so that they are the same on every device.
+papers and the authors' package (fra31/auto-attack), with which they share all settings; what differs is said in `apgd`,
+`fab` and `square` of `sparrow.adversary`, and that random numbers are drawn on the CPU, so that they are the same on every
+device.
 
 Source: Croce and Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
 Attacks", ICML 2020.
@@ -39,12 +40,12 @@ class Params(InsideAttack):
     attack_seed: int = Field(0, ge=0)
     """Seed of all four attacks."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """`bfloat16`: the search looks at the network in it (autocast), and what it finds counts only if it fools the network in
+    """`bfloat16`: the search evaluates the network in it (autocast), and what it finds counts only if it fools the network in
     float32. Faster, and not the standard version: it may miss what that would find, the more so the smaller eps is."""
 
 
 def passes(params: Params, classes: int) -> tuple[float, float]:
-    """An image that survives all four: APGD, and targeted APGD and FAB (which looks twice a step) at nine classes; Square."""
+    """Forward passes and gradients of an image that survives all four parts, three of them on at most nine other classes."""
     targets = min(TARGETS, classes - 1)
     return params.steps * targets + params.queries, params.steps * (1 + 2 * targets)
 

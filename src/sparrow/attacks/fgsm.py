@@ -19,7 +19,7 @@ class Params(InsideAttack):
 
 
 def passes(params: Params, classes: int) -> tuple[float, float]:
-    """One gradient."""
+    """Forward passes and gradients of an image: one gradient."""
     return 0, 1
 
 

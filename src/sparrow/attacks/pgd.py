@@ -27,7 +27,7 @@ class Params(InsideAttack):
 
 
 def passes(params: Params, classes: int) -> tuple[float, float]:
-    """As many steps from each start, and a look at where they end."""
+    """Forward passes and gradients of an image: from each start a gradient a step, and a forward pass where it ends."""
     return params.restarts, params.restarts * params.steps
 
 

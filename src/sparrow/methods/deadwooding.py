@@ -2,8 +2,8 @@
 
 In the first `dual_share` of the schedule all parameters minimise `L = J + sum of lambda_i max(0, g_i)`, where J is the
 study's objective, and after each epoch every multiplier ascends by `dual_step` times the epoch's mean violation. Then the
-smallest weights of the network go, in one shot, and for the rest of the schedule what is left learns from the dense network
-(knowledge distillation) on FGSM examples. The study's own fine-tuning follows, as for every method.
+smallest weights of the network are removed at once, and for the rest of the schedule what is left learns from the dense
+network (knowledge distillation) on FGSM examples. The study's own fine-tuning follows, as for every method.
 
 No code was released, and the paper's body was not at hand. So these parts are our reading: the constraints,
   sparsity    g = the share of the network's magnitude that the globally smallest `ratio` of its weights holds,

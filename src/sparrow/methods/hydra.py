@@ -25,7 +25,7 @@ from sparrow.pruning.params import Granular, Needs, PerLayer, Sharpness, Trains
 
 
 class Params(PerLayer, Granular, Sharpness):
-    """The schedule of the scores is the study's pruning schedule, `training.prune`."""
+    """Settings of the scores, which learn along `training.prune`."""
 
     needs: ClassVar[Needs] = "schedule"
     trains: ClassVar[Trains] = "scores"

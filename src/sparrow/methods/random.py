@@ -10,7 +10,7 @@ from sparrow.pruning.params import Granular, PerLayer
 
 
 class Params(PerLayer, Granular):
-    """Which share of each layer goes; which weights go is chance."""
+    """The share of each layer that is removed; which of its weights, is drawn at random."""
 
 
 def prepare(params: Params, ratio: float, generator: torch.Generator):

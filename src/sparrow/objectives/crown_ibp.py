@@ -33,7 +33,7 @@ class Params(IBPInitialisation):
 
 
 def prepare(params: Params, threat: Threat) -> Callable:
-    """The loss."""
+    """The loss: `kappa * CE(f(x), y) + (1 - kappa) * CE(-bound, y)`, with eps, beta and kappa as far as the ramp has come."""
     from sparrow.training.certified_loss import Bounds, mixture
 
     bounds = Bounds()
@@ -51,5 +51,5 @@ def prepare(params: Params, threat: Threat) -> Callable:
 
 
 def initialise(params: Params, model: torch.nn.Module, generator: torch.Generator) -> None:
-    """Before pre-training."""
+    """Draw the initial weights of `model` (on the CPU) anew, in place, if `params.initialisation` asks for it."""
     params.initialise(model, generator)

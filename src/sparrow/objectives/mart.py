@@ -30,7 +30,7 @@ class Params(PGDParams):
 
 
 def prepare(params: Params, threat: Threat) -> Callable:
-    """The loss."""
+    """The loss: `BCE(p(x'), y) + weight * KL(p(x) || p(x')) * (1 - p_y(x))`, x' found by PGD."""
     from sparrow.training import inner_pgd
 
     functional = torch.nn.functional

@@ -43,7 +43,7 @@ class Params(IBPInitialisation):
 
 
 def prepare(params: Params, threat: Threat) -> Callable:
-    """The loss."""
+    """The loss: `CE(f(x), y)`, and in some batches `w` times the verified loss of a few images on top."""
     from sparrow.training.certified_loss import Bounds, worst_case
 
     bounds = Bounds({"relu": "same-slope"})
@@ -68,5 +68,5 @@ def weight_at(params: Params, progress: float) -> float:
 
 
 def initialise(params: Params, model: torch.nn.Module, generator: torch.Generator) -> None:
-    """Before pre-training."""
+    """Draw the initial weights of `model` (on the CPU) anew, in place, if `params.initialisation` asks for it."""
     params.initialise(model, generator)

@@ -33,7 +33,7 @@ class Params(IBPInitialisation):
 
 
 def prepare(params: Params, threat: Threat) -> Callable:
-    """The loss."""
+    """The loss: `alpha * CE(worst logits, y) + (1 - alpha) * CE(f(x'), y)`, with eps as far as the ramp has come."""
     from sparrow.adversary.geometry import random_start
     from sparrow.training import inner_pgd
     from sparrow.training.certified_loss import Bounds, observe, worst_case
@@ -60,5 +60,5 @@ def prepare(params: Params, threat: Threat) -> Callable:
 
 
 def initialise(params: Params, model: torch.nn.Module, generator: torch.Generator) -> None:
-    """Before pre-training."""
+    """Draw the initial weights of `model` (on the CPU) anew, in place, if `params.initialisation` asks for it."""
     params.initialise(model, generator)

@@ -41,5 +41,5 @@ def bound(model, images: torch.Tensor, labels: torch.Tensor, params: Params, thr
     options: dict[str, Any] = {"optimize_bound_args": settings}
     if images[0, 0].numel() <= SMALL_IMAGE and any(isinstance(layer, torch.nn.Conv2d) for layer in model.modules()):
         options["conv_mode"] = "matrix"
-    METER.add((params.iterations - 1) * len(images))  # The last iteration only looks.
+    METER.add((params.iterations - 1) * len(images))  # The last iteration takes no gradient.
     return smallest_margin(model, images, labels, threat, classes, "CROWN-Optimized", options)

@@ -1,4 +1,4 @@
-"""Randomised smoothing: the class that the network likes best under Gaussian noise, certified by counting.
+"""Randomised smoothing: the class that the network predicts most often under Gaussian noise, certified by counting.
 
 This verifies another classifier than the network, `g(x) = the likeliest class of f(x + sigma * N(0, 1))`, and holds with
 probability `1 - alpha` for an image. `n0` draws choose the class; `n` more give a lower confidence bound `p` on its
