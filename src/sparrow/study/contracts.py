@@ -82,18 +82,18 @@ def require_contract(room: Room, kind: str) -> None:
             )
     if not (isinstance(entry.Params, type) and issubclass(entry.Params, base(room))):
         raise ConfigError(f"{entry.__file__}: Params do not derive from {contract.params.replace(':', '.')}; {asks}")
-    try:
-        entry.Params.model_rebuild()
-    except PydanticUndefinedAnnotation as error:
-        raise ConfigError(
-            f"{entry.__file__}: Params: {error.name} is not defined; valid: types that the file imports"
-        ) from None
     for name, adapter in flags(room).items():
         _require_flag(entry, name, adapter)
     if room == "methods":
         _require_steps(entry)
     if room == "verifiers" and vars(entry)["Params"].smoothed != hasattr(entry, "certify"):
         raise ConfigError(f"{entry.__file__}: a file defines `certify` if Params.smoothed is True, and only then; {asks}")
+    try:
+        entry.Params.model_rebuild()
+    except PydanticUndefinedAnnotation as error:
+        raise ConfigError(
+            f"{entry.__file__}: Params: {error.name} is not defined; valid: types that the file imports"
+        ) from None
 
 
 def _loaded(room: Room, kind: str) -> ModuleType:
