@@ -292,11 +292,10 @@ def test_learned_scores_leave_norms_learning_unless_told_otherwise(kind: str, fr
 
 @pytest.mark.parametrize("others", ["frozen", "norms", "all"])
 def test_others_are_the_parameters_that_are_not_pruned(residual: nn.Module, others: str) -> None:
-    pruner, weights = Pruner(), prunable_weights(residual)
-    pruner.others = others
+    weights = prunable_weights(residual)
     rest = [parameter for name, parameter in residual.named_parameters() if name not in weights]
     expected = {"frozen": [], "norms": norm_parameters(residual), "all": rest}[others]
-    assert [id(tensor) for tensor in _others(pruner, residual, weights)] == [id(tensor) for tensor in expected]
+    assert [id(tensor) for tensor in _others(others, residual, weights)] == [id(tensor) for tensor in expected]
     assert len(norm_parameters(residual)) < len(rest)
 
 
@@ -529,7 +528,7 @@ def test_method_without_the_ratio_is_refused(bad, message, dense, digits, traini
 
 def test_method_that_learns_in_secret_is_refused(dense, digits, training_spec, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(random_method, "prepare", lambda params, ratio, generator: _Stub(_keeps_all, [torch.zeros(1)]))
-    with pytest.raises(SparrowError, match=r"methods\.random: .* its Params say it trains nothing"):
+    with pytest.raises(SparrowError, match=r"methods\.random: .* Params\.needs is 'nothing'"):
         _prune(dense, digits, tmp_path, _spec(training_spec, "random"))
     assert list(tmp_path.iterdir()) == []
 
@@ -551,7 +550,7 @@ def test_frozen_norms_keep_their_statistics(others, still, digits, training_spec
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(72, 10)).train()
     pruner = Pruner()
     pruner.others = others
-    hooks = _Hooks(pruner, network, prunable_weights(network), None)
+    hooks = _Hooks(pruner, network, prunable_weights(network), pruner.others, None)
     part, _ = read(digits, "train")
     hooks.loss(lambda: functional.cross_entropy(network(part.images[:8]), part.labels[:8]), part.images[:8], part.labels[:8])
     assert (network[1].num_batches_tracked.item() == 0) is still

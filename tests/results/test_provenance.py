@@ -19,6 +19,7 @@ from sparrow.results.environment import environment, environment_table
 from sparrow.results.provenance import write_provenance
 from sparrow.stages._failure import failed_checkpoint
 from sparrow.stages._training import failed_training
+from sparrow.stages.specs.training import TrainingSpec
 from tests.conftest import replace_network
 
 FILES = ("provenance.csv", "provenance.html", "environment.json", "environment.html")
@@ -138,7 +139,7 @@ def test_another_data_set_is_refused(family: SimpleNamespace, lay_out) -> None:
 
 def test_a_network_that_failed_has_a_row(family: SimpleNamespace, lay_out, tmp_path: Path) -> None:
     about = read_header(family.dense)
-    spec = {key: about[key] for key in ("cell", "model", "code")} | about["config"]
+    spec = TrainingSpec(**{key: about[key] for key in ("cell", "model", "code")}, **about["config"])
     failed_training("diverged", "dense", family.data, family.dense, tmp_path / "curve", spec)
     found = failure(family.dense)
     assert {key: found[key] for key in ("config", "code", "data", "parent", "versions", "device", "cell")} == {

@@ -130,14 +130,29 @@ def test_a_replay_draws_the_same_random_numbers_and_leaves_the_stream_alone() ->
         assert torch.equal(torch.rand(3), after)
 
 
-@pytest.mark.parametrize("kind", catalogue.kinds("objectives"))
-def test_a_second_look_at_a_batch_gives_the_same_loss(kind: str, tiny: nn.Module) -> None:
+OBJECTIVES = [*((kind, {}) for kind in catalogue.kinds("objectives")), ("sabr", {"subselection": 1})]
+
+
+@pytest.mark.parametrize(("kind", "params"), OBJECTIVES, ids=lambda value: str(value))
+def test_an_objective_that_says_that_it_perturbs_does(
+    kind: str, params: dict, tiny: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
     entry = catalogue.load("objectives", kind)
-    objective = entry.prepare(entry.Params(), Threat(eps=0.1))
+    settings, solved, solve = entry.Params(**params), [], inner_replay.solve
+    monkeypatch.setattr(inner_replay, "solve", lambda find: solved.append(solve(find)) or solved[-1])
+    entry.prepare(settings, Threat(eps=0.1))(tiny, torch.rand(6, 1, 4, 4), torch.tensor([0, 1, 2, 3, 0, 1]), 1.0)
+    assert bool(solved) is settings.perturbs
+
+
+@pytest.mark.parametrize(("kind", "params"), OBJECTIVES, ids=lambda value: str(value))
+def test_a_second_look_at_a_batch_gives_the_same_loss(kind: str, params: dict, tiny: nn.Module) -> None:
+    entry = catalogue.load("objectives", kind)
+    settings = entry.Params(**params)
+    objective = entry.prepare(settings, Threat(eps=0.1))
     images, labels = torch.rand(6, 1, 4, 4), torch.tensor([0, 1, 2, 3, 0, 1])
     for seed in range(3):
         torch.manual_seed(seed)
-        with inner_replay.record() as replay, inner_replay.watched(tiny):
+        with inner_replay.record(settings.perturbs) as replay, inner_replay.watched(tiny):
             first = objective(tiny, images, labels, 1.0)
             assert replay(lambda: objective(tiny, images, labels, 1.0)).item() == pytest.approx(first.item())
 

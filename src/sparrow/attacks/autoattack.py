@@ -66,7 +66,7 @@ def search(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
     from sparrow.adversary.fab import fab
     from sparrow.adversary.margin import margin
     from sparrow.adversary.record import Record
-    from sparrow.adversary.search import searching
+    from sparrow.adversary.search import search_network
     from sparrow.adversary.square import square
     from sparrow.adversary.survivors import logits
     from sparrow.errors import SparrowError
@@ -94,7 +94,7 @@ def search(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
     def seeded() -> torch.Generator:
         return torch.Generator().manual_seed(params.attack_seed)
 
-    with searching(model, images, params.precision) as view:
+    with search_network(model, images, params.precision) as view:
         generator = seeded()
         run("apgd-ce", lambda x, y, order, seen: apgd(view, x, y, cross_entropy(y), threat, params.steps, generator, seen))
         generator = seeded()

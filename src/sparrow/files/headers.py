@@ -94,7 +94,7 @@ def _older(found: object, expected: tuple[str, ...]) -> str:
 
 
 def kind(header: dict[str, Any]) -> str:
-    """`dense`, `pruned`, `finetuned` or `compact`."""
+    """The stage of the network in a file: `dense`, `pruned`, `finetuned` or `compact`."""
     return "compact" if header["format"] == COMPACT_FORMAT else header["stage"]
 
 

@@ -98,7 +98,7 @@ def _behind(link: Link, digest: Digests) -> tuple[Path, str | None] | None:
         if link.what == "table" and checkpoint and named and _content(checkpoint) == named:
             # Tables name the first digits of the content's digest.
             named = digest.file(checkpoint)
-        return checkpoint and (checkpoint, named)
+        return (checkpoint, named) if checkpoint else None
     parent = parent_file(link.path, kind(link.header))
     return (parent, link.header["parent"]) if parent and link.header.get("parent") else None
 

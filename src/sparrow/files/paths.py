@@ -177,10 +177,7 @@ def data_file(path: Path, stage: str, compact: bool = False) -> Path:
 
 
 def subject_of(path: Path) -> Path | None:
-    """The checkpoint that a table or a file of adversarial examples is about: it has that name, or lies in its folder.
-
-    None if there is no such file.
-    """
+    """The checkpoint that a table or a file of examples belongs to, by its name or by the folder that it lies in; else None."""
     absolute = Path(os.path.abspath(path))
     for up, name in enumerate((absolute.name.split(".")[0], absolute.parent.name, absolute.parent.parent.name)):
         found = Path(os.path.normpath(path.parent / "/".join([".."] * up) / f"{name}{NETWORK}"))

@@ -57,6 +57,7 @@ def _iterative(params: Params, ratio: float):
 
         def start(self, weights, layout):
             self.layout, self.dense, self.done = layout, {n: w.detach().clone() for n, w in weights.items()}, 0
+            self.masks: dict[str, torch.Tensor] = {}
             self.prune(weights)
             return list(weights.values())
 

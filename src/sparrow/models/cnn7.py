@@ -32,7 +32,8 @@ def check(params: Params, shape: tuple[int, int, int]) -> None:
 def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn.Module:
     """The network, with torch's default initialisation."""
     nn = torch.nn
-    layers, (channels, height, width) = [], shape
+    layers: list[torch.nn.Module] = []
+    channels, height, width = shape
     for planes, stride in CONVOLUTIONS:
         layers += [nn.Conv2d(channels, planes, 3, stride, padding=1), nn.BatchNorm2d(planes), nn.ReLU()]
         channels, height, width = planes, -(-height // stride), -(-width // stride)

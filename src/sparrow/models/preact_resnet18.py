@@ -15,7 +15,7 @@ from sparrow.networks.params import Architecture
 
 
 class Params(Architecture):
-    """Two forms are about."""
+    """Which of the two forms in use."""
 
     batch_norm: ClassVar[bool] = True
     bn_before_fc: bool = True

@@ -33,7 +33,8 @@ def check(params: Params, shape: tuple[int, int, int]) -> None:
 def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn.Module:
     """The network, initialised as in the released code."""
     nn = torch.nn
-    layers, channels = [], shape[0]
+    layers: list[torch.nn.Module] = []
+    channels = shape[0]
     for number, group in enumerate(CHANNELS):
         layers += [nn.MaxPool2d(2)] if number else []
         for planes in group:

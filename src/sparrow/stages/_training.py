@@ -30,7 +30,7 @@ def loss_function(objective: Entry, threat: Threat | None) -> Callable:
 
 
 def perturbs(objective: Entry) -> bool:
-    """Whether the loss of an entry of `objectives` is of images that it perturbs."""
+    """Whether the loss that an entry of `objectives` stands for is of images that it perturbs."""
     return catalogue.from_spec("objectives", objective)[1].perturbs
 
 

@@ -47,6 +47,6 @@ def examine(file: Path, spec: ImportSpec, shape: tuple[int, int, int], classes: 
     found = state_dict.read(file, about.key)
     entry, parameters = catalogue.from_spec("models", model)
     network = entry.build(parameters, shape, classes).eval()
-    asked = fit.Target(model["kind"], shape, spec.cell.ratio, about.granularity, about.allow_ratio)
-    fitted = fit.fit(file, found.tensors, network, asked, names, found.normalised)
+    target = fit.Target(model["kind"], shape, spec.cell.ratio, about.granularity, about.allow_ratio)
+    fitted = fit.fit(file, found.tensors, network, target, names, found.normalised)
     return network, replace(fitted, notes=[*found.unread, *fitted.notes]), found.place

@@ -67,13 +67,15 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
         if params.needs != "nothing":
             assert spec.objective is not None, "its spec has one"
             assert spec.schedule is not None, "its spec has one"
+            loss = loss_function(spec.objective, spec.threat)
             batches = generator.manual_seed(derive_seed(spec.cell.seed, "prune batches"))
+            everything = [*optimised, *_others(others, model, weights)]
             rows = train(
                 model,
-                loss_function(spec.objective, spec.threat),
+                loss,
                 parts,
                 spec.schedule,
-                [*optimised, *_others(others, model, weights)],
+                everything,
                 batches,
                 hooks,
                 resume=resume,

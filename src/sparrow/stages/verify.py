@@ -31,7 +31,7 @@ from sparrow.stages._evaluation import failed_table, open_case, origin, write_ou
 from sparrow.stages._failure import recorded
 from sparrow.stages.specs.evaluation import VerifySpec
 from sparrow.verification.decision import Decision, decide_by
-from sparrow.verification.memory import in_parts, limited
+from sparrow.verification.memory import in_parts, memory_limited
 from sparrow.verification.params import Verifier
 
 
@@ -126,7 +126,7 @@ def _bounded(entry: ModuleType, kind: str, case: Case, examples: Sequence[Path],
         progress.done(len(part), int(found.verified.sum()))
 
     indices = left.nonzero().squeeze(1)
-    with limited(getattr(case.params, "memory_mb", None)):
+    with memory_limited(getattr(case.params, "memory_mb", None)):
         # A cascade packs its own batches.
         size = 1 if case.params.one_by_one else max(len(indices), 1) if hasattr(entry, "members") else size
         in_parts(work, accept, indices, size, kind)

@@ -84,7 +84,7 @@ def require_contract(room: Room, kind: str) -> None:
         _require_flag(entry, name, adapter)
     if room == "methods":
         _require_steps(entry)
-    if room == "verifiers" and entry.Params.smoothed != hasattr(entry, "certify"):
+    if room == "verifiers" and vars(entry)["Params"].smoothed != hasattr(entry, "certify"):
         raise ConfigError(f"{entry.__file__}: a file defines `certify` if Params.smoothed is True, and only then; {asks}")
 
 

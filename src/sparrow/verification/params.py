@@ -1,4 +1,4 @@
-"""What all verifiers have in common."""
+"""Settings that all verifiers share."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ ICLR 2021.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -38,7 +38,7 @@ def bound(model, images: torch.Tensor, labels: torch.Tensor, params: Params, thr
 
     # Patience is a batch's; without it, no image's bound depends on the others.
     settings = {"iteration": params.iterations, "lr_alpha": params.lr, "early_stop_patience": params.iterations}
-    options = {"optimize_bound_args": settings}
+    options: dict[str, Any] = {"optimize_bound_args": settings}
     if images[0, 0].numel() <= SMALL_IMAGE and any(isinstance(layer, torch.nn.Conv2d) for layer in model.modules()):
         options["conv_mode"] = "matrix"
     METER.add((params.iterations - 1) * len(images))  # The last iteration only looks.
