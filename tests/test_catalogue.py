@@ -26,6 +26,7 @@ FUNCTIONS = {
     "methods": {"prepare": ["params", "ratio", "generator"]},
     "attacks": {"attack": ["model", "images", "labels", "params", "threat", "classes"]},
     "verifiers": {"bound": ["model", "images", "labels", "params", "threat", "classes"]},
+    "analyses": {"analyse": ["subject", "params"]},
 }
 # A verifier of a smoothed classifier defines this in place of `bound`.
 CERTIFY = {"certify": ["model", "images", "params", "threat", "classes", "generator", "white"]}
