@@ -8,6 +8,29 @@ device.
 
 Source: Croce and Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
 Attacks", ICML 2020.
+
+BibTeX:
+
+@inproceedings{croce2020reliable,
+  author = {Croce, Francesco and Hein, Matthias},
+  title = {Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free Attacks},
+  booktitle = {International Conference on Machine Learning},
+  year = {2020},
+}
+
+@inproceedings{croce2020minimally,
+  author = {Croce, Francesco and Hein, Matthias},
+  title = {Minimally Distorted Adversarial Examples with a Fast Adaptive Boundary Attack},
+  booktitle = {International Conference on Machine Learning},
+  year = {2020},
+}
+
+@inproceedings{andriushchenko2020square,
+  author = {Andriushchenko, Maksym and Croce, Francesco and Flammarion, Nicolas and Hein, Matthias},
+  title = {Square Attack: a Query-Efficient Black-Box Adversarial Attack via Random Search},
+  booktitle = {European Conference on Computer Vision},
+  year = {2020},
+}
 """
 
 from __future__ import annotations

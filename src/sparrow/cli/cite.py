@@ -108,10 +108,10 @@ def _citations(studies: list[Study]) -> list[tuple[str, str]]:
         for room in catalogue.PACKAGES:
             for label, params in getattr(study, room).items():
                 used.append((f"{room}.{label}", catalogue.bibtex(room, params.kind)))
-                # A verifier that is made of others, such as a cascade.
+                # What is made of verifiers, such as a cascade.
                 members = getattr(catalogue.load(room, params.kind), "members", None)
                 for kind in members(params) if members else ():
-                    used.append((f"{room}.{label}", catalogue.bibtex(room, kind)))
+                    used.append((f"{room}.{label}", catalogue.bibtex("verifiers", kind)))
     return used
 
 
