@@ -1,10 +1,12 @@
 # make run     set up, run the default study, write its report
 # make test    set up, run the lints and the tests
+# make docs    the documents as a site, in site/; a link that leads nowhere is an error (part of the lints)
 # make slow    the tests that take minutes
 # make chaos   a study killed again and again (minutes)
 # make slurm-test   start a Slurm on this machine (Debian, as root: install it), run the digits study on it, stop it
 # make bench    Sparrow against what one would use instead (an hour or two; docs/performance.md)
 # make bench-dag    what Snakemake itself takes over studies of 100 and 1,000 cells (docs/scaling.md)
+# make findings   surprises about others' packages, looked for again (minutes; needs the network; findings/README.md)
 # make lock    resolve envs/requirements.in anew (needs uv)
 #
 # Another study:  make run STUDY=workflow/studies/digits-objectives.yaml
@@ -24,7 +26,7 @@ REPORT := reports/$(NAME).html
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test lint setup lock slow chaos slurm-test bench bench-dag
+.PHONY: run test lint docs setup lock slow chaos slurm-test bench bench-dag findings
 run: setup
 	@test -f "$(STUDY)" || { echo "STUDY=$(STUDY): no such file; valid: a study such as config.yaml"; exit 1; }
 	$(SNAKEMAKE) $(ARGS)
@@ -50,11 +52,17 @@ bench: setup
 bench-dag: setup
 	$(BIN)/python benchmarks/dag.py plan,job 100 1000
 
-lint: setup
+findings:
+	@PYTHON=$(PYTHON) findings/run
+
+lint: setup docs
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint
+
+docs: setup
+	$(BIN)/mkdocs build --strict --quiet
 
 setup: $(VENV)/.command
 

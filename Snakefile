@@ -95,5 +95,5 @@ rule all:
         f"{RESULTS}/tables/summary.html",
         f"{RESULTS}/tables/costs.html",
         f"{RESULTS}/tables/provenance.html",
-        BESIDE,
-        FIGURES,
+        targets.published_tables(STUDY),
+        figures.files(STUDY),

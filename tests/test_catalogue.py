@@ -13,15 +13,12 @@ import pytest
 from sparrow import catalogue
 from sparrow.pruning.params import Method
 from sparrow.settings import Evaluation, Settings
+from sparrow.study import contracts
 
 ROOT = Path(__file__).parents[1]
 ENTRIES = [(room, kind) for room in catalogue.PACKAGES for kind in catalogue.kinds(room)]
 
-# What each room's `__init__` asks of a file: constants with their types, and functions with their parameters.
-CONSTANTS = {
-    "attacks": {"NORMS": tuple},
-    "verifiers": {"NORMS": tuple},
-}
+# What each room's `__init__` asks of a file: functions with their parameters.
 FUNCTIONS = {
     "datasets": {"describe": ["params"], "load": ["params"]},
     "models": {"check": ["params", "shape"], "build": ["params", "shape", "classes"]},
@@ -67,15 +64,9 @@ def test_an_entry_has_parameters_with_defaults(room, kind):
 
 
 @every_entry
-def test_an_entry_declares_the_constants_of_its_room(room, kind):
-    entry = catalogue.load(room, kind)
-    assert {name: type(getattr(entry, name, None)) for name in CONSTANTS.get(room, {})} == CONSTANTS.get(room, {})
-
-
-@every_entry
 def test_an_entry_defines_the_functions_of_its_room(room, kind):
     entry = catalogue.load(room, kind)
-    expected = CERTIFY if catalogue.flag(room, kind, "SMOOTHED") else FUNCTIONS[room]
+    expected = CERTIFY if room == "verifiers" and entry.Params.smoothed else FUNCTIONS[room]
     if hasattr(entry, "decide"):
         expected = {"decide": expected["bound"]}
     assert {name: list(inspect.signature(getattr(entry, name)).parameters) for name in expected} == expected
@@ -84,7 +75,7 @@ def test_an_entry_defines_the_functions_of_its_room(room, kind):
 @pytest.mark.parametrize("room", catalogue.PACKAGES)
 def test_a_room_says_what_its_entries_have_to_declare(room):
     text = sys.modules[catalogue.PACKAGES[room]].__doc__
-    names = ["Params", *CONSTANTS.get(room, {}), *FUNCTIONS[room]]
+    names = ["Params", *contracts.flags(room), *FUNCTIONS[room]]
     assert [name for name in names if not re.search(rf"`{name}\b", text)] == []
 
 
@@ -98,27 +89,28 @@ def test_every_entry_names_its_source():
 
 
 @pytest.mark.parametrize(
-    ("kind", "params", "trains"),
+    ("kind", "params", "needs", "trains"),
     [
-        ("admm", {}, "weights"),
-        ("deadwooding", {}, "weights"),
-        ("harp", {}, "scores"),
-        ("hydra", {}, "scores"),
-        ("lwm", {}, "nothing"),
-        ("lwm", {"steps": 2}, "weights"),
-        ("random", {}, "nothing"),
-        ("snip", {}, "scores"),
+        ("admm", {}, "schedule", "weights"),
+        ("deadwooding", {}, "schedule", "weights"),
+        ("harp", {}, "schedule", "scores"),
+        ("hydra", {}, "schedule", "scores"),
+        ("lwm", {}, "nothing", "weights"),
+        ("lwm", {"steps": 2}, "schedule", "weights"),
+        ("random", {}, "nothing", "scores"),
+        ("snip", {}, "batches", "scores"),
     ],
 )
-def test_a_method_says_what_it_trains(kind, params, trains):
-    assert catalogue.load("methods", kind).Params(**params).trains == trains
+def test_a_method_says_what_it_needs_and_trains(kind, params, needs, trains):
+    found = catalogue.load("methods", kind).Params(**params)
+    assert (found.needs, found.trains) == (needs, trains)
 
 
 @pytest.mark.parametrize("kind", [kind for room, kind in ENTRIES if room == "methods"])
 def test_a_methods_parameters_tell_the_workflow_what_it_has_to_know(kind):
     params = catalogue.load("methods", kind).Params
     assert issubclass(params, Method)
-    assert params().trains in ("nothing", "scores", "weights")
+    assert params().needs in ("nothing", "batches", "schedule")
 
 
 @pytest.mark.parametrize("kind", [kind for room, kind in ENTRIES if room == "attacks"])

@@ -12,7 +12,7 @@ import pkgutil
 import re
 from functools import cache
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 Room = Literal["datasets", "models", "objectives", "methods", "attacks", "verifiers"]
 
@@ -24,16 +24,6 @@ PACKAGES: dict[Room, str] = {
     "attacks": "sparrow.attacks",
     "verifiers": "sparrow.verifiers",
 }
-
-CONTRACTS: dict[Room, tuple[str, ...]] = {
-    "datasets": ("Params", "describe", "load"),
-    "models": ("Params", "check", "build"),
-    "objectives": ("Params", "prepare"),
-    "methods": ("Params", "prepare"),
-    "attacks": ("Params", "NORMS", "attack"),
-    "verifiers": ("Params", "NORMS", "bound|decide|certify"),
-}
-"""Names that the module of an entry must define; of names joined by a bar, one of them."""
 
 
 @cache
@@ -56,13 +46,8 @@ def load(room: Room, kind: str) -> ModuleType:
     return importlib.import_module(module_name(room, kind))
 
 
-def flag(room: Room, kind: str, name: str) -> bool:
-    """Whether the module of an entry defines `name` with a true value; False, too, if it does not define it."""
-    return bool(getattr(load(room, kind), name, False))
-
-
-def from_spec(room: Room, spec: dict) -> tuple[ModuleType, object]:
-    """The entry's module and its Params, for a resolved piece of configuration, `{"kind": ..., **parameters}`."""
+def from_spec(room: Room, spec: dict) -> tuple[ModuleType, Any]:
+    """The module and the parameters that a resolved piece of configuration, `{"kind": ..., **parameters}`, stands for."""
     parameters = dict(spec)
     entry = load(room, parameters.pop("kind"))
     return entry, entry.Params(**parameters)
@@ -79,3 +64,9 @@ def source(room: Room, kind: str) -> str:
     doc = inspect.getdoc(load(room, kind)) or ""
     match = re.search(r"^Source: (.+?)(?:\n\n|\Z)", doc, re.DOTALL | re.MULTILINE)
     return " ".join(match[1].split()) if match else ""
+
+
+def bibtex(room: Room, kind: str) -> str:
+    """BibTeX of the papers that the entry comes from: what follows `BibTeX:` in its docstring, empty if nothing does."""
+    doc = inspect.getdoc(load(room, kind)) or ""
+    return doc.partition("\nBibTeX:\n")[2].strip()

@@ -36,7 +36,7 @@ def timed(family: SimpleNamespace, tmp_path: Path):
     """Times the networks of a family; the table."""
 
     def run(compact: list[Path] | None = None, **params: object) -> pd.DataFrame:
-        spec = {"model": {"kind": "cnn-small"}, "latency": QUICK | params}
+        spec = {"code": "test", "model": {"kind": "cnn-small"}, "latency": QUICK | params}
         output = tmp_path / "latency.csv"
         cut = [family.compact] if compact is None else compact
         latency(family.dense, [family.finetuned], cut, family.data, output, tmp_path / "cost.json", spec)

@@ -26,7 +26,7 @@ QUICK = {"autoattack": {"steps": 5, "queries": 20}, "pgd": {"steps": 5}}
 LINF, L2 = Threat(norm="linf", eps=0.1), Threat(norm="l2", eps=0.3)
 EVERY_ATTACK = pytest.mark.parametrize(
     ("kind", "threat"),
-    [(kind, threat) for kind in KINDS for threat in (LINF, L2) if threat.norm in catalogue.load("attacks", kind).NORMS],
+    [(kind, threat) for kind in KINDS for threat in (LINF, L2) if threat.norm in catalogue.load("attacks", kind).Params.norms],
 )
 
 
@@ -90,7 +90,7 @@ def case(dense: Path, digits: Path) -> tuple[nn.Module, Tensor, Tensor]:
 
 @pytest.mark.parametrize(
     ("kind", "threat"),
-    [case for case in EVERY_ATTACK.args[1] if not catalogue.flag("attacks", case[0], "MINIMUM_NORM")],
+    [case for case in EVERY_ATTACK.args[1] if not catalogue.load("attacks", case[0]).Params.minimum_norm],
 )
 def test_attack_stays_in_the_ball_and_in_the_unit_box(kind: str, threat: Threat, case: tuple) -> None:
     # The stage projects anyway; an attack that strays would lose its success there.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,11 @@ from sparrow import catalogue
 from sparrow.adversary import apgd, fab, square
 from sparrow.adversary import search as _search
 from sparrow.adversary.geometry import distance
-from sparrow.adversary.survivors import CHUNK, Standing, ascent, logits
+from sparrow.adversary.survivors import CHUNK, Survivors, logits, losses_and_gradients
 from sparrow.attacks import autoattack
 from sparrow.data import store
 from sparrow.files import checkpoint
-from sparrow.inference.window_updates import Whole, Windowed
+from sparrow.inference.window_updates import WholeImages, WindowUpdates
 from sparrow.settings import Threat
 
 LINF, L2 = Threat(eps=0.04), Threat(norm="l2", eps=0.3)
@@ -170,14 +171,14 @@ def test_square_through_windows_finds_what_it_would_find_in_whole_images(
     untrained: tuple, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, images, labels = untrained
-    kinds, found, looking = [], [], square._looks
-    monkeypatch.setattr(square, "_looks", lambda *given: kinds.append(type(looks := looking(*given))) or looks)
+    kinds, found, looking = [], [], square._window_updates
+    monkeypatch.setattr(square, "_window_updates", lambda *given: kinds.append(type(updates := looking(*given))) or updates)
     for smallest in (0, 10**9):
         monkeypatch.setattr(square, "SMALLEST", smallest)
-        with _search.searching(model, images, precision) as search:
+        with _search.search_network(model, images, precision) as search:
             found.append(square.square(search, images, labels, Threat(eps=0.1), 230, _generator()))
     # Two batches; windows of 29, 20, 14 and 10 pixels, of which the first two are most of an image.
-    assert kinds == [Whole, Whole, Windowed, Windowed] * 2
+    assert kinds == [WholeImages, WholeImages, WindowUpdates, WindowUpdates] * 2
     broken = [one for one, _ in found]
     assert 0 < int(broken[0].sum()) < len(labels)
     # Another order of sums may turn a comparison that is as good as even.
@@ -201,18 +202,18 @@ def test_square_of_a_network_that_cannot_be_traced_keeps_no_graph(precision: str
     model, images = Untraceable().eval(), torch.rand(4, 3, 16, 16)
     labels = logits(model, images).argmax(dim=1)
     model.seen.clear()
-    with _search.searching(model, images, precision) as search:
+    with _search.search_network(model, images, precision) as search:
         square.square(search, images, labels, Threat(eps=0.01), 5, _generator())
     assert len(model.seen) >= 6
     assert not any(output.requires_grad for output in model.seen)
-    # The first layer, and here there is no other, sees images in full.
+    # The first layer, and here there is no other, gets images in float32.
     assert {output.dtype for output in model.seen} == {torch.float32}
 
 
 def test_images_of_all_batches_meet_the_same_windows(case: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
     model, images, labels = case
     monkeypatch.setattr(square, "SMALLEST", 0)
-    with _search.searching(model, images, "float32") as search:
+    with _search.search_network(model, images, "float32") as search:
         whole = square.square(search, images, labels, LINF, 100, _generator())
         monkeypatch.setattr(square, "batch_size", lambda images: 7)
         parts = square.square(search, images, labels, LINF, 100, _generator())
@@ -239,7 +240,7 @@ def test_images_leave_as_soon_as_they_are_broken(case: tuple) -> None:
         broken, _ = apgd.apgd(model, images, labels, apgd.cross_entropy(labels), LINF, 10, _generator())
     finally:
         hook.remove()
-    # Eleven looks at all images, but for those that are gone; batches are packed anew.
+    # Eleven passes over all images, but for those removed; batches are packed anew.
     assert sum(seen) < 11 * len(images)
     assert seen[-1] == int((~broken).sum()) % CHUNK
     assert max(seen) <= CHUNK
@@ -247,7 +248,7 @@ def test_images_leave_as_soon_as_they_are_broken(case: tuple) -> None:
 
 def test_gradient_is_that_of_the_loss_whatever_the_batches(case: tuple) -> None:
     model, images, labels = case
-    output, losses, gradient = ascent(model, images, apgd.cross_entropy(labels), torch.arange(len(images)))
+    output, losses, gradient = losses_and_gradients(model, images, apgd.cross_entropy(labels), torch.arange(len(images)))
     inputs = images.clone().requires_grad_(True)
     expected = nn.functional.cross_entropy(model(inputs), labels, reduction="none")
     expected.sum().backward()
@@ -260,7 +261,7 @@ def test_lowered_network_sees_small_changes(case: tuple) -> None:
     model, images, _ = case
     # Bfloat16 has no number between 1 and 0.996.
     changed = torch.full_like(images[:1], 0.999)
-    lowered = _search.Lowered(model)
+    lowered = _search.Bfloat16Network(model)
     rounded = lowered(torch.ones_like(changed))
     assert not torch.equal(lowered(changed), rounded)
     assert lowered(images).dtype == torch.float32
@@ -275,15 +276,15 @@ def test_what_only_the_lowered_network_gets_wrong_still_stands(case: tuple) -> N
     assert torch.equal(_search.confirmed(model, images, labels, wrong), wrong)
     others = labels.clone()
     others[:10] = (labels[:10] + 1) % 10
-    sure = _search.confirmed(_search.Lowered(model), images, others, wrong)
+    sure = _search.confirmed(_search.Bfloat16Network(model), images, others, wrong)
     assert sure.nonzero().flatten().tolist() == [0, 2, 4, 6, 8]
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_search_looks_at_the_network(case: tuple, precision: str) -> None:
+def test_search_network_evaluates_the_network(case: tuple, precision: str) -> None:
     model, images, _ = case
-    as_it_is = model if precision == "float32" else _search.Lowered(model)
-    with _search.searching(model, images, precision) as search:
+    as_it_is = model if precision == "float32" else _search.Bfloat16Network(model)
+    with _search.search_network(model, images, precision) as search:
         found = search(images)
         assert search.full is model
         assert search.view is not model
@@ -295,7 +296,7 @@ def test_search_looks_at_the_network(case: tuple, precision: str) -> None:
     assert float((found - as_it_is(images)).detach().abs().max()) < (1e-5 if precision == "float32" else 0.02) * scale
 
 
-@pytest.mark.parametrize("kind", [_search.Search, _search.Lowered])
+@pytest.mark.parametrize("kind", [_search.SearchNetwork, _search.Bfloat16Network])
 @both_norms
 def test_no_part_believes_what_it_searches_with(case: tuple, threat: Threat, kind: type) -> None:
     class Wrong(kind):
@@ -327,10 +328,14 @@ def test_autoattack_in_lower_precision_finds_nearly_the_same(case: tuple, threat
 
 
 def test_what_is_kept_stays_together() -> None:
-    now = Standing(a=torch.arange(4), b=torch.arange(4) * 10)
+    @dataclass
+    class Numbered(Survivors):
+        number: Tensor
+
+    now = Numbered(labels=torch.arange(4), number=torch.arange(4) * 10)
     now.keep(torch.tensor([True, False, True, True]))
     now.keep(torch.tensor([False, True, True]))
-    assert (now.a.tolist(), now.b.tolist(), now.places.tolist(), len(now)) == ([2, 3], [20, 30], [2, 3], 2)
+    assert (now.labels.tolist(), now.number.tolist(), now.places.tolist(), len(now)) == ([2, 3], [20, 30], [2, 3], 2)
 
 
 def test_autoattack_is_the_standard_version(monkeypatch: pytest.MonkeyPatch) -> None:

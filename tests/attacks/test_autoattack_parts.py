@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sparrow.adversary import apgd, fab, square
 from sparrow.adversary.geometry import distance
-from sparrow.adversary.search import searching
+from sparrow.adversary.search import search_network
 from sparrow.adversary.survivors import logits
 from sparrow.attacks import autoattack
 from sparrow.data import store
@@ -36,7 +36,7 @@ def _ours(model: nn.Module, images: Tensor, labels: Tensor, threat: Threat) -> I
     def generator() -> torch.Generator:
         return torch.Generator().manual_seed(0)
 
-    with searching(model, images, "float32") as search:
+    with search_network(model, images, "float32") as search:
         yield "apgd-ce", apgd.apgd(search, images, labels, apgd.cross_entropy(labels), threat, STEPS, generator())[0]
         random = generator()
         walks = (

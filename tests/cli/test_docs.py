@@ -1,4 +1,4 @@
-"""The schema and the README say what the code does."""
+"""The schema and the documents say what the code does."""
 
 import json
 from pathlib import Path
@@ -33,14 +33,14 @@ def test_the_schema_is_current():
     assert current, f"{docs.SCHEMA} is {HINT}"
 
 
-@pytest.mark.parametrize("document", [docs.README, docs.OPTIONS], ids=str)
+@pytest.mark.parametrize("document", docs.DOCUMENTS, ids=str)
 def test_a_document_is_current(document):
     text = (ROOT / document).read_text()
     current = docs.filled(text) == text
     assert current, f"{document} is {HINT}"
 
 
-@pytest.mark.parametrize(("document", "part"), [(docs.README, "entries"), (docs.OPTIONS, "options")])
+@pytest.mark.parametrize(("document", "part"), list(zip(docs.DOCUMENTS, ("names", "entries", "options"), strict=True)))
 def test_a_document_has_its_generated_part(document, part):
     # Without its markers a part would never be brought up to date, and the test above would never notice.
     assert f"<!-- generated: {part} -->" in (ROOT / document).read_text()

@@ -59,8 +59,8 @@ def test_data_set_keeps_the_promises_of_its_room(kind: str, tmp_path: Path, monk
         assert (images.dtype, labels.dtype) == (np.uint8, np.int64)
         assert images.max() == source.white
         assert set(labels) == set(range(about.classes))
-    if hasattr(entry, "IMAGES"):
-        assert (entry.IMAGES[1] is None) == (source.test is None)
+    if params.images is not None:
+        assert (params.images[1] is None) == (source.test is None)
 
 
 def _parameters(kind: str, folder: Path, monkeypatch) -> dict:
@@ -79,7 +79,7 @@ def _parameters(kind: str, folder: Path, monkeypatch) -> dict:
 def test_digits_are_complete() -> None:
     source = digits.load(digits.Params())
     assert (source.train.images.shape, source.test, source.white) == ((1797, 1, 8, 8), None, 16)
-    assert (len(source.train.images), None) == digits.IMAGES
+    assert (len(source.train.images), None) == digits.Params.images
 
 
 @pytest.mark.parametrize("name", PARTS)

@@ -36,6 +36,7 @@ def _put(path: str, content: bytes = b"image") -> None:
 def test_what_is_not_there_is_named_with_its_key() -> None:
     params = _study(folder="images", test_folder="~/test.zip", extra="extra.npz").datasets["own"]
     home = os.path.expanduser("~")
+    todo = ["datasets.own.folder", "datasets.own.test_folder", "datasets.own.extra"]
     for key, path, put in (
         ("folder", "images", "images/a/1.png"),
         ("test_folder", f"{home}/test.zip", f"{home}/test.zip"),
@@ -43,7 +44,11 @@ def test_what_is_not_there_is_named_with_its_key() -> None:
     ):
         with pytest.raises(SparrowError) as caught:
             sources.require("own", params)
-        assert str(caught.value) == f"datasets.own.{key}: {path}: no such file or folder, and images are to be read from it"
+        told = str(caught.value).splitlines()
+        assert told[0] == f"datasets.own.{key}: {path}: no such file or folder, and images are to be read from it"
+        # And those that come after it.
+        assert [line.split(": ")[0] for line in told] == todo
+        todo.pop(0)
         _put(put)
     sources.require("own", params)
 

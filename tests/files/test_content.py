@@ -276,7 +276,7 @@ def test_a_cost_that_was_cut_is_named(tmp_path: Path, text: str) -> None:
     path.parent.mkdir()
     path.write_text(text)
     with pytest.raises(SparrowError, match=rf"^{path}: .*; delete it and run again$") as caught:
-        collect_costs([path], tmp_path / "costs.csv", tmp_path)
+        collect_costs([path], tmp_path / "costs.csv")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "costs.csv").exists()
 

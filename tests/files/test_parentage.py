@@ -134,7 +134,7 @@ def test_training_goes_on_with_the_data_that_it_began_with(family: SimpleNamespa
     part = store.Stored(np.zeros((10, 1, 8, 8), np.uint8), np.arange(10), np.arange(10))
     store.write(other, {"train": part, "validation": part}, 16, 10, "all")
     outputs = {name: tmp_path / name for name in ("output", "curve", "cost", *(["trace"] if stage is prune else []))}
-    spec = STAGES["finetune"][1] | {"method": {"kind": "lwm"}, "ratio": 0.5}
+    spec = STAGES["finetune"][1] | ({"method": {"kind": "lwm"}, "ratio": 0.5} if stage is prune else {})
     parent = family.dense if stage is prune else family.pruned
     with pytest.raises(CheckpointError, match=f"^{parent}: trained on a data set other than {other}"):
         stage(parent=parent, data=other, spec=spec, **outputs)

@@ -1,4 +1,4 @@
-"""A network to be looked at with the same weights: the function is the same, whatever the network is made of."""
+"""A faster equivalent of a network computes the same function, whatever the network is made of."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional
 
 from sparrow import catalogue
-from sparrow.inference.fixed_weights import conv2d, frozen
+from sparrow.inference.fixed_weights import conv2d, fixed_weights
 from sparrow.jobs.costs import METER
 from sparrow.reproducible import seed_everything
 
@@ -31,7 +31,7 @@ def images(count: int = 4) -> torch.Tensor:
     return torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
-def looked_at(model: nn.Module, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def logits_and_gradient(model: nn.Module, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits, and the gradient of a smooth function of them in the images."""
     batch = batch.clone().requires_grad_(True)
     logits = model(batch)
@@ -44,10 +44,10 @@ def gap(one: torch.Tensor, other: torch.Tensor) -> float:
 
 def assert_alike(model: nn.Module, batch: torch.Tensor, folded: bool = True) -> None:
     """The view says what the network in eval mode says, in double precision."""
-    with frozen(model, batch) as view:
+    with fixed_weights(model, batch) as view:
         assert (view is not model) is folded
-        found = looked_at(view, batch)
-    expected = looked_at(model.eval(), batch)
+        found = logits_and_gradient(view, batch)
+    expected = logits_and_gradient(model.eval(), batch)
     assert max(map(gap, found, expected)) < 1e-9
 
 
@@ -58,7 +58,7 @@ def test_same_logits_and_gradients(kind):
 
 def test_batch_norms_behind_convolutions_are_gone():
     model = network("resnet18")
-    with frozen(model, images()) as view:
+    with fixed_weights(model, images()) as view:
         assert not any(isinstance(module, nn.BatchNorm2d) for module in view.modules())
 
 
@@ -66,8 +66,8 @@ def test_the_network_is_as_it_was():
     model = network()
     model.bn1.eval()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    with frozen(model, images()) as view:
-        looked_at(view, images())
+    with fixed_weights(model, images()) as view:
+        logits_and_gradient(view, images())
     assert model.training
     assert not model.bn1.training
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
@@ -95,17 +95,17 @@ def test_a_layer_that_is_another_one_since():
 def test_what_is_hooked_to_the_model_counts():
     model = network("cnn-small")
     METER.start()
-    with METER.watching(model), frozen(model, images()) as view:
-        looked_at(view, images(3))
-    with frozen(model, images()) as view:
-        looked_at(view, images(3))
+    with METER.watching(model), fixed_weights(model, images()) as view:
+        logits_and_gradient(view, images(3))
+    with fixed_weights(model, images()) as view:
+        logits_and_gradient(view, images(3))
     assert METER.gradient_evaluations == 3
 
 
 def test_what_is_hooked_to_a_layer_is_called():
     model, seen = network("cnn-small"), []
     model[0].register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
-    with frozen(model, images()) as view:
+    with fixed_weights(model, images()) as view:
         view(images(3))
     assert view is model
     assert seen == [3]
@@ -161,7 +161,7 @@ class Named(Branching):
 
 
 @pytest.mark.parametrize("kind", [Branching, Bare, Optional, Tokens, Named])
-def test_what_cannot_be_frozen_is_looked_at_as_it_is(kind):
+def test_what_cannot_be_traced_is_evaluated_as_it_is(kind):
     assert_alike(kind().double(), torch.ones(1, 4).double(), folded=False)
 
 
@@ -200,7 +200,7 @@ def test_who_else_reads_it(kind, norm):
     assert_alike(kind(**norm).double().train(), images(2).double())
 
 
-def test_what_a_trace_mistakes_is_looked_at_as_it_is():
+def test_what_a_trace_mistakes_is_evaluated_as_it_is():
     assert_alike(InPlace().double().train(), images(2).double(), folded=False)
 
 
@@ -222,15 +222,15 @@ def test_other_kinds_of_convolutions():
 def test_backward_hooks_are_called():
     model, seen = network("cnn-small"), []
     model[0].register_full_backward_hook(lambda *given: seen.append(1))
-    with frozen(model, images()) as view:
-        looked_at(view, images())
+    with fixed_weights(model, images()) as view:
+        logits_and_gradient(view, images())
     assert view is model
     assert seen == [1]
 
 
 def test_only_the_first_layer_is_left_in_full():
     other = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular"), nn.Flatten(), nn.Linear(4096, 5))
-    with frozen(other, images(), in_full=other[0]) as view:
+    with fixed_weights(other, images(), float32_layer=other[0]) as view:
         assert view is other
 
 
@@ -250,21 +250,21 @@ def test_weights_in_full_see_images_in_full_and_send_a_lowered_gradient_back():
 
 @pytest.mark.parametrize("padding", ["same", "valid", 1])
 def test_a_late_layer_in_full_and_padding_by_name(padding):
-    """Which layer is in full is said by whoever looks: it may be one that meets lowered maps."""
+    """Which layer is in full is the caller's choice: it may be one that meets lowered maps."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=padding), nn.Tanh(), nn.Conv2d(4, 4, 3, padding=padding), nn.Flatten())
-    exact = looked_at(model.eval(), images())
+    exact = logits_and_gradient(model.eval(), images())
     for layer in (model[0], model[2]):
-        with torch.autocast("cpu", torch.bfloat16), frozen(model, images(), in_full=layer) as view:
+        with torch.autocast("cpu", torch.bfloat16), fixed_weights(model, images(), float32_layer=layer) as view:
             assert view is not model
-            found = looked_at(view, images())
+            found = logits_and_gradient(view, images())
         assert max(map(gap, found, exact)) < 0.02
 
 
 def test_what_is_hooked_to_the_model_as_it_is_traced_does_not_matter():
     model = network("cnn-small")
     hook = model.register_forward_hook(lambda module, given, output: 2 * output)
-    with frozen(model, images()) as view:
+    with fixed_weights(model, images()) as view:
         assert view is not model
         torch.testing.assert_close(view(images()), model.eval()(images()))
     hook.remove()
@@ -273,11 +273,11 @@ def test_what_is_hooked_to_the_model_as_it_is_traced_does_not_matter():
 def test_under_autocast():
     """In bfloat16 as near to float32 as the network itself is."""
     model, batch = network("resnet18"), images().contiguous(memory_format=torch.channels_last)
-    exact = looked_at(model.eval(), batch)[0]
+    exact = logits_and_gradient(model.eval(), batch)[0]
     with torch.autocast("cpu", torch.bfloat16):
-        plain = looked_at(model, batch)[0]
-        with frozen(model, batch) as view:
-            found = looked_at(view, batch)[0]
+        plain = logits_and_gradient(model, batch)[0]
+        with fixed_weights(model, batch) as view:
+            found = logits_and_gradient(view, batch)[0]
     assert 0 < gap(found, exact) < 2 * gap(plain, exact) < 0.1
 
 

@@ -1,4 +1,4 @@
-"""A network looked at through the windows in which its images change says what it says of the whole images."""
+"""Logits recomputed inside the window that changes are those of the whole images."""
 
 import pytest
 import torch
@@ -6,9 +6,9 @@ from torch import fx, nn
 from torch.nn import functional
 
 from sparrow.inference import window_updates as module
-from sparrow.inference.fixed_weights import frozen
-from sparrow.inference.window import Framed, Sliding, Window
-from sparrow.inference.window_updates import Whole, Windowed, windowed
+from sparrow.inference.fixed_weights import fixed_weights
+from sparrow.inference.window import Kernel, PaddedMaps, Window
+from sparrow.inference.window_updates import WholeImages, WindowUpdates, window_updates
 from tests.inference.test_fixed_weights import MODELS, images, network
 
 
@@ -21,21 +21,21 @@ def content(window: Window, batch: torch.Tensor, seed: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    ("sliding", "changed", "size", "expected"),
+    ("kernel", "changed", "size", "expected"),
     [
         # Three by three with a frame of one: one pixel more all round, where there is one.
-        (Sliding((3, 3), (1, 1), (1, 1)), corner(4, 5, 2), (8, 8), Window((3, 7), (4, 8))),
+        (Kernel((3, 3), (1, 1), (1, 1)), corner(4, 5, 2), (8, 8), Window((3, 7), (4, 8))),
         # At the edge as large as elsewhere.
-        (Sliding((3, 3), (1, 1), (1, 1)), corner(0, 6, 2), (8, 8), Window((0, 4), (4, 8))),
+        (Kernel((3, 3), (1, 1), (1, 1)), corner(0, 6, 2), (8, 8), Window((0, 4), (4, 8))),
         # Outputs o look at pixels 2 o - 1 to 2 o + 2: of pixels 4 and 5, outputs 1 to 3.
-        (Sliding((4, 4), (2, 2), (1, 1)), corner(4, 4, 2), (8, 8), Window((1, 4), (1, 4))),
+        (Kernel((4, 4), (2, 2), (1, 1)), corner(4, 4, 2), (8, 8), Window((1, 4), (1, 4))),
         # Pooling by two: of pixels 3 and 4, outputs 1 and 2; of 4 and 5 only 2, and one more.
-        (Sliding((2, 2), (2, 2), (0, 0)), Window((3, 5), (4, 6)), (4, 4), Window((1, 3), (2, 4))),
-        (Sliding((5, 5), (1, 1), (2, 2)), corner(2, 2, 4), (6, 6), Window((0, 6), (0, 6))),
+        (Kernel((2, 2), (2, 2), (0, 0)), Window((3, 5), (4, 6)), (4, 4), Window((1, 3), (2, 4))),
+        (Kernel((5, 5), (1, 1), (2, 2)), corner(2, 2, 4), (6, 6), Window((0, 6), (0, 6))),
     ],
 )
-def test_how_far_a_change_reaches(sliding, changed, size, expected):
-    assert sliding.reached(changed, size) == expected
+def test_how_far_a_change_reaches(kernel, changed, size, expected):
+    assert kernel.output_window(changed, size) == expected
 
 
 @pytest.mark.parametrize("place", range(9))
@@ -44,15 +44,15 @@ def test_how_far_a_change_reaches(sliding, changed, size, expected):
 )
 def test_reached_window_has_every_output_that_changes(place, extent, stride, padding):
     maps, weight = torch.rand(1, 1, 11, 11), torch.ones(1, 1, extent, extent)
-    sliding, window = Sliding((extent, extent), (stride, stride), (padding, padding)), corner(place, 9 - place, 2)
+    kernel, window = Kernel((extent, extent), (stride, stride), (padding, padding)), corner(place, 9 - place, 2)
     changed = maps.clone()
     window.of(changed)[:] += 1
     before, after = (functional.conv2d(one, weight, stride=stride, padding=padding) for one in (maps, changed))
-    reached = sliding.reached(window, tuple(after.shape[-2:]))
+    reached = kernel.output_window(window, tuple(after.shape[-2:]))
     outside = (after != before).clone()
     reached.of(outside)[:] = False
     assert not outside.any()
-    piece = sliding.needed(reached, Framed.around(changed, (padding, padding + 1)))
+    piece = kernel.inputs_of(reached, PaddedMaps.copied(changed, (padding, padding + 1)))
     torch.testing.assert_close(functional.conv2d(piece, weight, stride=stride), reached.of(after))
 
 
@@ -60,31 +60,33 @@ def test_reached_window_has_every_output_that_changes(place, extent, stride, pad
 @pytest.mark.parametrize("kind", MODELS)
 def test_same_logits_as_of_the_whole(kind):
     model, batch = network(kind).double(), images().double()
-    with frozen(model, batch) as view:
-        looks, whole = windowed(view, batch, 4), Whole(view, batch)
-        assert isinstance(looks, Windowed)
+    with fixed_weights(model, batch) as view:
+        updates, whole = window_updates(view, batch, 4), WholeImages(view, batch)
+        assert isinstance(updates, WindowUpdates)
         for step, place in enumerate([(0, 0), (28, 28), (28, 3), (11, 17), (12, 0)]):
             window = corner(*place, 4)
-            change = content(window, looks.points, step)
-            expected = whole.look(window, change)
-            torch.testing.assert_close(looks.look(window, change), expected, rtol=1e-9, atol=1e-9 * float(expected.abs().max()))
+            change = content(window, updates.points, step)
+            expected = whole.logits(window, change)
+            torch.testing.assert_close(
+                updates.logits(window, change), expected, rtol=1e-9, atol=1e-9 * float(expected.abs().max())
+            )
             # Some keep the change; one image leaves.
-            taken = torch.arange(len(looks.points)) % 2 == step % 2
-            for one in (looks, whole):
-                one.settle(taken)
-            torch.testing.assert_close(looks.points, whole.points, rtol=0, atol=0)
+            taken = torch.arange(len(updates.points)) % 2 == step % 2
+            for one in (updates, whole):
+                one.accept(taken)
+            torch.testing.assert_close(updates.points, whole.points, rtol=0, atol=0)
             if step == 2:
-                for one in (looks, whole):
+                for one in (updates, whole):
                     one.keep(torch.tensor([True, False, True, True]))
 
 
 def test_given_images_stay_as_they_are():
     batch = images()
     before = batch.clone()
-    with frozen(network("cnn-small"), batch) as view:
-        looks = windowed(view, batch, 4)
-        looks.look(corner(1, 1, 4), torch.zeros(4, 3, 4, 4))
-        looks.settle(torch.ones(4, dtype=torch.bool))
+    with fixed_weights(network("cnn-small"), batch) as view:
+        updates = window_updates(view, batch, 4)
+        updates.logits(corner(1, 1, 4), torch.zeros(4, 3, 4, 4))
+        updates.accept(torch.ones(4, dtype=torch.bool))
     assert torch.equal(batch, before)
 
 
@@ -96,19 +98,19 @@ def test_what_is_far_from_the_window_is_not_computed_again(monkeypatch):
         sizes.append(tuple(maps.shape[-2:]))
         return convolution(maps, *rest)
 
-    with frozen(network("cnn-large"), images()) as view:
-        looks = windowed(view, images(), 4)
+    with fixed_weights(network("cnn-large"), images()) as view:
+        updates = window_updates(view, images(), 4)
         # The graph has the function itself.
         monkeypatch.setattr(module, "conv2d", watched)
-        looks.look(corner(9, 9, 4), torch.zeros(4, 3, 4, 4))
+        updates.logits(corner(9, 9, 4), torch.zeros(4, 3, 4, 4))
     # 4 pixels, with their neighbours 6 of the first map; then 5, 7 and 5, and what these look at.
     assert sizes == [(8, 8), (12, 12), (9, 9), (12, 12)]
 
 
 def test_windows_of_most_of_the_image_are_not_worth_it():
-    with frozen(network("cnn-large"), images()) as view:
-        assert windowed(view, images(), 23) is None
-        assert windowed(view, images(), 20) is not None
+    with fixed_weights(network("cnn-large"), images()) as view:
+        assert window_updates(view, images(), 23) is None
+        assert window_updates(view, images(), 20) is not None
 
 
 class Odd(nn.Module):
@@ -133,14 +135,14 @@ class Odd(nn.Module):
 def test_odd_layers():
     torch.manual_seed(0)
     model, batch = Odd().double().eval(), images().double()
-    with frozen(model, batch) as view:
+    with fixed_weights(model, batch) as view:
         assert isinstance(view, fx.GraphModule)
-        looks, whole = windowed(view, batch, 2), Whole(view, batch)
-        assert isinstance(looks, Windowed)
+        updates, whole = window_updates(view, batch, 2), WholeImages(view, batch)
+        assert isinstance(updates, WindowUpdates)
         for step, place in enumerate([(0, 0), (30, 30), (15, 2)]):
             window = corner(*place, 2)
             change = content(window, batch, step)
-            torch.testing.assert_close(looks.look(window, change), whole.look(window, change))
+            torch.testing.assert_close(updates.logits(window, change), whole.logits(window, change))
 
 
 class Overwriting(nn.Module):
@@ -164,9 +166,9 @@ class Overwriting(nn.Module):
 
 @pytest.mark.parametrize("read_later", [False, True])
 def test_what_is_overwritten_is_not_remembered(read_later):
-    with frozen(Overwriting(read_later).eval(), images()) as view:
+    with fixed_weights(Overwriting(read_later).eval(), images()) as view:
         assert isinstance(view, fx.GraphModule)
-        assert windowed(view, images(), 3) is None
+        assert window_updates(view, images(), 3) is None
 
 
 class Shaped(nn.Module):
@@ -189,10 +191,10 @@ class Shaped(nn.Module):
 def test_nodes_that_are_no_tensors():
     torch.manual_seed(0)
     model, batch = Shaped().double().eval(), images().double()
-    with frozen(model, batch) as view:
-        looks, window = windowed(view, batch, 3), corner(4, 20, 3)
+    with fixed_weights(model, batch) as view:
+        updates, window = window_updates(view, batch, 3), corner(4, 20, 3)
         change = content(window, batch, 0)
-        torch.testing.assert_close(looks.look(window, change), Whole(view, batch).look(window, change))
+        torch.testing.assert_close(updates.logits(window, change), WholeImages(view, batch).logits(window, change))
 
 
 def test_a_graph_with_another_argument_sees_images_whole():
@@ -204,20 +206,20 @@ def test_a_graph_with_another_argument_sees_images_whole():
         def forward(self, batch: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
             return self.conv(batch).mean(dim=(2, 3)) * scale
 
-    with frozen(Scaled().eval(), images()) as view:
+    with fixed_weights(Scaled().eval(), images()) as view:
         assert isinstance(view, fx.GraphModule)
-        assert windowed(view, images(), 3) is None
+        assert window_updates(view, images(), 3) is None
 
 
 def test_what_is_hooked_to_the_network_sees_logits_and_may_change_them():
     model, batch = network("cnn-small").eval(), images()
     hook = model.register_forward_hook(lambda module, arguments, output: 2 * output)
     window, change = corner(3, 3, 4), torch.zeros(4, 3, 4, 4)
-    with frozen(model, batch) as view:
-        doubled = windowed(view, batch, 4).look(window, change)
-        torch.testing.assert_close(doubled, Whole(view, batch).look(window, change))
+    with fixed_weights(model, batch) as view:
+        doubled = window_updates(view, batch, 4).logits(window, change)
+        torch.testing.assert_close(doubled, WholeImages(view, batch).logits(window, change))
         hook.remove()
-        torch.testing.assert_close(doubled, 2 * windowed(view, batch, 4).look(window, change))
+        torch.testing.assert_close(doubled, 2 * window_updates(view, batch, 4).logits(window, change))
         before = model.register_forward_pre_hook(lambda module, arguments: None)
-        assert windowed(view, batch, 4) is None
+        assert window_updates(view, batch, 4) is None
         before.remove()

@@ -178,13 +178,13 @@ def files(tmp_path):
 
 
 def test_every_job_is_one_row_with_its_stage(files, tmp_path):
-    collect_costs(files, tmp_path / "costs.csv", tmp_path)
+    collect_costs(files, tmp_path / "costs.csv")
     table = pd.read_csv(tmp_path / "costs.csv")
     assert dict(zip(table["job"], table["stage"], strict=True)) == JOBS
 
 
 def test_a_row_holds_its_jobs_cost(files, tmp_path):
-    collect_costs(files[1:2], tmp_path / "costs.csv", tmp_path)
+    collect_costs(files[1:2], tmp_path / "costs.csv")
     assert (tmp_path / "costs.csv").read_text() == (
         "job,stage,seconds,peak_memory_mb,gradient_evaluations\ndigits/cnn-small/benign/seed0/dense,pretrain,1.5,300.0,1\n"
     )
@@ -192,7 +192,7 @@ def test_a_row_holds_its_jobs_cost(files, tmp_path):
 
 def test_a_latency_is_in_the_rows_that_have_one(files, tmp_path):
     files[5].write_text(json.dumps({"seconds": 1.5, "latency_ms": 0.25, "latency_masked_ms": 0.5}))
-    collect_costs(files, tmp_path / "costs.csv", tmp_path)
+    collect_costs(files, tmp_path / "costs.csv")
     table = pd.read_csv(tmp_path / "costs.csv").set_index("job")
     assert table[["latency_ms", "latency_masked_ms"]].dropna().to_dict("index") == {
         list(JOBS)[5]: {"latency_ms": 0.25, "latency_masked_ms": 0.5}
@@ -200,13 +200,13 @@ def test_a_latency_is_in_the_rows_that_have_one(files, tmp_path):
 
 
 def test_a_study_without_compact_networks_has_no_latencies(files, tmp_path):
-    collect_costs(files, tmp_path / "costs.csv", tmp_path)
+    collect_costs(files, tmp_path / "costs.csv")
     assert list(pd.read_csv(tmp_path / "costs.csv").columns) == [
         *("job", "stage", "seconds", "peak_memory_mb", "gradient_evaluations")
     ]
 
 
 def test_the_order_of_the_files_does_not_matter(files, tmp_path):
-    collect_costs(files, tmp_path / "one.csv", tmp_path)
-    collect_costs(files[::-1], tmp_path / "two.csv", tmp_path)
+    collect_costs(files, tmp_path / "one.csv")
+    collect_costs(files[::-1], tmp_path / "two.csv")
     assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from sparrow.errors import SparrowError
 from sparrow.jobs import journal, resume_point
 from sparrow.jobs.interruption import Interrupted
 from sparrow.jobs.resume_point import ResumePoint
-from sparrow.pruning.params import Method
+from sparrow.pruning.params import Method, Needs
 from sparrow.stages.attack import attack
 from sparrow.stages.finetune import finetune
 from sparrow.stages.pretrain import pretrain
@@ -206,6 +207,7 @@ VERIFIERS = [
 def test_verifiers_keep_finished_batches(spec: dict, dense: Path, digits: Path, tmp_path: Path, stopping: Callable) -> None:
     verifier_spec = {
         "seed": 0,
+        "code": "test",
         "model": SPEC["model"],
         "verifier": {"samples": 12, "batch_size": 4} | spec,
         "threat": {"norm": "linf", "eps": 0.05},
@@ -420,7 +422,7 @@ def test_a_method_with_a_state_that_cannot_be_written_down_says_so(dense, digits
             return []
 
     class Params(Method):
-        trains = "scores"
+        needs: ClassVar[Needs] = "schedule"
 
     monkeypatch.setattr(lwm, "Params", Params)
     monkeypatch.setattr(lwm, "prepare", lambda params, ratio, generator: Odd(params, ratio, torch.abs))
@@ -428,3 +430,48 @@ def test_a_method_with_a_state_that_cannot_be_written_down_says_so(dense, digits
     _pruning(dense, digits, {"kind": "lwm"})(tmp_path)
     assert "no resume points: there is a tuple_iterator in the state of the job" in capsys.readouterr().out
     assert (tmp_path / "out.safetensors").exists()
+
+
+@pytest.mark.parametrize("stops", [[1], [2, 1]])
+def test_a_method_may_say_itself_what_its_state_is(
+    stops: list[int], dense: Path, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopping: Callable
+) -> None:
+    from sparrow.methods import hydra
+    from sparrow.pruning.learned_scores import Scored
+
+    prepare = hydra.prepare
+
+    class Counter:
+        """Nothing that can be written down."""
+
+        steps = 0
+
+    def own(params, ratio, generator):
+        pruner = prepare(params, ratio, generator)
+
+        class Own(type(pruner)):
+            def start(self, weights, layout):
+                self.counter = Counter()
+                return super().start(weights, layout)
+
+            def after_step(self, weights, step):
+                assert step.number == self.counter.steps
+                self.counter.steps += 1
+                super().after_step(weights, step)
+
+            def state_dict(self):
+                return {"scores": self.scores, "steps": self.counter.steps}
+
+            def load_state_dict(self, state):
+                assert all(state["scores"][name] is score for name, score in self.scores.items())
+                self.counter.steps = state["steps"]
+
+            def end(self, weights):
+                assert self.counter.steps == STEPS
+                return super().end(weights)
+
+        return Own(params, params.init_gain, params.s2ap_gamma, params.freeze_norms)
+
+    assert isinstance(prepare(hydra.Params(), 0.5, torch.Generator()), Scored)
+    monkeypatch.setattr(hydra, "prepare", own)
+    same_after_stops(_pruning(dense, digits, {"kind": "hydra"}), tmp_path, stopping, stops)

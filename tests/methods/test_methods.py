@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sparrow import catalogue
-from sparrow.methods import admm, deadwooding, harp, lwm
+from sparrow.methods import admm, deadwooding, harp, hydra, lwm, snip
 from sparrow.networks.prunable import prunable_weights
 from sparrow.networks.structure import Layout
 from sparrow.pruning.learned_scores import initial_scores
@@ -178,30 +178,24 @@ def test_snip_by_hand() -> None:
     weights = _layer([[4.0, -3.0, 2.0, 1.0]])
     pruner = _prepare("snip", 0.5, batches=2)
     assert pruner.start(weights, None) == []
-    assert pruner.others == "frozen"
     for number, gradient in enumerate([[5.0, 1.0, 1.0, -0.5], [-5.0, 1.0, 2.0, -0.5]]):
-        assert not pruner.enough()
         weights["layer"].grad = torch.tensor([gradient])
         pruner.after_backward(weights, _step(number))
         pruner.after_step(weights, _step(number))
-    assert pruner.enough()
     # |w g| is 0, 6, 6 and 1.
     assert pruner.end(weights)["layer"].tolist() == [[False, True, True, False]]
     assert weights["layer"].tolist() == [[4, -3, 2, 1]]
 
 
 @pytest.mark.parametrize(("batches", "per_epoch", "looked"), [(1, 5, 1), (3, 5, 3), (7, 5, 7), (None, 5, 5), (None, 1, 1)])
-def test_snip_stops_when_it_has_seen_enough(batches: int | None, per_epoch: int, looked: int) -> None:
-    weights, number = _layer([[1.0, 2.0]]), 0
-    pruner = _prepare("snip", 0.5, batches=batches)
-    pruner.start(weights, None)
-    while not pruner.enough():
-        weights["layer"].grad = torch.ones(1, 2)
-        step = _step(number, total=10 * per_epoch, per_epoch=per_epoch)
-        pruner.after_backward(weights, step)
-        pruner.after_step(weights, step)
-        number += 1
-    assert number == looked
+def test_snip_takes_one_step_a_batch(batches: int | None, per_epoch: int, looked: int) -> None:
+    assert snip.Params(batches=batches).steps_of(10 * per_epoch, per_epoch) == looked
+
+
+def test_no_method_takes_more_steps_than_its_schedule_has() -> None:
+    assert snip.Params(batches=99).steps_of(20, 5) == 20
+    assert hydra.Params().steps_of(20, 5) == 20
+    assert [lwm.Params(steps=steps).steps_of(20, 5) for steps in (1, 3)] == [0, 20]
 
 
 def test_snip_competes_over_the_whole_network_if_told_so() -> None:
@@ -860,7 +854,6 @@ def test_a_method_may_do_without_the_hooks(tiny: nn.Module) -> None:
     assert pruner.loss(batch) == "the objective"
     assert pruner.after_backward({}, _step()) is None
     assert pruner.after_step({}, _step()) is None
-    assert not pruner.enough()
     assert pruner.trace() == {}
     with pytest.raises(NotImplementedError):
         pruner.end({})

@@ -69,6 +69,7 @@ def _prepare(kind: str, ratio: float, seed: int = 0, **params: object) -> Pruner
 def _search(pruner: Pruner, weights: dict[str, nn.Parameter], layout: Layout | None = None) -> dict[str, Tensor]:
     """The masks of a pruner after two epochs of two steps each on made-up gradients, if it wants any."""
     learned, gradients = pruner.start(weights, layout), torch.Generator().manual_seed(1)
+    assert pruner.state_dict() == vars(pruner)
 
     def backward() -> None:
         for weight in weights.values():
@@ -81,8 +82,6 @@ def _search(pruner: Pruner, weights: dict[str, nn.Parameter], layout: Layout | N
         for tensor in learned:
             tensor.data -= 0.1 * tensor.grad
         pruner.after_step(weights, step)
-        if pruner.enough():
-            break
     return pruner.end(weights)
 
 
@@ -133,12 +132,13 @@ def test_masks_are_decided_by_weights_and_generator(kind: str, params: dict) -> 
 def test_a_method_trains_what_it_says(kind: str, params: dict) -> None:
     weights = _weights()
     dense, pruner = copy.deepcopy(weights), _prepare(kind, 0.5, **params)
-    trains = catalogue.load("methods", kind).Params(**params).trains
+    settings = catalogue.load("methods", kind).Params(**params)
+    trains = settings.trains if settings.needs == "schedule" else "nothing"
     learned = pruner.start(weights, None)
     assert (pruner.others == "all") is (trains == "weights")
     assert [id(tensor) for tensor in learned] == [id(weight) for weight in weights.values()] or trains != "weights"
+    assert bool(learned) is (trains != "nothing")
     if trains == "nothing":
-        assert learned == []
         assert all(torch.equal(weights[name], dense[name]) for name in SHAPES)
     if trains == "scores":
         # It may hide weights, but those that it shows are the dense ones.
@@ -292,11 +292,10 @@ def test_learned_scores_leave_norms_learning_unless_told_otherwise(kind: str, fr
 
 @pytest.mark.parametrize("others", ["frozen", "norms", "all"])
 def test_others_are_the_parameters_that_are_not_pruned(residual: nn.Module, others: str) -> None:
-    pruner, weights = Pruner(), prunable_weights(residual)
-    pruner.others = others
+    weights = prunable_weights(residual)
     rest = [parameter for name, parameter in residual.named_parameters() if name not in weights]
     expected = {"frozen": [], "norms": norm_parameters(residual), "all": rest}[others]
-    assert [id(tensor) for tensor in _others(pruner, residual, weights)] == [id(tensor) for tensor in expected]
+    assert [id(tensor) for tensor in _others(others, residual, weights)] == [id(tensor) for tensor in expected]
     assert len(norm_parameters(residual)) < len(rest)
 
 
@@ -349,12 +348,13 @@ def test_pruning_twice_gives_the_same_file(chain: dict, digits: Path, tmp_path: 
 
 def test_pruned_weights_are_zero_under_the_mask_and_dense_elsewhere(chain: dict) -> None:
     dense, pruned = checkpoint.load(chain["dense"]).model.state_dict(), checkpoint.load(chain["pruned"])
-    trains = catalogue.load("methods", chain["kind"]).Params(**chain["params"]).trains
+    settings = catalogue.load("methods", chain["kind"]).Params(**chain["params"])
+    moves = settings.needs == "schedule" and settings.trains == "weights"
     for name, tensor in pruned.model.state_dict().items():
         mask = pruned.masks.get(name, torch.ones_like(tensor, dtype=torch.bool))
         assert not tensor[~mask].any()
         # A method that trains weights has moved the others.
-        assert torch.equal(tensor[mask], dense[name][mask]) is (trains != "weights") or not mask.any()
+        assert torch.equal(tensor[mask], dense[name][mask]) is not moves or not mask.any()
 
 
 def test_masks_of_filters_have_their_biases_with_them(chain: dict) -> None:
@@ -422,7 +422,7 @@ def test_every_method_works_with_every_objective(kind, params, objective, dense,
     pruned = checkpoint.load(_prune(dense, digits, tmp_path, spec))
     with open(tmp_path / "pruned.csv") as file:
         rows = list(csv.DictReader(file))
-    if catalogue.load("methods", kind).Params(**params).trains == "nothing":
+    if catalogue.load("methods", kind).Params(**params).needs == "nothing":
         assert rows == []
     else:
         assert len(rows) == (1 if kind == "snip" else 2)
@@ -528,7 +528,7 @@ def test_method_without_the_ratio_is_refused(bad, message, dense, digits, traini
 
 def test_method_that_learns_in_secret_is_refused(dense, digits, training_spec, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(random_method, "prepare", lambda params, ratio, generator: _Stub(_keeps_all, [torch.zeros(1)]))
-    with pytest.raises(SparrowError, match=r"methods\.random: .* its Params say it trains nothing"):
+    with pytest.raises(SparrowError, match=r"methods\.random: .* Params\.needs is 'nothing'"):
         _prune(dense, digits, tmp_path, _spec(training_spec, "random"))
     assert list(tmp_path.iterdir()) == []
 
@@ -550,7 +550,7 @@ def test_frozen_norms_keep_their_statistics(others, still, digits, training_spec
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(72, 10)).train()
     pruner = Pruner()
     pruner.others = others
-    hooks = _Hooks(pruner, network, prunable_weights(network), None)
+    hooks = _Hooks(pruner, network, prunable_weights(network), pruner.others, None)
     part, _ = read(digits, "train")
     hooks.loss(lambda: functional.cross_entropy(network(part.images[:8]), part.labels[:8]), part.images[:8], part.labels[:8])
     assert (network[1].num_batches_tracked.item() == 0) is still

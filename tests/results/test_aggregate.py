@@ -15,12 +15,12 @@ from sparrow.files import compact as compact_file
 from sparrow.files.csv_table import write_csv
 from sparrow.files.headers import read, sha256
 from sparrow.files.outcome_table import COLUMNS, STABILITY
-from sparrow.files.paths import Cell, Checkpoint, Parent
+from sparrow.files.paths import IDENTITY, Cell, Checkpoint, Parent
 from sparrow.models import cnn_small
 from sparrow.networks.prunable import prunable_weights
 from sparrow.networks.structure import without_filters
 from sparrow.radius import text
-from sparrow.results.aggregate import IDENTITY, LAYERS_COUNTED, aggregate
+from sparrow.results.aggregate import LAYERS_COUNTED, aggregate
 from sparrow.stages._failure import failed_checkpoint, failed_compact
 from sparrow.stages._origin import header
 from sparrow.stages.specs.base import CheckpointSpec

@@ -19,6 +19,7 @@ from sparrow.results.environment import environment, environment_table
 from sparrow.results.provenance import write_provenance
 from sparrow.stages._failure import failed_checkpoint
 from sparrow.stages._training import failed_training
+from sparrow.stages.specs.training import TrainingSpec
 from tests.conftest import replace_network
 
 FILES = ("provenance.csv", "provenance.html", "environment.json", "environment.html")
@@ -30,7 +31,7 @@ def lay_out(family: SimpleNamespace, tmp_path: Path):
 
     def lay_out(*networks: Path) -> pd.DataFrame:
         outputs = [tmp_path / name for name in FILES]
-        told = write_provenance(list(networks or (family.finetuned, family.dense)), tmp_path, *outputs)
+        told = write_provenance(list(networks or (family.finetuned, family.dense)), *outputs, root=tmp_path)
         table = pd.read_csv(outputs[0], keep_default_na=False)
         table.attrs |= {"told": told, "page": outputs[1].read_text(encoding="utf-8")}
         return table
@@ -138,7 +139,7 @@ def test_another_data_set_is_refused(family: SimpleNamespace, lay_out) -> None:
 
 def test_a_network_that_failed_has_a_row(family: SimpleNamespace, lay_out, tmp_path: Path) -> None:
     about = read_header(family.dense)
-    spec = {key: about[key] for key in ("cell", "model", "code")} | about["config"]
+    spec = TrainingSpec(**{key: about[key] for key in ("cell", "model", "code")}, **about["config"])
     failed_training("diverged", "dense", family.data, family.dense, tmp_path / "curve", spec)
     found = failure(family.dense)
     assert {key: found[key] for key in ("config", "code", "data", "parent", "versions", "device", "cell")} == {

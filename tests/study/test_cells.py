@@ -216,13 +216,8 @@ def test_a_method_that_moves_weights_moves_them_as_fine_tuning_does(patch, metho
 
 
 def test_a_method_that_does_not_train_reads_no_schedule():
-    assert set(job_specs.prune_spec(study(), Cell(PARENT, "lwm", 0.9)).model_dump()) == {
-        "cell",
-        "model",
-        "code",
-        "method",
-        "ratio",
-    }
+    told = job_specs.prune_spec(study(), Cell(PARENT, "lwm", 0.9)).model_dump()
+    assert set(told) == {"cell", "model", "code", "method", "ratio"}
 
 
 @pytest.mark.parametrize(("eps", "expected"), [(None, 0.1), (0.25, 0.25)])

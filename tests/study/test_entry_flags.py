@@ -1,4 +1,4 @@
-"""A flag that an entry's file sets to False counts as one that it does not set."""
+"""A flag that an entry's Params set to False counts as one that they do not set."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sparrow import catalogue
 from sparrow.attacks import fmn, pgd
 from sparrow.stages.attack import attack
 from sparrow.study import cells, job_specs
 from sparrow.study.load import load_study
-from sparrow.verifiers import crown, ibp
+from sparrow.verifiers import crown, ibp, smoothing
 
 STUDY = {
     "datasets": {"digits": None},
@@ -28,21 +27,9 @@ STUDY = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _flags_set_to_false(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pgd, "MINIMUM_NORM", False, raising=False)
-    for verifier in (ibp, crown):
-        monkeypatch.setattr(verifier, "SMOOTHED", False, raising=False)
-
-
-def test_flag_is_its_value() -> None:
-    names = {("attacks", "pgd", "MINIMUM_NORM"), ("verifiers", "ibp", "SMOOTHED"), ("attacks", "fgsm", "MINIMUM_NORM")}
-    assert not any(catalogue.flag(*name) for name in names)
-    assert catalogue.flag("attacks", "fmn", "MINIMUM_NORM")
-    assert catalogue.flag("verifiers", "smoothing", "SMOOTHED")
-
-
 def test_a_study_takes_such_an_attack_for_one_inside_the_ball_and_such_a_verifier_for_one_of_the_network() -> None:
+    assert (pgd.Params.minimum_norm, fmn.Params.minimum_norm) == (False, True)
+    assert (ibp.Params.smoothed, crown.Params.smoothed, smoothing.Params.smoothed) == (False, False, True)
     # Several radii are refused of an attack that finds distances by itself.
     study = load_study(STUDY)
     aggregated = job_specs.aggregate_spec(study)["objectives"]["adversarial"]
@@ -51,15 +38,14 @@ def test_a_study_takes_such_an_attack_for_one_inside_the_ball_and_such_a_verifie
     assert cells.metrics_of(study, "adversarial") == ["era", "vra"]
 
 
+@pytest.mark.parametrize("flag", [True, False])
 def test_an_attack_whose_flag_is_false_is_projected(
-    dense: Path, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    flag: bool, dense: Path, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def distances(entry: object, kind: str) -> pd.Series:
-        monkeypatch.setattr(entry, "attack", lambda model, images, *rest: 1 - images)
-        spec = {"seed": 0, "code": "test", "model": {"kind": "cnn-small"}, "attack": {"kind": kind, "samples": 50}}
-        attack(dense, digits, tmp_path / "t.csv", tmp_path / "c.json", spec | {"threat": {"norm": "linf", "eps": 1e-3}})
-        return pd.read_csv(tmp_path / "t.csv").query("label == prediction")["distance"]
-
+    monkeypatch.setattr(pgd, "attack", lambda model, images, *rest: 1 - images)
+    monkeypatch.setattr(pgd.Params, "minimum_norm", flag)
+    spec = {"seed": 0, "code": "test", "model": {"kind": "cnn-small"}, "attack": {"kind": "pgd", "samples": 50}}
+    attack(dense, digits, tmp_path / "t.csv", tmp_path / "c.json", spec | {"threat": {"norm": "linf", "eps": 1e-3}})
+    distances = pd.read_csv(tmp_path / "t.csv").query("label == prediction")["distance"]
     # The negative of an image is far away: a distance counts only for an attack that looks for the nearest.
-    assert distances(fmn, "fmn").between(0.5, 1.0).any()
-    assert not distances(pgd, "pgd").between(1e-2, 1.0).any()
+    assert distances.between(1e-2, 1.0).any() == flag

@@ -114,7 +114,7 @@ def test_a_network_has_batch_norm_if_its_file_says_so(kind: str) -> None:
     entry = catalogue.load("models", kind)
     with torch.device("meta"):
         model = entry.build(entry.Params(), (3, 32, 32), 10)
-    assert bool(norm_layers(model)) is getattr(entry, "BATCH_NORM", False)
+    assert bool(norm_layers(model)) is entry.Params.batch_norm
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from sparrow.stages.pretrain import pretrain
 from sparrow.stages.prune import prune
 from sparrow.training import inner_replay
 from sparrow.training.loop import CURVE_COLUMNS, Hooks, Step, train
+from sparrow.training.loss import CheckedLoss
 from sparrow.training.schedule import Schedule
 from tests.specs import labels
 
@@ -36,16 +37,32 @@ def _part(size: int, seed: int = 0) -> Part:
     return Part(images, labels, torch.arange(size))
 
 
-def _run(model: nn.Module, objective: Callable, size: int = 12, hooks: Hooks | None = None, **schedule: object) -> list[tuple]:
+def _run(
+    model: nn.Module,
+    objective: Callable,
+    size: int = 12,
+    hooks: Hooks | None = None,
+    steps: int | None = None,
+    **schedule: object,
+) -> list[tuple]:
     """Train on `size` made-up images, three of them a step unless told otherwise; the learning curve."""
     settings = Schedule(**{"epochs": 2, "batch_size": 3, "momentum": 0.0} | schedule)
-    return _train(model, objective, list(model.parameters()), size, hooks, settings)
+    return _train(model, objective, list(model.parameters()), size, hooks, settings, steps)
 
 
-def _train(model: nn.Module, objective: Callable, optimised: list, size: int, hooks: Hooks | None, schedule: Schedule) -> list:
+def _train(
+    model: nn.Module,
+    objective: Callable,
+    optimised: list,
+    size: int,
+    hooks: Hooks | None,
+    schedule: Schedule,
+    steps: int | None = None,
+) -> list:
     data = {"train": _part(size), "validation": _part(5, seed=1)}
     generator = torch.Generator().manual_seed(0)
-    return train(model, objective, data, schedule, optimised, generator, hooks, report=lambda line: None)
+    steps_of = None if steps is None else lambda total, per_epoch: steps
+    return train(model, objective, data, schedule, optimised, generator, hooks, lambda line: None, steps_of=steps_of)
 
 
 def _slope(model: nn.Module, images: Tensor, labels: Tensor, progress: float) -> Tensor:
@@ -149,10 +166,10 @@ def _hooks(**functions: Callable) -> Hooks:
 
 
 class _Diary(Hooks):
-    """Writes down what it is called for, and stops training after `last` steps."""
+    """Writes down what it is called for."""
 
-    def __init__(self, last: int | None = None) -> None:
-        self.entries, self.steps, self.epochs, self._last = [], [], [], last
+    def __init__(self) -> None:
+        self.entries, self.steps, self.epochs = [], [], []
 
     def loss(self, objective: Callable, images: Tensor, labels: Tensor) -> Tensor:
         self.entries.append("loss")
@@ -168,9 +185,6 @@ class _Diary(Hooks):
     def after_epoch(self, epoch: int) -> None:
         self.entries.append("epoch")
         self.epochs.append(epoch)
-
-    def enough(self) -> bool:
-        return len(self.steps) == self._last
 
 
 @pytest.mark.parametrize(("size", "per_epoch"), [(12, 4), (13, 5)])
@@ -218,9 +232,9 @@ def test_a_hook_may_change_the_gradient(linear: nn.Module) -> None:
 
 
 @pytest.mark.parametrize(("last", "epochs"), [(1, 1), (3, 1), (4, 1), (5, 2), (8, 2)])
-def test_training_stops_when_a_hook_has_seen_enough(linear: nn.Module, last: int, epochs: int) -> None:
-    diary = _Diary(last)
-    rows = _run(linear.train(), _slope, hooks=diary, epochs=4, lr=0.1, lr_decay="constant")
+def test_training_stops_after_the_steps_that_it_is_given(linear: nn.Module, last: int, epochs: int) -> None:
+    diary = _Diary()
+    rows = _run(linear.train(), _slope, hooks=diary, steps=last, epochs=4, lr=0.1, lr_decay="constant")
     assert len(diary.steps) == last
     # The epoch in which it happened has its row.
     assert [row[0] for row in rows] == diary.epochs == list(range(1, epochs + 1))
@@ -237,7 +251,7 @@ def test_an_epoch_cut_short_reports_the_loss_of_what_it_saw(linear: nn.Module) -
             seen.append(images)
         return images.sum() + _flat(model, images, labels, progress)
 
-    ((*_, train_loss, _, _, _),) = _run(linear, objective, hooks=_Diary(2))
+    ((*_, train_loss, _, _, _),) = _run(linear, objective, steps=2)
     assert train_loss == pytest.approx((seen[0].sum() + seen[1].sum()).item() / 2)
     assert len(seen) == 2
 
@@ -466,7 +480,8 @@ def parts_read(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 @pytest.mark.parametrize("stage", ["pretrain", "prune", "finetune"])
 def test_training_never_reads_the_test_part(stage, dense, digits, training_spec, tmp_path, parts_read) -> None:
-    spec = training_spec | {"schedule": {"epochs": 1, "lr": 0.01}, "method": {"kind": "hydra"}, "ratio": 0.5}
+    spec = training_spec | {"schedule": {"epochs": 1, "lr": 0.01}}
+    spec |= {"method": {"kind": "hydra"}, "ratio": 0.5} if stage == "prune" else {}
     curves = [tmp_path / "curve.csv"] + ([tmp_path / "trace.csv"] if stage == "prune" else [])
     files = digits, tmp_path / "output", *curves, tmp_path / "cost.json"
     if stage == "pretrain":
@@ -521,10 +536,17 @@ def test_a_check_that_falls_is_reported_as_catastrophic_overfitting(linear: nn.M
     def check(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         return torch.arange(len(labels)) < next(survivors)
 
-    objective.check, objective.allowed_drop = check, 0.5
     data = {"train": _part(12), "validation": _part(5, seed=1)}
     generator = torch.Generator().manual_seed(0)
-    rows = train(linear, objective, data, Schedule(epochs=3), list(linear.parameters()), generator, report=lines.append)
+    rows = train(
+        linear,
+        CheckedLoss(objective, check, 0.5),
+        data,
+        Schedule(epochs=3),
+        list(linear.parameters()),
+        generator,
+        report=lines.append,
+    )
     assert [row[CURVE_COLUMNS.index("validation_check")] for row in rows] == [1, 0.8, 0]
     assert [line for line in lines if "WARNING" in line] == [
         "WARNING: catastrophic overfitting: accuracy under PGD fell from 80.00% to 0.00%"

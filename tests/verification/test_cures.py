@@ -80,7 +80,7 @@ def _worst(model: nn.Module, images: Tensor, threat: Threat) -> Tensor:
             else:
                 there = images + threat.eps * drawn / drawn.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
             found.append(margin(model(there), labels))
-    found.extend(margin(model(there), labels).detach() for there in guard.spread(model, images, labels, threat))
+    found.extend(margin(model(there), labels).detach() for there in guard.probes(model, images, labels, threat))
     return torch.stack(found).amin(dim=0)
 
 

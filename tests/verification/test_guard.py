@@ -26,7 +26,7 @@ from sparrow.training import certified_loss
 from sparrow.verification import bounds as _bounds
 from sparrow.verification import chain_bounds, guard
 from sparrow.verification.decision import Decision, decide_by
-from sparrow.verification.guard import hold, out_of_range, points, statistics_of
+from sparrow.verification.guard import check, out_of_range, random_points, statistics_of
 from sparrow.verifiers import branch_and_bound, crown, crown_ibp, ibp
 
 LINF, L2 = Threat(norm="linf", eps=0.1), Threat(norm="l2", eps=0.3)
@@ -36,7 +36,7 @@ THREATS = pytest.mark.parametrize("threat", [LINF, L2], ids=lambda threat: threa
 @THREATS
 def test_points_lie_in_the_ball_some_of_them_at_its_border(threat: Threat) -> None:
     images = torch.rand(50, 1, 4, 4)
-    found = points(images, threat)
+    found = random_points(images, threat)
     assert found.shape == (4, 50, 1, 4, 4)
     far = torch.stack([distance(there, images, threat.norm) for there in found])
     assert far.max() <= threat.eps * (1 + 1e-6)
@@ -51,13 +51,13 @@ def test_points_lie_in_the_ball_some_of_them_at_its_border(threat: Threat) -> No
 def test_points_of_an_image_are_its_own(threat: Threat) -> None:
     # Neither what stands beside it, nor its place, nor what was drawn before, nor how it is laid out in memory.
     images = torch.rand(6, 3, 4, 4)
-    together = points(images, threat)
+    together = random_points(images, threat)
     torch.manual_seed(99)
     torch.rand(7)
-    alone = torch.cat([points(image.unsqueeze(0), threat) for image in images], dim=1)
+    alone = torch.cat([random_points(image.unsqueeze(0), threat) for image in images], dim=1)
     assert torch.equal(together, alone)
     order = torch.tensor([4, 0, 5])
-    assert torch.equal(points(images[order].contiguous(memory_format=torch.channels_last), threat), together[:, order])
+    assert torch.equal(random_points(images[order].contiguous(memory_format=torch.channels_last), threat), together[:, order])
     assert not torch.equal(together[:, 0] - images[0], together[:, 1] - images[1])
 
 
@@ -67,7 +67,7 @@ def test_guard_draws_nothing_and_leaves_everything_as_it_was(threat: Threat, tin
     images, labels = torch.rand(4, 1, 4, 4), torch.arange(4)
     before, counted = torch.get_rng_state(), METER.gradient_evaluations
     weights = {name: tensor.clone() for name, tensor in tiny.state_dict().items()}
-    hold("mine", tiny, images, labels, torch.full((4,), -100.0), threat)
+    check("mine", tiny, images, labels, torch.full((4,), -100.0), threat)
     assert torch.equal(torch.get_rng_state(), before)
     assert METER.gradient_evaluations == counted
     assert tiny.training
@@ -87,17 +87,17 @@ def _linear() -> nn.Module:
 def test_guard_finds_the_worst_margin_of_a_linear_network(threat: Threat, worst: float) -> None:
     # At the image it is 1; 0.1 a pixel takes 0.4, and 0.3 along (1, 1, 1, 1) / 2 takes 0.6.
     model, image, label = _linear(), torch.full((1, 1, 2, 2), 0.5), torch.tensor([0])
-    hold("mine", model, image, label, torch.tensor([worst - 1e-6]), threat)
-    hold("mine", model, image, label, torch.tensor([worst + 0.9e-4]), threat)
+    check("mine", model, image, label, torch.tensor([worst - 1e-6]), threat)
+    check("mine", model, image, label, torch.tensor([worst + 0.9e-4]), threat)
     with pytest.raises(
         NetworkError, match=r"mine gave a bound above the margin of a point that it covers \(0\..* against 0\.[46]\)"
     ):
-        hold("mine", model, image, label, torch.tensor([worst + 2e-4]), threat)
+        check("mine", model, image, label, torch.tensor([worst + 2e-4]), threat)
 
 
 def test_bound_that_is_no_number_is_refused() -> None:
     with pytest.raises(NetworkError, match="mine gave a bound that is not a number"):
-        hold("mine", _linear(), torch.rand(2, 1, 2, 2), torch.tensor([0, 0]), torch.tensor([0.0, torch.nan]), LINF)
+        check("mine", _linear(), torch.rand(2, 1, 2, 2), torch.tensor([0, 0]), torch.tensor([0.0, torch.nan]), LINF)
 
 
 def test_bound_of_points_without_logits_is_refused() -> None:
@@ -107,10 +107,10 @@ def test_bound_of_points_without_logits_is_refused() -> None:
             return torch.cat([sums.sqrt() + 1, 0 * sums], dim=1)
 
     image, label = torch.full((1, 1, 2, 2), 0.5), torch.tensor([0])
-    hold("mine", Root(), image, label, torch.tensor([1.0]), Threat(eps=0.02))
-    hold("mine", Root(), image, label, torch.tensor([-torch.inf]), LINF)
+    check("mine", Root(), image, label, torch.tensor([1.0]), Threat(eps=0.02))
+    check("mine", Root(), image, label, torch.tensor([-torch.inf]), LINF)
     with pytest.raises(NetworkError, match=r"mine gave a bound that covers a point at which .* not numbers"):
-        hold("mine", Root(), image, label, torch.tensor([-5.0]), LINF)
+        check("mine", Root(), image, label, torch.tensor([-5.0]), LINF)
 
 
 @pytest.mark.parametrize(
@@ -361,7 +361,7 @@ def test_message_names_the_layer_whose_range_is_wrong_first(monkeypatch: pytest.
         parameter.data.mul_(2)
     labels = model(images).argmax(dim=1)
     _bounds.smallest_margin(model, images, labels, Threat(eps=1e-4), 3, "CROWN")
-    monkeypatch.setattr(_bounds, "_fit_for_patches", lambda network: True)
+    monkeypatch.setattr(_bounds, "_right_with_patches", lambda network: True)
     with pytest.raises(
         NetworkError, match=r"layer 2 \(Conv\) is the first whose range is wrong, in a network of Conv, Flatten"
     ):
@@ -392,9 +392,9 @@ def test_wrong_bounds_stop_training(plain: bool, norm: bool, monkeypatch: pytest
         bounds.margins(model, images, labels, LINF, "IBP")
 
 
-def test_training_is_looked_at_now_and_then(monkeypatch: pytest.MonkeyPatch, tiny: nn.Module) -> None:
+def test_bounds_are_checked_now_and_then_in_training(monkeypatch: pytest.MonkeyPatch, tiny: nn.Module) -> None:
     seen, times, bounds = [], [], certified_loss.Bounds()
-    monkeypatch.setattr(guard, "hold", lambda *given, **options: seen.append(len(times)))
+    monkeypatch.setattr(guard, "check", lambda *given, **options: seen.append(len(times)))
     while len(times) < 20:
         times.append(1)
         bounds.margins(tiny, torch.rand(3, 1, 4, 4), torch.tensor([0, 1, 2]), LINF, "IBP")

@@ -459,12 +459,12 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the limit on data is
 def test_limit_holds_inside_and_not_outside() -> None:
     script = """
 import resource, torch
-from sparrow.verification.memory import in_parts, limited
+from sparrow.verification.memory import in_parts, memory_limited
 before = resource.getrlimit(resource.RLIMIT_DATA)
 def work(part):
     torch.ones(2**20 * len(part) * 100, dtype=torch.uint8)
     print("done", len(part))
-with limited(300):
+with memory_limited(300):
     torch.ones(2**20 * 100, dtype=torch.uint8)
     in_parts(work, lambda part, found: None, torch.arange(4), 4, "four")
     try:
@@ -474,11 +474,11 @@ with limited(300):
 assert resource.getrlimit(resource.RLIMIT_DATA) == before
 work(torch.arange(4))
 try:
-    with limited(1):
+    with memory_limited(1):
         1 / 0
 except ZeroDivisionError:
     assert resource.getrlimit(resource.RLIMIT_DATA) == before
-with limited(None):
+with memory_limited(None):
     assert resource.getrlimit(resource.RLIMIT_DATA) == before
     work(torch.arange(4))
 """

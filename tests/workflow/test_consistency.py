@@ -45,7 +45,8 @@ def aggregated(changes: dict | None = None, of: dict = SWEPT) -> None:
     networks = [root / f"{one.path}.safetensors" for one in evaluated]
     compact = [root / f"{one.path}/compact.safetensors" for one in cells.compacted(study)]
     counted = [root / f"{one.path}/stability.csv" for one in evaluated] if study.stability else []
-    aggregate_consistent(networks, compact, counted, Path("tables"), job_specs.aggregate_spec(study), expected(study))
+    summary = Path("tables/summary.csv")
+    aggregate_consistent(networks, compact, counted, summary, job_specs.aggregate_spec(study), expected(study))
 
 
 def refused(changes: dict | None = None, of: dict = SWEPT) -> str:

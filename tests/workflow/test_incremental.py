@@ -134,11 +134,13 @@ def test_a_clone_over_the_results_of_another_has_nothing_to_do(finished: Checkou
     assert clone.planned(*PROFILE) == []
 
 
-def test_new_text_of_a_script_plans_its_rule_and_words_do_not(finished: Checkout) -> None:
-    with finished.edited("workflow/scripts/compact.py", "from sparrow", "# A remark.\nfrom sparrow"):
+def test_new_text_of_the_script_plans_everything_and_words_nothing(finished: Checkout) -> None:
+    with finished.edited("workflow/scripts/job.py", "from sparrow", "# A remark.\nfrom sparrow"):
         assert finished.planned(*PROFILE) == []
-    with finished.edited("workflow/scripts/compact.py", "snakemake.threads", "snakemake.threads + 0"):
-        assert finished.planned(*PROFILE)[0].startswith("Cut the pruned filters")
+    with finished.edited("workflow/scripts/job.py", "snakemake.threads", "snakemake.threads + 0"):
+        planned = finished.planned(*PROFILE)
+    assert planned[0].startswith("Prepare digits")
+    assert len(planned) == len(finished.planned(*PROFILE, "--forceall")) - 1  # All but `all`, which has no script.
 
 
 def test_a_report_of_a_study_that_has_grown_says_what_is_not_in_it(finished: Checkout, study: dict) -> None:

@@ -74,7 +74,7 @@ def own(checkout: Checkout) -> Checkout:
     (method,) = re.findall(
         r"<!-- example: smallest_sum.py -->\n```python\n(.+?)```", (REPOSITORY / "README.md").read_text(), re.S
     )
-    (source / "pruning/smallest_sum.py").write_text(method)
+    (source / "methods/smallest_sum.py").write_text(method)
     images = np.random.default_rng(0)
     for name, shade in (("dark", 40), ("light", 160)):
         (checkout.root / "images" / name).mkdir(parents=True)

@@ -200,7 +200,7 @@ def test_gpu_jobs_say_so() -> None:
 def test_readme_example_is_a_method_in_one_file(checkout: Checkout) -> None:
     readme = (REPOSITORY / "README.md").read_text()
     name, code = re.search(r"<!-- example: (\w+)\.py -->\n```python\n(.*?)```", readme, re.DOTALL).groups()
-    (checkout.root / f"src/sparrow/pruning/{name}.py").write_text(code)
+    (checkout.root / f"src/sparrow/methods/{name}.py").write_text(code)
     label = name.replace("_", "-")
     checkout.write(TINY | {"methods": {label: None}})
     pruned = f"results/digits/cnn-small/benign/seed0/{label}-0.90/pruned.safetensors"

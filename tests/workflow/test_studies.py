@@ -100,7 +100,7 @@ def shape(study: Study) -> dict[str, Any]:
         "ramps": {label: study.schedule(label, "pretrain").ramp_epochs > 0 for label in study.objectives},
         "threats": {label: entry.threat is None for label, entry in study.objectives.items()},
         "methods": {
-            label: (entry.kind, getattr(entry, "granularity", None), getattr(entry, "allocation", None), entry.trains)
+            label: (entry.kind, *(getattr(entry, name, None) for name in ("granularity", "allocation", "needs", "trains")))
             for label, entry in study.methods.items()
         },
         "attacks": {label: (e.kind, e.objectives, e.keep_examples) for label, e in study.attacks.items()},

@@ -3,7 +3,7 @@ rule compact:
         network=f"{CHECKPOINT}.safetensors",
         data=DATA,
     output:
-        multiext(f"{CHECKPOINT}/compact", ".safetensors", ".cost.json"),
+        multiext(f"{CHECKPOINT}/compact", output=".safetensors", cost=".cost.json"),
     log:
         f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/{{checkpoint}}/compact.log",
     conda:
@@ -13,9 +13,10 @@ rule compact:
         mem_mb=3000,
         runtime=60,
     params:
+        stage="sparrow.stages.compact:compact",
         spec=lambda wildcards: job_specs.compact_spec(STUDY, wildcards.model).model_dump(),
-        script=script_digest("compact"),
+        script=SCRIPT,
     message:
         "Cut the pruned filters out of {wildcards.objective} {wildcards.model} {wildcards.checkpoint}"
     script:
-        "../scripts/compact.py"
+        "../scripts/job.py"

@@ -3,11 +3,11 @@ rule finetune:
         parent=f"{CELL}/pruned.safetensors",
         data=DATA,
     output:
-        multiext(f"{CELL}/finetuned", *TRAINED),
+        multiext(f"{CELL}/finetuned", **TRAINED),
     log:
         f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/{{method}}-{{ratio}}/finetuned.log",
     wildcard_constraints:
-        dataset=f"(?!{IMPORTED}){LABEL}",
+        dataset=OWN,
     conda:
         "../../envs/sparrow.yaml"
     threads: 1
@@ -16,9 +16,10 @@ rule finetune:
         runtime=1440,
         gpu=1,
     params:
+        stage="sparrow.stages.finetune:finetune",
         spec=lambda wildcards: job_specs.finetune_spec(STUDY, cell_of(wildcards)).model_dump(),
-        script=script_digest("finetune"),
+        script=SCRIPT,
     message:
         "Fine-tune {wildcards.objective} {wildcards.model} pruned by {wildcards.method} at {wildcards.ratio}"
     script:
-        "../scripts/finetune.py"
+        "../scripts/job.py"

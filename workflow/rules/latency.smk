@@ -7,7 +7,7 @@ rule latency:
         compact=compact_of,
         data=DATA,
     output:
-        multiext(f"{PARENT}/latency", ".csv", ".cost.json"),
+        multiext(f"{PARENT}/latency", output=".csv", cost=".cost.json"),
     log:
         f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/latency.log",
     conda:
@@ -17,12 +17,13 @@ rule latency:
         mem_mb=4000,
         runtime=120,
     params:
+        stage="sparrow.stages.latency:latency",
         spec=lambda wildcards: job_specs.latency_spec(STUDY, wildcards.model).model_dump(),
-        script=script_digest("latency"),
+        script=SCRIPT,
     message:
         "Time the networks of {wildcards.objective} {wildcards.model} (seed {wildcards.seed})"
     script:
-        "../scripts/latency.py"
+        "../scripts/job.py"
 
 
 rule latencies:
@@ -30,7 +31,7 @@ rule latencies:
         summary=f"{RESULTS}/summary.csv",
         tables=all_latency,
     output:
-        report(
+        output=report(
             f"{RESULTS}/latency.csv",
             caption="../../reports/captions/latency.rst",
             category="Tables",
@@ -45,10 +46,13 @@ rule latencies:
         mem_mb=1000,
         runtime=30,
     params:
+        stage="sparrow.results.latency:write_latencies",
         code=lambda wildcards: code_digest("sparrow.results.latency"),
-        script=script_digest("latencies"),
-        specs=lambda wildcards: {model: content.of_spec(job_specs.latency_spec(STUDY, model).model_dump()) for model in STUDY.models},
+        script=SCRIPT,
+        specs=lambda wildcards: {
+            model: content.of_spec(job_specs.latency_spec(STUDY, model).model_dump()) for model in STUDY.models
+        },
     message:
         "Lay out latencies beside what is preserved"
     script:
-        "../scripts/latencies.py"
+        "../scripts/job.py"

@@ -2,11 +2,11 @@ rule pretrain:
     input:
         data=DATA,
     output:
-        multiext(f"{PARENT}/dense", *TRAINED),
+        multiext(f"{PARENT}/dense", **TRAINED),
     log:
         f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/dense.log",
     wildcard_constraints:
-        dataset=f"(?!{IMPORTED}){LABEL}",
+        dataset=OWN,
     # Eligible for the between-workflow cache: snakemake --cache pretrain
     cache: True
     conda:
@@ -17,9 +17,10 @@ rule pretrain:
         runtime=1440,
         gpu=1,
     params:
+        stage="sparrow.stages.pretrain:pretrain",
         spec=lambda wildcards: job_specs.pretrain_spec(STUDY, parent_of(wildcards)).model_dump(),
-        script=script_digest("pretrain"),
+        script=SCRIPT,
     message:
         "Pre-train {wildcards.model} on {wildcards.dataset} ({wildcards.objective}, seed {wildcards.seed})"
     script:
-        "../scripts/pretrain.py"
+        "../scripts/job.py"

@@ -3,11 +3,11 @@ rule prune:
         parent=f"{PARENT}/dense.safetensors",
         data=DATA,
     output:
-        multiext(f"{CELL}/pruned", ".safetensors", ".curve.csv", ".trace.csv", ".cost.json"),
+        multiext(f"{CELL}/pruned", output=".safetensors", curve=".curve.csv", trace=".trace.csv", cost=".cost.json"),
     log:
         f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/{{method}}-{{ratio}}/pruned.log",
     wildcard_constraints:
-        dataset=f"(?!{IMPORTED}){LABEL}",
+        dataset=OWN,
     conda:
         "../../envs/sparrow.yaml"
     threads: 1
@@ -16,9 +16,10 @@ rule prune:
         runtime=720,
         gpu=1,
     params:
+        stage="sparrow.stages.prune:prune",
         spec=lambda wildcards: job_specs.prune_spec(STUDY, cell_of(wildcards)).model_dump(),
-        script=script_digest("prune"),
+        script=SCRIPT,
     message:
         "Prune {wildcards.objective} {wildcards.model} by {wildcards.method} at {wildcards.ratio}"
     script:
-        "../scripts/prune.py"
+        "../scripts/job.py"

@@ -1,54 +1,54 @@
 rule aggregate:
     input:
+        all_tables,
         networks=all_networks,
-        tables=all_tables,
         compact=all_compact,
         stability=all_stability,
     output:
-        outcomes=report(
+        report(
             f"{RESULTS}/outcomes.csv",
             caption="../../reports/captions/outcomes.rst",
             category="Tables",
             labels={"table": "outcomes (CSV)"},
         ),
+        f"{RESULTS}/layers.csv",
+        report(
+            f"{RESULTS}/recall.csv",
+            caption="../../reports/captions/recall.rst",
+            category="Tables",
+            labels={"table": "recall (CSV)"},
+        ),
+        report(
+            f"{RESULTS}/intensification.csv",
+            caption="../../reports/captions/intensification.rst",
+            category="Tables",
+            labels={"table": "intensification (CSV)"},
+        ),
+        report(
+            f"{RESULTS}/ranking.csv",
+            caption="../../reports/captions/ranking.rst",
+            category="Tables",
+            labels={"table": "ranking (CSV)"},
+        ),
+        report(
+            f"{RESULTS}/security.csv",
+            caption="../../reports/captions/security.rst",
+            category="Tables",
+            labels={"table": "security curves (CSV)"},
+        ),
+        report(
+            f"{RESULTS}/decisions.csv",
+            caption="../../reports/captions/decisions.rst",
+            category="Tables",
+            labels={"table": "decisions (CSV)"},
+        ),
+        f"{RESULTS}/stability.csv",
         summary=report(
             f"{RESULTS}/summary.csv",
             caption="../../reports/captions/summary.rst",
             category="Tables",
             labels={"table": "summary (CSV)"},
         ),
-        layers=f"{RESULTS}/layers.csv",
-        recall=report(
-            f"{RESULTS}/recall.csv",
-            caption="../../reports/captions/recall.rst",
-            category="Tables",
-            labels={"table": "recall (CSV)"},
-        ),
-        intensification=report(
-            f"{RESULTS}/intensification.csv",
-            caption="../../reports/captions/intensification.rst",
-            category="Tables",
-            labels={"table": "intensification (CSV)"},
-        ),
-        ranking=report(
-            f"{RESULTS}/ranking.csv",
-            caption="../../reports/captions/ranking.rst",
-            category="Tables",
-            labels={"table": "ranking (CSV)"},
-        ),
-        security=report(
-            f"{RESULTS}/security.csv",
-            caption="../../reports/captions/security.rst",
-            category="Tables",
-            labels={"table": "security curves (CSV)"},
-        ),
-        decisions=report(
-            f"{RESULTS}/decisions.csv",
-            caption="../../reports/captions/decisions.rst",
-            category="Tables",
-            labels={"table": "decisions (CSV)"},
-        ),
-        stability=f"{RESULTS}/stability.csv",
     log:
         f"{LOGS}/aggregate.log",
     conda:
@@ -58,20 +58,21 @@ rule aggregate:
         mem_mb=2000,
         runtime=60,
     params:
+        stage="sparrow.results.consistency:aggregate_consistent",
         spec=lambda wildcards: job_specs.aggregate_spec(STUDY),
-        script=script_digest("aggregate"),
+        script=SCRIPT,
         study=lambda wildcards: expected.expected(STUDY),
     message:
         "Aggregate all outcome tables"
     script:
-        "../scripts/aggregate.py"
+        "../scripts/job.py"
 
 
 rule costs:
     input:
-        all_costs,
+        files=all_costs,
     output:
-        report(
+        output=report(
             f"{RESULTS}/costs.csv",
             caption="../../reports/captions/costs.rst",
             category="Tables",
@@ -86,12 +87,13 @@ rule costs:
         mem_mb=1000,
         runtime=30,
     params:
+        stage="sparrow.results.costs:collect_costs",
         code=lambda wildcards: code_digest("sparrow.results.costs"),
-        script=script_digest("costs"),
+        script=SCRIPT,
     message:
         "Collect what every job cost"
     script:
-        "../scripts/costs.py"
+        "../scripts/job.py"
 
 
 rule tables:
@@ -100,19 +102,19 @@ rule tables:
         costs=f"{RESULTS}/costs.csv",
         ranking=f"{RESULTS}/ranking.csv",
     output:
-        ranking=report(
+        ranking_html=report(
             f"{RESULTS}/tables/ranking.html",
             caption="../../reports/captions/ranking.rst",
             category="Tables",
             labels={"table": "ranking"},
         ),
-        summary=report(
+        summary_html=report(
             f"{RESULTS}/tables/summary.html",
             caption="../../reports/captions/summary.rst",
             category="Tables",
             labels={"table": "summary"},
         ),
-        costs=report(
+        costs_html=report(
             f"{RESULTS}/tables/costs.html",
             caption="../../reports/captions/costs.rst",
             category="Tables",
@@ -127,19 +129,20 @@ rule tables:
         mem_mb=1000,
         runtime=30,
     params:
+        stage="sparrow.results.tables:write_tables",
         code=lambda wildcards: code_digest("sparrow.results.tables"),
-        script=script_digest("tables"),
+        script=SCRIPT,
     message:
         "Lay out the tables"
     script:
-        "../scripts/tables.py"
+        "../scripts/job.py"
 
 
 # Where each row of the summary comes from, and what the report is made in.
 rule provenance:
     input:
+        f"{RESULTS}/summary.csv",
         networks=all_networks,
-        summary=f"{RESULTS}/summary.csv",
     output:
         table=report(
             f"{RESULTS}/provenance.csv",
@@ -153,8 +156,8 @@ rule provenance:
             category="Appendix",
             labels={"table": "provenance"},
         ),
-        environment=f"{RESULTS}/environment.json",
-        environment_html=report(
+        surroundings=f"{RESULTS}/environment.json",
+        surroundings_html=report(
             f"{RESULTS}/tables/environment.html",
             caption="../../reports/captions/environment.rst",
             category="Appendix",
@@ -169,12 +172,13 @@ rule provenance:
         mem_mb=2000,
         runtime=60,
     params:
+        stage="sparrow.results.provenance:write_provenance",
         code=lambda wildcards: code_digest("sparrow.results.provenance"),
-        script=script_digest("provenance"),
+        script=SCRIPT,
     message:
         "Lay out the appendix: provenance and environment"
     script:
-        "../scripts/provenance.py"
+        "../scripts/job.py"
 
 
 # The study beside what others have published, if it is configured. Their figures come with the code, not with the results.
@@ -204,12 +208,13 @@ rule published:
         mem_mb=1000,
         runtime=30,
     params:
+        stage="sparrow.results.published:write_published",
         spec=lambda wildcards: comparison.published_spec(STUDY),
-        script=script_digest("published"),
+        script=SCRIPT,
     message:
         "Set the study beside published figures"
     script:
-        "../scripts/published.py"
+        "../scripts/job.py"
 
 
 rule headline:
@@ -238,30 +243,31 @@ rule headline:
         mem_mb=1000,
         runtime=30,
     params:
+        stage="sparrow.results.headline:write_headline",
         spec=lambda wildcards: comparison.headline_spec(STUDY),
-        script=script_digest("headline"),
+        script=SCRIPT,
     message:
         "Set the study beside a published average"
     script:
-        "../scripts/headline.py"
+        "../scripts/job.py"
 
 
 rule figure:
     input:
-        figure_input,
+        source=lambda wildcards: figures.sources(*figure_of(wildcards)),
     output:
-        report(
+        svg=report(
             f"{RESULTS}/figures/{{dataset}}.{{model}}.{{figure}}.svg",
             caption="../../reports/captions/figure.rst",
             category="Figures",
             subcategory="{dataset}, {model}",
             labels={"figure": "{figure}"},
         ),
-        f"{RESULTS}/figures/{{dataset}}.{{model}}.{{figure}}.png",
+        png=f"{RESULTS}/figures/{{dataset}}.{{model}}.{{figure}}.png",
     log:
         f"{LOGS}/{{dataset}}/{{model}}/{{figure}}.log",
     wildcard_constraints:
-        figure="|".join(FIGURE_INPUTS),
+        figure=one_of(figures.drawn(STUDY)),
     conda:
         "../../envs/sparrow.yaml"
     threads: 1
@@ -269,9 +275,10 @@ rule figure:
         mem_mb=1000,
         runtime=30,
     params:
-        spec=figure_spec,
-        script=script_digest("figure"),
+        stage=lambda wildcards: figures.stage(wildcards.figure),
+        spec=lambda wildcards: figures.spec(*figure_of(wildcards)),
+        script=SCRIPT,
     message:
         "Draw {wildcards.figure} of {wildcards.model} on {wildcards.dataset}"
     script:
-        "../scripts/figure.py"
+        "../scripts/job.py"

@@ -3,7 +3,7 @@ rule stability:
         network=f"{CHECKPOINT}.safetensors",
         data=DATA,
     output:
-        multiext(f"{CHECKPOINT}/stability", ".csv", ".cost.json"),
+        multiext(f"{CHECKPOINT}/stability", output=".csv", cost=".cost.json"),
     log:
         f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/{{checkpoint}}/stability.log",
     conda:
@@ -14,9 +14,10 @@ rule stability:
         runtime=120,
         gpu=1,
     params:
+        stage="sparrow.stages.stability:stability",
         spec=lambda wildcards: job_specs.stability_spec(STUDY, parent_of(wildcards)).model_dump(),
-        script=script_digest("stability"),
+        script=SCRIPT,
     message:
         "Count stable ReLUs of {wildcards.objective} {wildcards.model} {wildcards.checkpoint}"
     script:
-        "../scripts/stability.py"
+        "../scripts/job.py"

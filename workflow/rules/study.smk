@@ -1,4 +1,4 @@
-# From the config to cells and file names: the only place that knows which cells exist.
+# What the rules ask of the study: thin lambdas over sparrow.study, which knows the cells, and sparrow.files.paths, which knows the files.
 
 import functools
 import re
@@ -9,12 +9,12 @@ from sparrow.errors import SparrowError
 NO_FILE = "config of the module" if workflow.modifier.is_module else "config.yaml"
 CONFIG_NAME = ", ".join(os.path.relpath(path) for path in workflow.config_settings.configfiles) or NO_FILE
 try:
-    from sparrow.files import content
+    from sparrow.files import content, paths
     from sparrow.files.atomic import require_folder, require_writable
     from sparrow.files.paths import Cell, Parent
     from sparrow.files.strict_yaml import refuse_duplicates
     from sparrow.files.yaml_words import refuse_ambiguous
-    from sparrow.study import cells, comparison, expected, job_specs, sources
+    from sparrow.study import cells, comparison, expected, figures, job_specs, sources, targets
     from sparrow.study.code_digest import code_digest, file_digest
     from sparrow.study.load import load_study
 
@@ -31,34 +31,20 @@ except SparrowError as error:
     sys.exit(1)
 
 RESULTS = STUDY.results
-LABEL = "[a-z0-9]+(?:-[a-z0-9]+)*"
-RATIO = r"0\.\d+"
-RADIUS = r"(?:-eps\d[\d._]*)?"
-
-# One folder per dense network, one below it per pruned one; every checkpoint has its evaluations in a folder of its name.
-DATA = f"{RESULTS}/{{dataset}}/data.safetensors"
-PARENT = f"{RESULTS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}"
-CELL = f"{PARENT}/{{method}}-{{ratio}}"
-CHECKPOINT = f"{PARENT}/{{checkpoint}}"
-TRAINED = [".safetensors", ".curve.csv", ".cost.json"]
+DATA = f"{RESULTS}/{paths.DATA_PATTERN}.safetensors"
+PARENT = f"{RESULTS}/{paths.PARENT_PATTERN}"
+CELL = f"{RESULTS}/{paths.CELL_PATTERN}"
+CHECKPOINT = f"{RESULTS}/{paths.CHECKPOINT_PATTERN}"
+TRAINED = {"output": paths.NETWORK, "curve": paths.CURVE, "cost": paths.COST}
 LOGS = f"{RESULTS}/logs"
 
 
 wildcard_constraints:
-    dataset=LABEL,
-    model=LABEL,
-    objective=LABEL,
-    method=LABEL,
-    attack=f"{LABEL}{RADIUS}",
-    verifier=f"{LABEL}{RADIUS}",
-    seed=r"\d+",
-    ratio=RATIO,
-    checkpoint=f"dense|{LABEL}-{RATIO}/(?:pruned|finetuned)",
+    **paths.WILDCARDS,
 
 
-def script_digest(name):
-    """Digest of a script of workflow/scripts, for the params of its rule: the profiles have no trigger for code of their own."""
-    return file_digest(HERE / f"workflow/scripts/{name}.py")
+# Digest of the one script, for the params of every rule: the profiles have no trigger for code of their own.
+SCRIPT = file_digest(HERE / "workflow/scripts/job.py")
 
 
 def own_files(wildcards):
@@ -92,8 +78,9 @@ def one_of(names):
     return "|".join(map(re.escape, sorted(names))) or "(?!)"
 
 
-# Stands before the path of a checkpoint: `(?=...)` lets a rule make imported ones alone, `(?!...)` all but these.
+# The data set of a path that a rule makes: of a checkpoint of the study's own, or of one that is imported.
 IMPORTED = rf"(?:{one_of(STUDY.imports)})\."
+OWN, THEIRS = f"(?!{IMPORTED}){paths.LABEL}", f"(?={IMPORTED}){paths.LABEL}"
 
 
 def imported_path(wildcards):
@@ -106,17 +93,11 @@ def imported_files(wildcards):
 
 
 def examples_for(wildcards):
-    """The adversarial examples that a verifier looks at."""
-    verifier = cells.table(STUDY, "verifiers", wildcards.objective, wildcards.verifier)
-    attacks = cells.attacks_rechecked_by(STUDY, verifier, wildcards.objective)
-    return [f"{CHECKPOINT}/{attack.path}.examples.safetensors".format(**wildcards) for attack in attacks]
+    return targets.examples(STUDY, parent_of(wildcards), wildcards.checkpoint, wildcards.verifier)
 
 
 def proofs_for(wildcards):
-    """The verifiers' tables that tell an attack which images no attack can break."""
-    attack = cells.table(STUDY, "attacks", wildcards.objective, wildcards.attack)
-    verifiers = cells.verifiers_trusted_by(STUDY, attack, wildcards.objective)
-    return [f"{CHECKPOINT}/{verifier.path}.csv".format(**wildcards) for verifier in verifiers]
+    return targets.proofs(STUDY, parent_of(wildcards), wildcards.checkpoint, wildcards.attack)
 
 
 ATTACKS = cells.tables(STUDY, "attacks")
@@ -125,19 +106,15 @@ KEPT = cells.attacks_with_examples(STUDY)
 
 # Functions, not lists: a job that starts a Snakemake of its own reads this file too, and needs none of these names.
 def all_networks(wildcards):
-    return [f"{RESULTS}/{one.path}.safetensors" for one in cells.evaluated(STUDY)]
+    return targets.networks(STUDY)
 
 
 def all_tables(wildcards):
-    tables = {
-        objective: [table.path for room in ("attacks", "verifiers") for table in cells.tables(STUDY, room, objective).values()]
-        for objective in STUDY.objectives
-    }
-    return [f"{RESULTS}/{one.path}/{path}.csv" for one in cells.evaluated(STUDY) for path in tables[one.parent.objective]]
+    return targets.outcome_tables(STUDY)
 
 
 def all_compact(wildcards):
-    return [f"{RESULTS}/{one.path}/compact.safetensors" for one in cells.compacted(STUDY)]
+    return targets.compact_networks(STUDY)
 
 
 def all_stability(wildcards):
@@ -167,103 +144,8 @@ def all_latency(wildcards):
 
 
 def all_costs(wildcards):
-    made = [f"{RESULTS}/{dataset}/data" for dataset in STUDY.datasets]
-    made += [f"{RESULTS}/{run.path}" for run in cells.trainings(STUDY)]
-    tables = all_tables(wildcards) + all_stability(wildcards) + all_latency(wildcards)
-    made += [table.removesuffix(".csv") for table in tables]
-    made += [file.removesuffix(".safetensors") for file in all_compact(wildcards)]
-    return [f"{path}.cost.json" for path in made]
+    return targets.costs(STUDY) + [targets.cost_beside(table) for table in all_stability(wildcards) + all_latency(wildcards)]
 
 
-# What each figure is drawn from: aggregated tables, or files of single runs.
-FIGURE_INPUTS = {
-    "accuracy": "summary.csv",
-    "preservation": "summary.csv",
-    "sparsity": "layers.csv",
-    "ranking": "ranking.csv",
-    "recall": ["recall.csv", "intensification.csv"],
-    "robustness": "summary.csv",
-    "decisions": "decisions.csv",
-    "security": "security.csv",
-    "stability": "stability.csv",
-    "latency": "latency.csv",
-    "published": "published.csv",
-    "curves": None,
-    "traces": None,
-}
-# A figure of nothing is not drawn.
-if not any(method.traces for method in STUDY.methods.values()):
-    del FIGURE_INPUTS["traces"]
-if not STUDY.stability:
-    del FIGURE_INPUTS["stability"]
-if not STUDY.latency:
-    del FIGURE_INPUTS["latency"]
-if not cells.has_security_curve(STUDY):
-    del FIGURE_INPUTS["security"]
-# Of dense networks alone, only those that show them.
-if not cells.prunes(STUDY):
-    DENSE_TOO = ("robustness", "decisions", "security", "stability", "curves")
-    FIGURE_INPUTS = {name: table for name, table in FIGURE_INPUTS.items() if name in DENSE_TOO}
-COMPARED = comparison.compared(STUDY)
-if not COMPARED:
-    FIGURE_INPUTS.pop("published", None)
-MEASURED = {objective: cells.metrics_of(STUDY, objective) for objective in STUDY.objectives}
-
-
-def objectives_of(model):
-    return [objective for objective in STUDY.objectives if cells.trained(STUDY, model, objective)]
-
-
-def has_figure(dataset, model, figure):
-    if figure == "published":
-        return (dataset, model) in COMPARED
-    return figure != "decisions" or any("vra" in MEASURED[objective] for objective in objectives_of(model))
-
-
-FIGURES = [
-    f"{RESULTS}/figures/{dataset}.{model}.{figure}.{suffix}"
-    for dataset in STUDY.datasets
-    for model in STUDY.models
-    for figure in FIGURE_INPUTS
-    for suffix in ("svg", "png")
-    if has_figure(dataset, model, figure)
-]
-# Tables of nothing are not made, either.
-BESIDE = [f"{RESULTS}/tables/published.html"] if STUDY.published else []
-if STUDY.published and STUDY.published.headline:
-    BESIDE.append(f"{RESULTS}/tables/headline.html")
-
-
-def runs_of(wildcards):
-    """The runs whose files a figure is drawn from."""
-    runs = [
-        one for one in cells.trainings(STUDY) if (one.parent.dataset, one.parent.model) == (wildcards.dataset, wildcards.model)
-    ]
-    if wildcards.figure == "traces":
-        return [one for one in runs if one.stage == "pruned" and STUDY.methods[one.cell.method].traces]
-    return runs
-
-
-def figure_input(wildcards):
-    tables = FIGURE_INPUTS[wildcards.figure]
-    suffix = {"curves": "curve", "traces": "trace"}.get(wildcards.figure)
-    if tables:
-        return [f"{RESULTS}/{table}" for table in ([tables] if isinstance(tables, str) else tables)]
-    return [f"{RESULTS}/{run.path}.{suffix}.csv" for run in runs_of(wildcards)]
-
-
-def figure_spec(wildcards):
-    spec = {
-        "dataset": wildcards.dataset,
-        "model": wildcards.model,
-        "objectives": objectives_of(wildcards.model),
-        "code": code_digest(f"sparrow.results.figures.{wildcards.figure}"),
-    }
-    if FIGURE_INPUTS[wildcards.figure] is None:
-        spec["runs"] = [run.identity() for run in runs_of(wildcards)]
-    else:
-        spec["stage"] = "finetuned" if "finetuned" in STUDY.evaluate else "pruned"
-        spec["threats"] = {objective: STUDY.threat_of(objective).model_dump() for objective in spec["objectives"]}
-    if wildcards.figure in ("decisions", "preservation"):
-        spec["measured"] = {objective: MEASURED[objective] for objective in spec["objectives"]}
-    return spec
+def figure_of(wildcards):
+    return STUDY, wildcards.dataset, wildcards.model, wildcards.figure

@@ -4,7 +4,7 @@ rule verify:
         data=DATA,
         examples=examples_for,
     output:
-        multiext(f"{CHECKPOINT}/verifiers/{{verifier}}", ".csv", ".cost.json"),
+        multiext(f"{CHECKPOINT}/verifiers/{{verifier}}", output=".csv", cost=".cost.json"),
     log:
         f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/{{checkpoint}}/verifiers/{{verifier}}.log",
     conda:
@@ -15,9 +15,10 @@ rule verify:
         runtime=720,
         gpu=1,
     params:
+        stage="sparrow.stages.verify:verify",
         spec=lambda wildcards: job_specs.verify_spec(STUDY, parent_of(wildcards), wildcards.verifier).model_dump(),
-        script=script_digest("verify"),
+        script=SCRIPT,
     message:
         "Verify {wildcards.objective} {wildcards.model} {wildcards.checkpoint} by {wildcards.verifier}"
     script:
-        "../scripts/verify.py"
+        "../scripts/job.py"

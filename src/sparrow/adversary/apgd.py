@@ -1,6 +1,6 @@
-"""Auto-PGD: projected gradient ascent that halves its steps where they no longer pay, and goes on from the best point.
+"""Auto-PGD: projected gradient ascent that halves its steps where the loss stops rising, and continues from the best point.
 
-An image leaves as soon as it is misclassified.
+An image is removed from the search as soon as it is misclassified.
 
 Source: Croce and Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
 Attacks", ICML 2020, algorithm 1 and sec. 3; the step sizes are set anew at the iterations of the authors' code
@@ -10,26 +10,54 @@ against the start's, as in the paper; there, against 0.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
 from sparrow.adversary.geometry import direction, project
 from sparrow.adversary.record import Record
 from sparrow.adversary.search import confirmed
-from sparrow.adversary.survivors import Loss, Standing, ascent
+from sparrow.adversary.survivors import Loss, Survivors, losses_and_gradients
 from sparrow.settings import Threat
 
 MOMENTUM = 0.75  # alpha in eq. 1
 RHO = 0.75
 
 
+@dataclass
+class _Ascent(Survivors):
+    """The state of the ascent of each image: points and gradients (n, c, h, w), step sizes (n, 1, 1, 1), all others (n,)."""
+
+    centre: Tensor
+    """The images."""
+    point: Tensor
+    """The current points."""
+    loss: Tensor
+    gradient: Tensor
+    before: Tensor
+    """The point of the iteration before."""
+    size: Tensor
+    """Step sizes."""
+    best: Tensor
+    """The point of the largest loss so far."""
+    best_gradient: Tensor
+    best_loss: Tensor
+    loss_at_check: Tensor
+    """The largest loss when the step size was checked last."""
+    rises: Tensor
+    """Iterations since that check that have raised the loss."""
+    halved: Tensor
+    """Whether that check has halved the step size."""
+
+
 def cross_entropy(labels: Tensor) -> Loss:
-    """The loss of images with these labels (n,)."""
+    """The cross-entropy of each image with its label in `labels` (n,)."""
     return lambda logits, places: nn.functional.cross_entropy(logits, labels[places], reduction="none")
 
 
 def targeted_dlr(labels: Tensor, targets: Tensor) -> Loss:
-    """Difference of logits ratio towards `targets` (n,), eq. 7."""
+    """The difference of logits ratio of each image towards its class in `targets` (n,), eq. 7."""
 
     def loss(logits: Tensor, places: Tensor) -> Tensor:
         ordered = logits.sort(dim=1, descending=True).values
@@ -49,25 +77,40 @@ def apgd(
     generator: torch.Generator,
     record: Record | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Which images (n,) are broken, and what all of them have become (n, c, h, w): `images` where they are not."""
+    """Which images (n,) are misclassified within `threat`, and these adversarial images (n, c, h, w), `images` elsewhere.
+
+    `record`, if given, notes the points of smallest margin and the gradients at the start.
+    """
     broken, result = torch.zeros_like(labels, dtype=torch.bool), images.clone()
     view = (-1, *[1] * (images.dim() - 1))
-    now = Standing(centre=images, labels=labels, point=_start(images, threat, generator))
-    output, now.loss, now.gradient = ascent(model, now.point, loss, now.places)
+    start = _start(images, threat, generator)
+    output, losses, gradient = losses_and_gradients(model, start, loss, torch.arange(len(images), device=images.device))
     if record is not None:
-        record.starts(now.gradient)
+        record.note_start(gradient)
+    now = _Ascent(
+        labels=labels,
+        centre=images,
+        point=start,
+        loss=losses,
+        gradient=gradient,
+        before=start,
+        size=torch.full_like(losses, 2 * threat.eps).view(view),
+        best=start,
+        best_gradient=gradient,
+        best_loss=losses,
+        loss_at_check=losses,
+        rises=torch.zeros_like(losses),
+        halved=torch.ones_like(losses, dtype=torch.bool),
+    )
 
-    def fell(output: Tensor) -> None:
+    def remove_misclassified(output: Tensor) -> None:
         if record is not None:
-            record.sees_logits(now.places, now.point, output, now.labels)
+            record.note_logits(now.places, now.point, output, now.labels)
         wrong = confirmed(model, now.point, now.labels, output.argmax(dim=1) != now.labels)
         broken[now.places[wrong]], result[now.places[wrong]] = True, now.point[wrong]
         now.keep(~wrong)
 
-    now.before, now.size = now.point, torch.full_like(now.loss, 2 * threat.eps).view(view)
-    now.best, now.best_gradient, now.best_loss, now.loss_at_check = now.point, now.gradient, now.loss, now.loss
-    now.rises, now.halved = torch.zeros_like(now.loss), torch.ones_like(now.loss, dtype=torch.bool)
-    fell(output)
+    remove_misclassified(output)
     period, since = max(int(0.22 * steps), 1), 0
     for step in range(steps):
         if not len(now):
@@ -76,16 +119,16 @@ def apgd(
         alpha = MOMENTUM if step else 1.0
         moved = now.point + alpha * (ahead - now.point) + (1 - alpha) * (now.point - now.before)
         now.before, now.point = now.point, project(moved, now.centre, threat)
-        output, losses, now.gradient = ascent(model, now.point, loss, now.places)
+        output, losses, now.gradient = losses_and_gradients(model, now.point, loss, now.places)
         now.rises, now.loss = now.rises + (losses > now.loss), losses
         better = losses > now.best_loss
         now.best = torch.where(better.view(view), now.point, now.best)
         now.best_gradient = torch.where(better.view(view), now.gradient, now.best_gradient)
         now.best_loss = torch.maximum(losses, now.best_loss)
-        fell(output)
+        remove_misclassified(output)
         since += 1
         if since == period:
-            # Too seldom has the loss risen; or nothing was gained since the last time, and the step is still as it was.
+            # The loss has risen too seldom; or it has gained nothing since the last check, which left the step as it was.
             stuck = (now.rises <= RHO * period) | (~now.halved & (now.loss_at_check >= now.best_loss))
             now.size = torch.where(stuck.view(view), now.size / 2, now.size)
             now.point = torch.where(stuck.view(view), now.best, now.point)

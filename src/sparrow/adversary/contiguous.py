@@ -1,4 +1,4 @@
-"""A network whose input gradients lie in memory as the images do, for attacks that take that for granted."""
+"""A network whose input gradients have the images' memory layout, for attacks that take that for granted."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from torch import Tensor, nn
 
 
 class Contiguous(nn.Module):
-    """`model`, but the gradient of contiguous images (n, c, h, w) is contiguous, whatever layout the layers work in.
+    """`model`, but the gradient with respect to contiguous images (n, c, h, w) is contiguous, whatever layout its layers use.
 
-    A first layer in channels_last, or a `permute` in front of it, hands back a gradient in a layout of its own, and
-    torchattacks 3.5.1 takes `view` of it in l_2. The numbers are the same.
+    The gradient of a first layer in channels_last, or of a `permute` in front of it, has another layout, and torchattacks 3.5.1
+    calls `view` on it in l_2. The numbers are the same.
     """
 
     def __init__(self, model: nn.Module) -> None:

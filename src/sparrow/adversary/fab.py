@@ -1,6 +1,6 @@
-"""Targeted FAB: steps to the boundary between the label and a target, linearised, and back towards the image.
+"""Targeted FAB: steps to the linearised boundary between the label and a target, and back towards the image.
 
-An image leaves as soon as a misclassified one is found within the radius.
+An image is removed from the search as soon as a misclassified one is found within the radius.
 
 Source: Croce and Hein, "Minimally distorted Adversarial Examples with a Fast Adaptive Boundary Attack", ICML 2020,
 algorithm 1; without random restarts, as in AutoAttack.
@@ -8,16 +8,28 @@ algorithm 1; without random restarts, as in AutoAttack.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
 from sparrow.adversary.geometry import distance
 from sparrow.adversary.record import Record
 from sparrow.adversary.search import confirmed
-from sparrow.adversary.survivors import Standing, ascent, logits
+from sparrow.adversary.survivors import Survivors, logits, losses_and_gradients
 from sparrow.settings import Norm, Threat
 
 ALPHA_MAX, ETA, BETA = 0.1, 1.05, 0.9
+
+
+@dataclass
+class _Walk(Survivors):
+    """The state of the walk of each image."""
+
+    centre: Tensor
+    """The images (n, c, h, w)."""
+    point: Tensor
+    """The current points of the walks (n, c, h, w)."""
 
 
 def fab(
@@ -29,23 +41,24 @@ def fab(
     steps: int,
     record: Record | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Which images (n,) are broken on the way to `targets` (n,), and what all of them have become (n, c, h, w).
+    """Which images (n,) are misclassified within `threat` on the way to `targets` (n,), and these adversarial images
+    (n, c, h, w), `images` elsewhere.
 
-    The points of smallest margin within the radius are noted in `record`.
+    `record`, if given, notes the points of smallest margin within the radius.
     """
     broken, result = torch.zeros_like(labels, dtype=torch.bool), images.clone()
     view = (-1, *[1] * (images.dim() - 1))
-    now = Standing(centre=images, labels=labels, point=images)
+    now = _Walk(labels=labels, centre=images, point=images)
 
     def towards(output: Tensor, places: Tensor) -> Tensor:
-        """How far the target's logit is ahead of the label's (n,)."""
+        """The target's logit minus the label's (n,)."""
         own, other = (output.gather(1, of[places, None]).squeeze(1) for of in (labels, targets))
         return other - own
 
     for _ in range(steps):
         if not len(now):
             break
-        _, ahead, normal = ascent(model, now.point, towards, now.places)
+        _, ahead, normal = losses_and_gradients(model, now.point, towards, now.places)
         from_image = ahead + (normal * (now.centre - now.point)).flatten(1).sum(dim=1)
         here, there = (
             to_hyperplane(point, normal, value, threat.norm) for point, value in ((now.point, ahead), (now.centre, from_image))
@@ -57,11 +70,11 @@ def fab(
         wrong = output.argmax(dim=1) != now.labels
         near = distance(now.point, now.centre, threat.norm) <= threat.eps
         if record is not None and bool(near.any()):
-            record.sees_logits(now.places[near], now.point[near], output[near], now.labels[near])
-        fallen = confirmed(model, now.point, now.labels, wrong & near)
-        broken[now.places[fallen]], result[now.places[fallen]] = True, now.point[fallen]
+            record.note_logits(now.places[near], now.point[near], output[near], now.labels[near])
+        done = confirmed(model, now.point, now.labels, wrong & near)
+        broken[now.places[done]], result[now.places[done]] = True, now.point[done]
         now.point = torch.where(wrong.view(view), now.centre + BETA * (now.point - now.centre), now.point)
-        now.keep(~fallen)
+        now.keep(~done)
     return broken, result
 
 
@@ -84,11 +97,11 @@ def to_hyperplane(points: Tensor, normal: Tensor, value: Tensor, norm: Norm) -> 
         moved = torch.minimum(time.unsqueeze(1) * rate, room)
         slope = torch.linalg.vecdot(gain, (moved < room).to(gain))
         short = needed - torch.linalg.vecdot(weight, moved)
-        # Where nothing can move any more, or what is missing is rounding, this is the end.
-        going = (slope > 0) & (short > 1e-6 * needed)
-        if not bool(going.any()):
+        # An image is done where no pixel can move any more, or where only rounding is missing.
+        moving = (slope > 0) & (short > 1e-6 * needed)
+        if not bool(moving.any()):
             break
-        time = torch.where(going, time + short / slope.clamp_min(1e-30), time)
+        time = torch.where(moving, time + short / slope.clamp_min(1e-30), time)
     return (sign * torch.minimum(time.unsqueeze(1) * rate, room)).view_as(points)
 
 

@@ -1,4 +1,4 @@
-"""What an attack of several parts says besides the images that it returns."""
+"""The result of an attack of several parts: adversarial images, and which part found each."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from sparrow.lazy_torch import torch
 
 
 class Found(NamedTuple):
-    """What `search` of an attack's file returns."""
+    """The result of `search` in an attack's file, for n images."""
 
     images: torch.Tensor
-    """Adversarial images (n, c, h, w); the one of smallest margin where none succeeds."""
+    """Adversarial images (n, c, h, w); the point of smallest margin where none was found."""
     by: list[str]
-    """The part that broke each image; empty where none did."""
+    """Name of the part that found each adversarial image; an empty string where none did."""
     zero_gradient: torch.Tensor
-    """Where (n,) the gradient was exactly 0 where it started, of every loss that it took."""
+    """Whether (n,) the gradient at the start was exactly 0 for every loss that was ascended."""

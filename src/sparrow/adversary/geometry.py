@@ -9,7 +9,7 @@ from sparrow.settings import Norm, Threat
 
 
 def direction(gradient: Tensor, threat: Threat) -> Tensor:
-    """Steepest ascent direction of unit length in the norm of `threat`."""
+    """Direction (n, ...) of steepest ascent, of length 1 in the norm of `threat`."""
     if threat.norm == "linf":
         return gradient.sign()
     return gradient / _length(gradient).clamp_min(1e-12)
@@ -27,13 +27,13 @@ def project(images: Tensor, centre: Tensor, threat: Threat, radius: Tensor | Non
 
 
 def distance(images: Tensor, centre: Tensor, norm: Norm) -> Tensor:
-    """How far (n,) each image is from its centre."""
+    """Distances (n,) of the images from their centres."""
     difference = (images - centre).flatten(1)
     return difference.abs().amax(dim=1) if norm == "linf" else difference.norm(dim=1)
 
 
 def random_start(images: Tensor, threat: Threat) -> Tensor:
-    """A uniformly drawn point of the perturbation set of each image."""
+    """A point of each image's perturbation set (n, ...), drawn uniformly; not clipped to [0, 1]."""
     if threat.norm == "linf":
         return images + torch.empty_like(images).uniform_(-threat.eps, threat.eps)
     noise = torch.randn_like(images)

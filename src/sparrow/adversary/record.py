@@ -1,4 +1,4 @@
-"""What the searches of an attack have seen of each image, whether they broke it or not."""
+"""The point of smallest margin that the searches of an attack have evaluated for each image."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from sparrow.adversary.margin import margin
 
 
 class Record:
-    """The points of smallest margin seen inside the ball: `points` (n, c, h, w), at first the images, and `margins` (n,).
+    """The points of smallest margin evaluated inside the balls: `points` (n, c, h, w), at first the images, and `margins` (n,).
 
-    `zero_gradient` (n,): where every walk had a gradient of exactly 0 at its start. `places` says which of the images
-    those of a search are.
+    `zero_gradient` (n,) is True where every search had a gradient of exactly 0 at its start. `places` are the indices, among
+    these n images, of those that the search has which the record was given to.
     """
 
     def __init__(self, images: Tensor, margins: Tensor) -> None:
@@ -26,18 +26,18 @@ class Record:
         part.__dict__.update(vars(self), places=self.places[which])
         return part
 
-    def starts(self, gradient: Tensor) -> None:
-        """A walk of all images of the search begins with this gradient (n, c, h, w)."""
+    def note_start(self, gradient: Tensor) -> None:
+        """Note the gradient (n, c, h, w) with which a search of all its images starts."""
         self.zero_gradient[self.places] &= ~gradient.flatten(1).any(dim=1)
 
-    def sees(self, places: Tensor, points: Tensor, margins: Tensor) -> None:
-        """Points (k, c, h, w) inside the balls of the search's images `places` (k,), and their margins (k,)."""
+    def note(self, places: Tensor, points: Tensor, margins: Tensor) -> None:
+        """Keep points (k, c, h, w) in the balls of the search's images `places` (k,) where their margins (k,) are smaller."""
         mine = self.places[places]
         better = margins < self.margins[mine]
         if bool(better.any()):
             self.margins[mine[better]] = margins[better]
             self.points[mine[better]] = points[better]
 
-    def sees_logits(self, places: Tensor, points: Tensor, output: Tensor, labels: Tensor) -> None:
-        """The same, by the logits (k, classes) of the points."""
-        self.sees(places, points, margin(output, labels))
+    def note_logits(self, places: Tensor, points: Tensor, output: Tensor, labels: Tensor) -> None:
+        """As `note`, with the margins that follow from the logits `output` (k, classes) of the points and their labels (k,)."""
+        self.note(places, points, margin(output, labels))

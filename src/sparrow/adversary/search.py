@@ -1,4 +1,4 @@
-"""A network to search with, and the same network to believe."""
+"""A fast form of a network to search with, and the full network that confirms what is found."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from sparrow.adversary.survivors import laid_out, logits
-from sparrow.inference.fixed_weights import frozen
+from sparrow.adversary.survivors import channels_last, logits
+from sparrow.inference.fixed_weights import fixed_weights
 from sparrow.networks.prunable import PRUNABLE
 
 
-class Search(nn.Module):
-    """Looks at a view of the network `full`, such as `frozen` gives."""
+class SearchNetwork(nn.Module):
+    """The network `full`, evaluated through a faster equivalent `view` of it, such as `fixed_weights` yields."""
 
     def __init__(self, full: nn.Module, view: nn.Module | None = None) -> None:
         super().__init__()
@@ -25,25 +25,25 @@ class Search(nn.Module):
         return self.view(images)
 
 
-class Lowered(Search):
-    """Computes in bfloat16, but its first layer sees images in full: of a change by eps, eight bits might show nothing.
+class Bfloat16Network(SearchNetwork):
+    """As `SearchNetwork`, but computed in bfloat16; the logits are float32.
 
-    Logits are float32.
+    The first layer gets images in their own precision: the eight bits of bfloat16 might not show a change by eps.
     """
 
     def forward(self, images: Tensor) -> Tensor:
-        with _first_in_full(self.full) if self.view is self.full else nullcontext(), searched_in(self, images.device):
+        with _first_in_float32(self.full) if self.view is self.full else nullcontext(), precision_of(self, images.device):
             return self.view(images).float()
 
 
 def _first(model: nn.Module) -> nn.Module | None:
-    """The first convolution or linear layer."""
+    """The first convolution or linear layer; None if there is none."""
     return next((layer for layer in model.modules() if isinstance(layer, PRUNABLE)), None)
 
 
 @contextmanager
-def _first_in_full(model: nn.Module) -> Iterator[None]:
-    """Have the first layer of `model` leave autocast."""
+def _first_in_float32(model: nn.Module) -> Iterator[None]:
+    """While the context is active, the first layer of `model` computes without autocast."""
     first = _first(model)
     left = ExitStack()
 
@@ -62,26 +62,26 @@ def _first_in_full(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def searching(model: nn.Module, images: Tensor, precision: Literal["float32", "bfloat16"]) -> Iterator[Search]:
-    """`model`, to be looked at often through images like `images`, in this precision."""
-    images = laid_out(images)
+def search_network(model: nn.Module, images: Tensor, precision: Literal["float32", "bfloat16"]) -> Iterator[SearchNetwork]:
+    """Yield a fast form of `model` for inputs shaped like `images`, in this precision; the weights must not change."""
+    images = channels_last(images)
     with ExitStack() as stack:
         if precision == "float32":
-            yield Search(model, stack.enter_context(frozen(model, images)))
+            yield SearchNetwork(model, stack.enter_context(fixed_weights(model, images)))
             return
         with torch.autocast(images.device.type, torch.bfloat16):
-            view = stack.enter_context(frozen(model, images, in_full=_first(model)))
-        yield Lowered(model, view)
+            view = stack.enter_context(fixed_weights(model, images, float32_layer=_first(model)))
+        yield Bfloat16Network(model, view)
 
 
-def searched_in(model: nn.Module, device: torch.device) -> AbstractContextManager:
-    """The precision in which a view of `model` is looked at."""
-    return torch.autocast(device.type, torch.bfloat16) if isinstance(model, Lowered) else nullcontext()
+def precision_of(model: nn.Module, device: torch.device) -> AbstractContextManager:
+    """A context in which layers compute in the precision of `model`: autocast for a `Bfloat16Network`, else no change."""
+    return torch.autocast(device.type, torch.bfloat16) if isinstance(model, Bfloat16Network) else nullcontext()
 
 
 def confirmed(model: nn.Module, images: Tensor, labels: Tensor, wrong: Tensor) -> Tensor:
-    """Which of the images (n,) that `model` calls `wrong` its full network misclassifies, too."""
-    if not isinstance(model, Search) or not bool(wrong.any()):
+    """Which images (n,) of those that `model` misclassifies (`wrong`, n) its full network misclassifies, too."""
+    if not isinstance(model, SearchNetwork) or not bool(wrong.any()):
         return wrong
     sure = wrong.clone()
     sure[wrong] = logits(model.full, images[wrong]).argmax(dim=1) != labels[wrong]

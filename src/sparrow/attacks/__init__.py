@@ -1,19 +1,27 @@
 """Empirical robustness: one file per attack, from torchattacks where it has it as the paper does.
 
-Each file declares `Params` (from `sparrow.adversary.params.Attack`) and `NORMS` (and `CLASSES_NEEDED`, if two are too few),
-and defines `attack(model, images, labels, params, threat, classes)`, which returns adversarial images (n, c, h, w). They
-are checked, not trusted: `sparrow.stages.attack` projects them onto the perturbation set and asks the network again.
+A file defines `Params`, a subclass of `Attack` or, if it looks inside the perturbation set alone, of `InsideAttack`
+(`sparrow.adversary.params`), and `attack(model, images, labels, params, threat, classes)`, which returns adversarial
+images (n, c, h, w) for `images` (n, c, h, w) in [0, 1] that `model` classifies as `labels` (n,). They are checked,
+not trusted: `sparrow.stages.attack` projects them onto the perturbation set and asks the network again. Where it
+fails, an attack returns the image of the smallest margin that it knows of, for that is the margin in the outcome
+table (AutoAttack, of all that it has seen; PGD, where its last walk ended).
 
-A file that defines `MINIMUM_NORM = True` looks for the nearest adversarial image, however far. It counts with its
-distance, so that one run says what is robust at any radius. If it defines `restart(model, images, labels, params, threat,
-classes, others)`, too, that is called where it has found nothing, with images of other classes to start from.
+`Params` says, besides the attack's settings:
 
-An attack of several parts may define `search`, with the arguments of `attack` and a `Found` (`sparrow.adversary.found`) as
-its result, which says what broke each image; `BLIND` names a part that takes no gradients.
+- `norms`: a tuple of the norms that it knows, of `"linf"` and `"l2"`. It has no default.
+- `minimum_norm`: True, if it looks for the nearest adversarial image, however far (False by default). It then counts
+  with its distance, so that one run says what is robust at any radius, and is given one radius only.
+- `classes_needed`: the fewest classes that it can attack (2 by default).
+- `blind`: the name of the part of it that takes no gradients (None by default), as its `search` reports it. A warning
+  says so if many images fall to that part alone.
 
-The margin in an outcome table is that of the returned image: where an attack fails, it returns the image of the smallest
-margin it knows of within the ball (AutoAttack, of all that it has seen; PGD, where its last walk ended).
+A file may define
 
-A file that defines `passes(params, classes)` says what an attack costs before it runs (`sparrow cost`): how many forward
-passes, and how many gradients (a forward and a backward pass), an image takes that survives all of it.
+- `passes(params, classes)`: what an image costs that survives all of it, for `sparrow cost`: how many forward passes,
+  and how many gradients (a forward and a backward pass). Without it the cost is unknown.
+- `search(model, images, labels, params, threat, classes)`, for an attack of several parts: a
+  `sparrow.adversary.found.Found`, which also names the part that broke each image; it is called in place of `attack`.
+- `restart(model, images, labels, params, threat, classes, others)`, for a minimum-norm attack: the same as `attack`,
+  called for images where that found nothing, with images `others` (n, c, h, w) of other classes to start from.
 """

@@ -11,26 +11,27 @@ Attacks", ICML 2020.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from sparrow.adversary.found import Found
 from sparrow.adversary.params import InsideAttack
 from sparrow.lazy_torch import torch
-from sparrow.settings import Threat
+from sparrow.settings import Norm, Threat
 
-NORMS = ("linf", "l2")
-CLASSES_NEEDED = 4  # For the third-largest logit in DLR.
 TARGETS = 9
-BLIND = "square"
-PARTS = ("apgd-ce", "apgd-t", "fab-t", BLIND)
+SQUARE = "square"
+PARTS = ("apgd-ce", "apgd-t", "fab-t", SQUARE)
 """In their order; the last does without gradients."""
 
 
 class Params(InsideAttack):
     """The defaults are the standard's; anything else should be named as such."""
 
+    norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2")
+    classes_needed: ClassVar[int] = 4  # For the third-largest logit in DLR.
+    blind: ClassVar[str | None] = SQUARE
     steps: int = Field(100, ge=1)
     """Iterations of APGD and FAB."""
     queries: int = Field(5000, ge=1)
@@ -51,7 +52,7 @@ def passes(params: Params, classes: int) -> tuple[float, float]:
 def attack(model, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int) -> torch.Tensor:
     """Adversarial images (n, c, h, w); those of the smallest margin that was seen, where none is found.
 
-    Raises SparrowError for fewer than `CLASSES_NEEDED`.
+    Raises SparrowError for fewer than `Params.classes_needed` classes.
     """
     return search(model, images, labels, params, threat, classes).images
 
@@ -65,13 +66,15 @@ def search(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
     from sparrow.adversary.fab import fab
     from sparrow.adversary.margin import margin
     from sparrow.adversary.record import Record
-    from sparrow.adversary.search import searching
+    from sparrow.adversary.search import search_network
     from sparrow.adversary.square import square
     from sparrow.adversary.survivors import logits
     from sparrow.errors import SparrowError
 
-    if classes < CLASSES_NEEDED:
-        raise SparrowError(f"autoattack: the data set has {classes} classes; its DLR loss needs at least {CLASSES_NEEDED}")
+    if classes < params.classes_needed:
+        raise SparrowError(
+            f"autoattack: the data set has {classes} classes; its DLR loss needs at least {params.classes_needed}"
+        )
     found, by = images.clone(), [""] * len(images)
     clean = logits(model, images)
     record = Record(images, margin(clean, labels))
@@ -91,7 +94,7 @@ def search(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
     def seeded() -> torch.Generator:
         return torch.Generator().manual_seed(params.attack_seed)
 
-    with searching(model, images, params.precision) as view:
+    with search_network(model, images, params.precision) as view:
         generator = seeded()
         run("apgd-ce", lambda x, y, order, seen: apgd(view, x, y, cross_entropy(y), threat, params.steps, generator, seen))
         generator = seeded()
@@ -105,6 +108,6 @@ def search(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
         for rank in ranks:
             run("fab-t", lambda x, y, order, seen, rank=rank: fab(view, x, y, order[:, rank], threat, params.steps, seen))
         generator = seeded()
-        run(BLIND, lambda x, y, order, seen: square(view, x, y, threat, params.queries, generator, seen))
+        run(SQUARE, lambda x, y, order, seen: square(view, x, y, threat, params.queries, generator, seen))
     found[left] = record.points[left]
     return Found(found, by, record.zero_gradient & (clean.argmax(dim=1) == labels))

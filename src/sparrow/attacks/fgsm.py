@@ -5,15 +5,17 @@ Source: Goodfellow et al., "Explaining and Harnessing Adversarial Examples", ICL
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from sparrow.adversary.params import InsideAttack
 from sparrow.lazy_torch import torch
-from sparrow.settings import Threat
-
-NORMS = ("linf",)
+from sparrow.settings import Norm, Threat
 
 
 class Params(InsideAttack):
     """FGSM has no settings of its own."""
+
+    norms: ClassVar[tuple[Norm, ...]] = ("linf",)
 
 
 def passes(params: Params, classes: int) -> tuple[float, float]:

@@ -16,16 +16,14 @@ Source: Pintor et al., "Fast Minimum-norm Adversarial Attacks through Adaptive N
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from sparrow.adversary.params import Attack
 from sparrow.lazy_torch import torch
-from sparrow.settings import Threat
+from sparrow.settings import Norm, Threat
 
-NORMS = ("linf", "l2")
-MINIMUM_NORM = True
 DUAL = {"linf": 1, "l2": 2}
 BISECTIONS = 20
 """Halvings of the line to an image of another class: its length is then known to a millionth."""
@@ -34,6 +32,8 @@ BISECTIONS = 20
 class Params(Attack):
     """Length of the search, and how its steps and its ball change: both along a cosine from start to end."""
 
+    norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2")
+    minimum_norm: ClassVar[bool] = True
     steps: int = Field(100, ge=1)
     """Gradient steps."""
     loss: Literal["logits", "cross-entropy", "dlr"] = "logits"

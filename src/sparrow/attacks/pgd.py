@@ -5,18 +5,19 @@ Source: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Att
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from sparrow.adversary.params import InsideAttack
 from sparrow.lazy_torch import torch
-from sparrow.settings import Radius, Threat
-
-NORMS = ("linf", "l2")
+from sparrow.settings import Norm, Radius, Threat
 
 
 class Params(InsideAttack):
     """Length, number and size of the walks."""
 
+    norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2")
     steps: int = Field(20, ge=1)
     """Gradient steps."""
     restarts: int = Field(1, ge=1)

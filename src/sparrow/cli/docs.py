@@ -1,4 +1,4 @@
-"""Write what is generated from the code anew: the config's JSON Schema, and the tables in README.md and docs/options.md.
+"""Write what is generated from the code anew: the JSON Schema of studies, and the tables in README.md and docs/.
 
 A test says when they are out of date.
 """
@@ -18,7 +18,7 @@ from sparrow.errors import SparrowError
 from sparrow.study.config import Study
 
 SCHEMA = Path("workflow/schemas/config.schema.json")
-README, OPTIONS = Path("README.md"), Path("docs/options.md")
+DOCUMENTS = (Path("README.md"), Path("docs/entries.md"), Path("docs/options.md"))
 TITLES: dict[Room, str] = {
     "datasets": "Data sets",
     "models": "Models",
@@ -54,11 +54,17 @@ def _variants(document: dict[str, Any], room: Room) -> dict[str, str]:
     return section["discriminator"]["mapping"]
 
 
+def names_table() -> str:
+    """A table of the names of all entries, a row for each room."""
+    rows = [f"| {TITLES[room].lower()} | {', '.join(f'`{kind}`' for kind in catalogue.kinds(room))} |" for room in TITLES]
+    return "\n".join(["| kind | names |", "|---|---|", *rows]) + "\n"
+
+
 def entries_table() -> str:
-    """A Markdown table of all entries for each room."""
+    """A section for each room: the names of its entries, what they are, and their sources."""
     lines = []
     for room, title in TITLES.items():
-        lines += [f"**{title}** (`{room}`)", "", "| name | what it is | source |", "|---|---|---|"]
+        lines += [f"## {title} (`{room}`)", "", "| name | what it is | source |", "|---|---|---|"]
         for kind in catalogue.kinds(room):
             lines.append(f"| `{kind}` | {catalogue.summary(room, kind)} | {catalogue.source(room, kind)} |")
         lines.append("")
@@ -134,7 +140,7 @@ def _with_content(content: str, match: re.Match[str]) -> str:
 
 def filled(text: str) -> str:
     """A document with its generated parts, between `<!-- generated: NAME -->` and `<!-- end -->`, made anew."""
-    for name, content in (("entries", entries_table()), ("options", options_table())):
+    for name, content in (("names", names_table()), ("entries", entries_table()), ("options", options_table())):
         text = re.sub(
             rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)",
             partial(_with_content, content),
@@ -149,10 +155,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the schema and the documents; the exit status. Raises SparrowError outside the root of a checkout."""
+    """Write the schema and the documents; exit status. Raises SparrowError outside the root of a checkout."""
     if not SCHEMA.is_file():
         raise SparrowError(f"{SCHEMA}: no such file here; run it in the root of a checkout")
     SCHEMA.write_text(schema())
-    for document in (README, OPTIONS):
+    for document in DOCUMENTS:
         document.write_text(filled(document.read_text()))
     return 0

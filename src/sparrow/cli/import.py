@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from sparrow.exchange import keymap_files
+from sparrow.files.paths import data_path
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
     if spec.cell.ratio is not None:
         what = "filters" if options.filters else "prunable weights"
         print(f"  pruning ratio {spec.cell.ratio:g} asked for; {fitted.ratio:.4f} of the {what} are gone")
-    for line in _recognised(Path(study.results, spec.cell.dataset, "data.safetensors"), network, shape, classes):
+    for line in _recognised(Path(study.results, data_path(spec.cell.dataset)), network, shape, classes):
         print(f"  {line}")
     there = Path(study.results, f"{path}.safetensors")
     if there.is_file() and "imported" not in read_header(there):

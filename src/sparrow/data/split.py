@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from pydantic import Field, model_validator
 
@@ -12,6 +14,9 @@ from sparrow.settings import Settings
 class HeldOut(Settings):
     """How a data set with an official test set is divided, and what is done to its training images."""
 
+    images: ClassVar[tuple[int, int | None] | None] = None
+    """How many images there are, if that is known before they are read: in the training set and in the official test set;
+    in all and None, where there is no official test set. None if it is not known."""
     validation: float = Field(0.1, gt=0, lt=1)
     """Share of the training images held out for validation."""
     split_seed: int = Field(0, ge=0)

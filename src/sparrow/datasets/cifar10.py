@@ -7,12 +7,13 @@ Source: A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from sparrow.data import cifar
 from sparrow.data.augmentation import CIFAR, Augmentation
 from sparrow.data.download import Downloaded, Remote, fetch
 from sparrow.data.source import Description, Source
 
-IMAGES = (50_000, 10_000)
 ARCHIVE = Remote(
     "cifar-10-binary.tar.gz",
     "c32a1d4ab5d03f1284b67883e8d87530",
@@ -25,6 +26,7 @@ TRAIN, TEST = [f"{FOLDER}/data_batch_{number}.bin" for number in range(1, 6)], f
 class Params(Downloaded):
     """CIFAR-10 has an official test set."""
 
+    images: ClassVar[tuple[int, int | None] | None] = (50_000, 10_000)
     augmentation: Augmentation = CIFAR
     """What is done to training images, each time that they are seen."""
 

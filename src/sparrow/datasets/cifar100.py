@@ -7,12 +7,13 @@ Source: A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from sparrow.data import cifar
 from sparrow.data.augmentation import CIFAR, Augmentation
 from sparrow.data.download import Downloaded, Remote, fetch
 from sparrow.data.source import Description, Source
 
-IMAGES = (50_000, 10_000)
 ARCHIVE = Remote(
     "cifar-100-binary.tar.gz",
     "03b5dce01913d631647c71ecec9e9cb8",
@@ -24,6 +25,7 @@ TRAIN, TEST = ["cifar-100-binary/train.bin"], "cifar-100-binary/test.bin"
 class Params(Downloaded):
     """CIFAR-100 has an official test set."""
 
+    images: ClassVar[tuple[int, int | None] | None] = (50_000, 10_000)
     augmentation: Augmentation = CIFAR
     """What is done to training images, each time that they are seen."""
 

@@ -6,16 +6,18 @@ Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from sparrow.data.source import Description, Images, Source
 from sparrow.data.split import SplitParams
 
-IMAGES = (1797, None)
-
 
 class Params(SplitParams):
     """Digits has no official split: it is drawn, stratified, from all images."""
+
+    images: ClassVar[tuple[int, int | None] | None] = (1797, None)
 
 
 def describe(params: Params) -> Description:

@@ -6,15 +6,17 @@ addresses and MD5 sums are torchvision's.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from sparrow.data import idx
 from sparrow.data.download import Downloaded
 from sparrow.data.source import Description, Source
 
-IMAGES = (60_000, 10_000)
-
 
 class Params(Downloaded):
     """Fashion-MNIST has an official test set."""
+
+    images: ClassVar[tuple[int, int | None] | None] = (60_000, 10_000)
 
 
 def describe(params: Params) -> Description:

@@ -8,14 +8,16 @@ and Unsupervised Feature Learning 2011 (http://ufldl.stanford.edu/housenumbers);
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from sparrow.data.download import Downloaded, Remote, fetch
 from sparrow.data.source import Description, Images, Source
-
-IMAGES = (73_257, 26_032)
 
 
 class Params(Downloaded):
     """SVHN has an official test set."""
+
+    images: ClassVar[tuple[int, int | None] | None] = (73_257, 26_032)
 
 
 def describe(params: Params) -> Description:

@@ -14,13 +14,10 @@ from sparrow.estimate.work import Work
 from sparrow.files.cost import read_cost
 from sparrow.files.headers import read_header
 from sparrow.files.lineage import DATA
-from sparrow.files.paths import DENSE, Checkpoint, parse
+from sparrow.files.paths import COST, TABLE, Checkpoint, checkpoint_of, data_path, parse
 from sparrow.stages.specs.base import CheckpointSpec
 from sparrow.study import job_specs
 from sparrow.study.config import Study
-
-ABOVE = {"attack": 2, "verify": 2, "stability": 1, "compact": 1}
-"""How far below its checkpoint what a stage makes of it lies."""
 
 
 def finished_jobs(study: Study, works: Iterable[Work]) -> dict[str, float]:
@@ -34,7 +31,7 @@ def finished_jobs(study: Study, works: Iterable[Work]) -> dict[str, float]:
     table, current = _table(results / "costs.csv"), _current(study)
     for work in works:
         for job in work.jobs:
-            seconds = _own(results / f"{job}.cost.json")
+            seconds = _own(results / f"{job}{COST}")
             seconds = table.get(job) if seconds is None else seconds
             if seconds is not None and current(work, job):
                 found[job] = seconds
@@ -64,7 +61,7 @@ def _current(study: Study) -> Callable[[Work, str], bool]:
     @cache
     def data(label: str) -> str | None:
         """The digest of a data set; None if it was not prepared as the study is now."""
-        header = _header(results / f"{label}/data.safetensors", DATA)
+        header = _header(results / data_path(label), DATA)
         as_configured = header.get("dataset") == _plain(job_specs.data_spec(study, label).dataset)
         return header["digest"] if as_configured else None
 
@@ -75,13 +72,12 @@ def _current(study: Study) -> Callable[[Work, str], bool]:
         return same and own["data"] == data(parse(path).parent.dataset)
 
     def current(work: Work, job: str) -> bool:
-        if work.stage == "data":
+        checkpoint = checkpoint_of(job)
+        if checkpoint is None:
             return data(work.dataset) is not None
-        if work.stage in ("attack", "verify") and _rows(results / f"{job}.csv") != work.images:
+        if work.stage in ("attack", "verify") and _rows(results / f"{job}{TABLE}") != work.images:
             return False
-        if work.stage == "latency":
-            return network(f"{job.removesuffix('latency')}{DENSE}")
-        return network("/".join(job.split("/")[: -ABOVE[work.stage]]) if work.stage in ABOVE else job)
+        return network(checkpoint.path)
 
     return current
 

@@ -22,7 +22,7 @@ from sparrow.study import cells, job_specs
 from sparrow.study.config import Study
 from sparrow.training.loop import Hooks, train
 from sparrow.training.schedule import Progress, Schedule
-from sparrow.verification.memory import exhausted, limited
+from sparrow.verification.memory import memory_limited, out_of_memory
 from sparrow.versions import SPARROW
 
 IMAGES = 128
@@ -59,7 +59,7 @@ def measure(study: Study, units: Iterable[Unit], repeats: int, warn: Callable[[s
         except NetworkError as error:
             warn(f"{unit.model}, {unit.entry or unit.what}: {error}")
         except (MemoryError, RuntimeError) as error:
-            if not exhausted(error):
+            if not out_of_memory(error):
                 raise
             warn(f"{unit.model}, {unit.entry or unit.what}: does not fit into memory")
         else:
@@ -178,14 +178,14 @@ def _image(known: _Entries, unit: Unit, model: nn.Module, repeats: int) -> tuple
     def run(part: Part) -> Tensor:
         return bound(model, part.images, part.labels)
 
-    with limited(params.memory_mb):
+    with memory_limited(params.memory_mb):
         one = _count(run, unit)
         size = max(1, min(params.batch_size, int(BATCH_MULTIPLY_ADDS // max(one, 1))))
         while True:
             try:
                 return _timed(run, unit, size, repeats), one
             except (MemoryError, RuntimeError) as error:
-                if size == 1 or not exhausted(error):
+                if size == 1 or not out_of_memory(error):
                     raise
             size //= 2
 

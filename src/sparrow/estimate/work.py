@@ -14,6 +14,7 @@ from sparrow.errors import SparrowError
 from sparrow.estimate.unit import CHANNELS_LAST, Unit, bound_spec, label_of
 from sparrow.files.headers import read_header
 from sparrow.files.lineage import DATA
+from sparrow.files.paths import data_path
 from sparrow.study import cells, job_specs
 from sparrow.study.config import Study
 from sparrow.training.schedule import Schedule
@@ -88,19 +89,19 @@ class _Images:
         params = study.datasets[label]
         entry = catalogue.load("datasets", params.kind)
         self.shape, self.classes = entry.describe(params)
-        prepared = Path(study.results, label, "data.safetensors")
+        prepared = Path(study.results, data_path(label))
         if prepared.is_file():
             header = read_header(prepared, DATA)
             self.train, self.validation, self.test = (header["parts"][name] for name in ("train", "validation", "test"))
             # Extra images that are a fixed share of each batch do not lengthen an epoch.
             self.train -= header.get("extra", {}).get("images", 0) if params.extra_share else 0
             return
-        if not hasattr(entry, "IMAGES"):
+        if params.images is None:
             raise SparrowError(
                 f"datasets.{label}: {params.kind} does not say how many images it has, and {prepared} is not there "
                 f"yet; prepare it first (snakemake {prepared}); valid without: {', '.join(_counted())}"
             )
-        whole, test = entry.IMAGES
+        whole, test = params.images
         if test is None:  # No official split: shares of all.
             self.test = math.ceil(whole * params.test)
             whole, share = whole - self.test, params.validation / (1 - params.test)
@@ -111,7 +112,7 @@ class _Images:
 
 
 def _counted() -> Iterator[str]:
-    return (kind for kind in catalogue.kinds("datasets") if hasattr(catalogue.load("datasets", kind), "IMAGES"))
+    return (kind for kind in catalogue.kinds("datasets") if catalogue.load("datasets", kind).Params.images)
 
 
 def _nothing(study: Study, work: Work, images: _Images) -> Work:
@@ -125,15 +126,14 @@ def _training(study: Study, work: Work, images: _Images) -> Work:
 
 def _pruning(study: Study, work: Work, images: _Images) -> Work:
     method = study.methods[work.entry]
-    if method.trains == "nothing":
+    if method.needs == "nothing":
         return work
     return _steps(study, work, study.pruning_schedule(work.objective, work.entry), images, method)
 
 
 def _steps(study: Study, work: Work, schedule: Schedule, images: _Images, method: Any = None) -> Work:
     """Add the steps of a schedule, by their place on the ramp, to `work`; a batch of validation images counts as a step."""
-    architecture = catalogue.load("models", study.models[work.model].kind)
-    per_epoch = len(schedule.batches(images.train, getattr(architecture, "BATCH_NORM", False)))
+    per_epoch = len(schedule.batches(images.train, study.models[work.model].batch_norm))
     work.steps = schedule.epochs * per_epoch
     if method is not None:
         work.steps = method.steps_of(work.steps, per_epoch)

@@ -21,7 +21,7 @@ from sparrow.exchange.network import Network
 from sparrow.files.atomic import replacing
 from sparrow.files.csv_table import write_csv
 from sparrow.files.headers import COMPACT_FORMAT, read_header
-from sparrow.files.lineage import DATA, data_path
+from sparrow.files.lineage import DATA, data_of
 from sparrow.files.outcome_table import COLUMNS, FAILED, TEXT
 from sparrow.networks.prunable import prunable_weights
 from sparrow.results.threats import EXACT
@@ -124,7 +124,7 @@ def _require_place(network: Network) -> None:
 
 def _dataset(network: Network) -> str:
     """The kind of data set, if its file is in its place in the results folder; else the study's label for it."""
-    path = data_path(network.path, network.header)
+    path = data_of(network.path, network.header)
     return read_header(path, DATA)["dataset"]["kind"] if path.is_file() else network.header["cell"]["dataset"]
 
 

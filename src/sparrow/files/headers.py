@@ -93,6 +93,11 @@ def _older(found: object, expected: tuple[str, ...]) -> str:
     return ": another version of Sparrow wrote it; delete it, and what was made from it, and run again"
 
 
+def kind(header: dict[str, Any]) -> str:
+    """The stage of the network in a file: `dense`, `pruned`, `finetuned` or `compact`."""
+    return "compact" if header["format"] == COMPACT_FORMAT else header["stage"]
+
+
 def sha256(path: Path) -> str:
     """SHA-256 of a file, by which checkpoints name their parents."""
     with open(path, "rb") as file:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,11 +9,11 @@ from typing import Any, Literal, NamedTuple
 
 from sparrow.errors import CheckpointError
 from sparrow.files import content
-from sparrow.files.headers import COMPACT_FORMAT, FORMAT, read_header, sha256
+from sparrow.files.headers import COMPACT_FORMAT, FORMAT, kind, read_header, sha256
 from sparrow.files.headers import DATA_FORMAT as DATA
 from sparrow.files.headers import EXAMPLES_FORMAT as EXAMPLES
 from sparrow.files.outcome_table import origin
-from sparrow.files.parentage import kind, parent_path
+from sparrow.files.paths import NETWORK, data_file, parent_file, subject_of
 
 FORMATS = (FORMAT, COMPACT_FORMAT, DATA, EXAMPLES)
 
@@ -86,7 +85,7 @@ def chain(path: Path, digest: Digests | None = None) -> list[Link]:
     # The header of a file that is not the one that was used says nothing about the data set.
     known = [link for link in links if link.what != "table" and link.header.get("data") and not link.wrong]
     if links[-1].what != DATA_SET and known:
-        links.append(_parent(data_path(known[-1].path, known[-1].header), known[-1].header["data"], digest))
+        links.append(_parent(data_of(known[-1].path, known[-1].header), known[-1].header["data"], digest))
     return links[::-1]
 
 
@@ -95,12 +94,12 @@ def _behind(link: Link, digest: Digests) -> tuple[Path, str | None] | None:
     if link.what == DATA_SET:
         return None
     if link.what in ("table", "examples"):
-        checkpoint, named = _checkpoint_of(link.path), link.header.get("network")
+        checkpoint, named = subject_of(link.path), link.header.get("network")
         if link.what == "table" and checkpoint and named and _content(checkpoint) == named:
             # Tables name the first digits of the content's digest.
             named = digest.file(checkpoint)
         return (checkpoint, named) if checkpoint else None
-    parent = parent_path(link.path, link.header)
+    parent = parent_file(link.path, kind(link.header))
     return (parent, link.header["parent"]) if parent and link.header.get("parent") else None
 
 
@@ -113,7 +112,7 @@ def _content(checkpoint: Path) -> str | None:
 
 
 def _parent(path: Path, named: str | None, digest: Digests) -> Link:
-    what = DATA_SET if path.name == "data.safetensors" else path.stem
+    what = DATA_SET if path.name == f"data{NETWORK}" else path.stem
     if not path.is_file():
         return Link(what, path, None, named)
     try:
@@ -136,22 +135,11 @@ def _link(path: Path, named: str | None, digest: Digests) -> Link:
 def _table(path: Path, digest: Digests) -> Link:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
-    if _checkpoint_of(path) is None:
+    if subject_of(path) is None:
         raise CheckpointError(f"{path}: a table, but not one beside a checkpoint or in its folder")
     return Link("table", path, digest.file(path), header=origin(path))
 
 
-def _checkpoint_of(path: Path) -> Path | None:
-    """The checkpoint that a table or a file of examples belongs to, by its name or by the folder that it lies in; else None."""
-    absolute = Path(os.path.abspath(path))
-    for up, name in enumerate((absolute.name.split(".")[0], absolute.parent.name, absolute.parent.parent.name)):
-        found = Path(os.path.normpath(path.parent / "/".join([".."] * up) / f"{name}.safetensors"))
-        if found.is_file():
-            return found
-    return None
-
-
-def data_path(path: Path, header: dict[str, Any]) -> Path:
+def data_of(path: Path, header: dict[str, Any]) -> Path:
     """Path of the data set of the checkpoint `path`, by the layout of a results folder."""
-    up = {"dense": 3}.get(header["stage"], 4) + (kind(header) == "compact")
-    return Path(os.path.normpath(path.parent / "/".join([".."] * up) / "data.safetensors"))
+    return data_file(path, header["stage"], kind(header) == "compact")

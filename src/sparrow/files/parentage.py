@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from sparrow.errors import CheckpointError
 from sparrow.files import content
-from sparrow.files.headers import COMPACT_FORMAT, read_header, sha256
-
-
-def kind(header: dict[str, Any]) -> str:
-    """The stage of the network in a file: `dense`, `pruned`, `finetuned` or `compact`."""
-    return "compact" if header["format"] == COMPACT_FORMAT else header["stage"]
-
-
-def parent_path(path: Path, header: dict[str, Any]) -> Path | None:
-    """Path of the checkpoint that `path` was made from, by the layout of a results folder; None for a dense network."""
-    # The folder that a compact network lies in is named after the checkpoint; "." has no name.
-    folder = Path(os.path.abspath(path)).parent.name
-    place = {
-        "pruned": path.parent / ".." / "dense.safetensors",
-        "finetuned": path.parent / "pruned.safetensors",
-        "compact": path.parent / ".." / f"{folder}.safetensors",
-    }.get(kind(header))
-    return place and Path(os.path.normpath(place))
+from sparrow.files.headers import kind, read_header, sha256
+from sparrow.files.paths import parent_file
 
 
 def refuse_other_parents(path: Path, header: dict[str, Any], digest: Callable[[Path], str] = sha256) -> None:
@@ -36,7 +19,7 @@ def refuse_other_parents(path: Path, header: dict[str, Any], digest: Callable[[P
     returns the SHA-256 of a file; callers may pass a cached one.
     """
     while named := header.get("parent"):
-        parent = parent_path(path, header)
+        parent = parent_file(path, kind(header))
         if parent is None or not parent.is_file():
             return
         found = digest(parent)

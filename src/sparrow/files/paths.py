@@ -1,14 +1,61 @@
-"""Who a checkpoint is, and where it lies in a study's folder: a path that reads like a sentence. Imports no torch."""
+"""Who a checkpoint is, and where it and all else lies in a results folder: the one place that knows. Imports no torch.
+
+    DATASET/data.safetensors
+    DATASET/MODEL/OBJECTIVE/seedN/dense.safetensors                       a dense network; .../seedN/latency.csv: its family's
+    DATASET/MODEL/OBJECTIVE/seedN/METHOD-RATIO/pruned.safetensors         a pruned one, and finetuned.safetensors
+    DATASET/MODEL/OBJECTIVE/seedN/.../CHECKPOINT/attacks/NAME.csv         what was made of a checkpoint: attacks, verifiers,
+    DATASET/MODEL/OBJECTIVE/seedN/.../CHECKPOINT/compact.safetensors      and what is about the network itself
+    summary.csv, figures/, tables/, logs/                                 what is about the whole study
+
+What a job costs lies beside what it makes, with the suffix `COST`; a job is named by that path, without suffix.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, NamedTuple
 
 DENSE = "dense"
 LABEL = "[a-z0-9]+(?:-[a-z0-9]+)*"
-_PATH = re.compile(rf"({LABEL})/({LABEL})/({LABEL})/seed(\d+)/(?:dense|({LABEL})-(0\.\d+)/(pruned|finetuned))")
+RATIO = r"0\.\d+"
+_SWEPT = rf"{LABEL}(?:-eps\d[\d._]*)?"
+_PATH = re.compile(rf"({LABEL})/({LABEL})/({LABEL})/seed(\d+)/(?:dense|({LABEL})-({RATIO})/(pruned|finetuned))")
+
+CELL_COLUMNS = ["dataset", "model", "objective", "method", "ratio"]
+"""What a cell is, over all seeds, as columns of tables."""
+IDENTITY = [*CELL_COLUMNS, "seed", "stage"]
+"""Who a checkpoint is, as columns of tables; a dense network has the method `dense` and the ratio 0."""
+
+NETWORK, TABLE, COST, EXAMPLES = ".safetensors", ".csv", ".cost.json", ".examples.safetensors"
+CURVE, TRACE = ".curve.csv", ".trace.csv"
+"""Suffixes of what lies beside a checkpoint: its learning curve, and the trace of its pruning."""
+
+DATA_PATTERN = "{dataset}/data"
+PARENT_PATTERN = "{dataset}/{model}/{objective}/seed{seed}"
+CELL_PATTERN = f"{PARENT_PATTERN}/{{method}}-{{ratio}}"
+CHECKPOINT_PATTERN = f"{PARENT_PATTERN}/{{checkpoint}}"
+"""Paths below the results folder, without suffixes, for Snakemake, with `WILDCARDS`."""
+WILDCARDS = {
+    **dict.fromkeys(("dataset", "model", "objective", "method"), LABEL),
+    **dict.fromkeys(("attack", "verifier"), _SWEPT),
+    "seed": r"\d+",
+    "ratio": RATIO,
+    "checkpoint": f"{DENSE}|{LABEL}-{RATIO}/(?:pruned|finetuned)",
+}
+"""Regular expressions of the names in the patterns."""
+
+JOB_OF_CELL = (
+    r"^(?P<dataset>[^/]+)/(?P<model>[^/]+)/(?P<objective>[^/]+)/seed(?P<seed>\d+)"
+    rf"/(?P<method>.+)-(?P<ratio>{RATIO})/(?P<of>[^/]+)"
+)
+"""What a job's path begins with that belongs to a pruned network: its cell, its seed, and `of`, the stage it is about."""
+
+_BY_FOLDER = {"attacks": "attack", "verifiers": "verify"}
+_BY_NAME = {DENSE: "pretrain", "pruned": "prune", "finetuned": "finetune"}
+_BY_NAME |= {stage: stage for stage in ("data", "compact", "stability", "latency")}
 SHAPE = "DATASET/MODEL/OBJECTIVE/seedN/dense or .../seedN/METHOD-RATIO/pruned or .../finetuned"
 
 
@@ -49,9 +96,18 @@ class Checkpoint(NamedTuple):
         return f"{(self.cell or self.parent).path}/{self.stage}"
 
     def identity(self) -> dict[str, Any]:
-        """Who it is, in plain values; a dense network has the method `dense` and the ratio 0."""
-        own = {"method": self.cell.method, "ratio": self.cell.ratio} if self.cell else {"method": DENSE, "ratio": 0.0}
-        return {**self.parent._asdict(), **own, "stage": self.stage}
+        """Who it is, in plain values by `IDENTITY`."""
+        method, ratio = (self.cell.method, self.cell.ratio) if self.cell else (DENSE, 0.0)
+        return _identity(self.parent._asdict() | {"method": method, "ratio": ratio, "stage": self.stage})
+
+
+def identity_of(header: dict[str, Any]) -> dict[str, Any]:
+    """Who a checkpoint is by its header, in plain values by `IDENTITY`."""
+    return _identity({"method": DENSE, "ratio": 0.0} | header["cell"] | {"stage": header["stage"]})
+
+
+def _identity(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: values[key] for key in IDENTITY}
 
 
 def ratio_label(ratio: float) -> str:
@@ -71,3 +127,60 @@ def parse(path: str) -> Checkpoint:
     if checkpoint.path != path:
         raise ValueError(f"{path!r} would lie at {checkpoint.path!r}; write it so")
     return checkpoint
+
+
+def checkpoint_at(path: Path) -> Checkpoint:
+    """Who the file of a checkpoint is by where it lies, wherever the results folder does. Raises ValueError if it is nobody."""
+    parts = path.absolute().with_suffix("").parts
+    return parse("/".join(parts[-5 if path.stem == DENSE else -6 :]))
+
+
+def stage_of(job: str) -> str:
+    """The stage that does a job: `pretrain` for `.../dense`, `attack` for `.../attacks/pgd`. Raises KeyError if none does."""
+    *_, folder, name = ("", *job.split("/"))
+    return _BY_FOLDER.get(folder) or _BY_NAME[name]
+
+
+def checkpoint_of(job: str) -> Checkpoint | None:
+    """The checkpoint that a job made, or that it is about; the dense network of a family's; None for a data set."""
+    found = _PATH.match(job)
+    if found:
+        return parse(found[0])
+    parent, _, name = job.rpartition("/")
+    return parse(f"{parent}/{DENSE}") if name != "data" else None
+
+
+def parent_file(path: Path, kind: str) -> Path | None:
+    """Where the checkpoint lies that `path` was made from, a file of the `kind` `pruned`, `finetuned` or `compact`.
+
+    None for a dense network.
+    """
+    # The folder that a compact network lies in is named after the checkpoint; "." has no name.
+    folder = Path(os.path.abspath(path)).parent.name
+    place = {
+        "pruned": path.parent / ".." / f"{DENSE}{NETWORK}",
+        "finetuned": path.parent / f"pruned{NETWORK}",
+        "compact": path.parent / ".." / f"{folder}{NETWORK}",
+    }.get(kind)
+    return place and Path(os.path.normpath(place))
+
+
+def data_path(dataset: str) -> str:
+    """The file of a data set, below the results folder."""
+    return DATA_PATTERN.format(dataset=dataset) + NETWORK
+
+
+def data_file(path: Path, stage: str, compact: bool = False) -> Path:
+    """Where the data set lies of a checkpoint at `path` of that `stage`, or of the `compact` form of one."""
+    up = (3 if stage == DENSE else 4) + compact
+    return Path(os.path.normpath(path.parent / "/".join([".."] * up) / f"data{NETWORK}"))
+
+
+def subject_of(path: Path) -> Path | None:
+    """The checkpoint that a table or a file of examples belongs to, by its name or by the folder that it lies in; else None."""
+    absolute = Path(os.path.abspath(path))
+    for up, name in enumerate((absolute.name.split(".")[0], absolute.parent.name, absolute.parent.parent.name)):
+        found = Path(os.path.normpath(path.parent / "/".join([".."] * up) / f"{name}{NETWORK}"))
+        if found.is_file():
+            return found
+    return None

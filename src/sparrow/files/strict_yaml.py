@@ -11,14 +11,18 @@ from sparrow.errors import ConfigError
 
 
 def refuse_duplicates(path: Path) -> None:
-    """Raise ConfigError, one line per mistake, if a mapping in the YAML file has a key twice, or an alias contains itself."""
-    root = yaml.compose(Path(path).read_text(encoding="utf-8"))
-    if _holds_itself(root, ()):
-        raise ConfigError(f"{path}: an alias is part of what it stands for; valid: one that is not")
-    found = list(_duplicates(root))
+    """Raise ConfigError, one line per mistake, if a mapping in the YAML file has a key twice, or holds itself."""
+    refuse_loops(path)
+    found = list(_duplicates(yaml.compose(Path(path).read_text(encoding="utf-8"))))
     if found:
         lines = (f"{path}: {key}: is there twice, in lines {first} and {second}; keep one" for key, first, second in found)
         raise ConfigError("\n".join(lines))
+
+
+def refuse_loops(path: Path) -> None:
+    """Raise ConfigError, in one line, if a mapping or a list in the YAML file holds itself."""
+    if _holds_itself(yaml.compose(Path(path).read_text(encoding="utf-8")), ()):
+        raise ConfigError(f"{path}: an alias is part of what it stands for; valid: one that is not")
 
 
 def _holds_itself(node: yaml.Node | None, above: tuple[yaml.Node, ...]) -> bool:

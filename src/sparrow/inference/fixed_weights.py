@@ -1,9 +1,9 @@
-"""A network in eval mode as a function of its images alone, made for being looked at again and again with the same weights.
+"""A faster equivalent of a network in eval mode, for many forward and backward passes with the same weights.
 
-An attack goes through a network dozens of times between two changes of its weights. What depends on the weights alone is
-done once: a batch norm that directly follows a convolution or a linear layer vanishes in that layer's weights, these have
-the precision and the layout that convolutions want, and no graph is kept for them. ReLUs overwrite what nobody else reads.
-The function is the same but for rounding.
+An attack runs a network dozens of times between two changes of its weights. What depends on the weights alone is computed
+once: a batch norm that directly follows a convolution or a linear layer is folded into that layer's weights, these get the
+precision and the memory layout that convolutions want, and no graph is kept for them. A ReLU overwrites its input where
+nothing else reads that. The function is the same but for rounding.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import operator
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, fx, nn
+from torch.fx.node import Argument
 from torch.nn import functional
 from torch.nn.grad import conv2d_input
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
@@ -24,27 +25,32 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 from sparrow.inference import split_convolution
 from sparrow.networks.modes import eval_mode
 
-NORM_OF = {nn.Conv2d: nn.BatchNorm2d, nn.Linear: nn.BatchNorm1d}
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
+NORM_OF: dict[type[nn.Module], type[nn.Module]] = {nn.Conv2d: nn.BatchNorm2d, nn.Linear: nn.BatchNorm1d}
 SUMS = (operator.add, torch.add)
 RELUS = (torch.relu, functional.relu)
 
 
-class Folded(NamedTuple):
-    """A layer of the network, the batch norm that it is to swallow, and what its weights are called in the view."""
+class FoldedLayer(NamedTuple):
+    """A layer of the network, the batch norm to fold into it (if any), and its weight's and bias's names in the view."""
 
     layer: nn.Conv2d | nn.Linear
-    norm: nn.Module | None
+    norm: BatchNorm | None
     names: tuple[str, str]
 
     def tensors(self, channels_last: bool) -> tuple[Tensor, Tensor | None]:
-        """The weight and the bias, as the network's are now."""
+        """Weight and bias with the batch norm folded in, from the network's current parameters and running statistics."""
         layer, norm = self.layer, self.norm
-        weight, bias = layer.weight, layer.bias
+        weight: Tensor = layer.weight
+        bias: Tensor | None = layer.bias
         if norm is not None:
+            mean, variance = norm.running_mean, norm.running_var
+            assert mean is not None
+            assert variance is not None  # `_fold` takes no norm without running statistics.
             fuse = fuse_linear_bn_weights if isinstance(layer, nn.Linear) else fuse_conv_bn_weights
-            scale = torch.ones_like(norm.running_mean) if norm.weight is None else norm.weight
-            shift = torch.zeros_like(norm.running_mean) if norm.bias is None else norm.bias
-            weight, bias = fuse(weight, bias, norm.running_mean, norm.running_var, norm.eps, scale, shift)
+            scale = torch.ones_like(mean) if norm.weight is None else norm.weight
+            shift = torch.zeros_like(mean) if norm.bias is None else norm.bias
+            weight, bias = fuse(weight, bias, mean, variance, norm.eps, scale, shift)
         device = weight.device.type
         if torch.is_autocast_enabled(device):
             precision = torch.get_autocast_dtype(device)
@@ -55,46 +61,53 @@ class Folded(NamedTuple):
 
 
 class View(NamedTuple):
-    """A network's graph with folded layers, and the modules that it was made of."""
+    """The traced graph of a network, its batch norms folded, and the layers whose weights it takes."""
 
-    network: fx.GraphModule | None
-    folded: list[Folded]
-    made_of: list[nn.Module]
+    network: fx.GraphModule
+    folded: list[FoldedLayer]
 
-    def fill(self, channels_last: bool, in_full: nn.Module | None = None) -> None:
-        """Give it the network's weights as they are now."""
+    def fill(self, channels_last: bool, float32_layer: nn.Module | None = None) -> None:
+        """Compute the weights from the network's current ones; under autocast in its precision, but for `float32_layer`."""
         for one in self.folded:
             device = one.layer.weight.device.type
-            with torch.autocast(device, enabled=False) if one.layer is in_full else nullcontext():
+            with torch.autocast(device, enabled=False) if one.layer is float32_layer else nullcontext():
                 self.network._buffers.update(zip(one.names, one.tensors(channels_last), strict=True))
 
     def clear(self) -> None:
-        """Give their memory back."""
+        """Free the weights' memory."""
         self.network._buffers.update(dict.fromkeys(self.network._buffers))
 
 
-_views: WeakKeyDictionary[nn.Module, View] = WeakKeyDictionary()
+class Traced(NamedTuple):
+    """The view of a network, or None where it cannot be traced rightly, and the modules that it had when it was traced."""
+
+    view: View | None
+    modules: list[nn.Module]
+
+
+_traced: WeakKeyDictionary[nn.Module, Traced] = WeakKeyDictionary()
 
 
 @contextmanager
-def frozen(model: nn.Module, images: Tensor, in_full: nn.Module | None = None) -> Iterator[nn.Module]:
-    """`model` in eval mode, to be looked at through images like `images` while its weights stay as they are.
+def fixed_weights(model: nn.Module, images: Tensor, float32_layer: nn.Module | None = None) -> Iterator[nn.Module]:
+    """Yield a faster equivalent of `model` in eval mode for inputs shaped like `images`; the weights must not change inside the
+    context.
 
-    Under autocast its layers have that precision, all but the layer `in_full`. What is hooked to the model is called. A network
-    that torch.fx cannot trace rightly, that uses a parameter outside of layers, or that has something hooked to a layer
-    inside, is looked at as it is.
+    Under autocast its layers compute in that precision, all but `float32_layer`. Forward hooks on `model` still run. Falls back
+    to `model` itself if torch.fx cannot trace it rightly, if it uses parameters outside layers, if a layer has hooks, or if
+    `float32_layer` is none of its plain layers.
     """
     with eval_mode(model):
         inside = [module for module in model.modules() if module is not model]
-        view = None if any(map(_hooked, inside)) or _oddly_hooked(model) else _view_of(model, inside, images)
-        if view is None or view.network is None or in_full not in (None, *(one.layer for one in view.folded)):
+        view = None if any(map(_has_hooks, inside)) or _has_other_hooks(model) else _view_of(model, inside, images)
+        if view is None or float32_layer not in (None, *(one.layer for one in view.folded)):
             yield model
             return
         channels_last = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
         try:
             with torch.no_grad():
-                view.fill(channels_last, in_full)
-            # The very same dictionaries: what is hooked to the model later counts here, too.
+                view.fill(channels_last, float32_layer)
+            # The very same dictionaries: a hook that is registered on the model later runs here, too.
             view.network._forward_hooks, view.network._forward_pre_hooks = model._forward_hooks, model._forward_pre_hooks
             yield view.network
         finally:
@@ -103,7 +116,8 @@ def frozen(model: nn.Module, images: Tensor, in_full: nn.Module | None = None) -
 
 
 def conv2d(images: Tensor, weight: Tensor, bias: Tensor | None, *geometry: Any) -> Tensor:
-    """A convolution that computes as its weight is, whatever autocast would do."""
+    """A convolution in the precision of its weight, whatever autocast would choose; `geometry` is stride, padding, dilation and
+    groups."""
     device = images.device.type
     if not torch.is_autocast_enabled(device):
         return split_convolution.conv2d(images, weight, bias, *geometry)
@@ -111,13 +125,13 @@ def conv2d(images: Tensor, weight: Tensor, bias: Tensor | None, *geometry: Any) 
     with torch.autocast(device, enabled=False):
         if weight.dtype == precision or isinstance(geometry[1], str):
             return split_convolution.conv2d(images.to(weight.dtype), weight, bias, *geometry)
-        return _InFull.apply(images, weight, bias, precision, geometry)
+        return _Float32Convolution.apply(images, weight, bias, precision, geometry)
 
 
-class _InFull(torch.autograd.Function):
-    """A convolution that sees its images in full; what leaves it, and the gradient that comes back, has the lower `precision`.
+class _Float32Convolution(torch.autograd.Function):
+    """A convolution in its weight's precision whose output, and the gradient of whose images, has the lower `precision`.
 
-    What comes next is lowered anyway, and back through three channels float32 takes seven times as long.
+    The next layer is in that precision anyway, and the backward pass to three channels takes seven times as long in float32.
     """
 
     @staticmethod
@@ -131,12 +145,12 @@ class _InFull(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         (weight,) = context.saved_tensors
-        # Autograd wants the images' own precision back, and sees to it.
+        # Autograd casts this to the images' own precision.
         return conv2d_input(context.size, weight, gradient, *context.geometry), None, None, None, None
 
 
 def linear(images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """A linear layer, likewise."""
+    """A linear layer in the precision of its weight, whatever autocast would choose."""
     device = images.device.type
     if not torch.is_autocast_enabled(device):
         return functional.linear(images, weight, bias)
@@ -144,64 +158,74 @@ def linear(images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return functional.linear(images.to(weight.dtype), weight, bias)
 
 
-def _hooked(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks) or _oddly_hooked(module)
+def _has_hooks(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks) or _has_other_hooks(module)
 
 
-def _oddly_hooked(module: nn.Module) -> bool:
-    """Whether it has hooks that a view does not take over."""
+def _has_other_hooks(module: nn.Module) -> bool:
+    """Whether it has hooks of a kind that a view would not run."""
     kinds = "_backward_hooks", "_backward_pre_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks_with_kwargs"
     return any(getattr(module, kind) for kind in (*kinds, "_forward_hooks_always_called"))
 
 
-def _view_of(model: nn.Module, inside: list[nn.Module], images: Tensor) -> View:
-    """The view that there is, unless a layer of the network is another one since."""
-    known = _views.get(model)
-    if known is None or len(known.made_of) != len(inside) or any(map(operator.is_not, known.made_of, inside)):
+def _view_of(model: nn.Module, inside: list[nn.Module], images: Tensor) -> View | None:
+    """The view of `model`, None if there can be none; traced anew if one of the modules `inside` it has been replaced."""
+    known = _traced.get(model)
+    if known is None or len(known.modules) != len(inside) or any(map(operator.is_not, known.modules, inside)):
         try:
-            known = _made(model, inside)
-            if known.network is not None and not _says_the_same(known, model, images[:2].detach()):
-                known = View(None, [], inside)
+            view = _trace(model)
+            if view is not None and not _gives_the_same_logits(view, model, images[:2].detach()):
+                view = None
         except Exception:  # Whatever its forward pass does that a trace, or what is made of it, cannot follow.
-            known = View(None, [], inside)
-        _views[model] = known
-    return known
+            view = None
+        known = _traced[model] = Traced(view, inside)
+    return known.view
 
 
-def _says_the_same(view: View, model: nn.Module, images: Tensor) -> bool:
-    """A trace may mistake what a network does, such as `+=` on what is read again."""
+def _gives_the_same_logits(view: View, model: nn.Module, images: Tensor) -> bool:
+    """Whether the view's logits are the model's, but for rounding: a trace may mistake, say, `+=` on what is read again."""
     with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
         view.fill(channels_last=False)
-        # Without what is hooked to the model, which the view does not have yet.
+        # Without the model's hooks, which the view does not have yet.
         expected, found = model.forward(images), view.network(images)
         view.clear()
     return torch.allclose(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
 
 
-def _made(model: nn.Module, inside: list[nn.Module]) -> View:
+def _trace(model: nn.Module) -> View | None:
+    """A view of `model`; None if it uses a parameter outside layers. Raises whatever torch.fx does if it cannot follow."""
     network = fx.symbolic_trace(model)
-    nodes, modules, folded = list(network.graph.nodes), dict(network.named_modules()), []
+    nodes, modules = list(network.graph.nodes), dict(network.named_modules())
+    folded: list[FoldedLayer] = []
     if any(node.op == "get_attr" for node in nodes):  # A parameter by itself might be another one by then.
-        return View(None, [], inside)
+        return None
     for node in nodes:
-        layer = modules.get(node.target) if node.op == "call_module" else None
-        if type(layer) is nn.Linear or (type(layer) is nn.Conv2d and layer.padding_mode == "zeros"):
+        layer = _called(node, modules)
+        plain = type(layer) is nn.Linear or (type(layer) is nn.Conv2d and layer.padding_mode == "zeros")
+        if plain and isinstance(layer, nn.Conv2d | nn.Linear):
             folded.append(_fold(network, node, layer, modules, f"folded_{len(folded)}"))
     for node in nodes:
-        if _is_relu(node, modules) and _unread(node.args[0]):
+        if _is_relu(node, modules) and _may_be_overwritten(node.args[0]):
             with network.graph.inserting_before(node):
                 node.replace_all_uses_with(network.graph.call_function(torch.relu_, node.args[:1]))
             network.graph.erase_node(node)
     network.delete_all_unused_submodules()
     network.recompile()
-    return View(network, folded, inside)
+    return View(network, folded)
 
 
-def _fold(network: fx.GraphModule, node: fx.Node, layer: nn.Module, modules: dict[str, nn.Module], name: str) -> Folded:
-    """Put a call with weights of the view's own in the place of `node`, and of the batch norm behind it."""
-    graph, follower = network.graph, next(iter(node.users), None)
-    norm = modules.get(follower.target) if follower and follower.op == "call_module" else None
-    if len(node.users) != 1 or type(norm) is not NORM_OF[type(layer)] or norm.running_mean is None:
+def _called(node: fx.Node, modules: dict[str, nn.Module]) -> nn.Module | None:
+    """The module that a node of the graph calls; None if it calls none."""
+    return modules.get(cast(str, node.target)) if node.op == "call_module" else None
+
+
+def _fold(
+    network: fx.GraphModule, node: fx.Node, layer: nn.Conv2d | nn.Linear, modules: dict[str, nn.Module], name: str
+) -> FoldedLayer:
+    """Replace `node`, which calls `layer`, and a batch norm that alone reads it, by one call with the view's own weights."""
+    graph, readers = network.graph, list(node.users)
+    norm = _called(readers[0], modules) if len(readers) == 1 else None
+    if type(norm) is not NORM_OF[type(layer)] or not isinstance(norm, BatchNorm) or norm.running_mean is None:
         norm = None
     names = f"{name}_weight", f"{name}_bias"
     for own in names:
@@ -213,19 +237,25 @@ def _fold(network: fx.GraphModule, node: fx.Node, layer: nn.Module, modules: dic
         else:
             geometry = layer.stride, layer.padding, layer.dilation, layer.groups
             call = graph.call_function(conv2d, (*node.args, *tensors, *geometry))
-    for replaced in (node,) if norm is None else (node, follower):
-        replaced.replace_all_uses_with(call)
-    for replaced in (node,) if norm is None else (follower, node):
-        graph.erase_node(replaced)
-    return Folded(layer, norm, names)
+    replaced = [node] if norm is None else [node, readers[0]]
+    for one in replaced:
+        one.replace_all_uses_with(call)
+    for one in reversed(replaced):
+        graph.erase_node(one)
+    return FoldedLayer(layer, norm, names)
 
 
 def _is_relu(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
     if node.op == "call_module":
-        return type(modules[node.target]) is nn.ReLU
+        return type(_called(node, modules)) is nn.ReLU
     return node.op == "call_function" and node.target in RELUS
 
 
-def _unread(node: fx.Node) -> bool:
-    """Whether what `node` computes has a single reader, and is not kept for its own backward pass."""
-    return len(node.users) == 1 and node.op == "call_function" and node.target in (conv2d, linear, *SUMS)
+def _may_be_overwritten(node: Argument) -> bool:
+    """Whether `node` computes something that has a single reader, and that is not kept for its own backward pass."""
+    return (
+        isinstance(node, fx.Node)
+        and len(node.users) == 1
+        and node.op == "call_function"
+        and node.target in (conv2d, linear, *SUMS)
+    )

@@ -18,12 +18,13 @@ from typing import ClassVar
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
-from sparrow.pruning.params import Granular, PerLayer, Trains
+from sparrow.pruning.params import Granular, Needs, PerLayer, Trains
 
 
 class Params(PerLayer, Granular):
     """The penalty. The paper trains 200 epochs a stage and updates every 20."""
 
+    needs: ClassVar[Needs] = "schedule"
     trains: ClassVar[Trains] = "weights"
     traces: ClassVar[bool] = True
     rho: float = Field(1e-3, gt=0)

@@ -22,7 +22,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
-from sparrow.pruning.params import Method, Trains
+from sparrow.pruning.params import Method, Needs, Trains
 from sparrow.settings import Radius
 
 CONSTRAINTS = ("sparsity", "accuracy", "robustness")
@@ -31,6 +31,7 @@ CONSTRAINTS = ("sparsity", "accuracy", "robustness")
 class Params(Method):
     """The dual scheme and the distillation."""
 
+    needs: ClassVar[Needs] = "schedule"
     trains: ClassVar[Trains] = "weights"
     traces: ClassVar[bool] = True
     eps: Radius | None = None
@@ -58,7 +59,9 @@ def prepare(params: Params, ratio: float, generator: torch.Generator):
         others = "all"
 
         def start(self, weights, layout):
-            self.weights, self.teacher, self.masks = weights, None, None
+            self.weights = weights
+            self.teacher: torch.nn.Module | None = None
+            self.masks: dict[str, torch.Tensor] | None = None
             self.multipliers = dict.fromkeys(CONSTRAINTS, 0.0)
             self.violations = dict.fromkeys(CONSTRAINTS, 0.0)
             self.residuals = dict(self.violations)
@@ -67,14 +70,14 @@ def prepare(params: Params, ratio: float, generator: torch.Generator):
         def loss(self, batch):
             if self.teacher is None:
                 self.teacher = copy.deepcopy(batch.model).eval()
-            return self.dual_loss(batch) if self.masks is None else self.distillation_loss(batch)
+            return self.dual_loss(batch, self.teacher) if self.masks is None else self.distillation_loss(batch, self.teacher)
 
-        def dual_loss(self, batch):
+        def dual_loss(self, batch, teacher):
             objective = batch.objective()
             attacked = fgsm(batch.model, batch.images, batch.labels, batch.threat)
             with torch.no_grad():
-                before = self.teacher(batch.images)
-                allowed = functional.mse_loss(before, self.teacher(attacked))
+                before = teacher(batch.images)
+                allowed = functional.mse_loss(before, teacher(attacked))
             logits = batch.model(batch.images)
             constraints = {
                 "sparsity": small_mass(torch.cat([weight.flatten() for weight in self.weights.values()]), ratio),
@@ -87,10 +90,10 @@ def prepare(params: Params, ratio: float, generator: torch.Generator):
                 objective = objective + self.multipliers[name] * violation
             return objective
 
-        def distillation_loss(self, batch):
+        def distillation_loss(self, batch, teacher):
             attacked = fgsm(batch.model, batch.images, batch.labels, batch.threat)
             with torch.no_grad():
-                taught = functional.softmax(self.teacher(batch.images).float() / params.temperature, dim=1)
+                taught = functional.softmax(teacher(batch.images).float() / params.temperature, dim=1)
             logits = batch.model(attacked)
             learned = functional.log_softmax(logits / params.temperature, dim=1)
             distance = params.temperature**2 * functional.kl_div(learned, taught, reduction="batchmean")

@@ -30,12 +30,13 @@ from typing import ClassVar
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
-from sparrow.pruning.params import Granular, Method, Sharpness, Trains
+from sparrow.pruning.params import Granular, Method, Needs, Sharpness, Trains
 
 
 class Params(Method, Granular, Sharpness):
     """Scores and rates share the study's pruning schedule."""
 
+    needs: ClassVar[Needs] = "schedule"
     trains: ClassVar[Trains] = "scores"
     traces: ClassVar[bool] = True
     gamma: float = Field(0.01, gt=0)

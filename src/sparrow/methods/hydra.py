@@ -21,12 +21,13 @@ from typing import ClassVar
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
-from sparrow.pruning.params import Granular, PerLayer, Sharpness, Trains
+from sparrow.pruning.params import Granular, Needs, PerLayer, Sharpness, Trains
 
 
 class Params(PerLayer, Granular, Sharpness):
     """The schedule of the scores is the study's pruning schedule, `training.prune`."""
 
+    needs: ClassVar[Needs] = "schedule"
     trains: ClassVar[Trains] = "scores"
     init_gain: float = Field(6.0, gt=0)
     """The 6 in the initial scores' `sqrt(6 / fan_in)`."""

@@ -12,21 +12,25 @@ al., "Pruning Filters for Efficient ConvNets", ICLR 2017.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
-from sparrow.pruning.params import Global, Granular, Trains
+from sparrow.pruning.params import Global, Granular, Needs, Trains
 
 
 class Params(Global, Granular):
     """Where magnitudes compete, and in how many steps."""
 
+    trains: ClassVar[Trains] = "weights"
     steps: int = Field(1, ge=1)
     """Prune in this many steps, with fine-tuning between them; each keeps the same share of what was left."""
 
     @property
-    def trains(self) -> Trains:
-        return "weights" if self.steps > 1 else "nothing"
+    def needs(self) -> Needs:
+        """One step needs the weights alone."""
+        return "schedule" if self.steps > 1 else "nothing"
 
 
 def prepare(params: Params, ratio: float, generator: torch.Generator):
@@ -53,6 +57,7 @@ def _iterative(params: Params, ratio: float):
 
         def start(self, weights, layout):
             self.layout, self.dense, self.done = layout, {n: w.detach().clone() for n, w in weights.items()}, 0
+            self.masks: dict[str, torch.Tensor] = {}
             self.prune(weights)
             return list(weights.values())
 

@@ -10,25 +10,21 @@ Source: Lee et al., "SNIP: Single-shot Network Pruning based on Connection Sensi
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
-from sparrow.pruning.params import Global, Trains
+from sparrow.pruning.params import Batches, Global
 
 
-class Params(Global):
+class Params(Batches, Global):
     """How much it looks at, and where scores compete."""
 
-    trains: ClassVar[Trains] = "scores"
     allocation: Literal["uniform", "erk", "lamp", "global"] = "global"
     """As in `lwm`; the paper's scores compete over the whole network."""
     batches: int | None = Field(1, ge=1)
     """Batches that the gradient is averaged over, one in the paper; one whole epoch if null."""
-
-    def steps_of(self, total: int, per_epoch: int) -> int:
-        return min(total, self.batches or per_epoch)
 
 
 def prepare(params: Params, ratio: float, generator: torch.Generator):
@@ -37,23 +33,14 @@ def prepare(params: Params, ratio: float, generator: torch.Generator):
     from sparrow.pruning.pruner import Pruner
 
     class Snip(Pruner):
-        others = "frozen"
-
         def start(self, weights, layout):
-            self.layout, self.looked, self.finished = layout, 0, False
+            self.layout = layout
             self.gradients = {name: torch.zeros_like(weight) for name, weight in weights.items()}
             return []
 
         def after_backward(self, weights, step):
             for name, total in self.gradients.items():
                 total += weights[name].grad
-            self.looked += 1
-
-        def after_step(self, weights, step):
-            self.finished = self.looked == (params.batches or step.per_epoch)
-
-        def enough(self):
-            return self.finished
 
         def end(self, weights):
             scores = {name: (weight.detach() * self.gradients[name]).abs() for name, weight in weights.items()}

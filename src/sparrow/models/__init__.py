@@ -1,7 +1,12 @@
-"""What is trained: one file per architecture.
+"""What is trained: one file per architecture. `models/my_model.py` is the model `my-model`.
 
-Each file declares `Params`, and defines `check(params, shape)`, which raises ValueError if images of that shape
-(channels, height, width) do not fit, without importing torch, and `build(params, shape, classes)`, which returns a plain
-`nn.Module` from images in [0, 1] to logits. There is no normalisation outside the network. A file of networks with batch
-norm defines `BATCH_NORM = True`: they do not train on single images.
+A file defines `Params`, a subclass of `sparrow.networks.params.Architecture` (or of
+`sparrow.networks.normalise.Normalised`, which normalises images inside the network), `check(params, shape)`, which
+raises ValueError if images of that shape (channels, height, width) do not fit, without importing torch, and
+`build(params, shape, classes)`, which returns a freshly initialised plain `nn.Module` from images (n, c, h, w) in [0,
+1] to logits (n, classes). There is no normalisation outside the network.
+
+`Params` says, besides the architecture's settings:
+
+- `batch_norm`: True, if its networks have batch norm (False by default): they do not train on single images.
 """

@@ -9,17 +9,20 @@ Source: Shi et al., "Fast Certified Robust Training with Short Warmup", NeurIPS 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from sparrow.lazy_torch import torch
-from sparrow.settings import Settings
+from sparrow.networks.params import Architecture
 
 CONVOLUTIONS = [(64, 1), (64, 1), (128, 2), (128, 1), (128, 1)]
 """Channels and stride; kernels are 3 x 3, with padding 1."""
 HIDDEN = 512
-BATCH_NORM = True
 
 
-class Params(Settings):
+class Params(Architecture):
     """Nothing to set."""
+
+    batch_norm: ClassVar[bool] = True
 
 
 def check(params: Params, shape: tuple[int, int, int]) -> None:
@@ -29,7 +32,8 @@ def check(params: Params, shape: tuple[int, int, int]) -> None:
 def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn.Module:
     """The network, with torch's default initialisation."""
     nn = torch.nn
-    layers, (channels, height, width) = [], shape
+    layers: list[torch.nn.Module] = []
+    channels, height, width = shape
     for planes, stride in CONVOLUTIONS:
         layers += [nn.Conv2d(channels, planes, 3, stride, padding=1), nn.BatchNorm2d(planes), nn.ReLU()]
         channels, height, width = planes, -(-height // stride), -(-width // stride)

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from sparrow.lazy_torch import torch
 from sparrow.networks import convnet
-from sparrow.settings import Settings
+from sparrow.networks.params import Architecture
 
 CONVOLUTIONS = [convnet.Conv(32, 3, 1), convnet.Conv(32, 4, 2), convnet.Conv(64, 3, 1), convnet.Conv(64, 4, 2)]
 HIDDEN = [512, 512]
 
 
-class Params(Settings):
+class Params(Architecture):
     """Nothing to set."""
 
 

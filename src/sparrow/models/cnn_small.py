@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from sparrow.lazy_torch import torch
 from sparrow.networks import convnet
-from sparrow.settings import Settings
+from sparrow.networks.params import Architecture
 
 CONVOLUTIONS = [convnet.Conv(16, 4, 2), convnet.Conv(32, 4, 2)]
 HIDDEN = [100]
 
 
-class Params(Settings):
+class Params(Architecture):
     """Nothing to set."""
 
 

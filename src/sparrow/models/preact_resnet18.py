@@ -8,15 +8,16 @@ kuangliu/pytorch-cifar.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from sparrow.lazy_torch import torch
-from sparrow.settings import Settings
-
-BATCH_NORM = True
+from sparrow.networks.params import Architecture
 
 
-class Params(Settings):
-    """Two forms are about."""
+class Params(Architecture):
+    """Which of the two forms in use."""
 
+    batch_norm: ClassVar[bool] = True
     bn_before_fc: bool = True
     """Batch norm and ReLU before the last average, as in the paper and in Rice et al., "Overfitting in Adversarially Robust
     Deep Learning", ICML 2020 (RobustBench's `bn_before_fc` and `out_shortcut`); kuangliu/pytorch-cifar does without."""

@@ -8,14 +8,16 @@ Source: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016; to
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from sparrow.lazy_torch import torch
-from sparrow.settings import Settings
-
-BATCH_NORM = True
+from sparrow.networks.params import Architecture
 
 
-class Params(Settings):
+class Params(Architecture):
     """Nothing to set."""
+
+    batch_norm: ClassVar[bool] = True
 
 
 def check(params: Params, shape: tuple[int, int, int]) -> None:

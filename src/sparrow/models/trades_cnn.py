@@ -20,10 +20,10 @@ CHANNELS, HIDDEN = (32, 64), (200, 200)
 
 
 class Params(normalise.Normalised):
-    """What is done in training alone."""
+    """Dropout in training, and normalisation."""
 
     dropout: float = Field(0.5, ge=0, lt=1)
-    """Share of the first hidden layer's outputs that each step of a training leaves out; bounds are those without."""
+    """Share of the first hidden layer's outputs that dropout sets to zero in training; bounds are of the network without it."""
 
 
 def check(params: Params, shape: tuple[int, int, int]) -> None:
@@ -38,15 +38,17 @@ def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn
     from sparrow.networks.dropout import Dropout
 
     nn = torch.nn
-    features, channels = OrderedDict(), shape[0]
+    features: OrderedDict[str, torch.nn.Module] = OrderedDict()
+    channels = shape[0]
     for pair, planes in enumerate(CHANNELS):
         for number in (2 * pair + 1, 2 * pair + 2):
             features[f"conv{number}"], features[f"relu{number}"] = nn.Conv2d(channels, planes, 3), nn.ReLU()
             channels = planes
         features[f"maxpool{pair + 1}"] = nn.MaxPool2d(2, 2)
     pixels = _side(shape[1]) * _side(shape[2])
-    classifier = OrderedDict(fc1=nn.Linear(channels * pixels, HIDDEN[0]), relu1=nn.ReLU(), drop=Dropout(params.dropout))
-    classifier |= {"fc2": nn.Linear(*HIDDEN), "relu2": nn.ReLU(), "fc3": nn.Linear(HIDDEN[1], classes)}
+    classifier: OrderedDict[str, torch.nn.Module] = OrderedDict()
+    classifier |= {"fc1": nn.Linear(channels * pixels, HIDDEN[0]), "relu1": nn.ReLU(), "drop": Dropout(params.dropout)}
+    classifier |= {"fc2": nn.Linear(*HIDDEN), "relu2": nn.ReLU(), "fc3": (last := nn.Linear(HIDDEN[1], classes))}
     model = nn.Sequential()
     for module in normalise.front(params, shape[0]):
         model.add_module("front", module)
@@ -56,14 +58,15 @@ def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight)
-            nn.init.zeros_(module.bias)
-    nn.init.zeros_(model.classifier.fc3.weight)
-    nn.init.zeros_(model.classifier.fc3.bias)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
     return model
 
 
 def _side(pixels: int) -> int:
-    """Height or width of what the convolutions make of so many pixels."""
+    """Height or width of the last map, for images with so many pixels on that side."""
     for _ in CHANNELS:
         pixels = (pixels - 4) // 2
     return pixels

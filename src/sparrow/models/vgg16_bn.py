@@ -9,16 +9,19 @@ Benchmark's base model, too.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from sparrow.lazy_torch import torch
-from sparrow.settings import Settings
+from sparrow.networks.params import Architecture
 
 CHANNELS = [[64, 64], [128, 128], [256, 256, 256], [512, 512, 512], [512, 512, 512]]
 SMALLEST = 2 ** (len(CHANNELS) - 1)
-BATCH_NORM = True
 
 
-class Params(Settings):
+class Params(Architecture):
     """Nothing to set."""
+
+    batch_norm: ClassVar[bool] = True
 
 
 def check(params: Params, shape: tuple[int, int, int]) -> None:
@@ -30,7 +33,8 @@ def check(params: Params, shape: tuple[int, int, int]) -> None:
 def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn.Module:
     """The network, initialised as in the released code."""
     nn = torch.nn
-    layers, channels = [], shape[0]
+    layers: list[torch.nn.Module] = []
+    channels = shape[0]
     for number, group in enumerate(CHANNELS):
         layers += [nn.MaxPool2d(2)] if number else []
         for planes in group:

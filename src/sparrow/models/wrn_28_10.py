@@ -7,14 +7,16 @@ Source: Zagoruyko and Komodakis, "Wide Residual Networks", BMVC 2016; names and 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from sparrow.lazy_torch import torch
-from sparrow.settings import Settings
-
-BATCH_NORM = True
+from sparrow.networks.params import Architecture
 
 
-class Params(Settings):
+class Params(Architecture):
     """Nothing to set."""
+
+    batch_norm: ClassVar[bool] = True
 
 
 def check(params: Params, shape: tuple[int, int, int]) -> None:

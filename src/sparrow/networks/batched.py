@@ -1,4 +1,4 @@
-"""Many images through a network, a batch at a time."""
+"""Predictions for many images, and the batches in which they are computed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 def predict(model: nn.Module, images: Tensor, batch_size: int) -> Tensor:
-    """Predicted classes (n,)."""
+    """Predicted classes (n,) of `images` (n, c, h, w), at most `batch_size` at a time."""
     with torch.no_grad():
         return torch.cat([model(batch).argmax(dim=1) for batch in images.split(batch_size)])
 

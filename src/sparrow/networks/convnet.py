@@ -16,7 +16,7 @@ class Conv(NamedTuple):
 
 
 def check_size(convolutions: list[Conv], shape: tuple[int, int, int]) -> None:
-    """Raise ValueError if images of `shape` shrink to nothing on the way."""
+    """Raise ValueError if images of `shape` (channels, height, width) are too small for so many convolutions."""
     height, width = _output_size(convolutions, shape)
     if min(height, width) < 1:
         raise ValueError(f"images of {shape[1]} x {shape[2]} pixels are too small for its {len(convolutions)} convolutions")
@@ -29,9 +29,13 @@ def build(
     classes: int,
     front: list[torch.nn.Module] | None = None,
 ) -> torch.nn.Module:
-    """ReLU after every layer but the last; `front` comes before all, and is not counted in the layers' names."""
+    """A network of these convolutions and linear layers (`hidden` outputs each, then `classes`), with ReLUs between them.
+
+    The modules of `front` come first, under the name `front`; those behind are named by numbers from 0.
+    """
     nn = torch.nn
-    layers, channels = [], shape[0]
+    layers: list[torch.nn.Module] = []
+    channels = shape[0]
     for conv in convolutions:
         layers += [nn.Conv2d(channels, conv.channels, conv.kernel, conv.stride, padding=1), nn.ReLU()]
         channels = conv.channels
@@ -50,6 +54,7 @@ def build(
 
 
 def _output_size(convolutions: list[Conv], shape: tuple[int, int, int]) -> tuple[int, int]:
+    """Height and width of the last convolution's output; below 1 if images of `shape` are too small."""
     height, width = shape[1:]
     for conv in convolutions:
         height, width = ((side + 2 - conv.kernel) // conv.stride + 1 for side in (height, width))

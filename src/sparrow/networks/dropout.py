@@ -1,4 +1,4 @@
-"""Dropout that bounds do not see."""
+"""Dropout that is left out where a network is traced for bounds."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 
 class Dropout(nn.Dropout):
-    """torch's own; where the network is traced, as auto_LiRPA does, its input.
+    """As torch's own, but the identity while the network is traced, as auto_LiRPA does.
 
-    A bound is one of the network as it is used, without dropout, in certified training, too; and auto_LiRPA 0.3 bounds no
-    network in train mode whose dropout has not been drawn before.
+    Bounds are those of the network without dropout, in certified training, too; and auto_LiRPA 0.3 cannot bound a network in
+    train mode whose dropout has not been drawn before.
     """
 
     def forward(self, images: Tensor) -> Tensor:

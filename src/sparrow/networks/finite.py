@@ -1,4 +1,4 @@
-"""Finite weights may still give logits that are no numbers."""
+"""A check that all logits are finite: with finite weights they may still overflow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sparrow.errors import NetworkError
 
 
 def require_numbers(model: nn.Module, images: Tensor, batch_size: int) -> None:
-    """Raise NetworkError, naming the first layer at fault, if a logit is not finite."""
+    """Raise NetworkError, naming the first layer whose output is not finite, if a logit of `images` is infinite or NaN."""
     faulty: list[str] = []
 
     def watch(name: str, output: Tensor) -> None:

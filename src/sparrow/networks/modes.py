@@ -1,4 +1,4 @@
-"""Train and eval mode, layer by layer: batch norms that a method has frozen are in eval mode while the rest trains."""
+"""Train and eval mode, restored layer by layer: batch norms that a method has frozen are in eval mode while the rest trains."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import nn
 
 
 @contextmanager
-def modes_kept(model: nn.Module) -> Iterator[None]:
-    """Give each layer its own mode back at the end."""
+def modes_restored(model: nn.Module) -> Iterator[None]:
+    """At the end of the context, put each layer back into the mode (train or eval) that it had at the start."""
     modes = {module: module.training for module in model.modules()}
     try:
         yield
@@ -21,7 +21,7 @@ def modes_kept(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """The whole network in eval mode, for a while."""
-    with modes_kept(model):
+    """While the context is active, the whole network is in eval mode; then each layer has its own mode again."""
+    with modes_restored(model):
         model.eval()
         yield

@@ -1,4 +1,4 @@
-"""Adaptive average pooling to 2 x 2 in operations that bounds know."""
+"""Adaptive average pooling to 2 x 2, made of operations that auto_LiRPA can bound."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch.nn import functional
 
 
 class PooledByFour(nn.AdaptiveAvgPool2d):
-    """torch's own, for maps of `height` x `width`; where the network is traced, as auto_LiRPA does, the same as four
-    averages, one of each quarter.
+    """Averages (n, c, 2, 2) of the quarters of maps of `height` x `width`; quarters of maps with odd sides overlap.
 
-    Quarters of maps with odd sides overlap. (torch_pruning, which does not trace, would not follow channels through the four.)
+    Computed by torch's own adaptive pooling, but as four averages while the network is traced, as auto_LiRPA does.
+    (torch_pruning, which does not trace, could not follow channels through the four.)
     """
 
     def __init__(self, height: int, width: int) -> None:
@@ -25,7 +25,8 @@ class PooledByFour(nn.AdaptiveAvgPool2d):
         return torch.cat(rows, 2)
 
     def _mean(self, images: Tensor, top: bool, left: bool) -> Tensor:
-        (height, width), size = self._sides, tuple((side + 1) // 2 for side in self._sides)
-        images = images[:, :, : size[0]] if top else images[:, :, height - size[0] :]
-        images = images[:, :, :, : size[1]] if left else images[:, :, :, width - size[1] :]
-        return functional.avg_pool2d(images, size)
+        """The average (n, c, 1, 1) of one quarter."""
+        (height, width), (rows, columns) = self._sides, ((side + 1) // 2 for side in self._sides)
+        images = images[:, :, :rows] if top else images[:, :, height - rows :]
+        images = images[:, :, :, :columns] if left else images[:, :, :, width - columns :]
+        return functional.avg_pool2d(images, (rows, columns))

@@ -1,6 +1,8 @@
-"""Which tensors of a network are pruned."""
+"""The tensors of a network that can be pruned, and its batch norms."""
 
 from __future__ import annotations
+
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -10,14 +12,15 @@ PRUNABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 def prunable_weights(model: nn.Module) -> dict[str, nn.Parameter]:
     """Weights of all convolutions and linear layers by state dict name, in the network's order; no biases, no norms."""
-    return {f"{name}.weight": module.weight for name, module in model.named_modules() if isinstance(module, PRUNABLE)}
+    layers = ((name, module) for name, module in model.named_modules() if isinstance(module, PRUNABLE))
+    return {f"{name}.weight": cast(nn.Parameter, layer.weight) for name, layer in layers}
 
 
 def norm_parameters(model: nn.Module) -> list[Tensor]:
-    """Scales and shifts of the batch norm layers."""
+    """Scales and shifts of all batch norm layers, in the network's order."""
     return [parameter for norm in norm_layers(model) for parameter in norm.parameters()]
 
 
 def norm_layers(model: nn.Module) -> list[nn.Module]:
-    """The batch norm layers."""
+    """All batch norm layers, in the network's order."""
     return [module for module in model.modules() if isinstance(module, NORMS)]

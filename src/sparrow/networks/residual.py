@@ -1,8 +1,8 @@
 """Residual networks for small images, under the names that the field's checkpoints have.
 
 Sources: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016; He et al., "Identity Mappings in Deep Residual
-Networks", ECCV 2016; the CIFAR form and its names: kuangliu/pytorch-cifar. Images of any size: the last average is over all
-that is left of them, as over 4 x 4 for 32 x 32.
+Networks", ECCV 2016; the CIFAR form and its names: kuangliu/pytorch-cifar. Images of any size: the last average is over the
+whole map, which is 4 x 4 for images of 32 x 32.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Basic(nn.Module):
 
 
 class PreActivated(nn.Module):
-    """Two convolutions with batch norm and ReLU before each; the shortcut starts behind the first of these, if it is one."""
+    """Two convolutions with batch norm and ReLU before each; a shortcut with a convolution starts behind the first of these."""
 
     expansion = 1
 

@@ -27,7 +27,7 @@ class Block(nn.Module):
 class SmallResidual(nn.Module):
     """A convolution with stride 2, `groups` groups of two blocks of twice its channels, each with stride 2, two linear layers.
 
-    `front` is what comes before, if anything does.
+    The modules of `front` come first.
     """
 
     def __init__(

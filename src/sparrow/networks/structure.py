@@ -1,4 +1,4 @@
-"""How the layers of a network hang together: what structured pruning and its budgets need to know."""
+"""Which layers of a network share filters, and how often their weights are applied: for structured pruning and its budgets."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
@@ -15,23 +16,23 @@ from sparrow.networks.prunable import NORMS, PRUNABLE, prunable_weights
 from sparrow.settings import RebuiltOnResume
 
 TOLERANCE = 1e-5
-"""Largest difference of a logit for which two networks are the same, relative to the largest logit where that is above 1."""
+"""Largest difference of a logit up to which two networks count as the same, relative to the largest logit, or to 1 if more."""
 
 
 @dataclass(frozen=True)
 class FilterGroup:
-    """Layers whose filters stand or fall together, since residual additions join their outputs; mostly just one."""
+    """Layers whose filters can only be removed together, since residual additions join their outputs; mostly just one."""
 
     layers: tuple[str, ...]
-    """Weights whose output filters these are, by state dict name, in the network's order."""
+    """State dict names of the weights that hold the filters, in the network's order."""
     norms: tuple[str, ...]
-    """Batch norm modules on the way, by name."""
+    """Names of the batch norms that the filters' outputs go through."""
     readers: tuple[str, ...]
-    """Weights that take these filters' outputs as their inputs."""
+    """State dict names of the weights whose inputs are the filters' outputs."""
 
 
 class Layout(RebuiltOnResume):
-    """Facts about a network that takes images of `shape` (channels, height, width), found out when asked for."""
+    """Facts about a network for images of `shape` (channels, height, width), each computed when first asked for."""
 
     def __init__(self, model: nn.Module, shape: tuple[int, int, int]) -> None:
         self._model, self._shape = model, shape
@@ -48,7 +49,9 @@ class Layout(RebuiltOnResume):
             if not isinstance(module, PRUNABLE) or module not in graph.module2node:  # A layer that no image goes through.
                 continue
             removed = graph.get_pruning_group(module, _filter_removal(pruning, module), idxs=[0])
-            outputs, readers, norms = set(), set(), set()
+            outputs: set[str] = set()
+            readers: set[str] = set()
+            norms: set[str] = set()
             for dependency, _ in removed:
                 target = dependency.target.module
                 if isinstance(target, PRUNABLE):
@@ -58,8 +61,8 @@ class Layout(RebuiltOnResume):
                 elif isinstance(target, NORMS):
                     norms.add(names[target])
             if readers:
-                layers, readers = (tuple(name for name in order if name in chosen) for chosen in (outputs, readers))
-                found[layers] = FilterGroup(layers, tuple(name for name in names.values() if name in norms), readers)
+                layers, reading = (tuple(name for name in order if name in chosen) for chosen in (outputs, readers))
+                found[layers] = FilterGroup(layers, tuple(name for name in names.values() if name in norms), reading)
         return list(found.values())
 
     @cached_property
@@ -83,30 +86,30 @@ class Layout(RebuiltOnResume):
 def without_filters(model: nn.Module, shape: tuple[int, int, int], masks: Mapping[str, Tensor]) -> nn.Module:
     """A physically smaller copy of `model` (in eval mode, on the CPU): the filters that are all False in `masks` are cut out.
 
-    A filter goes where all layers of its group mask it whole. Outputs are the same if what such filters give is zero,
-    that is, if their biases and the norms behind them are zero too (see `filter_masks`). Of a group that is masked whole the
-    first filter stays, with its zeros: a layer without filters cannot be run.
+    A filter is removed where all layers of its group mask it whole. Logits are the same if such filters put out zeros, that is,
+    if their biases and the norms behind them are zero, too (see `filter_masks`). Of a group that is masked whole the first
+    filter is kept, with its zeros: a layer without filters cannot be run.
     """
     layout = Layout(model, shape)
     smaller = copy.deepcopy(model).cpu().eval()
     modules = dict(smaller.named_modules())
     for group in layout.groups:
-        gone = removed_filters(group, masks)
-        if gone.all():
-            gone[0] = False
-        if gone.any():
+        removed = removed_filters(group, masks)
+        if removed.all():
+            removed[0] = False
+        if removed.any():
             # A new graph each time: the old one's indices are those of the network as it was.
             graph, pruning = _dependencies(smaller, shape)
             module = modules[group.layers[0].removesuffix(".weight")]
             removal = _filter_removal(pruning, module)
-            graph.get_pruning_group(module, removal, idxs=gone.nonzero().flatten().tolist()).prune()
+            graph.get_pruning_group(module, removal, idxs=removed.nonzero().flatten().tolist()).prune()
     return smaller
 
 
 def require_cuttable(model: nn.Module, shape: tuple[int, int, int]) -> None:
-    """Raise NetworkError, naming the layers, if a filter cannot be cut out of each group without changing other outputs.
+    """Raise NetworkError, naming the layers, if of some group a filter cannot be cut out without changing other outputs.
 
-    Tried, not looked up: any layer that ties channels together in a way of its own shows here, whatever it is.
+    A filter is cut out of each group, and the logits are compared: so any kind of layer that ties channels together is found.
     """
     masks = {name: torch.ones_like(weight, dtype=torch.bool, device="cpu") for name, weight in prunable_weights(model).items()}
     for group in _groups(model, shape):
@@ -119,6 +122,7 @@ def require_cuttable(model: nn.Module, shape: tuple[int, int, int]) -> None:
 
 
 def _groups(model: nn.Module, shape: tuple[int, int, int]) -> list[FilterGroup]:
+    """`Layout.groups`. Raises NetworkError where torch_pruning cannot trace the network."""
     try:
         return Layout(model, shape).groups
     except Exception as error:  # torch_pruning's tracing, on layers that it does not know
@@ -129,11 +133,12 @@ def _groups(model: nn.Module, shape: tuple[int, int, int]) -> list[FilterGroup]:
 
 
 def _filters(group: FilterGroup, masks: Mapping[str, Tensor]) -> int:
+    """Number of filters of each layer of the group."""
     return len(masks[group.layers[0]])
 
 
 def _cuts(model: nn.Module, shape: tuple[int, int, int], group: FilterGroup, masks: Mapping[str, Tensor]) -> bool:
-    """Whether the network without one filter of a group gives what it gives with zeros in that filter's place."""
+    """Whether cutting out the last filter of `group` gives the logits that zeros in its place give."""
     last = _filters(group, masks) - 1
     trial = {name: mask.clone() for name, mask in masks.items()}
     zeroed = copy.deepcopy(model).cpu().eval()
@@ -146,7 +151,7 @@ def _cuts(model: nn.Module, shape: tuple[int, int, int], group: FilterGroup, mas
             for name, parameter in zeroed.named_parameters():
                 mask = trial[name] if name in trial else others.get(name)
                 if mask is not None:
-                    parameter *= mask
+                    parameter.mul_(mask)
         smaller = without_filters(zeroed, shape, trial)  # Traced by what autograd remembers.
         with torch.no_grad():
             before, after = zeroed(images), smaller(images)
@@ -156,18 +161,18 @@ def _cuts(model: nn.Module, shape: tuple[int, int, int], group: FilterGroup, mas
 
 
 def removed_filters(group: FilterGroup, masks: Mapping[str, Tensor]) -> Tensor:
-    """Which filters (n,) of a group are masked in all of its layers."""
+    """Whether each filter (n,) of `group` is masked whole in all of its layers."""
     kept = torch.stack([masks[name].flatten(1).any(dim=1).cpu() for name in group.layers])
     return ~kept.any(dim=0)
 
 
 def filter_masks(model: nn.Module, layout: Layout, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Masks of the biases and batch norm parameters of the filters that `masks` removes whole; none where there are none.
+    """Masks of the biases and batch norm parameters that belong to filters, by name: False where `masks` remove the filter.
 
     Raises SparrowError for a norm that does not have one entry a filter, as behind a flattening or a concatenation.
     """
     parameters = dict(model.named_parameters())
-    result = {}
+    result: dict[str, Tensor] = {}
     for group in layout.groups:
         kept = ~removed_filters(group, masks)
         names = [f"{name.removesuffix('.weight')}.bias" for name in group.layers]
@@ -180,20 +185,23 @@ def filter_masks(model: nn.Module, layout: Layout, masks: Mapping[str, Tensor]) 
 
 
 def _dependencies(model: nn.Module, shape: tuple[int, int, int]):
+    """torch_pruning's graph of the network, and torch_pruning itself, which is imported late."""
     import torch_pruning
 
     return torch_pruning.DependencyGraph().build_dependency(model, example_inputs=torch.zeros(1, *shape)), torch_pruning
 
 
-def _filter_removal(pruning, module: nn.Module):
+def _filter_removal(pruning: ModuleType, module: nn.Module):
+    """The function of torch_pruning that removes filters of a layer of this kind."""
     return pruning.prune_linear_out_channels if isinstance(module, nn.Linear) else pruning.prune_conv_out_channels
 
 
 def _depthwise(module: nn.Module) -> bool:
-    """Whether each channel has one filter of its own, which stands or falls with it."""
+    """Whether it is a convolution with one filter for each channel, which can only be removed with that channel."""
     groups = getattr(module, "groups", 1)
     return groups > 1 and groups == module.in_channels == module.out_channels
 
 
 def _pixels(module: nn.Module, output: Tensor) -> int:
+    """How often the layer's weights are applied to one image, by its output (n, ...)."""
     return 1 if isinstance(module, nn.Linear) else output[0, 0].numel()

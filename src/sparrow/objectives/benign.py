@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sparrow.lazy_torch import torch
-from sparrow.settings import Settings, Threat
+from sparrow.settings import Threat
+from sparrow.training.objective_params import Objective
 
 
-class Params(Settings):
+class Params(Objective):
     """Nothing to set."""
 
 

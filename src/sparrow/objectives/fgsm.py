@@ -14,6 +14,7 @@ released code (locuslab/fast_adversarial).
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -25,6 +26,7 @@ from sparrow.training.objective_params import RobustParams
 class Params(RobustParams):
     """The step, and the check for catastrophic overfitting."""
 
+    perturbs: ClassVar[bool] = True
     step_factor: float = Field(1.25, gt=0)
     """Length of the step, in units of eps."""
     check_steps: int = Field(5, ge=1)
@@ -37,6 +39,7 @@ def prepare(params: Params, threat: Threat) -> Callable:
     """The loss: cross-entropy on `project(x + start + step * sign(gradient))`."""
     from sparrow.adversary.geometry import random_start
     from sparrow.training import inner_pgd
+    from sparrow.training.loss import CheckedLoss
 
     functional = torch.nn.functional
 
@@ -57,5 +60,4 @@ def prepare(params: Params, threat: Threat) -> Callable:
         with torch.no_grad():
             return model(adversarial).argmax(dim=1) == labels
 
-    loss.check, loss.allowed_drop = check, params.overfitting_drop
-    return loss
+    return CheckedLoss(loss, check, params.overfitting_drop)

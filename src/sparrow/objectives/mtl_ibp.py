@@ -11,6 +11,7 @@ as in its released code (alessandrodepalma/expressive-losses, train.py), default
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -22,6 +23,7 @@ from sparrow.training.objective_params import IBPInitialisation
 class Params(IBPInitialisation):
     """The mixture, and the attack of its second term."""
 
+    perturbs: ClassVar[bool] = True
     alpha: float = Field(0.5, ge=0, le=1)
     """Weight of the IBP loss; the smaller eps is, the smaller the best weight."""
     steps: int = Field(1, ge=1)

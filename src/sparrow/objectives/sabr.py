@@ -32,6 +32,11 @@ class Params(IBPInitialisation):
     step_size: float = Field(0.5, gt=0)
     """Length of one step, in units of the search's radius."""
 
+    @property
+    def perturbs(self) -> bool:
+        """A box that is the whole perturbation set has the image as its centre."""
+        return self.subselection < 1
+
 
 def prepare(params: Params, threat: Threat) -> Callable:
     """The loss: cross-entropy of the worst logits within the small box's bounds."""

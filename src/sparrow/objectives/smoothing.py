@@ -14,10 +14,11 @@ from collections.abc import Callable
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
-from sparrow.settings import Radius, Settings, Threat
+from sparrow.settings import Radius, Threat
+from sparrow.training.objective_params import Objective
 
 
-class Params(Settings):
+class Params(Objective):
     """The noise, and the weight of the stability term."""
 
     sigma: Radius = 0.25

@@ -11,6 +11,7 @@ Source: Zhang et al., "Theoretically Principled Trade-off between Robustness and
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -22,11 +23,9 @@ from sparrow.training.objective_params import PGDParams
 class Params(PGDParams):
     """PGD on the divergence, from a point 0.001 * N(0, 1) away."""
 
+    float32_only: ClassVar[str | None] = "it starts 0.001 away from each image, which bfloat16 does not tell apart"
     beta: float = Field(6.0, ge=0)
     """Weight of the divergence (1/lambda in the paper)."""
-
-
-FLOAT32_ONLY = "it starts 0.001 away from each image, which bfloat16 does not tell apart"
 
 
 def prepare(params: Params, threat: Threat) -> Callable:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from sparrow.networks.structure import Layout
-from sparrow.pruning.masks import is_by_filter
+from sparrow.pruning.masks import filter_sums, is_by_filter
 from sparrow.pruning.params import Method
 from sparrow.pruning.pruner import Masks, Pruner, Weights
 from sparrow.training.loop import Step
@@ -68,13 +68,13 @@ class Scored(Pruner):
 
     def mask_gradients(self, weights: Weights) -> dict[str, Tensor]:
         """`dL/dM` for every layer with scores, shaped like them."""
-        gradients = {name: weights[name].grad * self.frozen[name] for name in self.scores}
+        gradients = {name: gradient_of(weights[name]) * self.frozen[name] for name in self.scores}
         if not is_by_filter(self._params):
             return gradients
-        result = {}
+        result: dict[str, Tensor] = {}
         for group in self.layout.groups:
             # One mask for all layers of the group, and the sum of their scores decides on it.
-            total = sum(gradients[name].flatten(1).sum(dim=1) for name in group.layers)
+            total = filter_sums([gradients[name] for name in group.layers])
             result |= {name: total.view_as(self.scores[name]) for name in group.layers}
         return result
 
@@ -84,13 +84,20 @@ class Scored(Pruner):
     def _at_worst_scores(self, weights: Weights, step: Step) -> None:
         before = {name: score.clone() for name, score in self.scores.items()}
         for score in self.scores.values():
-            steepest = score.grad / score.grad.norm().clamp_min(torch.finfo(score.dtype).tiny)
+            gradient = gradient_of(score)
+            steepest = gradient / gradient.norm().clamp_min(torch.finfo(score.dtype).tiny)
             score += self._gamma * score.norm() * steepest
         self._place(weights)
         step.again()
         self.differentiate(weights)
         for name, score in self.scores.items():
             score.copy_(before[name])
+
+
+def gradient_of(tensor: Tensor) -> Tensor:
+    """The gradient of a tensor that a loss depends on, whose backward pass is done."""
+    assert tensor.grad is not None
+    return tensor.grad
 
 
 def initial_scores(weight: Tensor, gain: float, by_filter: bool = False) -> Tensor:

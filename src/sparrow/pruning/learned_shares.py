@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import torch
 from torch import Tensor
 
@@ -86,7 +88,7 @@ class FilterBudget(RebuiltOnResume):
 
     def _multiply_adds(self, shares: Tensor) -> Tensor:
         extended = torch.cat([shares, torch.ones_like(shares[:1])])
-        return sum(cost * extended[outputs] * extended[inputs] for cost, outputs, inputs in self._costs)
+        return reduce(torch.add, (cost * extended[outputs] * extended[inputs] for cost, outputs, inputs in self._costs))
 
 
 def scaled(shares: Tensor, lowest: float, factor: float) -> Tensor:

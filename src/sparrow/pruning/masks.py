@@ -9,13 +9,14 @@ for the Magnitude-based Pruning", ICLR 2021.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor
 
 from sparrow.networks.structure import Layout
-from sparrow.pruning.params import Granular, Method
+from sparrow.pruning.params import Global, Granular, Method, PerLayer
 
 Budget = dict[str, int]
 
@@ -29,7 +30,7 @@ def budget_of(
     """
     magnitudes = units({name: weight.detach().abs() for name, weight in weights.items()}, layout, params)
     sizes = {block: len(values) for block, values in magnitudes.items()}
-    allocation = getattr(params, "allocation", "uniform")
+    allocation = params.allocation if isinstance(params, PerLayer | Global) else "uniform"
     if allocation == "uniform":
         budget = {block: pruned_count(size, ratio) for block, size in sizes.items()}
     elif allocation == "erk":
@@ -58,7 +59,12 @@ def units(scores: Mapping[str, Tensor], layout: Layout, params: Method) -> dict[
     """The scores (n,) of each block's units; a filter's score is the sum over its weights, in all layers of its group."""
     if not is_by_filter(params):
         return {name: score.flatten() for name, score in scores.items()}
-    return {group.layers[0]: sum(scores[name].flatten(1).sum(dim=1) for name in group.layers) for group in layout.groups}
+    return {group.layers[0]: filter_sums([scores[name] for name in group.layers]) for group in layout.groups}
+
+
+def filter_sums(layers: Sequence[Tensor]) -> Tensor:
+    """The sum (filters,) of each filter's entries in all of `layers` (filters, ...)."""
+    return reduce(torch.add, (layer.flatten(1).sum(dim=1) for layer in layers))
 
 
 def spread(kept: Mapping[str, Tensor], layout: Layout, params: Method, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -73,6 +79,7 @@ def spread(kept: Mapping[str, Tensor], layout: Layout, params: Method, weights: 
 
 
 def is_by_filter(params: Method) -> bool:
+    """Whether the units are filters."""
     return isinstance(params, Granular) and params.granularity == "filter"
 
 

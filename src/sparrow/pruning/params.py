@@ -8,27 +8,52 @@ from pydantic import Field
 
 from sparrow.settings import Ratios, Settings
 
-Trains = Literal["nothing", "scores", "weights"]
+Needs = Literal["nothing", "batches", "schedule"]
+Trains = Literal["scores", "weights"]
 
 
 class Method(Settings):
-    """What the workflow has to know of a method: whether it trains, and what."""
+    """What the workflow has to know of a method: what it needs besides the weights, for how many steps, and what it moves."""
 
-    trains: ClassVar[Trains] = "nothing"
-    """`nothing`: looks at the weights alone. `scores`: runs through the study's pruning schedule. `weights`: does so
-    too, but with the optimiser and learning rate of fine-tuning, since it moves what fine-tuning moves."""
+    trains: ClassVar[Trains] = "scores"
+    """What a method that needs a schedule moves. `weights` has the optimiser, the learning rate and the clipping of
+    `training.finetune`, since it moves what fine-tuning moves; `scores` has those of `training.prune`."""
+    traces: ClassVar[bool] = False
+    """Whether its pruner's `trace` gives quantities worth a figure."""
     ratios: Ratios | None = None
     """Pruning ratios of this method, in place of the study's."""
     norm_statistics: Literal["kept", "recompute"] = "kept"
     """Running statistics of batch norm in the pruned network: as the method leaves them, which for one that does not train is
     as they were in the dense network (`kept`), or taken anew from the training images once the weights are out
     (`recompute`). Of a `pruned` network's accuracy, stale statistics may cost nearly all; fine-tuning replaces them anyway."""
-    traces: ClassVar[bool] = False
-    """Whether its pruner's `trace` gives quantities worth a figure."""
+
+    @property
+    def needs(self) -> Needs:
+        """`nothing`: the weights alone. `batches`: losses on some batches, of a network that stays as it is (see `Batches`).
+        `schedule`: the whole schedule `training.prune`, along which it trains.
+
+        `needs: ClassVar[Needs] = "schedule"`, where that does not depend on the parameters.
+        """
+        return "nothing"
 
     def steps_of(self, total: int, per_epoch: int) -> int:
-        """How many of the `total` steps of its schedule it takes: all, unless its pruner says `enough` before."""
-        return total
+        """How many of the `total` steps of its schedule, `per_epoch` in an epoch, it takes: what is run is what is priced.
+
+        All, for a method that needs a schedule; none, for one that needs nothing.
+        """
+        return total if self.needs == "schedule" else 0
+
+
+class Batches(Method):
+    """A method that looks at the losses of a few batches while the network stays as it is."""
+
+    needs: ClassVar[Needs] = "batches"
+    batches: int | None = Field(1, ge=1)
+    """Batches of `training.prune` that it looks at, at most its whole schedule; one whole epoch if null."""
+
+    def steps_of(self, total: int, per_epoch: int) -> int:
+        """One a batch."""
+        return min(total, self.batches or per_epoch)
 
 
 class PerLayer(Method):

@@ -1,25 +1,26 @@
 """The one protocol of all pruning methods: hooks of the training loop, from weights to masks.
 
 `weights` is always the same dict: name to parameter of every prunable tensor (convolutions' and linear layers' weights;
-never biases or norms), in the network's order, *in place* in an ordinary network. A method that trains (see
-`sparrow.pruning.params.Method.trains`) is given the study's pruning schedule:
+never biases or norms), in the network's order, *in place* in an ordinary network. A method that needs a
+schedule (see `sparrow.pruning.params.Method.needs`) is given the study's, `training.prune`:
 
     for each batch:  loss -> backward -> after_backward -> optimiser step -> after_step
     for each epoch:  trace
 
-and `end` returns the masks. A method that does not train skips the loop. The caller applies the masks.
+and `end` returns the masks. A method that needs a few batches has the same loop for as many steps as its `steps_of` says, of a
+network that stays as it is; one that needs nothing skips the loop. The caller applies the masks.
 
-A job that was killed goes on where it stopped: `start` is called again, then your attributes are put back as they were. So
-keep your state in attributes made of numbers, strings, whole tensors, copies of the network, and lists, tuples, sets and dicts
-of these; what never changes may derive from `RebuiltOnResume`. With anything else in them the job starts anew, and its log
-says so.
+A job that was killed goes on where it stopped: `start` is called again, then `load_state_dict` is given what `state_dict` had
+returned. By default that is every attribute. So keep your state in attributes made of numbers, strings, whole tensors, copies
+of the network, and lists, tuples, sets and dicts of these; what never changes may derive from `RebuiltOnResume`. With
+anything else in it no resume point is written, so that a killed job starts anew, and its log says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -33,51 +34,58 @@ Masks = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Batch:
-    """What the loss of one step is made of."""
+    """What a pruner may compute the loss of one step from."""
 
     model: nn.Module
+    """The network with its effective weights in place."""
     images: Tensor
     labels: Tensor
     threat: Threat | None
     """The threat of a method whose parameters have an `eps`; of no other."""
     objective: Callable[[], Tensor]
-    """The study's objective on this batch, whatever it is."""
+    """Computes the study's objective on this batch, a scalar, whatever it is."""
 
 
 class Pruner:
-    """A method that prunes at once, unless it overrides the hooks."""
+    """A method's part in the loop; `end` has to be overridden, the other hooks may be."""
 
     others: Literal["frozen", "norms", "all"] = "norms"
-    """Which of the network's other parameters learn while the method trains: none, batch norm's, or all."""
+    """Which of the network's other parameters learn along a schedule: none, batch norm's, or all. Where a method needs batches
+    alone, none; `frozen` are batch norm's running statistics, too."""
     budget: Literal["weights", "filters", "multiply-adds"] = "weights"
     """What the pruning ratio is a share of."""
 
     def start(self, weights: Weights, layout: Layout) -> list[Tensor]:
-        """Called once with the dense weights. Returns the tensors to optimise; none for a method that does not train."""
+        """The tensors to optimise; none, for a method that needs no schedule. Called once, with the dense weights."""
         return []
 
     def loss(self, batch: Batch) -> Tensor:
-        """What to minimise."""
+        """The scalar to minimise. Where nothing is optimised it need not have a gradient."""
         return batch.objective()
 
     def after_backward(self, weights: Weights, step: Step) -> None:
-        """The loss's gradients are in `weights[name].grad`; give those of your own tensors."""
+        """Called with the loss's gradients in `weights[name].grad`: set the `grad` of your own tensors."""
 
     def after_step(self, weights: Weights, step: Step) -> None:
-        """Your tensors have moved; put the effective weights in place."""
-
-    def enough(self) -> bool:
-        """Whether training may stop before the schedule's end."""
-        return False
+        """Called when the optimiser has moved your tensors: put the effective weights in place."""
 
     def trace(self) -> dict[str, float]:
         """Your own quantities at the end of an epoch, by name: they are written beside the learning curve."""
         return {}
 
     def end(self, weights: Weights) -> Masks:
-        """The masks: bool tensors, True where a weight is kept. What remains in `weights` are the values kept."""
+        """The masks by weight's name: bool tensors, True where a weight is kept. `weights` must hold the values to keep."""
         raise NotImplementedError
 
     def warning(self) -> str | None:
         """What users have to know of the masks that `end` gave, as a sentence without a full stop; None if nothing."""
         return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resume point saves of this pruner, by reference: all attributes."""
+        return dict(vars(self))
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `state_dict` had returned; called after `start`, whose tensors hold the saved values by then."""
+        vars(self).clear()
+        vars(self).update(state)

@@ -17,7 +17,7 @@ from sparrow.files.atomic import replacing
 from sparrow.files.headers import COMPACT_FORMAT, FORMAT, failure, read, read_header, sha256
 from sparrow.files.outcome_table import ABSTAINED, FAILED, ORIGIN, STABILITY, TEXT
 from sparrow.files.parentage import refuse_other_parents
-from sparrow.files.paths import DENSE
+from sparrow.files.paths import DENSE, IDENTITY, Parent, identity_of
 from sparrow.results import marks
 from sparrow.results.decisions import decisions
 from sparrow.results.intensification import Pair, intensifications
@@ -42,7 +42,6 @@ COUNTS = [
     "images",
 ]
 LAYERS_COUNTED = [name for name in STABILITY if name not in ("rows", *ORIGIN)]
-IDENTITY = ["dataset", "model", "objective", "method", "ratio", "seed", "stage"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class Row:
     @property
     def parent(self) -> tuple:
         """What a pruned network and its dense parent share."""
-        return tuple(self.identity[key] for key in ("dataset", "model", "objective", "seed"))
+        return tuple(self.identity[key] for key in Parent._fields)
 
 
 def aggregate(networks: list[Path], compact: list[Path], stability: list[Path], folder: Path, spec: dict) -> str | None:
@@ -215,12 +214,6 @@ def _told(header: dict[str, Any]) -> str | None:
 
 def _about(header: dict[str, Any]) -> tuple[str, str]:
     return content.of_header(header)[: content.SHORT], header.get("data", "")[: content.SHORT]
-
-
-def identity_of(header: dict[str, Any]) -> dict[str, Any]:
-    """Who a checkpoint is, by its header: the columns `IDENTITY`."""
-    cell = {"method": "dense", "ratio": 0.0} | header["cell"]
-    return {key: header["stage"] if key == "stage" else cell[key] for key in IDENTITY}
 
 
 def _stable(path: Path | None) -> pd.DataFrame | str:

@@ -17,11 +17,10 @@ from safetensors import safe_open
 
 from sparrow.errors import SparrowError
 from sparrow.files import content
-from sparrow.files.headers import DATA_FORMAT, read_header
-from sparrow.files.lineage import data_path
+from sparrow.files.headers import DATA_FORMAT, kind, read_header
+from sparrow.files.lineage import data_of
 from sparrow.files.outcome_table import COLUMNS, FAILED, STABILITY, require_origin, require_whole
-from sparrow.files.parentage import parent_path
-from sparrow.files.paths import DENSE, Checkpoint, parse
+from sparrow.files.paths import Checkpoint, checkpoint_at, parent_file
 from sparrow.results.aggregate import aggregate
 
 CURE = (
@@ -31,17 +30,19 @@ CURE = (
 
 
 def aggregate_consistent(
-    networks: list[Path], compact: list[Path], stability: list[Path], folder: Path, spec: dict, study: dict
+    networks: list[Path], compact: list[Path], stability: list[Path], summary: Path, spec: dict, study: dict
 ) -> str | None:
-    """`aggregate`, of files that are all as the `study` (see `expected.expected`) says. Raises SparrowError, naming one file
-    and how many there are, before anything is written, if some are not."""
+    """`aggregate`, into the folder of `summary`, of files that are all as the `study` (see `expected.expected`) says.
+
+    Raises SparrowError, naming one file and how many there are, before anything is written, if some are not.
+    """
     found = list(differences(networks, stability, study))
     for line in found:
         print(line)
     if found:
         more = f" ({len(found)} such files; the log of aggregate names all)" if len(found) > 1 else ""
         raise SparrowError(f"{found[0]}{more}; {CURE}")
-    return aggregate(networks, compact, stability, folder, spec)
+    return aggregate(networks, compact, stability, summary.parent, spec)
 
 
 class Data(NamedTuple):
@@ -63,7 +64,7 @@ def differences(networks: list[Path], stability: list[Path], study: dict) -> Ite
         except KeyError:
             yield f"{path}: is not of this study: it has no {' '.join(one.parent[:3])}"
             continue
-        own = data(data_path(path, header))
+        own = data(data_of(path, header))
         if isinstance(own, str):
             if own not in seen:
                 seen.add(own)
@@ -98,9 +99,8 @@ def _data(path: Path, study: dict) -> Data | str | None:
 
 def _identity(path: Path) -> Checkpoint:
     """Who a checkpoint is by where it lies."""
-    parts = path.absolute().with_suffix("").parts
     try:
-        return parse("/".join(parts[-5 if path.stem == DENSE else -6 :]))
+        return checkpoint_at(path)
     except ValueError as error:
         raise SparrowError(f"{path}: {error}") from None
 
@@ -109,7 +109,7 @@ def _ancestors(path: Path, header: dict[str, Any]) -> Iterator[tuple[Path, dict[
     """A checkpoint and those behind it, as far as they lie there. That each is the one that was used is for `aggregate`."""
     yield path, header
     while header.get("parent"):
-        parent = parent_path(path, header)
+        parent = parent_file(path, kind(header))
         if parent is None or not parent.is_file():
             return
         path, header = parent, read_header(parent)

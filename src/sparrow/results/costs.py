@@ -8,27 +8,17 @@ import pandas as pd
 
 from sparrow.files.atomic import replacing
 from sparrow.files.cost import read_cost
+from sparrow.files.paths import COST, stage_of
 
 
-def collect_costs(files: list[Path], output: Path, root: Path) -> None:
-    """One row per `*.cost.json`: the job, named by its path below `root`, and its cost.
+def collect_costs(files: list[Path], output: Path) -> None:
+    """One row per cost: the job, named by its path below the folder of `output`, and its cost.
 
     Raises SparrowError, naming the file, if one is not the cost of a job.
     """
     rows = []
     for path in sorted(files):
-        job = str(path.relative_to(root)).removesuffix(".cost.json")
-        rows.append({"job": job, "stage": _stage(job), **read_cost(path)})
+        job = str(path.relative_to(output.parent)).removesuffix(COST)
+        rows.append({"job": job, "stage": stage_of(job), **read_cost(path)})
     with replacing(output) as partial:
         pd.DataFrame(rows).to_csv(partial, index=False, lineterminator="\n")
-
-
-def _stage(job: str) -> str:
-    """`.../dense` was pre-trained, `.../attacks/pgd` attacked."""
-    *above, folder, name = job.split("/")
-    if not above:
-        return "data"
-    by_folder = {"attacks": "attack", "verifiers": "verify"}
-    by_name = {"dense": "pretrain", "pruned": "prune", "finetuned": "finetune"}
-    by_name |= {stage: stage for stage in ("compact", "stability", "latency")}
-    return by_folder.get(folder) or by_name[name]

@@ -21,10 +21,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
+from sparrow.files.paths import CELL_COLUMNS
 from sparrow.results.recall import METRICS
 from sparrow.results.statistics import LEVEL
 
-CELL = ["dataset", "model", "objective", "method", "ratio", "stage"]
+CELL = [*CELL_COLUMNS, "stage"]
 COLUMNS = [*CELL, "metric", "seeds", "classes", "images", "intensification", "low", "high", "uncorrected", "verdict"]
 INTENSIFIES, EVENS_OUT, NOISE = "intensifies", "evens out", "within the noise"
 ALIKE, CONSTANT = "dense recalls differ by no more than noise", "constant"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import html
 import json
+import os
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
@@ -19,7 +20,7 @@ from sparrow.files.atomic import replacing
 from sparrow.files.headers import read_header
 from sparrow.files.lineage import DATA_SET, Digests, Link, chain, digest_of
 from sparrow.files.parentage import refuse_other_parents
-from sparrow.results.aggregate import IDENTITY, identity_of
+from sparrow.files.paths import CELL_COLUMNS, IDENTITY, identity_of
 from sparrow.results.environment import environment, environment_table
 from sparrow.results.tables import KEYS, write_html
 
@@ -41,17 +42,12 @@ class Row(NamedTuple):
 
 
 def write_provenance(
-    networks: list[Path],
-    root: Path,
-    table: Path,
-    table_html: Path,
-    surroundings: Path,
-    surroundings_html: Path,
+    networks: list[Path], table: Path, table_html: Path, surroundings: Path, surroundings_html: Path, root: Path | None = None
 ) -> str | None:
     """One row per checkpoint in `networks`, in the order of the summary, and the environment of this job.
 
-    `root` is the checkout. Raises CheckpointError if a file behind a checkpoint is another one than was used. Returns a
-    line for the user if the rows were not all computed alike.
+    `root` is the checkout, by default that of the workflow that runs this job. Raises CheckpointError if a file behind a
+    checkpoint is another one than was used. Returns a line for the user if the rows were not all computed alike.
     """
     rows = _rows(networks)
     lines = [_line(row) for row in rows]
@@ -59,7 +55,7 @@ def write_provenance(
     with replacing(table) as partial:
         pd.DataFrame(lines, columns=COLUMNS).to_csv(partial, index=False, lineterminator="\n")
     write_html(*_shown(rows, lines, table_html, found))
-    about = environment(root)
+    about = environment(root or Path(os.environ["SPARROW_HOME"]))
     with replacing(surroundings) as partial:
         partial.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     environment_table(about, surroundings_html)
@@ -118,7 +114,7 @@ def warnings(rows: list[Row]) -> Iterator[str]:
     """What is not the same for all rows, though it decides numbers."""
     devices, releases, codes = set(), defaultdict(set), defaultdict(set)
     for row in rows:
-        cell = tuple(row.identity[key] for key in ("dataset", "model", "objective", "method"))
+        cell = tuple(row.identity[key] for key in CELL_COLUMNS[:-1])
         for what, link in row.links.items():
             devices |= {link.header["device"]} if "device" in link.header else set()
             for name, version in link.header.get("versions", {}).items():

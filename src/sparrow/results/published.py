@@ -18,14 +18,14 @@ import pandas as pd
 from sparrow import radius
 from sparrow.files import published_figures
 from sparrow.files.atomic import replacing
+from sparrow.files.paths import CELL_COLUMNS
 from sparrow.results.tables import write_html
 from sparrow.results.threats import EXACT, in_words, with_text
 
-CELL = ["dataset", "model", "objective", "method", "ratio"]
 METRICS = ("benign", "era", "vra")
 ROLES = {"era": ("attack", "all of", min), "vra": ("verifier", "any of", max)}
 """Who decides a metric, how the study's own are joined, and which of several of one kind is the strongest."""
-COLUMNS = ["source", *CELL, "granularity", "seeds"]
+COLUMNS = ["source", *CELL_COLUMNS, "granularity", "seeds"]
 COLUMNS += [f"{metric}{end}" for metric in METRICS for end in ("_published", "", "_difference")]
 ASPECTS = ("attack", "verifier", "norm", "eps", "images", "data_regime", "epochs")
 COLUMNS += [f"{aspect}{end}" for aspect in ASPECTS for end in ("_published", "")] + ["remarks"]
@@ -87,7 +87,7 @@ def measured(summary: pd.DataFrame, spec: dict) -> pd.DataFrame:
         f"{metric}_{label}" for metric, (role, *_) in ROLES.items() for labels in spec[f"{role}s"].values() for label in labels
     }
     scores = [*METRICS, *(name for name in rows if name in own)]
-    groups = rows.groupby(CELL, sort=False)
+    groups = rows.groupby(CELL_COLUMNS, sort=False)
     parts = [groups[scores].mean(), groups[[f"{score}_n" for score in scores]].max()]
     parts += [groups[["norm", "eps", "data_regime"]].first(), groups["benign"].count().rename("seeds")]
     parts += [groups["constant"].agg(lambda marks: marks.eq(True).sum())]
@@ -103,12 +103,12 @@ def measured(summary: pd.DataFrame, spec: dict) -> pd.DataFrame:
 def _nearest(pairs: pd.DataFrame) -> pd.Series:
     """Whether a published figure is at the radius of its source that is nearest to the network's."""
     gap = (pairs["eps_published"] - pairs["eps"]).abs().fillna(inf)
-    return gap == gap.groupby([pairs[key] for key in (*CELL, "source")], dropna=False).transform("min")
+    return gap == gap.groupby([pairs[key] for key in (*CELL_COLUMNS, "source")], dropna=False).transform("min")
 
 
 def _line(row: dict[str, Any], spec: dict) -> dict[str, Any]:
     row = {key: None if pd.isna(value) else value for key, value in row.items()}
-    line = {key: row[key] for key in ("source", *CELL, "granularity", "seeds", "norm", "eps", "data_regime")}
+    line = {key: row[key] for key in ("source", *CELL_COLUMNS, "granularity", "seeds", "norm", "eps", "data_regime")}
     line |= {f"{aspect}_published": row[f"{aspect}_published"] for aspect in ASPECTS}
     line["epochs"] = spec["epochs"][row["objective"]][row["method"]]
     behind = {"benign": "benign"}

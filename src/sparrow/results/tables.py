@@ -9,12 +9,12 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from sparrow.files.atomic import replacing
+from sparrow.files.paths import CELL_COLUMNS, IDENTITY, JOB_OF_CELL
 from sparrow.results import marks
 from sparrow.results.threats import EXACT, in_words
 
 METRICS = ("benign", "era", "vra")
-KEYS = ["dataset", "model", "objective", "method", "ratio", "stage", "seed"]
-CELL = ["dataset", "model", "objective", "method", "ratio"]
+KEYS = [*CELL_COLUMNS, "stage", "seed"]
 COMPACT_NOTE = (
     " Left: of a network that lost whole filters, without them; its latency is that of one image on the CPU, beside its masked "
     "twin's."
@@ -77,7 +77,7 @@ def summary_table(table: pd.DataFrame, costs: pd.DataFrame, output: Path) -> Non
         shown["parameters left"] = table["compact_parameters"].map(_count)
         shown["multiply-adds left"] = table["compact_multiply_adds"].map(_count)
         cut = jobs_of_cells(costs[costs["stage"] == "compact"])
-        latency = table[[*CELL, "seed", "stage"]].merge(cut.drop(columns="stage").rename(columns={"of": "stage"}), how="left")
+        latency = table[IDENTITY].merge(cut.drop(columns="stage").rename(columns={"of": "stage"}), how="left")
         shown["latency (ms)"] = latency["latency_ms"].map(_milliseconds)
         shown["masked (ms)"] = latency["latency_masked_ms"].map(_milliseconds)
     if table["failed"].notna().any():
@@ -146,10 +146,10 @@ def ranking_table(ranking: pd.DataFrame, costs: pd.DataFrame, summary: pd.DataFr
     if ranking.empty:
         write_html(shown, output, "No pruned network is evaluated, and so there is nothing to rank.")
         return
-    spent = jobs_of_cells(costs).groupby([*CELL, "stage"])[["gradient_evaluations", "seconds"]].mean()
+    spent = jobs_of_cells(costs).groupby([*CELL_COLUMNS, "stage"])[["gradient_evaluations", "seconds"]].mean()
     for quantity, form in (("gradient_evaluations", _count), ("seconds", "{:,.1f}".format)):
         for stage in ("prune", "finetune"):
-            cells = ranking[CELL].assign(stage=stage).merge(spent[quantity].reset_index(), how="left")
+            cells = ranking[CELL_COLUMNS].assign(stage=stage).merge(spent[quantity].reset_index(), how="left")
             shown[f"{stage}: {quantity.replace('_', ' ')}"] = cells[quantity].map(form)
     note = MARK_NOTE if any(marked) else ""
     write_html(shown, output, RANKING_CAPTION + note + _name_threats(shown, summary))
@@ -166,8 +166,8 @@ def _warned(summary: pd.DataFrame) -> pd.Series:
 
 def _warned_cells(ranking: pd.DataFrame, summary: pd.DataFrame) -> list[bool]:
     """Which lines of a ranking rest on the era of a network of which an attack warns."""
-    warned = set(summary.loc[_warned(summary), [*CELL, "stage"]].itertuples(index=False, name=None))
-    lines = ranking[[*CELL, "stage"]].itertuples(index=False, name=None)
+    warned = set(summary.loc[_warned(summary), [*CELL_COLUMNS, "stage"]].itertuples(index=False, name=None))
+    lines = ranking[[*CELL_COLUMNS, "stage"]].itertuples(index=False, name=None)
     return [metric == "era" and line in warned for metric, line in zip(ranking["metric"], lines, strict=True)]
 
 
@@ -183,9 +183,7 @@ def _name_threats(shown: pd.DataFrame, summary: pd.DataFrame) -> str:
 
 def jobs_of_cells(costs: pd.DataFrame) -> pd.DataFrame:
     """The jobs that belong to a pruned network, with its cell, its seed, and `of`, the checkpoint they are about."""
-    parent = r"^(?P<dataset>[^/]+)/(?P<model>[^/]+)/(?P<objective>[^/]+)/seed(?P<seed>\d+)"
-    pattern = parent + r"/(?P<method>.+)-(?P<ratio>0\.\d+)/(?P<of>[^/]+)"
-    parts = costs["job"].str.extract(pattern).dropna().astype({"seed": int, "ratio": float})
+    parts = costs["job"].str.extract(JOB_OF_CELL).dropna().astype({"seed": int, "ratio": float})
     return parts.join(costs)
 
 

@@ -29,6 +29,11 @@ def loss_function(objective: Entry, threat: Threat | None) -> Callable:
     return entry.prepare(params, threat)
 
 
+def perturbs(objective: Entry) -> bool:
+    """Whether the loss that an entry of `objectives` stands for is of images that it perturbs."""
+    return catalogue.from_spec("objectives", objective)[1].perturbs
+
+
 def initialise(model: nn.Module, objective: Entry, seed: int) -> None:
     """Give `model` (on the CPU) the initial weights that an entry of `objectives` asks for, if it asks for any."""
     entry, params = catalogue.from_spec("objectives", objective)

@@ -67,7 +67,7 @@ def attack(
         kind = spec.attack["kind"]
         generator = seed_everything(spec.seed, "attack", kind)
         entry, params = catalogue.from_spec("attacks", spec.attack)
-        threat, minimum_norm = spec.threat, getattr(entry, "MINIMUM_NORM", False)
+        threat, minimum_norm = spec.threat, params.minimum_norm
         model, part, classes = open_case(network, data, spec.model, params, pick_device())
         about = origin(network, data, spec)
         predictions = predict(model, part.images, params.batch_size)
@@ -121,7 +121,7 @@ def attack(
             (name if right else MISCLASSIFIED) if there else ""
             for right, there, name in zip(correct.tolist(), distances.isfinite().tolist(), by, strict=True)
         ]
-        warnings += _flags.of_attack([there for there in still if there != ""], by, getattr(entry, "BLIND", None))
+        warnings += _flags.of_attack([there for there in still if there != ""], by, params.blind)
         if minimum_norm:
             warnings += _flags.of_distances(distances[targets])
         for warning in warnings:

@@ -24,7 +24,7 @@ from sparrow.stages._failure import recorded
 from sparrow.stages._mask_check import raise_for
 from sparrow.stages._norm_statistics import recompute
 from sparrow.stages._origin import header, require_data
-from sparrow.stages._training import failed_training, loss_function, training_data, write_curve
+from sparrow.stages._training import failed_training, loss_function, perturbs, training_data, write_curve
 from sparrow.stages.specs.pruning import PruneSpec
 from sparrow.training.loop import Hooks, Step, train
 
@@ -58,16 +58,30 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
         if pruner.budget != "weights":
             require_cuttable(model, about.shape)
         optimised = pruner.start(weights, layout)
-        if optimised and params.trains == "nothing":
-            raise SparrowError(f"methods.{kind}: its pruner has tensors to optimise, but its Params say it trains nothing")
-        rows, hooks = [], _Hooks(pruner, model, weights, spec.method_threat)
-        if params.trains != "nothing":
+        if optimised and params.needs != "schedule":
+            raise SparrowError(
+                f"methods.{kind}: its pruner has tensors to optimise, but Params.needs is {params.needs!r}; valid: 'schedule'"
+            )
+        others = pruner.others if params.needs == "schedule" else "frozen"
+        rows, hooks = [], _Hooks(pruner, model, weights, others, spec.method_threat)
+        if params.needs != "nothing":
             assert spec.objective is not None, "its spec has one"
             assert spec.schedule is not None, "its spec has one"
             loss = loss_function(spec.objective, spec.threat)
             batches = generator.manual_seed(derive_seed(spec.cell.seed, "prune batches"))
-            everything = [*optimised, *_others(pruner, model, weights)]
-            rows = train(model, loss, parts, spec.schedule, everything, batches, hooks, resume=resume)
+            everything = [*optimised, *_others(others, model, weights)]
+            rows = train(
+                model,
+                loss,
+                parts,
+                spec.schedule,
+                everything,
+                batches,
+                hooks,
+                resume=resume,
+                steps_of=params.steps_of,
+                perturbs=perturbs(spec.objective),
+            )
         masks = {name: mask.detach() for name, mask in pruner.end(weights).items()}
         raise_for(masks, weights, layout, spec.ratio, pruner.budget, kind)
         dead = sum(int((mask & alive[name] & (weights[name] == 0)).sum()) for name, mask in masks.items())
@@ -93,9 +107,9 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
 class _Hooks(Hooks):
     """Translates the training loop's hooks into a pruner's."""
 
-    def __init__(self, pruner: Pruner, model, weights: dict, threat: Threat | None) -> None:
+    def __init__(self, pruner: Pruner, model, weights: dict, others: str, threat: Threat | None) -> None:
         self._pruner, self._model, self._weights, self._threat = pruner, model, weights, threat
-        self._frozen = norm_layers(model) if pruner.others == "frozen" else []
+        self._frozen = norm_layers(model) if others == "frozen" else []
         self.trace: list[tuple] = []
 
     def loss(self, objective, images: Tensor, labels: Tensor) -> Tensor:
@@ -112,15 +126,16 @@ class _Hooks(Hooks):
     def after_epoch(self, epoch: int) -> None:
         self.trace += [(epoch, name, float(value)) for name, value in self._pruner.trace().items()]
 
-    def enough(self) -> bool:
-        return self._pruner.enough()
+    def state_dict(self) -> dict:
+        return {"trace": self.trace, "pruner": self._pruner.state_dict()}
 
-    def state(self) -> dict:
-        return {"trace": self.trace, "pruner": vars(self._pruner)}
+    def load_state_dict(self, state: dict) -> None:
+        self.trace = state["trace"]
+        self._pruner.load_state_dict(state["pruner"])
 
 
-def _others(pruner: Pruner, model, weights: dict) -> list[Tensor]:
-    """Which of the network's other parameters learn while the method trains."""
-    if pruner.others == "all":
+def _others(others: str, model, weights: dict) -> list[Tensor]:
+    """Which of the network's parameters besides `weights` learn while the method trains."""
+    if others == "all":
         return [parameter for name, parameter in model.named_parameters() if name not in weights]
-    return norm_parameters(model) if pruner.others == "norms" else []
+    return norm_parameters(model) if others == "norms" else []

@@ -25,13 +25,14 @@ from sparrow.jobs.progress import Progress
 from sparrow.jobs.resume_point import resumable
 from sparrow.networks.batched import batches
 from sparrow.reproducible import pick_device, seed_everything
-from sparrow.settings import Evaluation, Threat
+from sparrow.settings import Threat
 from sparrow.stages._door import opened
 from sparrow.stages._evaluation import failed_table, open_case, origin, write_outcomes
 from sparrow.stages._failure import recorded
 from sparrow.stages.specs.evaluation import VerifySpec
 from sparrow.verification.decision import Decision, decide_by
-from sparrow.verification.memory import in_parts, limited
+from sparrow.verification.memory import in_parts, memory_limited
+from sparrow.verification.params import Verifier
 
 
 @opened(VerifySpec)
@@ -53,7 +54,7 @@ def verify(network: Path, data: Path, output: Path, cost: Path, spec: VerifySpec
         case = Case(*open_case(network, data, spec.model, params, pick_device()), params, spec.threat)
         with journal.open_journal(resume, generator):
             failures: list[str] = []
-            if hasattr(entry, "certify"):
+            if params.smoothed:
                 columns = _smoothed(entry, spec.verifier["kind"], case, generator)
             else:
                 columns = _bounded(entry, spec.verifier["kind"], case, examples, failures)
@@ -68,7 +69,7 @@ class Case(NamedTuple):
     model: nn.Module
     part: Part
     classes: int
-    params: Evaluation
+    params: Verifier
     threat: Threat
 
 
@@ -125,9 +126,9 @@ def _bounded(entry: ModuleType, kind: str, case: Case, examples: Sequence[Path],
         progress.done(len(part), int(found.verified.sum()))
 
     indices = left.nonzero().squeeze(1)
-    with limited(getattr(case.params, "memory_mb", None)):
+    with memory_limited(getattr(case.params, "memory_mb", None)):
         # A cascade packs its own batches.
-        size = 1 if getattr(entry, "ONE_BY_ONE", False) else max(len(indices), 1) if hasattr(entry, "members") else size
+        size = 1 if case.params.one_by_one else max(len(indices), 1) if hasattr(entry, "members") else size
         in_parts(work, accept, indices, size, kind)
     return predictions, status, margins, decided
 

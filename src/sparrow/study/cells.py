@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Literal, NamedTuple
 
-from sparrow import catalogue, radius
+from sparrow import radius
 from sparrow.errors import SparrowError
 from sparrow.files.paths import DENSE, Cell, Checkpoint, Parent, parse
 from sparrow.study.config import Study
@@ -86,11 +86,11 @@ def verifiers_trusted_by(study: Study, attack: Table, objective: str) -> list[Ta
 
 
 def is_minimum_norm(study: Study, table: Table) -> bool:
-    return catalogue.flag("attacks", study.attacks[table.entry].kind, "MINIMUM_NORM")
+    return study.attacks[table.entry].minimum_norm
 
 
 def is_smoothed(study: Study, table: Table) -> bool:
-    return catalogue.flag("verifiers", study.verifiers[table.entry].kind, "SMOOTHED")
+    return study.verifiers[table.entry].smoothed
 
 
 def metrics_of(study: Study, objective: str) -> list[str]:

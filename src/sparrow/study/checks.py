@@ -1,89 +1,121 @@
-"""What of a study has to fit together, beyond what each of its values has to be. Every check raises ValueError in one line."""
+"""What of a study has to fit together, beyond what each of its values has to be.
+
+A check yields one line for each mistake: key, value, what is valid. It leaves out what rests on another mistake, such as the
+radii of an attack that the study does not have; that mistake has a line of its own.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from graphlib import CycleError, TopologicalSorter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from sparrow import catalogue, radius
 from sparrow.errors import SparrowError
 from sparrow.exchange import keymap, keymap_files
-from sparrow.files.paths import parse
-from sparrow.settings import distances_in_pixels
+from sparrow.files.paths import DENSE, Checkpoint, parse
+from sparrow.settings import Settings, distances_in_pixels
 
 if TYPE_CHECKING:
     from sparrow.study.config import Study
+    from sparrow.training.schedule import Schedule
 
-STAGES = ("pretrain", "prune", "finetune")
-DEPTH_OF_DENSE = 4
-"""Slashes in the path of a dense network; those of pruned ones have more."""
+EvaluatedRoom = Literal["attacks", "verifiers"]
+EVALUATED_ROOMS: tuple[EvaluatedRoom, ...] = ("attacks", "verifiers")
+Stage = Literal["pretrain", "prune", "finetune"]
+STAGES: tuple[Stage, ...] = ("pretrain", "prune", "finetune")
 
 
-def check(study: Study) -> None:
-    """Everything. Raises ValueError for the first thing that does not fit."""
+Check = Callable[["Study"], Iterable[str]]
+
+
+def mistakes(study: Study, checks: Iterable[Check] | None = None) -> list[str]:
+    """One line for each mistake that `checks` (all of this file, if None) find.
+
+    Of a study without some of its sections, what can be told without them.
+    """
+    found: list[str] = []
+    for check in CHECKS if checks is None else checks:
+        with suppress(MissingSection):
+            found += check(study)
+    return list(dict.fromkeys(found))
+
+
+class MissingSection(AttributeError):
+    """A check has asked for a section that the study lacks, because its values are not valid."""
+
+
+def _labels_are_free(study: Study) -> Iterator[str]:
+    """No method has the label of networks that are not pruned."""
     if "dense" in study.methods:
-        raise ValueError("methods.dense: 'dense' names the network before pruning; choose another label")
-    if {"pruned", "finetuned"} & set(study.evaluate):
-        _methods_prune(study)
+        yield "methods.dense: 'dense' names the network before pruning; choose another label"
+
+
+def _methods_prune(study: Study) -> Iterator[str]:
+    """Where pruned networks are evaluated, there are some."""
+    if not {"pruned", "finetuned"} & set(study.evaluate):
+        return
+    if not study.methods and all(path.endswith(f"/{DENSE}") for path in study.imports):
+        yield f"methods: none, and evaluate is {study.evaluate}; give a method, or set evaluate to ['dense']"
+    for label, method in study.methods.items():
+        if not (method.ratios or study.ratios):
+            yield f"ratios: none, and methods.{label} has no `ratios` of its own; give at least one between 0 and 1"
+
+
+def _latency_has_pairs(study: Study) -> Iterator[str]:
+    """Where networks are timed against their dense one, both are evaluated."""
     if study.latency and study.evaluate == ["dense"]:
-        raise ValueError("latency: times networks against their dense one, and evaluate names no others; leave it out")
-    if study.latency and "dense" not in study.evaluate:
-        raise ValueError("latency: times networks against their dense one, which evaluate leaves out; add 'dense'")
-    _radii_are_in_pixels(study)
-    _models_fit(study)
-    _labels_are_known(study)
-    _evaluations_fit(study)
-    _proofs_fit(study)
-    _imports_fit(study)
-    for objective in study.objectives:
-        _radii_fit(study, objective)
-        _batches_fit(study, objective)
-        for stage in STAGES:
-            schedule = study.schedule(objective, stage)
-            reason = getattr(catalogue.load("objectives", study.objectives[objective].kind), "FLOAT32_ONLY", None)
-            if reason and schedule.precision != "float32":
-                raise ValueError(
-                    f"objectives.{objective}: training.{stage}.precision is {schedule.precision}, but {reason}; valid: float32"
-                )
+        yield "latency: times networks against their dense one, and evaluate names no others; leave it out"
+    elif study.latency and "dense" not in study.evaluate:
+        yield "latency: times networks against their dense one, which evaluate leaves out; add 'dense'"
 
 
-def _radii_are_in_pixels(study: Study) -> None:
-    """No l-inf radius or step is so large that it was meant for pixels of 0 to 255."""
+def _threats_are_in_pixels(study: Study) -> Iterator[str]:
+    """No l-inf radius or step of a threat or an objective is so large that it was meant for pixels of 0 to 255."""
     if study.threat.norm == "linf":
-        _refuse_large("threat.eps", study.threat.eps)
-    for objective, entry in study.objectives.items():
-        if study.threat_of(objective).norm == "linf":
-            if entry.threat is not None:
-                _refuse_large(f"objectives.{objective}.threat.eps", entry.threat.eps)
-            found = {f"objectives.{objective}": entry} | {f"methods.{label}": one for label, one in study.methods.items()}
-            for room in ("attacks", "verifiers"):
-                found |= {f"{room}.{label}": one for label, one in study.evaluations(room, objective).items()}
-            for key, one in found.items():
-                for name, values in distances_in_pixels(one).items():
-                    _refuse_large(f"{key}.{name}", *values)
+        yield from _too_large("threat.eps", study.threat.eps)
+    for objective in _objectives_in_linf(study):
+        entry = study.objectives[objective]
+        if entry.threat is not None:
+            yield from _too_large(f"objectives.{objective}.threat.eps", entry.threat.eps)
+        yield from _settings_too_large(f"objectives.{objective}", entry)
 
 
-def _refuse_large(key: str, *values: float) -> None:
+def _methods_are_in_pixels(study: Study) -> Iterator[str]:
+    """Nor is one of a method."""
+    for label, entry in study.methods.items() if _objectives_in_linf(study) else ():
+        yield from _settings_too_large(f"methods.{label}", entry)
+
+
+def _evaluations_are_in_pixels(study: Study) -> Iterator[str]:
+    """Nor is one of an attack or a verifier."""
+    for objective in _objectives_in_linf(study):
+        for room in EVALUATED_ROOMS:
+            for label, entry in study.evaluations(room, objective).items():
+                yield from _settings_too_large(f"{room}.{label}", entry)
+
+
+def _objectives_in_linf(study: Study) -> list[str]:
+    """Labels of the objectives whose networks are evaluated in the l-inf norm."""
+    return [objective for objective in study.objectives if study.threat_of(objective).norm == "linf"]
+
+
+def _settings_too_large(key: str, entry: Settings) -> Iterator[str]:
+    for name, values in distances_in_pixels(entry).items():
+        yield from _too_large(f"{key}.{name}", *values)
+
+
+def _too_large(key: str, *values: float) -> Iterator[str]:
     for value in values:
         if value >= 1:
             meant = f"{value:.0f}/{radius.LEVELS}" if value.is_integer() else f"{value / radius.LEVELS:.3g}"
             # What was written as a fraction is no level of grey.
             hint = f"; did you mean {meant}?" if value < radius.LEVELS and "/" not in radius.text(value) else ""
-            raise ValueError(
-                f"{key}: {radius.text(value)} is not valid: images lie in [0, 1], in l-inf it must be below 1{hint}"
-            )
+            yield f"{key}: {radius.text(value)} is not valid: images lie in [0, 1], in l-inf it must be below 1{hint}"
 
 
-def _methods_prune(study: Study) -> None:
-    """Where pruned networks are evaluated, there are some."""
-    if not study.methods and not any(path.count("/") > DEPTH_OF_DENSE for path in study.imports):
-        raise ValueError(f"methods: none, and evaluate is {study.evaluate}; give a method, or set evaluate to ['dense']")
-    for label, method in study.methods.items():
-        if not (method.ratios or study.ratios):
-            raise ValueError(f"ratios: none, and methods.{label} has no `ratios` of its own; give at least one between 0 and 1")
-
-
-def _models_fit(study: Study) -> None:
+def _models_fit(study: Study) -> Iterator[str]:
     """Every model takes the images of every data set."""
     for model_label, model in study.models.items():
         for data_label, dataset in study.datasets.items():
@@ -91,90 +123,172 @@ def _models_fit(study: Study) -> None:
             try:
                 catalogue.load("models", model.kind).check(model, shape)
             except ValueError as error:
-                raise ValueError(f"models.{model_label}: does not fit datasets.{data_label}: {error}") from None
+                yield f"models.{model_label}: does not fit datasets.{data_label}: {error}"
 
 
-def _labels_are_known(study: Study) -> None:
-    """What an entry says of others is there, and every model is trained."""
-    for section, room in (("attacks", study.attacks), ("verifiers", study.verifiers)):
-        for label, entry in room.items():
-            _refuse_unknown(f"{section}.{label}.objectives", "objective", entry.objectives, study.objectives)
-    for label, entry in study.objectives.items():
-        _refuse_unknown(f"objectives.{label}.models", "model", entry.models, study.models)
-    for model in study.models:
+def _objectives_are_known(study: Study) -> Iterator[str]:
+    """What attacks and verifiers say of objectives is true."""
+    for section in EVALUATED_ROOMS:
+        for label, entry in getattr(study, section).items():
+            yield from _unknown(f"{section}.{label}.objectives", "objective", entry.objectives, study.objectives)
+
+
+def _models_are_trained(study: Study) -> Iterator[str]:
+    """What objectives say of models is true, and every model is trained."""
+    unknown = [
+        line
+        for label, entry in study.objectives.items()
+        for line in _unknown(f"objectives.{label}.models", "model", entry.models, study.models)
+    ]
+    yield from unknown
+    for model in study.models if not unknown else ():
         if not any(entry.models is None or model in entry.models for entry in study.objectives.values()):
-            raise ValueError(f"models.{model}: no objective trains it; add it to one's `models`")
+            yield f"models.{model}: no objective trains it; add it to one's `models`"
+
+
+def _stand_ins_are_known(study: Study) -> Iterator[str]:
+    """Data sets that stand in for published ones are of this study."""
     for label in study.published.datasets if study.published else ():
         if label not in study.datasets:
-            raise ValueError(f"published.datasets.{label}: no data set of this study; valid: {', '.join(study.datasets)}")
+            yield f"published.datasets.{label}: no data set of this study; valid: {', '.join(study.datasets)}"
 
 
-def _evaluations_fit(study: Study) -> None:
-    """Every attack and verifier knows the norms and numbers of classes that it meets."""
-    for section, room in (("attacks", study.attacks), ("verifiers", study.verifiers)):
-        for label, entry in room.items():
-            norms = catalogue.load(section, entry.kind).NORMS
-            for objective in entry.objectives or study.objectives:
+def _norms_fit(study: Study) -> Iterator[str]:
+    """Every attack and verifier knows the norms that it meets."""
+    for section in EVALUATED_ROOMS:
+        for label, entry in getattr(study, section).items():
+            for objective in _known(entry.objectives, study.objectives):
                 norm = study.threat_of(objective).norm
-                if norm not in norms:
+                if norm not in entry.norms:
                     whose = f"objectives.{objective}.threat" if study.objectives[objective].threat else "threat"
-                    known = ", ".join(norms)
-                    raise ValueError(f"{section}.{label}: {whose}.norm is {norm!r}, {entry.kind} knows only {known}")
-            needed = getattr(catalogue.load(section, entry.kind), "CLASSES_NEEDED", 2)
+                    known = ", ".join(entry.norms)
+                    yield f"{section}.{label}: {whose}.norm is {norm!r}, {entry.kind} knows only {known}"
+
+
+def _classes_fit(study: Study) -> Iterator[str]:
+    """Every data set has the classes that attacks and verifiers need."""
+    for section in EVALUATED_ROOMS:
+        for label, entry in getattr(study, section).items():
+            needed = entry.classes_needed if section == "attacks" else 2
             for data_label, dataset in study.datasets.items():
                 if needed > catalogue.load("datasets", dataset.kind).describe(dataset).classes:
-                    raise ValueError(f"{section}.{label}: {entry.kind} needs {needed} classes; datasets.{data_label} has fewer")
+                    yield f"{section}.{label}: {entry.kind} needs {needed} classes; datasets.{data_label} has fewer"
 
 
-def _batches_fit(study: Study, objective: str) -> None:
+def _schedules_fit(study: Study) -> Iterator[str]:
+    """What objectives change of the study's schedules makes valid ones."""
+    for objective in study.objectives:
+        for stage in STAGES:
+            try:
+                study.schedule(objective, stage)
+            except ValueError as error:
+                yield str(error)
+
+
+def _schedules(study: Study, objective: str) -> Iterator[tuple[Stage, Schedule]]:
+    """The valid ones of an objective's schedules, with their stages."""
+    for stage in STAGES:
+        with suppress(ValueError):
+            yield stage, study.schedule(objective, stage)
+
+
+def _batches_fit(study: Study) -> Iterator[str]:
     """No network with batch norm trains on single images."""
-    for label in study.objectives[objective].models or study.models:
-        kind = study.models[label].kind
-        for stage in STAGES if getattr(catalogue.load("models", kind), "BATCH_NORM", False) else ():
-            if study.schedule(objective, stage).batch_size == 1:
-                own = getattr(study.objectives[objective].training, stage).batch_size is not None
-                where = f"objectives.{objective}.training" if own else "training"
-                raise ValueError(
-                    f"{where}.{stage}.batch_size: 1, but models.{label} has batch norm, which needs more than one image; "
-                    "valid: 2 or more"
-                )
+    for objective, entry in study.objectives.items():
+        for label in _known(entry.models, study.models):
+            if not study.models[label].batch_norm:
+                continue
+            for stage, schedule in _schedules(study, objective):
+                if schedule.batch_size == 1:
+                    own = getattr(entry.training, stage).batch_size is not None
+                    where = f"objectives.{objective}.training" if own else "training"
+                    yield (
+                        f"{where}.{stage}.batch_size: 1, but models.{label} has batch norm, which needs more than one image; "
+                        "valid: 2 or more"
+                    )
 
 
-def _radii_fit(study: Study, objective: str) -> None:
-    """Every metric of an objective's networks has something to rest on, and a cascade its attacks."""
-    attacks, threat = study.evaluations("attacks", objective), study.threat_of(objective)
-    free = [label for label, entry in attacks.items() if catalogue.flag("attacks", entry.kind, "MINIMUM_NORM")]
-    for label in free:
-        if len(attacks[label].eps or ()) > 1:
-            raise ValueError(f"attacks.{label}.eps: {attacks[label].kind} finds distances by itself; give one radius")
-    own_threat = study.objectives[objective].threat is not None
-    for section in ("attacks", "verifiers"):
-        entries = study.evaluations(section, objective)
-        own = {label: e for label, e in entries.items() if not catalogue.flag(section, e.kind, "SMOOTHED")}
-        counted = {label: e for label, e in own.items() if getattr(e, "in_era", True)}
-        if own and not counted:
-            raise ValueError(f"{section}: in_era is false for {', '.join(own)}; valid: an attack that counts for era")
-        radii = {eps for entry in counted.values() for eps in entry.eps or [threat.eps]}
-        if own and threat.eps not in radii and not (section == "attacks" and counted.keys() & set(free)):
-            found = ", ".join(map(radius.text, sorted(radii)))
-            where = f"objectives.{objective}.threat.eps" if own_threat else "threat.eps"
-            raise ValueError(f"{section}: eps {found}, but none at {where}, {radius.text(threat.eps)}; valid: one that has it")
-    for label, entry in study.evaluations("verifiers", objective).items():
-        for attack in getattr(entry, "attacks", ()):
-            if attack not in attacks:
-                whom = "" if attack not in study.attacks else f" for networks trained on {objective}"
-                raise ValueError(
-                    f"verifiers.{label}.attacks: unknown attack {attack!r}{whom}; valid: {', '.join(attacks) or 'none'}"
-                )
-            missing = set(entry.eps or [threat.eps]) - set(attacks[attack].eps or [threat.eps])
-            if missing and attack not in free:
-                radii = ", ".join(map(radius.text, sorted(missing)))
-                raise ValueError(f"verifiers.{label}.attacks: {attack} does not attack at eps {radii}, which {label} verifies")
+def _precisions_fit(study: Study) -> Iterator[str]:
+    """No objective that needs single precision trains in another."""
+    for objective, entry in study.objectives.items():
+        for stage, schedule in _schedules(study, objective) if entry.float32_only else ():
+            if schedule.precision != "float32":
+                what = f"training.{stage}.precision is {schedule.precision}"
+                yield f"objectives.{objective}: {what}, but {entry.float32_only}; valid: float32"
 
 
-def _proofs_fit(study: Study) -> None:
-    """Attacks leave out what verifiers prove of the network itself at their radius, and wait for none that waits for them."""
-    waits = {f"attacks.{label}": _believed(study, label) for label in study.attacks}
+def _radii_fit(study: Study) -> Iterator[str]:
+    """Every metric of every objective's networks has something to rest on."""
+    if any(_threats_are_in_pixels(study)) or any(_evaluations_are_in_pixels(study)):
+        return
+    for objective, entry in study.objectives.items():
+        attacks, threat = study.evaluations("attacks", objective), study.threat_of(objective)
+        free = _without_radius(attacks)
+        for label in free:
+            if len(attacks[label].eps or ()) > 1:
+                yield f"attacks.{label}.eps: {attacks[label].kind} finds distances by itself; give one radius"
+        where = "threat.eps" if entry.threat is None else f"objectives.{objective}.threat.eps"
+        for section in EVALUATED_ROOMS:
+            entries = study.evaluations(section, objective)
+            own = {label: e for label, e in entries.items() if section == "attacks" or not e.smoothed}
+            counted = {label: e for label, e in own.items() if getattr(e, "in_era", True)}
+            radii = {eps for entry in counted.values() for eps in entry.eps or [threat.eps]}
+            if own and not counted:
+                yield f"{section}: in_era is false for {', '.join(own)}; valid: an attack that counts for era"
+            elif own and threat.eps not in radii and not (section == "attacks" and counted.keys() & set(free)):
+                found = ", ".join(map(radius.text, sorted(radii)))
+                yield f"{section}: eps {found}, but none at {where}, {radius.text(threat.eps)}; valid: one that has it"
+
+
+def _without_radius(attacks: dict[str, Any]) -> list[str]:
+    """Labels of the attacks that find the distance by themselves."""
+    return [label for label, entry in attacks.items() if entry.minimum_norm]
+
+
+def _cascades_fit(study: Study) -> Iterator[str]:
+    """What a cascade looks at has been attacked, at its radii; an attack that is missing is told once."""
+    missing = set()
+    for objective in study.objectives:
+        attacks, threat = study.evaluations("attacks", objective), study.threat_of(objective)
+        free = _without_radius(attacks)
+        for label, entry in study.evaluations("verifiers", objective).items():
+            for attack in getattr(entry, "attacks", ()):
+                if attack in attacks:
+                    lacking = set(entry.eps or [threat.eps]) - set(attacks[attack].eps or [threat.eps])
+                    if lacking and attack not in free:
+                        radii = ", ".join(map(radius.text, sorted(lacking)))
+                        yield f"verifiers.{label}.attacks: {attack} does not attack at eps {radii}, which {label} verifies"
+                elif (label, attack) not in missing:
+                    missing.add((label, attack))
+                    whom = "" if attack not in study.attacks else f" for networks trained on {objective}"
+                    valid = ", ".join(attacks) or "none"
+                    yield f"verifiers.{label}.attacks: unknown attack {attack!r}{whom}; valid: {valid}"
+
+
+def _proofs_fit(study: Study) -> Iterator[str]:
+    """Attacks leave out what verifiers prove of the network itself at their radius."""
+    for label, attack in study.attacks.items():
+        key, trusted = f"attacks.{label}.skip_verified", getattr(attack, "skip_verified", [])
+        yield from _unknown(key, "verifier", trusted, study.verifiers)
+        for name in trusted:
+            if name not in study.verifiers:
+                continue
+            verifier = study.verifiers[name]
+            both = [one for one in study.objectives if {label} <= study.evaluations("attacks", one).keys()]
+            both = [one for one in both if {name} <= study.evaluations("verifiers", one).keys()]
+            radii = [({*(entry.eps or [study.threat_of(one).eps])} for entry in (attack, verifier)) for one in both]
+            if verifier.smoothed:
+                yield f"{key}: {name} verifies a smoothed classifier, not the network that {label} attacks"
+            elif not any(ours & theirs for ours, theirs in radii):
+                yield f"{key}: {name} verifies no network at a radius at which {label} attacks it"
+
+
+def _nobody_waits_in_a_circle(study: Study) -> Iterator[str]:
+    """No attack waits for a verifier that waits for it."""
+    waits = {
+        f"attacks.{label}": [f"verifiers.{one}" for one in getattr(entry, "skip_verified", ())]
+        for label, entry in study.attacks.items()
+    }
     for label, entry in study.verifiers.items():
         waits[f"verifiers.{label}"] = [f"attacks.{one}" for one in getattr(entry, "attacks", ())]
     try:
@@ -182,59 +296,78 @@ def _proofs_fit(study: Study) -> None:
     except CycleError as error:
         # Told from what is waited for to what waits.
         circle = " waits for ".join(reversed(error.args[1]))
-        raise ValueError(f"attacks: {circle}; valid: a `skip_verified` or `attacks` without one of them") from None
+        yield f"attacks: {circle}; valid: a `skip_verified` or `attacks` without one of them"
 
 
-def _believed(study: Study, label: str) -> list[str]:
-    """The keys of the verifiers that an attack believes. Raises ValueError for one that says nothing of what is attacked."""
-    attack, key = study.attacks[label], f"attacks.{label}.skip_verified"
-    believed = getattr(attack, "skip_verified", [])
-    _refuse_unknown(key, "verifier", believed, study.verifiers)
-    for name in believed:
-        verifier = study.verifiers[name]
-        if catalogue.flag("verifiers", verifier.kind, "SMOOTHED"):
-            raise ValueError(f"{key}: {name} verifies a smoothed classifier, not the network that {label} attacks")
-        both = [one for one in study.objectives if {label} <= study.evaluations("attacks", one).keys()]
-        both = [one for one in both if {name} <= study.evaluations("verifiers", one).keys()]
-        radii = [({*(entry.eps or [study.threat_of(one).eps])} for entry in (attack, verifier)) for one in both]
-        if not any(ours & theirs for ours, theirs in radii):
-            raise ValueError(f"{key}: {name} verifies no network at a radius at which {label} attacks it")
-    return [f"verifiers.{name}" for name in believed]
-
-
-def _imports_fit(study: Study) -> None:
+def _imports_fit(study: Study) -> Iterator[str]:
     """Every import takes the place of a checkpoint that somebody asks for."""
     for path, entry in study.imports.items():
         try:
             found = parse(path)
         except ValueError as error:
-            raise ValueError(f"imports: {error}") from None
-        for room in ("datasets", "models", "objectives"):
-            label, valid = getattr(found.parent, room.removesuffix("s")), getattr(study, room)
-            if label not in valid:
-                raise ValueError(f"imports.{path}: {room} has no {label!r}; valid: {', '.join(valid)}")
-        only = study.objectives[found.parent.objective].models
-        if only is not None and found.parent.model not in only:
-            raise ValueError(f"imports.{path}: objectives.{found.parent.objective}.models has no {found.parent.model!r}")
-        if found.parent.seed not in study.seeds:
-            raise ValueError(f"imports.{path}: seeds has no {found.parent.seed}; valid: {', '.join(map(str, study.seeds))}")
-        if found.cell and not 0 < found.cell.ratio < 1:
-            raise ValueError(f"imports.{path}: the ratio is {found.cell.ratio:g}, must lie between 0 and 1")
-        if found.cell and found.cell.method == "dense":
-            raise ValueError(f"imports.{path}: 'dense' names the network before pruning; choose another label")
-        if found.stage == "finetuned" and "finetuned" not in study.evaluate:
-            raise ValueError(f"imports.{path}: nothing evaluates it; add 'finetuned' to evaluate")
-        if found.stage == "pruned" and not {"pruned", "finetuned"} & set(study.evaluate):
-            raise ValueError(f"imports.{path}: nothing evaluates it; add 'pruned' or 'finetuned' to evaluate")
+            yield f"imports: {error}"
+            continue
+        yield from (f"imports.{path}: {line}" for line in _place_fits(study, found))
         try:
             covers = None if keymap_files.is_file(entry.map) else keymap.load(entry.map)
-            if covers:
+            if covers and found.parent.model in study.models:
                 keymap.require_model(covers, entry.map, study.models[found.parent.model].kind)
         except SparrowError as error:
-            raise ValueError(f"imports.{path}.map: {error}") from None
+            yield f"imports.{path}.map: {error}"
 
 
-def _refuse_unknown(key: str, what: str, labels: list[str] | None, known: dict[str, Any]) -> None:
+def _place_fits(study: Study, found: Checkpoint) -> Iterator[str]:
+    """What is wrong with the place of an imported network."""
+    for room in ("datasets", "models", "objectives"):
+        label, valid = getattr(found.parent, room.removesuffix("s")), getattr(study, room)
+        if label not in valid:
+            yield f"{room} has no {label!r}; valid: {', '.join(valid)}"
+    if found.parent.model in study.models and found.parent.objective in study.objectives:
+        only = study.objectives[found.parent.objective].models
+        if only is not None and found.parent.model not in only:
+            yield f"objectives.{found.parent.objective}.models has no {found.parent.model!r}"
+    if found.parent.seed not in study.seeds:
+        yield f"seeds has no {found.parent.seed}; valid: {', '.join(map(str, study.seeds))}"
+    if found.cell and not 0 < found.cell.ratio < 1:
+        yield f"the ratio is {found.cell.ratio:g}, must lie between 0 and 1"
+    if found.cell and found.cell.method == "dense":
+        yield "'dense' names the network before pruning; choose another label"
+    if found.stage == "finetuned" and "finetuned" not in study.evaluate:
+        yield "nothing evaluates it; add 'finetuned' to evaluate"
+    if found.stage == "pruned" and not {"pruned", "finetuned"} & set(study.evaluate):
+        yield "nothing evaluates it; add 'pruned' or 'finetuned' to evaluate"
+
+
+def _unknown(key: str, what: str, labels: list[str] | None, known: dict[str, Any]) -> Iterator[str]:
     for label in labels or ():
         if label not in known:
-            raise ValueError(f"{key}: unknown {what} {label!r}; valid: {', '.join(known)}")
+            yield f"{key}: unknown {what} {label!r}; valid: {', '.join(known)}"
+
+
+def _known(labels: list[str] | None, known: dict[str, Any]) -> list[str]:
+    """Those of `labels` that there are; all that there are if None."""
+    return [label for label in (known if labels is None else labels) if label in known]
+
+
+CHECKS: tuple[Check, ...] = (
+    _labels_are_free,
+    _methods_prune,
+    _latency_has_pairs,
+    _threats_are_in_pixels,
+    _methods_are_in_pixels,
+    _evaluations_are_in_pixels,
+    _models_fit,
+    _objectives_are_known,
+    _models_are_trained,
+    _stand_ins_are_known,
+    _norms_fit,
+    _classes_fit,
+    _proofs_fit,
+    _nobody_waits_in_a_circle,
+    _imports_fit,
+    _radii_fit,
+    _cascades_fit,
+    _schedules_fit,
+    _batches_fit,
+    _precisions_fit,
+)

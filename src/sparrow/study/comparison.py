@@ -108,6 +108,6 @@ def _epochs(study: Study, objective: str, method: str) -> str:
         return ""
     stages = [study.schedule(objective, "pretrain")]
     if method != DENSE:
-        stages += [study.pruning_schedule(objective, method)] if study.methods[method].trains != "nothing" else []
+        stages += [study.pruning_schedule(objective, method)] if study.methods[method].needs != "nothing" else []
         stages += [study.schedule(objective, "finetune")] if "finetuned" in study.evaluate else []
     return " + ".join(str(schedule.epochs) for schedule in stages)

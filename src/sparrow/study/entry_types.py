@@ -8,8 +8,8 @@ from pydantic import BeforeValidator, Field, create_model
 
 from sparrow import catalogue
 from sparrow.catalogue import Room
-from sparrow.errors import ConfigError
 from sparrow.settings import Settings
+from sparrow.study.contracts import require_contract
 from sparrow.study.mistakes import LABEL
 
 # A model made at run time has its descriptions from others: pydantic would search every frame for a source that is nowhere.
@@ -31,13 +31,8 @@ def entries(room: Room, options: type[Settings] | None = None) -> Any:
     """Type of a section: label to the parameters of one entry of `room` and `options`, told apart by `kind`."""
     variants = []
     for kind in catalogue.kinds(room):
-        module = catalogue.load(room, kind)
-        names = catalogue.CONTRACTS[room]
-        missing = [name for name in names if not any(hasattr(module, one) for one in name.split("|"))]
-        if missing:
-            package = catalogue.PACKAGES[room]
-            raise ConfigError(f"{module.__file__}: has no {', '.join(missing)}; {package} says what a file there defines")
-        params = module.Params
+        require_contract(room, kind)
+        params = catalogue.load(room, kind).Params
         fields: dict[str, Any] = {"kind": (Literal[kind], Field(kind, description=f"The label, if it is not `{kind}`."))}
         if options is not None:
             fields |= {name: (field.annotation, field) for name, field in options.model_fields.items()}

@@ -58,7 +58,7 @@ def data_memory(study: Study, dataset: str) -> int:
     """MiB to ask for to prepare a data set, as far as it is known beforehand how many images it has."""
     params = study.datasets[dataset]
     entry = catalogue.load("datasets", params.kind)
-    own = sum(filter(None, getattr(entry, "IMAGES", ())))
+    own = sum(filter(None, params.images or ()))
     # As read, as they were packed, and divided; the extra ones are in memory once.
     return 2000 + 4 * own * prod(entry.describe(params).shape) // 2**20 + extra_memory(study, dataset)
 
@@ -93,7 +93,7 @@ def prune_spec(study: Study, cell: Cell) -> PruneSpec:
         "method_threat": _threat(study, cell.parent.objective, settings),
     }
     modules = ("sparrow.stages.prune", catalogue.module_name("methods", method["kind"]))
-    if settings.trains != "nothing":
+    if settings.needs != "nothing":
         schedule = study.pruning_schedule(cell.parent.objective, cell.method)
         return PruneSpec(**_trained_on(study, cell.parent, "prune", modules) | own | {"schedule": schedule})
     model = entry_spec(study, "models", cell.parent.model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 
 from sparrow import catalogue
 from sparrow.data.files import files_below
@@ -25,13 +26,18 @@ def folders(params: HeldOut) -> dict[str, str]:
 
 
 def require(label: str, params: HeldOut) -> None:
-    """Raise SparrowError, naming the key, if one of the files or folders behind a data set is not there."""
+    """Raise SparrowError, a line for each, naming the key, if files or folders behind a data set are not there."""
+    lines = list(missing(label, params))
+    if lines:
+        raise SparrowError("\n".join(lines))
+
+
+def missing(label: str, params: HeldOut) -> Iterator[str]:
+    """A line, naming the key, for each file or folder behind a data set that is not there."""
     told = {os.path.expanduser(value): key for key, value in params if isinstance(value, str)}
     for path in _paths(params):
         if not os.path.exists(path):
-            raise SparrowError(
-                f"datasets.{label}.{told[path]}: {path}: no such file or folder, and images are to be read from it"
-            )
+            yield f"datasets.{label}.{told[path]}: {path}: no such file or folder, and images are to be read from it"
 
 
 def _paths(params: HeldOut) -> list[str]:

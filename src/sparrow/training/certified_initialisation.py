@@ -16,6 +16,7 @@ from torch import fx, nn
 from sparrow.errors import NetworkError
 from sparrow.networks.prunable import PRUNABLE, prunable_weights
 
+Prunable = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
 SUMS = ("add", "add_", operator.add, operator.iadd, torch.add)
 
 
@@ -31,10 +32,10 @@ def ibp(model: nn.Module, generator: torch.Generator) -> None:
         noise = torch.randn(weight.shape, generator=generator)
         weight.data.copy_(noise * (2 * math.pi) ** 0.5 / weight[0].numel())
     for layer in behind:
-        layer.weight.data /= 2
+        layer.weight.data.div_(2)
 
 
-def _behind_additions(model: nn.Module) -> list[nn.Module]:
+def _behind_additions(model: nn.Module) -> list[Prunable]:
     """The layers with weights one layer behind a sum of two tensors, in the network's order."""
     try:
         graph = fx.symbolic_trace(model).graph
@@ -43,7 +44,7 @@ def _behind_additions(model: nn.Module) -> list[nn.Module]:
         raise NetworkError(
             f"initialisation: ibp cannot tell which layers read residual additions ({reason}); valid: default"
         ) from error
-    found = []
+    found: list[Prunable] = []
     for node in graph.nodes:
         layer = model.get_submodule(node.target) if node.op == "call_module" else None
         if isinstance(layer, PRUNABLE) and layer not in found and _sums_two(_first(_first(node))):

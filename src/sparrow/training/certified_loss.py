@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,8 @@ from sparrow.networks.prunable import NORMS
 from sparrow.settings import Threat
 from sparrow.training import inner_replay
 from sparrow.verification import bounds, chain_bounds
-from sparrow.verification.guard import Occasionally
+from sparrow.verification.bounded_network import BoundedNetwork
+from sparrow.verification.guard import OccasionalCheck
 
 
 class Bounds:
@@ -24,8 +26,10 @@ class Bounds:
     def __init__(self, options: dict | None = None) -> None:
         """`options` are further ones of auto_LiRPA's BoundedModule, which then bounds plain networks, too."""
         self._options = options
-        self._guard = Occasionally()
-        self._views: weakref.WeakKeyDictionary[nn.Module, tuple[tuple[bool, bool], nn.Module]] = weakref.WeakKeyDictionary()
+        self._guard = OccasionalCheck()
+        self._views: weakref.WeakKeyDictionary[nn.Module, tuple[tuple[bool, bool], BoundedNetwork]] = (
+            weakref.WeakKeyDictionary()
+        )
 
     def margins(
         self,
@@ -46,8 +50,8 @@ class Bounds:
                 lower = METER.watch(both[1])
         else:
             lower = self._of_view(model, images, labels, threat, method, normalised_by)
-        with _full_precision(images), inner_replay.aside():
-            self._guard.hold(method, model, images, labels, lower, threat, normalised_by)
+        with _full_precision(images), inner_replay.unrecorded():
+            self._guard.check(method, model, images, labels, lower, threat, normalised_by)
         return lower
 
     def mixed(self, model: nn.Module, images: Tensor, labels: Tensor, threat: Threat, beta: float) -> Tensor:
@@ -60,11 +64,11 @@ class Bounds:
         else:
             tight, loose = (self._of_view(model, images, labels, threat, method) for method in ("CROWN-IBP", "IBP"))
         lower = beta * tight + (1 - beta) * loose
-        with _full_precision(images), inner_replay.aside():
-            self._guard.hold("the mixture of CROWN-IBP and IBP", model, images, labels, lower, threat)
+        with _full_precision(images), inner_replay.unrecorded():
+            self._guard.check("the mixture of CROWN-IBP and IBP", model, images, labels, lower, threat)
         return lower
 
-    def _plain(self, model: nn.Module, threat: Threat, method: str) -> list[nn.Module] | None:
+    def _plain(self, model: nn.Module, threat: Threat, method: str) -> list[chain_bounds.Layer] | None:
         """The layers of a network whose bound is written out."""
         known = threat.norm == "linf" and method in ("IBP", "CROWN-IBP") and not self._options
         return chain_bounds.chain(model) if known else None
@@ -83,9 +87,9 @@ class Bounds:
         Making it writes the weights back in place, so no graph over them may be waiting for its backward pass.
         """
         with _full_precision(images):
-            mode, view = self._views.get(model, (None, None))
             learning = normalises_batches(model)
-            if mode != (model.training, learning):
+            mode, view = self._views.get(model, (None, None))
+            if view is None or mode != (model.training, learning):
                 # A view has running statistics of its own, as they were: those of batch norm move while the network trains.
                 view = bounds.bounded(model, images, self._options)
                 self._views[model] = (model.training, learning), view
@@ -97,7 +101,8 @@ class Bounds:
                 else:
                     for node in view.modules():
                         node.training &= type(node) is not bounds.auto_lirpa().operators.BoundBatchNormalization
-                return METER.watch(bounds.margins(view, images, labels, threat, view.final_shape[1], method))
+                final_shape: Any = view.final_shape
+                return METER.watch(bounds.margins(view, images, labels, threat, final_shape[1], method))
 
 
 def normalises_batches(model: nn.Module) -> bool:

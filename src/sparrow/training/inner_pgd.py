@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sparrow.adversary.geometry import direction, project
-from sparrow.inference.fixed_weights import frozen
+from sparrow.inference.fixed_weights import fixed_weights
 from sparrow.settings import Threat
 from sparrow.training import inner_replay
 
@@ -33,7 +33,7 @@ def maximise(
 
     def climb() -> Tensor:
         adversarial = project(start, images, threat)
-        with frozen(model, images) as network:
+        with fixed_weights(model, images) as network:
             for _ in range(steps):
                 adversarial.requires_grad_(True)
                 (gradient,) = torch.autograd.grad(loss(network(adversarial)), adversarial)

@@ -1,15 +1,18 @@
-"""Inner maximisations of an objective, remembered so that a batch can be looked at twice.
+"""Inner maximisations of an objective, recorded so that a batch's loss can be computed a second time on the same images.
 
 A sharpness-aware method needs the gradient of the same loss at two points. The loss of a robust objective depends on
 perturbations found by an inner maximisation: found anew at the second point they would change the loss, and cost as
-much again as the step itself. What an objective draws at random is drawn alike the second time. An objective that finds
-perturbations by itself, past `solve`, is found out by what it shows the network the second time.
+much again as the step itself. What an objective draws at random is drawn alike the second time.
+
+An objective that finds perturbations by itself, past `solve`, cannot be replayed, and is refused: see `record`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,64 +20,85 @@ from torch import Tensor, nn
 
 from sparrow.errors import SparrowError
 
-_found: list[Tensor] | None = None
-_random: tuple[Tensor, list[Tensor]] | None = None
-_replaying: Iterator[Tensor] | None = None
-_shown: list[Tensor] = []
-_showing: Iterator[Tensor] | None = None
-_solving = False
+Replay = Callable[[Callable[[], Any]], Any]
+SOLVE = "sparrow.training.inner_replay.solve"
+
+
+@dataclass
+class _Recording:
+    """What happened since `record` was entered."""
+
+    random: tuple[Tensor, list[Tensor]]
+    """The states of torch's random numbers at its start, on the CPU and on each GPU."""
+    solutions: list[Tensor] = field(default_factory=list)
+    """What `solve` returned."""
+    shown: list[Tensor] = field(default_factory=list)
+    """The images that the network was given by the loss itself."""
+    input_gradient: bool = False
+    """Whether the loss itself gave the network images that a gradient was to be taken by."""
+
+
+_recording: _Recording | None = None
+_solutions: Iterator[Tensor] | None = None
+"""While a replay runs: the recorded solutions that are left."""
+_expected: Iterator[Tensor] | None = None
+"""While a replay runs: the recorded images that the network has not been given again yet."""
+_unrecorded = False
 
 
 @contextmanager
-def solved_once() -> Iterator[Callable[[Callable[[], Any]], Any]]:
-    """Remember what `solve` finds while the context lasts; yields a function that calls another with the same solutions."""
-    global _found, _random
-    _shown.clear()
-    _found, _random = [], (torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])
+def record(perturbs: bool = False) -> Iterator[Replay]:
+    """Record the perturbed images that `solve` returns. Yields `replay(function)`, which calls `function` again with `solve`
+    giving the recorded images in order, and the random state as it was at the start.
+
+    `replay` raises SparrowError if what was recorded cannot be had again: if a loss that `perturbs` never called `solve`, if
+    it took a gradient by its input outside of `solve`, or if it gives the network other images than before. The last two are
+    seen of networks that are `watched`. Recordings do not nest: an inner one ends the outer one.
+    """
+    global _recording
+    _recording = _Recording((torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []))
     try:
-        yield _replay
+        yield partial(_replay, perturbs)
     finally:
-        _found = _random = None
-        _shown.clear()
+        _recording = None
 
 
 @contextmanager
-def aside() -> Iterator[None]:
-    """What the network is shown while the context lasts is no part of the loss, and may differ from one time to the next."""
-    global _solving
-    before, _solving = _solving, True
+def unrecorded() -> Iterator[None]:
+    """While the context lasts, images that the network is given are no part of the loss, and may differ in a replay."""
+    global _unrecorded
+    before, _unrecorded = _unrecorded, True
     try:
         yield
     finally:
-        _solving = before
+        _unrecorded = before
 
 
 def solve(find: Callable[[], Tensor]) -> Tensor:
-    """The perturbed images that `find` finds, or those it found before if they are being replayed."""
-    if _replaying is not None:
-        return next(_replaying)
-    with aside():
+    """The perturbed images that `find()` returns; in a replay, those that it returned when it was recorded."""
+    if _solutions is not None:
+        return next(_solutions)
+    with unrecorded():
         solution = find()
-    if _found is not None:
-        _found.append(solution)
+    if _recording is not None:
+        _recording.solutions.append(solution)
     return solution
 
 
 @contextmanager
-def watching(model: nn.Module) -> Iterator[None]:
-    """Note what `model` is shown outside of `solve`; a replay that shows it other images raises SparrowError."""
+def watched(model: nn.Module) -> Iterator[None]:
+    """Note the images that `model` is given outside of `solve`; a replay that gives it others raises SparrowError."""
 
     def look(module: nn.Module, given: tuple, output: Tensor) -> None:
-        if _solving or _found is None:
+        if _unrecorded or _recording is None:
             return
-        if _showing is None:
-            _shown.append(given[0].detach())
+        images = given[0]
+        if _expected is None:
+            _recording.input_gradient |= images.requires_grad
+            _recording.shown.append(images.detach())
         # In their order; a bound that is set up once shows the network its own images the first time only.
-        elif not any(torch.equal(before, given[0].detach()) for before in _showing):
-            raise SparrowError(
-                "objective: shows the network other images when a batch is looked at again (s2ap_gamma); "
-                "valid: perturbations found through sparrow.training.inner_replay.solve, or s2ap_gamma: 0"
-            )
+        elif not any(torch.equal(before, images.detach()) for before in _expected):
+            raise _refusal("gives the network other images when a batch's loss is computed again")
 
     hook = model.register_forward_hook(look)
     try:
@@ -83,14 +107,26 @@ def watching(model: nn.Module) -> Iterator[None]:
         hook.remove()
 
 
-def _replay(function: Callable[[], Any]) -> Any:
-    global _replaying, _showing
-    _replaying, _showing = iter(_found or ()), iter(list(_shown))
+def _replay(perturbs: bool, function: Callable[[], Any]) -> Any:
+    global _solutions, _expected
+    if _recording is not None and _recording.input_gradient:
+        raise _refusal(f"takes a gradient by its input outside of {SOLVE}")
+    if _recording is not None and perturbs and not _recording.solutions:
+        raise _refusal(f"says that it perturbs images, and its loss has not called {SOLVE}")
+    _solutions = iter(_recording.solutions if _recording else ())
+    _expected = iter(list(_recording.shown) if _recording else ())
     try:
         with torch.random.fork_rng():
-            if _random:
-                torch.set_rng_state(_random[0])
-                torch.cuda.set_rng_state_all(_random[1])
+            if _recording is not None:
+                torch.set_rng_state(_recording.random[0])
+                torch.cuda.set_rng_state_all(_recording.random[1])
             return function()
     finally:
-        _replaying = _showing = None
+        _solutions = _expected = None
+
+
+def _refusal(what: str) -> SparrowError:
+    return SparrowError(
+        f"objective: {what}, and S2AP (s2ap_gamma) needs one loss at two points; valid: perturbed images that come from "
+        f"{SOLVE}, or s2ap_gamma: 0"
+    )

@@ -19,55 +19,55 @@ from sparrow.jobs.costs import METER
 from sparrow.jobs.resume_point import ResumePoint, randomness
 from sparrow.networks.prunable import norm_layers
 from sparrow.training import inner_replay
-from sparrow.training.position import Everything, Place
+from sparrow.training.loss import CheckedLoss, Loss
+from sparrow.training.position import LoopPosition, TrainingState
 from sparrow.training.schedule import Schedule
 
-Objective = Callable[[nn.Module, Tensor, Tensor, float], Tensor]  # model, images, labels, progress
 CURVE_COLUMNS = ["epoch", "lr", "progress", "train_loss", "validation_loss", "validation_benign", "validation_check"]
 
 
 @dataclass(frozen=True)
 class Step:
-    """Where the loop is, for hooks."""
+    """One optimisation step, as hooks see it."""
 
     number: int
     """Steps taken before this one."""
     total: int
-    """Steps in all."""
+    """Steps of the whole schedule."""
     per_epoch: int
-    """Steps in an epoch."""
-    again: Callable[[], None]
-    """Computes the gradients of this batch anew, at the weights as they are now, against the same perturbations."""
+    """Steps of an epoch."""
+    again: Callable[[], Any]
+    """Computes the gradients of this batch's loss once more, at the weights as they are now and on the same perturbed images.
+    Raises SparrowError for an objective whose perturbed images cannot be had again (see `inner_replay.record`)."""
 
 
 class Hooks:
-    """What a stage does between the loop's own steps: nothing, unless it overrides it."""
+    """What a stage does between the loop's own steps: nothing, unless it overrides a method."""
 
     def loss(self, objective: Callable[[], Tensor], images: Tensor, labels: Tensor) -> Tensor:
-        """What to minimise; `objective` computes the study's on this batch."""
+        """The scalar to minimise on this batch; `objective()` is the study's."""
         return objective()
 
     def after_backward(self, step: Step) -> None:
-        """The gradients are there."""
+        """Called when the loss's gradients are in place, before the optimiser's step."""
 
     def after_step(self, step: Step) -> None:
-        """The optimiser has moved."""
+        """Called after the optimiser's step."""
 
     def after_epoch(self, epoch: int) -> None:
-        """Epoch `epoch`, counted from 1, is over."""
+        """Called after epoch `epoch`, counted from 1, has been validated."""
 
-    def enough(self) -> bool:
-        """Whether to stop before the schedule's end."""
-        return False
-
-    def state(self) -> dict[str, Any]:
-        """What the hooks have in mind, for a resume point, which puts it back in place (see `sparrow.jobs.packing`)."""
+    def state_dict(self) -> dict[str, Any]:
+        """The hooks' state for a resume point, by reference; of what `sparrow.jobs.packing` can write down."""
         return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over a state that `state_dict` gave; tensors have been put back in place where they were still there."""
 
 
 def train(
     model: nn.Module,
-    objective: Objective,
+    objective: Loss,
     data: dict[str, Part],
     schedule: Schedule,
     optimised: Iterable[Tensor],
@@ -75,14 +75,18 @@ def train(
     hooks: Hooks | None = None,
     report: Callable[[str], None] = print,
     resume: ResumePoint | None = None,
+    steps_of: Callable[[int, int], int] | None = None,
+    perturbs: bool = False,
 ) -> list[tuple]:
-    """Minimise `objective` over the tensors in `optimised` for a whole schedule; returns the learning curve, `CURVE_COLUMNS`.
+    """Minimise `objective` over the tensors in `optimised`; returns the learning curve, one row (`CURVE_COLUMNS`) an epoch.
 
     `data` holds the parts `train` and `validation`, on the model's device; `generator` (on the CPU) orders the batches.
     The validation loss is the objective's own, at the ramp's present state. One line an epoch goes to `report`.
+    Training takes the steps of the whole schedule, or `steps_of(those, steps of an epoch)`; an epoch cut short is validated.
+    `perturbs` says that `objective` perturbs images once the ramp has begun, which `Step.again` then insists on.
     With `resume`, training goes on from that point if it is there, and is saved to it between steps.
     Raises NetworkError if the loss of an epoch, or a tensor, is not finite, or if a batch norm would see single images;
-    Interrupted, after saving, if told to end.
+    Interrupted, after saving, at SIGTERM.
     """
     train_part, validation = data["train"], data["validation"]
     optimised, hooks = list(optimised), hooks or Hooks()
@@ -90,37 +94,42 @@ def train(
     sizes = _batches(train_part, schedule, model)
     steps_per_epoch = len(sizes)
     total_steps = schedule.epochs * steps_per_epoch
-    place, started = Place(), time.perf_counter()
-    everything = Everything(model, optimised, optimiser, generator, hooks, place)
+    last = steps_of(total_steps, steps_per_epoch) if steps_of else total_steps
+    place, started = LoopPosition(), time.perf_counter()
+    state = TrainingState(model, optimised, optimiser, generator, hooks, place)
     saved = resume.load() if resume else None
     if saved:
-        everything.put(saved)
+        state.restore(saved)
     first = place.step
 
-    def train_epoch() -> None:
+    def train_epoch() -> float:
+        """The mean loss of the images of one epoch, or of what is left of it."""
         model.train()
         if place.order is None:
             place.order = train_part.order(generator)
             place.batches, place.seen = 0, 0
             place.total = torch.zeros((), device=train_part.labels.device)
         batches = place.order.to(train_part.labels.device).split(sizes)
+        total = place.total
+        assert total is not None  # It is made with the order.
         for batch in batches[place.batches :]:
-            if place.batches and hooks.enough():
+            if place.step >= last:
                 break
             place.lr = _learning_rate(schedule, place.step / total_steps)
-            gradients = partial(
+            progress = schedule.progress(place.step / steps_per_epoch)
+            gradients: Callable[[], Tensor] = partial(
                 _gradients,
                 model,
-                partial(objective, progress=schedule.progress(place.step / steps_per_epoch)),
+                partial(objective, progress=progress),
                 _laid_out(train_part.drawn(batch), schedule),
                 train_part.labels[batch],
                 optimised,
                 hooks,
                 schedule,
             )
-            with inner_replay.solved_once() as again:
+            with inner_replay.record(perturbs and progress > 0) as replay:
                 loss = gradients()
-                now = Step(place.step, total_steps, steps_per_epoch, lambda gradients=gradients, again=again: again(gradients))
+                now = Step(place.step, total_steps, steps_per_epoch, partial(replay, gradients))
                 hooks.after_backward(now)
             if optimiser:
                 for group in optimiser.param_groups:
@@ -129,15 +138,15 @@ def train(
                     nn.utils.clip_grad_norm_(optimised, schedule.max_grad_norm)
                 optimiser.step()
             hooks.after_step(now)
-            place.total += loss * len(batch)
+            total += loss * len(batch)
             place.seen += len(batch)
             place.batches, place.step = place.batches + 1, place.step + 1
             if resume:
-                resume.save_if_due(everything.pack)
+                resume.save_if_due(state.pack)
+        return total.item() / place.seen
 
-    while place.epoch < schedule.epochs and not (place.rows and hooks.enough()):
-        train_epoch()
-        epoch, train_loss = place.epoch, place.total.item() / place.seen
+    while place.epoch < schedule.epochs and (place.step < last or place.order is not None):
+        epoch, train_loss = place.epoch, train_epoch()
         if not math.isfinite(train_loss):
             raise NetworkError(
                 f"epoch {epoch + 1}: the training loss is {train_loss}{_culprit(model)}; training diverged, try a smaller lr"
@@ -146,8 +155,8 @@ def train(
             # A method's own tensors may be lost while the network still gives numbers.
             raise NetworkError(f"epoch {epoch + 1}: what is learned is not finite; training diverged, try a smaller lr")
         # Validation takes no part in what is to come: where it is cut short, it is done again.
-        then = partial(everything.pack, randomness(generator)) if resume else None
-        stop = partial(resume.save_if_due, then, METER.so_far()) if resume else lambda: None
+        then = partial(state.pack, randomness(generator))
+        stop = partial(resume.save_if_due, then, METER.so_far()) if resume else _do_nothing
         with METER.watching(model):
             validation_loss, benign, check = _validate(
                 model, objective, validation, schedule, schedule.progress(epoch + 1), stop
@@ -158,20 +167,29 @@ def train(
                 "training diverged, try a smaller lr"
             )
         before = place.rows[-1][-1] if place.rows else None
-        if None not in (before, check) and before - check > objective.allowed_drop:
+        if (
+            isinstance(objective, CheckedLoss)
+            and before is not None
+            and check is not None
+            and before - check > objective.allowed_drop
+        ):
             report(f"WARNING: catastrophic overfitting: accuracy under PGD fell from {before:.2%} to {check:.2%}")
         place.rows.append(
             (epoch + 1, place.lr, float(schedule.progress(epoch + 1)), train_loss, validation_loss, benign, check)
         )
         hooks.after_epoch(epoch + 1)
         place.epoch, place.order = epoch + 1, None
-        left = (time.perf_counter() - started) / max(place.step - first, 1) * (total_steps - place.step)
+        left = (time.perf_counter() - started) / max(place.step - first, 1) * (last - place.step)
         report(
             f"epoch {epoch + 1}/{schedule.epochs}  loss {train_loss:.4f}  validation loss {validation_loss:.4f}  "
             f"benign {benign:.2%}  ETA {left:.0f} s"
         )
     model.eval()
     return place.rows
+
+
+def _do_nothing() -> None:
+    """What there is to do between the batches of a validation that cannot be resumed."""
 
 
 def _batches(part: Part, schedule: Schedule, model: nn.Module) -> list[int]:
@@ -193,20 +211,22 @@ def _culprit(model: nn.Module) -> str:
 
 def _gradients(
     model: nn.Module,
-    objective: Callable,
+    objective: Callable[[nn.Module, Tensor, Tensor], Tensor],
     images: Tensor,
     labels: Tensor,
     optimised: list[Tensor],
     hooks: Hooks,
     schedule: Schedule,
 ) -> Tensor:
-    """Fill the gradients of the model and of `optimised` afresh; returns the loss."""
+    """The loss, a detached scalar; its gradients replace those of the model's parameters and of `optimised`."""
     for tensor in (*model.parameters(), *optimised):
         tensor.grad = None
-    with METER.watching(model), inner_replay.watching(model):
+    with METER.watching(model), inner_replay.watched(model):
         with _precision(schedule, model, images):
             loss = hooks.loss(lambda: objective(model, images, labels), images, labels)
-        loss.backward()
+        # Where nothing is learned, there may be nothing to differentiate: a method may look at activations alone.
+        if optimised or loss.requires_grad:
+            loss.backward()
     return loss.detach()
 
 
@@ -246,18 +266,18 @@ def _learning_rate(schedule: Schedule, done: float) -> float:
 
 def _validate(
     model: nn.Module,
-    objective: Objective,
+    objective: Loss,
     part: Part,
     schedule: Schedule,
     progress: float,
     stop: Callable[[], None],
 ) -> tuple[float, float, float | None]:
-    """The objective, the benign accuracy and that of the objective's own check, if it has one, on `part`, in eval mode.
+    """The objective's mean, the benign accuracy and the share that passes the objective's check (None without), on `part`.
 
-    Leaves torch's random state as it was. Calls `stop` after each batch.
+    The network is in eval mode from then on; torch's random state stays as it was. Calls `stop` after each batch.
     """
     model.eval()
-    check = getattr(objective, "check", None)
+    check = objective.check if isinstance(objective, CheckedLoss) else None
     loss, correct, passed = 0.0, 0, 0
     with torch.random.fork_rng(devices=[part.labels.device] if part.labels.is_cuda else []):
         torch.manual_seed(0)

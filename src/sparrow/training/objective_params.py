@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -10,7 +10,22 @@ from sparrow.lazy_torch import torch
 from sparrow.settings import Radius, Settings
 
 
-class RobustParams(Settings):
+class Objective(Settings):
+    """What an objective declares about itself."""
+
+    float32_only: ClassVar[str | None] = None
+    """Why it cannot be trained in bfloat16, as the end of a sentence; None if it can."""
+
+    @property
+    def perturbs(self) -> bool:
+        """Whether its loss is of images that it perturbs by `sparrow.training.inner_replay.solve`, wherever the ramp has begun.
+
+        `perturbs: ClassVar[bool] = True`, where that does not depend on the parameters.
+        """
+        return False
+
+
+class RobustParams(Objective):
     """What objectives that train against a perturbation have in common."""
 
     eps: Radius | None = None
@@ -36,6 +51,7 @@ class IBPInitialisation(RobustParams):
 class PGDParams(RobustParams):
     """Settings of the inner maximisation."""
 
+    perturbs: ClassVar[bool] = True
     steps: int = Field(10, ge=1)
     """Gradient steps of the inner maximisation."""
     step_size: Radius | None = None

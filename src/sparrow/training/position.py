@@ -1,4 +1,4 @@
-"""How far training has come, and the way back there."""
+"""What a resume point saves of a training loop, and how the loop goes on from it."""
 
 from __future__ import annotations
 
@@ -13,33 +13,40 @@ from sparrow.jobs.resume_point import randomness, set_randomness
 
 
 @dataclass
-class Place:
-    """Where the loop is."""
+class LoopPosition:
+    """How far the training loop has come; `TrainingState` saves its attributes."""
 
     epoch: int = 0
+    """Epochs that have been trained and validated."""
     order: Tensor | None = None
-    """The order of this epoch's images; None if it has not begun."""
+    """Places (n,) of this epoch's images in the training part, in their order; None if the epoch has not begun."""
     batches: int = 0
-    """Batches of this epoch that are done."""
+    """Batches of this epoch that have been trained on."""
     total: Tensor | None = None
-    """Sum of their images' losses."""
+    """Sum of the losses of this epoch's images that have been trained on, a scalar on their device; None before the first
+    epoch."""
     seen: int = 0
-    """Their images."""
+    """Images of this epoch that have been trained on."""
     step: int = 0
-    """Steps taken, in all epochs."""
+    """Optimisation steps taken, in all epochs."""
     lr: float = 0.0
+    """Learning rate of the last step."""
     rows: list[tuple] = field(default_factory=list)
+    """Rows of the learning curve, one an epoch."""
 
 
 class Stateful(Protocol):
-    """The loop's hooks, as far as they matter here."""
+    """The loop's hooks, as far as a resume point is concerned."""
 
-    def state(self) -> dict[str, Any]:
-        """What they have in mind, by reference."""
+    def state_dict(self) -> dict[str, Any]:
+        """Their state, by reference."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over a state that `state_dict` gave."""
 
 
-class Everything:
-    """All that the steps to come depend on."""
+class TrainingState:
+    """The training state that a resume point saves: model, optimised tensors, optimiser, random state, position, hooks."""
 
     def __init__(
         self,
@@ -48,26 +55,26 @@ class Everything:
         optimiser: torch.optim.Optimizer | None,
         generator: torch.Generator,
         hooks: Stateful,
-        place: Place,
+        position: LoopPosition,
     ) -> None:
         self._model, self._optimised, self._optimiser = model, optimised, optimiser
-        self._generator, self._hooks, self._place = generator, hooks, place
+        self._generator, self._hooks, self._position = generator, hooks, position
 
     def pack(self, random: dict[str, Any] | None = None) -> list[packing.Packed]:
-        """The loop's own state, and the hooks'; `random` in place of the random state as it is now."""
+        """Two trees for a resume point, the loop's state and the hooks'; `random` replaces the random state as it is now."""
         own = self._tensors() | {
             "optimiser": self._optimiser.state_dict() if self._optimiser else None,
             "randomness": random or randomness(self._generator),
-            "place": vars(self._place),
+            "place": vars(self._position),
         }
-        return [packing.pack(own), packing.pack(self._hooks.state(), self._model)]
+        return [packing.pack(own), packing.pack(self._hooks.state_dict(), self._model)]
 
-    def put(self, packed: tuple[packing.Packed, ...]) -> None:
-        """Go back to where `pack` was called."""
-        own = packing.unpack(packed[0], self._tensors() | {"place": vars(self._place)})
+    def restore(self, packed: tuple[packing.Packed, ...]) -> None:
+        """Set everything to what it was when `pack` returned `packed`."""
+        own = packing.unpack(packed[0], self._tensors() | {"place": vars(self._position)})
         if self._optimiser:
             self._optimiser.load_state_dict(own["optimiser"])
-        packing.unpack(packed[1], self._hooks.state(), self._model)
+        self._hooks.load_state_dict(packing.unpack(packed[1], self._hooks.state_dict(), self._model))
         set_randomness(own["randomness"], self._generator)
 
     def _tensors(self) -> dict[str, Any]:

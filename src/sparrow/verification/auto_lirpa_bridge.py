@@ -1,7 +1,7 @@
-"""Lets auto_LiRPA 0.3, the newest release on PyPI, run on today's torch and numpy.
+"""auto_LiRPA 0.3, the newest release on PyPI, made to run on today's torch and numpy.
 
-Four things that it uses have moved since 2022, and one has changed its meaning. Where a newer auto_LiRPA is installed
-there is nothing to do; where even this does not help, the import says so in one line.
+Four things that it uses have moved since 2022, and one has changed its meaning. A newer auto_LiRPA is imported as it is; where
+the import fails even so, one line says why.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from sparrow.errors import SparrowError
-from sparrow.verification.cures import cure
+from sparrow.verification.cures import cure, method_of, replace_methods
 
 
 @cache
@@ -42,17 +42,17 @@ def auto_lirpa() -> types.ModuleType:
 
 
 def _bridge_numpy() -> None:
-    """numpy.lib.arraysetops is gone; auto_LiRPA wants its `isin`."""
+    """Provide numpy.lib.arraysetops, which has been removed, with `isin`, which auto_LiRPA imports from it."""
     with contextlib.suppress(ImportError):
         importlib.import_module("numpy.lib.arraysetops")
         return
     module = types.ModuleType("numpy.lib.arraysetops")
-    module.isin = np.isin
+    vars(module)["isin"] = np.isin
     sys.modules["numpy.lib.arraysetops"] = module
 
 
 def _bridge_torch() -> None:
-    """Two helpers of the TorchScript exporter have moved, and graph nodes are no longer subscriptable."""
+    """Provide two helpers of the TorchScript exporter where they were before, and let graph nodes be subscripted again."""
     import torch.onnx.symbolic_helper
     import torch.onnx.utils
 
@@ -65,26 +65,26 @@ def _bridge_torch() -> None:
         def set_opset_version(version: int) -> None:
             settings.export_onnx_opset_version = version
 
-        torch.onnx.symbolic_helper._set_opset_version = set_opset_version
+        vars(torch.onnx.symbolic_helper)["_set_opset_version"] = set_opset_version
     if not hasattr(torch._C.Node, "__getitem__"):
-        torch._C.Node.__getitem__ = lambda node, key: getattr(node, node.kindOf(key))(key)
+        replace_methods(torch._C.Node, __getitem__=lambda node, key: getattr(node, node.kindOf(key))(key))
 
 
 def _bridge_bounded_module(bounded_module: type) -> None:
-    """torch passes `remove_duplicate` to `_named_members`, which BoundedModule overrides without it."""
-    original = bounded_module._named_members
+    """Let BoundedModule's `_named_members` take `remove_duplicate`, which torch passes today."""
+    original = method_of(bounded_module, "_named_members")
 
     def named_members(self, get_members_fn, prefix="", recurse=True, **unused):
         return original(self, get_members_fn, prefix, recurse)
 
-    bounded_module._named_members = named_members
+    replace_methods(bounded_module, _named_members=named_members)
 
 
 def _bridge_slopes() -> None:
-    """The gradient of torch.clamp *at* its limits has become zero.
+    """Pass gradients straight through the clamp of alpha-CROWN's slopes to [0, 1].
 
-    alpha-CROWN starts at CROWN's slopes, which are exactly 0 or 1, and clamps them to [0, 1] on the way to the bound: it
-    would never move, and return CROWN's bounds as its own. The clamp stays; the gradient passes straight through it.
+    The gradient of torch.clamp *at* its limits has become zero, and the slopes start at CROWN's, which are exactly 0 or 1: they
+    would never change, and alpha-CROWN would return CROWN's bounds.
     """
     relu = importlib.import_module("auto_LiRPA.operators.activation").BoundRelu
 
@@ -101,4 +101,4 @@ def _bridge_slopes() -> None:
 
         return *map(masked, slopes), always_off.all()
 
-    relu._relu_mask_alpha = staticmethod(mask_alpha)
+    replace_methods(relu, _relu_mask_alpha=staticmethod(mask_alpha))

@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from sparrow.errors import NetworkError, SparrowError
-from sparrow.networks.modes import modes_kept
+from sparrow.networks.modes import eval_mode, modes_restored
 from sparrow.settings import Threat
 from sparrow.verification import guard
 from sparrow.verification.auto_lirpa_bridge import auto_lirpa
-from sparrow.verification.memory import exhausted
+from sparrow.verification.bounded_network import BoundedNetwork, Node, nodes
+from sparrow.verification.memory import out_of_memory
 
 # With auto_LiRPA 0.3, alpha-CROWN fails without the first two (shape mismatch), and without the third on a network with a
-# layer that is stable at first and not later. Less sparse bookkeeping changes no bound for the worse, and is faster.
+# layer that is stable at first and unstable later. Less sparse bookkeeping makes no bound looser, and is faster.
 BOUND_OPTIONS = {"sparse_features_alpha": False, "sparse_spec_alpha": False, "sparse_intermediate_bounds": False}
 
 
@@ -30,7 +31,7 @@ def margin_matrix(labels: Tensor, classes: int) -> Tensor:
 
 
 def perturbed(images: Tensor, threat: Threat) -> Tensor:
-    """`images` as auto_LiRPA's bounded tensor: all images within `threat.eps`; for linf, clipped to [0, 1]."""
+    """auto_LiRPA's bounded tensor of the perturbation sets of `images`: balls of the threat; for linf, clipped to [0, 1]."""
     lirpa = auto_lirpa()
     if threat.norm == "linf":
         lower, upper = (images - threat.eps).clamp(0, 1), (images + threat.eps).clamp(0, 1)
@@ -40,61 +41,67 @@ def perturbed(images: Tensor, threat: Threat) -> Tensor:
     return lirpa.BoundedTensor(images, ball)
 
 
-def bounded(model: nn.Module, images: Tensor, options: dict | None = None) -> nn.Module:
-    """auto_LiRPA's view of `model`, made for batches shaped like `images`, in eval mode. It shares the model's parameters.
+def bounded(model: nn.Module, images: Tensor, options: dict | None = None) -> BoundedNetwork:
+    """auto_LiRPA's BoundedModule of `model`, in eval mode, for batches shaped like `images`. It shares the model's parameters.
 
     Raises NetworkError, naming the layer, if auto_LiRPA does not know one.
     """
     image, options = images[:1].detach().clone(), BOUND_OPTIONS | (options or {})
-    with flags_restored(model), layer_named(model, image, "IBP"):
+    with flags_restored(model), naming_unsupported_layer(model, image, "IBP"):
         # A batch norm behind a linear layer has no statistics of one image.
         model.eval()
-        network = auto_lirpa().BoundedModule(model, image, bound_opts=options)
-        if network.conv_mode == "patches" and not _fit_for_patches(network):
+        network: BoundedNetwork = auto_lirpa().BoundedModule(model, image, bound_opts=options)
+        if network.conv_mode == "patches" and not _right_with_patches(network):
             network = auto_lirpa().BoundedModule(model, image, bound_opts=options | {"conv_mode": "matrix"})
-        _faithful(network, model, image)
+        _require_same_logits(network, model, image)
         return network
 
 
-def _faithful(network: nn.Module, model: nn.Module, image: Tensor) -> None:
-    """Raise NetworkError if auto_LiRPA's view of `model` gives `image` (1, c, h, w) other logits, or a map has no pixel."""
-    with torch.no_grad(), guard.eval_mode(model):  # To follow dropout, it has been put into train mode.
+def _require_same_logits(network: BoundedNetwork, model: nn.Module, image: Tensor) -> None:
+    """Raise NetworkError if `network` gives `image` (1, c, h, w) other logits than `model`, or if a map has no pixel."""
+    with torch.no_grad(), eval_mode(model):  # To follow dropout, it has been put into train mode.
         expected, found = model(image), network[network.final_name].forward_value
         if any(type(node).__name__ == "BoundDropout" for node in network.modules()):
             # Its first pass, in train mode, has dropped some.
             network.eval()
             found = network(image)
     if found.shape != expected.shape or not torch.allclose(found, expected, rtol=1e-3, atol=1e-3, equal_nan=True):
-        kinds = sorted({type(node).__name__.removeprefix("Bound") for node in network.modules() if hasattr(node, "inputs")})
+        kinds = sorted({_kind(node) for node in nodes(network)})
         raise NetworkError(f"auto_LiRPA computes other logits than {type(model).__name__} does, from {', '.join(kinds)}")
 
-    empty = next((node for node in network.modules() if _has_no_pixel(node)), None)
+    empty = next((node for node in nodes(network) if _has_no_pixel(node)), None)
     if empty is not None:
-        raise NetworkError(f"{_named(empty)} puts out a map without a pixel, of images of the shape {tuple(image.shape[1:])}")
+        shape = tuple(image.shape[1:])
+        raise NetworkError(f"{_description(empty)} puts out a map without a pixel, of images of the shape {shape}")
 
 
-def _has_no_pixel(node: nn.Module) -> bool:
-    """Whether a node puts out nothing; of what is no layer, such as a shape, that may be meant."""
+def _kind(node: Node) -> str:
+    """Name of its operation, such as Conv."""
+    return type(node).__name__.removeprefix("Bound")
+
+
+def _has_no_pixel(node: Node) -> bool:
+    """Whether a node puts out an empty map; a shape or another vector may well be empty."""
     value = getattr(node, "forward_value", None)
-    return bool(getattr(node, "inputs", ())) and isinstance(value, Tensor) and value.dim() > 1 and not value.numel()
+    return bool(node.inputs) and isinstance(value, Tensor) and value.dim() > 1 and not value.numel()
 
 
-LEFT_OUT = {"Input", "Params", "Buffers", "Constant"}
+NO_OPERATIONS = {"Input", "Params", "Buffers", "Constant"}
 LEAVES = {"BoundInput", "BoundParams", "BoundBuffers"}
 PATCHED = {"BoundConv", "BoundBatchNormalization", "BoundRelu", "BoundAdd", "BoundFlatten", "BoundLinear"}
 
 
-def _fit_for_patches(network: nn.Module) -> bool:
+def _right_with_patches(network: BoundedNetwork) -> bool:
     """Whether auto_LiRPA's short form of a convolution's coefficients, as patches of its input, is known to be right here.
 
     That is so in chains and residual networks of plain convolutions, batch norms, ReLUs and linear layers, if images, kernels,
     strides and paddings are square, and a convolution or a linear layer is the only reader of the image. With anything else
-    0.3 is wrong now and then or gives up; whole matrices take more memory, and are right.
+    0.3 is wrong now and then or fails; whole matrices take more memory, and are right.
     """
-    return all(_plain(node) for node in network.modules() if hasattr(node, "inputs"))
+    return all(map(_node_right_with_patches, nodes(network)))
 
 
-def _plain(node: nn.Module) -> bool:
+def _node_right_with_patches(node: Node) -> bool:
     kind = type(node).__name__
     if kind not in LEAVES | PATCHED:
         return False
@@ -105,27 +112,30 @@ def _plain(node: nn.Module) -> bool:
         return all(given.perturbed for given in node.inputs)
     if kind == "BoundConv":
         # A fixed convolution has its weight in a buffer.
-        sizes = node.input_shape[2:], node.inputs[1].forward().shape[2:], node.stride, node.padding
+        kernel: tuple[int, ...] = node.inputs[1].forward().shape[2:]
+        sizes = node.input_shape[2:], kernel, node.stride, node.padding
         return node.groups == 1 and all(step == 1 for step in node.dilation) and all(len(set(pair)) == 1 for pair in sizes)
     return True
 
 
 @contextmanager
-def layer_named(model: nn.Module, image: Tensor, method: str) -> Iterator[None]:
-    """Turn whatever auto_LiRPA raises inside, memory apart, into a NetworkError that names the layer it does not take."""
+def naming_unsupported_layer(model: nn.Module, image: Tensor, method: str) -> Iterator[None]:
+    """While the context is active, whatever auto_LiRPA raises becomes a NetworkError that names the layer that it cannot bound;
+    errors for want of memory pass unchanged."""
     try:
         yield
     except SparrowError:
         raise
     except Exception as error:
-        if exhausted(error):
+        if out_of_memory(error):
             raise
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise NetworkError(f"auto_LiRPA cannot bound {_culprit(model, image, method)} by {method} ({reason})") from error
+        part = _unsupported_part(model, image, method)
+        raise NetworkError(f"auto_LiRPA cannot bound {part} by {method} ({reason})") from error
 
 
-def _culprit(model: nn.Module, image: Tensor, method: str) -> str:
-    """The first layer that auto_LiRPA does not even take by itself, or else the network's own forward pass."""
+def _unsupported_part(model: nn.Module, image: Tensor, method: str) -> str:
+    """Words for the first layer that auto_LiRPA cannot bound even by itself; for the forward pass, if it can bound all."""
     inputs: dict[str, Tensor] = {}
     leaves = {name: module for name, module in model.named_modules() if name and not any(module.children())}
 
@@ -143,13 +153,13 @@ def _culprit(model: nn.Module, image: Tensor, method: str) -> str:
         for hook in hooks:
             hook.remove()
     for name, given in inputs.items():
-        if not _taken(leaves[name], given[:1], method):
+        if not _can_bound(leaves[name], given[:1], method):
             return f"layer {name} ({type(leaves[name]).__name__})"
     return f"the forward pass of {type(model).__name__}"
 
 
-def _taken(layer: nn.Module, given: Tensor, method: str) -> bool:
-    """Whether auto_LiRPA bounds the sum of what one layer puts out."""
+def _can_bound(layer: nn.Module, given: Tensor, method: str) -> bool:
+    """Whether auto_LiRPA can bound a linear function of one layer's output, for the input `given` (1, ...)."""
     try:
         with torch.no_grad():
             size = layer(given).numel()
@@ -161,7 +171,7 @@ def _taken(layer: nn.Module, given: Tensor, method: str) -> bool:
     return True
 
 
-def margins(network: nn.Module, images: Tensor, labels: Tensor, threat: Threat, classes: int, method: str) -> Tensor:
+def margins(network: BoundedNetwork, images: Tensor, labels: Tensor, threat: Threat, classes: int, method: str) -> Tensor:
     """Lower bounds (n, classes - 1) on the margins to every other class. `network` comes from `bounded`."""
     specification = margin_matrix(labels, classes)
     lower, _ = network.compute_bounds(x=(perturbed(images, threat),), C=specification, method=method, bound_upper=False)
@@ -177,46 +187,50 @@ def smallest_margin(
     method: str,
     options: dict | None = None,
 ) -> Tensor:
-    """Lower bound (n,) on the smallest margin; `model` is left as it was.
+    """Lower bound (n,) on the smallest margin over all other classes; `model` is left as it was.
 
     A fresh BoundedModule each time: one that has computed other bounds keeps some of their state. Raises NetworkError if
-    auto_LiRPA has no such bound for one of the network's layers, or a point of a perturbation set refutes it.
+    auto_LiRPA cannot bound one of the network's layers by this method, or a point of a perturbation set refutes a bound.
     """
     with flags_restored(model):
-        with layer_named(model, images[:1], method):
+        with naming_unsupported_layer(model, images[:1], method):
             network = bounded(model, images, options)
             try:
-                found = _in_eval_mode(network, images, labels, threat, classes, method)
+                found = _smallest_margin(network, images, labels, threat, classes, method)
             except Exception as error:
-                if exhausted(error) or network.conv_mode != "patches":
+                if out_of_memory(error) or network.conv_mode != "patches":
                     raise
                 # Kernels larger than their input, for one.
                 network = bounded(model, images, (options or {}) | {"conv_mode": "matrix"})
-                found = _in_eval_mode(network, images, labels, threat, classes, method)
-        suspects = partial(_suspects, network, model, images, labels, threat)
-        guard.hold(method, model, images, labels, found, threat, suspects)
-        wrong = next((node for node in _ranged(network) if guard.out_of_range(node.lower, node.upper)), None)
+                found = _smallest_margin(network, images, labels, threat, classes, method)
+        diagnosis = partial(_diagnosis, network, model, images, labels, threat)
+        guard.check(method, model, images, labels, found, threat, diagnosis)
+        wrong = next((node for node in _bounded_nodes(network) if guard.out_of_range(node.lower, node.upper)), None)
         if wrong is not None:
-            raise NetworkError(f"{method} gave lower bounds above upper ones for {_named(wrong)}")
+            raise NetworkError(f"{method} gave lower bounds above upper ones for {_description(wrong)}")
     return found
 
 
-def _in_eval_mode(network: nn.Module, images: Tensor, labels: Tensor, threat: Threat, classes: int, method: str) -> Tensor:
-    """The bounds (n,) on the smallest margin, without gradients."""
+def _smallest_margin(
+    network: BoundedNetwork, images: Tensor, labels: Tensor, threat: Threat, classes: int, method: str
+) -> Tensor:
+    """Lower bounds (n,) on the smallest margin, of `network` in eval mode, without gradients."""
     network.eval()
     if method == "CROWN-Optimized" and not network.optimizable_activations:
         method = "CROWN"  # Without a slope to optimise, that is what it amounts to.
     # auto_LiRPA 0.3 optimises the slopes of a max pooling for one image alone.
     pooled = method == "CROWN-Optimized" and any(type(node).__name__ == "BoundMaxPool" for node in network.modules())
-    parts = zip(images.split(1), labels.split(1), strict=True) if pooled else [(images, labels)]
-    return torch.cat([margins(network, *part, threat, classes, method).detach() for part in parts]).amin(dim=1)
+    size = 1 if pooled else max(1, len(images))
+    parts = zip(images.split(size), labels.split(size), strict=True)
+    found = [margins(network, some, own, threat, classes, method).detach() for some, own in parts]
+    return torch.cat(found).amin(dim=1)
 
 
-def _ranged(network: nn.Module) -> list[nn.Module]:
-    """The nodes that the last bounds needed ranges of, in the network's order; not the last, whose bounds are of margins."""
-    known: dict[str, nn.Module] = {}
+def _bounded_nodes(network: BoundedNetwork) -> list[Node]:
+    """The nodes on whose outputs there are bounds, in the network's order; without the last, of which margins are bounded."""
+    known: dict[str, Node] = {}
 
-    def visit(node: nn.Module) -> None:
+    def visit(node: Node) -> None:
         if node.name not in known:
             for given in node.inputs:
                 visit(given)
@@ -227,62 +241,66 @@ def _ranged(network: nn.Module) -> list[nn.Module]:
     return [node for node in bounded if isinstance(getattr(node, "lower", None), Tensor) and isinstance(node.upper, Tensor)]
 
 
-def _named(node: nn.Module) -> str:
-    """A node by its kind, and the layer whose weights it has, if any."""
-    kind = type(node).__name__.removeprefix("Bound")
+def _description(node: Node) -> str:
+    """Words for a node: its operation, and the layer whose weights it has, if any."""
+    kind = _kind(node)
     own = [given.ori_name for given in node.inputs if type(given).__name__ == "BoundParams" and given.ori_name]
     return f"layer {own[0].removesuffix('.weight').removesuffix('.bias')} ({kind})" if own else f"an operation ({kind})"
 
 
-def _wrong_range(network: nn.Module, nodes: list[nn.Module], points: Iterator[Tensor]) -> nn.Module | None:
-    """The first of `nodes`, in order, whose range a point leaves. Their ranges stay as they are."""
-    first = len(nodes)
+def _wrong_range(network: BoundedNetwork, ranged: list[Node], points: Iterator[Tensor]) -> Node | None:
+    """The first node of `ranged` whose output for one of the `points` (n, c, h, w) is outside its bounds; None if none is.
+
+    The bounds stay as they are.
+    """
+    first = len(ranged)
     for there in points:
         with torch.no_grad():
             network(there, clear_forward_only=True, reset_perturbed_nodes=False)
-        for place, node in enumerate(nodes[:first]):
+        for place, node in enumerate(ranged[:first]):
             if guard.out_of_range(node.lower, node.upper, node.forward_value):
                 first = place
                 break
-    return nodes[first] if first < len(nodes) else None
+    return ranged[first] if first < len(ranged) else None
 
 
-def _suspects(network: nn.Module, model: nn.Module, images: Tensor, labels: Tensor, threat: Threat) -> str:
-    """The end of a message about a refuted bound: where it is wrong first, and what can be done."""
-    nodes = _ranged(network)
-    few = max((len(node.lower) for node in nodes), default=0)  # Of those it was bounded for last.
-    with guard.eval_mode(model):
-        wrong = _wrong_range(network, nodes, guard.spread(model, images[-few:], labels[-few:], threat)) if few else None
-    kinds = sorted(
-        {type(node).__name__.removeprefix("Bound") for node in network.modules() if hasattr(node, "inputs")} - LEFT_OUT
-    )
-    where = f"{_named(wrong)} is the first whose range is wrong" if wrong is not None else "its layers' ranges hold"
+def _diagnosis(network: BoundedNetwork, model: nn.Module, images: Tensor, labels: Tensor, threat: Threat) -> str:
+    """The end of a message about a refuted bound: the first operation with wrong bounds, and what can be done."""
+    ranged = _bounded_nodes(network)
+    few = max((len(node.lower) for node in ranged), default=0)  # The images of the last batch that was bounded.
+    with eval_mode(model):
+        wrong = _wrong_range(network, ranged, guard.probes(model, images[-few:], labels[-few:], threat)) if few else None
+    kinds = sorted({_kind(node) for node in nodes(network)} - NO_OPERATIONS)
+    where = f"{_description(wrong)} is the first whose range is wrong" if wrong is not None else "its layers' ranges hold"
     return f"; {where}, in a network of {', '.join(kinds)}; its bound is not to be had from auto_LiRPA, others may be"
 
 
 def input_ranges(model: nn.Module, images: Tensor, labels: Tensor, threat: Threat, classes: int) -> list[tuple[Tensor, Tensor]]:
-    """Lower and upper bounds (n, ...) by CROWN on what enters each ReLU layer, in the network's order; empty without ReLUs.
+    """Lower and upper bounds (n, ...) by CROWN on the input of each ReLU layer, in the network's order; empty without ReLUs.
 
-    Raises NetworkError if auto_LiRPA has no such bounds, or a point of a perturbation set refutes them.
+    Raises NetworkError if auto_LiRPA cannot bound a layer, or a point of a perturbation set refutes a bound.
     """
     with torch.no_grad(), flags_restored(model):
         network = bounded(model, images)
         network.eval()
-        with layer_named(model, images[:1], "CROWN"):
+        with naming_unsupported_layer(model, images[:1], "CROWN"):
             margins(network, images, labels, threat, classes, "CROWN")
         before = [relu.inputs[0] for relu in network.relus if relu.used and relu.perturbed]
-        wrong = _wrong_range(network, before, guard.spread(model.eval(), images, labels, threat))
+        wrong = _wrong_range(network, before, guard.probes(model.eval(), images, labels, threat))
         if wrong is not None:
-            raise NetworkError(f"CROWN gave {_named(wrong)} a range that it leaves at a point of the perturbation set")
+            raise NetworkError(f"CROWN gave {_description(wrong)} a range that it leaves at a point of the perturbation set")
         return [(node.lower.detach(), node.upper.detach()) for node in before]
 
 
 @contextmanager
 def flags_restored(model: nn.Module) -> Iterator[None]:
-    """BoundedModule sets `requires_grad` on the parameters that it shares with the model, to its own train mode's value."""
+    """At the end of the context, restore `requires_grad` of each parameter and the mode of each layer.
+
+    BoundedModule sets `requires_grad` of the parameters that it shares with the model according to its own mode.
+    """
     flags = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     try:
-        with modes_kept(model):
+        with modes_restored(model):
             yield
     finally:
         for name, parameter in model.named_parameters():

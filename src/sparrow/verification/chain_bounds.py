@@ -1,11 +1,11 @@
 """IBP and CROWN-IBP bounds of plain networks, written out for training; auto_LiRPA bounds all others.
 
-Plain is a chain of convolutions, a flattening and linear layers, with ReLUs between them and a batch norm directly behind any
-of them, as certified training uses it. The bounds are auto_LiRPA's (but for rounding): the ReLU's lower line has slope 1 where
-`u > -l`, else 0, and batch norm in train mode takes the statistics of the images that the boxes are around, or of others. They
-cost about half as much: batch norms vanish in the weights before them, both bounds share what intervals there are, a ReLU's
-relaxation keeps one matrix for the backward pass, and on a CPU a few images go through at a time, so that matrices stay in
-its cache.
+A plain network is a chain of convolutions, a flattening and linear layers, with ReLUs between them and a batch norm directly
+behind any of them, as certified training uses it. The bounds are auto_LiRPA's (but for rounding): the ReLU's lower line has
+slope 1 where `u > -l`, else 0, and batch norm in train mode takes the statistics of the images that the boxes are around, or of
+others. They cost about half as much: batch norms are folded into the weights before them, both bounds share their intervals, a
+ReLU's relaxation keeps one matrix for the backward pass, and on a CPU a few images are computed at a time, so that matrices
+stay in its cache.
 
 Source: Zhang et al., "Towards Stable and Efficient Training of Verifiably Robust Neural Networks", ICLR 2020, sec. 3;
 Zhang et al., "Efficient Neural Network Robustness Certification with General Activation Functions" (CROWN), NeurIPS 2018.
@@ -13,7 +13,7 @@ Zhang et al., "Efficient Neural Network Robustness Certification with General Ac
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,16 +23,18 @@ from sparrow.settings import Threat
 from sparrow.verification.bounds import margin_matrix
 
 CACHED_ROWS = 144
-"""Rows (images times margins) that go backward through the network together on a CPU; twice or half as many are slower."""
+"""Rows (images times margins) of a batch of CROWN-IBP's backward pass on a CPU; twice or half as many are slower."""
 CACHED_IMAGES = 32
-"""Images that go forward together as intervals there."""
+"""Images of a batch of IBP on a CPU."""
 SMALLEST_WIDTH = 1e-8  # As in auto_LiRPA: an interval of one point has a slope, too.
-NORM_OF = {nn.Conv2d: nn.BatchNorm2d, nn.Linear: nn.BatchNorm1d}
+NORM_OF: dict[type[nn.Module], type[nn.Module]] = {nn.Conv2d: nn.BatchNorm2d, nn.Linear: nn.BatchNorm1d}
 NORMS = tuple(NORM_OF.values())
+Layer = nn.Conv2d | nn.Linear | nn.BatchNorm1d | nn.BatchNorm2d | nn.ReLU | nn.Flatten
+"""A layer of a plain network, of exactly one of these types."""
 
 
 class Affine(NamedTuple):
-    """A convolution or linear layer with the batch norm behind it in its weight and bias."""
+    """A convolution or linear layer with the batch norm behind it folded into its weight and bias."""
 
     layer: nn.Conv2d | nn.Linear
     weight: Tensor
@@ -47,20 +49,22 @@ class Affine(NamedTuple):
         return functional.conv2d(inputs, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
 
     def transposed(self, rows: Tensor, shape: torch.Size) -> Tensor:
-        """Rows (m, *output) of a matrix times the layer's own, for inputs of `shape`."""
+        """Rows (m, *output) times the layer's matrix: rows (m, *shape), for inputs of `shape`."""
         if isinstance(self.layer, nn.Linear):
             return rows @ self.weight
-        layer = self.layer
+        layer, padding = self.layer, cast(tuple[int, ...], self.layer.padding)  # `chain` takes no padding by name.
         # Rows and columns at the end that no kernel reaches.
-        geometry = zip(shape[1:], rows.shape[2:], layer.kernel_size, layer.stride, layer.padding, layer.dilation, strict=True)
+        geometry = zip(shape[1:], rows.shape[2:], layer.kernel_size, layer.stride, padding, layer.dilation, strict=True)
         rest = [size - ((places - 1) * s - 2 * p + d * (kernel - 1) + 1) for size, places, kernel, s, p, d in geometry]
-        return functional.conv_transpose2d(
-            rows, self.weight, None, layer.stride, layer.padding, rest, layer.groups, layer.dilation
-        )
+        return functional.conv_transpose2d(rows, self.weight, None, layer.stride, padding, rest, layer.groups, layer.dilation)
 
 
-def chain(model: nn.Module) -> list[nn.Module] | None:
-    """The layers of a plain network in order: convolutions before its flattening, linear ones behind; None for another."""
+Step = Affine | nn.ReLU | nn.Flatten
+"""A layer of a plain network without batch norms."""
+
+
+def chain(model: nn.Module) -> list[Layer] | None:
+    """The layers of a plain network in order: convolutions before its flattening, linear ones behind; None for any other."""
     layers = _flat(model)
     before: type | None = None
     flat = False
@@ -70,22 +74,28 @@ def chain(model: nn.Module) -> list[nn.Module] | None:
             return None
         flat = flat or type(layer) is nn.Flatten
         if type(layer) in NORMS:
-            if NORM_OF.get(before) is not type(layer) or not (layer.affine and layer.track_running_stats):
+            if before is None or NORM_OF.get(before) is not type(layer) or not _is_usual(layer):
                 return None
         elif not _is_plain(layer):
             return None
         before = type(layer)
-    return layers if before is nn.Linear else None
+    return cast(list[Layer], layers) if before is nn.Linear else None
+
+
+def _is_usual(norm: nn.Module) -> bool:
+    """Whether a batch norm has a scale, a shift and running statistics."""
+    return isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d) and norm.affine and norm.track_running_stats
 
 
 def _flat(model: nn.Module) -> list[nn.Module]:
+    """The layers of nested nn.Sequential, in order."""
     if type(model) is not nn.Sequential:
         return [model]
     return [layer for child in model for layer in _flat(child)]
 
 
 def _is_plain(layer: nn.Module) -> bool:
-    """By type, not by kin: what overrides a layer, or computes its weight, may do anything."""
+    """Whether it is a layer of a plain network; not if it is of a subclass, which may compute anything."""
     if type(layer) is nn.Conv2d:
         return layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
     if type(layer) is nn.Flatten:
@@ -94,97 +104,102 @@ def _is_plain(layer: nn.Module) -> bool:
 
 
 def margins(
-    layers: list[nn.Module], images: Tensor, labels: Tensor, threat: Threat, tight: bool, normalised_by: Tensor | None = None
+    layers: list[Layer], images: Tensor, labels: Tensor, threat: Threat, tight: bool, normalised_by: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Lower bounds (n, classes - 1) on the margins under linf: by IBP, and by CROWN-IBP if asked for `tight` ones, else again.
+    """Lower bounds (n, classes - 1) on the margins under linf, twice: by IBP, and by CROWN-IBP (by IBP again, if not `tight`).
 
-    `layers` come from `chain`. The others' order is `margin_matrix`'s; differentiable in the weights. Batch norms in train
-    mode take the statistics of the images `normalised_by`; of `images`, if None.
+    `layers` come from `chain`. Other classes are in the order of `margin_matrix`; differentiable in the weights. Batch norms in
+    train mode take the statistics of the images `normalised_by`; of `images`, if None.
     """
     steps = _folded(layers, images if normalised_by is None else normalised_by)
-    specification = margin_matrix(labels, layers[-1].out_features)
+    last = cast(Affine, steps[-1])  # `chain` ends with a linear layer.
+    specification = margin_matrix(labels, cast(nn.Linear, last.layer).out_features)
     together = len(images)
     if not images.is_cuda:
         together = max(1, CACHED_ROWS // specification.shape[1]) if tight else CACHED_IMAGES
-    images = _laid_out(images)
+    images = _channels_last(images)
     parts = zip(images.split(together), specification.split(together), strict=True)
-    loose, close = zip(*(_of_some(steps, some, matrix, threat.eps, tight) for some, matrix in parts), strict=True)
-    return torch.cat(loose), torch.cat(close)
+    both = [_bounds_of_batch(steps, some, matrix, threat.eps, tight) for some, matrix in parts]
+    return torch.cat([loose for loose, _ in both]), torch.cat([close for _, close in both])
 
 
-def _laid_out(images: Tensor) -> Tensor:
-    """Channels last, as convolutions want it."""
+def _channels_last(images: Tensor) -> Tensor:
+    """`images` in the memory layout that is fastest for convolutions."""
     return images.contiguous(memory_format=torch.channels_last) if images.dim() == 4 else images
 
 
-def _folded(layers: list[nn.Module], images: Tensor) -> list[Affine | nn.Module]:
-    """The layers without batch norms, these folded into what stands before them."""
-    steps: list[Affine | nn.Module] = []
+def _folded(layers: list[Layer], images: Tensor) -> list[Step]:
+    """The layers with each batch norm folded into the layer before it."""
+    steps: list[Step] = []
     learning = any(type(layer) in NORMS and layer.training for layer in layers)
     for layer in layers:
-        if type(layer) in NORM_OF:
+        if isinstance(layer, nn.Conv2d | nn.Linear):
             bias = layer.weight.new_zeros(len(layer.weight)) if layer.bias is None else layer.bias
             steps.append(Affine(layer, layer.weight, bias, layer.weight.abs()))
-        elif type(layer) in NORMS:
-            mean, variance = layer.running_mean, layer.running_var
+        elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
             if layer.training:
                 others = [axis for axis in range(images.dim()) if axis != 1]
                 mean, variance = images.mean(others), images.var(others, unbiased=False)
+            else:
+                mean, variance = cast(Tensor, layer.running_mean), cast(Tensor, layer.running_var)
             scale = layer.weight / (variance + layer.eps).sqrt()
-            before = steps.pop()
+            before = cast(Affine, steps.pop())  # `chain` takes a batch norm only there.
             weight = before.weight * scale.view(-1, *[1] * (before.weight.dim() - 1))
             steps.append(Affine(before.layer, weight, (before.bias - mean) * scale + layer.bias, weight.abs()))
         else:
             steps.append(layer)
         if learning:
-            images = _undisturbed(layer, images)
+            images = _output(layer, images)
     return steps
 
 
-def _undisturbed(layer: nn.Module, images: Tensor) -> Tensor:
-    """What a layer makes of `images`, without moving the running statistics of a batch norm."""
-    if type(layer) in NORMS and layer.training:
+def _output(layer: Layer, images: Tensor) -> Tensor:
+    """The layer's output for `images`; the running statistics of a batch norm are not updated."""
+    if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and layer.training:
         return functional.batch_norm(images, None, None, layer.weight, layer.bias, training=True, eps=layer.eps)
     return layer(images)
 
 
-def _of_some(
-    steps: list[Affine | nn.Module], images: Tensor, specification: Tensor, eps: float, tight: bool
+def _bounds_of_batch(
+    steps: list[Step], images: Tensor, specification: Tensor, eps: float, tight: bool
 ) -> tuple[Tensor, Tensor]:
-    """Both bounds of a few images."""
+    """As `margins`, for images few enough for the cache and their `specification` (n, classes - 1, classes)."""
     lower, upper = (images - eps).clamp(0, 1), (images + eps).clamp(0, 1)
     centre, radius = (lower + upper) / 2, (upper - lower) / 2
     box = centre, radius
-    known = []  # What each step needs on the way back: its input's shape, or that input's bounds.
+    shapes: list[torch.Size] = []  # Of each step's input.
+    ranges: list[tuple[Tensor, Tensor] | None] = []  # Bounds on a ReLU's input; None for other steps.
     for step in steps[:-1]:
-        known.append(centre.shape[1:])
+        shapes.append(centre.shape[1:])
+        ranges.append(None)
         if isinstance(step, Affine):
             centre, radius = step(centre, step.weight, step.bias), step(radius, step.size)
         elif isinstance(step, nn.ReLU):
             lower, upper = centre - radius, centre + radius
-            known[-1] = lower, upper
+            ranges[-1] = lower, upper
             lower, upper = lower.relu(), upper.relu()
             centre, radius = (lower + upper) / 2, (upper - lower) / 2
         else:
             centre, radius = centre.flatten(1), radius.flatten(1)
-    matrix, constant = specification @ steps[-1].weight, specification @ steps[-1].bias
+    last = cast(Affine, steps[-1])
+    matrix, constant = specification @ last.weight, specification @ last.bias
     loose = _lowest(matrix, constant, centre, radius)
     if not tight:
         return loose, loose
-    for step, about in zip(reversed(steps[:-1]), reversed(known), strict=True):
+    for step, shape, limits in zip(reversed(steps[:-1]), reversed(shapes), reversed(ranges), strict=True):
         if isinstance(step, Affine):
             constant = constant + (matrix.sum((3, 4)) if matrix.dim() == 5 else matrix) @ step.bias
-            matrix = step.transposed(matrix.flatten(0, 1), about).unflatten(0, matrix.shape[:2])
-        elif isinstance(step, nn.ReLU):
-            matrix, offset = _relaxed(matrix, *_lines(*about))
+            matrix = step.transposed(matrix.flatten(0, 1), shape).unflatten(0, matrix.shape[:2])
+        elif limits is not None:
+            matrix, offset = _relaxed(matrix, *_lines(*limits))
             constant = constant + offset
         else:
-            matrix = _laid_out(matrix.flatten(0, 1).unflatten(1, about)).unflatten(0, matrix.shape[:2])
+            matrix = _channels_last(matrix.flatten(0, 1).unflatten(1, shape)).unflatten(0, matrix.shape[:2])
     return loose, _lowest(matrix.flatten(2), constant, *(part.flatten(1) for part in box))
 
 
 def _lowest(matrix: Tensor, constant: Tensor, centre: Tensor, radius: Tensor) -> Tensor:
-    """The least (n, m) of `matrix @ x + constant` over a box; matrix (n, m, d), centre and radius (n, d)."""
+    """The least value (n, m) of `matrix @ x + constant` over a box; matrix (n, m, d), centre and radius (n, d)."""
     return constant + (matrix @ centre.unsqueeze(2) - matrix.abs() @ radius.unsqueeze(2)).squeeze(2)
 
 
@@ -197,7 +212,7 @@ def _lines(lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _relaxed(matrix: Tensor, below: Tensor, above: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
-    """`matrix` (n, m, *) through a ReLU with these lines (n, *): the new matrix, and what is added to the bound (n, m)."""
+    """`matrix` (n, m, *) propagated back through a ReLU with these lines (n, *), and what is added to the bound (n, m)."""
     if matrix.dim() == 3:
         return _Relaxation.apply(matrix, below, above, offset)
     # Flat in the order of the memory, channels last.
@@ -209,20 +224,21 @@ def _relaxed(matrix: Tensor, below: Tensor, above: Tensor, offset: Tensor) -> tu
 
 
 class _Relaxation(torch.autograd.Function):
-    """Positive entries of a matrix (n, m, d) take the line below (n, d), negative ones that above.
+    """A matrix (n, m, d), its positive entries times the slope below (n, d) and its negative ones times that above, and the sum
+    of its negative entries times the offsets above (n, m).
 
     Written out, since autograd would keep five matrices where one is enough.
     """
 
     @staticmethod
-    def forward(context, matrix: Tensor, below: Tensor, above: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(context: Any, matrix: Tensor, below: Tensor, above: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
         context.save_for_backward(matrix, below, above, offset)
         negative = matrix.clamp(max=0)
         relaxed = (matrix * below.unsqueeze(1)).addcmul_(negative, (above - below).unsqueeze(1))
         return relaxed, (negative @ offset.unsqueeze(2)).squeeze(2)
 
     @staticmethod
-    def backward(context, gradient: Tensor, added: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(context: Any, gradient: Tensor, added: Tensor) -> tuple[Tensor | None, ...]:
         matrix, below, above, offset = context.saved_tensors
         negative = matrix.clamp(max=0)
         of_offset = (added.unsqueeze(1) @ negative).squeeze(1)
@@ -231,5 +247,5 @@ class _Relaxation(torch.autograd.Function):
         where_negative = torch.lt(matrix, 0, out=torch.empty_like(matrix))
         of_matrix = (gradient * (above - below).unsqueeze(1)).baddbmm_(added.unsqueeze(2), offset.unsqueeze(1))
         of_matrix.mul_(where_negative).addcmul_(gradient, below.unsqueeze(1))
-        # The slope below is a choice between 0 and 1: nothing flows through it.
+        # The slope below is a choice between 0 and 1: it has no gradient.
         return of_matrix, None, of_above, of_offset

@@ -1,7 +1,7 @@
-"""Cures for what auto_LiRPA 0.3 gets wrong: where its bound is none, on layers that it says it knows.
+"""Cures for faults of auto_LiRPA 0.3: wrong bounds on operations that it claims to support.
 
-Each function here mends one fault, in auto_LiRPA's own classes. What is mended is not needed by the architectures here, whose
-bounds stay the same; it is by those of others.
+Each function here mends one fault, in auto_LiRPA's own classes. The architectures here need none of them, and their bounds stay
+the same; networks of others do.
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ import functools
 import importlib
 import math
 import traceback
+from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
 
-KNOW_THE_NORM = {"BoundConv", "BoundLinear", "BoundBatchNormalization", "BoundReshape", "BoundFlatten"}
-"""Operations whose interval bounds start from an l2 ball as such; reshaping keeps it one."""
+L2_OPERATIONS = {"BoundConv", "BoundLinear", "BoundBatchNormalization", "BoundReshape", "BoundFlatten"}
+"""Operations whose interval bounds take an l2 ball as such, or that reshape one."""
 
 
 def cure(lirpa: ModuleType) -> None:
-    """Mend `lirpa`, which is auto_LiRPA 0.3, once."""
+    """Mend `lirpa`, which is auto_LiRPA 0.3; to be called once."""
     activation, nonlinear, bivariate, pooling, base, shape, convolution, constant = (
         importlib.import_module(f"auto_LiRPA.operators.{name}")
         for name in ("activation", "nonlinear", "bivariate", "pooling", "base", "shape", "convolution", "constant")
@@ -36,30 +38,43 @@ def cure(lirpa: ModuleType) -> None:
     _division(bivariate.BoundDiv)
     _batch_in_shapes(shape.BoundReshape)
     _repeated_indices(shape.BoundGather)
-    _l2_balls(lirpa, base)  # Around what the others have put in.
-    # What batch norm asks its weights for, where these are constants.
+    _l2_balls(lirpa, base)  # Last: it wraps what the others have replaced.
+    # Batch norm reads `param` of its weights, which may be constants.
     constant.BoundConstant.param = property(lambda self: self.value)
 
 
+def method_of(kind: type, name: str) -> Callable[..., Any]:
+    """The method `name` of one of auto_LiRPA's classes, which have no annotations."""
+    return getattr(kind, name)
+
+
+def replace_methods(kind: type, **methods: object) -> None:
+    """Set attributes of a class by name."""
+    for name, method in methods.items():
+        setattr(kind, name, method)
+
+
 def _l2_balls(lirpa: ModuleType, base: ModuleType) -> None:
-    """What does not know an l2 ball is given the box around it; 0.3 gives it the centre, for both ends."""
+    """Give operations outside `L2_OPERATIONS` the box around an l2 ball; 0.3 gives them the centre as both ends."""
 
     def ball(interval: object) -> float | Tensor | None:
+        """The radius of an l2 ball; None if it is none."""
         around = getattr(interval, "ptb", None) if isinstance(interval, base.Interval) else None
-        return around.eps if getattr(around, "norm", None) == 2 else None
+        return around.eps if around is not None and getattr(around, "norm", None) == 2 else None
 
     def box(interval: tuple) -> tuple:
+        """The ends of the box around an l2 ball; `interval` itself if it is none."""
         radius = ball(interval)
         return interval if radius is None else (interval[0] - radius, interval[1] + radius)
 
     def with_boxes(propagate):
         @functools.wraps(propagate)
         def wrapped(self, *given, **options):
-            if type(self).__name__ not in KNOW_THE_NORM:
+            if type(self).__name__ not in L2_OPERATIONS:
                 kept = _moved_ball(self, given, ball, base.Interval)
                 if kept is not None:
                     return kept
-                # What is an interval only because it is constant stays one: operations look for that.
+                # A constant stays an Interval: operations test for that type.
                 given = tuple(map(box, given))
             return propagate(self, *given, **options)
 
@@ -69,13 +84,13 @@ def _l2_balls(lirpa: ModuleType, base: ModuleType) -> None:
     while todo:
         kind = todo.pop()
         todo.extend(kind.__subclasses__())
-        if "interval_propagate" in vars(kind) and kind.__name__ not in KNOW_THE_NORM:
+        if "interval_propagate" in vars(kind) and kind.__name__ not in L2_OPERATIONS:
             kind.interval_propagate = with_boxes(kind.interval_propagate)
 
     general, prior = lirpa.BoundedModule.IBP_general, lirpa.BoundedModule.check_prior_bounds
 
-    def open_out(node) -> None:
-        """Relaxations ask for the ends."""
+    def set_ends(node) -> None:
+        """Set the bounds of a node that is an l2 ball to its box: relaxations read them."""
         if ball(getattr(node, "interval", None)) is not None:
             node.lower, node.upper = box(node.interval)
 
@@ -83,21 +98,21 @@ def _l2_balls(lirpa: ModuleType, base: ModuleType) -> None:
     def ibp_general(self, node=None, C=None, delete_bounds_after_use=False):
         found = general(self, node, C, delete_bounds_after_use)
         if C is None:
-            open_out(node)
+            set_ends(node)
         return found
 
     @functools.wraps(prior)
     def check_prior_bounds(self, node):
         for root in self.root:
-            open_out(root)
+            set_ends(root)
         return prior(self, node)
 
     lirpa.BoundedModule.IBP_general = ibp_general
     lirpa.BoundedModule.check_prior_bounds = check_prior_bounds
 
 
-def _moved_ball(node, given: tuple, ball, interval: type):
-    """The l2 ball that normalisation makes of one: moved by a constant, or times one, whose largest entry counts."""
+def _moved_ball(node, given: tuple, ball: Callable[[object], Any], interval: type):
+    """The l2 ball around a ball plus a constant, or times a constant, by its largest entry; None for any other operation."""
     kind = type(node).__name__
     if kind not in ("BoundAdd", "BoundSub", "BoundMul", "BoundDiv"):
         return None
@@ -117,12 +132,12 @@ def _moved_ball(node, given: tuple, ball, interval: type):
 
 
 def _slope_of_sqrt(kind: type) -> None:
-    """The tangent above a square root has the slope 1 / (2 sqrt(x)); 0.3 takes the derivative of 1 / sqrt(x)."""
+    """Give the tangent above a square root the slope 1 / (2 sqrt(x)); 0.3 takes the derivative of 1 / sqrt(x)."""
 
     def bound_backward(self, last_lA, last_uA, x):
-        lower = x.lower.clamp(min=_least(x))
+        lower = x.lower.clamp(min=_smallest_value(x))
         if (lower < 0).any():
-            # A point that has no root has no margin, and none is a lower bound of that.
+            # The margin of a point without a root is NaN, and nothing is a lower bound of that.
             raise NotImplementedError("the square root of what may be below 0, as far as its bound says")
         upper = torch.max(x.upper, lower + 1e-8)
         chord = (upper.sqrt() - lower.sqrt()) / (upper - lower).clamp(min=1e-8)
@@ -131,18 +146,18 @@ def _slope_of_sqrt(kind: type) -> None:
         below, above = (chord, lower.sqrt() - chord * lower), (tangent, middle.sqrt() - tangent * middle)
         return _by_sign(self, last_lA, last_uA, below, above)
 
-    kind.bound_backward = bound_backward
+    replace_methods(kind, bound_backward=bound_backward)
 
 
-def _least(node) -> float:
-    """What no value of a node is below, as its kind says where bounds are looser; -inf, if that says nothing."""
+def _smallest_value(node) -> float:
+    """A lower bound on all outputs of a node by its operation alone, which computed bounds may miss; -inf if there is none."""
     kind = type(node).__name__
     if kind in ("BoundRelu", "BoundExp", "BoundSigmoid", "BoundSqrt", "BoundAbs"):
         return 0.0
     if kind == "BoundAdd":
-        return sum(map(_least, node.inputs))
+        return sum(map(_smallest_value, node.inputs))
     if kind in ("BoundReshape", "BoundFlatten", "BoundTranspose"):
-        return _least(node.inputs[0])
+        return _smallest_value(node.inputs[0])
     values = next(
         (found for name in ("param", "value", "buffer") if isinstance(found := getattr(node, name, None), Tensor)), None
     )
@@ -150,7 +165,7 @@ def _least(node) -> float:
 
 
 def _by_sign(node, last_lA, last_uA, below: tuple[Tensor, Tensor], above: tuple[Tensor, Tensor]):
-    """What an element-wise operation between two lines, each of a slope and an offset, hands back for either bound."""
+    """What `bound_backward` of an element-wise operation between two lines, each a slope and an offset, returns."""
 
     def one_side(matrix, of_positive, of_negative):
         if matrix is None:
@@ -164,8 +179,8 @@ def _by_sign(node, last_lA, last_uA, below: tuple[Tensor, Tensor], above: tuple[
 
 
 def _leaky_relu(kind: type) -> None:
-    """With a slope above 1 it is concave, with one below 0 it falls first; 0.3 takes it for neither."""
-    original = kind.bound_backward
+    """Bound leaky ReLUs with a slope above 1, which are concave, or below 0, which first fall; 0.3 treats both as convex."""
+    original = method_of(kind, "bound_backward")
 
     def bound_backward(self, last_lA, last_uA, x=None, start_node=None, start_shape=None):
         if self.alpha <= 1 or x is None:  # Convex, and the chord above.
@@ -188,12 +203,12 @@ def _leaky_relu(kind: type) -> None:
         least = torch.where(crosses, torch.zeros_like(lower), torch.minimum(*ends))
         return least, torch.maximum(*ends)
 
-    kind.bound_backward, kind.interval_propagate = bound_backward, interval_propagate
+    replace_methods(kind, bound_backward=bound_backward, interval_propagate=interval_propagate)
 
 
 def _average_pool(kind: type) -> None:
-    """Any stride and padding, and the number of pixels under the window; 0.3 repeats each output over a window of its own."""
-    initial = kind.__init__
+    """Bound average pooling with any stride and padding; 0.3 spreads each output over a window of its own."""
+    initial = method_of(kind, "__init__")
 
     def __init__(self, attr, inputs, output_index, options):
         initial(self, attr, inputs, output_index, options)
@@ -214,33 +229,33 @@ def _average_pool(kind: type) -> None:
 
         return [(one_side(last_lA), one_side(last_uA))], 0, 0
 
-    kind.__init__, kind.bound_backward = __init__, bound_backward
+    replace_methods(kind, __init__=__init__, bound_backward=bound_backward)
 
 
 def _slopes_of_sigmoids(kind: type) -> None:
-    """With whole matrices, each neuron of a convolution has slopes of its own to optimise; 0.3 makes room for each channel."""
-    original = kind.init_linear_relaxation
+    """With whole matrices, make slopes for each neuron of a convolution to optimise; 0.3 makes them for each channel only."""
+    original = method_of(kind, "init_linear_relaxation")
 
     def init_linear_relaxation(self, x, dim_opt=None):
         return original(self, x, dim_opt if dim_opt is None or isinstance(dim_opt, int) else math.prod(dim_opt))
 
-    kind.init_linear_relaxation = init_linear_relaxation
+    replace_methods(kind, init_linear_relaxation=init_linear_relaxation)
 
 
 def _slopes_of_max_pools(kind: type) -> None:
-    """The same for the convex combinations below a maximum."""
-    original = kind.init_opt_parameters
+    """With whole matrices, make convex combinations below a maximum for each neuron; 0.3 makes them for each channel only."""
+    original = method_of(kind, "init_opt_parameters")
 
     def init_opt_parameters(self, start_nodes):
         sizes = [(name, size if isinstance(size, int) else math.prod(size), where) for name, size, where in start_nodes]
         return original(self, sizes)
 
-    kind.init_opt_parameters = init_opt_parameters
+    replace_methods(kind, init_opt_parameters=init_opt_parameters)
 
 
 def _windows_cut_off(kind: type) -> None:
-    """0.3 leaves out a last window that ends outside the map."""
-    initial, original = kind.__init__, kind.forward
+    """Refuse a max pooling whose last window ends outside the map; 0.3 leaves that window out."""
+    initial, original = method_of(kind, "__init__"), method_of(kind, "forward")
 
     def __init__(self, attr, inputs, output_index, options):
         initial(self, attr, inputs, output_index, options)
@@ -252,12 +267,12 @@ def _windows_cut_off(kind: type) -> None:
             raise NotImplementedError("the operation (MaxPool) with ceil_mode, whose last window ends outside the map")
         return original(self, x)
 
-    kind.__init__, kind.forward = __init__, forward
+    replace_methods(kind, __init__=__init__, forward=forward)
 
 
 def _unknown_operations(kind: type) -> None:
-    """Which operations it does not know, 0.3 says in its log alone."""
-    original = kind._convert_nodes
+    """Name unknown operations in the error; 0.3 names them in its log only."""
+    original = method_of(kind, "_convert_nodes")
 
     @functools.wraps(original)
     def convert_nodes(self, *given, **options):
@@ -270,12 +285,12 @@ def _unknown_operations(kind: type) -> None:
                 raise
             raise NotImplementedError(f"it has no bound for the operation ({', '.join(sorted(unknown))})") from error
 
-    kind._convert_nodes = convert_nodes
+    replace_methods(kind, _convert_nodes=convert_nodes)
 
 
 def _padding_in_words(kind: type) -> None:
-    """`padding="same"` and `"valid"`, which the graph has as words."""
-    initial = kind.__init__
+    """Compute the numbers of `padding="same"` and `"valid"`, which the graph has as words."""
+    initial = method_of(kind, "__init__")
 
     def __init__(self, attr, inputs, output_index, options):
         if "pads" not in attr:
@@ -287,12 +302,12 @@ def _padding_in_words(kind: type) -> None:
             attr = {**attr, "pads": [size // 2 for size in whole] * 2}
         initial(self, attr, inputs, output_index, options)
 
-    kind.__init__ = __init__
+    replace_methods(kind, __init__=__init__)
 
 
 def _batch_in_shapes(kind: type) -> None:
-    """The graph is traced with one image: a first axis of 1 in `x.view(x.size(0), -1)` is as long as the batch."""
-    original = kind.forward
+    """Replace a first axis of 1, as of `x.view(x.size(0), -1)`, by the batch's length: the graph is traced with one image."""
+    original = method_of(kind, "forward")
 
     def forward(self, x, shape):
         shape = [int(size) for size in shape]
@@ -300,11 +315,11 @@ def _batch_in_shapes(kind: type) -> None:
             shape[0] = x.shape[0]
         return original(self, x, shape)
 
-    kind.forward = forward
+    replace_methods(kind, forward=forward)
 
 
 def _division(division: type) -> None:
-    """A quotient is one: 0.3 takes what is divided by a square root for layer normalisation, and 1 / x for x / 1."""
+    """Compute quotients as such: 0.3 takes a division by a square root for layer normalisation, and x / 1 for 1 / x."""
 
     def forward(self, x, y):
         self.x, self.y = x, y
@@ -327,16 +342,16 @@ def _division(division: type) -> None:
 
         return [(one_side(last_lA), one_side(last_uA)), (None, None)], 0.0, 0.0
 
-    division.forward, division.interval_propagate, division.bound_backward = forward, interval_propagate, bound_backward
+    replace_methods(division, forward=forward, interval_propagate=interval_propagate, bound_backward=bound_backward)
 
 
 def _repeated_indices(kind: type) -> None:
-    """An entry that is taken twice counts twice."""
-    original = kind.bound_backward
+    """Refuse to gather an entry twice; 0.3 counts it once."""
+    original = method_of(kind, "bound_backward")
 
     def bound_backward(self, last_lA, last_uA, x, indices):
         if self.indices.ndim and len(self.indices.unique()) < self.indices.numel():
             raise NotImplementedError("an index that is taken twice")
         return original(self, last_lA, last_uA, x, indices)
 
-    kind.bound_backward = bound_backward
+    replace_methods(kind, bound_backward=bound_backward)

@@ -1,9 +1,10 @@
-"""What a verifier has found out about a batch of images."""
+"""A verifier's decision on a batch of images: verified, falsified or neither."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import ModuleType
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,21 +14,22 @@ from sparrow.settings import Evaluation, Threat
 
 
 class Decision(NamedTuple):
-    """For each of n images: whether it is verified, whether it is falsified, the margin, and what decided.
-
-    The margin (n,) is a lower bound where the image is verified or undecided, and that of an adversarial example where it
-    is falsified.
-    """
+    """What a verifier has decided on each of n images."""
 
     verified: Tensor
+    """Whether (n,) it is proved that there is no adversarial example."""
     falsified: Tensor
+    """Whether (n,) an adversarial example has been found."""
     margins: Tensor
+    """Margin (n,) of the adversarial example where the image is falsified, else a lower bound on the margins."""
     decided: list[str]
+    """Label of the method that has verified or falsified each image; `NOTHING` where none has."""
     failures: tuple[str, ...] = ()
-    """What part of the verifier could not be used on this network, and why, in one line each."""
+    """One line for each part of the verifier that could not be used on this network, with the reason."""
 
     def update(self, which: Tensor, other: Decision) -> None:
-        """Take over what another has found out about the images `which`; of two bounds that decide nothing, the better."""
+        """Overwrite the entries of the images `which` (k,) by those of `other` (k); of two bounds that decide nothing, keep the
+        larger."""
         better = other.verified | other.falsified | (other.margins > self.margins[which])
         self.margins[which] = torch.where(better, other.margins, self.margins[which])
         self.verified[which], self.falsified[which] = other.verified, other.falsified
@@ -45,9 +47,9 @@ def decide_by(
     threat: Threat,
     classes: int,
 ) -> Decision:
-    """The decision of the verifier in the file `entry`, whether it gives bounds or decides by itself.
+    """The decision of the verifier whose module is `entry`, from its `decide`, or else from the signs of its `bound`.
 
-    Raises NetworkError if a bound is not a number, or refuted by a point of the perturbation set.
+    Raises NetworkError if a bound is NaN, or refuted by a point of the perturbation set.
     """
     from sparrow.verification import guard
 
@@ -58,14 +60,25 @@ def decide_by(
         verified = bounds > 0
         by = [kind if done else NOTHING for done in verified.tolist()]
         found = Decision(verified, torch.zeros_like(verified), bounds, by)
-    if not hasattr(entry, "members"):  # What is made of others has been held there.
+    if not hasattr(entry, "members"):  # A verifier made of others has had their bounds checked.
         bounds = torch.where(found.falsified & ~found.margins.isnan(), -torch.inf, found.margins)
-        guard.hold(kind, model, images, labels, bounds, threat)
+        guard.check(kind, model, images, labels, bounds, threat)
     return found
 
 
-def decision(answers: list, by: str, device: torch.device) -> Decision:
-    """The answers of a complete search `by` one method."""
+class Answer(Protocol):
+    """What a complete search has decided on one image: verified, or an adversarial example, or neither; and the margin."""
+
+    @property
+    def verified(self) -> bool: ...
+    @property
+    def example(self) -> Tensor | None: ...
+    @property
+    def margin(self) -> float: ...
+
+
+def decision(answers: Sequence[Answer], by: str, device: torch.device) -> Decision:
+    """The decision that the answers of a complete search amount to; `by` is the search's label."""
     verified = torch.tensor([answer.verified for answer in answers], dtype=torch.bool, device=device)
     falsified = torch.tensor([answer.example is not None for answer in answers], dtype=torch.bool, device=device)
     margins = torch.tensor([answer.margin for answer in answers], device=device)

@@ -1,4 +1,4 @@
-"""A domain in which the sign of every ReLU is settled: the network is linear there, and the smallest margin a linear programme.
+"""The exact smallest margin in a domain where the sign of every ReLU's input is fixed, as a linear programme.
 
 Source: Bunel et al., "Branch and Bound for Piecewise Linear Neural Network Verification", JMLR 2020, sec. 4; solved by HiGHS
 through scipy.
@@ -17,20 +17,22 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from sparrow.settings import Threat
 
 TOLERANCE = 1e-6
-"""By how much HiGHS may miss a constraint or the optimum, with some to spare."""
+"""Largest violation of a constraint or error of the optimum by HiGHS, generously."""
 LARGEST = 1e6
-"""Numbers above which a tolerance of 1e-7, which is HiGHS's, says nothing."""
+"""Largest number of the programme: above it HiGHS's tolerance, 1e-7, guarantees nothing."""
 PROBES = 16
-"""Random images at which the network has to be what its corners say, or it is not linear."""
+"""Random images at which the network is compared with the linear function through the origin and the unit vectors."""
 RELUS = (torch.ops.aten.relu.default, torch.ops.aten.relu_.default)
 
 
-class _Linear(TorchDispatchMode):
-    """Replaces the k-th ReLU of a forward pass by the mask `active[k]` (neurons,), and keeps what enters it."""
+class _FixedReLUs(TorchDispatchMode):
+    """While active, the k-th ReLU of a forward pass multiplies by the mask `active[k]` (neurons,), and its input is kept."""
 
     def __init__(self, active: list[Tensor]) -> None:
         super().__init__()
-        self.active, self.entered = active, []
+        self.active = active
+        self.entered: list[Tensor] = []
+        """Inputs (n, neurons) of each ReLU."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func not in RELUS:
@@ -40,7 +42,7 @@ class _Linear(TorchDispatchMode):
             raise ValueError("the network runs other ReLUs than its graph has")
         mask = self.active[len(self.entered)].view(1, *entering.shape[1:])
         self.entered.append(entering.flatten(1).clone())
-        # In place, others see it too.
+        # What is in place must stay so: others may hold the same tensor.
         return entering.mul_(mask) if func is RELUS[1] else entering * mask
 
 
@@ -55,18 +57,19 @@ def smallest_margin(
 ) -> tuple[float, Tensor | None]:
     """The smallest margin `row @ logits` in a domain around `image` (1, c, h, w), and the image (1, c, h, w) that has it.
 
-    `active` says for each ReLU (neurons,) whether it passes its input on; `signs` (neurons,) constrains the inputs of those
-    that are not 0. The margin is infinite and the image None where no image satisfies the constraints. For linf alone.
+    `active` says for each ReLU (neurons,) whether its input is positive; `signs` (neurons,) are constraints on the signs of the
+    inputs, 0 where there is none. The margin is infinite and the image None where no image satisfies the constraints. For linf
+    alone.
 
-    Raises ValueError if the network is not linear there, because something else than ReLUs bends it, or if HiGHS finds no
-    solution within `seconds`.
+    Raises ValueError if the network is not linear there, because not only ReLUs are non-linear, or if HiGHS finds no solution
+    within `seconds`.
     """
     network = copy.deepcopy(model).to("cpu", torch.float64)
     size = image.numel()
     probes = torch.rand(PROBES, size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     corners = torch.cat([torch.zeros(1, size), torch.eye(size)]).double()
     points = torch.cat([corners, probes]).view(-1, *image.shape[1:])
-    with torch.no_grad(), _Linear([layer.cpu().double() for layer in active]) as watched:
+    with torch.no_grad(), _FixedReLUs([layer.cpu().double() for layer in active]) as watched:
         outputs = (network(points) @ row.cpu().double()).unsqueeze(1)
     columns = [outputs] + [entered[:, sign.cpu() != 0] for entered, sign in zip(watched.entered, signs, strict=True)]
     values = torch.cat(columns, dim=1)

@@ -1,4 +1,4 @@
-"""Batches that do not fit into memory are halved and tried again, not lost; a limit of one's own keeps the machine's away."""
+"""Work in batches that are halved where memory runs out, and a limit on memory below the machine's."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import gc
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,22 @@ from torch import Tensor
 
 from sparrow.jobs.journal import compute_once
 
-EXHAUSTED = (
+OUT_OF_MEMORY_WORDS = (
     "out of memory",
     "can't allocate memory",
     "not enough memory",
     "could not create a memory",
     "could not create a primitive",
+    "bad_alloc",
 )
-EXHAUSTED += ("bad_alloc",)
 
 
 @contextlib.contextmanager
-def limited(megabytes: int | None) -> Iterator[None]:
-    """Let this process take at most `megabytes` (MiB) more memory than it has, of the GPU where one is used.
+def memory_limited(megabytes: int | None) -> Iterator[None]:
+    """While the context is active, this process may use at most `megabytes` (MiB) more memory than now: of the GPU where one is
+    used, else of the CPU. No limit if None.
 
-    What goes beyond fails as if there were no more. Without effect on the CPU of systems other than Linux.
+    An allocation beyond that fails as if memory were full. Without effect on the CPU of systems other than Linux.
     """
     if megabytes is None:
         yield
@@ -42,7 +44,7 @@ def limited(megabytes: int | None) -> Iterator[None]:
     elif sys.platform == "linux":
         import resource
 
-        _pay_in_advance()
+        _prepare_limit()
         before = resource.getrlimit(resource.RLIMIT_DATA)
         ours = _data_bytes() + megabytes * 2**20
         others = [limit for limit in before if limit != resource.RLIM_INFINITY]
@@ -55,8 +57,9 @@ def limited(megabytes: int | None) -> Iterator[None]:
         yield
 
 
-def _pay_in_advance() -> None:
-    """What bounds import on their way would break half-imported, if memory ran out there; and freed tensors are to be free."""
+def _prepare_limit() -> None:
+    """Before the limit is set: import what the bounds import lazily (a MemoryError inside an import leaves the module
+    half-initialised), and let glibc return freed blocks above 128 KiB to the system, so that they no longer count."""
     import ctypes
     import importlib
 
@@ -70,7 +73,7 @@ def _pay_in_advance() -> None:
 
 
 def _data_bytes() -> int:
-    """What the limit on data counts: private memory that can be written to."""
+    """Bytes of this process that the limit on data counts: private memory that can be written to."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmData:"):
             return int(line.split()[1]) * 2**10
@@ -78,26 +81,26 @@ def _data_bytes() -> int:
 
 
 M_MMAP_THRESHOLD = -3
-"""An option of glibc: blocks larger than this go back to the system when they are freed, instead of littering the heap."""
+"""Number of glibc's option for the size above which freed blocks go back to the system instead of staying on the heap."""
 
 
 def in_parts(
     work: Callable[[Tensor], Any], accept: Callable[[Tensor, Any], None], indices: Tensor, size: int, what: str
 ) -> None:
-    """Do `work` on `indices` (n,), at most `size` at a time, and `accept` what it gives; half as many where memory runs out.
+    """Call `accept(part, work(part))` for parts of `indices` (n,), at most `size` long; shorter ones where memory runs out.
 
-    `work` must leave nothing behind where it fails, and give plain values and tensors, which an open journal keeps. One
-    index for which memory runs out alone is left out, and said so.
+    `work` must leave nothing behind where it fails, and return plain values and tensors, which an open journal keeps. An index
+    for which memory runs out even alone is skipped, and a line of the log, which begins with `what`, says so.
     """
     todo = list(indices.split(size)) if len(indices) else []
     while todo:
         part = todo.pop(0)
-        # What did not fit is kept, too: in a job that goes on it might fit, and be rounded another way.
-        done = compute_once(f"{what} {part.tolist()}", lambda part=part: _attempt(work, part))
+        # That it did not fit is recorded, too: in a resumed job it might fit, and be rounded another way.
+        done = compute_once(f"{what} {part.tolist()}", partial(_attempt, work, part))
         if done is not None:
             accept(part, done[0])
             continue
-        # Here the failed attempt's tensors are no longer held by the exception.
+        # Here the exception no longer refers to the failed attempt's tensors.
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -109,15 +112,16 @@ def in_parts(
 
 
 def _attempt(work: Callable[[Tensor], Any], part: Tensor) -> tuple[Any] | None:
-    """What `work` gives on `part` (n,); None if memory runs out."""
+    """`work(part)` in a tuple; None if memory runs out."""
     try:
         return (work(part),)
     except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError.
-        if not exhausted(error):
+        if not out_of_memory(error):
             raise
     return None
 
 
-def exhausted(error: Exception) -> bool:
+def out_of_memory(error: Exception) -> bool:
     """Whether an error says that there is no more memory."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in str(error).lower() for words in EXHAUSTED)
+    text = str(error).lower()
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in text for words in OUT_OF_MEMORY_WORDS)

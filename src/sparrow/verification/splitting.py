@@ -1,7 +1,7 @@
-"""One image's network with some of its ReLUs fixed: bounds by beta-CROWN, and what to fix next.
+"""Bounds by beta-CROWN on one image's margins with the signs of some ReLUs' inputs fixed, and the ReLU to fix next.
 
-A ReLU whose input may have either sign is unstable; its relaxation is what makes bounds loose. Fix its sign, and the
-relaxation is gone, while the sign becomes a constraint on the image. A multiplier beta >= 0 for each such constraint,
+A ReLU whose input may have either sign is unstable; its relaxation is what makes bounds loose. Once its sign is fixed, the
+relaxation is gone, and the sign is a constraint on the image. A multiplier beta >= 0 for each such constraint,
 optimised together with the slopes alpha, brings it into the bound.
 
 Source: Wang et al., "Beta-CROWN: Efficient Bound Propagation with Per-neuron Split Constraints for Neural Network
@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import io
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -20,37 +21,34 @@ from torch import Tensor, nn
 from sparrow.errors import NetworkError
 from sparrow.jobs.costs import METER
 from sparrow.settings import Threat
-from sparrow.verification.bounds import bounded, flags_restored, layer_named, margin_matrix, perturbed
+from sparrow.verification.bounded_network import Node, ReluNode, nodes
+from sparrow.verification.bounds import bounded, flags_restored, margin_matrix, naming_unsupported_layer, perturbed
 
 LR_BETA = 0.05
 """Learning rate of the multipliers, as in auto_LiRPA."""
-
-
 PIECEWISE_LINEAR = {
     *("BoundInput", "BoundParams", "BoundBuffers", "BoundConstant", "BoundShape", "BoundGather", "BoundUnsqueeze"),
     *("BoundConv", "BoundBatchNormalization", "BoundAveragePool", "BoundGlobalAveragePool"),
     *("BoundAdd", "BoundSub", "BoundNeg", "BoundReshape", "BoundFlatten", "BoundTranspose", "BoundConcat", "BoundPad"),
     *("BoundIdentity", "BoundDropout", "BoundRelu"),
 }
-"""Operations between which nothing bends but ReLUs; with any other a settled domain is not linear, and cannot be solved."""
-TIE = 1e-6
-"""Weight of what only breaks ties."""
-
-
+"""Linear operations, and ReLUs. With any other a domain without unstable ReLUs is not linear, and cannot be solved exactly."""
 SCALING = {"BoundMul", "BoundDiv", "BoundMatMul", "BoundLinear"}
-"""Of these, those that multiply or divide what depends on the image by something that does not."""
+"""Operations that are linear, too, if all inputs but the first do not depend on the image."""
+TIE = 1e-6
+"""Weight of the lower line's cost, which only breaks ties."""
 
 
-def _linear(node) -> bool:
-    """Whether a node of auto_LiRPA's graph bends nothing, or is a ReLU."""
+def _is_linear_or_relu(node: Node) -> bool:
+    """Whether a node of auto_LiRPA's graph computes a linear function of the image's part in it, or is a ReLU."""
     kind = type(node).__name__
     if kind in SCALING:
         return not any(other.perturbed for other in node.inputs[1:])
     return kind in PIECEWISE_LINEAR
 
 
-def _numbers(bounds: Tensor) -> Tensor:
-    """`bounds`, if they are numbers: of what is none, every comparison would say the wrong thing."""
+def _without_nan(bounds: Tensor) -> Tensor:
+    """`bounds`. Raises NetworkError if one is NaN, for which every comparison would give the wrong answer."""
     if bounds.isnan().any():
         raise NetworkError("branch-and-bound gave a bound that is not a number")
     return bounds
@@ -58,37 +56,38 @@ def _numbers(bounds: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Domains:
-    """Parts (n) of the perturbation set, each with the class against which it is to be verified.
-
-    `signs` has a tensor (n, neurons) for each ReLU layer: 1 where its input is to be positive, -1 where negative, 0 where
-    it is free. `alphas` and `betas` (the same sizes) are where the optimisation starts, `bounds` (n,) what it came to,
-    and `choices` (n,) the ReLU to fix next, counted over all layers; -1 if none is unstable.
-    """
+    """Parts (n) of the perturbation set, each with the class against which it is to be verified."""
 
     rows: Tensor
+    """Rows (n,) of the specification: the class against which each domain is to be verified."""
     signs: list[Tensor]
+    """For each ReLU layer (n, neurons): 1 where its input is constrained to be positive, -1 where negative, 0 where free."""
     alphas: list[Tensor]
+    """Slopes (n, neurons) with which the optimisation starts."""
     betas: list[Tensor]
+    """Multipliers (n, neurons) with which the optimisation starts."""
     bounds: Tensor
+    """Lower bounds (n,) on the margins."""
     choices: Tensor
+    """The ReLUs (n,) to fix next, counted over all layers; -1 where none is unstable."""
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def take(self, which: Tensor) -> Domains:
-        """Those at the positions `which`."""
-        parts = ([layer[which] for layer in layers] for layers in (self.signs, self.alphas, self.betas))
-        return Domains(self.rows[which], *parts, self.bounds[which], self.choices[which])
+        """The domains at the positions `which`."""
+        signs, alphas, betas = ([layer[which] for layer in layers] for layers in (self.signs, self.alphas, self.betas))
+        return Domains(self.rows[which], signs, alphas, betas, self.bounds[which], self.choices[which])
 
     def join(self, other: Domains) -> Domains:
-        """These and the others."""
+        """These domains, then the others."""
         pairs = ((self.signs, other.signs), (self.alphas, other.alphas), (self.betas, other.betas))
-        parts = ([torch.cat(layers) for layers in zip(*pair, strict=True)] for pair in pairs)
-        rest = (torch.cat(pair) for pair in ((self.bounds, other.bounds), (self.choices, other.choices)))
-        return Domains(torch.cat([self.rows, other.rows]), *parts, *rest)
+        signs, alphas, betas = ([torch.cat(layers) for layers in zip(*pair, strict=True)] for pair in pairs)
+        bounds, choices = torch.cat((self.bounds, other.bounds)), torch.cat((self.choices, other.choices))
+        return Domains(torch.cat([self.rows, other.rows]), signs, alphas, betas, bounds, choices)
 
     def split(self) -> Domains:
-        """Two for each: the chosen ReLU positive, and negative."""
+        """Two domains (2 n) for each: first all with the chosen ReLU's input positive, then all with it negative."""
         pair = self.join(self)
         sign = torch.ones_like(pair.rows)
         sign[len(self) :] = -1
@@ -104,21 +103,24 @@ class Domains:
 
 
 class Splitting:
-    """Bounds the margins of one image (1, c, h, w), of class `label`, under splits; `model` is left as it was."""
+    """Bounds on the margins of one image (1, c, h, w), of class `label`, under splits; `model` is left as it was.
+
+    `margins` (classes - 1,) are the bounds without splits; `only_relus`: whether ReLUs are the only non-linear operations.
+    """
 
     def __init__(self, model: nn.Module, image: Tensor, label: int, threat: Threat, classes: int, iterations: int, lr: float):
         self._model, self._image, self._threat, self._iterations = model, image, threat, iterations
         self.specification = margin_matrix(torch.tensor([label], device=image.device), classes)[0]
-        # Patience is a batch's; without it, no domain's bound depends on the others.
+        # Early stopping is decided for a whole batch; without it, no domain's bound depends on the others.
         settings = {"iteration": iterations, "lr_alpha": lr, "lr_beta": LR_BETA, "early_stop_patience": iterations}
         with flags_restored(model), contextlib.redirect_stdout(io.StringIO()):
             self._network = bounded(model, image, {"optimize_bound_args": settings})
             self._network.eval()
-            with layer_named(model, image, "CROWN-Optimized"):
-                self.margins = _numbers(self._root())
+            with naming_unsupported_layer(model, image, "CROWN-Optimized"):
+                self.margins = _without_nan(self._root())
         self._relus = [node for node in self._network.relus if node.used and node.perturbed]
         self._ranges = [self._range(node) for node in self._relus]
-        self.only_relus = all(_linear(node) for node in self._network.modules() if hasattr(node, "inputs"))
+        self.only_relus = all(map(_is_linear_or_relu, nodes(self._network)))
 
     def _root(self) -> Tensor:
         """Bounds (classes - 1,) on the margins without any split, by alpha-CROWN."""
@@ -128,21 +130,21 @@ class Splitting:
         lower, _ = self._network.compute_bounds(x=(ball,), C=self.specification.unsqueeze(0), method=method, bound_upper=False)
         return lower.detach()[0]
 
-    def _range(self, relu) -> tuple[Tensor, Tensor]:
-        """What may enter a layer (2 x (neurons,))."""
+    def _range(self, relu: ReluNode) -> tuple[Tensor, Tensor]:
+        """Lower and upper bounds (neurons,) on the input of a ReLU layer."""
         before = relu.inputs[0]
-        return _numbers(before.lower.detach().flatten()), _numbers(before.upper.detach().flatten())
+        return _without_nan(before.lower.detach().flatten()), _without_nan(before.upper.detach().flatten())
 
     def unstable(self, signs: list[Tensor]) -> list[Tensor]:
-        """Which ReLUs (n, neurons) of each layer are still unstable."""
+        """For each layer, whether its ReLUs (n, neurons) are still unstable."""
         return [(sign == 0) & (lower < 0) & (upper > 0) for sign, (lower, upper) in zip(signs, self._ranges, strict=True)]
 
     def active(self, signs: list[Tensor]) -> list[Tensor]:
-        """Which ReLUs (neurons,) pass their inputs on, in a domain where none is unstable."""
+        """For each layer, whether its ReLUs (neurons,) have positive inputs, in a domain where none is unstable."""
         return [(sign > 0) | ((sign == 0) & (lower >= 0)) for sign, (lower, _) in zip(signs, self._ranges, strict=True)]
 
     def root(self, rows: Tensor) -> Domains:
-        """The whole perturbation set for each row of the specification in `rows` (n,)."""
+        """Domains (n) of the whole perturbation set, one for each row of the specification in `rows` (n,)."""
         sizes = [lower.numel() for lower, _ in self._ranges]
         device = self._image.device
         signs = [torch.zeros(len(rows), size, dtype=torch.int8, device=device) for size in sizes]
@@ -153,7 +155,7 @@ class Splitting:
         return self.bound(Domains(rows, signs, alphas, free, self.margins[rows], torch.full_like(rows, -1)))
 
     def bound(self, domains: Domains) -> Domains:
-        """The same domains with their bounds, multipliers and choices brought up to date."""
+        """The same domains with bounds, slopes, multipliers and choices optimised under their signs."""
         if not self._relus:
             return domains
         shapes = [(len(domains), *relu.inputs[0].lower.shape[1:]) for relu in self._relus]
@@ -162,18 +164,19 @@ class Splitting:
             clipped = torch.where(sign > 0, lower.clamp_min(0), lower), torch.where(sign < 0, upper.clamp_max(0), upper)
             limits[relu.inputs[0].name] = [side.view(shape) for side in clipped]
         METER.add((self._iterations - 1) * len(domains))
-        named = layer_named(self._model, self._image, "CROWN-Optimized")
+        named = naming_unsupported_layer(self._model, self._image, "CROWN-Optimized")
         with flags_restored(self._model), contextlib.redirect_stdout(io.StringIO()), named:
-            bounds = _numbers(self._optimise(domains, limits, shapes))
+            bounds = _without_nan(self._optimise(domains, limits, shapes))
         alphas = [relu.alpha[self._network.final_name].detach()[0, 0].flatten(1).clone() for relu in self._relus]
-        betas = [relu.sparse_beta.detach().clone() for relu in self._relus]
+        betas = [cast(Tensor, relu.sparse_beta).detach().clone() for relu in self._relus]
         for relu in self._relus:
             relu.sparse_beta = None
-        # What was proved of a domain holds for its parts.
+        # A bound that was proved for a domain holds for its parts.
         bounds = torch.maximum(bounds, domains.bounds)
         return Domains(domains.rows, domains.signs, alphas, betas, bounds, self._choose(domains.signs, alphas))
 
     def _optimise(self, domains: Domains, limits: dict, shapes: list[tuple]) -> Tensor:
+        """Bounds (n,) on the domains' margins by beta-CROWN, with the ReLUs' inputs inside `limits`."""
         network, settings = self._network, self._network.bound_opts["optimize_bound_args"]
         specification = self.specification[domains.rows].unsqueeze(1)
         ball = perturbed(self._image.expand(len(domains), -1, -1, -1), self._threat)
@@ -194,7 +197,7 @@ class Splitting:
         return lower.detach()[:, 0]
 
     def _choose(self, signs: list[Tensor], alphas: list[Tensor]) -> Tensor:
-        """The unstable ReLU (n,) that the upper line of its relaxation costs the bound most: coefficient times intercept.
+        """The unstable ReLU (n,) whose relaxation's upper line loosens the bound most, by coefficient times intercept; or -1.
 
         The lower line, whose slope has been optimised, only breaks ties. (On digits, counting it in full takes 2 to 30 times
         as many domains.)

@@ -1,20 +1,32 @@
-"""Verified robustness: one file per bound, all through auto_LiRPA.
+"""Verified robustness: one file per verifier; the bounds are auto_LiRPA's, for plain networks also Sparrow's own.
 
-Each file declares `Params` (from `sparrow.verification.params.Verification`) and `NORMS`, and defines
-`bound(model, images, labels, params, threat, classes)`, which returns a lower bound (n,) on the margin between the
-label's logit and the largest other one over the whole perturbation set: above zero, the sample is verified.
+A file defines `Params`, a subclass of `Verifier` or, if its bounds take much memory, of `Verification`
+(`sparrow.verification.params`), and one of three functions:
 
-A file that defines `decide` in place of `bound`, with the same arguments, returns a `Decision`: it may also falsify. One
-that defines `members(params)` is made of other files and packs its own batches; one that defines `ONE_BY_ONE = True` is
-given one image at a time.
+- `bound(model, images, labels, params, threat, classes)`: a lower bound (n,) on the margin between the label's logit
+  and the largest other one over the whole perturbation set of each of `images` (n, c, h, w), which `model` classifies
+  as `labels` (n,). Above zero, the image is verified.
+- `decide`, with the same arguments: a `sparrow.verification.decision.Decision`, which may also falsify.
+- `certify(model, images, params, threat, classes, generator, white)`, for a smoothed classifier: that classifier's
+  own predictions (n,), `sparrow.files.outcome_table.ABSTAINED` where it has none, and margins (n,) of the certified
+  radius over the one that the threat needs. The images are multiples of `1 / white`. Its `vra` stands apart from the
+  network's.
 
-A file that defines `SMOOTHED = True` and, in place of `bound`, `certify(model, images, params, threat, classes, generator,
-white)`, verifies a smoothed classifier: it returns that classifier's own predictions (n,), `ABSTAINED` where it has none, and
-margins (n,) of the certified radius over the one that the threat needs; the images are multiples of `1 / white`. Its `vra`
-stands apart from the network's.
+What `bound` and `decide` give is held against the network itself, at points of each perturbation set
+(`sparrow.verification.guard`).
 
-What a verifier gives is held against the network itself, at points of each perturbation set (`sparrow.verification.guard`).
+`Params` says, besides the verifier's settings:
 
-What a verifier costs before it runs (`sparrow cost`) is measured with `bound`. A file without one defines `members`, or
-`passes(params, classes)` as an attack's does, or `longest(params)`, the seconds that an image may take.
+- `norms`: a tuple of the norms that it knows, of `"linf"` and `"l2"`. It has no default.
+- `smoothed`: True for a file that defines `certify` (False by default).
+- `one_by_one`: True, if it is to be given one image at a time (False by default): a job that is killed loses what it
+  had found out about its last batch.
+
+A file may define
+
+- `members(params)`: the `Params` of the verifiers that it is made of, by kind. It then packs its own batches, and its
+  members are held against the network, and priced, in its place.
+- for `sparrow cost`, where there is no `bound` to be measured and there are no members: `passes(params, classes)`,
+  how many forward passes and how many gradients an image takes, or `longest(params)`, the seconds that an image may
+  take.
 """

@@ -6,13 +6,14 @@ ICLR 2021.
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
-from sparrow.settings import Threat
+from sparrow.settings import Norm, Threat
 from sparrow.verification.params import Verification
 
-NORMS = ("linf", "l2")
 SMALL_IMAGE = 12 * 12
 """Pixels up to which auto_LiRPA is asked for whole matrices: a neuron's patch of the image is hardly smaller then. The bounds
 are the same. On digits that takes three quarters of the time; from 16 x 16 on there is no difference to speak of."""
@@ -21,6 +22,7 @@ are the same. On digits that takes three quarters of the time; from 16 x 16 on t
 class Params(Verification):
     """Settings of the optimisation of the slopes."""
 
+    norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2")
     batch_size: int = Field(50, ge=1)
     """Images per batch; every image has slopes of its own for every class, so that small batches are faster."""
     iterations: int = Field(20, ge=1)
@@ -36,7 +38,7 @@ def bound(model, images: torch.Tensor, labels: torch.Tensor, params: Params, thr
 
     # Patience is a batch's; without it, no image's bound depends on the others.
     settings = {"iteration": params.iterations, "lr_alpha": params.lr, "early_stop_patience": params.iterations}
-    options = {"optimize_bound_args": settings}
+    options: dict[str, Any] = {"optimize_bound_args": settings}
     if images[0, 0].numel() <= SMALL_IMAGE and any(isinstance(layer, torch.nn.Conv2d) for layer in model.modules()):
         options["conv_mode"] = "matrix"
     METER.add((params.iterations - 1) * len(images))  # The last iteration only looks.

@@ -13,22 +13,20 @@ Robustness Verification", NeurIPS 2021, algorithm 1.
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
-from sparrow.settings import Threat
+from sparrow.settings import Norm, Threat
 from sparrow.verification.params import Verification
-
-NORMS = ("linf", "l2")
-ONE_BY_ONE = True
-"""It batches the parts of one image: a job that is killed loses the images of a batch, so let there be one."""
 
 
 class Params(Verification):
     """Limits for one image, and the settings of the bounds."""
 
+    norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2")
+    one_by_one: ClassVar[bool] = True  # It batches the parts of one image.
     seconds: float = Field(60.0, gt=0)
     """Time limit for each image. An image that reaches it may be decided on a faster machine."""
     domains: int = Field(20_000, ge=1)
@@ -72,22 +70,23 @@ def decide(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
 
 def search(model, image: torch.Tensor, label: int, params: Params, threat: Threat, classes: int) -> Answer:
     """Decide one image (1, c, h, w) that `model` classifies as `label`; undecided, if memory runs out for it alone."""
-    from sparrow.verification.memory import exhausted
+    from sparrow.verification.memory import out_of_memory
 
     example = _attack(model, image, label, params, threat)
     if example is not None:
-        return Answer(False, *example, 0)
+        image_found, margin_found = example
+        return Answer(False, image_found, margin_found, 0)
     try:
         return _search(model, image, label, params, threat, classes)
     except (MemoryError, RuntimeError) as error:
-        if not exhausted(error):
+        if not out_of_memory(error):
             raise
     print("branch-and-bound: an image does not fit into memory; it stays unknown", flush=True)
     return Answer(False, None, -torch.inf, 0)
 
 
 def _search(model, image: torch.Tensor, label: int, params: Params, threat: Threat, classes: int) -> Answer:
-    from sparrow.verification.memory import exhausted
+    from sparrow.verification.memory import out_of_memory
     from sparrow.verification.splitting import Splitting
 
     end = time.monotonic() + params.seconds
@@ -121,7 +120,7 @@ def _search(model, image: torch.Tensor, label: int, params: Params, threat: Thre
         try:
             parts = splitting.bound(now.split())
         except (MemoryError, RuntimeError) as error:
-            if size == 1 or not exhausted(error):
+            if size == 1 or not out_of_memory(error):
                 raise
             size //= 2
             continue
@@ -162,7 +161,7 @@ def _settle(model, image, label: int, splitting, domain, threat: Threat, end: fl
         margin, nearest = smallest_margin(model, image, row, splitting.active(signs), signs, threat, left)
     except ValueError:
         return bound, None
-    if margin > TOLERANCE:
+    if margin > TOLERANCE or nearest is None:
         return margin, None
     example = project(nearest, image, threat)
     with torch.no_grad():

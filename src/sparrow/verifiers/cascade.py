@@ -12,16 +12,15 @@ Robust Neural Networks", ICLR 2020; each bound's own source is named in its file
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
 from sparrow.lazy_torch import torch
-from sparrow.settings import Threat, unique
+from sparrow.settings import Norm, Threat, unique
 from sparrow.verification.params import Verification
 from sparrow.verifiers import alpha_crown, branch_and_bound, crown, crown_ibp, ibp
 
-NORMS = ("linf", "l2")
 ALPHA, SEARCH = "alpha-crown", "branch-and-bound"
 FILES = {"ibp": ibp, "crown-ibp": crown_ibp, "crown": crown, ALPHA: alpha_crown, SEARCH: branch_and_bound}
 
@@ -29,6 +28,7 @@ FILES = {"ibp": ibp, "crown-ibp": crown_ibp, "crown": crown, ALPHA: alpha_crown,
 class Params(Verification):
     """Which bounds, and the settings of those that have any."""
 
+    norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2")
     bounds: Annotated[list[Literal["ibp", "crown-ibp", "crown", "alpha-crown", "branch-and-bound"]], AfterValidator(unique)] = (
         Field(["ibp", "crown-ibp", "crown", "alpha-crown"], min_length=1)
     )
@@ -55,8 +55,8 @@ def members(params: Params) -> dict[str, Verification]:
         ALPHA: lambda: alpha_crown.Params(batch_size=params.alpha_batch_size, **slopes, **common),
         SEARCH: lambda: branch_and_bound.Params(seconds=params.seconds, domains=params.domains, **slopes, **common),
     }
-    plain = Verification(batch_size=params.batch_size, **common)
-    return {kind: special[kind]() if kind in special else plain for kind in params.bounds}
+    plain = {"batch_size": params.batch_size, **common}
+    return {kind: special[kind]() if kind in special else FILES[kind].Params(**plain) for kind in params.bounds}
 
 
 def decide(model, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int):
@@ -81,7 +81,7 @@ def decide(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
     failures, worked = [], False
     for kind, settings in members(params).items():
         left = (~(result.verified | result.falsified)).nonzero().squeeze(1)
-        trial, failed = _copied(result), []
+        trial, failed = _copied(result), list[str]()
         progress = Progress(len(left), "verified", kind)
 
         def work(part: torch.Tensor, kind=kind, settings=settings) -> tuple:
@@ -95,9 +95,8 @@ def decide(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
             trial.update(part, Decision(*found))
             progress.done(len(part), int(trial.verified[part].sum()))
 
-        one_by_one = getattr(FILES[kind], "ONE_BY_ONE", False)
         try:
-            in_parts(work, accept, left, 1 if one_by_one else settings.batch_size, kind)
+            in_parts(work, accept, left, 1 if settings.one_by_one else settings.batch_size, kind)
         except NetworkError:
             if not failed:
                 raise

@@ -6,15 +6,17 @@ NeurIPS 2018, theorem 3.2.
 
 from __future__ import annotations
 
-from sparrow.lazy_torch import torch
-from sparrow.settings import Threat
-from sparrow.verification.params import Verification
+from typing import ClassVar
 
-NORMS = ("linf", "l2")
+from sparrow.lazy_torch import torch
+from sparrow.settings import Norm, Threat
+from sparrow.verification.params import Verification
 
 
 class Params(Verification):
     """CROWN has no settings of its own."""
+
+    norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2")
 
 
 def bound(model, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int) -> torch.Tensor:

@@ -20,19 +20,20 @@ Certified Robustness for Quantized Neural Networks", ICCV 2021.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
-from sparrow.settings import Evaluation, Radius, Threat
-
-NORMS = ("linf", "l2")
-SMOOTHED = True
-"""It certifies another classifier than the network, so its proofs say nothing of the network's own images."""
+from sparrow.settings import Norm, Radius, Threat
+from sparrow.verification.params import Verifier
 
 
-class Params(Evaluation):
+class Params(Verifier):
     """The noise, and how often it is drawn."""
 
+    norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2")
+    smoothed: ClassVar[bool] = True
     batch_size: int = Field(1000, ge=1)
     """Noisy copies per batch."""
     sigma: Radius = 0.25

@@ -8,6 +8,8 @@ import pandas as pd
 
 from sparrow.results.figures import _style as style
 
+DRAWN_FROM = "summary.csv"
+
 
 def draw_accuracy(source: Path, svg: Path, png: Path, spec: dict) -> None:
     """Draw benign accuracy, era and vra of the fine-tuned networks of one data set and model; dashed: before pruning."""

@@ -9,6 +9,9 @@ import pandas as pd
 from sparrow.results.beside import read_beside
 from sparrow.results.figures import _style as style
 
+DRAWN_FROM = "*.curve.csv"
+WITHOUT_PRUNING = True
+
 STAGES = {"dense": "pre-training", "pruned": "pruning", "finetuned": "fine-tuning"}
 
 

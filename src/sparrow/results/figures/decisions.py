@@ -10,6 +10,9 @@ import pandas as pd
 from sparrow.results.figures import _style as style
 from sparrow.results.threats import EXACT, in_words
 
+DRAWN_FROM = "decisions.csv"
+WITHOUT_PRUNING = True
+
 # From what costs accuracy to the cheapest proof. Neighbours differ in lightness, for print and for colour-blind readers.
 SEGMENTS = {
     ("falsified", "misclassified"): "#67000D",

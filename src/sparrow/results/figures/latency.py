@@ -8,6 +8,8 @@ import pandas as pd
 
 from sparrow.results.figures import _style as style
 
+DRAWN_FROM = "latency.csv"
+
 FORMS = {"masked": "none", "compact": "full"}
 
 

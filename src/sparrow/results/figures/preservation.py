@@ -9,6 +9,8 @@ import pandas as pd
 
 from sparrow.results.figures import _style as style
 
+DRAWN_FROM = "summary.csv"
+
 UNMEASURED = {"era": "not attacked", "vra": "not verified"}
 
 

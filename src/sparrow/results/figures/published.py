@@ -8,6 +8,8 @@ import pandas as pd
 
 from sparrow.results.figures import _style as style
 
+DRAWN_FROM = "published.csv"
+
 PUBLISHED = {"marker": "o", "color": "white", "markeredgecolor": "black", "linestyle": "none"}
 DENSE = {"color": "grey", "marker": "p"}
 ROW = 0.18

@@ -10,6 +10,8 @@ import pandas as pd
 from sparrow.results.figures import _style as style
 from sparrow.results.ranking import CONSTANT
 
+DRAWN_FROM = "ranking.csv"
+
 
 def draw_ranking(source: Path, svg: Path, png: Path, spec: dict) -> None:
     """Draw the ranking of one data set and model; hollow: worse than the best; half: likely worse.

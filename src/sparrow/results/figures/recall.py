@@ -9,6 +9,8 @@ import pandas as pd
 from sparrow.results.figures import _style as style
 from sparrow.results.recall import relative
 
+DRAWN_FROM = ("recall.csv", "intensification.csv")
+
 ROWS = {"benign": "benign", "era": "era"}
 
 

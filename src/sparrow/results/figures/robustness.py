@@ -9,6 +9,9 @@ import pandas as pd
 
 from sparrow.results.figures import _style as style
 
+DRAWN_FROM = "summary.csv"
+WITHOUT_PRUNING = True
+
 # Those of the decisions too: what an attack breaks is red, what a verifier proves is blue.
 LOOKS = {
     "benign": {"color": "#000000", "marker": "o"},

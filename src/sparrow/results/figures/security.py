@@ -12,6 +12,9 @@ from sparrow import radius
 from sparrow.results.figures import _style as style
 from sparrow.results.threats import EXACT
 
+DRAWN_FROM = "security.csv"
+WITHOUT_PRUNING = True
+
 DENSE = {"color": "grey", "marker": "p"}
 MARKS = 5
 """Markers on a curve, roughly: enough to tell methods of one colour apart."""

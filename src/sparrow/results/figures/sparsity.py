@@ -9,6 +9,8 @@ from matplotlib import ticker
 
 from sparrow.results.figures import _style as style
 
+DRAWN_FROM = "layers.csv"
+
 
 def draw_sparsity(source: Path, svg: Path, png: Path, spec: dict) -> None:
     """Draw the kept share of every prunable layer of one data set and model, at each ratio (mean over seeds)."""

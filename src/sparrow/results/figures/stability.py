@@ -9,6 +9,9 @@ from matplotlib import ticker
 
 from sparrow.results.figures import _style as style
 
+DRAWN_FROM = "stability.csv"
+WITHOUT_PRUNING = True
+
 
 def draw_stability(source: Path, svg: Path, png: Path, spec: dict) -> None:
     """Draw the share of unstable ReLUs of one data set and model. Above: in all layers. Below: in each; dashed: dense."""

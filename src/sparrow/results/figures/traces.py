@@ -9,6 +9,8 @@ import pandas as pd
 from sparrow.results.beside import read_beside
 from sparrow.results.figures import _style as style
 
+DRAWN_FROM = "*.trace.csv"
+
 
 def draw_traces(source: list[Path], svg: Path, png: Path, spec: dict) -> None:
     """Draw the traces of one data set and model at the highest ratio and the first seed.

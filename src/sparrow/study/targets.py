@@ -1,0 +1,67 @@
+"""The files of a study, by what the rules need of which. Paths begin with the study's results folder. Imports no torch."""
+
+from __future__ import annotations
+
+from sparrow.files.paths import COST, EXAMPLES, NETWORK, TABLE, Parent
+from sparrow.study import cells
+from sparrow.study.config import Study
+
+
+def networks(study: Study) -> list[str]:
+    """The checkpoints that are attacked and verified."""
+    return [f"{study.results}/{one.path}{NETWORK}" for one in cells.evaluated(study)]
+
+
+def compact_networks(study: Study) -> list[str]:
+    """The copies of those that lost filters, without these."""
+    return [f"{study.results}/{one.path}/compact{NETWORK}" for one in cells.compacted(study)]
+
+
+def outcome_tables(study: Study) -> list[str]:
+    """The tables of all attacks and verifiers, network by network."""
+    tables = {
+        objective: [table.path for room in ("attacks", "verifiers") for table in cells.tables(study, room, objective).values()]
+        for objective in study.objectives
+    }
+    evaluated = cells.evaluated(study)
+    return [f"{study.results}/{one.path}/{path}{TABLE}" for one in evaluated for path in tables[one.parent.objective]]
+
+
+def costs(study: Study) -> list[str]:
+    """What preparing, training, compacting, attacking and verifying cost, each beside what it made."""
+    made = [f"{study.results}/{dataset}/data" for dataset in study.datasets]
+    made += [f"{study.results}/{one.path}" for one in cells.trainings(study)]
+    return [f"{path}{COST}" for path in made] + [cost_beside(file) for file in outcome_tables(study) + compact_networks(study)]
+
+
+def cost_beside(file: str) -> str:
+    """The cost of the job that made `file`, a table or a network."""
+    return file.removesuffix(TABLE).removesuffix(NETWORK) + COST
+
+
+def examples(study: Study, parent: Parent, checkpoint: str, verifier: str) -> list[str]:
+    """The adversarial examples that a verifier of `checkpoint` (`dense`, `METHOD-RATIO/pruned`, ...) looks at.
+
+    Raises SparrowError if networks of `parent`'s objective have no table `verifier`.
+    """
+    table = cells.table(study, "verifiers", parent.objective, verifier)
+    attacks = cells.attacks_rechecked_by(study, table, parent.objective)
+    return [f"{study.results}/{parent.path}/{checkpoint}/{attack.path}{EXAMPLES}" for attack in attacks]
+
+
+def proofs(study: Study, parent: Parent, checkpoint: str, attack: str) -> list[str]:
+    """The verifiers' tables that tell an attack on `checkpoint` which images no attack can break.
+
+    Raises SparrowError if networks of `parent`'s objective have no table `attack`.
+    """
+    table = cells.table(study, "attacks", parent.objective, attack)
+    verifiers = cells.verifiers_trusted_by(study, table, parent.objective)
+    return [f"{study.results}/{parent.path}/{checkpoint}/{verifier.path}{TABLE}" for verifier in verifiers]
+
+
+def published_tables(study: Study) -> list[str]:
+    """The tables that set the study beside published results: none, if it is not to be."""
+    if not study.published:
+        return []
+    names = ["published", *(["headline"] if study.published.headline else [])]
+    return [f"{study.results}/tables/{name}.html" for name in names]

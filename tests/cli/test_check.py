@@ -1,0 +1,151 @@
+"""All mistakes of a study at once."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sparrow.cli.main import main
+
+STUDY: dict[str, Any] = {
+    "seeds": [0, 1],
+    "threat": {"eps": 0.1},
+    "datasets": {"digits": None},
+    "models": {"cnn-small": None},
+    "objectives": {"benign": None, "adversarial": None},
+    "methods": {"lwm": None},
+    "ratios": [0.5, 0.9],
+    "training": {stage: {"epochs": 2, "batch_size": 64} for stage in ("pretrain", "prune", "finetune")},
+    "attacks": {"pgd": None, "fmn": None},
+    "verifiers": {"ibp": None},
+}
+
+
+@pytest.fixture
+def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Writes a study and checks it: exit status and lines, without the file's name."""
+    monkeypatch.chdir(tmp_path)
+
+    def check(study: dict[str, Any] | str) -> tuple[int, list[str]]:
+        Path("study.yaml").write_text(study if isinstance(study, str) else yaml.safe_dump(study, sort_keys=False))
+        status = main(["check", "study.yaml"])
+        lines = capsys.readouterr().out.splitlines()
+        assert all(line.startswith("study.yaml: ") for line in lines)
+        return status, [line.removeprefix("study.yaml: ") for line in lines]
+
+    return check
+
+
+def _changed(**sections: Any) -> dict[str, Any]:
+    return copy.deepcopy(STUDY) | sections
+
+
+def test_a_valid_study_is_told_with_what_it_comes_to(checked) -> None:
+    status, lines = checked(STUDY)
+    # Two objectives of two seeds; each of one method at two ratios; dense and fine-tuned ones face three tables each.
+    assert (status, lines) == (
+        0,
+        [
+            "valid; 4 dense networks, 8 cells, 12 networks evaluated in 36 tables of attacks and verifiers "
+            "(its hours: sparrow cost study.yaml)"
+        ],
+    )
+
+
+def test_five_mistakes_of_different_kinds_are_five_lines(checked) -> None:
+    images = {"kind": "image-folder", "folder": "no/where", "size": 8, "classes": 2}
+    status, lines = checked(
+        _changed(
+            ratios=[0.5, 1.5],  # A value out of range.
+            methods={"hidra": None},  # An entry that does not exist.
+            datasets={"digits": None, "mine": images},  # Files that are not there.
+            objectives={"benign": None, "adversarial": {"models": ["cnn-small", "resnet"]}},  # A label of nothing.
+            attacks={"pgd": {"eps": 8}, "fmn": None},  # Valid alone, not with the threat.
+        )
+    )
+    assert status == 1
+    assert [line.split(": ")[0] for line in lines] == [
+        "methods.hidra",
+        "ratios.1",
+        "attacks.pgd.eps",
+        "objectives.adversarial.models",
+        "datasets.mine.folder",
+    ]
+
+
+def test_each_check_is_made_whatever_another_has_found(checked) -> None:
+    status, lines = checked(
+        _changed(
+            evaluate=["finetuned"],
+            latency={},
+            attacks={"pgd": {"objectives": ["bening"], "skip_verified": ["crown"]}, "fgsm": None, "fmn": {"eps": [0.1, 0.2]}},
+            verifiers={"ibp": {"eps": 0.2}, "cascade": {"attacks": ["autoattack", "fgsm"]}},
+            objectives={"benign": {"threat": {"norm": "l2", "eps": 0.5}}, "trades": {"training": {"prune": {"lr": -1}}}},
+            imports={"digits/mlp/benign/seed7/dense": {"file": "theirs.pt", "map": "own.yaml"}},
+        )
+    )
+    assert status == 1
+    for start in [
+        "latency: times networks against their dense one, which evaluate leaves out",
+        "attacks.pgd.objectives: unknown objective 'bening'; valid: benign, trades",
+        "attacks.pgd.skip_verified: unknown verifier 'crown'; valid: ibp, cascade",
+        "attacks.fgsm: objectives.benign.threat.norm is 'l2', fgsm knows only linf",
+        "attacks.fmn.eps: fmn finds distances by itself",
+        "verifiers.cascade.attacks: unknown attack 'autoattack'; valid: ",
+        "objectives.trades.training.prune.lr: -1",
+        "imports.digits/mlp/benign/seed7/dense: models has no 'mlp'",
+        "imports.digits/mlp/benign/seed7/dense: seeds has no 7",
+        "imports.digits/mlp/benign/seed7/dense.file: theirs.pt: no such file",
+        "imports.digits/mlp/benign/seed7/dense.map: own.yaml: not a key map: No such file",
+    ]:
+        assert any(line.startswith(start) for line in lines), (start, lines)
+    assert len(lines) == len(set(lines))
+
+
+def test_what_rests_on_a_mistake_is_no_other_one(checked) -> None:
+    # A threat meant for pixels up to 255: no attack at its radius is no second mistake.
+    assert [line.split(": ")[0] for line in checked(_changed(threat={"eps": 8}, attacks={"pgd": {"eps": "8/255"}}))[1]] == [
+        "threat.eps"
+    ]
+    # An unknown model: that nobody trains the others is no second one.
+    assert len(checked(_changed(objectives={"benign": {"models": ["cnn"]}}))[1]) == 1
+
+
+def test_what_yaml_reads_otherwise_is_told_beside_what_is_not_valid(checked) -> None:
+    text = yaml.safe_dump(_changed(methods={"hidra": None}), sort_keys=False)
+    status, lines = checked(text.replace("eps: 0.1", "eps: 0.1\n  norm: no") + "ratios: [0.9]\n")
+    assert status == 1
+    assert [line.split(": ")[0] for line in lines] == ["ratios", "threat.norm", "methods.hidra"]
+    assert "is there twice" in lines[0]
+    assert "'no' is false to YAML" in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("seeds: [0", "not YAML"),
+        ("- hydra", "holds no mapping of keys to values"),
+        ("seeds: &all [*all]\n", "an alias is part of what it stands for"),
+    ],
+)
+def test_a_file_that_holds_no_study_is_one_line(text: str, line: str, checked) -> None:
+    status, lines = checked(text)
+    assert (status, len(lines)) == (1, 1)
+    assert lines[0].startswith(line)
+
+
+def test_a_results_folder_that_is_a_file_is_told(checked) -> None:
+    Path("mine").touch()
+    assert checked(_changed(results="mine")) == (1, ["results: mine: cannot be written to: mine is a file"])
+
+
+def test_one_study_with_mistakes_is_enough_for_the_exit_status(checked, capsys: pytest.CaptureFixture[str]) -> None:
+    checked(STUDY)
+    assert main(["check", "study.yaml", "nowhere.yaml"]) == 1
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("study.yaml: valid; ")
+    assert second.startswith("nowhere.yaml: no such file")

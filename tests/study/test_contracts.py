@@ -1,0 +1,182 @@
+"""A file that does not define what its room asks for is refused in one line that says what would be valid."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from sparrow import catalogue
+from sparrow.errors import ConfigError
+from sparrow.settings import Settings
+from sparrow.study import contracts
+
+ENTRIES = [(room, kind) for room in catalogue.PACKAGES for kind in catalogue.kinds(room)]
+
+ATTACK = """
+from __future__ import annotations
+from typing import ClassVar
+from sparrow.adversary.params import Attack
+from sparrow.settings import Norm
+
+class Params(Attack):
+    norms: ClassVar[tuple[Norm, ...]] = ("linf",)
+
+def attack(model, images, labels, params, threat, classes):
+    return images
+"""
+VERIFIER = """
+from sparrow.verification.params import Verifier
+
+class Params(Verifier):
+    norms = ("l2",)
+
+def bound(model, images, labels, params, threat, classes):
+    return images
+"""
+OBJECTIVE = """
+from sparrow.training.objective_params import Objective
+
+class Params(Objective):
+    pass
+
+def prepare(params, threat):
+    return None
+"""
+METHOD = """
+from __future__ import annotations
+from typing import ClassVar
+from sparrow.pruning.params import Method, Needs
+
+class Params(Method):
+    needs: ClassVar[Needs] = "schedule"
+
+def prepare(params, ratio, generator):
+    return None
+"""
+MODEL = """
+from sparrow.networks.params import Architecture
+
+class Params(Architecture):
+    batch_norm = True
+
+def check(params, shape): ...
+def build(params, shape, classes): ...
+"""
+DATASET = """
+from sparrow.data.split import HeldOut
+
+class Params(HeldOut):
+    images = (10, 5)
+
+def describe(params): ...
+def load(params): ...
+"""
+FILES = {
+    "attacks": ATTACK,
+    "verifiers": VERIFIER,
+    "objectives": OBJECTIVE,
+    "methods": METHOD,
+    "models": MODEL,
+    "datasets": DATASET,
+}
+NEEDS = 'needs: ClassVar[Needs] = "schedule"'
+NORMS = 'norms: ClassVar[tuple[Norm, ...]] = ("linf",)'
+
+
+@pytest.fixture
+def entry_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Makes a module of some text the entry of a room."""
+
+    def make(room: str, text: str) -> None:
+        path = tmp_path / "own.py"
+        path.write_text(text)
+        found = importlib.util.spec_from_file_location("own", path)
+        module = importlib.util.module_from_spec(found)
+        found.loader.exec_module(module)
+        monkeypatch.setattr(catalogue, "load", lambda room, kind: module)
+
+    return make
+
+
+def refused(room: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        contracts.require_contract(room, "own")
+    assert "\n" not in str(caught.value)
+    return str(caught.value).partition("own.py: ")[2]
+
+
+@pytest.mark.parametrize("room", FILES)
+def test_a_file_that_defines_what_is_asked_for_is_taken(room: str, entry_of) -> None:
+    entry_of(room, FILES[room])
+    contracts.require_contract(room, "own")
+
+
+@pytest.mark.parametrize(("room", "kind"), ENTRIES, ids=[f"{room}.{kind}" for room, kind in ENTRIES])
+def test_every_shipped_file_does(room: str, kind: str) -> None:
+    contracts.require_contract(room, kind)
+
+
+@pytest.mark.parametrize(
+    ("room", "constant", "now"),
+    [
+        ("attacks", "NORMS = ('linf', 'l2')", "norms = ('linf', 'l2')"),
+        ("attacks", "MINIMUM_NORM = True", "minimum_norm = True"),
+        ("attacks", "CLASSES_NEEDED = 4", "classes_needed = 4"),
+        ("attacks", "BLIND = 'square'", "blind = 'square'"),
+        ("verifiers", "NORMS = ('l2',)", "norms = ('l2',)"),
+        ("verifiers", "SMOOTHED = False", "smoothed = False"),
+        ("verifiers", "ONE_BY_ONE = True", "one_by_one = True"),
+        ("objectives", "FLOAT32_ONLY = 'it is small'", "float32_only = 'it is small'"),
+        ("models", "BATCH_NORM = True", "batch_norm = True"),
+        ("datasets", "IMAGES = (7, None)", "images = (7, None)"),
+    ],
+)
+def test_a_constant_of_the_old_style_is_told_where_it_goes_now(room: str, constant: str, now: str, entry_of) -> None:
+    entry_of(room, f"{FILES[room]}\n{constant}\n")
+    assert refused(room) == f"{constant} is no constant of the file any more; valid: `{now}` in the class Params"
+
+
+@pytest.mark.parametrize(
+    ("room", "old", "new", "message"),
+    [
+        ("attacks", NORMS, "pass", "Params.norms is missing; valid: a valid tuple"),
+        ("attacks", NORMS, 'norms = "linf"', "Params.norms is 'linf'; valid: a valid tuple"),
+        ("attacks", NORMS, 'norms = ("l1",)', "Params.norms is ('l1',); valid: 'linf' or 'l2'"),
+        ("attacks", NORMS, f"{NORMS}; minimum_norm = 1", "Params.minimum_norm is 1; valid: a valid boolean"),
+        (
+            "attacks",
+            NORMS,
+            'norms: tuple[Norm, ...] = ("linf",)',
+            "Params.norms would be a setting of the study; valid: `norms: ClassVar = ...`",
+        ),
+        ("attacks", "Params(Attack)", "Params(Settings)", "Params do not derive from sparrow.adversary.params.Attack; "),
+        ("attacks", "def attack(", "def strike(", "has no attack; sparrow.attacks says what a file there defines"),
+        ("methods", '"schedule"', '"scores"', "Params.needs is 'scores'; valid: 'nothing', 'batches' or 'schedule'"),
+        ("methods", '"schedule"', '"batches"', "Params.needs is 'batches', and nothing says how many; valid: Params from "),
+        ("methods", NEEDS, 'trains = "weights"', "Params.trains is 'weights', and Params.needs does not say what for; "),
+        ("methods", NEEDS, 'trains = "scores"', "Params.trains is 'scores', and Params.needs does not say what for; "),
+        ("methods", NEEDS, 'trains = "nothing"', "Params.trains is 'nothing'; valid: 'scores' or 'weights'"),
+        (
+            "verifiers",
+            "norms =",
+            "smoothed = True; norms =",
+            "a file defines `certify` if Params.smoothed is True, ",
+        ),
+        ("objectives", "pass", "float32_only = True", "Params.float32_only is True; valid: a valid string"),
+        ("objectives", "pass", "perturbs: bool = True", "Params.perturbs would be a setting of the study; valid: "),
+    ],
+)
+def test_a_contract_that_is_broken_is_told(room: str, old: str, new: str, message: str, entry_of) -> None:
+    text = FILES[room].replace("import Norm\n", "import Norm, Settings\n")
+    assert old in text
+    entry_of(room, text.replace(old, new))
+    assert refused(room).startswith(message)
+
+
+@pytest.mark.parametrize("room", catalogue.PACKAGES)
+def test_no_flag_is_a_setting(room: str) -> None:
+    for kind in catalogue.kinds(room):
+        assert not contracts.flags(room).keys() & catalogue.load(room, kind).Params.model_fields.keys()
+    assert issubclass(contracts.base(room), Settings)
