@@ -203,9 +203,9 @@ def _row(path: Path, compact: Path | None, stability: Path | None, spec: dict) -
     stable = _stable(stability)
     reasons += [stable] if isinstance(stable, str) else []
     stable = pd.DataFrame(columns=LAYERS_COUNTED) if isinstance(stable, str) else stable
-    failed = next(iter(reasons), None)
+    reason = next(iter(reasons), None)
     told = header["data_regime"], granularity, _told(header), _about(header)
-    return Row(identity_of(header), sizes, size, outcomes, stable, failed, *told)
+    return Row(identity_of(header), sizes, size, outcomes, stable, reason, *told)
 
 
 def _told(header: dict[str, Any]) -> str | None:

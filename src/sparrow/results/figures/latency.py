@@ -1,8 +1,9 @@
-"""What sparsity buys, and what it costs: how much faster pruned networks are on a CPU, against the era that they preserve."""
+"""The speed-up of pruned networks on a CPU, against the era that they preserve."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -33,7 +34,8 @@ def draw_latency(source: Path, svg: Path, png: Path, spec: dict) -> None:
             rows = style.select(table, objective=objective, runtime=runtime, batch_size=size)
             for (method, form), own in rows.groupby(["method", "form"]):
                 points = own.groupby("ratio")[["speedup", "preserved_era"]].mean()
-                look = style.look(methods, method) | {"fillstyle": FORMS[form], "linewidth": 0.8}
+                look: dict[str, Any] = {"fillstyle": FORMS[str(form)], "linewidth": 0.8}
+                look |= style.look(methods, str(method))
                 axes.plot(points["speedup"], 100 * points["preserved_era"], **look)
                 crossed = points[points.index.isin(style.constant(own))]
                 style.cross_out(axes, crossed["speedup"], 100 * crossed["preserved_era"])

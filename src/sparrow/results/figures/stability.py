@@ -1,4 +1,4 @@
-"""How many ReLUs are unstable: by pruning ratio, and by layer at the middle one."""
+"""The share of unstable ReLUs, by pruning ratio, and by layer at the middle ratio."""
 
 from __future__ import annotations
 
@@ -61,4 +61,5 @@ def _unstable(rows: pd.DataFrame, key: str) -> pd.DataFrame:
     """Percent of the ReLUs that are unstable by `key`: mean over seeds, lowest and highest."""
     sums = rows.groupby([key, "seed"])[["unstable", "neurons"]].sum().astype(float)
     shares = 100 * sums["unstable"] / sums["neurons"]
-    return shares.groupby(key).agg(mean="mean", low="min", high="max")
+    groups = shares.groupby(key)
+    return pd.DataFrame({"mean": groups.mean(), "low": groups.min(), "high": groups.max()})
