@@ -99,7 +99,7 @@ def _data(path: Path, study: dict) -> Data | str | None:
 
 
 def _identity(path: Path) -> Checkpoint:
-    """Who a checkpoint is by where it lies."""
+    """The checkpoint whose file is at `path`. Raises SparrowError if it is not the path of one."""
     try:
         return checkpoint_at(path)
     except ValueError as error:
