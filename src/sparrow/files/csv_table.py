@@ -14,7 +14,7 @@ def _exact(number: str) -> float:
 
 
 EXACT = {"eps": _exact}
-"""Converters for pandas.read_csv, whose own reading of a number may be off in the last digit: that is another radius."""
+"""Converters for pandas.read_csv, which may read a number off by its last digit: that is another radius."""
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
