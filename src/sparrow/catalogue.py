@@ -15,6 +15,8 @@ from types import ModuleType
 from typing import Any, Literal
 
 Room = Literal["datasets", "models", "objectives", "methods", "attacks", "verifiers", "analyses"]
+EvaluatedRoom = Literal["attacks", "verifiers"]
+EVALUATED_ROOMS: tuple[EvaluatedRoom, ...] = ("attacks", "verifiers")
 
 PACKAGES: dict[Room, str] = {
     "datasets": "sparrow.datasets",

@@ -19,11 +19,15 @@ from sparrow.files.paths import (
     Parent,
     checkpoint_at,
     checkpoint_of,
+    data_file,
+    data_path,
     identity_at,
     identity_of,
+    parent_file,
     parse,
     place,
     stage_of,
+    subject_of,
 )
 
 PARENT = Parent("cifar10", "wrn-28-4", "crown-ibp", 12)
@@ -141,3 +145,28 @@ def test_patterns_find_what_paths_say() -> None:
     cell = names | {"method": "harp-authors", "ratio": "0.995"}
     assert found(CELL_PATTERN, PRUNED.cell.path) == cell
     assert re.match(JOB_OF_CELL, f"{PRUNED.path}/attacks/pgd").groupdict() == cell | {"of": "finetuned"}
+
+
+@pytest.mark.parametrize(
+    ("file", "kind", "parent"),
+    [
+        (f"{DENSE.path}.safetensors", "dense", None),
+        (f"{PRUNED.cell.path}/pruned.safetensors", "pruned", f"{DENSE.path}.safetensors"),
+        (f"{PRUNED.path}.safetensors", "finetuned", f"{PRUNED.cell.path}/pruned.safetensors"),
+        (f"{PRUNED.path}/compact.safetensors", "compact", f"{PRUNED.path}.safetensors"),
+    ],
+)
+def test_a_checkpoint_has_its_parent_and_its_data_where_the_layout_says(file: str, kind: str, parent: str | None) -> None:
+    folder = Path("results")
+    assert parent_file(folder / file, kind) == (parent and folder / parent)
+    stage = "finetuned" if kind == "compact" else kind
+    assert data_file(folder / file, stage, kind == "compact") == folder / data_path("cifar10")
+
+
+@pytest.mark.parametrize("file", ["finetuned.curve.csv", "finetuned/attacks/pgd.csv", "finetuned/latency.csv"])
+def test_a_table_is_about_the_checkpoint_that_it_lies_by(tmp_path: Path, file: str) -> None:
+    network = tmp_path / f"{PRUNED.path}.safetensors"
+    assert subject_of(network.parent / file) is None
+    network.parent.mkdir(parents=True)
+    network.touch()
+    assert subject_of(network.parent / file) == network

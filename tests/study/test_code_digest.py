@@ -78,7 +78,7 @@ EVALUATIONS = [f"attack {attack}" for attack in ATTACKS] + [f"verify {verifier}"
 # A file, what is replaced in it, and the specs whose code that is: these and no others.
 EDITS = {
     "one method": ("methods/hydra.py", "Field(6.0, gt=0)", "Field(5.0, gt=0)", ["prune hydra"]),
-    "learned scores": ("pruning/learned_scores.py", "score.grad.norm()", "score.norm()", ["prune hydra", "prune harp"]),
+    "learned scores": ("pruning/learned_scores.py", "gradient.norm()", "score.norm()", ["prune hydra", "prune harp"]),
     "one shot": ("pruning/one_shot.py", "return []", "return list()", ["prune random", "prune lwm"]),
     "all masks": ("pruning/masks.py", "round(ratio * size)", "int(ratio * size)", PRUNES),
     "the check of the masks": ("stages/_mask_check.py", "<= slack", "< slack", PRUNES),
@@ -87,7 +87,7 @@ EDITS = {
     "one attack": ("attacks/pgd.py", "2.5 * threat.eps", "2.0 * threat.eps", ["attack pgd", "verify cascade"]),
     "another attack": ("attacks/fmn.py", "(1 - change)", "(2 - change)", ["attack fmn"]),
     "one verifier": ("verifiers/crown.py", '"CROWN")', '"CROWN-IBP")', ["verify crown", "verify cascade"]),
-    "the cascade": ("verifiers/cascade.py", "1 if one_by_one", "2 if one_by_one", ["verify cascade"]),
+    "the cascade": ("verifiers/cascade.py", "1 if settings.one_by_one", "2 if settings.one_by_one", ["verify cascade"]),
     "branch and bound": ("verifiers/branch_and_bound.py", "seen += len(parts)", "seen += 1", ["verify cascade"]),
     "stable ReLUs": ("analyses/stability.py", "(lower >= 0)", "(lower > 0)", ["stability"]),
     "kept examples": ("files/examples.py", "indices.argsort()", "indices.argsort(stable=True)", EVALUATIONS[:-1]),

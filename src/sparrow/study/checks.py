@@ -9,24 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from graphlib import CycleError, TopologicalSorter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from sparrow import catalogue, radius
+from sparrow.catalogue import EVALUATED_ROOMS
 from sparrow.errors import SparrowError
 from sparrow.exchange import keymap, keymap_files
 from sparrow.files.paths import DENSE, Checkpoint, parse
 from sparrow.settings import Settings, distances_in_pixels
 from sparrow.study import figures
 from sparrow.study.analysis_tables import OWN_TABLES
+from sparrow.study.sections import TRAINING_STAGES, TrainingStage
 
 if TYPE_CHECKING:
     from sparrow.study.config import Study
     from sparrow.training.schedule import Schedule
-
-EvaluatedRoom = Literal["attacks", "verifiers"]
-EVALUATED_ROOMS: tuple[EvaluatedRoom, ...] = ("attacks", "verifiers")
-Stage = Literal["pretrain", "prune", "finetune"]
-STAGES: tuple[Stage, ...] = ("pretrain", "prune", "finetune")
 
 
 Check = Callable[["Study"], Iterable[str]]
@@ -185,16 +182,16 @@ def _classes_fit(study: Study) -> Iterator[str]:
 def _schedules_fit(study: Study) -> Iterator[str]:
     """What objectives change of the study's schedules makes valid ones."""
     for objective in study.objectives:
-        for stage in STAGES:
+        for stage in TRAINING_STAGES:
             try:
                 study.schedule(objective, stage)
             except ValueError as error:
                 yield str(error)
 
 
-def _schedules(study: Study, objective: str) -> Iterator[tuple[Stage, Schedule]]:
+def _schedules(study: Study, objective: str) -> Iterator[tuple[TrainingStage, Schedule]]:
     """The valid ones of an objective's schedules, with their stages."""
-    for stage in STAGES:
+    for stage in TRAINING_STAGES:
         with suppress(ValueError):
             yield stage, study.schedule(objective, stage)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Union
+from types import GenericAlias
+from typing import Annotated, Any, Literal, Optional, Union
 
 from pydantic import BeforeValidator, Field, create_model
 
 from sparrow import catalogue
 from sparrow.catalogue import Room
+from sparrow.errors import ConfigError
 from sparrow.settings import Settings
 from sparrow.study.contracts import require_contract
 from sparrow.study.mistakes import LABEL
@@ -28,10 +30,17 @@ def _fill_kinds(section: Any) -> Any:
 
 
 def entries(room: Room, options: type[Settings] | None = None) -> Any:
-    """Type of a section: label to the parameters of one entry of `room` and `options`, told apart by `kind`."""
-    variants = []
+    """Type of a section: label to the parameters of one entry of `room` and `options`, told apart by `kind`.
+
+    Raises ConfigError, a line for each file of `room` that is no entry.
+    """
+    variants, mistakes = [], []
     for kind in catalogue.kinds(room):
-        require_contract(room, kind)
+        try:
+            require_contract(room, kind)
+        except ConfigError as error:
+            mistakes.append(str(error))
+            continue
         params = catalogue.load(room, kind).Params
         fields: dict[str, Any] = {"kind": (Literal[kind], Field(kind, description=f"The label, if it is not `{kind}`."))}
         if options is not None:
@@ -41,15 +50,21 @@ def entries(room: Room, options: type[Settings] | None = None) -> Any:
         variant = create_model(name, __base__=params, __cls_kwargs__=DESCRIBED, **fields)
         variant.__doc__ = catalogue.summary(room, kind)
         variants.append(variant)
+    if mistakes:
+        raise ConfigError("\n".join(mistakes))
+    # Types that are made at run time are values to a type checker, so they are put together as such.
+    annotated: Any = Annotated
     label = Annotated[str, Field(pattern=LABEL)]
-    union = Annotated[Union[tuple(variants)], Field(discriminator="kind")]  # noqa: UP007 - made at run time
-    return Annotated[dict[label, union], BeforeValidator(_fill_kinds)]
+    entry = annotated[Union.__getitem__(tuple(variants)), Field(discriminator="kind")]
+    return annotated[GenericAlias(dict, (label, entry)), BeforeValidator(_fill_kinds)]
 
 
 def optional(model: type[Settings], name: str) -> type[Settings]:
     """`model` with every field optional and unset by default: a patch."""
-    fields = {
-        key: (field.annotation | None, Field(None, description=field.description)) for key, field in model.model_fields.items()
+    optional_of: Any = Optional
+    fields: dict[str, Any] = {
+        key: (optional_of[field.annotation], Field(None, description=field.description))
+        for key, field in model.model_fields.items()
     }
     patch = create_model(name, __base__=Settings, __cls_kwargs__=DESCRIBED, **fields)
     patch.__doc__ = f"What to change in {model.__name__} for one objective."

@@ -13,7 +13,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +23,7 @@ from sparrow.study.code_digest import code_digest, function_digest
 from sparrow.study.config import Study
 
 PACKAGE = "sparrow.results.figures"
+FOLDER = Path(__file__).parents[1] / "results/figures"
 MEASURED = ("decisions", "preservation")
 """Figures that are told which of era and vra each objective's networks have."""
 
@@ -49,8 +49,7 @@ class Figure(NamedTuple):
 @cache
 def known() -> dict[str, Figure]:
     """All figures by name."""
-    (folder,) = find_spec(PACKAGE).submodule_search_locations
-    said = {path.stem: _constants(path) for path in sorted(Path(folder).glob("*.py"))}
+    said = {path.stem: _constants(path) for path in sorted(FOLDER.glob("*.py"))}
     return {
         name: Figure(constants["DRAWN_FROM"], constants.get("WITHOUT_PRUNING", False))
         for name, constants in said.items()
@@ -93,13 +92,13 @@ def _figure(study: Study, name: str) -> Figure:
 
 def files(study: Study) -> list[str]:
     """The files of all figures."""
-    compared = comparison.compared(study)
+    shown, compared = drawn(study), comparison.compared(study)
     proving = {objective for objective in study.objectives if "vra" in cells.metrics_of(study, objective)}
     return [
         f"{study.results}/figures/{dataset}.{model}.{figure}.{suffix}"
         for dataset in study.datasets
         for model in study.models
-        for figure in drawn(study)
+        for figure in shown
         if (figure != "published" or (dataset, model) in compared)
         and (figure != "decisions" or proving & set(objectives(study, model)))
         for suffix in ("svg", "png")
@@ -141,7 +140,7 @@ def _code(study: Study, figure: str) -> str:
 def spec(study: Study, dataset: str, model: str, figure: str) -> dict[str, Any]:
     """What drawing the figure of that data set and model reads, besides its sources."""
     found, shown = _figure(study, figure), objectives(study, model)
-    told = {"dataset": dataset, "model": model, "objectives": shown, "code": _code(study, figure)}
+    told: dict[str, Any] = {"dataset": dataset, "model": model, "objectives": shown, "code": _code(study, figure)}
     if found.of_runs:
         return told | {"runs": [run.identity() for run in _runs(study, dataset, model, found)]}
     told["stage"] = "finetuned" if "finetuned" in study.evaluate else "pruned"

@@ -24,8 +24,8 @@ from sparrow.stages.specs.pruning import PruneSpec
 from sparrow.stages.specs.training import TrainingSpec
 from sparrow.study import analysis_tables, cells, sources
 from sparrow.study.code_digest import code_digest
-from sparrow.study.config import Study, TrainingStage
-from sparrow.study.sections import Import
+from sparrow.study.config import Study
+from sparrow.study.sections import Import, TrainingStage
 
 PASSED_SEPARATELY = {
     "training",

@@ -10,6 +10,7 @@ from types import UnionType
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from sparrow import catalogue
 
@@ -32,14 +33,14 @@ def explain(error: ValidationError, study: type[BaseModel]) -> Iterator[str]:
     """One line per mistake."""
     for mistake in error.errors():
         location = list(mistake["loc"])
-        kind = None
+        kind: str | None = None
         if len(location) > 2 and location[0] in ROOMS:
-            kind = location.pop(2)  # The tag of the union is no key of the user's.
+            kind = str(location.pop(2))  # The tag of the union is no key of the user's.
         key = ".".join(map(str, location)) or "study"
         yield _line(mistake, key, location, kind, study)
 
 
-def _line(mistake: dict, key: str, location: list, kind: str | None, study: type[BaseModel]) -> str:
+def _line(mistake: ErrorDetails, key: str, location: list, kind: str | None, study: type[BaseModel]) -> str:
     value = mistake.get("input")
     match mistake["type"]:
         case "union_tag_invalid":

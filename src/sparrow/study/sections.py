@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
@@ -12,7 +12,14 @@ from sparrow.settings import Norm, Radius, Settings, unique
 from sparrow.study.entry_types import optional
 from sparrow.training.schedule import Schedule
 
-SchedulePatch = optional(Schedule, "SchedulePatch")
+TrainingStage = Literal["pretrain", "prune", "finetune"]
+TRAINING_STAGES: tuple[TrainingStage, ...] = ("pretrain", "prune", "finetune")
+
+if TYPE_CHECKING:
+    # Its fields are known at run time alone.
+    SchedulePatch = Settings
+else:
+    SchedulePatch = optional(Schedule, "SchedulePatch")
 
 
 class TrainingPatch(Settings):
