@@ -40,9 +40,9 @@ class Params(Analysis):
 
 def members(params: Params) -> dict[str, Settings]:
     """CROWN's bounds, once an image."""
-    from sparrow.verifiers import crown
+    from sparrow.verification.params import Verification
 
-    return {"crown": crown.Params(samples=params.samples)}
+    return {"crown": Verification(samples=params.samples)}
 
 
 def analyse(subject: OneNetwork, params: Params) -> list[tuple[float, ...]]:
