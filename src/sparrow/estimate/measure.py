@@ -111,7 +111,7 @@ def _threats(study: Study) -> dict[tuple[str, ...], Threat]:
         found.setdefault(("objectives", described(job_specs.entry_spec(study, "objectives", label))), own)
         names = [described(bound_spec(*one)) for v in study.evaluations("verifiers", label).values() for one in _bounds(v)]
         for model in study.models:
-            if cells.trained(study, model, label):
+            if cells.is_trained_on(study, model, label):
                 for name in (*names, "crown"):
                     found.setdefault(("verifiers", name, described(job_specs.entry_spec(study, "models", model))), threat)
     return found
