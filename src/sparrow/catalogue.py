@@ -14,7 +14,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any, Literal
 
-Room = Literal["datasets", "models", "objectives", "methods", "attacks", "verifiers"]
+Room = Literal["datasets", "models", "objectives", "methods", "attacks", "verifiers", "analyses"]
 EvaluatedRoom = Literal["attacks", "verifiers"]
 EVALUATED_ROOMS: tuple[EvaluatedRoom, ...] = ("attacks", "verifiers")
 
@@ -25,6 +25,7 @@ PACKAGES: dict[Room, str] = {
     "methods": "sparrow.methods",
     "attacks": "sparrow.attacks",
     "verifiers": "sparrow.verifiers",
+    "analyses": "sparrow.analyses",
 }
 
 

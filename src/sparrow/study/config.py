@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from sparrow.settings import Ratios, Settings, Threat, unique
 from sparrow.study.entry_types import entries
 from sparrow.study.mistakes import FOLDER
-from sparrow.study.sections import Import, Latency, ObjectiveOptions, Published, Stability, Training, TrainingStage
+from sparrow.study.sections import Import, ObjectiveOptions, Published, Training, TrainingStage
 from sparrow.training.schedule import Schedule
 
 
@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     Methods: TypeAlias = dict[str, Any]
     Attacks: TypeAlias = dict[str, Any]
     Verifiers: TypeAlias = dict[str, Any]
+    Analyses: TypeAlias = dict[str, Any]
 else:
     DataSets, Models, Objectives = entries("datasets"), entries("models"), entries("objectives", ObjectiveOptions)
     Methods, Attacks, Verifiers = entries("methods"), entries("attacks"), entries("verifiers")
+    Analyses = entries("analyses")
 EvaluatedStage = Literal["dense", "pruned", "finetuned"]
 
 
@@ -58,10 +60,8 @@ class Study(Settings):
     """Attacks by label."""
     verifiers: Verifiers = Field(min_length=1)
     """Verifiers by label."""
-    stability: Stability | None = None
-    """Count stable ReLUs in every evaluated network, if given (`{}` for the defaults): does pruning ease verification?"""
-    latency: Latency | None = None
-    """Time every evaluated network on the CPU beside its dense one, if given (`{}` for the defaults): what sparsity buys."""
+    analyses: Analyses = Field({})
+    """Analyses by label: further tables, of what attacks and verifiers do not say."""
     published: Published | None = None
     """Set this study's results beside published ones, if given (`{}` for all sources)."""
     evaluate: Annotated[list[EvaluatedStage], AfterValidator(unique)] = Field(["dense", "finetuned"], min_length=1)

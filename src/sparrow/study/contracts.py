@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import traceback
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple, get_args, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import PydanticUndefinedAnnotation, TypeAdapter, ValidationError
 
 from sparrow import catalogue
 from sparrow.catalogue import Room
 from sparrow.errors import ConfigError
 from sparrow.settings import Settings
+from sparrow.study.analysis_contract import require_tables
 
 
 class Contract(NamedTuple):
@@ -41,6 +44,7 @@ CONTRACTS: dict[Room, Contract] = {
         ("bound|decide|certify",),
         {"NORMS": "norms", "SMOOTHED": "smoothed", "ONE_BY_ONE": "one_by_one"},
     ),
+    "analyses": Contract("sparrow.settings:Analysis", ("analyse",), {}),
 }
 
 
@@ -66,7 +70,7 @@ def flags(room: Room) -> dict[str, TypeAdapter]:
 
 def require_contract(room: Room, kind: str) -> None:
     """Raise ConfigError in one line, naming the file, if an entry does not define what its room asks for."""
-    entry, contract = catalogue.load(room, kind), CONTRACTS[room]
+    entry, contract = _loaded(room, kind), CONTRACTS[room]
     asks = f"{catalogue.PACKAGES[room]} says what a file there defines"
     names = ("Params", *contract.functions)
     missing = [name for name in names if not any(hasattr(entry, one) for one in name.split("|"))]
@@ -84,8 +88,34 @@ def require_contract(room: Room, kind: str) -> None:
         _require_flag(entry, name, adapter)
     if room == "methods":
         _require_steps(entry)
+    if room == "analyses":
+        require_tables(entry)
     if room == "verifiers" and vars(entry)["Params"].smoothed != hasattr(entry, "certify"):
         raise ConfigError(f"{entry.__file__}: a file defines `certify` if Params.smoothed is True, and only then; {asks}")
+    try:
+        entry.Params.model_rebuild()
+    except PydanticUndefinedAnnotation as error:
+        raise ConfigError(
+            f"{entry.__file__}: Params: {error.name} is not defined; valid: types that the file imports"
+        ) from None
+
+
+def _loaded(room: Room, kind: str) -> ModuleType:
+    """The module of an entry. Raises ConfigError in one line, naming file and line, for whatever importing it raises."""
+    try:
+        return catalogue.load(room, kind)
+    except ConfigError:
+        raise
+    except Exception as error:
+        file = f"{Path(importlib.import_module(catalogue.PACKAGES[room]).__path__[0], kind.replace('-', '_'))}.py"
+        if isinstance(error, SyntaxError):
+            file, line, said = error.filename or file, error.lineno, error.msg
+        else:
+            # Of what was under way, the innermost step that is in the file itself.
+            steps = [step.lineno for step in traceback.extract_tb(error.__traceback__) if step.filename == file]
+            line, said = (steps or [None])[-1], (str(error).strip().splitlines() or [""])[0]
+        where = file if line is None else f"{file}: line {line}"
+        raise ConfigError(f"{where}: cannot be imported: {type(error).__name__}: {said}") from None
 
 
 def _require_flag(entry: ModuleType, name: str, adapter: TypeAdapter) -> None:

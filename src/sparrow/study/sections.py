@@ -65,30 +65,6 @@ class Training(Settings):
     """Fine-tuning under fixed masks: the same budget for every method."""
 
 
-class Stability(Settings):
-    """Counting ReLUs whose sign no perturbation changes."""
-
-    samples: int | None = Field(None, ge=1)
-    """Count on this many test images; on all if null."""
-    batch_size: int = Field(128, ge=1)
-    """Images per batch."""
-
-
-class Latency(Settings):
-    """Timing networks on the CPU."""
-
-    batch_sizes: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1), AfterValidator(unique)] = Field([1, 64])
-    """Images that are looked at together."""
-    runtimes: Annotated[list[Literal["torch", "onnxruntime"]], Field(min_length=1), AfterValidator(unique)] = Field(
-        ["torch", "onnxruntime"]
-    )
-    """What computes: torch, or ONNX Runtime after an export."""
-    threads: int = Field(1, ge=1)
-    """Threads for each of them."""
-    repeats: int = Field(15, ge=6)
-    """How often each network takes its turn with the dense one. From six, a 95 % interval of the median can be told."""
-
-
 def _figure_source(text: str) -> str:
     published_figures.sources_matching(text, published_figures.figures())
     return text
