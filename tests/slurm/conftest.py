@@ -35,7 +35,7 @@ STUDY = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text()) 
         "fmn": {"samples": 20, "steps": 5},
     },
     "verifiers": {"cascade": {"samples": 10, "attacks": ["fmn"], "iterations": 2}},
-    "stability": {"samples": 20},
+    "analyses": {"stability": {"samples": 20}},
 }
 
 # Of the profile this changes only how long Snakemake waits between two looks, and what the tests read afterwards.

@@ -32,7 +32,7 @@ BOUNDS = (
     "Upper bounds: every image survives every attack, and comes to every bound of a cascade. A batch of validation images\n"
     "counts as a step, and a pruning step as one of its objective: what a method adds (S2AP about 15 %) is not counted.\n"
     "Starting a job, data sets, compact networks, tables and figures are seconds each, and not counted; nor is how long\n"
-    "networks are timed (`latency`)."
+    "analyses time networks, or read tables."
 )
 
 
@@ -112,7 +112,7 @@ def _summary(path: Path, study: Study, found: list[Work]) -> str:
 
 
 def _table(priced: list[Price]) -> str:
-    """Methods, attacks and verifiers in one line for each stage of a data set x model x objective."""
+    """Methods, attacks, verifiers and analyses in one line for each stage of a data set x model x objective."""
     groups: dict[tuple[str, ...], list[Price]] = {}
     for price in priced:
         if price.by:

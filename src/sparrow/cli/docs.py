@@ -25,6 +25,7 @@ TITLES: dict[Room, str] = {
     "methods": "Pruning methods",
     "attacks": "Attacks",
     "verifiers": "Verifiers",
+    "analyses": "Analyses",
 }
 
 

@@ -16,7 +16,7 @@ from sparrow.files.headers import read_header
 from sparrow.files.lineage import DATA
 from sparrow.files.paths import COST, DENSE, TABLE, Checkpoint, checkpoint_of, data_path, parse
 from sparrow.stages.specs.base import CheckpointSpec
-from sparrow.study import job_specs
+from sparrow.study import analyses, job_specs
 from sparrow.study.config import Study
 
 
@@ -71,12 +71,17 @@ def _current(study: Study) -> Callable[[Work, str], bool]:
         same = (own.get("model"), own.get("config")) == (_plain(spec.model), _plain(spec.config()))
         return same and own["data"] == data(parse(path).parent.dataset)
 
+    analysed = {job.path: {one.path for one in (*job.networks, *job.dense)} for job in analyses.all_jobs(study)}
+
     def current(work: Work, job: str) -> bool:
         if work.stage == "data":
             return data(work.dataset) is not None
         if work.stage in ("attack", "verify") and _rows(results / f"{job}{TABLE}") != work.images:
             return False
-        return network(checkpoint_of(job).path)
+        if work.stage == "analyse":
+            return all(map(network, analysed[job])) if analysed[job] else data(work.dataset) is not None
+        checkpoint = checkpoint_of(job)
+        return checkpoint is not None and network(checkpoint.path)
 
     return current
 

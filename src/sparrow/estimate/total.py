@@ -36,7 +36,7 @@ def _run(work: Work, finished: Mapping[str, float]) -> Price | None:
 
 
 def _priced(work: Work, rates: Rates) -> Price:
-    if work.stage in UNTOLD:
+    if work.untold or work.stage in UNTOLD:
         return Price(work, 0.0, frozenset())
     missing = tuple(unit for unit in work.units if rates.seconds(unit) is None)
     if work.unknown or missing:

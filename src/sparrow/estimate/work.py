@@ -15,14 +15,14 @@ from sparrow.estimate.unit import CHANNELS_LAST, Unit, bound_spec, described
 from sparrow.files.headers import read_header
 from sparrow.files.lineage import DATA
 from sparrow.files.paths import data_path
-from sparrow.study import cells, job_specs
+from sparrow.study import analyses, cells, job_specs
 from sparrow.study.config import Study
 from sparrow.training.schedule import Schedule
 
-STAGES = ("data", "pretrain", "prune", "finetune", "compact", "attack", "verify", "stability", "latency")
+STAGES = ("data", "pretrain", "prune", "finetune", "compact", "attack", "verify", "analyse")
 """In the order of the workflow."""
-UNTOLD = ("data", "compact", "latency")
-"""Stages that no unit of work stands for: they take seconds, or minutes where many networks are timed."""
+UNTOLD = ("data", "compact")
+"""Stages that no unit of work stands for: they take seconds."""
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Work:
     model: str
     objective: str
     entry: str
-    """The method, attack or verifier; nothing for other stages."""
+    """The method, attack, verifier or analysis; nothing for other stages."""
     units: dict[Unit, float] = field(default_factory=dict)
     """How often each unit is in one job."""
     steps: int = 0
@@ -43,6 +43,8 @@ class Work:
     """Test images of one job."""
     limit: float = 0.0
     """Seconds of one job that a time limit allows, beside the units."""
+    untold: bool = False
+    """Whether no unit of work stands for it: it takes seconds, or minutes where many networks are timed."""
     unknown: bool = False
     """Whether an entry does not say what it does."""
     jobs: list[str] = field(default_factory=list)
@@ -57,7 +59,7 @@ def works(study: Study) -> list[Work]:
     def add(job: str, make: Callable[..., Work], stage: str, labels: tuple[str, str, str], entry: str, *told: Any) -> None:
         key = (stage, *labels, entry)
         if key not in every:
-            every[key] = make(study, Work(*key), found[labels[0]], *told)
+            every[key] = make(study, Work(*key), found.get(labels[0]), *told)
         every[key].jobs.append(job)
 
     for name in study.datasets:
@@ -72,10 +74,10 @@ def works(study: Study) -> list[Work]:
         for room, stage in (("attacks", "attack"), ("verifiers", "verify")):
             for table in cells.tables(study, room, one.parent.objective).values():
                 add(f"{one.path}/{table.path}", _evaluation, stage, one.parent[:3], table.name, table)
-        if study.stability:
-            add(f"{one.path}/stability", _stability, "stability", one.parent[:3], "")
-    for parent in cells.parents(study) if study.latency else ():
-        add(f"{parent.path}/latency", _nothing, "latency", parent[:3], "")
+    for job in analyses.all_jobs(study):
+        parent = job.networks[0].parent[:3] if job.networks else (job.place, "", "")
+        labels = ("", "", "") if study.analyses[job.label].scope == "tables" else parent
+        add(job.path, _analysis, "analyse", labels, job.label, len({*job.networks, *job.dense}))
     return sorted(every.values(), key=lambda work: STAGES.index(work.stage))
 
 
@@ -160,10 +162,11 @@ def _evaluation(study: Study, work: Work, images: _Images, table: cells.Table) -
 
 
 def _decide(work: Work, entry: Any, room: catalogue.Room, kind: str, params: Any, model: str, images: _Images) -> None:
-    """Add what one attack or verifier does to each image; of one that is made of others, what each of them does."""
+    """Add what one attack, verifier or analysis does to each image; of one that is made of others, what each of them does."""
     if hasattr(entry, "members"):
         for member, settings in entry.members(params).items():
-            _decide(work, catalogue.load(room, member), room, member, settings, model, images)
+            of = "verifiers" if room == "analyses" else room
+            _decide(work, catalogue.load(of, member), of, member, settings, model, images)
         return
     if hasattr(entry, "longest"):
         work.limit += work.images * entry.longest(params)
@@ -185,9 +188,14 @@ def _decide(work: Work, entry: Any, room: catalogue.Room, kind: str, params: Any
 _PLAIN = ("", 1.0)
 
 
-def _stability(study: Study, work: Work, images: _Images) -> Work:
-    """CROWN's bounds, once."""
-    work.images = min(study.stability.samples or images.test, images.test)
+def _analysis(study: Study, work: Work, images: _Images | None, networks: int) -> Work:
+    """What it does to each image of each network, if its file says so."""
+    params = study.analyses[work.entry]
+    if images is None or not networks or params.timed:
+        work.untold = True
+        return work
+    samples = getattr(params, "samples", None) or images.test
+    work.images = min(samples, images.test) * networks
     model = described(job_specs.entry_spec(study, "models", work.model))
-    work.units[Unit("bound", model, "crown", 1.0, images.shape, images.classes, 1)] = work.images
+    _decide(work, catalogue.load("analyses", params.kind), "analyses", params.kind, params, model, images)
     return work

@@ -1,10 +1,13 @@
 """Who a checkpoint is, and where it and all else lies in a results folder: the one place that knows. Imports no torch.
 
     DATASET/data.safetensors
-    DATASET/MODEL/OBJECTIVE/seedN/dense.safetensors                       a dense network; .../seedN/latency.csv: its family's
+    DATASET/MODEL/OBJECTIVE/seedN/dense.safetensors                       a dense network
     DATASET/MODEL/OBJECTIVE/seedN/METHOD-RATIO/pruned.safetensors         a pruned one, and finetuned.safetensors
     DATASET/MODEL/OBJECTIVE/seedN/.../CHECKPOINT/attacks/NAME.csv         what was made of a checkpoint: attacks, verifiers,
     DATASET/MODEL/OBJECTIVE/seedN/.../CHECKPOINT/compact.safetensors      and what is about the network itself
+    .../analyses/NAME.csv                                                 beside data, dense or a folder of what was made of a
+                                                                          checkpoint; also below the results, and with seeds in
+                                                                          the place of seedN: what an analysis says of it
     summary.csv, figures/, tables/, logs/                                 what is about the whole study
 
 What a job costs lies beside what it makes, with the suffix `COST`; a job is named by that path, without suffix.
@@ -35,9 +38,19 @@ CURVE, TRACE = ".curve.csv", ".trace.csv"
 
 DATA_PATTERN = "{dataset}/data"
 PARENT_PATTERN = "{dataset}/{model}/{objective}/seed{seed}"
+ANALYSIS = "analyses/{analysis}"
 CELL_PATTERN = f"{PARENT_PATTERN}/{{method}}-{{ratio}}"
 CHECKPOINT_PATTERN = f"{PARENT_PATTERN}/{{checkpoint}}"
 """Paths below the results folder, without suffixes, for Snakemake, with `WILDCARDS`."""
+ANALYSIS_PATTERNS = {
+    "dataset": f"{{dataset}}/{ANALYSIS}",
+    "network": f"{CHECKPOINT_PATTERN}/{ANALYSIS}",
+    "pair": f"{CHECKPOINT_PATTERN}/{ANALYSIS}",
+    "family": f"{PARENT_PATTERN}/{ANALYSIS}",
+    "seeds": f"{{dataset}}/{{model}}/{{objective}}/seeds/{{checkpoint}}/{ANALYSIS}",
+    "tables": ANALYSIS,
+}
+"""The same of the table of an analysis, by its scope (`settings.Scope`)."""
 WILDCARDS = {
     **dict.fromkeys(("dataset", "model", "objective", "method"), LABEL),
     **dict.fromkeys(("attack", "verifier"), _SWEPT),
@@ -53,9 +66,9 @@ JOB_OF_CELL = (
 )
 """What a job's path begins with that belongs to a pruned network: its cell, its seed, and `of`, the stage it is about."""
 
-_BY_FOLDER = {"attacks": "attack", "verifiers": "verify"}
+_BY_FOLDER = {"attacks": "attack", "verifiers": "verify", "analyses": "analyse"}
 _BY_NAME = {DENSE: "pretrain", "pruned": "prune", "finetuned": "finetune"}
-_BY_NAME |= {stage: stage for stage in ("data", "compact", "stability", "latency")}
+_BY_NAME |= {stage: stage for stage in ("data", "compact")}
 SHAPE = "DATASET/MODEL/OBJECTIVE/seedN/dense or .../seedN/METHOD-RATIO/pruned or .../finetuned"
 
 
@@ -110,6 +123,49 @@ def _identity(values: dict[str, Any]) -> dict[str, Any]:
     return {key: values[key] for key in IDENTITY}
 
 
+def checkpoint_in(header: dict[str, Any]) -> Checkpoint:
+    """The checkpoint whose header this is. Raises KeyError or TypeError if it does not say."""
+    cell = dict(header["cell"])
+    method, ratio = cell.pop("method", None), cell.pop("ratio", 0.0)
+    parent = Parent(**cell)
+    return Checkpoint(parent, Cell(parent, method, ratio) if method else None, header["stage"])
+
+
+SEEDS = "seeds"
+"""Stands in the place of `seedN` where something is about a cell over all seeds."""
+
+
+def place(scope: str, one: Checkpoint) -> str:
+    """The folder, below the results, of what an analysis of that scope (`settings.Scope`) makes of a checkpoint or its like."""
+    parent = one.parent
+    return {
+        "dataset": parent.dataset,
+        "network": one.path,
+        "pair": one.path,
+        "family": parent.path,
+        "seeds": one.path.replace(f"/seed{parent.seed}/", f"/{SEEDS}/", 1),
+        "tables": "",
+    }[scope]
+
+
+def identity_at(scope: str, place: Path) -> dict[str, Any]:
+    """What a `place` is about, by its last parts: of a checkpoint's identity what all that lies there has in common."""
+    parts = place.parts
+    if scope == "tables":
+        return {}
+    if scope == "dataset":
+        return {"dataset": parts[-1]}
+    if scope == "family":
+        return dict(
+            zip(("dataset", "model", "objective", "seed"), (*parts[-4:-1], int(parts[-1].removeprefix("seed"))), strict=True)
+        )
+    own = list(parts[-5:] if parts[-1] == DENSE else parts[-6:])
+    if scope == "seeds":
+        own[3] = "seed0"
+    found = parse("/".join(own)).identity()
+    return {key: value for key, value in found.items() if not (scope == "seeds" and key == "seed")}
+
+
 def ratio_label(ratio: float) -> str:
     """A ratio as it stands in paths: at least two decimals, as many as it takes."""
     digits = f"{Decimal(repr(ratio)):f}"
@@ -142,12 +198,9 @@ def stage_of(job: str) -> str:
 
 
 def checkpoint_of(job: str) -> Checkpoint | None:
-    """The checkpoint that a job made, or that it is about; the dense network of a family's; None for a data set."""
+    """The checkpoint that a job made, or that it is about; None if it is about none, or about several."""
     found = _PATH.match(job)
-    if found:
-        return parse(found[0])
-    parent, _, name = job.rpartition("/")
-    return parse(f"{parent}/{DENSE}") if name != "data" else None
+    return parse(found[0]) if found else None
 
 
 def parent_file(path: Path, kind: str) -> Path | None:

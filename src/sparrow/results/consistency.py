@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 from safetensors import safe_open
 
 from sparrow.errors import SparrowError
-from sparrow.files import content
+from sparrow.files import analysis_table, content
 from sparrow.files.headers import DATA_FORMAT, kind, read_header
 from sparrow.files.lineage import data_of
-from sparrow.files.outcome_table import COLUMNS, FAILED, STABILITY, require_origin, require_whole
-from sparrow.files.paths import Checkpoint, checkpoint_at, parent_file
+from sparrow.files.outcome_table import COLUMNS, FAILED, require_origin, require_whole
+from sparrow.files.paths import DENSE, Checkpoint, Parent, checkpoint_at, checkpoint_in, identity_at, parent_file, place
 from sparrow.results.aggregate import aggregate
 
 CURE = (
@@ -30,19 +30,19 @@ CURE = (
 
 
 def aggregate_consistent(
-    networks: list[Path], compact: list[Path], stability: list[Path], summary: Path, spec: dict, study: dict
+    networks: list[Path], compact: list[Path], analysed: list[Path], summary: Path, spec: dict, study: dict
 ) -> str | None:
     """`aggregate`, into the folder of `summary`, of files that are all as the `study` (see `expected.expected`) says.
 
     Raises SparrowError, naming one file and how many there are, before anything is written, if some are not.
     """
-    found = list(differences(networks, stability, study))
+    found = list(differences(networks, analysed, study))
     for line in found:
         print(line)
     if found:
         more = f" ({len(found)} such files; the log of aggregate names all)" if len(found) > 1 else ""
         raise SparrowError(f"{found[0]}{more}; {CURE}")
-    return aggregate(networks, compact, stability, summary.parent, spec)
+    return aggregate(networks, compact, analysed, summary.parent, spec)
 
 
 class Data(NamedTuple):
@@ -52,11 +52,12 @@ class Data(NamedTuple):
     labels: dict[int, int]
 
 
-def differences(networks: list[Path], stability: list[Path], study: dict) -> Iterator[str]:
+def differences(networks: list[Path], analysed: list[Path], study: dict) -> Iterator[str]:
     """What is not as the study says: a line for each file. Raises SparrowError for a file that is none of ours, or was
     changed after it was written."""
     data = cache(lambda path: _data(path, study))
-    counted, seen = {path.parent: path for path in stability}, set()
+    seen: set[Any] = set()
+    members = _Members({study["analyses"][path.stem]["scope"] for path in analysed})
     for path in networks:
         one, header = _identity(path), read_header(path)
         try:
@@ -70,15 +71,57 @@ def differences(networks: list[Path], stability: list[Path], study: dict) -> Ite
                 seen.add(own)
                 yield own
             continue
-        for place, about in _ancestors(path, header):
-            if place not in seen:
-                seen.add(place)
-                yield from _made_otherwise(place, about, family, study, own)
+        for where, about in _ancestors(path, header):
+            if where not in seen:
+                seen.add(where)
+                yield from _made_otherwise(where, about, family, study, own)
+        members.add(one, header)
         origin = {"network": content.of_header(header)[: content.SHORT], "data": header.get("data", "")[: content.SHORT]}
         for name, told in family["tables"].items():
             yield from _lines(_outcomes, path.with_suffix("") / f"{name}.csv", origin, _spec(told, study, one), own)
-        if path.with_suffix("") in counted:
-            yield from _lines(_layers, counted[path.with_suffix("")], origin, _spec(family["stability"], study, one), own)
+    for path in analysed:
+        told = study["analyses"][path.stem]
+        who = identity_at(told["scope"], path.parents[1])
+        spec = told["specs"].get("/".join(list(who.values())[: LABELS[told["scope"]]]))
+        if spec is None:
+            yield f"{path}: is not of this study"
+            continue
+        origin = members.origin(told["scope"], who)
+        if told["scope"] == "dataset":
+            found = data(path.parents[1] / "data.safetensors")
+            origin = {"network": "", "data": found.digest[: content.SHORT]} if isinstance(found, Data) else {}
+        yield from _lines(_whole, path, origin, _unpacked(spec, study) | {"seed": who.get("seed", 0)}, None)
+
+
+LABELS = {"dataset": 1, "network": 3, "pair": 3, "family": 3, "seeds": 3, "tables": 0}
+"""How many labels of an identity, from that of the data set on, tell which specification an analysis has."""
+
+
+class _Members:
+    """The networks that an analysis is about, by its scope and what these have in common."""
+
+    def __init__(self, scopes: set[str]) -> None:
+        self._scopes = scopes - {"dataset"}
+        self._headers: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+        self._dense: dict[Parent, dict[str, Any]] = {}
+
+    def add(self, one: Checkpoint, header: dict[str, Any]) -> None:
+        if one.stage == DENSE:
+            self._dense[one.parent] = header
+        for scope in self._scopes:
+            key = scope, *identity_at(scope, Path(place(scope, one))).values()
+            self._headers.setdefault(key, []).append(header)
+
+    def origin(self, scope: str, who: dict[str, Any]) -> dict[str, str]:
+        """The columns `network` and `data` of its table; nothing, if there are no such networks."""
+        headers = list(self._headers.get((scope, *who.values()), ()))
+        if not headers:
+            return {}
+        if scope in ("family", "seeds"):
+            parents = [checkpoint_in(header).parent for header in headers]
+            headers += [self._dense[parent] for parent in parents if parent in self._dense]
+        data = "" if scope == "tables" else headers[0].get("data", "")[: content.SHORT]
+        return {"network": content.of_networks(map(content.of_header, headers)), "data": data}
 
 
 def _data(path: Path, study: dict) -> Data | str | None:
@@ -159,7 +202,7 @@ def _lines(
         if any(len(row) != len(columns) for row in rows) or not set(about) <= set(columns):
             return
         places = [columns.index(name) for name in about]
-        require_origin(path, (tuple(row[place] for place in places) for row in rows), about)
+        require_origin(path, (tuple(row[place] for place in places) for row in rows), {**about})
         if columns != FAILED:
             check(path, columns, rows, spec, data)
     except SparrowError as error:
@@ -187,10 +230,10 @@ def _outcomes(path: Path, columns: list[str], rows: list[list[str]], spec: dict[
             raise SparrowError(f"{path}: image {image} has the label {label}, in the data set {asked[image]}")
 
 
-def _layers(path: Path, columns: list[str], rows: list[list[str]], spec: dict[str, Any], data: Data | None) -> None:
-    """Raise SparrowError unless all rows are there, in their order."""
-    if columns == STABILITY:
-        require_whole(path, [int(row[columns.index("rows")]) for row in rows])
+def _whole(path: Path, columns: list[str], rows: list[list[str]], spec: dict[str, Any], data: Data | None) -> None:
+    """Raise SparrowError unless all rows are there."""
+    if analysis_table.ROWS in columns:
+        require_whole(path, [int(row[columns.index(analysis_table.ROWS)]) for row in rows])
 
 
 def difference(found: Any, expected: Any, key: str = "") -> str | None:

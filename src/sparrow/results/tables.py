@@ -109,7 +109,9 @@ def _wrapped(shown: pd.DataFrame, columns: list[str]) -> list[dict[str, str]]:
 
 def cost_table(table: pd.DataFrame, output: Path) -> None:
     """One row per stage: jobs, seconds, peak memory and gradient evaluations."""
-    table["what"] = table["stage"].where(~table["stage"].isin(["attack", "verify"]), table["job"].str.split("/").str[-1])
+    table["what"] = table["stage"].where(
+        ~table["stage"].isin(["attack", "verify", "analyse"]), table["job"].str.split("/").str[-1]
+    )
     grouped = table.groupby(["stage", "what"], sort=False).agg(
         jobs=("job", "size"),
         seconds=("seconds", "sum"),

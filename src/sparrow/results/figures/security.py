@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from sparrow import radius
-from sparrow.results.figures import _style as style
+from sparrow.results.figures import style
 from sparrow.results.threats import EXACT
 
 DRAWN_FROM = "security.csv"
