@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import copy
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+import sparrow
 from sparrow.cli.main import main
 
 STUDY: dict[str, Any] = {
@@ -149,3 +154,31 @@ def test_one_study_with_mistakes_is_enough_for_the_exit_status(checked, capsys: 
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("study.yaml: valid; ")
     assert second.startswith("nowhere.yaml: no such file")
+
+
+BROKEN = {
+    "syntax": ("def prepare(:\n", "line 1: cannot be imported: SyntaxError: "),
+    "import": ("\nimport nothing_there\n", "line 2: cannot be imported: ModuleNotFoundError: No module named 'nothing_there'"),
+    "name": ("\n\nclass Params(Method):\n    pass\n", "line 3: cannot be imported: NameError: name 'Method' is not defined"),
+    "nothing": ("", "has no Params, prepare; sparrow.methods says what a file there defines"),
+    "annotation": (
+        "from __future__ import annotations\nfrom sparrow.pruning.params import Method\n"
+        "class Params(Method):\n    level: Level = 1\ndef prepare(params, ratio, generator):\n    pass\n",
+        "Params: Level is not defined",
+    ),
+}
+
+
+def test_files_that_are_no_entries_are_told_all_at_once_in_a_line_each(tmp_path: Path) -> None:
+    package = tmp_path / "src/sparrow"
+    shutil.copytree(Path(sparrow.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    for name, (text, _) in BROKEN.items():
+        (package / f"methods/{name}.py").write_text(text)
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(STUDY))
+    command = [sys.executable, "-m", "sparrow", "check", "study.yaml"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "src")}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    lines = done.stderr.removeprefix("error: ").splitlines()
+    expected = [f"{package}/methods/{name}.py: {BROKEN[name][1]}" for name in sorted(BROKEN)]
+    assert [line.startswith(start) for line, start in zip(lines, expected, strict=True)] == [True] * len(BROKEN), lines

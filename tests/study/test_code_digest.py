@@ -78,12 +78,7 @@ EVALUATIONS = [f"attack {attack}" for attack in ATTACKS] + [f"verify {verifier}"
 # A file, what is replaced in it, and the specs whose code that is: these and no others.
 EDITS = {
     "one method": ("methods/hydra.py", "Field(6.0, gt=0)", "Field(5.0, gt=0)", ["prune hydra"]),
-    "learned scores": (
-        "pruning/learned_scores.py",
-        "gradient / gradient.norm()",
-        "gradient / score.norm()",
-        ["prune hydra", "prune harp"],
-    ),
+    "learned scores": ("pruning/learned_scores.py", "gradient.norm()", "score.norm()", ["prune hydra", "prune harp"]),
     "one shot": ("pruning/one_shot.py", "return []", "return list()", ["prune random", "prune lwm"]),
     "all masks": ("pruning/masks.py", "round(ratio * size)", "int(ratio * size)", PRUNES),
     "the check of the masks": ("stages/_mask_check.py", "<= slack", "< slack", PRUNES),

@@ -8,6 +8,29 @@ device.
 
 Source: Croce and Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
 Attacks", ICML 2020.
+
+BibTeX:
+
+@inproceedings{croce2020reliable,
+  author = {Croce, Francesco and Hein, Matthias},
+  title = {Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free Attacks},
+  booktitle = {International Conference on Machine Learning},
+  year = {2020},
+}
+
+@inproceedings{croce2020minimally,
+  author = {Croce, Francesco and Hein, Matthias},
+  title = {Minimally Distorted Adversarial Examples with a Fast Adaptive Boundary Attack},
+  booktitle = {International Conference on Machine Learning},
+  year = {2020},
+}
+
+@inproceedings{andriushchenko2020square,
+  author = {Andriushchenko, Maksym and Croce, Francesco and Flammarion, Nicolas and Hein, Matthias},
+  title = {Square Attack: a Query-Efficient Black-Box Adversarial Attack via Random Search},
+  booktitle = {European Conference on Computer Vision},
+  year = {2020},
+}
 """
 
 from __future__ import annotations
@@ -16,7 +39,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from sparrow.adversary.found import Found
+from sparrow.adversary.attack_result import AttackResult
 from sparrow.adversary.params import InsideAttack
 from sparrow.lazy_torch import torch
 from sparrow.settings import Norm, Threat
@@ -58,7 +81,7 @@ def attack(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
     return search(model, images, labels, params, threat, classes).images
 
 
-def search(model, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int) -> Found:
+def search(model, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int) -> AttackResult:
     """What `attack` returns, which of the `PARTS` broke each image, and where every walk began without a gradient.
 
     Margins are those that the search sees: in bfloat16, where it is lowered. Raises SparrowError as `attack` does.
@@ -111,4 +134,4 @@ def search(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
         generator = seeded()
         run(SQUARE, lambda x, y, order, seen: square(view, x, y, threat, params.queries, generator, seen))
     found[left] = record.points[left]
-    return Found(found, by, record.zero_gradient & (clean.argmax(dim=1) == labels))
+    return AttackResult(found, by, record.zero_gradient & (clean.argmax(dim=1) == labels))

@@ -11,6 +11,15 @@ starts again from the nearest test image (in the threat's norm) that the network
 adversarial image at some distance; the paper's adversarial initialisation takes an image of another class, too.
 
 Source: Pintor et al., "Fast Minimum-norm Adversarial Attacks through Adaptive Norm Constraints", NeurIPS 2021, algorithm 1.
+
+BibTeX:
+
+@inproceedings{pintor2021fast,
+  author = {Pintor, Maura and Roli, Fabio and Brendel, Wieland and Biggio, Battista},
+  title = {Fast Minimum-norm Adversarial Attacks through Adaptive Norm Constraints},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2021},
+}
 """
 
 from __future__ import annotations

@@ -13,14 +13,9 @@ from sparrow import catalogue
 from sparrow.catalogue import Room
 from sparrow.errors import SparrowError
 
+# One of `analyses` is an analysis.
 ROOMS: dict[str, Room] = {
-    "dataset": "datasets",
-    "model": "models",
-    "objective": "objectives",
-    "method": "methods",
-    "attack": "attacks",
-    "verifier": "verifiers",
-    "analysis": "analyses",
+    f"{room[:-2]}is" if room.endswith("yses") else room.removesuffix("s"): room for room in catalogue.PACKAGES
 }
 TEMPLATES = Path(__file__).with_name("templates")
 NAME = "[a-z][a-z0-9]*(-[a-z0-9]+)*"
@@ -28,7 +23,7 @@ NAME = "[a-z][a-z0-9]*(-[a-z0-9]+)*"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("what", choices=ROOMS, metavar="WHAT", help=f"one of {', '.join(ROOMS)}")
+    parser.add_argument("what", choices=ROOMS, metavar="ROOM", help=f"one of {', '.join(ROOMS)}")
     parser.add_argument("name", metavar="NAME", help="its name in studies: small letters, digits and hyphens, as in my-method")
     parser.epilog = "Run it in the root of a checkout. Nothing that is there is overwritten."
 
@@ -41,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     for token, meaning in (("TITLE", options.name.replace("-", " ").capitalize()), ("TABLE", options.name)):
         text = text.replace(token, meaning)
     path.write_text(text, encoding="utf-8")
-    # Only now: what is generated is put together from the entries that there are when it is imported.
+    # Imported only now: the tables are generated from the entries that exist when the module is imported.
     importlib.invalidate_caches()
     catalogue.kinds.cache_clear()
     from sparrow.cli import docs

@@ -13,6 +13,24 @@ the loss after pruning, `(1 - a) CE(f(x'), y) + a T^2 KL(dense(x) || f(x'))` at 
 
 Source: after Kaur, Fioretto and Salekin, "Deadwooding: Robust Global Pruning for Deep Neural Networks", arXiv 2202.05226;
 the dual scheme after Fioretto et al., "Lagrangian Duality for Constrained Deep Learning", ECML PKDD 2020.
+
+BibTeX:
+
+@misc{kaur2022deadwooding,
+  author = {Kaur, Sawinder and Fioretto, Ferdinando and Salekin, Asif},
+  title = {Deadwooding: Robust Global Pruning for Deep Neural Networks},
+  year = {2022},
+  eprint = {2202.05226},
+  archiveprefix = {arXiv},
+}
+
+@inproceedings{fioretto2020lagrangian,
+  author = {Fioretto, Ferdinando and Van Hentenryck, Pascal and Mak, Terrence W. K. and Tran, Cuong and Baldo, Federico and
+    Lombardi, Michele},
+  title = {{Lagrangian} Duality for Constrained Deep Learning},
+  booktitle = {Machine Learning and Knowledge Discovery in Databases (ECML PKDD)},
+  year = {2020},
+}
 """
 
 from __future__ import annotations

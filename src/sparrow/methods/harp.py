@@ -21,6 +21,15 @@ most one weight a layer.
 
 Source: Zhao and Wressnegger, "Holistic Adversarially Robust Pruning", ICLR 2023; defaults of its released code
 (intellisec/harp).
+
+BibTeX:
+
+@inproceedings{zhao2023holistic,
+  author = {Zhao, Qi and Wressnegger, Christian},
+  title = {Holistic Adversarially Robust Pruning},
+  booktitle = {International Conference on Learning Representations},
+  year = {2023},
+}
 """
 
 from __future__ import annotations

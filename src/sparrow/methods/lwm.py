@@ -8,6 +8,30 @@ held at zero, their biases and norms are removed at the end.
 Source: Han et al., "Learning both Weights and Connections for Efficient Neural Networks", NeurIPS 2015; for robust
 networks Sehwag et al., "Towards Compact and Robust Deep Neural Networks", arXiv 1906.06110; filters by L1 norm: Li et
 al., "Pruning Filters for Efficient ConvNets", ICLR 2017.
+
+BibTeX:
+
+@inproceedings{han2015learning,
+  author = {Han, Song and Pool, Jeff and Tran, John and Dally, William J.},
+  title = {Learning both Weights and Connections for Efficient Neural Networks},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2015},
+}
+
+@misc{sehwag2019towards,
+  author = {Sehwag, Vikash and Wang, Shiqi and Mittal, Prateek and Jana, Suman},
+  title = {Towards Compact and Robust Deep Neural Networks},
+  year = {2019},
+  eprint = {1906.06110},
+  archiveprefix = {arXiv},
+}
+
+@inproceedings{li2017pruning,
+  author = {Li, Hao and Kadav, Asim and Durdanovic, Igor and Samet, Hanan and Graf, Hans Peter},
+  title = {Pruning Filters for Efficient {ConvNets}},
+  booktitle = {International Conference on Learning Representations},
+  year = {2017},
+}
 """
 
 from __future__ import annotations

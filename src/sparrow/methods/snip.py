@@ -6,6 +6,15 @@ initialisation; here it is used on the pre-trained one, with the study's objecti
 here; in the released code biases do, too (158 of CNN-small's 22,406 parameters on digits).
 
 Source: Lee et al., "SNIP: Single-shot Network Pruning based on Connection Sensitivity", ICLR 2019.
+
+BibTeX:
+
+@inproceedings{lee2019snip,
+  author = {Lee, Namhoon and Ajanthan, Thalaiyasingam and Torr, Philip H. S.},
+  title = {{SNIP}: Single-shot Network Pruning based on Connection Sensitivity},
+  booktitle = {International Conference on Learning Representations},
+  year = {2019},
+}
 """
 
 from __future__ import annotations

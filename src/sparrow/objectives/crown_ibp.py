@@ -6,6 +6,16 @@ the bound `beta * CROWN-IBP + (1 - beta) * IBP`, and kappa from `kappa_start` to
 
 Source: Zhang et al., "Towards Stable and Efficient Training of Verifiably Robust Neural Networks", ICLR 2020;
 defaults of its released code (huanzhang12/CROWN-IBP, defaults.json).
+
+BibTeX:
+
+@inproceedings{zhang2020towards,
+  author = {Zhang, Huan and Chen, Hongge and Xiao, Chaowei and Gowal, Sven and Stanforth, Robert and Li, Bo and Boning,
+    Duane and Hsieh, Cho-Jui},
+  title = {Towards Stable and Efficient Training of Verifiably Robust Neural Networks},
+  booktitle = {International Conference on Learning Representations},
+  year = {2020},
+}
 """
 
 from __future__ import annotations

@@ -4,6 +4,16 @@ With progress t from 0 to 1 along the ramp, eps grows from 0 to its target and k
 `kappa_end` in `kappa * CE(f(x), y) + (1 - kappa) * CE(z, y)`, z the worst logits within the bounds.
 
 Source: Gowal et al., "Scalable Verified Training for Provably Robust Image Classification", ICCV 2019.
+
+BibTeX:
+
+@inproceedings{gowal2019scalable,
+  author = {Gowal, Sven and Dvijotham, Krishnamurthy and Stanforth, Robert and Bunel, Rudy and Qin, Chongli and Uesato,
+    Jonathan and Arandjelović, Relja and Mann, Timothy and Kohli, Pushmeet},
+  title = {Scalable Verified Training for Provably Robust Image Classification},
+  booktitle = {IEEE/CVF International Conference on Computer Vision},
+  year = {2019},
+}
 """
 
 from __future__ import annotations

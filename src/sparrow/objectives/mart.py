@@ -9,6 +9,15 @@ The released code adds small constants to what it takes the logarithm of: `1.000
 
 Source: Wang et al., "Improving Adversarial Robustness Requires Revisiting Misclassified Examples", ICLR 2020; defaults
 of its released code (YisenWang/MART).
+
+BibTeX:
+
+@inproceedings{wang2020improving,
+  author = {Wang, Yisen and Zou, Difan and Yi, Jinfeng and Bailey, James and Ma, Xingjun and Gu, Quanquan},
+  title = {Improving Adversarial Robustness Requires Revisiting Misclassified Examples},
+  booktitle = {International Conference on Learning Representations},
+  year = {2020},
+}
 """
 
 from __future__ import annotations

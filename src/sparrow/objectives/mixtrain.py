@@ -12,6 +12,16 @@ the option `same-slope`.
 
 Source: Wang et al., "MixTrain: Scalable Training of Verifiably Robust Neural Networks", arXiv 1811.02625; settings of
 HYDRA's released code (inspire-group/hydra, trainer/mixtrain.py).
+
+BibTeX:
+
+@misc{wang2018mixtrain,
+  author = {Wang, Shiqi and Chen, Yizheng and Abdou, Ahmed and Jana, Suman},
+  title = {{MixTrain}: Scalable Training of Verifiably Robust Neural Networks},
+  year = {2018},
+  eprint = {1811.02625},
+  archiveprefix = {arXiv},
+}
 """
 
 from __future__ import annotations

@@ -6,6 +6,16 @@ adversarial images' batch; running statistics see the batch as it is, and then t
 
 Source: De Palma et al., "Expressive Losses for Verified Robustness via Convex Combinations", ICLR 2024; order of the passes
 as in its released code (alessandrodepalma/expressive-losses, train.py), defaults as in ADA-research/CTRAIN.
+
+BibTeX:
+
+@inproceedings{depalma2024expressive,
+  author = {De Palma, Alessandro and Bunel, Rudy and Dvijotham, Krishnamurthy and Kumar, M. Pawan and Stanforth, Robert and
+    Lomuscio, Alessio},
+  title = {Expressive Losses for Verified Robustness via Convex Combinations},
+  booktitle = {International Conference on Learning Representations},
+  year = {2024},
+}
 """
 
 from __future__ import annotations

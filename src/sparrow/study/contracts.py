@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import traceback
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple, get_args, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import PydanticUserError, PydanticUndefinedAnnotation, TypeAdapter, ValidationError
 
 from sparrow import catalogue
 from sparrow.catalogue import Room
@@ -68,7 +70,7 @@ def flags(room: Room) -> dict[str, TypeAdapter]:
 
 def require_contract(room: Room, kind: str) -> None:
     """Raise ConfigError in one line, naming the file, if an entry does not define what its room asks for."""
-    entry, contract = catalogue.load(room, kind), CONTRACTS[room]
+    entry, contract = _loaded(room, kind), CONTRACTS[room]
     asks = f"{catalogue.PACKAGES[room]} says what a file there defines"
     names = ("Params", *contract.functions)
     missing = [name for name in names if not any(hasattr(entry, one) for one in name.split("|"))]
@@ -90,6 +92,41 @@ def require_contract(room: Room, kind: str) -> None:
         require_tables(entry)
     if room == "verifiers" and vars(entry)["Params"].smoothed != hasattr(entry, "certify"):
         raise ConfigError(f"{entry.__file__}: a file defines `certify` if Params.smoothed is True, and only then; {asks}")
+    try:
+        entry.Params.model_rebuild()
+    except PydanticUndefinedAnnotation as error:
+        raise ConfigError(
+            f"{entry.__file__}: Params: {error.name} is not defined; valid: types that the file imports"
+        ) from None
+
+
+def _loaded(room: Room, kind: str) -> ModuleType:
+    """The module of an entry. Raises ConfigError in one line, naming file and line, for whatever importing it raises."""
+    try:
+        return catalogue.load(room, kind)
+    except ConfigError:
+        raise
+    except Exception as error:
+        file = f"{Path(importlib.import_module(catalogue.PACKAGES[room]).__path__[0], kind.replace('-', '_'))}.py"
+        if isinstance(error, SyntaxError):
+            file, line, said = error.filename or file, error.lineno, error.msg
+        else:
+            # Of what was under way, the innermost step that is in the file itself.
+            steps = [step.lineno for step in traceback.extract_tb(error.__traceback__) if step.filename == file]
+            line, said = (steps or [None])[-1], (str(error).strip().splitlines() or [""])[0]
+        where = file if line is None else f"{file}: line {line}"
+        raise ConfigError(f"{where}: cannot be imported: {type(error).__name__}: {said}") from None
+
+
+def _loaded(room: Room, kind: str) -> ModuleType:
+    """The module behind an entry. Raises ConfigError if its classes cannot be made."""
+    try:
+        return catalogue.load(room, kind)
+    except PydanticUserError as error:
+        name, reason = catalogue.module_name(room, kind), error.message.splitlines()[0].rstrip(".")
+        raise ConfigError(
+            f"{name}: {reason}; valid: settings as `name: type = ...`, flags as `name: ClassVar[type] = ...`"
+        ) from None
 
 
 def _require_flag(entry: ModuleType, name: str, adapter: TypeAdapter) -> None:
@@ -114,7 +151,7 @@ def _require_steps(entry: ModuleType) -> None:
         if params.needs is vars(method)["needs"] and any("trains" in vars(one) for one in own):
             raise ConfigError(
                 f"{entry.__file__}: Params.trains is {params.trains!r}, and Params.needs does not say what for; valid: "
-                '`needs = "schedule"`, or for a few batches Params from sparrow.pruning.params.Batches'
+                '`needs: ClassVar[Needs] = "schedule"`, or for a few batches Params from sparrow.pruning.params.Batches'
             )
     elif params.needs == "batches" and params.steps_of is vars(method)["steps_of"]:
         raise ConfigError(

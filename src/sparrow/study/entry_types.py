@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, create_model
 
 from sparrow import catalogue
 from sparrow.catalogue import Room
+from sparrow.errors import ConfigError
 from sparrow.settings import Settings
 from sparrow.study.contracts import require_contract
 from sparrow.study.mistakes import LABEL
@@ -29,10 +30,17 @@ def _fill_kinds(section: Any) -> Any:
 
 
 def entries(room: Room, options: type[Settings] | None = None) -> Any:
-    """Type of a section: label to the parameters of one entry of `room` and `options`, told apart by `kind`."""
-    variants = []
+    """Type of a section: label to the parameters of one entry of `room` and `options`, told apart by `kind`.
+
+    Raises ConfigError, a line for each file of `room` that is no entry.
+    """
+    variants, mistakes = [], []
     for kind in catalogue.kinds(room):
-        require_contract(room, kind)
+        try:
+            require_contract(room, kind)
+        except ConfigError as error:
+            mistakes.append(str(error))
+            continue
         params = catalogue.load(room, kind).Params
         fields: dict[str, Any] = {"kind": (Literal[kind], Field(kind, description=f"The label, if it is not `{kind}`."))}
         if options is not None:
@@ -42,6 +50,8 @@ def entries(room: Room, options: type[Settings] | None = None) -> Any:
         variant = create_model(name, __base__=params, __cls_kwargs__=DESCRIBED, **fields)
         variant.__doc__ = catalogue.summary(room, kind)
         variants.append(variant)
+    if mistakes:
+        raise ConfigError("\n".join(mistakes))
     # Types that are made at run time are values to a type checker, so they are put together as such.
     annotated: Any = Annotated
     label = Annotated[str, Field(pattern=LABEL)]

@@ -2,6 +2,15 @@
 
 Source: Xu et al., "Fast and Complete: Enabling Complete Verification with Massively Parallel Incomplete Verifiers",
 ICLR 2021.
+
+BibTeX:
+
+@inproceedings{xu2021fast,
+  author = {Xu, Kaidi and Zhang, Huan and Wang, Shiqi and Wang, Yihan and Jana, Suman and Lin, Xue and Hsieh, Cho-Jui},
+  title = {Fast and Complete: Enabling Complete Verification with Massively Parallel Incomplete Verifiers},
+  booktitle = {International Conference on Learning Representations},
+  year = {2021},
+}
 """
 
 from __future__ import annotations

@@ -8,6 +8,16 @@ perturbation set refutes, has no say; the others keep theirs, and a warning name
 
 Source: the union of bounds after the evaluation in Zhang et al., "Towards Stable and Efficient Training of Verifiably
 Robust Neural Networks", ICLR 2020; each bound's own source is named in its file.
+
+BibTeX:
+
+@inproceedings{zhang2020towards,
+  author = {Zhang, Huan and Chen, Hongge and Xiao, Chaowei and Gowal, Sven and Stanforth, Robert and Li, Bo and Boning,
+    Duane and Hsieh, Cho-Jui},
+  title = {Towards Stable and Efficient Training of Verifiably Robust Neural Networks},
+  booktitle = {International Conference on Learning Representations},
+  year = {2020},
+}
 """
 
 from __future__ import annotations

@@ -16,6 +16,29 @@ Source: Cohen, Rosenfeld and Kolter, "Certified Adversarial Robustness via Rando
 the algorithm CERTIFY; on rounding errors: Voráček and Hein, "Sound Randomized Smoothing in Floating-Point Arithmetic",
 ICLR 2023. Integer noise as such (a discrete Gaussian, with a theorem of its own): Lin et al., "Integer-arithmetic-only
 Certified Robustness for Quantized Neural Networks", ICCV 2021.
+
+BibTeX:
+
+@inproceedings{cohen2019certified,
+  author = {Cohen, Jeremy and Rosenfeld, Elan and Kolter, J. Zico},
+  title = {Certified Adversarial Robustness via Randomized Smoothing},
+  booktitle = {International Conference on Machine Learning},
+  year = {2019},
+}
+
+@inproceedings{voracek2023sound,
+  author = {Voráček, Václav and Hein, Matthias},
+  title = {Sound Randomized Smoothing in Floating-Point Arithmetic},
+  booktitle = {International Conference on Learning Representations},
+  year = {2023},
+}
+
+@inproceedings{lin2021integer,
+  author = {Lin, Haowen and Lou, Jian and Xiong, Li and Shahabi, Cyrus},
+  title = {Integer-arithmetic-only Certified Robustness for Quantized Neural Networks},
+  booktitle = {IEEE/CVF International Conference on Computer Vision},
+  year = {2021},
+}
 """
 
 from __future__ import annotations
