@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple, get_args, get_type_hints
 
-from pydantic import PydanticUserError, PydanticUndefinedAnnotation, TypeAdapter, ValidationError
+from pydantic import PydanticUndefinedAnnotation, TypeAdapter, ValidationError
 
 from sparrow import catalogue
 from sparrow.catalogue import Room
@@ -116,17 +116,6 @@ def _loaded(room: Room, kind: str) -> ModuleType:
             line, said = (steps or [None])[-1], (str(error).strip().splitlines() or [""])[0]
         where = file if line is None else f"{file}: line {line}"
         raise ConfigError(f"{where}: cannot be imported: {type(error).__name__}: {said}") from None
-
-
-def _loaded(room: Room, kind: str) -> ModuleType:
-    """The module behind an entry. Raises ConfigError if its classes cannot be made."""
-    try:
-        return catalogue.load(room, kind)
-    except PydanticUserError as error:
-        name, reason = catalogue.module_name(room, kind), error.message.splitlines()[0].rstrip(".")
-        raise ConfigError(
-            f"{name}: {reason}; valid: settings as `name: type = ...`, flags as `name: ClassVar[type] = ...`"
-        ) from None
 
 
 def _require_flag(entry: ModuleType, name: str, adapter: TypeAdapter) -> None:
