@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sparrow.jobs import fork_server as warm
+from sparrow.jobs import fork_server
 from tests.workflow.conftest import Checkout, copy_checkout
 
 FOLDER = os.environ.get("SPARROW_SLURM")
@@ -122,7 +122,7 @@ class Watch:
         self.together.append(running)
         for _, words in scripts():
             self.seen[words["SLURM_JOB_ID"]].add(words.get("CUDA_VISIBLE_DEVICES"))
-            if warm.VARIABLE in words:
+            if fork_server.VARIABLE in words:
                 self.warm.add(words["SLURM_JOB_ID"])
 
 

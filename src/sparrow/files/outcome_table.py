@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,7 +69,7 @@ def origin(path: Path) -> dict[str, str]:
     return {name: row[name] for name in ORIGIN if row.get(name)}
 
 
-def require_origin(path: Path, rows: Iterable[tuple[str | None, ...]], expected: dict[str, str | None]) -> None:
+def require_origin(path: Path, rows: Iterable[tuple[str | None, ...]], expected: Mapping[str, str | None]) -> None:
     """Raise SparrowError if a row differs from `expected`: values by name, of `ORIGIN`; None for those that are not checked.
 
     `rows` are the values of the table's rows in the columns that `expected` names, in that order.

@@ -209,9 +209,9 @@ def _row(path: Path, compact: Path | None, done: list[analyses.Done], spec: dict
     if smaller is not None:
         size |= {"compact_parameters": smaller["parameters_left"], "compact_multiply_adds": smaller["multiply_adds"]}
     reasons += [one.failed for one in done if one.failed]
-    failed = next(iter(reasons), None)
+    reason = next(iter(reasons), None)
     told = header["data_regime"], granularity, _told(header), _about(header)
-    return Row(identity_of(header), sizes, size, outcomes, done, failed, *told)
+    return Row(identity_of(header), sizes, size, outcomes, done, reason, *told)
 
 
 def _told(header: dict[str, Any]) -> str | None:

@@ -1,8 +1,8 @@
-"""Aggregation that holds every file against the study, and the files against each other, before it writes anything.
+"""Aggregation that first compares every file with the study, and the files with each other.
 
-Snakemake makes anew what the study has changed, if it knows how the files were made. It does not where it is told not to look
+Snakemake makes anew what the study has changed, if it knows how the files were made. It does not if it is told not to check
 (`--rerun-triggers mtime`, `--touch`), nor in a results folder that was copied or has lost its `.snakemake`, nor after a file
-was changed by other means. The files themselves say what they are about; what is not of this study is refused by name.
+was changed by other means. The files' headers and columns identify them; one that is not of this study is refused by name.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ CURE = (
 def aggregate_consistent(
     networks: list[Path], compact: list[Path], analysed: list[Path], summary: Path, spec: dict, study: dict
 ) -> str | None:
-    """`aggregate`, into the folder of `summary`, of files that are all as the `study` (see `expected.expected`) says.
+    """Call `aggregate`, into the folder of `summary`, if all files are as the `study` (see `expected.expected`) has them.
 
-    Raises SparrowError, naming one file and how many there are, before anything is written, if some are not.
+    Raises SparrowError, naming one file and the number of such files, before anything is written, if some are not.
     """
     found = list(differences(networks, analysed, study))
     for line in found:
@@ -46,15 +46,15 @@ def aggregate_consistent(
 
 
 class Data(NamedTuple):
-    """A data set that lies there: its digest, and the label of each test image by its index, in the order of the file."""
+    """A data set on disk: its digest, and the label of each test image by its index, in the order of the file."""
 
     digest: str
     labels: dict[int, int]
 
 
 def differences(networks: list[Path], analysed: list[Path], study: dict) -> Iterator[str]:
-    """What is not as the study says: a line for each file. Raises SparrowError for a file that is none of ours, or was
-    changed after it was written."""
+    """A line for each file that differs from the study. Raises SparrowError for a file that is not Sparrow's, or was changed
+    after it was written."""
     data = cache(lambda path: _data(path, study))
     seen: set[Any] = set()
     members = _Members({study["analyses"][path.stem]["scope"] for path in analysed})
@@ -125,7 +125,7 @@ class _Members:
 
 
 def _data(path: Path, study: dict) -> Data | str | None:
-    """None if it is no longer there; a line if it was prepared under another configuration."""
+    """The data set in a file; None if the file is missing; a line if it was prepared under another configuration."""
     if not path.is_file():
         return None
     header = read_header(path, DATA_FORMAT)
@@ -141,7 +141,7 @@ def _data(path: Path, study: dict) -> Data | str | None:
 
 
 def _identity(path: Path) -> Checkpoint:
-    """Who a checkpoint is by where it lies."""
+    """The checkpoint whose file is at `path`. Raises SparrowError if it is not the path of one."""
     try:
         return checkpoint_at(path)
     except ValueError as error:
@@ -149,7 +149,7 @@ def _identity(path: Path) -> Checkpoint:
 
 
 def _ancestors(path: Path, header: dict[str, Any]) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """A checkpoint and those behind it, as far as they lie there. That each is the one that was used is for `aggregate`."""
+    """Path and header of a checkpoint and of its ancestors that exist. (`aggregate` checks that they are the ones used.)"""
     yield path, header
     while header.get("parent"):
         parent = parent_file(path, kind(header))
@@ -160,7 +160,7 @@ def _ancestors(path: Path, header: dict[str, Any]) -> Iterator[tuple[Path, dict[
 
 
 def _made_otherwise(path: Path, header: dict[str, Any], family: dict, study: dict, data: Data | None) -> Iterator[str]:
-    """Lines on a checkpoint that is another one, or was made in another way or from other data, than the study says."""
+    """At most one line on a checkpoint whose identity, configuration or data set differs from the study's."""
     one = _identity(path)
     cell = one.parent._asdict() | ({"method": one.cell.method, "ratio": one.cell.ratio} if one.cell else {})
     wrong = difference(header.get("cell"), cell, "cell") or difference(header["stage"], one.stage, "stage")
@@ -168,12 +168,12 @@ def _made_otherwise(path: Path, header: dict[str, Any], family: dict, study: dic
         yield f"{path}: lies where another network belongs: {wrong}"
         return
     told = study["imports"].get(one.path) or (
-        family["pruned"].get(one.cell.method) if one.stage == "pruned" else family[one.stage]
+        family["pruned"].get(one.cell.method) if one.cell and one.stage == "pruned" else family[one.stage]
     )
-    if told is not None:  # Of a method that the study has not, only what was imported is there.
+    if told is not None:  # None: a pruned network of a method that only an import has.
         expected = _unpacked(told, study)
         model = expected.pop("model")
-        if one.stage == "pruned" and one.path not in study["imports"]:
+        if one.cell and one.stage == "pruned" and one.path not in study["imports"]:
             expected["ratio"] = one.cell.ratio
         wrong = difference(header.get("model"), model, "model") or difference(header.get("config"), expected)
         if wrong:
@@ -194,7 +194,7 @@ def _spec(told: dict[str, int], study: dict, one: Checkpoint) -> dict[str, Any]:
 def _lines(
     check: Callable[..., None], path: Path, origin: dict[str, str], spec: dict[str, Any], data: Data | None
 ) -> Iterator[str]:
-    """What is wrong with a table, as one line or none. One that cannot be read is for `aggregate` to name."""
+    """At most one line on what is wrong with a table; none for one that cannot be read, which `aggregate` names."""
     try:
         with open(path, newline="") as file:
             columns, *rows = list(csv.reader(file, strict=True))
@@ -212,7 +212,7 @@ def _lines(
 
 
 def _outcomes(path: Path, columns: list[str], rows: list[list[str]], spec: dict[str, Any], data: Data | None) -> None:
-    """Raise SparrowError unless there is a row for each image that was to be evaluated, and for no other."""
+    """Raise SparrowError unless there is a row, with the right label, for each image to evaluate, and for no other."""
     if columns not in COLUMNS.values() or data is None:
         return
     samples = (spec.get("attack") or spec["verifier"]).get("samples")
@@ -231,13 +231,13 @@ def _outcomes(path: Path, columns: list[str], rows: list[list[str]], spec: dict[
 
 
 def _whole(path: Path, columns: list[str], rows: list[list[str]], spec: dict[str, Any], data: Data | None) -> None:
-    """Raise SparrowError unless all rows are there."""
+    """Raise SparrowError unless the table has as many rows as its column `rows` states."""
     if analysis_table.ROWS in columns:
         require_whole(path, [int(row[columns.index(analysis_table.ROWS)]) for row in rows])
 
 
 def difference(found: Any, expected: Any, key: str = "") -> str | None:
-    """The first difference of a piece of configuration from the study's, with its key; None if there is none."""
+    """The first difference between a piece of configuration and the study's, with its key, in words; None if there is none."""
     if not (isinstance(found, dict) and isinstance(expected, dict)):
         return None if found == expected else f"{key or 'config'} is {found!r}, the study says {expected!r}"
     for name in sorted(found.keys() | expected.keys()):

@@ -1,4 +1,4 @@
-"""What is preserved of each metric at each ratio: pruned over dense, a bar for each method."""
+"""The preserved share (pruned over dense) of each metric at each ratio: a bar for each method."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recall by class: does pruning intensify what was below the accuracy?"""
+"""Recall by class, pruned against dense, and its intensification at each ratio."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the remaining weights are: the share kept in each layer, a line for each method."""
+"""The share of weights kept in each layer: a line for each method."""
 
 from __future__ import annotations
 

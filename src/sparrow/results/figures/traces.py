@@ -1,4 +1,4 @@
-"""What methods log of their own state while they prune: a panel for each method and objective."""
+"""The values that methods log while they prune: a panel for each method and objective."""
 
 from __future__ import annotations
 
