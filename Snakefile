@@ -45,8 +45,7 @@ include: "workflow/rules/imported.smk"
 include: "workflow/rules/compact.smk"
 include: "workflow/rules/attack.smk"
 include: "workflow/rules/verify.smk"
-include: "workflow/rules/stability.smk"
-include: "workflow/rules/latency.smk"
+include: "workflow/rules/analyses.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/unfinished.smk"
 include: "workflow/rules/outdated.smk"
@@ -95,5 +94,6 @@ rule all:
         f"{RESULTS}/tables/summary.html",
         f"{RESULTS}/tables/costs.html",
         f"{RESULTS}/tables/provenance.html",
+        targets.timings(STUDY),
         targets.published_tables(STUDY),
         figures.files(STUDY),

@@ -27,7 +27,7 @@ from typing import Any
 import yaml
 from _paired import REPEATS, REPOSITORY, about, write
 
-from sparrow.study import cells, job_specs
+from sparrow.study import analyses, cells, job_specs
 from sparrow.study.config import Study
 from sparrow.study.load import load_study
 
@@ -51,13 +51,13 @@ COLUMNS += ["floor_stages_s", "workflow_stages_s", "repeats", "device", "torch",
 def floor(study: Study, root: Path) -> None:
     """All stages of `study` in this process, into the folder `root`."""
     from sparrow.results.aggregate import aggregate
+    from sparrow.stages.analyse import analyse
     from sparrow.stages.attack import attack
     from sparrow.stages.compact import compact
     from sparrow.stages.data import prepare_data
     from sparrow.stages.finetune import finetune
     from sparrow.stages.pretrain import pretrain
     from sparrow.stages.prune import prune
-    from sparrow.stages.stability import stability
     from sparrow.stages.verify import verify
 
     for dataset in study.datasets:
@@ -95,10 +95,13 @@ def floor(study: Study, root: Path) -> None:
             looked_at = cells.attacks_rechecked_by(study, table, one.parent.objective)
             examples = [root / one.path / f"{tried.path}.examples.safetensors" for tried in looked_at]
             verify(*inputs, path(".csv"), path(".cost.json"), job_specs.verify_spec(study, one.parent, table.name), examples)
-        if study.stability:
-            path = _made(root / one.path / "stability")
-            counted.append(path(".csv"))
-            stability(*inputs, counted[-1], path(".cost.json"), job_specs.stability_spec(study, one.parent))
+    for job in analyses.all_jobs(study):
+        path = _made(root / job.path)
+        counted.append(path(".csv"))
+        networks, dense = ([root / f"{one.path}.safetensors" for one in found] for found in (job.networks, job.dense))
+        smaller = [root / one.path / "compact.safetensors" for one in job.compact]
+        data = root / job.place.split("/")[0] / "data.safetensors"
+        analyse(path(".csv"), path(".cost.json"), analyses.spec(study, job), data, networks, dense, smaller)
     networks = [root / f"{one.path}.safetensors" for one in cells.evaluated(study)]
     aggregate(networks, cut, counted, root, job_specs.aggregate_spec(study))
     _draw(study, root)
@@ -162,8 +165,10 @@ def compare(config: Path, repeats: int, cores: int) -> dict[str, Any]:
     """Run both in turn; the row of the table."""
     raw = yaml.safe_load(config.read_text())
     study = load_study(raw, str(config))
-    if study.latency or study.published or any(getattr(attack, "skip_verified", ()) for attack in study.attacks.values()):
-        sys.exit(f"{config}: the floor knows no latency, published or skip_verified; valid: a study without these")
+    if any(entry.timed or entry.scope == "tables" for entry in study.analyses.values()):
+        sys.exit(f"{config}: the floor knows no analysis that is timed, or that is about tables; valid: a study without these")
+    if study.published or any(getattr(attack, "skip_verified", ()) for attack in study.attacks.values()):
+        sys.exit(f"{config}: the floor knows no published or skip_verified; valid: a study without these")
     times, stages = [], []
     for number in range(repeats):
         with tempfile.TemporaryDirectory() as name:

@@ -26,6 +26,7 @@ FUNCTIONS = {
     "methods": {"prepare": ["params", "ratio", "generator"]},
     "attacks": {"attack": ["model", "images", "labels", "params", "threat", "classes"]},
     "verifiers": {"bound": ["model", "images", "labels", "params", "threat", "classes"]},
+    "analyses": {"analyse": ["subject", "params"]},
 }
 # A verifier of a smoothed classifier defines this in place of `bound`.
 CERTIFY = {"certify": ["model", "images", "params", "threat", "classes", "generator", "white"]}
@@ -44,6 +45,7 @@ every_entry = pytest.mark.parametrize(("room", "kind"), ENTRIES, ids=[f"{room}.{
         ("methods", ["admm", "deadwooding", "harp", "hydra", "lwm", "random", "snip"]),
         ("attacks", ["autoattack", "fgsm", "fmn", "pgd"]),
         ("verifiers", ["alpha-crown", "branch-and-bound", "cascade", "crown", "crown-ibp", "ibp", "smoothing"]),
+        ("analyses", ["latency", "stability"]),
     ],
 )
 def test_the_entries_that_studies_rely_on_are_there(room, kinds):

@@ -14,7 +14,9 @@ from functools import cache
 from types import ModuleType
 from typing import Any, Literal
 
-Room = Literal["datasets", "models", "objectives", "methods", "attacks", "verifiers"]
+Room = Literal["datasets", "models", "objectives", "methods", "attacks", "verifiers", "analyses"]
+EvaluatedRoom = Literal["attacks", "verifiers"]
+EVALUATED_ROOMS: tuple[EvaluatedRoom, ...] = ("attacks", "verifiers")
 
 PACKAGES: dict[Room, str] = {
     "datasets": "sparrow.datasets",
@@ -23,6 +25,7 @@ PACKAGES: dict[Room, str] = {
     "methods": "sparrow.methods",
     "attacks": "sparrow.attacks",
     "verifiers": "sparrow.verifiers",
+    "analyses": "sparrow.analyses",
 }
 
 

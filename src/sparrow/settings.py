@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
@@ -128,3 +128,23 @@ class Evaluation(Settings):
     """Images per batch."""
     objectives: Annotated[list[str], Field(min_length=1), AfterValidator(unique)] | None = None
     """Evaluate only networks trained on these objectives, by label; on all if null."""
+
+
+Scope = Literal["dataset", "network", "pair", "family", "seeds", "tables"]
+Need = Literal["threat", "compact"]
+Columns = dict[str, tuple[str, ...]]
+"""Of several tables, by name."""
+
+
+class Analysis(Settings):
+    """What all analyses have in common: each declares what it is about, what it reads and what its tables hold."""
+
+    scope: ClassVar[Scope]
+    """What one job is about: a data set, an evaluated network, a pruned network and its dense parent (`pair`), a dense network
+    and all that were pruned from it (`family`), the networks of one cell over all seeds, or all outcome tables of the study."""
+    tables: ClassVar[Columns]
+    """Columns of each table, by the table's name; the first has the name of the file."""
+    needs: ClassVar[tuple[Need, ...]] = ()
+    """What it reads besides checkpoints and images: the networks' `threat`, their `compact` forms."""
+    timed: ClassVar[bool] = False
+    """Whether its numbers are timings, which no two runs have alike; those of a family alone can be compared."""

@@ -11,22 +11,34 @@ import pytest
 import torch
 from PIL import Image
 
+from sparrow.analyses.latency import draw, turns
 from sparrow.errors import SparrowError
 from sparrow.exchange import onnx_file
 from sparrow.files import checkpoint
 from sparrow.files.content import of_spec
 from sparrow.files.headers import COMPACT_FORMAT, FORMAT
-from sparrow.files.outcome_table import FAILED, LATENCY
-from sparrow.results.figures.latency import draw_latency
-from sparrow.results.latency import SHOWN, write_latencies
+from sparrow.files.outcome_table import FAILED
+from sparrow.results.timings import write_timings
 from sparrow.stages._evaluation import origin
 from sparrow.stages._failure import failed_checkpoint
-from sparrow.stages.latency import latency, turns
+from sparrow.stages.analyse import analyse
 from sparrow.stages.specs.base import Spec
-from sparrow.study import job_specs
+from sparrow.study import analyses
 from sparrow.study.load import load_study
+from tests.analyses.jobs import columns, tables, told_of
 from tests.conftest import write_failed
 from tests.study.test_config import changed, complaints
+
+SPEC_OF_JOB = {"code": "test", "model": {"kind": "cnn-small"}, "seed": 3}
+TOLD = {"latency": told_of("latency")}
+SHOWN = list(tables("latency")["latency"])
+FAMILY = "digits/cnn-small/benign/seed3"
+
+
+def place(root: Path, name: str = "latency") -> Path:
+    """Where a table of latencies lies."""
+    return root / FAMILY / f"analyses/{name}.csv"
+
 
 QUICK = {"batch_sizes": [1, 3], "runtimes": ["torch"], "threads": 1, "repeats": 6}
 
@@ -36,10 +48,11 @@ def timed(family: SimpleNamespace, tmp_path: Path):
     """Times the networks of a family; the table."""
 
     def run(compact: list[Path] | None = None, **params: object) -> pd.DataFrame:
-        spec = {"code": "test", "model": {"kind": "cnn-small"}, "latency": QUICK | params}
-        output = tmp_path / "latency.csv"
+        spec = SPEC_OF_JOB | {"analysis": {"kind": "latency"} | QUICK | params}
+        output = place(tmp_path)
+        output.parent.mkdir(parents=True, exist_ok=True)
         cut = [family.compact] if compact is None else compact
-        latency(family.dense, [family.finetuned], cut, family.data, output, tmp_path / "cost.json", spec)
+        analyse(output, tmp_path / "cost.json", spec, family.data, [family.finetuned], [family.dense], cut)
         return pd.read_csv(output)
 
     return run
@@ -47,7 +60,7 @@ def timed(family: SimpleNamespace, tmp_path: Path):
 
 def test_every_network_is_timed_in_every_form(timed) -> None:
     table = timed()
-    assert list(table.columns) == LATENCY
+    assert list(table.columns) == columns("latency")
     who = table[["method", "ratio", "stage", "form", "batch_size"]].to_numpy().tolist()
     assert who == [
         ["dense", 0.0, "dense", "dense", 1],
@@ -116,7 +129,7 @@ def test_a_runtime_that_gives_other_logits_is_left_out(timed, monkeypatch) -> No
 def test_more_threads_than_the_job_has_are_refused(timed) -> None:
     with pytest.raises(SparrowError) as caught:
         timed(threads=64)
-    assert str(caught.value) == "latency.threads: 64, but a job here has 1; valid: no more than that"
+    assert str(caught.value) == "threads: 64, but a job here has 1; valid: no more than that"
 
 
 def test_of_a_dense_network_that_failed_nothing_is_timed(timed, family) -> None:
@@ -142,22 +155,23 @@ def summary(family: SimpleNamespace, tmp_path: Path) -> Path:
     return path
 
 
-SPECS = {"cnn-small": of_spec({"model": {"kind": "cnn-small"}, "latency": QUICK})}
+SPECS = {FAMILY: of_spec(SPEC_OF_JOB | {"analysis": {"kind": "latency"} | QUICK})}
 
 
 def test_latencies_stand_beside_what_is_preserved(timed, summary, tmp_path) -> None:
-    table, failed, output = timed(), tmp_path / "failed.csv", tmp_path / "all.csv"
+    table, failed, output = timed(), place(tmp_path / "failed"), tmp_path / "all.csv"
+    failed.parent.mkdir(parents=True)
     write_failed(failed, "the loss is nan")
-    write_latencies(summary, [failed, tmp_path / "latency.csv"], output, SPECS)
+    write_timings(summary, [failed, place(tmp_path)], output, TOLD, SPECS)
     found = pd.read_csv(output)
     assert found[SHOWN].equals(table[SHOWN])
     assert set(found["preserved_era"]) == {0.8}
     assert found["granularity"].fillna("").tolist() == [""] * 2 + ["filter"] * 4
-    write_latencies(summary, [failed], output, SPECS)
+    write_timings(summary, [failed], output, TOLD, SPECS)
     assert pd.read_csv(output)[["method", "milliseconds"]].fillna(-1).to_numpy().tolist() == [["dense", -1], ["lwm", -1]]
     failed.write_text("index,label\n1,2\n")
-    with pytest.raises(SparrowError, match=r"failed\.csv: has the columns"):
-        write_latencies(summary, [failed], output, SPECS)
+    with pytest.raises(SparrowError, match=r"latency\.csv: has the columns"):
+        write_timings(summary, [failed], output, TOLD, SPECS)
 
 
 SPEC = {"dataset": "digits", "model": "cnn-small", "objectives": ["benign"], "stage": "finetuned"}
@@ -167,33 +181,39 @@ SPEC["threats"] = {"benign": {"norm": "linf", "eps": 0.1}}
 def test_the_figure_is_the_same_to_the_byte_and_draws_each_form(timed, summary, tmp_path) -> None:
     timed()
     source, folders = tmp_path / "all.csv", [tmp_path / "one", tmp_path / "two"]
-    write_latencies(summary, [tmp_path / "latency.csv"], source, SPECS)
+    write_timings(summary, [place(tmp_path)], source, TOLD, SPECS)
     for folder in folders:
         folder.mkdir()
-        draw_latency(source, folder / "a.svg", folder / "a.png", SPEC)
+        draw(source, folder / "a.svg", folder / "a.png", SPEC)
     assert [(folders[0] / name).read_bytes() == (folders[1] / name).read_bytes() for name in ("a.svg", "a.png")] == [True] * 2
     drawn = Image.open(folders[0] / "a.png").convert("RGB").getcolors(1 << 20)
     # The colour of the only method.
     assert sum(count for count, colour in drawn if colour == (0, 0x72, 0xB2)) > 50
     pd.read_csv(source).iloc[:0].to_csv(source, index=False)
-    draw_latency(source, folders[1] / "a.svg", folders[1] / "a.png", SPEC)
+    draw(source, folders[1] / "a.svg", folders[1] / "a.png", SPEC)
     assert (folders[0] / "a.png").read_bytes() != (folders[1] / "a.png").read_bytes()
 
 
 def test_dense_networks_have_to_be_evaluated() -> None:
-    (line,) = complaints(changed(("latency", {}), ("evaluate", ["finetuned"])))
-    assert line == "config.yaml: latency: times networks against their dense one, which evaluate leaves out; add 'dense'"
+    (line,) = complaints(changed(("analyses", {"latency": None}), ("evaluate", ["finetuned"])))
+    assert (
+        line == "config.yaml: analyses.latency: compares networks with their dense one, which evaluate leaves out; add 'dense'"
+    )
 
 
 @pytest.mark.parametrize(
     ("key", "value"), [("batch_sizes", []), ("batch_sizes", [0]), ("runtimes", ["tflite"]), ("repeats", 5), ("threads", 0)]
 )
 def test_what_cannot_be_timed_is_refused(key, value) -> None:
-    (line,) = complaints(changed(("latency", {key: value})))
-    assert line.startswith(f"config.yaml: latency.{key}")
+    (line,) = complaints(changed(("analyses", {"latency": {key: value}})))
+    assert line.startswith(f"config.yaml: analyses.latency.{key}")
 
 
 def test_another_way_of_timing_times_again_and_another_attack_does_not() -> None:
-    base = job_specs.latency_spec(load_study(changed(("latency", {}))), "cnn-small")
-    assert job_specs.latency_spec(load_study(changed(("latency", {"threads": 2}))), "cnn-small") != base
-    assert job_specs.latency_spec(load_study(changed(("latency", {}), ("attacks.pgd.steps", 3))), "cnn-small") == base
+    def spec(*changes):
+        study = load_study(changed(*changes))
+        return analyses.spec(study, next(analyses.jobs(study, "latency")))
+
+    base = spec(("analyses", {"latency": None}))
+    assert spec(("analyses", {"latency": {"threads": 2}})) != base
+    assert spec(("analyses", {"latency": None}), ("attacks.pgd.steps", 3)) == base

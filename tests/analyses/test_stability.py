@@ -15,11 +15,9 @@ from sparrow.adversary.geometry import project, random_start
 from sparrow.data import store
 from sparrow.errors import CheckpointError
 from sparrow.files import checkpoint
-from sparrow.files.outcome_table import STABILITY
-from sparrow.results.aggregate import LAYERS_COUNTED
 from sparrow.settings import Threat
-from sparrow.stages.stability import stability
 from sparrow.verification.bounds import input_ranges
+from tests.analyses.jobs import columns, on_network, tables
 
 LINF, L2 = Threat(norm="linf", eps=0.1), Threat(norm="l2", eps=0.5)
 
@@ -29,7 +27,7 @@ def spec(eps: float, norm: str = "linf", **settings: int) -> dict:
         "seed": 0,
         "code": "test",
         "model": {"kind": "cnn-small"},
-        "stability": settings,
+        "analysis": {"kind": "stability"} | settings,
         "threat": {"norm": norm, "eps": eps},
     }
 
@@ -39,7 +37,7 @@ def count(digits: Path, dense: Path, tmp_path: Path):
     """Runs the stage on a network of the digits, by default the one that has learned something; its table."""
 
     def count(eps: float, network: Path = dense, **settings: int) -> pd.DataFrame:
-        stability(network, digits, tmp_path / "stability.csv", tmp_path / "cost.json", spec(eps, **settings))
+        on_network(network, digits, tmp_path / "stability.csv", tmp_path / "cost.json", spec(eps, **settings))
         return pd.read_csv(tmp_path / "stability.csv")
 
     return count
@@ -47,7 +45,7 @@ def count(digits: Path, dense: Path, tmp_path: Path):
 
 def test_every_layer_of_relus_is_a_row(count) -> None:
     table = count(0.05, samples=20)
-    assert list(table.columns) == STABILITY
+    assert list(table.columns) == columns("stability")
     # 16 channels of 4 x 4, 32 of 2 x 2, and the hidden layer.
     assert table[["layer", "neurons"]].to_numpy().tolist() == [[1, 256], [2, 128], [3, 100]]
 
@@ -131,7 +129,10 @@ def test_a_pruned_filter_is_off(count, dense: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [1, 7])
 def test_the_size_of_the_batches_changes_nothing(count, size: int) -> None:
     # Under which it was done is in the table; the numbers are the same.
-    found, expected = (table[LAYERS_COUNTED] for table in (count(0.05, samples=20, batch_size=size), count(0.05, samples=20)))
+    found, expected = (
+        table[list(tables("stability")["stability"])]
+        for table in (count(0.05, samples=20, batch_size=size), count(0.05, samples=20))
+    )
     assert found.to_numpy() == pytest.approx(expected.to_numpy())
 
 
@@ -146,7 +147,7 @@ def test_counting_gives_the_same_bytes_and_costs_no_gradients(count, tmp_path: P
 
 def test_another_architecture_than_expected_is_refused(dense: Path, digits: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="holds the model"):
-        stability(dense, digits, tmp_path / "table", tmp_path / "cost", spec(0.1) | {"model": {"kind": "cnn-large"}})
+        on_network(dense, digits, tmp_path / "table", tmp_path / "cost", spec(0.1) | {"model": {"kind": "cnn-large"}})
     assert list(tmp_path.iterdir()) == []
 
 

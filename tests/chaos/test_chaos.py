@@ -47,7 +47,7 @@ STUDY = TINY | {
         },
         "smoothing": {"samples": 30, "n": 200, "n0": 20},
     },
-    "stability": {"samples": 30},
+    "analyses": {"stability": {"samples": 30}},
 }
 
 

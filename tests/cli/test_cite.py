@@ -104,7 +104,9 @@ def test_what_uses_a_paper_is_said_and_what_is_not_used_is_not_cited(said):
 
 def test_a_cascade_cites_the_bounds_that_it_has(said):
     users = said(verifiers={"cascade": {"bounds": ["ibp", "crown"]}})
-    assert [users["gowal2019scalable"], users["zhang2018efficient"]] == ["verifiers.cascade", "verifiers.cascade"]
+    assert [
+        key for key in ("gowal2019scalable", "zhang2018efficient") if "verifiers.cascade" not in users[key].split(", ")
+    ] == []
     assert "xu2021fast" not in users
 
 

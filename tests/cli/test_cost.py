@@ -21,11 +21,11 @@ from sparrow.cli.main import main
 from sparrow.data import store
 from sparrow.errors import SparrowError
 from sparrow.estimate import rates
-from sparrow.estimate.finished import finished
+from sparrow.estimate.finished import finished_jobs
 from sparrow.estimate.measure import measure
 from sparrow.estimate.rates import Rates, Row, read_rows, write_rows
 from sparrow.estimate.total import prices
-from sparrow.estimate.unit import Unit, described
+from sparrow.estimate.unit import Unit, label_of
 from sparrow.estimate.work import Work, phases, works
 from sparrow.files.headers import FORMAT, KEYS, KEYS_OF
 from sparrow.files.lineage import DATA
@@ -178,7 +178,7 @@ def test_a_cascade_is_the_sum_of_its_bounds_and_a_complete_one_takes_its_time() 
 
 
 def test_stable_relus_are_one_bound() -> None:
-    assert work("stability", stability={"samples": 30}).units == {CROWN: 30}
+    assert work("analyse", analyses={"stability": {"samples": 30}}).units == {CROWN: 30}
 
 
 def test_the_stages_add_up() -> None:
@@ -243,7 +243,7 @@ def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def known(**changes: Any) -> dict[str, float]:
     study = load_study(STUDY | changes)
-    return finished(study, works(study))
+    return finished_jobs(study, works(study))
 
 
 TRAINED, ATTACKED = dict.fromkeys(DENSE, 1800.0), {f"{job}/attacks/pgd": 1800.0 for job in DENSE}
@@ -280,7 +280,9 @@ def test_jobs_that_did_something_else_say_nothing(ran: Path, changes: dict, expe
 def test_a_longer_schedule_costs_more_than_the_one_that_has_run(ran: Path) -> None:
     study = load_study(STUDY | LONGER)
     found = [
-        one for one in prices(works(study), Rates(ROWS, "gpu"), finished(study, works(study))) if one.work.stage == "pretrain"
+        one
+        for one in prices(works(study), Rates(ROWS, "gpu"), finished_jobs(study, works(study)))
+        if one.work.stage == "pretrain"
     ]
     assert found[0].by == {"measured"}
     assert found[0].hours == pytest.approx(2 * 4000 * (TRAIN_BATCHES + VALIDATION_BATCHES) * 0.5 / 3600)
@@ -328,7 +330,7 @@ def test_a_damaged_table_is_named(tmp_path: Path, text: str | None, message: str
 
 
 def test_radii_and_loads_are_no_part_of_a_units_name_but_an_objectives_samples_are() -> None:
-    assert described({"kind": "ibp", "eps": 0.1, "beta": 2.0, "bounds": ["ibp", "crown"]}) == "ibp beta=2.0 bounds=ibp,crown"
+    assert label_of({"kind": "ibp", "eps": 0.1, "beta": 2.0, "bounds": ["ibp", "crown"]}) == "ibp beta=2.0 bounds=ibp,crown"
     (few,) = work("verify", entry="alpha", verifiers={"alpha": {"kind": "alpha-crown", "samples": 3, "batch_size": 7}}).units
     assert few.entry == "alpha-crown iterations=20 lr=0.5"
     (step,) = work("finetune", "mixtrain", objectives={"mixtrain": {"samples": 7}}).units

@@ -46,9 +46,10 @@ def test_the_digests_are_those_of_the_files_and_of_the_datas_content(family: Sim
     assert [link.digest for link in others] == [sha256(getattr(family, name)) for name in CHAIN[1:]]
 
 
-@pytest.mark.parametrize("name", ["pgd.csv", "../stability.csv", "../../finetuned.curve.csv"])
+@pytest.mark.parametrize("name", ["pgd.csv", "../analyses/stability.csv", "../../finetuned.curve.csv"])
 def test_a_table_belongs_to_the_checkpoint_that_it_is_about(family: SimpleNamespace, name: str) -> None:
     table = family.table.parent / name
+    table.parent.mkdir(exist_ok=True)
     table.touch()
     assert states(table) == {"data set": "ok", "dense": "ok", "pruned": "ok", "finetuned": "", "table": ""}
 

@@ -21,8 +21,8 @@ from sparrow.stages.attack import attack
 from sparrow.stages.compact import compact
 from sparrow.stages.finetune import finetune
 from sparrow.stages.prune import prune
-from sparrow.stages.stability import stability
 from sparrow.stages.verify import verify
+from tests.analyses.jobs import on_network
 from tests.conftest import replace_network
 from tests.specs import labels
 
@@ -32,7 +32,8 @@ EVALUATION = MODEL | {"seed": 0, "threat": {"norm": "linf", "eps": 0.1}}
 CELL = {"cell": labels(method="lwm", ratio=0.5)}
 TABLES = {"attacks": ["pgd"], "verifiers": []}
 AGGREGATION = TABLES | {
-    "objectives": {"benign": TABLES | {"minimum_norm": [], "not_in_era": [], "smoothed": [], "threat": EVALUATION["threat"]}}
+    "objectives": {"benign": TABLES | {"minimum_norm": [], "not_in_era": [], "smoothed": [], "threat": EVALUATION["threat"]}},
+    "analyses": {},
 }
 
 
@@ -112,7 +113,7 @@ STAGES = {
     "finetune": (finetune, MODEL | CELL | {"objective": {"kind": "benign"}, "schedule": {"epochs": 1}}),
     "attack": (attack, EVALUATION | {"attack": {"kind": "fgsm"}}),
     "verify": (verify, EVALUATION | {"verifier": {"kind": "ibp"}}),
-    "stability": (stability, EVALUATION | {"stability": {}}),
+    "stability": (on_network, EVALUATION | {"analysis": {"kind": "stability"}}),
     "compact": (compact, MODEL),
 }
 

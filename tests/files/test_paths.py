@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sparrow.files.paths import (
+    ANALYSIS_PATTERNS,
     CELL_PATTERN,
     CHECKPOINT_PATTERN,
     IDENTITY,
@@ -18,9 +19,15 @@ from sparrow.files.paths import (
     Parent,
     checkpoint_at,
     checkpoint_of,
+    data_file,
+    data_path,
+    identity_at,
     identity_of,
+    parent_file,
     parse,
+    place,
     stage_of,
+    subject_of,
 )
 
 PARENT = Parent("cifar10", "wrn-28-4", "crown-ibp", 12)
@@ -69,12 +76,44 @@ PRUNED = Checkpoint(PARENT, Cell(PARENT, "harp-authors", 0.995), "finetuned")
         (f"{DENSE.path}/attacks/pgd-eps0.1", "attack", DENSE),
         (f"{PRUNED.path}/verifiers/crown", "verify", PRUNED),
         (f"{PRUNED.path}/compact", "compact", PRUNED),
-        (f"{PARENT.path}/latency", "latency", DENSE),
+        (f"{PRUNED.path}/analyses/latency", "analyse", PRUNED),
+        (f"{PARENT.path}/analyses/latency", "analyse", None),
+        ("cifar10/analyses/sizes", "analyse", None),
+        ("analyses/data", "analyse", None),
     ],
 )
 def test_a_job_is_of_a_stage_and_about_a_checkpoint(job: str, stage: str, about: Checkpoint | None) -> None:
     assert stage_of(job) == stage
     assert checkpoint_of(job) == about
+
+
+@pytest.mark.parametrize(
+    ("scope", "path", "known"),
+    [
+        ("dataset", "cifar10", {"dataset"}),
+        ("network", PRUNED.path, set(IDENTITY)),
+        ("pair", PRUNED.path, set(IDENTITY)),
+        ("family", PARENT.path, {"dataset", "model", "objective", "seed"}),
+        ("seeds", PRUNED.path.replace("seed12", "seeds"), {*IDENTITY} - {"seed"}),
+        ("tables", "", set()),
+    ],
+)
+def test_an_analysis_lies_where_its_scope_says_and_knows_what_that_has_in_common(
+    scope: str, path: str, known: set[str], tmp_path: Path
+) -> None:
+    assert place(scope, PRUNED) == path
+    identity = PRUNED.identity()
+    assert identity_at(scope, tmp_path / path) == {key: value for key, value in identity.items() if key in known}
+    # As the rules have it.
+    labels = {key: str(value) for key, value in identity.items()} | {"analysis": "mine"}
+    checkpoint = PRUNED.path.removeprefix(f"{PARENT.path}/")
+    assert ANALYSIS_PATTERNS[scope].format(**labels, checkpoint=checkpoint) == f"{path}/analyses/mine".removeprefix("/")
+
+
+def test_a_dense_cell_over_all_seeds_has_a_place_too(tmp_path: Path) -> None:
+    path = place("seeds", DENSE)
+    assert path == f"{DENSE.path.replace('seed12', 'seeds')}"
+    assert identity_at("seeds", tmp_path / path) == {key: value for key, value in DENSE.identity().items() if key != "seed"}
 
 
 def test_a_path_of_no_job_is_of_no_stage() -> None:
@@ -106,3 +145,28 @@ def test_patterns_find_what_paths_say() -> None:
     cell = names | {"method": "harp-authors", "ratio": "0.995"}
     assert found(CELL_PATTERN, PRUNED.cell.path) == cell
     assert re.match(JOB_OF_CELL, f"{PRUNED.path}/attacks/pgd").groupdict() == cell | {"of": "finetuned"}
+
+
+@pytest.mark.parametrize(
+    ("file", "kind", "parent"),
+    [
+        (f"{DENSE.path}.safetensors", "dense", None),
+        (f"{PRUNED.cell.path}/pruned.safetensors", "pruned", f"{DENSE.path}.safetensors"),
+        (f"{PRUNED.path}.safetensors", "finetuned", f"{PRUNED.cell.path}/pruned.safetensors"),
+        (f"{PRUNED.path}/compact.safetensors", "compact", f"{PRUNED.path}.safetensors"),
+    ],
+)
+def test_a_checkpoint_has_its_parent_and_its_data_where_the_layout_says(file: str, kind: str, parent: str | None) -> None:
+    folder = Path("results")
+    assert parent_file(folder / file, kind) == (parent and folder / parent)
+    stage = "finetuned" if kind == "compact" else kind
+    assert data_file(folder / file, stage, kind == "compact") == folder / data_path("cifar10")
+
+
+@pytest.mark.parametrize("file", ["finetuned.curve.csv", "finetuned/attacks/pgd.csv", "finetuned/latency.csv"])
+def test_a_table_is_about_the_checkpoint_that_it_lies_by(tmp_path: Path, file: str) -> None:
+    network = tmp_path / f"{PRUNED.path}.safetensors"
+    assert subject_of(network.parent / file) is None
+    network.parent.mkdir(parents=True)
+    network.touch()
+    assert subject_of(network.parent / file) == network

@@ -159,8 +159,8 @@ JOBS = {
     "digits/cnn-small/benign/seed0/lwm-0.90/finetuned/verifiers/crown": "verify",
     "digits/cnn-small/benign/seed0/dense/attacks/pgd-eps0.00001": "attack",
     "digits/cnn-small/benign/seed0/lwm-0.90/finetuned/verifiers/cascade-eps0.05": "verify",
-    "digits/cnn-small/benign/seed0/dense/stability": "stability",
-    "digits/cnn-small/benign/seed0/lwm-0.90/finetuned/stability": "stability",
+    "digits/cnn-small/benign/seed0/dense/analyses/stability": "analyse",
+    "digits/cnn-small/benign/seed0/lwm-0.90/finetuned/analyses/stability": "analyse",
     # Attacks and verifiers may have any label.
     "digits/cnn-small/benign/seed0/dense/attacks/stability": "attack",
     "digits/cnn-small/benign/seed0/dense/verifiers/compact": "verify",

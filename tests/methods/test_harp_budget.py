@@ -94,11 +94,12 @@ def test_the_warning_stands_in_headers_log_and_summary(dense: Path, digits: Path
     assert told.startswith(f"warning: {pruned}: methods.harp: its search ended at ")
     message = told.removeprefix(f"warning: {pruned}: ")
     assert checkpoint.load(pruned).header["warnings"] == [message]
-    assert finetune(pruned, digits, tuned, files["curve"], files["cost"], spec) is None
+    own = {key: value for key, value in spec.items() if key not in ("method", "ratio")}
+    assert finetune(pruned, digits, tuned, files["curve"], files["cost"], own) is None
     assert checkpoint.load(tuned).header["warnings"] == [message]
     objectives = {"adversarial": {"attacks": [], "not_in_era": [], "minimum_norm": [], "verifiers": [], "smoothed": []}}
     objectives["adversarial"]["threat"] = {"norm": "linf", "eps": 0.1}
-    aggregate([tuned], [], [], tmp_path, {"attacks": [], "verifiers": [], "objectives": objectives})
+    aggregate([tuned], [], [], tmp_path, {"attacks": [], "verifiers": [], "objectives": objectives, "analyses": {}})
     table = pd.read_csv(tmp_path / "summary.csv")
     assert table["warnings"].tolist() == [message]
 

@@ -10,25 +10,26 @@ from safetensors.numpy import save_file
 
 from sparrow.data.store import Header
 from sparrow.errors import CheckpointError, ContradictionError, SparrowError
-from sparrow.files import checkpoint
+from sparrow.files import analysis_table, checkpoint
 from sparrow.files import compact as compact_file
 from sparrow.files.csv_table import write_csv
 from sparrow.files.headers import read, sha256
-from sparrow.files.outcome_table import COLUMNS, STABILITY
+from sparrow.files.outcome_table import COLUMNS
 from sparrow.files.paths import IDENTITY, Cell, Checkpoint, Parent
 from sparrow.models import cnn_small
 from sparrow.networks.prunable import prunable_weights
 from sparrow.networks.structure import without_filters
 from sparrow.radius import text
-from sparrow.results.aggregate import LAYERS_COUNTED, aggregate
+from sparrow.results.aggregate import aggregate
 from sparrow.stages._failure import failed_checkpoint, failed_compact
 from sparrow.stages._origin import header
 from sparrow.stages.specs.base import CheckpointSpec
+from tests.analyses.jobs import tables, told_of
 from tests.conftest import ABOUT, write_failed
 
 TABLES = {"attacks": ["fgsm", "pgd"], "verifiers": ["ibp", "crown"]}
 EVALUATED = TABLES | {"smoothed": [], "minimum_norm": [], "not_in_era": [], "threat": {"norm": "linf", "eps": 0.1}}
-SPEC = TABLES | {"objectives": {"adversarial": EVALUATED}}
+SPEC = TABLES | {"objectives": {"adversarial": EVALUATED}, "analyses": {}}
 PARENT = Parent("digits", "cnn-small", "adversarial", 0)
 CELL = Cell(PARENT, "lwm", 0.5)
 DENSE = Checkpoint(PARENT, None, "dense")
@@ -470,7 +471,7 @@ def test_a_study_of_dense_networks_alone_has_an_empty_ranking(study, run):
     )
 
 
-TABLES = ["outcomes", "summary", "layers", "recall", "intensification", "ranking", "security", "decisions", "stability"]
+TABLES = ["outcomes", "summary", "layers", "recall", "intensification", "ranking", "security", "decisions"]
 every_table = pytest.mark.parametrize("name", TABLES)
 
 
@@ -547,10 +548,11 @@ def fail(network):
             write_failed(network.with_suffix("") / room / f"{name}.csv", REASON)
 
 
-def told(networks, folder, compact=(), stability=()):
+def told(networks, folder, compact=(), analysed=()):
     """What the user is told."""
     folder.mkdir(exist_ok=True)
-    return aggregate(networks, list(compact), list(stability), folder, SPEC)
+    own = {"analyses": {"stability": told_of("stability")}} if analysed else {}
+    return aggregate(networks, list(compact), list(analysed), folder, SPEC | own)
 
 
 NUMBERS = ["sparsity_prunable", "sparsity_all", "parameters", "nonzero", "multiply_adds", "benign", "era", "vra"]
@@ -581,10 +583,10 @@ def test_a_failed_network_says_who_it_was_and_against_what(study, run):
 @pytest.mark.parametrize("name", ["summary", "outcomes", "layers", "recall", "security", "decisions", "stability"])
 def test_a_failed_network_changes_nothing_of_the_others(study, counted, tmp_path, name):
     # To the byte: neither a number nor how many digits it has.
-    write_csv(counted[0], STABILITY, [(1, 3, 1 / 3, 2 / 3, 2.0, 3, 1, *ABOUT)])
+    count(counted[0], [(1, 3, 1 / 3, 2 / 3, 2.0, 3)])
 
     def lines(folder):
-        told(study, folder, stability=counted)
+        told(study, folder, analysed=counted)
         return [line for line in (folder / f"{name}.csv").read_text().splitlines() if "finetuned" not in line]
 
     before = lines(tmp_path / "before")
@@ -732,17 +734,23 @@ def test_where_every_network_failed_there_are_tables_all_the_same(study, tmp_pat
 @pytest.fixture
 def counted(study):
     """Tables of stable ReLUs of the two networks, of which the pruned one has fewer unstable ones."""
-    paths = [network.with_suffix("") / "stability.csv" for network in study]
-    write_csv(paths[0], STABILITY, [(1, 10, 2.5, 3.5, 4.0, 8, 2, *ABOUT), (2, 5, 1.0, 1.0, 3.0, 8, 2, *ABOUT)])
-    write_csv(paths[1], STABILITY, [(1, 10, 2.5, 6.5, 1.0, 7, 2, *ABOUT), (2, 5, 1.0, 3.5, 0.5, 7, 2, *ABOUT)])
+    paths = [network.with_suffix("") / "analyses/stability.csv" for network in study]
+    count(paths[0], [(1, 10, 2.5, 3.5, 4.0, 8), (2, 5, 1.0, 1.0, 3.0, 8)])
+    count(paths[1], [(1, 10, 2.5, 6.5, 1.0, 7), (2, 5, 1.0, 3.5, 0.5, 7)])
     return paths
 
 
+def count(path, rows):
+    """A table of stable ReLUs."""
+    path.parent.mkdir(exist_ok=True)
+    analysis_table.write(path, tables("stability"), {"stability": rows}, ABOUT)
+
+
 def test_stable_relus_are_listed_by_network_and_layer(study, counted, tmp_path):
-    told(study, tmp_path / "told", stability=counted)
+    told(study, tmp_path / "told", analysed=counted)
     table = pd.read_csv(tmp_path / "told/stability.csv")
-    assert list(table.columns) == [*IDENTITY, *LAYERS_COUNTED]
-    assert table[["stage", *LAYERS_COUNTED]].to_numpy().tolist() == [
+    assert list(table.columns) == [*IDENTITY, *tables("stability")["stability"]]
+    assert table[["stage", *tables("stability")["stability"]]].to_numpy().tolist() == [
         ["dense", 1, 10, 2.5, 3.5, 4, 8],
         ["dense", 2, 5, 1, 1, 3, 8],
         ["finetuned", 1, 10, 2.5, 6.5, 1, 7],
@@ -750,14 +758,22 @@ def test_stable_relus_are_listed_by_network_and_layer(study, counted, tmp_path):
     ]
 
 
-def test_a_study_that_counts_no_relus_has_an_empty_table_of_them(study, run):
-    table = run(study, "stability")
-    assert (len(table), list(table.columns)) == (0, [*IDENTITY, *LAYERS_COUNTED])
+def test_a_study_without_analyses_has_no_table_of_them(study, tmp_path):
+    told(study, tmp_path / "told")
+    assert not (tmp_path / "told/stability.csv").exists()
+
+
+def test_where_every_analysis_failed_there_is_an_empty_table(study, counted, tmp_path):
+    for path in counted:
+        write_failed(path, BOUND)
+    told(study, tmp_path / "told", analysed=counted)
+    table = pd.read_csv(tmp_path / "told/stability.csv")
+    assert (len(table), list(table.columns)) == (0, [*IDENTITY, *tables("stability")["stability"]])
 
 
 def test_relus_that_could_not_be_counted_are_a_gap_of_their_own(study, counted, tmp_path):
     write_failed(counted[1], BOUND)
-    assert told(study, tmp_path / "told", stability=counted).startswith("warning: 1 of 2 networks")
+    assert told(study, tmp_path / "told", analysed=counted).startswith("warning: 1 of 2 networks")
     assert pd.read_csv(tmp_path / "told/stability.csv")["stage"].tolist() == ["dense", "dense"]
     found = row(pd.read_csv(tmp_path / "told/summary.csv"), "finetuned")
     assert (found["failed"], found["era"], found["vra"]) == (BOUND, 4 / 8, 2 / 8)
@@ -766,7 +782,7 @@ def test_relus_that_could_not_be_counted_are_a_gap_of_their_own(study, counted, 
 def test_a_table_of_something_else_than_stable_relus_is_named(study, counted, tmp_path):
     counted[1].write_text("layer,neurons\n1,10\n")
     with pytest.raises(SparrowError, match=f"{counted[1]}: has the columns .*, expected .*'unstable'"):
-        told(study, tmp_path / "told", stability=counted)
+        told(study, tmp_path / "told", analysed=counted)
     assert list((tmp_path / "told").iterdir()) == []
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from sparrow.results.figures import _style as style
+from sparrow.results.figures import style
 from sparrow.results.figures.accuracy import draw_accuracy
 from sparrow.results.figures.curves import draw_curves
 from sparrow.results.figures.preservation import draw_preservation

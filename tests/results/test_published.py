@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from sparrow.files import published_figures
-from sparrow.results.figures import _style as style
+from sparrow.results.figures import style
 from sparrow.results.figures.published import draw_published
 from sparrow.results.published import compare, write_published
 

@@ -6,7 +6,7 @@ import pytest
 
 from sparrow.results.tables import jobs_of_cells, write_tables
 
-STAGES = {"pruned": "prune", "finetuned": "finetune", "compact": "compact", "stability": "stability"}
+STAGES = {"pruned": "prune", "finetuned": "finetune", "compact": "compact"}
 
 
 def who(method, ratio, stage="finetuned", seed=0):
@@ -67,7 +67,7 @@ def place(rank, method, ratio=0.9, behind=(0.0, np.nan, np.nan), verdict=None, m
 def job(path, seconds=1.5, gradients=20, memory=600.0, **latencies):
     """A line of costs.csv."""
     name = path.rsplit("/", 1)[-1]
-    folder = {"attacks": "attack", "verifiers": "verify"}
+    folder = {"attacks": "attack", "verifiers": "verify", "analyses": "analyse"}
     stage = folder.get(path.split("/")[-2]) or STAGES.get(name, "pretrain")
     return {
         "job": path,
@@ -310,8 +310,8 @@ def test_the_costs_are_summed_by_stage_and_by_attack(lay_out):
         job("digits/m/o/seed0/lwm-0.90/finetuned/compact", 0.5, 0, 500.0, latency_ms=0.25, latency_masked_ms=0.5),
         # A radius of a sweep counts by itself.
         job("digits/m/o/seed0/dense/attacks/pgd-eps0.05", 3.5, 7, 500.0),
-        job("digits/m/o/seed0/dense/stability", 0.25, 0, 500.0),
-        job("digits/m/o/seed0/lwm-0.90/finetuned/stability", 0.5, 0, 400.0),
+        job("digits/m/o/seed0/dense/analyses/stability", 0.25, 0, 500.0),
+        job("digits/m/o/seed0/lwm-0.90/finetuned/analyses/stability", 0.5, 0, 400.0),
     ]
     # Stage, what, jobs, seconds of all, of the slowest, peak memory of the largest, gradient evaluations of all.
     assert lay_out("costs", jobs=jobs)[1:] == [
@@ -320,7 +320,7 @@ def test_the_costs_are_summed_by_stage_and_by_attack(lay_out):
         ["attack", "fgsm", "1", "0.5", "0.5", "500", "1"],
         ["compact", "compact", "1", "0.5", "0.5", "500", "0"],
         ["attack", "pgd-eps0.05", "1", "3.5", "3.5", "500", "7"],
-        ["stability", "stability", "2", "0.8", "0.5", "500", "0"],
+        ["analyse", "stability", "2", "0.8", "0.5", "500", "0"],
     ]
 
 

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from sparrow.results.figures import _style as style
+from sparrow.analyses.stability import draw as draw_stability
+from sparrow.results.figures import style
 from sparrow.results.figures.decisions import draw_decisions
 from sparrow.results.figures.robustness import draw_robustness
 from sparrow.results.figures.security import draw_security
-from sparrow.results.figures.stability import draw_stability
 
 OBJECTIVES = ["adversarial", "ibp"]
 SPEC = {"dataset": "digits", "model": "cnn-small", "objectives": OBJECTIVES, "stage": "finetuned"}

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sparrow.jobs import fork_server as warm
+from sparrow.jobs import fork_server
 from tests.workflow.conftest import Checkout, copy_checkout
 
 FOLDER = os.environ.get("SPARROW_SLURM")
@@ -35,7 +35,7 @@ STUDY = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text()) 
         "fmn": {"samples": 20, "steps": 5},
     },
     "verifiers": {"cascade": {"samples": 10, "attacks": ["fmn"], "iterations": 2}},
-    "stability": {"samples": 20},
+    "analyses": {"stability": {"samples": 20}},
 }
 
 # Of the profile this changes only how long Snakemake waits between two looks, and what the tests read afterwards.
@@ -122,7 +122,7 @@ class Watch:
         self.together.append(running)
         for _, words in scripts():
             self.seen[words["SLURM_JOB_ID"]].add(words.get("CUDA_VISIBLE_DEVICES"))
-            if warm.VARIABLE in words:
+            if fork_server.VARIABLE in words:
                 self.warm.add(words["SLURM_JOB_ID"])
 
 

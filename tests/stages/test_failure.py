@@ -32,10 +32,10 @@ from sparrow.stages.pretrain import pretrain
 from sparrow.stages.prune import prune
 from sparrow.stages.specs.base import Spec
 from sparrow.stages.specs.training import TrainingSpec
-from sparrow.stages.stability import stability
 from sparrow.stages.verify import verify
 from sparrow.training.loop import CURVE_COLUMNS
 from sparrow.verification.decision import decide_by
+from tests.analyses.jobs import on_network, told_of
 
 CELL = {"dataset": "digits", "model": "cnn-small", "objective": "benign", "seed": 0}
 PRUNED_CELL = CELL | {"method": "lwm", "ratio": 0.9}
@@ -207,7 +207,7 @@ STAGES = {
     "verify": (verify, EVALUATION | {"verifier": {"kind": "ibp"}}, set()),
     "verify by a cascade": (verify, EVALUATION | CASCADE, set()),
     "certify": (verify, EVALUATION | {"verifier": {"kind": "smoothing"}}, set()),
-    "stability": (stability, EVALUATION | {"stability": {}}, set()),
+    "stability": (on_network, EVALUATION | {"analysis": {"kind": "stability"}}, set()),
 }
 
 
@@ -389,7 +389,7 @@ OVERFLOWS = {
     **{kind: (attack, EVALUATION | {"attack": {"kind": kind, "samples": 20}}) for kind in ("fgsm", "pgd", "fmn")},
     **{kind: (verify, EVALUATION | {"verifier": {"kind": kind, "samples": 20}}) for kind in ("crown", "branch-and-bound")},
     "smoothing": (verify, EVALUATION | {"verifier": {"kind": "smoothing", "samples": 20, "n0": 2, "n": 2}}),
-    "stability": (stability, EVALUATION | {"stability": {"samples": 20}}),
+    "stability": (on_network, EVALUATION | {"analysis": {"kind": "stability", "samples": 20}}),
 }
 
 
@@ -417,19 +417,19 @@ def test_a_failed_network_is_a_gap_in_every_table(tmp_path: Path, digits: Path) 
     finetune(pruned, digits, finetuned, *files, STAGES["finetune"][1])
     for network in (dense, finetuned):
         folder = network.with_suffix("")
-        for room in ("attacks", "verifiers"):
+        for room in ("attacks", "verifiers", "analyses"):
             (folder / room).mkdir(parents=True)
         attack(network, digits, folder / "attacks/fgsm.csv", files[1], STAGES["attack"][1])
         verify(network, digits, folder / "verifiers/ibp.csv", files[1], STAGES["verify"][1])
-        stability(network, digits, folder / "stability.csv", files[1], STAGES["stability"][1])
+        on_network(network, digits, folder / "analyses/stability.csv", files[1], STAGES["stability"][1])
     compact(finetuned, digits, finetuned.with_suffix("") / "compact.safetensors", files[1], COMPACT)
     tables = {"attacks": ["fgsm"], "verifiers": ["ibp"]}
     evaluated = tables | {"minimum_norm": [], "not_in_era": [], "smoothed": [], "threat": EVALUATION["threat"]}
-    spec = tables | {"objectives": {"benign": evaluated}}
+    spec = tables | {"objectives": {"benign": evaluated}, "analyses": {"stability": told_of("stability")}}
     told = aggregate(
         [dense, finetuned],
         [finetuned.with_suffix("") / "compact.safetensors"],
-        [network.with_suffix("") / "stability.csv" for network in (dense, finetuned)],
+        [network.with_suffix("") / "analyses/stability.csv" for network in (dense, finetuned)],
         tmp_path,
         spec,
     )

@@ -16,7 +16,7 @@ from sparrow.exchange import keymap_files
 from sparrow.files import paths as cell_path
 from sparrow.files.paths import Cell, Checkpoint, Parent
 from sparrow.settings import Threat
-from sparrow.study import cells, job_specs
+from sparrow.study import analyses, cells, job_specs
 from sparrow.study.load import load_study
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +39,12 @@ def section(name, **entries):
     return {name: default()[name] | entries}
 
 
+def spec_of(of, label, parent=PARENT):
+    """The spec of an analysis of the dense network of `parent`."""
+    one = Checkpoint(parent, None, "dense")
+    return analyses.spec(of, analyses.Job(label, one.path, (one,), (), ()))
+
+
 def specs(of):
     """All specs of the networks at ratio 0.9 and seed 0, by the rule and by what tells them apart."""
     result = {"data": job_specs.data_spec(of, "digits")}
@@ -53,8 +59,8 @@ def specs(of):
         result[f"attack {attack}"] = job_specs.attack_spec(of, PARENT, attack)
     for verifier in cells.tables(of, "verifiers"):
         result[f"verify {verifier}"] = job_specs.verify_spec(of, PARENT, verifier)
-    if of.stability:
-        result["stability"] = job_specs.stability_spec(of, PARENT)
+    for label in of.analyses:
+        result[label] = spec_of(of, label)
     return {name: spec.model_dump() for name, spec in result.items()}
 
 
@@ -127,7 +133,7 @@ CHANGES = {
     "a sweep of an attack": (section("attacks", pgd={"samples": 150, "steps": 20, "eps": [0.025, 0.1]}), []),
     "a sweep of a verifier": (section("verifiers", crown={"samples": 150, "eps": [0.1, 0.05, 0.2]}), []),
     "the study's own radius by its number": (section("attacks", pgd={"samples": 150, "steps": 20, "eps": 0.1}), []),
-    "where ReLUs are counted": ({"stability": {"samples": 40}}, ["stability"]),
+    "where ReLUs are counted": ({"analyses": {"stability": {"samples": 40}}}, ["stability"]),
     "threat": (
         {"threat": {"norm": "linf", "eps": 0.2}},
         [
@@ -452,8 +458,9 @@ def test_the_aggregation_is_told_which_tables_are_of_which_sort():
 
 def test_counting_stable_relus_reads_the_network_and_the_threat_alone():
     changes = {"attacks": {"fgsm": {}}, "verifiers": {"ibp": {}}, "ratios": [0.5], "seeds": [3], "methods": {"harp": {}}}
-    assert job_specs.stability_spec(study(), PARENT) == job_specs.stability_spec(study(**changes), PARENT)
-    assert set(job_specs.stability_spec(study(), PARENT).model_dump()) == {"seed", "model", "stability", "threat", "code"}
+    changes["seeds"] = [3, 0]
+    assert spec_of(study(), "stability") == spec_of(study(**changes), "stability")
+    assert set(spec_of(study(), "stability").model_dump()) == {"seed", "model", "analysis", "threat", "code"}
 
 
 SMALLER = Threat(norm="linf", eps=0.02)
@@ -471,7 +478,8 @@ def test_an_objectives_own_threat_trains_and_evaluates_its_networks():
         job_specs.attack_spec(of, certified, "pgd"),
         job_specs.verify_spec(of, certified, "cascade"),
     )
-    assert [one.threat for one in (*made, job_specs.stability_spec(own_threat(stability={}), certified))] == [SMALLER] * 4
+    made += (spec_of(own_threat(analyses={"stability": None}), "stability", certified),)
+    assert [one.threat for one in made] == [SMALLER] * 4
     assert job_specs.prune_spec(of, Cell(certified, "hydra", 0.9)).threat == SMALLER
 
 
@@ -529,7 +537,7 @@ def test_planning_imports_no_heavy_library():
 import json, sys, yaml
 from sparrow.study import comparison
 from sparrow.settings import Threat
-from sparrow.study import cells, job_specs
+from sparrow.study import analyses, cells, job_specs
 from sparrow.study.config import Published
 from sparrow.study.load import load_study
 study = load_study(yaml.safe_load(open("config.yaml")))
@@ -542,7 +550,9 @@ for attack in cells.tables(study, "attacks"):
 for verifier in cells.tables(study, "verifiers").values():
     job_specs.verify_spec(study, parent, verifier.name), cells.attacks_rechecked_by(study, verifier, "benign")
 cells.attacks_with_examples(study), cells.has_security_curve(study)
-job_specs.data_spec(study, "digits"), job_specs.stability_spec(study, parent), job_specs.aggregate_spec(study)
+job_specs.data_spec(study, "digits"), job_specs.aggregate_spec(study)
+for job in analyses.all_jobs(study):
+    analyses.spec(study, job)
 beside = study.model_copy(update={"published": Published()})
 comparison.published_spec(beside), comparison.compared(beside)
 print(json.dumps(list(sys.modules)))

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from sparrow.files.paths import Cell, Parent
-from sparrow.study import job_specs
+from sparrow.study import analyses, job_specs
 from sparrow.study.load import load_study
 
 ROOT = Path(__file__).parents[2]
@@ -31,15 +31,15 @@ def package(tmp_path):
 
 def code_digest(package, *modules):
     """The digest that a new process would see."""
-    return digest_of(package)(*modules)
+    return digests_of(package).code_digest(*modules)
 
 
-def digest_of(package):
-    """`code_digest` over the files of `package`; it remembers what it has read, so that each edit needs a new one."""
+def digests_of(package):
+    """The module `code_digest` over the files of `package`; it remembers what it has read: each edit needs a new one."""
     spec = importlib.util.spec_from_file_location("digest_of_the_copy", package / "study/code_digest.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.code_digest
+    return module
 
 
 def edit(file, old, new):
@@ -51,7 +51,10 @@ def edit(file, old, new):
 def codes(package):
     """The code digest of every spec of adversarial training (which knows a threat), by rule and entry."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(job_specs, "code_digest", digest_of(package))
+        digests = digests_of(package)
+        patch.setattr(job_specs, "code_digest", digests.code_digest)
+        patch.setattr(analyses, "code_digest", digests.code_digest)
+        patch.setattr(analyses, "function_digest", digests.function_digest)
         parent = Parent("digits", "cnn-small", "adversarial", 0)
         specs = {"data": job_specs.data_spec(STUDY, "digits"), "pretrain": job_specs.pretrain_spec(STUDY, parent)}
         for method in METHODS:
@@ -62,7 +65,8 @@ def codes(package):
         for verifier in VERIFIERS:
             specs[f"verify {verifier}"] = job_specs.verify_spec(STUDY, parent, verifier)
         specs["compact"] = job_specs.compact_spec(STUDY, "cnn-small")
-        specs["stability"] = job_specs.stability_spec(STUDY, parent)
+        job = next(job for job in analyses.jobs(STUDY, "stability") if job.networks[0].parent == parent)
+        specs["stability"] = analyses.spec(STUDY, job)
     return {name: one.code for name, one in specs.items()}
 
 
@@ -74,7 +78,7 @@ EVALUATIONS = [f"attack {attack}" for attack in ATTACKS] + [f"verify {verifier}"
 # A file, what is replaced in it, and the specs whose code that is: these and no others.
 EDITS = {
     "one method": ("methods/hydra.py", "Field(6.0, gt=0)", "Field(5.0, gt=0)", ["prune hydra"]),
-    "learned scores": ("pruning/learned_scores.py", "score.grad.norm()", "score.norm()", ["prune hydra", "prune harp"]),
+    "learned scores": ("pruning/learned_scores.py", "gradient.norm()", "score.norm()", ["prune hydra", "prune harp"]),
     "one shot": ("pruning/one_shot.py", "return []", "return list()", ["prune random", "prune lwm"]),
     "all masks": ("pruning/masks.py", "round(ratio * size)", "int(ratio * size)", PRUNES),
     "the check of the masks": ("stages/_mask_check.py", "<= slack", "< slack", PRUNES),
@@ -83,9 +87,9 @@ EDITS = {
     "one attack": ("attacks/pgd.py", "2.5 * threat.eps", "2.0 * threat.eps", ["attack pgd", "verify cascade"]),
     "another attack": ("attacks/fmn.py", "(1 - change)", "(2 - change)", ["attack fmn"]),
     "one verifier": ("verifiers/crown.py", '"CROWN")', '"CROWN-IBP")', ["verify crown", "verify cascade"]),
-    "the cascade": ("verifiers/cascade.py", "1 if one_by_one", "2 if one_by_one", ["verify cascade"]),
+    "the cascade": ("verifiers/cascade.py", "1 if settings.one_by_one", "2 if settings.one_by_one", ["verify cascade"]),
     "branch and bound": ("verifiers/branch_and_bound.py", "seen += len(parts)", "seen += 1", ["verify cascade"]),
-    "stable ReLUs": ("stages/stability.py", "(lower >= 0)", "(lower > 0)", ["stability"]),
+    "stable ReLUs": ("analyses/stability.py", "(lower >= 0)", "(lower > 0)", ["stability"]),
     "kept examples": ("files/examples.py", "indices.argsort()", "indices.argsort(stable=True)", EVALUATIONS[:-1]),
     "how a failure is written down": (
         *("stages/_failure.py", '"failed": message', '"failed": message + "!"'),
@@ -97,6 +101,7 @@ EDITS = {
     "the model": ("models/cnn_small.py", "HIDDEN = [100]", "HIDDEN = [50]", TRAININGS + EVALUATIONS + ["compact"]),
     "another model": ("models/cnn_large.py", "HIDDEN = [512, 512]", "HIDDEN = [512]", []),
     "how layers hang together": ("networks/structure.py", "return 1 if", "return 2 if", TRAININGS + EVALUATIONS + ["compact"]),
+    "what is drawn of stable ReLUs": ("analyses/stability.py", '"unstable ReLUs (%)"', '"ReLUs (%)"', []),
     "cutting filters out": ("stages/compact.py", "TOLERANCE = 1e-5", "TOLERANCE = 1e-4", ["compact"]),
     "the data set": ("datasets/digits.py", "(1, 8, 8), 10)", "(1, 8, 8), 9)", ["data"]),
     "the outcome table": ("files/outcome_table.py", '"distance", ', "", EVALUATIONS),
@@ -187,3 +192,66 @@ def test_an_unknown_module_is_an_error(package):
 
 def test_where_the_package_lies_does_not_matter(package):
     assert codes(package) == codes(ROOT / "src/sparrow")
+
+
+ONE_FILE = '''
+from __future__ import annotations
+from typing import TYPE_CHECKING
+from sparrow.files import csv_table
+from sparrow.results import marks
+if TYPE_CHECKING:
+    from sparrow.files import lineage
+LIMIT = 3
+print("imported")
+
+class Params:
+    """Settings."""
+
+def _half(value):
+    return value / 2
+
+def analyse(subject: lineage.Link, params):
+    """Rows."""
+    from sparrow import radius
+    return [_half(LIMIT), csv_table, radius]
+
+def _colour():
+    return "red"
+
+def draw(source):
+    return marks, _colour()
+'''
+# What is replaced in that file or elsewhere, and which of its functions it is code of.
+PARTS = {
+    "a helper": ("methods/one.py", "value / 2", "value / 3", {"analyse"}),
+    "a constant": ("methods/one.py", "LIMIT = 3", "LIMIT = 4", {"analyse"}),
+    "the function": ("methods/one.py", "return [_half", "return [1, _half", {"analyse"}),
+    "the other's helper": ("methods/one.py", '"red"', '"blue"', {"draw"}),
+    "what both run": ("methods/one.py", 'print("imported")', 'print("seen")', {"analyse", "draw"}),
+    "a docstring": ("methods/one.py", "Rows.", "All rows.", set()),
+    "what is for types": ("methods/one.py", "import lineage", "import lineage as other", set()),
+    "a module at the top": ("files/csv_table.py", 'lineterminator="\\n"', 'lineterminator="\\r"', {"analyse"}),
+    "a module inside": ("radius.py", "LEVELS = 255", "LEVELS = 256", {"analyse"}),
+    "the other's module": ("results/marks.py", "def ", "def a_", {"draw"}),
+}
+
+
+@pytest.mark.parametrize(("file", "old", "new", "expected"), PARTS.values(), ids=PARTS)
+def test_a_function_is_what_leads_from_it(package, file, old, new, expected):
+    (package / "methods/one.py").write_text(ONE_FILE)
+
+    def digests():
+        made = digests_of(package)
+        return {root: made.function_digest("sparrow.methods.one", root) for root in ("analyse", "draw")}
+
+    before = digests()
+    text = (package / file).read_text()
+    assert old in text
+    (package / file).write_text(text.replace(old, new, 1))
+    after = digests()
+    assert {root for root in before if before[root] != after[root]} == expected
+
+
+def test_a_function_that_is_not_there_is_named(package):
+    with pytest.raises(LookupError, match=r"nothing is called 'drawn'; valid: .*Params"):
+        digests_of(package).function_digest("sparrow.methods.lwm", "drawn")

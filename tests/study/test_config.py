@@ -517,33 +517,53 @@ def test_examples_are_kept_if_told():
     assert [study.attacks[label].keep_examples for label in ("pgd", "fmn")] == [True, False]
 
 
-def test_stable_relus_are_counted_if_told():
-    assert load_study(changed(("stability", None))).stability is None
-    assert load_study(changed(("stability", {}))).stability.model_dump() == {"samples": None, "batch_size": 128}
-    assert load_study(changed(("stability", {"samples": 40}))).stability.samples == 40
-
-
-def test_a_study_that_does_not_mention_stable_relus_does_not_count_them():
-    assert load_study({key: value for key, value in default().items() if key != "stability"}).stability is None
+def test_an_analysis_is_made_if_told():
+    assert load_study({key: value for key, value in default().items() if key != "analyses"}).analyses == {}
+    assert load_study(changed(("analyses", {}))).analyses == {}
+    told = load_study(changed(("analyses", {"stability": None, "few": {"kind": "stability", "samples": 40}}))).analyses
+    assert {label: (entry.kind, entry.samples, entry.batch_size) for label, entry in told.items()} == {
+        "stability": ("stability", None, 128),
+        "few": ("stability", 40, 128),
+    }
 
 
 @pytest.mark.parametrize(
     ("value", "key", "words"),
     [
-        (True, "stability", "valid dictionary"),
-        ([], "stability", "valid dictionary"),
-        ({"samples": 0}, "stability.samples", "greater than or equal to 1"),
-        ({"samples": 1.5}, "stability.samples", "integer"),
-        ({"batch_size": 0}, "stability.batch_size", "greater than or equal to 1"),
-        ({"batch_size": None}, "stability.batch_size", "integer"),
-        ({"sample": 3}, "stability.sample", "unknown key 'sample' (value 3), did you mean 'samples'?"),
-        ({"eps": 0.1}, "stability.eps", "valid keys: batch_size, samples"),
+        (True, "analyses", "valid dictionary"),
+        ([], "analyses", "valid dictionary"),
+        (
+            {"stable": None},
+            "analyses.stable",
+            "unknown analysis 'stable', did you mean 'stability'?; valid: latency, stability",
+        ),
+        ({"stability": {"samples": 0}}, "analyses.stability.samples", "greater than or equal to 1"),
+        ({"stability": {"samples": 1.5}}, "analyses.stability.samples", "integer"),
+        ({"stability": {"batch_size": 0}}, "analyses.stability.batch_size", "greater than or equal to 1"),
+        ({"stability": {"batch_size": None}}, "analyses.stability.batch_size", "integer"),
+        ({"stability": {"sample": 3}}, "analyses.stability.sample", "unknown key 'sample' (value 3), did you mean 'samples'?"),
+        ({"stability": {"eps": 0.1}}, "analyses.stability.eps", "valid keys: batch_size, kind, samples"),
+        ({"summary": {"kind": "stability"}}, "analyses.summary", "the name of a table or figure of every study"),
+        ({"accuracy": {"kind": "stability"}}, "analyses.accuracy", "the name of a table or figure of every study"),
     ],
 )
-def test_a_bad_way_to_count_stable_relus_is_one_line(value, key, words):
-    (line,) = complaints(changed(("stability", value)))
+def test_a_bad_analysis_is_one_line(value, key, words):
+    (line,) = complaints(changed(("analyses", value)))
     assert line.startswith(f"config.yaml: {key}: ")
     assert words in line
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "place"),
+    [
+        ("stability", {"samples": 40}, "{stability: {samples: 40}}"),
+        ("latency", {}, "{latency: }"),
+        ("latency", {"runtimes": ["torch"]}, "{latency: {runtimes: [torch]}}"),
+    ],
+)
+def test_an_analysis_that_is_no_longer_a_section_of_its_own_says_where_it_belongs(key, value, place):
+    (line,) = complaints(changed((key, value)))
+    assert line == f"config.yaml: {key}: is an analysis now; write it below that key: analyses: {place}"
 
 
 def test_a_valid_study_survives_json():

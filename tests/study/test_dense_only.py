@@ -37,8 +37,8 @@ def test_imported_pruned_networks_need_no_method_either() -> None:
         ({"imports": {f"{SEED}/dense": {"file": "x.pth"}}}, "methods: none, and evaluate is ['dense', 'finetuned']"),
         ({"methods": {"lwm": None}}, "ratios: none, and methods.lwm has no `ratios` of its own; give at least one"),
         (
-            {"evaluate": ["dense"], "latency": {}},
-            "latency: times networks against their dense one, and evaluate names no others",
+            {"evaluate": ["dense"], "analyses": {"latency": {}}},
+            "analyses.latency: compares networks with their dense one, and evaluate names no others",
         ),
         (
             {"evaluate": ["dense"], "imports": {f"{SEED}/lwm-0.90/pruned": {"file": "x.pth"}}},

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from sparrow.files.paths import CURVE, TRACE
-from sparrow.results import figures as folder
 from sparrow.study import figures
 from tests.study.test_targets import FOLDER, study
 
@@ -20,7 +19,7 @@ def names(**changes) -> set[str]:
 
 
 def test_every_figure_says_what_it_is_drawn_from() -> None:
-    drawing = {path.stem for path in Path(folder.__file__).parent.glob("*.py") if f"def draw_{path.stem}(" in path.read_text()}
+    drawing = {path.stem for path in figures.FOLDER.glob("*.py") if f"def draw_{path.stem}(" in path.read_text()}
     assert set(figures.known()) == drawing
     tables = [table for one in figures.known().values() if not one.of_runs for table in _tables(one)]
     assert all(table.endswith(".csv") for table in tables)

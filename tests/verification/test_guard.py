@@ -20,7 +20,6 @@ from sparrow.jobs.interruption import Interrupted
 from sparrow.jobs.resume_point import ResumePoint
 from sparrow.models import cnn7, cnn_small, resnet18
 from sparrow.settings import Threat
-from sparrow.stages.stability import stability
 from sparrow.stages.verify import verify
 from sparrow.training import certified_loss
 from sparrow.verification import bounds as _bounds
@@ -28,6 +27,7 @@ from sparrow.verification import chain_bounds, guard
 from sparrow.verification.decision import Decision, decide_by
 from sparrow.verification.guard import check, out_of_range, random_points, statistics_of
 from sparrow.verifiers import branch_and_bound, crown, crown_ibp, ibp
+from tests.analyses.jobs import on_network
 
 LINF, L2 = Threat(norm="linf", eps=0.1), Threat(norm="l2", eps=0.3)
 THREATS = pytest.mark.parametrize("threat", [LINF, L2], ids=lambda threat: threat.norm)
@@ -341,12 +341,12 @@ def test_a_wrong_range_is_a_failed_network(dense: Path, digits: Path, tmp_path: 
         "seed": 0,
         "code": "test",
         "model": {"kind": "cnn-small"},
-        "stability": {"samples": 5},
+        "analysis": {"kind": "stability", "samples": 5},
         "threat": {"norm": "linf", "eps": 0.05},
     }
-    assert stability(dense, digits, tmp_path / "right.csv", tmp_path / "cost.json", spec) is None
+    assert on_network(dense, digits, tmp_path / "right.csv", tmp_path / "cost.json", spec) is None
     monkeypatch.setattr(_bounds, "margins", narrowed)
-    said = stability(dense, digits, tmp_path / "wrong.csv", tmp_path / "cost.json", spec)
+    said = on_network(dense, digits, tmp_path / "wrong.csv", tmp_path / "cost.json", spec)
     assert "CROWN gave layer 5 (Linear) a range that it leaves at a point of the perturbation set" in said
 
 

@@ -143,6 +143,7 @@ def test_stage_writes_the_smoothed_classifier_s_own_predictions(dense: Path, dig
     spec = {
         "seed": 0,
         "model": {"kind": "cnn-small"},
+        "code": "test",
         "threat": {"norm": "l2", "eps": 0.3},
         "verifier": {"kind": "smoothing", "samples": 20, "n": 300},
     }

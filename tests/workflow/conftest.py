@@ -48,8 +48,10 @@ SWEPT = TINY | {
         "cascade": {"samples": 20, "bounds": ["ibp", "crown"], "attacks": ["pgd"], "eps": [0.05, 0.1]},
         "ibp": {"samples": 20, "eps": 0.00001},
     },
-    "stability": {"samples": 20},
-    "latency": {"batch_sizes": [1], "runtimes": ["torch"], "repeats": 6},
+    "analyses": {
+        "stability": {"samples": 20},
+        "latency": {"batch_sizes": [1], "runtimes": ["torch"], "repeats": 6},
+    },
 }
 
 

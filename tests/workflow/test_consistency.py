@@ -18,8 +18,8 @@ from sparrow.files.content import of_spec
 from sparrow.files.lineage import chain
 from sparrow.results.consistency import aggregate_consistent
 from sparrow.results.figures.curves import draw_curves
-from sparrow.results.latency import write_latencies
-from sparrow.study import cells, job_specs
+from sparrow.results.timings import write_timings
+from sparrow.study import analyses, analysis_tables, cells, job_specs
 from sparrow.study.expected import expected
 from sparrow.study.load import load_study
 from tests.workflow.conftest import SWEPT, TINY, Checkout
@@ -44,9 +44,9 @@ def aggregated(changes: dict | None = None, of: dict = SWEPT) -> None:
     evaluated = list(cells.evaluated(study))
     networks = [root / f"{one.path}.safetensors" for one in evaluated]
     compact = [root / f"{one.path}/compact.safetensors" for one in cells.compacted(study)]
-    counted = [root / f"{one.path}/stability.csv" for one in evaluated] if study.stability else []
+    analysed = [root / f"{job.path}.csv" for job in analyses.all_jobs(study, timed=False)]
     summary = Path("tables/summary.csv")
-    aggregate_consistent(networks, compact, counted, summary, job_specs.aggregate_spec(study), expected(study))
+    aggregate_consistent(networks, compact, analysed, summary, job_specs.aggregate_spec(study), expected(study))
 
 
 def refused(changes: dict | None = None, of: dict = SWEPT) -> str:
@@ -108,7 +108,10 @@ CHANGED = {
         f"{SEED}/dense/verifiers/cascade-eps0.05.csv: is about another configuration (column spec ",
     ),
     "the images": ({"attacks.fmn.samples": 19}, f"{SEED}/dense/attacks/fmn.csv: is about another configuration"),
-    "stable ReLUs": ({"stability.samples": 10}, f"{SEED}/dense/stability.csv: is about another configuration (column spec "),
+    "stable ReLUs": (
+        {"analyses.stability.samples": 10},
+        f"{SEED}/dense/analyses/stability.csv: is about another configuration (column spec ",
+    ),
 }
 
 
@@ -128,7 +131,7 @@ def cut(path: Path, rows: int) -> None:
 CUT = {
     "an attack": ("attacks/pgd.csv", 8, r"lacks 8 of the 20 test images that the study says \(image \d+\)"),
     "a cascade": ("verifiers/cascade.csv", 4, r"lacks 4 of the 20 test images that the study says \(image \d+\)"),
-    "layers": ("stability.csv", 1, "has 2 rows, and had 3 when it was written"),
+    "layers": ("analyses/stability.csv", 1, "has 2 rows, and had 3 when it was written"),
 }
 
 
@@ -141,22 +144,22 @@ def test_a_table_that_was_cut_at_a_line_is_refused(results: Path, name: str, row
 
 
 def test_latencies_that_were_cut_or_are_about_another_network_are_refused(results: Path) -> None:
-    path, specs = (
-        SEED / "latency.csv",
-        {"cnn-small": of_spec(job_specs.latency_spec(load_study(SWEPT), "cnn-small").model_dump())},
-    )
-    write_latencies(results / "summary.csv", [path], Path("whole.csv"), specs)
+    study = load_study(SWEPT)
+    told = analysis_tables.collect_spec(study, timed=True)
+    specs = {job.place: of_spec(analyses.spec(study, job).model_dump()) for job in analyses.jobs(study, "latency")}
+    path = SEED / "analyses/latency.csv"
+    write_timings(results / "summary.csv", [path], Path("whole.csv"), told, specs)
     assert Path("whole.csv").read_bytes() == (results / "latency.csv").read_bytes()
     with pytest.raises(SparrowError, match=rf"^{path}: is about another configuration \(column spec \w+, expected other\)"):
-        write_latencies(results / "summary.csv", [path], Path("cut.csv"), {"cnn-small": "other"})
+        write_timings(results / "summary.csv", [path], Path("cut.csv"), told, dict.fromkeys(specs, "other"))
     whole = path.read_text()
     cut(path, 1)
     with pytest.raises(SparrowError, match=f"^{path}: has 2 rows, and had 3 when it was written; delete it and run again"):
-        write_latencies(results / "summary.csv", [path], Path("cut.csv"), specs)
-    network = content_of(SEED / "dense.safetensors")[:16]
+        write_timings(results / "summary.csv", [path], Path("cut.csv"), told, specs)
+    network = path.read_text().splitlines()[1].split(",")[-3]
     path.write_text(whole.replace(network, "f" * 16))
     with pytest.raises(SparrowError, match=rf"^{path}: is about another network than lies there now \(column network ffff"):
-        write_latencies(results / "summary.csv", [path], Path("cut.csv"), specs)
+        write_timings(results / "summary.csv", [path], Path("cut.csv"), told, specs)
     assert not Path("cut.csv").exists()
 
 

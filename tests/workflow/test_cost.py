@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sparrow.estimate.finished import finished as known
+from sparrow.estimate.finished import finished_jobs as known
 from sparrow.estimate.work import works
 from sparrow.study.load import load_study
 from tests.workflow.conftest import TINY, Checkout

@@ -60,8 +60,10 @@ STUDY = TINY | {
     "training": {stage: {"epochs": 1, "batch_size": 16} for stage in ("pretrain", "prune", "finetune")},
     "attacks": {"pgd": {"samples": 6, "steps": 2}},
     "verifiers": {"ibp": {"samples": 4}},
-    "stability": {"samples": 4},
-    "latency": {"batch_sizes": [1], "runtimes": ["torch"], "repeats": 6},
+    "analyses": {
+        "stability": {"samples": 4},
+        "latency": {"batch_sizes": [1], "runtimes": ["torch"], "repeats": 6},
+    },
 }
 
 

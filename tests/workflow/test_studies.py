@@ -106,7 +106,7 @@ def shape(study: Study) -> dict[str, Any]:
         "attacks": {label: (e.kind, e.objectives, e.keep_examples) for label, e in study.attacks.items()},
         "verifiers": {label: (e.kind, e.objectives, getattr(e, "bounds", None)) for label, e in study.verifiers.items()},
         "augmented": [entry.augmentation.flip for entry in study.datasets.values()][:1],
-        "others": (study.stability is None, study.evaluate, study.published is None),
+        "others": (sorted(study.analyses), study.evaluate, study.published is None),
     }
 
 

@@ -42,11 +42,9 @@ def test_every_network_has_all_its_evaluations(swept: Checkout, objective: str, 
     attacks |= {f"attacks/fgsm-eps0.00001.{kind}" for kind in ("csv", "cost.json")}
     verifiers = {f"verifiers/{name}.{kind}" for name in VERIFIERS for kind in ("csv", "cost.json")}
     compact = {"compact.safetensors", "compact.cost.json"} if network != "dense" else set()
-    assert found == attacks | verifiers | compact | {"stability.csv", "stability.cost.json"}
-    assert {path.name for path in place.parents[len(network.split("/")) - 1].glob("latency.*")} == {
-        "latency.csv",
-        "latency.cost.json",
-    }
+    assert found == attacks | verifiers | compact | {"analyses/stability.csv", "analyses/stability.cost.json"}
+    family = place.parents[len(network.split("/")) - 1] / "analyses"
+    assert {path.name for path in family.iterdir()} == {"latency.csv", "latency.cost.json"}
 
 
 @pytest.mark.parametrize(("name", "eps"), RADII.items(), ids=["the study's", "another"])
@@ -117,7 +115,7 @@ def test_every_job_has_its_cost(swept: Checkout) -> None:
     stages = pd.read_csv(swept.root / "results/costs.csv")["stage"].value_counts()
     # Two objectives, each with two evaluated networks; of the failed one all jobs have run, too.
     trained = {"data": 1, "pretrain": 2, "prune": 2, "finetune": 2, "compact": 2}
-    assert stages.to_dict() == trained | {"attack": 4 * 4, "verify": 4 * 3, "stability": 4, "latency": 2}
+    assert stages.to_dict() == trained | {"attack": 4 * 4, "verify": 4 * 3, "analyse": 4 + 2}
 
 
 def test_every_figure_is_drawn(swept: Checkout) -> None:
@@ -246,7 +244,7 @@ def test_another_radius_of_the_study_takes_no_table_for_another(swept: Checkout,
 
 
 def test_stable_relus_that_are_no_longer_counted_run_nothing_again(swept: Checkout, study: dict) -> None:
-    del study["stability"]
+    study["analyses"] = {"latency": study["analyses"]["latency"]}
     swept.write(study)
     planned = swept.planned()
     assert computed(planned) == []
@@ -254,8 +252,8 @@ def test_stable_relus_that_are_no_longer_counted_run_nothing_again(swept: Checko
 
 
 def test_more_images_for_stable_relus_plan_their_counting_alone(swept: Checkout, study: dict) -> None:
-    study["stability"]["samples"] = 30
+    study["analyses"]["stability"]["samples"] = 30
     swept.write(study)
     jobs = computed(swept.planned())
     assert len(jobs) == 4
-    assert all(job.startswith("Count stable ReLUs") for job in jobs)
+    assert all(job.endswith(": stability") for job in jobs)

@@ -3,7 +3,7 @@ rule aggregate:
         all_tables,
         networks=all_networks,
         compact=all_compact,
-        stability=all_stability,
+        analysed=all_analysed,
     output:
         report(
             f"{RESULTS}/outcomes.csv",
@@ -42,7 +42,15 @@ rule aggregate:
             category="Tables",
             labels={"table": "decisions (CSV)"},
         ),
-        f"{RESULTS}/stability.csv",
+        [
+            report(
+                f"{RESULTS}/{name}",
+                caption="../../reports/captions/analysis.rst",
+                category="Tables",
+                labels={"table": f"{name.removesuffix('.csv')} (CSV)"},
+            )
+            for name in analysis_tables.collected(STUDY)
+        ],
         summary=report(
             f"{RESULTS}/summary.csv",
             caption="../../reports/captions/summary.rst",
@@ -275,7 +283,7 @@ rule figure:
         mem_mb=1000,
         runtime=30,
     params:
-        stage=lambda wildcards: figures.stage(wildcards.figure),
+        stage=lambda wildcards: figures.stage(STUDY, wildcards.figure),
         spec=lambda wildcards: figures.spec(*figure_of(wildcards)),
         script=SCRIPT,
     message:

@@ -14,7 +14,7 @@ try:
     from sparrow.files.paths import Cell, Parent
     from sparrow.files.strict_yaml import refuse_duplicates
     from sparrow.files.yaml_words import refuse_ambiguous
-    from sparrow.study import cells, comparison, expected, figures, job_specs, sources, targets
+    from sparrow.study import analyses, analysis_tables, cells, comparison, expected, figures, job_specs, sources, targets
     from sparrow.study.code_digest import code_digest, file_digest
     from sparrow.study.load import load_study
 
@@ -117,34 +117,27 @@ def all_compact(wildcards):
     return targets.compact_networks(STUDY)
 
 
-def all_stability(wildcards):
-    return [f"{RESULTS}/{one.path}/stability.csv" for one in cells.evaluated(STUDY)] if STUDY.stability else []
+def all_analysed(wildcards):
+    return targets.analysis_tables(STUDY, timed=False)
 
 
 @functools.cache
-def families(lost_filters):
-    """Paths of the evaluated networks that were pruned, by the dense one that they come from; or of those that lost filters."""
-    found = {}
-    for one in cells.compacted(STUDY) if lost_filters else cells.evaluated(STUDY):
-        if one.cell:
-            found.setdefault(one.parent, []).append(f"{RESULTS}/{one.path}")
-    return found
+def analysis_jobs():
+    """All jobs of analyses, by the paths of their tables below the results."""
+    return {job.path: job for job in analyses.all_jobs(STUDY)}
 
 
-def pruned_of(wildcards):
-    return [f"{path}.safetensors" for path in families(False).get(parent_of(wildcards), [])]
+def analysis_of(scope, wildcards):
+    """The job of the analysis of that scope that `wildcards` name."""
+    return analysis_jobs()[paths.ANALYSIS_PATTERNS[scope].format(**wildcards)]
 
 
-def compact_of(wildcards):
-    return [f"{path}/compact.safetensors" for path in families(True).get(parent_of(wildcards), [])]
-
-
-def all_latency(wildcards):
-    return [f"{RESULTS}/{parent.path}/latency.csv" for parent in cells.parents(STUDY)] if STUDY.latency else []
+def threads_of_analysis(wildcards):
+    return getattr(STUDY.analyses[wildcards.analysis], "threads", 1)
 
 
 def all_costs(wildcards):
-    return targets.costs(STUDY) + [targets.cost_beside(table) for table in all_stability(wildcards) + all_latency(wildcards)]
+    return targets.costs(STUDY)
 
 
 def figure_of(wildcards):

@@ -28,7 +28,7 @@ class Attack(Evaluation):
 
 
 class InsideAttack(Attack):
-    """Settings of attacks that search inside the perturbation set, and that a proof can therefore spare."""
+    """Settings of attacks that search inside the perturbation set: they need not attack images that are verified."""
 
     skip_verified: Annotated[list[str], AfterValidator(unique)] = Field([])
     """Labels of verifiers. An image that one of them has verified at this radius is not attacked and counts as robust, for no

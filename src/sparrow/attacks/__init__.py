@@ -21,7 +21,8 @@ A file may define
 - `passes(params, classes)`: what an image costs that survives all of it, for `sparrow cost`: how many forward passes,
   and how many gradients (a forward and a backward pass). Without it the cost is unknown.
 - `search(model, images, labels, params, threat, classes)`, for an attack of several parts: a
-  `sparrow.adversary.found.Found`, which also names the part that broke each image; it is called in place of `attack`.
+  `sparrow.adversary.attack_result.AttackResult`, which also names the part that broke each image; it is called in place of
+  `attack`.
 - `restart(model, images, labels, params, threat, classes, others)`, for a minimum-norm attack: the same as `attack`,
   called for images where that found nothing, with images `others` (n, c, h, w) of other classes to start from.
 """

@@ -2,11 +2,35 @@
 
 Each attack meets the images that are left, and an image leaves as soon as it is broken: torchattacks' parts go on with
 broken images to the end, and in l_2 step all images of a batch as far as the first. The parts here are written after the
-papers and the authors' package (fra31/auto-attack), with which they share all settings; what differs is said in `_apgd`,
-`_fab` and `_square`, and that random numbers are drawn on the CPU, so that they are the same on every device.
+papers and the authors' package (fra31/auto-attack), with which they share all settings; what differs is said in `apgd`,
+`fab` and `square` of `sparrow.adversary`, and that random numbers are drawn on the CPU, so that they are the same on every
+device.
 
 Source: Croce and Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
 Attacks", ICML 2020.
+
+BibTeX:
+
+@inproceedings{croce2020reliable,
+  author = {Croce, Francesco and Hein, Matthias},
+  title = {Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free Attacks},
+  booktitle = {International Conference on Machine Learning},
+  year = {2020},
+}
+
+@inproceedings{croce2020minimally,
+  author = {Croce, Francesco and Hein, Matthias},
+  title = {Minimally Distorted Adversarial Examples with a Fast Adaptive Boundary Attack},
+  booktitle = {International Conference on Machine Learning},
+  year = {2020},
+}
+
+@inproceedings{andriushchenko2020square,
+  author = {Andriushchenko, Maksym and Croce, Francesco and Flammarion, Nicolas and Hein, Matthias},
+  title = {Square Attack: a Query-Efficient Black-Box Adversarial Attack via Random Search},
+  booktitle = {European Conference on Computer Vision},
+  year = {2020},
+}
 """
 
 from __future__ import annotations
@@ -15,7 +39,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from sparrow.adversary.found import Found
+from sparrow.adversary.attack_result import AttackResult
 from sparrow.adversary.params import InsideAttack
 from sparrow.lazy_torch import torch
 from sparrow.settings import Norm, Threat
@@ -39,12 +63,12 @@ class Params(InsideAttack):
     attack_seed: int = Field(0, ge=0)
     """Seed of all four attacks."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """`bfloat16`: the search looks at the network in it (autocast), and what it finds counts only if it fools the network in
+    """`bfloat16`: the search evaluates the network in it (autocast), and what it finds counts only if it fools the network in
     float32. Faster, and not the standard version: it may miss what that would find, the more so the smaller eps is."""
 
 
 def passes(params: Params, classes: int) -> tuple[float, float]:
-    """An image that survives all four: APGD, and targeted APGD and FAB (which looks twice a step) at nine classes; Square."""
+    """Forward passes and gradients of an image that survives all four parts, three of them on at most nine other classes."""
     targets = min(TARGETS, classes - 1)
     return params.steps * targets + params.queries, params.steps * (1 + 2 * targets)
 
@@ -57,7 +81,7 @@ def attack(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
     return search(model, images, labels, params, threat, classes).images
 
 
-def search(model, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int) -> Found:
+def search(model, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int) -> AttackResult:
     """What `attack` returns, which of the `PARTS` broke each image, and where every walk began without a gradient.
 
     Margins are those that the search sees: in bfloat16, where it is lowered. Raises SparrowError as `attack` does.
@@ -110,4 +134,4 @@ def search(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
         generator = seeded()
         run(SQUARE, lambda x, y, order, seen: square(view, x, y, threat, params.queries, generator, seen))
     found[left] = record.points[left]
-    return Found(found, by, record.zero_gradient & (clean.argmax(dim=1) == labels))
+    return AttackResult(found, by, record.zero_gradient & (clean.argmax(dim=1) == labels))

@@ -1,6 +1,15 @@
 """FGSM: one step of length eps along the sign of the gradient.
 
 Source: Goodfellow et al., "Explaining and Harnessing Adversarial Examples", ICLR 2015, sec. 4.
+
+BibTeX:
+
+@inproceedings{goodfellow2015explaining,
+  author = {Goodfellow, Ian J. and Shlens, Jonathon and Szegedy, Christian},
+  title = {Explaining and Harnessing Adversarial Examples},
+  booktitle = {International Conference on Learning Representations},
+  year = {2015},
+}
 """
 
 from __future__ import annotations
@@ -19,7 +28,7 @@ class Params(InsideAttack):
 
 
 def passes(params: Params, classes: int) -> tuple[float, float]:
-    """One gradient."""
+    """Forward passes and gradients of an image: one gradient."""
     return 0, 1
 
 

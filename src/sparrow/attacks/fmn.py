@@ -6,11 +6,20 @@ direction and step size for each network (Floris et al., "Improving Fast Minimum
 Optimization", ESANN 2023; pralab/HO-FMN), and the Adversarial Pruning Benchmark reports distances so found;
 `loss: dlr, direction: sign` is the setting that its own example uses.
 
-A search that starts where the loss has a gradient of 0 goes nowhere. Where it has found no adversarial image at all, it
+A search that starts where the loss has a gradient of 0 makes no step. Where it has found no adversarial image at all, it
 starts again from the nearest test image (in the threat's norm) that the network takes for another class, which is always an
 adversarial image at some distance; the paper's adversarial initialisation takes an image of another class, too.
 
 Source: Pintor et al., "Fast Minimum-norm Adversarial Attacks through Adaptive Norm Constraints", NeurIPS 2021, algorithm 1.
+
+BibTeX:
+
+@inproceedings{pintor2021fast,
+  author = {Pintor, Maura and Roli, Fabio and Brendel, Wieland and Biggio, Battista},
+  title = {Fast Minimum-norm Adversarial Attacks through Adaptive Norm Constraints},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2021},
+}
 """
 
 from __future__ import annotations
@@ -50,7 +59,7 @@ class Params(Attack):
 
 
 def passes(params: Params, classes: int) -> tuple[float, float]:
-    """In each step two backward passes behind one forward pass, which is one gradient and a half."""
+    """Forward passes and gradients of an image: two backward passes after a forward pass count as one gradient and a half."""
     return 0, 1.5 * (params.steps + 1)
 
 
@@ -65,9 +74,10 @@ def attack(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
 def restart(
     model, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int, others: torch.Tensor
 ) -> torch.Tensor:
-    """The same, from images `others` (n, c, h, w) that are taken for another class: so there is an adversarial image.
+    """The nearest adversarial images (n, c, h, w) found from where the lines to `others` cross the decision boundary.
 
-    As the paper's adversarial initialisation, from where the straight line to the other image crosses the boundary.
+    `others` (n, c, h, w) are images that `model` takes for another class than `labels`: the paper's adversarial
+    initialisation.
     """
     view = (-1, *[1] * (images.dim() - 1))
     inside, beyond = images.new_zeros(len(images)), images.new_ones(len(images))
@@ -133,7 +143,7 @@ def _search(
 
 
 def _loss(logits: torch.Tensor, labels: torch.Tensor, name: str) -> torch.Tensor:
-    """What is to become small (n,)."""
+    """What the steps descend on (n,): the smaller, the nearer to another class than the label."""
     from sparrow.adversary.margin import margin
 
     if name == "cross-entropy":

@@ -1,6 +1,15 @@
 """PGD: projected gradient ascent on the cross-entropy from random starts.
 
 Source: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, sec. 2.1.
+
+BibTeX:
+
+@inproceedings{madry2018towards,
+  author = {Madry, Aleksander and Makelov, Aleksandar and Schmidt, Ludwig and Tsipras, Dimitris and Vladu, Adrian},
+  title = {Towards Deep Learning Models Resistant to Adversarial Attacks},
+  booktitle = {International Conference on Learning Representations},
+  year = {2018},
+}
 """
 
 from __future__ import annotations
@@ -27,7 +36,7 @@ class Params(InsideAttack):
 
 
 def passes(params: Params, classes: int) -> tuple[float, float]:
-    """As many steps from each start, and a look at where they end."""
+    """Forward passes and gradients of an image: from each start a gradient a step, and a forward pass where it ends."""
     return params.restarts, params.restarts * params.steps
 
 

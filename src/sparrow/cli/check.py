@@ -23,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the mistakes of each study, or what it comes to."""
+    """Print the mistakes of each study, or its size if there are none; the exit status."""
     status = 0
     for path in options.studies:
         study, mistakes = _examine(path)
@@ -45,13 +45,13 @@ def _examine(path: Path) -> tuple[Study | None, list[str]]:
         return None, str(error).splitlines()
     study, mistakes = examine(raw)
     mistakes += checks.mistakes(study, (_data_is_there, _imports_are_there, _results_can_be_written))
-    # What YAML takes for something else than it looks like is no mistake of another kind, too.
-    told = {line.removeprefix(f"{path}: ").split(": ")[0] for line in in_yaml}
-    return study, in_yaml + [f"{path}: {line}" for line in mistakes if line.split(": ")[0] not in told]
+    # A key that YAML reads otherwise than it looks is reported once, not also for the value that YAML read.
+    known = {line.removeprefix(f"{path}: ").split(": ")[0] for line in in_yaml}
+    return study, in_yaml + [f"{path}: {line}" for line in mistakes if line.split(": ")[0] not in known]
 
 
 def _data_is_there(study: Study) -> Iterator[str]:
-    """The user's own images are where the study says."""
+    """A line for each data set whose files (the user's own images) are missing."""
     from sparrow.study import sources
 
     for label, params in study.datasets.items():
@@ -59,7 +59,7 @@ def _data_is_there(study: Study) -> Iterator[str]:
 
 
 def _imports_are_there(study: Study) -> Iterator[str]:
-    """The networks of others, and own maps of their names, are where the study says, and a map can be read."""
+    """A line for each imported network, or map of names, that is missing, and for each map that cannot be read."""
     from sparrow.exchange import keymap, keymap_files
     from sparrow.files.paths import parse
 
@@ -75,11 +75,11 @@ def _imports_are_there(study: Study) -> Iterator[str]:
             except SparrowError as error:
                 yield f"imports.{path}.map: {error}"
             except ValueError:
-                continue  # Where it is to lie is told with the study's own mistakes.
+                continue  # A wrong path is reported with the study's own mistakes.
 
 
 def _results_can_be_written(study: Study) -> Iterator[str]:
-    """The results folder can be written to, or made."""
+    """A line if the results folder cannot be written to, or made."""
     from sparrow.files.atomic import require_writable
 
     try:
@@ -89,7 +89,7 @@ def _results_can_be_written(study: Study) -> Iterator[str]:
 
 
 def _comes_to(path: Path, study: Study) -> str:
-    """What a valid study comes to, in one line."""
+    """The numbers of networks, cells and tables of a valid study, in one line."""
     from sparrow.study import cells
 
     dense, evaluated = len(cells.parents(study)), list(cells.evaluated(study))

@@ -92,7 +92,7 @@ def parse(text: str, where: str) -> dict[str, str]:
 
 
 def _closed(text: str) -> int:
-    """Where the text behind the first pair of braces begins; 0 if they do not close."""
+    """The index after the first pair of braces; 0 if they do not close."""
     depth = 0
     for place, letter in enumerate(text):
         depth += {"{": 1, "}": -1}.get(letter, 0)
@@ -102,16 +102,16 @@ def _closed(text: str) -> int:
 
 
 def _citations(studies: list[Study]) -> list[tuple[str, str]]:
-    """What is used, and its BibTeX: pairs."""
+    """Pairs of a thing in use (Sparrow, a tool, an entry) and its BibTeX."""
     used = [("Sparrow", own_bibtex()), *TOOLS.items()]
     for study in studies:
         for room in catalogue.PACKAGES:
             for label, params in getattr(study, room).items():
                 used.append((f"{room}.{label}", catalogue.bibtex(room, params.kind)))
-                # A verifier that is made of others, such as a cascade.
+                # What is made of verifiers, such as a cascade.
                 members = getattr(catalogue.load(room, params.kind), "members", None)
                 for kind in members(params) if members else ():
-                    used.append((f"{room}.{label}", catalogue.bibtex(room, kind)))
+                    used.append((f"{room}.{label}", catalogue.bibtex("verifiers", kind)))
     return used
 
 

@@ -8,8 +8,8 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
-from sparrow.estimate.finished import finished
-from sparrow.estimate.rates import SHIPPED, Rates, Row, read_rows, write_rows
+from sparrow.estimate.finished import finished_jobs
+from sparrow.estimate.rates import SHIPPED, Kind, Rates, Row, read_rows, write_rows
 from sparrow.estimate.total import Price, prices
 from sparrow.estimate.work import STAGES, Work, works
 from sparrow.files.csv_table import write_csv
@@ -20,8 +20,8 @@ from sparrow.study.load import read_study
 COLUMNS = ("study", "stage", "dataset", "model", "objective", "entry", "jobs", "steps", "images", "hours", "by")
 HEAD = ("stage", "data set", "model", "objective", "jobs", "steps", "hours", "by")
 MEANING = {
-    "run": "run: the jobs of this study that have run say it, whatever device they had; those of networks that were made\n"
-    "  otherwise than it says now do not count, but an attack's or verifier's own settings may have been others",
+    "run": "run: from jobs of this study that have run, whatever device they had; those of networks that were made under\n"
+    "  another configuration do not count, but an attack's or verifier's own settings may have been others",
     "measured": "measured: time of a step on this kind of device ({table})",
     "derived": "derived: an estimate, from counted multiply-adds and an assumed rate of {speed};\n"
     "  --tflops assumes another{small}",
@@ -32,7 +32,7 @@ BOUNDS = (
     "Upper bounds: every image survives every attack, and comes to every bound of a cascade. A batch of validation images\n"
     "counts as a step, and a pruning step as one of its objective: what a method adds (S2AP about 15 %) is not counted.\n"
     "Starting a job, data sets, compact networks, tables and figures are seconds each, and not counted; nor is how long\n"
-    "networks are timed (`latency`)."
+    "analyses time networks, or read tables."
 )
 
 
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     studies = {path: read_study(path) for path in options.studies}
     found = {path: works(study) for path, study in studies.items()}
     rows = read_rows(SHIPPED) if SHIPPED.is_file() else []
-    kind = options.device or "gpu"
+    kind: Kind = options.device or "gpu"
     if options.measure:
         mine = options.steps or Path("steps.csv")
         own = read_rows(mine) if mine.is_file() else []
@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
         rows += read_rows(options.steps)
     rates, table = Rates(rows, kind, options.tflops), []
     for path, study in studies.items():
-        priced = prices(found[path], rates, finished(study, found[path]))
+        priced = prices(found[path], rates, finished_jobs(study, found[path]))
         print(_summary(path, study, found[path]), _table(priced), _legend(priced, rates, kind), sep="\n\n", end="\n\n")
         table += [_line(path, price) for price in priced]
     print(BOUNDS)
@@ -81,13 +81,13 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _measure(study: Study, found: list[Work], rows: list[Row], own: list[Row], path: Path, repeats: int) -> str:
-    """Add to `rows`, and to `own` and its file, what is not there of this device; its kind."""
-    from sparrow.estimate.measure import made_here, measure
+def _measure(study: Study, found: list[Work], rows: list[Row], own: list[Row], path: Path, repeats: int) -> Kind:
+    """Measure the units that `rows` lacks for this device; add them to `rows`, and to `own` and its file. The device's kind."""
+    from sparrow.estimate.measure import measure, this_device
 
     for category in (FutureWarning, DeprecationWarning):
         warnings.simplefilter("ignore", category)  # As in the jobs.
-    made = made_here()
+    made = this_device()
     there = {row.unit for row in rows if (row.device, row.threads) == (made["device"], made["threads"]) and row.seconds}
     units = dict.fromkeys(unit for work in found for unit in work.units if unit not in there)
 
@@ -98,12 +98,12 @@ def _measure(study: Study, found: list[Work], rows: list[Row], own: list[Row], p
         print(f"{row.model}, {row.entry or row.what}: {row.seconds:.3g} s", file=sys.stderr, flush=True)
         rows.append(row)
         own.append(row)
-        write_rows(path, own)  # Each is soon lost otherwise, and long in coming.
+        write_rows(path, own)  # After each: an interrupted measurement loses one row at most.
     return made["kind"]
 
 
 def _summary(path: Path, study: Study, found: list[Work]) -> str:
-    jobs = Counter()
+    jobs: Counter[str] = Counter()
     for work in found:
         jobs[work.stage] += len(work.jobs)
     each = ", ".join(f"{stage} {jobs[stage]:,}" for stage in STAGES if jobs[stage])
@@ -112,7 +112,7 @@ def _summary(path: Path, study: Study, found: list[Work]) -> str:
 
 
 def _table(priced: list[Price]) -> str:
-    """Methods, attacks and verifiers in one line for each stage of a data set x model x objective."""
+    """Methods, attacks, verifiers and analyses in one line for each stage of a data set x model x objective."""
     groups: dict[tuple[str, ...], list[Price]] = {}
     for price in priced:
         if price.by:
@@ -127,7 +127,7 @@ def _table(priced: list[Price]) -> str:
 
 
 def _sums(group: list[Price]) -> tuple[str, str, str, str]:
-    """Jobs, steps, hours and how they are known."""
+    """Cells of a table: jobs, steps, hours and their sources."""
     jobs = sum(len(price.work.jobs) for price in group)
     steps = sum(len(price.work.jobs) * price.work.steps for price in group)
     known = [price.hours for price in group if price.hours is not None]
@@ -141,7 +141,7 @@ def _cell(text: str, width: int, column: int) -> str:
 
 
 def _legend(priced: list[Price], rates: Rates, kind: str) -> str:
-    """What the words in the last column mean, of those that are there."""
+    """Explanations of the words in the last column that occur."""
     used = {name for price in priced for name in price.by}
     precisions = sorted({unit.precision for price in priced for unit in price.work.units})
     speed = "; ".join(f"{rates.speed(p).teraflops:g} TFLOP/s in {p} ({rates.speed(p).reason})" for p in precisions)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ TITLES: dict[Room, str] = {
     "methods": "Pruning methods",
     "attacks": "Attacks",
     "verifiers": "Verifiers",
+    "analyses": "Analyses",
 }
 
 
@@ -48,7 +50,7 @@ def _name_labels(document: dict[str, Any], room: Room) -> None:
 
 
 def _variants(document: dict[str, Any], room: Room) -> dict[str, str]:
-    """Kind to the reference of its definition, as pydantic wrote it."""
+    """Reference of the definition of each kind, in the schema that pydantic wrote."""
     (section,) = document["properties"][room]["patternProperties"].values()
     return section["discriminator"]["mapping"]
 
@@ -100,9 +102,11 @@ def _rows(document: dict, field: dict, key: str, required: bool) -> list[str]:
             for row in _rows(document, child, f"{key}.{name}", name in needed)
         ]
     if "$ref" in target.get("additionalProperties", ()):
-        # By a label of the user's choice: what is said of the whole, then of each one.
-        own = {name: value for name, value in target.items() if name != "additionalProperties"}
-        return _rows(document, own, key, required) + _rows(document, target["additionalProperties"], f"{key}.CHECKPOINT", False)
+        # A section of labels of the user's choice: a row for the section, then rows for an entry.
+        whole = {name: value for name, value in target.items() if name != "additionalProperties"}
+        return _rows(document, whole, key, required) + _rows(
+            document, target["additionalProperties"], f"{key}.CHECKPOINT", False
+        )
     default = "required" if required or "default" not in field else f"`{json.dumps(field['default'])}`"
     description = " ".join(field.get("description", "").split())
     own = f"| `{key}` | {_type(document, field)} | {default} | {description} |"
@@ -131,12 +135,16 @@ def _type(document: dict, field: dict) -> str:
     return f"{field.get('type', 'any')}{' ' if limits else ''}{limits}"
 
 
+def _with_content(content: str, match: re.Match[str]) -> str:
+    return f"{match[1]}{content}{match[2]}"
+
+
 def filled(text: str) -> str:
     """A document with its generated parts, between `<!-- generated: NAME -->` and `<!-- end -->`, made anew."""
     for name, content in (("names", names_table()), ("entries", entries_table()), ("options", options_table())):
         text = re.sub(
             rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)",
-            lambda match, content=content: f"{match[1]}{content}{match[2]}",
+            partial(_with_content, content),
             text,
             flags=re.DOTALL,
         )

@@ -10,7 +10,7 @@ from sparrow.exchange import keymap_files
 
 FORMATS = ("onnx", "state-dict", "ap-benchmark")
 SUFFIX = ".safetensors"
-"""By which `sparrow import` knows a state dict that is no pickle."""
+"""The ending by which `sparrow import` recognises a state dict that is no pickle."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +37,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write it, and print what was written."""
+    """Write the file or folder, and print what was written; the exit status."""
     from sparrow.exchange import network
 
     _refuse_unused(options)
@@ -85,7 +85,7 @@ def _ap_benchmark(options: argparse.Namespace, network) -> None:
 
 
 def _refuse_unused(options: argparse.Namespace) -> None:
-    """Raise SparrowError for an option that the format does not look at."""
+    """Raise SparrowError for an option that the format does not use."""
     for option, format in (("naming", "state-dict"), *((name, "ap-benchmark") for name in ("ap_key", "autoattack", "fmn"))):
         if getattr(options, option) is not None and options.format != format:
             raise SparrowError(f"--{option.replace('_', '-')}: goes with --format {format}, not {options.format}")

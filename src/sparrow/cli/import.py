@@ -32,7 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what was found, and the lines for the study."""
+    """Print what was found, and the lines for the study; the exit status."""
     from sparrow.files.headers import read_header
     from sparrow.stages.imported import examine
     from sparrow.study import job_specs
@@ -69,7 +69,7 @@ def _unless(key: str, value: str | None, default: str | None) -> dict:
 
 
 def _recognised(data: Path, network, shape: tuple[int, int, int], classes: int) -> list[str]:
-    """What the network makes of the validation images, if the study has prepared them."""
+    """Lines about the network's accuracy on the validation images, if the study has prepared them."""
     from sparrow.data.store import read
     from sparrow.exchange.recognition import recognise
 
@@ -83,7 +83,7 @@ def _recognised(data: Path, network, shape: tuple[int, int, int], classes: int) 
 
 
 def _images(study, dataset: str) -> tuple[tuple[int, int, int], int]:
-    """Shape of the images of a data set of the study, and how many classes they have."""
+    """Shape of a data set's images, and its number of classes."""
     from sparrow import catalogue
 
     params = study.datasets[dataset]

@@ -29,7 +29,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print it; 1 if a file is another one than was used, or was changed."""
+    """Print the chain; the exit status: 1 if a file is not the one that was used, or was changed."""
     links = chain(options.file)
     ok = not any(link.wrong for link in links)
     print(_as_json(links, ok) if options.json else "\n\n".join(_block(link) for link in links))
@@ -75,14 +75,18 @@ def _digest(link: Link) -> str:
         behind = "" if link.what in (DATA_SET, "dense") else "; what lies behind it is not known without it"
         return f"missing, was {link.named[:SHORT]}{behind}" if link.named else "missing"
     if link.state == "CHANGED":
-        return f"{link.digest[:SHORT]}  CHANGED since it was written: content {link.content[:SHORT]}, was {link.said[:SHORT]}"
+        return f"{link.digest[:SHORT]}  CHANGED since it was written: content {_short(link.content)}, was {_short(link.said)}"
     if link.state == "MISMATCH":
-        return f"{link.digest[:SHORT]}  MISMATCH: {link.named[:SHORT]} was used"
+        return f"{link.digest[:SHORT]}  MISMATCH: {_short(link.named)} was used"
     return f"{link.digest[:SHORT]}  {link.state}".rstrip()
 
 
+def _short(digest: str | None) -> str:
+    return digest[:SHORT] if digest else "unknown"
+
+
 def _line(key: str, text: str) -> list[str]:
-    """A key and what it says, in as many lines as it takes; none for nothing."""
+    """A key and its text, wrapped; no line for an empty text."""
     return textwrap.wrap(text, WIDTH, initial_indent=f"  {key:<{KEY - 2}}", subsequent_indent=" " * KEY) if text else []
 
 

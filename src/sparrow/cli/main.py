@@ -1,7 +1,7 @@
-"""The command `sparrow`: every other file of this folder is one of its commands.
+"""The command `sparrow`: every other module of this package is one of its commands.
 
-A file's docstring is the command's help; it defines `arguments(parser)`, which adds its options, and `run(options)`, which
-does it and returns the exit status. What is slow to import, a file imports in `run`.
+A module's docstring is the command's help; it defines `arguments(parser)`, which adds its options, and `run(options)`, which
+runs the command and returns the exit status. Modules that are slow to import are imported in `run`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from sparrow.versions import SPARROW
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command that `arguments` (those of the process, if None) name; exit status. An error is one line."""
+    """Run the command in `arguments` (the process's own, if None); the exit status. An error is printed as one line."""
     options = _parser(sys.argv[1:] if arguments is None else arguments).parse_args(arguments)
     try:
         status = options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read has read enough; what Python still has to say goes nowhere.
+        # The reader, such as `head`, has closed the pipe; Python's last flush must not fail, too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (SparrowError, OSError) as error:
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
-    """Of all commands their names; of the one that is `given`, all: what the others import can take longer than it does."""
+    """A parser with all commands' names, and the options of the `given` one alone: imports of the others may take long."""
     parser = argparse.ArgumentParser(prog="sparrow", description="What is left of a robust network after pruning.")
     parser.add_argument("--version", action="version", version=SPARROW)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -52,5 +52,5 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _docstring(name: str) -> str:
-    """What the file of a command says it does, without running it."""
+    """The docstring of a command's module, without importing it."""
     return ast.get_docstring(ast.parse(Path(cli.__path__[0], f"{name}.py").read_text(encoding="utf-8"))) or ""

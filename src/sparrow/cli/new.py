@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     for token, meaning in (("TITLE", options.name.replace("-", " ").capitalize()), ("TABLE", options.name)):
         text = text.replace(token, meaning)
     path.write_text(text, encoding="utf-8")
-    # Only now: what is generated is put together from the entries that there are when it is imported.
+    # Imported only now: the tables are generated from the entries that exist when the module is imported.
     importlib.invalidate_caches()
     catalogue.kinds.cache_clear()
     from sparrow.cli import docs

@@ -1,1 +1,1 @@
-"""How data sets are stored, split, drawn and fetched."""
+"""The storage, splits, batches, augmentation and downloads of data sets."""

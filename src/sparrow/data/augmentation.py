@@ -12,7 +12,7 @@ from sparrow.settings import Settings
 
 
 class Augmentation(Settings):
-    """What is done to each training image, each time that it is seen."""
+    """Random changes to training images, drawn anew each time that an image is used."""
 
     crop: int = Field(0, ge=0)
     """Pad by this many black pixels on each side and cut an image of the old size out anywhere; no cropping if 0."""

@@ -20,7 +20,7 @@ SILENCE_SECONDS = 60
 
 
 class Downloaded(HeldOut):
-    """Where a public data set lies, and how its training images are divided."""
+    """The folder of a public data set, and the split of its training images."""
 
     root: str = Field("data", min_length=1)
     """Folder of the data set's files; a path is relative to the working directory."""

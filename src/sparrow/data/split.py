@@ -12,7 +12,7 @@ from sparrow.settings import Settings
 
 
 class HeldOut(Settings):
-    """How a data set with an official test set is divided, and what is done to its training images."""
+    """The split of a data set with an official test set, and the augmentation of its training images."""
 
     images: ClassVar[tuple[int, int | None] | None] = None
     """How many images there are, if that is known before they are read: in the training set and in the official test set;
@@ -40,7 +40,7 @@ class HeldOut(Settings):
 
 
 class SplitParams(HeldOut):
-    """How a data set without an official test set is divided, and what is done to its training images."""
+    """The split of a data set without an official test set, and the augmentation of its training images."""
 
     validation: float = Field(0.15, gt=0, lt=1)
     """Share of the images held out for validation."""

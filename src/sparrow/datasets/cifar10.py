@@ -3,6 +3,15 @@
 The binary version is what is downloaded and read.
 
 Source: A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009; https://www.cs.toronto.edu/~kriz/cifar.html.
+
+BibTeX:
+
+@techreport{krizhevsky2009learning,
+  author = {Krizhevsky, Alex},
+  title = {Learning Multiple Layers of Features from Tiny Images},
+  institution = {University of Toronto},
+  year = {2009},
+}
 """
 
 from __future__ import annotations

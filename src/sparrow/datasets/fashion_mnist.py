@@ -2,6 +2,16 @@
 
 Source: H. Xiao et al., "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms", arXiv 1708.07747;
 addresses and MD5 sums are torchvision's.
+
+BibTeX:
+
+@misc{xiao2017fashion,
+  author = {Xiao, Han and Rasul, Kashif and Vollgraf, Roland},
+  title = {Fashion-{MNIST}: a Novel Image Dataset for Benchmarking Machine Learning Algorithms},
+  year = {2017},
+  eprint = {1708.07747},
+  archiveprefix = {arXiv},
+}
 """
 
 from __future__ import annotations

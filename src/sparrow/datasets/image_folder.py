@@ -52,7 +52,7 @@ _ORDER = {"anyOf": [{"enum": list(ORDERS)}, _NAMES]}
 
 
 class Params(SplitParams):
-    """Where the images are, and what they are made into."""
+    """The folders of the images, and the form that the images are converted to."""
 
     folder: str = Field(min_length=1)
     """Folder or zip of class folders; a path is relative to the working directory."""

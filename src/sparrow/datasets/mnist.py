@@ -2,6 +2,18 @@
 
 Source: Y. LeCun et al., "Gradient-Based Learning Applied to Document Recognition", Proceedings of the IEEE 1998; addresses and
 MD5 sums are torchvision's.
+
+BibTeX:
+
+@article{lecun1998gradient,
+  author = {LeCun, Yann and Bottou, Léon and Bengio, Yoshua and Haffner, Patrick},
+  title = {Gradient-Based Learning Applied to Document Recognition},
+  journal = {Proceedings of the IEEE},
+  volume = {86},
+  number = {11},
+  pages = {2278--2324},
+  year = {1998},
+}
 """
 
 from __future__ import annotations

@@ -4,6 +4,15 @@ The digit 0, which has the label 10 in the files, is class 0. (The publisher's o
 
 Source: Y. Netzer et al., "Reading Digits in Natural Images with Unsupervised Feature Learning", NIPS Workshop on Deep Learning
 and Unsupervised Feature Learning 2011 (http://ufldl.stanford.edu/housenumbers); addresses and MD5 sums are torchvision's.
+
+BibTeX:
+
+@inproceedings{netzer2011reading,
+  author = {Netzer, Yuval and Wang, Tao and Coates, Adam and Bissacco, Alessandro and Wu, Bo and Ng, Andrew Y.},
+  title = {Reading Digits in Natural Images with Unsupervised Feature Learning},
+  booktitle = {NIPS Workshop on Deep Learning and Unsupervised Feature Learning},
+  year = {2011},
+}
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a study will cost: its work, counted from the configuration, times what a unit of such work takes.
+"""The expected cost of a study: its units of work, counted from the configuration, times the seconds of each.
 
-`work` counts units without torch; `rates` knows what a unit takes, from files; `measure` finds it out on this machine.
+`work` counts the units; `rates` has the seconds of a unit, from files; `measure` measures them on this machine.
 """

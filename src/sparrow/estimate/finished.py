@@ -1,4 +1,4 @@
-"""What jobs of a study took that have run, if they did what the study says now. Imports no torch."""
+"""Seconds of a study's jobs that have run, as the study is now. Imports no torch."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from sparrow.estimate.work import Work
 from sparrow.files.cost import read_cost
 from sparrow.files.headers import read_header
 from sparrow.files.lineage import DATA
-from sparrow.files.paths import COST, DENSE, TABLE, Checkpoint, checkpoint_of, data_path, parse
+from sparrow.files.paths import COST, TABLE, Checkpoint, checkpoint_of, data_path, parse
 from sparrow.stages.specs.base import CheckpointSpec
-from sparrow.study import job_specs
+from sparrow.study import analyses, job_specs
 from sparrow.study.config import Study
 
 
-def finished(study: Study, works: Iterable[Work]) -> dict[str, float]:
+def finished_jobs(study: Study, works: Iterable[Work]) -> dict[str, float]:
     """Seconds of each job that has run, by the path of its cost: its `*.cost.json`, or else its row in `costs.csv`.
 
-    A cost of which the file beside it says that it was made under another configuration is left out. A table of outcomes says
-    how many images it is of, and its checkpoint how that was made; how it was attacked or verified is not known of it.
+    A cost is left out if the file beside it was made under another configuration. Of a table of outcomes, the number of images
+    and the configuration of its checkpoint are compared; the settings of its attack or verifier are not known.
     Raises SparrowError, naming the file, if a cost cannot be read.
     """
     results, found = Path(study.results), {}
@@ -55,15 +55,15 @@ def _own(path: Path) -> float | None:
 
 
 def _current(study: Study) -> Callable[[Work, str], bool]:
-    """Whether what a job has made is what it would make under the study as it is, as far as files say."""
+    """A function: whether a job's output is of the study's present configuration, as far as headers and tables show."""
     results = Path(study.results)
 
     @cache
     def data(label: str) -> str | None:
-        """The digest of a data set that was prepared as the study says."""
+        """The digest of a data set; None if it was not prepared as the study is now."""
         header = _header(results / data_path(label), DATA)
-        as_told = header.get("dataset") == _plain(job_specs.data_spec(study, label).dataset)
-        return header["digest"] if as_told else None
+        as_configured = header.get("dataset") == _plain(job_specs.data_spec(study, label).dataset)
+        return header["digest"] if as_configured else None
 
     @cache
     def network(path: str) -> bool:
@@ -71,12 +71,17 @@ def _current(study: Study) -> Callable[[Work, str], bool]:
         same = (own.get("model"), own.get("config")) == (_plain(spec.model), _plain(spec.config()))
         return same and own["data"] == data(parse(path).parent.dataset)
 
+    analysed = {job.path: {one.path for one in (*job.networks, *job.dense)} for job in analyses.all_jobs(study)}
+
     def current(work: Work, job: str) -> bool:
         if work.stage == "data":
             return data(work.dataset) is not None
         if work.stage in ("attack", "verify") and _rows(results / f"{job}{TABLE}") != work.images:
             return False
-        return network(checkpoint_of(job).path)
+        if work.stage == "analyse":
+            return all(map(network, analysed[job])) if analysed[job] else data(work.dataset) is not None
+        checkpoint = checkpoint_of(job)
+        return checkpoint is not None and network(checkpoint.path)
 
     return current
 
@@ -84,14 +89,14 @@ def _current(study: Study) -> Callable[[Work, str], bool]:
 def _spec_of(study: Study, one: Checkpoint) -> CheckpointSpec:
     if one.path in study.imports:
         return job_specs.import_spec(study, one.path)
-    if one.stage == DENSE:
+    if one.cell is None:
         return job_specs.pretrain_spec(study, one.parent)
     make = {"pruned": job_specs.prune_spec, "finetuned": job_specs.finetune_spec}[one.stage]
     return make(study, one.cell)
 
 
 def _header(path: Path, *expected: str) -> dict[str, Any]:
-    """Nothing, if there is no such file, or a damaged one: it is to be made anew."""
+    """The header of a file; empty if it is missing or damaged, and so will be made anew."""
     try:
         return read_header(path, *expected)
     except CheckpointError:
@@ -106,5 +111,5 @@ def _rows(path: Path) -> int | None:
 
 
 def _plain(value: Any) -> Any:
-    """As a header gives it back."""
+    """`value` after a round trip through JSON, as headers have it."""
     return json.loads(json.dumps(value))

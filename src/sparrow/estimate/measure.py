@@ -1,4 +1,4 @@
-"""What units of work take on this device, and their multiply-adds: run a few, with random images."""
+"""Seconds and multiply-adds of units of work on this device, measured with random images."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from sparrow import catalogue
 from sparrow.data.store import Part
 from sparrow.errors import NetworkError
-from sparrow.estimate.operations import counted
+from sparrow.estimate.operations import count_operations
 from sparrow.estimate.rates import Row, row_of
-from sparrow.estimate.unit import CHANNELS_LAST, Unit, bound_spec, described
+from sparrow.estimate.unit import CHANNELS_LAST, Unit, bound_spec, label_of
 from sparrow.reproducible import device_name, flush_denormals, pick_device, seed_everything
 from sparrow.settings import Settings, Threat
 from sparrow.study import cells, job_specs
@@ -26,13 +26,14 @@ from sparrow.verification.memory import memory_limited, out_of_memory
 from sparrow.versions import SPARROW
 
 IMAGES = 128
-"""Of a forward pass or a gradient."""
+"""Batch size when a forward pass or an input gradient is timed."""
 BATCH_MULTIPLY_ADDS = 2e10
-"""Of a batch of bounds, at most: what an image takes differs by orders of magnitude."""
+"""When a bound is timed, the batch is chosen so that it takes about this many multiply-adds, since one image's bound may take
+10^6 or 10^10."""
 
 
-def made_here() -> dict[str, Any]:
-    """The device and the versions, as in a row."""
+def this_device() -> dict[str, Any]:
+    """`kind`, `device`, `threads` and versions of this process, as a Row has them."""
     device = pick_device()
     return {
         "kind": "gpu" if device.type == "cuda" else "cpu",
@@ -44,12 +45,12 @@ def made_here() -> dict[str, Any]:
 
 
 def measure(study: Study, units: Iterable[Unit], repeats: int, warn: Callable[[str], None]) -> Iterator[Row]:
-    """Run each unit, counting its multiply-adds, then `repeats` times by the clock; one row each.
+    """A Row for each unit: its multiply-adds, and its seconds on average over `repeats` runs.
 
-    A unit that the network or the memory does not allow is left out, and `warn` is told.
+    A unit that fails with a NetworkError, or does not fit into memory, is left out, and `warn` is called with the reason.
     """
     flush_denormals()  # Before any tensor, as jobs do.
-    made, known = made_here(), _Entries(study)
+    made, known = this_device(), _Entries(study)
     for unit in units:
         seed_everything("cost", unit)
         model = known.network(unit).to(pick_device())
@@ -66,7 +67,7 @@ def measure(study: Study, units: Iterable[Unit], repeats: int, warn: Callable[[s
 
 
 class _Entries:
-    """What the words in a unit stand for."""
+    """The models, objectives and verifiers of a study by the labels that units have for them."""
 
     def __init__(self, study: Study) -> None:
         self._found: dict[tuple[str, str], dict[str, Any]] = {}
@@ -74,11 +75,11 @@ class _Entries:
         for room in ("models", "objectives"):
             for label in getattr(study, room):
                 spec = job_specs.entry_spec(study, room, label)
-                self._found[room, described(spec)] = spec
+                self._found[room, label_of(spec)] = spec
         for params in study.verifiers.values():
-            for kind, settings in _bounds(params):
+            for kind, settings in _bounds(params.kind, params):
                 found = {"kind": kind} | settings.model_dump(exclude={"kind"})
-                self._found["verifiers", described(bound_spec(kind, settings))] = found
+                self._found["verifiers", label_of(bound_spec(kind, settings))] = found
         self._found.setdefault(("verifiers", "crown"), {"kind": "crown"})  # The bounds of stable ReLUs.
 
     def network(self, unit: Unit) -> nn.Module:
@@ -86,56 +87,58 @@ class _Entries:
         return entry.build(params, unit.shape, unit.classes)
 
     def loss(self, unit: Unit) -> Callable:
-        """The objective at the unit's place on the ramp, against its own threat."""
+        """The loss of the unit's objective, at its place on the ramp, against the objective's threat."""
         entry, params = catalogue.from_spec("objectives", self._found["objectives", unit.entry])
         objective = entry.prepare(params, self._threats["objectives", unit.entry] if hasattr(params, "eps") else None)
         return lambda model, images, labels, progress: objective(model, images, labels, Progress(unit.progress))
 
     def bound(self, unit: Unit) -> tuple[Callable, Any]:
-        """The bound of some images, and the verifier's parameters."""
+        """A function (model, images, labels) for the verifier's bound, and the verifier's parameters."""
         entry, params = catalogue.from_spec("verifiers", self._found["verifiers", unit.entry])
         threat = self._threats["verifiers", unit.entry, unit.model]
         return lambda model, images, labels: entry.bound(model, images, labels, params, threat, unit.classes), params
 
 
 def _threats(study: Study) -> dict[tuple[str, ...], Threat]:
-    """What each objective is trained against, and what each model's bounds are of; of several, the first objective's.
+    """The threat of each objective, and of each verifier's bound of each model; of several, the first objective's.
 
-    No work depends on radii, but what bounds come to in time may, and a norm is another computation.
+    Operations do not depend on radii, but the time of some bounds may; another norm is another computation.
     """
     found: dict[tuple[str, ...], Threat] = {}
     for label, params in study.objectives.items():
         threat = study.threat_of(label)
         eps = getattr(params, "eps", None)
         own = threat if eps is None else Threat(norm=threat.norm, eps=eps)
-        found.setdefault(("objectives", described(job_specs.entry_spec(study, "objectives", label))), own)
-        names = [described(bound_spec(*one)) for v in study.evaluations("verifiers", label).values() for one in _bounds(v)]
+        found.setdefault(("objectives", label_of(job_specs.entry_spec(study, "objectives", label))), own)
+        names = [
+            label_of(bound_spec(*one)) for v in study.evaluations("verifiers", label).values() for one in _bounds(v.kind, v)
+        ]
         for model in study.models:
             if cells.trained(study, model, label):
                 for name in (*names, "crown"):
-                    found.setdefault(("verifiers", name, described(job_specs.entry_spec(study, "models", model))), threat)
+                    found.setdefault(("verifiers", name, label_of(job_specs.entry_spec(study, "models", model))), threat)
     return found
 
 
-def _bounds(params: Settings) -> Iterator[tuple[str, Settings]]:
-    """The verifiers, by kind, that one is made of: itself, if it is none of several."""
-    entry = catalogue.load("verifiers", params.kind)
-    yield from (entry.members(params) if hasattr(entry, "members") else {params.kind: params}).items()
+def _bounds(kind: str, params: Settings) -> Iterator[tuple[str, Settings]]:
+    """Kind and parameters of the verifiers that one consists of; of a single one, its own."""
+    entry = catalogue.load("verifiers", kind)
+    yield from (entry.members(params) if hasattr(entry, "members") else {kind: params}).items()
 
 
-class _Enough(Exception):
-    """As many steps as were asked for."""
+class _StepsDone(Exception):
+    """Raised once the steps to time are done."""
 
 
 class _Clock(Hooks):
-    """Counts the operations of the first `repeats` steps, which warm up, and times as many after them."""
+    """Counts the multiply-adds of the first `repeats` steps, a warm-up, times the next `repeats`, then raises _StepsDone."""
 
     def __init__(self, repeats: int) -> None:
         self._repeats, self._counting, self._done = repeats, ExitStack(), 0
 
     def loss(self, objective, images: Tensor, labels: Tensor) -> Tensor:
         if not self._done:
-            self._count = self._counting.enter_context(counted())
+            self._count = self._counting.enter_context(count_operations())
         return objective()
 
     def after_step(self, step) -> None:
@@ -146,30 +149,30 @@ class _Clock(Hooks):
         elif self._done == 2 * self._repeats:
             self.seconds = (_now() - self._start) / self._repeats
             self.multiply_adds = self._count.multiply_adds // self._repeats
-            raise _Enough
+            raise _StepsDone
 
 
 def _step(known: _Entries, unit: Unit, model: nn.Module, repeats: int) -> tuple[float, int]:
-    """Seconds and multiply-adds of a step of the training loop itself, on average: some objectives throw dice."""
+    """Seconds and multiply-adds of a step of the training loop, on average, since some objectives choose bounds at random."""
     device, clock = pick_device(), _Clock(repeats)
     parts = {"train": _part(unit, 2 * repeats * unit.batch_size, device), "validation": _part(unit, 1, device)}
     precision, layout = unit.precision.removesuffix(CHANNELS_LAST), unit.precision.endswith(CHANNELS_LAST)
     schedule = Schedule(epochs=1, batch_size=unit.batch_size, lr=1e-6, precision=precision, channels_last=layout)
-    with suppress(_Enough):
+    with suppress(_StepsDone):
         train(model, known.loss(unit), parts, schedule, model.parameters(), torch.Generator(), clock)
     return clock.seconds, clock.multiply_adds
 
 
 def _image(known: _Entries, unit: Unit, model: nn.Module, repeats: int) -> tuple[float, int]:
-    """Seconds and multiply-adds of one image, as part of a batch."""
+    """Seconds and multiply-adds for one image; timed in a batch, and divided by its size."""
     model.eval()
     if unit.what != "bound":
         passes = {"forward": _forward, "gradient": _gradient}[unit.what]
 
-        def run(part: Part) -> None:
+        def run_pass(part: Part) -> None:
             passes(model, part.images)
 
-        return _timed(run, unit, IMAGES, repeats), _count(run, unit)
+        return _timed(run_pass, unit, IMAGES, repeats), _count(run_pass, unit)
     bound, params = known.bound(unit)
 
     def run(part: Part) -> Tensor:
@@ -188,14 +191,14 @@ def _image(known: _Entries, unit: Unit, model: nn.Module, repeats: int) -> tuple
 
 
 def _count(run: Callable[[Part], Any], unit: Unit) -> int:
-    """Multiply-adds of one image."""
-    with counted() as count:
+    """Multiply-adds of `run` for one image."""
+    with count_operations() as count:
         run(_part(unit, 1, pick_device()))
     return count.multiply_adds
 
 
 def _timed(run: Callable[[Part], Any], unit: Unit, size: int, repeats: int) -> float:
-    """Seconds of an image in a batch of `size`."""
+    """Seconds of `run` for an image in a batch of `size`."""
     part = _part(unit, size, pick_device())
     run(part)
     start = _now()
@@ -215,7 +218,7 @@ def _gradient(model: nn.Module, images: Tensor) -> None:
 
 
 def _part(unit: Unit, count: int, device: torch.device) -> Part:
-    """Random images in [0, 1]."""
+    """`count` random images in [0, 1], with labels."""
     labels = torch.arange(count) % unit.classes
     return Part(torch.rand(count, *unit.shape), labels, torch.arange(count)).to(device)
 

@@ -1,7 +1,7 @@
-"""The multiply-adds of whatever runs, counted operation by operation.
+"""The multiply-adds of a piece of code, from the profiler's record of its operations and their shapes.
 
-torch's FlopCounterMode does not take what auto_LiRPA does (tensors of a class of its own, tracing), so the profiler's record
-of operations and shapes is counted: products and convolutions, and the backward passes of these.
+Matrix products and convolutions are counted, and the backward passes of these. torch's FlopCounterMode fails on auto_LiRPA's
+code (a tensor class of its own, tracing).
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # It says when it starts and stops, and that there is no GPU.
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # The profiler prints when it starts and stops, and that there is no GPU.
 
 from torch.profiler import ProfilerActivity, profile
 
 
 class Count:
-    """The multiply-adds, once the context is left."""
+    """Multiply-adds, set when the context ends."""
 
     multiply_adds = 0
 
 
 @contextmanager
-def counted() -> Iterator[Count]:
-    """Count what runs inside."""
+def count_operations() -> Iterator[Count]:
+    """Yield a Count of the operations inside the context."""
     count = Count()
     with profile(activities=[ProfilerActivity.CPU], record_shapes=True, acc_events=True) as record:
         yield count
@@ -35,14 +35,14 @@ def counted() -> Iterator[Count]:
 
 
 def _multiply_adds(name: str, shapes: list[list[int]], values: list[Any]) -> int:
-    """Those of one operation, by its name, the shapes of its inputs and the values of those that are no tensors."""
+    """Multiply-adds of one operation: its name, the shapes of its inputs, and the values of inputs that are no tensors."""
     match name:
         case "aten::mm" | "aten::bmm":
             return math.prod(shapes[0]) * shapes[1][-1]
         case "aten::addmm" | "aten::baddbmm":
             return math.prod(shapes[1]) * shapes[2][-1]
         case "aten::convolution":
-            images, weight, _, stride, padding, dilation, transposed = (*shapes[:3], *values[3:7])
+            (images, weight, *_), (stride, padding, dilation, transposed) = shapes, values[3:7]
             places = images[2:] if transposed else _places(images[2:], weight[2:], stride, padding, dilation)
             return images[0] * math.prod(places) * math.prod(weight)
         case "aten::convolution_backward":
@@ -53,7 +53,7 @@ def _multiply_adds(name: str, shapes: list[list[int]], values: list[Any]) -> int
 
 
 def _places(size: list[int], kernel: list[int], *settings: list[int]) -> list[int]:
-    """How often a kernel is put down along each axis (`settings`: stride, padding, dilation)."""
+    """Output size of a convolution along each axis (`settings`: stride, padding, dilation)."""
     stride, padding, dilation = (setting * len(size) if len(setting) == 1 else setting for setting in settings)
     return [
         (n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(size, kernel, stride, padding, dilation, strict=True)

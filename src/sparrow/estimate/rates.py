@@ -1,4 +1,4 @@
-"""What a unit of work takes: as measured, or from its multiply-adds and an assumed speed. Imports no torch."""
+"""Seconds of a unit of work: measured, or from its multiply-adds and an assumed speed. Imports no torch."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from sparrow.errors import SparrowError
-from sparrow.estimate.unit import CHANNELS_LAST, Unit
+from sparrow.estimate.unit import CHANNELS_LAST, Unit, What
 from sparrow.files.csv_table import write_csv
 
 SHIPPED = Path(__file__).parents[3] / "benchmarks/results/steps.csv"
-"""Beside the code in a checkout; an installed package has none."""
+"""Measured rows that come with a checkout; an installed package has none."""
 
 Kind = Literal["gpu", "cpu"]
 
 
 class Speed(NamedTuple):
-    """An assumed speed in 10^12 floating point operations per second (two for a multiply-add), and whose it is."""
+    """An assumed speed in 10^12 floating point operations per second (two for a multiply-add), and what it is based on."""
 
     teraflops: float
     reason: str
@@ -30,7 +30,7 @@ ASSUMED: dict[tuple[Kind, str], Speed] = {
     ("cpu", "float32"): Speed(0.1, "a core of an AMD EPYC"),
     ("cpu", "bfloat16"): Speed(0.2, "a core of an AMD EPYC with avx512_bf16"),
 }
-"""What is sustained in training small networks, as a round number: nobody's measurement."""
+"""Speeds sustained in training small networks, as round numbers; none is measured."""
 
 
 class Row(NamedTuple):
@@ -41,7 +41,7 @@ class Row(NamedTuple):
     threads: int
     torch: str
     sparrow: str
-    what: str
+    what: What
     model: str
     entry: str
     progress: float
@@ -50,25 +50,27 @@ class Row(NamedTuple):
     batch_size: int
     precision: str
     seconds: float | None
-    """For a step, or for one image; None where the multiply-adds were counted alone."""
+    """For a step, or for one image; None if only the multiply-adds were counted."""
     multiply_adds: int
     repeats: int
 
     @property
     def unit(self) -> Unit:
-        shape = tuple(map(int, self.shape.split("x")))
-        return Unit(self.what, *self[6:9], shape, *self[10:13])
+        """The unit that the row is about. Raises ValueError if `shape` is not three numbers."""
+        channels, height, width = map(int, self.shape.split("x"))
+        shape = (channels, height, width)
+        return Unit(self.what, self.model, self.entry, self.progress, shape, self.classes, self.batch_size, self.precision)
 
 
 def row_of(unit: Unit, made: dict[str, Any], seconds: float | None, multiply_adds: int, repeats: int) -> Row:
-    """The line for `unit`; `made` names kind, device, threads and versions."""
-    *first, shape, classes, batch_size, precision = unit
-    about = (made[key] for key in Row._fields[:5])
-    return Row(*about, *first, "x".join(map(str, shape)), classes, batch_size, precision, seconds, multiply_adds, repeats)
+    """The Row of `unit`; `made` has kind, device, threads and versions (`measure.this_device`)."""
+    about = {key: made[key] for key in Row._fields[:5]}
+    own = unit._asdict() | {"shape": "x".join(map(str, unit.shape))}
+    return Row(**about, **own, seconds=seconds, multiply_adds=multiply_adds, repeats=repeats)
 
 
 def read_rows(path: Path) -> list[Row]:
-    """A table of step times. Raises SparrowError, naming file and line, if it is not one."""
+    """The rows of a table of step times. Raises SparrowError, naming file and line, if it is no such table."""
     if not path.is_file():
         raise SparrowError(f"{path}: no such file; valid: a table that `sparrow cost --measure` wrote")
     with open(path, newline="", encoding="utf-8") as file:
@@ -88,7 +90,7 @@ def _row(path: Path, number: int, line: dict[str, str]) -> Row:
             values[name] = kind(line[name])
         values["seconds"] = float(line["seconds"]) if line["seconds"] else None
         row = Row(**values)
-        row.unit  # noqa: B018 - the shape is a number, too
+        row.unit  # noqa: B018 - raises ValueError for a shape that is not three numbers
     except (TypeError, ValueError) as error:
         raise SparrowError(f"{path}: line {number}: not a step time: {error}") from None
     return row
@@ -100,10 +102,10 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
 
 
 class Rates:
-    """What units take on one kind of device."""
+    """Seconds of units on one kind of device."""
 
     def __init__(self, rows: Sequence[Row], kind: Kind, teraflops: float | None = None) -> None:
-        """Of rows for the same unit the last one counts; `teraflops` takes the place of the assumed speeds."""
+        """Of several rows for a unit, the last is used; `teraflops` replaces the assumed speeds."""
         self._kind, self._teraflops = kind, teraflops
         self._seconds = {row.unit: row.seconds for row in rows if row.kind == kind and row.seconds is not None}
         self._multiply_adds = {row.unit: row.multiply_adds for row in rows}
@@ -111,10 +113,10 @@ class Rates:
         self._by_image = {_any_batch(row.unit): row.multiply_adds / row.batch_size for row in rows}
 
     def seconds(self, unit: Unit) -> tuple[float, str] | None:
-        """Seconds, and `measured` or `derived`; None where nobody has counted what it does."""
+        """Seconds, and `measured` or `derived`; None if the unit's multiply-adds are unknown."""
         if unit in self._seconds:
             return self._seconds[unit], "measured"
-        counted = self._multiply_adds.get(unit)
+        counted: float | None = self._multiply_adds.get(unit)
         if counted is None:
             by_image = self._by_image.get(_any_batch(unit))
             counted = None if by_image is None else by_image * unit.batch_size
@@ -123,7 +125,7 @@ class Rates:
         return 2 * counted / (self.speed(unit.precision).teraflops * 1e12), "derived"
 
     def speed(self, precision: str) -> Speed:
-        """The speed behind what is derived."""
+        """The speed from which `derived` seconds are computed."""
         if self._teraflops is not None:
             return Speed(self._teraflops, "as given")
         return ASSUMED[self._kind, precision.removesuffix(CHANNELS_LAST)]

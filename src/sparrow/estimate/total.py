@@ -1,4 +1,4 @@
-"""Hours of a study: its work, priced. Imports no torch."""
+"""Hours of a study's work. Imports no torch."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from typing import NamedTuple
 
 from sparrow.estimate.rates import Rates
 from sparrow.estimate.unit import Unit
-from sparrow.estimate.work import UNTOLD, Work
+from sparrow.estimate.work import NOT_PRICED, Work
 
 
 class Price(NamedTuple):
-    """What the jobs of one kind take, in all."""
+    """Hours of all jobs of one kind."""
 
     work: Work
     hours: float | None
-    """None where it is not known."""
+    """None if unknown."""
     by: frozenset[str]
-    """How that is known: `measured` (steps), `derived` (from multiply-adds), `limit` (a verifier's time), `run` (jobs of
-    this study that have run); nothing for what takes seconds."""
+    """Sources of the hours: `measured` (steps), `derived` (from multiply-adds), `limit` (a verifier's time limit), `run` (jobs
+    of this study that have run), `unknown`; empty for stages that take seconds."""
     missing: tuple[Unit, ...] = ()
-    """What nobody has counted."""
+    """Units whose multiply-adds are unknown."""
 
 
 def prices(works: Iterable[Work], rates: Rates, finished: Mapping[str, float]) -> list[Price]:
-    """The price of each; `finished`, the seconds of jobs that have run, says more than any step."""
+    """The price of each work; from `finished`, the seconds of jobs that have run, if it has any of them."""
     return [_run(work, finished) or _priced(work, rates) for work in works]
 
 
@@ -36,12 +36,12 @@ def _run(work: Work, finished: Mapping[str, float]) -> Price | None:
 
 
 def _priced(work: Work, rates: Rates) -> Price:
-    if work.stage in UNTOLD:
+    if work.not_priced or work.stage in NOT_PRICED:
         return Price(work, 0.0, frozenset())
-    missing = tuple(unit for unit in work.units if rates.seconds(unit) is None)
+    found = {unit: rate for unit in work.units if (rate := rates.seconds(unit)) is not None}
+    missing = tuple(unit for unit in work.units if unit not in found)
     if work.unknown or missing:
         return Price(work, None, frozenset(["unknown"]), missing)
-    found = {unit: rates.seconds(unit) for unit in work.units}
     seconds = work.limit + sum(count * found[unit][0] for unit, count in work.units.items())
     by = {how for _, how in found.values()} | ({"limit"} if work.limit else set())
     return Price(work, seconds * len(work.jobs) / 3600, frozenset(by))

@@ -1,4 +1,4 @@
-"""The unit of work, and the name under which what it takes is written down. Imports no torch."""
+"""The unit of work of which a study's cost is made up, and the labels in it. Imports no torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ What = Literal["step", "forward", "gradient", "bound"]
 
 
 class Unit(NamedTuple):
-    """Something that takes the same time again and again.
+    """A computation that takes the same time whenever it is repeated.
 
     A `step` is one of training, on a batch; the others are for one image: a `forward` pass, a `gradient` with respect
     to the image, or a verifier's `bound`.
@@ -23,28 +23,28 @@ class Unit(NamedTuple):
     entry: str
     """The objective of a step, the verifier of a bound; else nothing."""
     progress: float
-    """Where on the schedule's ramp a step is: 0, on it (0.5) or past it (1, as everywhere without one); else 1."""
+    """A step's place on the schedule's ramp: 0 before it, 0.5 on it, 1 past it or without one; 1 for other units."""
     shape: tuple[int, int, int]
     classes: int
     batch_size: int
-    """Images of a step; 1 for what is for one image, however many there are in a batch."""
+    """Images of a step; 1 for units that are for one image, whatever the batch."""
     precision: str = "float32"
-    """Of a step, with `CHANNELS_LAST` where batches are laid out so."""
+    """Precision of a step, followed by `CHANNELS_LAST` if batches have that layout."""
 
 
-def described(spec: dict[str, Any]) -> str:
-    """A piece of configuration as words: `trades beta=6.0 steps=10`. Radii play no part: no work depends on them."""
+def label_of(spec: dict[str, Any]) -> str:
+    """An entry's spec as one line, such as `trades beta=6.0 steps=10`; without radii, on which no operation depends."""
     rest = (f"{key}={_plain(value)}" for key, value in sorted(spec.items()) if key not in IGNORED)
     return " ".join([spec["kind"], *rest])
 
 
 IGNORED = {"kind"} | job_specs.PASSED_SEPARATELY
 LOAD = {"samples", "batch_size", "memory_mb", "attacks"}
-"""How much a verifier is given to do at a time, and what is done before it."""
+"""Parameters of a verifier on which the work for one image does not depend: how much is done at a time, and what before."""
 
 
 def bound_spec(kind: str, params: Settings) -> dict[str, Any]:
-    """What of a verifier's parameters its bound of one image depends on."""
+    """The verifier's spec, with the parameters on which the work for one image depends."""
     return {"kind": kind} | params.model_dump(exclude={"kind"} | LOAD)
 
 

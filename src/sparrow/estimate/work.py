@@ -1,4 +1,4 @@
-"""What a study has to do, counted from its configuration alone. Imports no torch."""
+"""The work of a study: jobs and units, counted from its configuration. Imports no torch."""
 
 from __future__ import annotations
 
@@ -6,23 +6,25 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sparrow import catalogue
 from sparrow.data import extra
 from sparrow.errors import SparrowError
-from sparrow.estimate.unit import CHANNELS_LAST, Unit, bound_spec, described
+from sparrow.estimate.unit import CHANNELS_LAST, Unit, bound_spec, label_of
 from sparrow.files.headers import read_header
 from sparrow.files.lineage import DATA
 from sparrow.files.paths import data_path
-from sparrow.study import cells, job_specs
+from sparrow.study import analyses, cells, job_specs
 from sparrow.study.config import Study
 from sparrow.training.schedule import Schedule
 
-STAGES = ("data", "pretrain", "prune", "finetune", "compact", "attack", "verify", "stability", "latency")
+STAGES = ("data", "pretrain", "prune", "finetune", "compact", "attack", "verify", "analyse")
 """In the order of the workflow."""
-UNTOLD = ("data", "compact", "latency")
-"""Stages that no unit of work stands for: they take seconds, or minutes where many networks are timed."""
+EVALUATIONS: tuple[tuple[Literal["attacks", "verifiers"], str], ...] = (("attacks", "attack"), ("verifiers", "verify"))
+"""Rooms whose entries evaluate networks, and their stages."""
+NOT_PRICED = ("data", "compact")
+"""Stages without units: they take seconds."""
 
 
 @dataclass
@@ -34,30 +36,32 @@ class Work:
     model: str
     objective: str
     entry: str
-    """The method, attack or verifier; nothing for other stages."""
+    """The method, attack, verifier or analysis; nothing for other stages."""
     units: dict[Unit, float] = field(default_factory=dict)
-    """How often each unit is in one job."""
+    """Number of times that one job does each unit."""
     steps: int = 0
     """Optimisation steps of one job."""
     images: int = 0
     """Test images of one job."""
     limit: float = 0.0
-    """Seconds of one job that a time limit allows, beside the units."""
+    """Seconds that time limits allow one job, in addition to its units."""
+    not_priced: bool = False
+    """Whether it has no units: it takes seconds, or minutes if many networks are timed."""
     unknown: bool = False
-    """Whether an entry does not say what it does."""
+    """Whether an entry does not declare its units."""
     jobs: list[str] = field(default_factory=list)
     """The paths of their costs below the results, without the suffix."""
 
 
 def works(study: Study) -> list[Work]:
-    """All work of a study, by stage. Raises SparrowError for a data set whose number of images nobody knows."""
+    """All work of a study, by stage. Raises SparrowError for a data set whose number of images is unknown."""
     found = {name: _Images(study, name) for name in study.datasets}
     every: dict[tuple[str, ...], Work] = {}
 
-    def add(job: str, make: Callable[..., Work], stage: str, labels: tuple[str, str, str], entry: str, *told: Any) -> None:
+    def add(job: str, make: Callable[..., Work], stage: str, labels: tuple[str, str, str], entry: str, *arguments: Any) -> None:
         key = (stage, *labels, entry)
         if key not in every:
-            every[key] = make(study, Work(*key), found[labels[0]], *told)
+            every[key] = make(study, Work(*key), found.get(labels[0]), *arguments)
         every[key].jobs.append(job)
 
     for name in study.datasets:
@@ -65,22 +69,23 @@ def works(study: Study) -> list[Work]:
     for one in cells.trainings(study):
         stage = {"dense": "pretrain", "pruned": "prune", "finetuned": "finetune"}[one.stage]
         make = _pruning if stage == "prune" else _training
-        add(one.path, make, stage, one.parent[:3], one.cell.method if stage == "prune" else "")
+        method = one.cell.method if one.cell and stage == "prune" else ""
+        add(one.path, make, stage, one.parent[:3], method)
     for one in cells.compacted(study):
         add(f"{one.path}/compact", _nothing, "compact", one.parent[:3], "")
     for one in cells.evaluated(study):
-        for room, stage in (("attacks", "attack"), ("verifiers", "verify")):
+        for room, stage in EVALUATIONS:
             for table in cells.tables(study, room, one.parent.objective).values():
                 add(f"{one.path}/{table.path}", _evaluation, stage, one.parent[:3], table.name, table)
-        if study.stability:
-            add(f"{one.path}/stability", _stability, "stability", one.parent[:3], "")
-    for parent in cells.parents(study) if study.latency else ():
-        add(f"{parent.path}/latency", _nothing, "latency", parent[:3], "")
+    for job in analyses.all_jobs(study):
+        parent = job.networks[0].parent[:3] if job.networks else (job.place, "", "")
+        labels = ("", "", "") if study.analyses[job.label].scope == "tables" else parent
+        add(job.path, _analysis, "analyse", labels, job.label, len({*job.networks, *job.dense}))
     return sorted(every.values(), key=lambda work: STAGES.index(work.stage))
 
 
 class _Images:
-    """How many images a data set has in each part, and what they are."""
+    """Numbers of images in each part of a data set; their shape, and the number of classes."""
 
     def __init__(self, study: Study, label: str) -> None:
         params = study.datasets[label]
@@ -95,8 +100,8 @@ class _Images:
             return
         if params.images is None:
             raise SparrowError(
-                f"datasets.{label}: {params.kind} does not say how many images it has, and {prepared} is not there to be "
-                f"looked at; prepare it first (snakemake {prepared}); valid without: {', '.join(_counted())}"
+                f"datasets.{label}: {params.kind} does not say how many images it has, and {prepared} is not there "
+                f"yet; prepare it first (snakemake {prepared}); valid without: {', '.join(_counted())}"
             )
         whole, test = params.images
         if test is None:  # No official split: shares of all.
@@ -117,7 +122,8 @@ def _nothing(study: Study, work: Work, images: _Images) -> Work:
 
 
 def _training(study: Study, work: Work, images: _Images) -> Work:
-    return _steps(study, work, study.schedule(work.objective, work.stage), images)
+    stage: Literal["pretrain", "finetune"] = "pretrain" if work.stage == "pretrain" else "finetune"
+    return _steps(study, work, study.schedule(work.objective, stage), images)
 
 
 def _pruning(study: Study, work: Work, images: _Images) -> Work:
@@ -128,15 +134,15 @@ def _pruning(study: Study, work: Work, images: _Images) -> Work:
 
 
 def _steps(study: Study, work: Work, schedule: Schedule, images: _Images, method: Any = None) -> Work:
-    """The steps of a schedule, each by where on the ramp it is; a batch of validation images counts as one, too."""
+    """Add the steps of a schedule, by their place on the ramp, to `work`; a batch of validation images counts as a step."""
     per_epoch = len(schedule.batches(images.train, study.models[work.model].batch_norm))
     work.steps = schedule.epochs * per_epoch
     if method is not None:
         work.steps = method.steps_of(work.steps, per_epoch)
     epochs = work.steps / per_epoch
     each = per_epoch + math.ceil(images.validation / schedule.batch_size) * math.ceil(epochs) / epochs
-    model = described(job_specs.entry_spec(study, "models", work.model))
-    objective = described(job_specs.entry_spec(study, "objectives", work.objective))
+    model = label_of(job_specs.entry_spec(study, "models", work.model))
+    objective = label_of(job_specs.entry_spec(study, "objectives", work.objective))
     precision = schedule.precision + (CHANNELS_LAST if schedule.channels_last else "")
     for progress, share in phases(schedule, epochs).items():
         unit = Unit("step", model, objective, progress, images.shape, images.classes, schedule.batch_size, precision)
@@ -145,7 +151,7 @@ def _steps(study: Study, work: Work, schedule: Schedule, images: _Images, method
 
 
 def phases(schedule: Schedule, epochs: float) -> dict[float, float]:
-    """How many of the first `epochs` are before the ramp (0.0), on it (0.5) and past it (1.0)."""
+    """Numbers of the first `epochs` that are before the ramp (key 0.0), on it (0.5) and past it (1.0)."""
     before = min(schedule.warmup_epochs, epochs)
     ramp = min(schedule.ramp_epochs, epochs - before)
     return {at: share for at, share in ((0.0, before), (0.5, ramp), (1.0, epochs - before - ramp)) if share > 0}
@@ -154,16 +160,17 @@ def phases(schedule: Schedule, epochs: float) -> dict[float, float]:
 def _evaluation(study: Study, work: Work, images: _Images, table: cells.Table) -> Work:
     params = getattr(study, table.room)[table.entry]
     work.images = min(params.samples or images.test, images.test)
-    model = described(job_specs.entry_spec(study, "models", work.model))
+    model = label_of(job_specs.entry_spec(study, "models", work.model))
     _decide(work, catalogue.load(table.room, params.kind), table.room, params.kind, params, model, images)
     return work
 
 
 def _decide(work: Work, entry: Any, room: catalogue.Room, kind: str, params: Any, model: str, images: _Images) -> None:
-    """Add what one attack or verifier does to each image; of one that is made of others, what each of them does."""
+    """Add the units of one attack, verifier or analysis to `work`; of one that consists of others, the units of each."""
     if hasattr(entry, "members"):
         for member, settings in entry.members(params).items():
-            _decide(work, catalogue.load(room, member), room, member, settings, model, images)
+            of = "verifiers" if room == "analyses" else room
+            _decide(work, catalogue.load(of, member), of, member, settings, model, images)
         return
     if hasattr(entry, "longest"):
         work.limit += work.images * entry.longest(params)
@@ -173,7 +180,7 @@ def _decide(work: Work, entry: Any, room: catalogue.Room, kind: str, params: Any
         counts = {Unit("forward", model, *_PLAIN, images.shape, images.classes, 1): forwards}
         counts |= {Unit("gradient", model, *_PLAIN, images.shape, images.classes, 1): gradients}
     elif hasattr(entry, "bound"):
-        counts = {Unit("bound", model, described(bound_spec(kind, params)), 1.0, images.shape, images.classes, 1): 1}
+        counts = {Unit("bound", model, label_of(bound_spec(kind, params)), 1.0, images.shape, images.classes, 1): 1}
     else:
         work.unknown = True
         return
@@ -185,9 +192,14 @@ def _decide(work: Work, entry: Any, room: catalogue.Room, kind: str, params: Any
 _PLAIN = ("", 1.0)
 
 
-def _stability(study: Study, work: Work, images: _Images) -> Work:
-    """CROWN's bounds, once."""
-    work.images = min(study.stability.samples or images.test, images.test)
-    model = described(job_specs.entry_spec(study, "models", work.model))
-    work.units[Unit("bound", model, "crown", 1.0, images.shape, images.classes, 1)] = work.images
+def _analysis(study: Study, work: Work, images: _Images | None, networks: int) -> Work:
+    """Add the units of an analysis to `work`, for each image of each network, if its module declares them."""
+    params = study.analyses[work.entry]
+    if images is None or not networks or params.timed:
+        work.not_priced = True
+        return work
+    samples = getattr(params, "samples", None) or images.test
+    work.images = min(samples, images.test) * networks
+    model = label_of(job_specs.entry_spec(study, "models", work.model))
+    _decide(work, catalogue.load("analyses", params.kind), "analyses", params.kind, params, model, images)
     return work

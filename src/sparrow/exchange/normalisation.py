@@ -38,7 +38,7 @@ class Normalisation:
 
     @property
     def is_neutral(self) -> bool:
-        """Whether it changes nothing."""
+        """Whether mean 0 and deviation 1, so that images stay as they are."""
         return set(self.mean) == {0.0} and set(self.deviation) == {1.0}
 
     def agrees(self, other: Normalisation) -> bool:

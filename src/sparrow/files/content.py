@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -67,6 +68,15 @@ def require(path: Path, named: str, found: str) -> None:
 def of_header(header: dict[str, Any]) -> str:
     """The digest by which tables name a network: its header's `content`, or SHA-256 of the reason why it failed."""
     return header["content"] if "failed" not in header else hashlib.sha256(header["failed"].encode()).hexdigest()
+
+
+def of_networks(digests: Iterable[str]) -> str:
+    """Digest (`SHORT` digits) that stands in a table for all networks that it is about, by the digests of each.
+
+    Of one network it is its own, of none it is empty; the order plays no part.
+    """
+    short = sorted({digest[:SHORT] for digest in digests})
+    return "".join(short) if len(short) < 2 else hashlib.sha256(" ".join(short).encode()).hexdigest()[:SHORT]
 
 
 def of_spec(spec: dict[str, Any]) -> str:

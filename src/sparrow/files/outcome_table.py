@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,18 +46,8 @@ FAILED = ["failed", *ORIGIN]
 STATUS = {"attacks": ("robust", "broken"), "verifiers": ("verified", "falsified", "unknown")}
 """Valid values of `status`; `broken` and `falsified` include images that are misclassified without a perturbation."""
 
-STABILITY = ["layer", "neurons", "active", "inactive", "unstable", "images", "rows", *ORIGIN]
-"""Columns of a table of stable ReLUs: the layer, counted from the image; its neurons; of these, means over images: always on,
-always off, neither; how many images; and how many rows the table has, by which one that was cut is known."""
-
 TEXT = dict.fromkeys(ORIGIN, str)
 """The dtype for pandas of the columns `ORIGIN`: some digests look like numbers."""
-
-LATENCY = ["dataset", "model", "objective", "method", "ratio", "seed", "stage", "form", "runtime", "batch_size"]
-LATENCY += ["milliseconds", "speedup", "speedup_low", "speedup_high", "threads", "device", "rows", *ORIGIN]
-"""Columns of a table of latencies: a checkpoint; whether it was timed as it is (`dense`, `masked`) or without its pruned
-filters (`compact`), by what, on how many images; milliseconds of a forward pass, and how many times as fast as the dense
-network by the same; how many rows the table has; and of which network (that of the checkpoint for both forms)."""
 
 ORIGIN_NOUNS = {"network": "network than lies there now", "data": "data set", "spec": "configuration"}
 """The words for each of `ORIGIN` in messages."""
@@ -79,7 +69,7 @@ def origin(path: Path) -> dict[str, str]:
     return {name: row[name] for name in ORIGIN if row.get(name)}
 
 
-def require_origin(path: Path, rows: Iterable[tuple[str | None, ...]], expected: dict[str, str | None]) -> None:
+def require_origin(path: Path, rows: Iterable[tuple[str | None, ...]], expected: Mapping[str, str | None]) -> None:
     """Raise SparrowError if a row differs from `expected`: values by name, of `ORIGIN`; None for those that are not checked.
 
     `rows` are the values of the table's rows in the columns that `expected` names, in that order.

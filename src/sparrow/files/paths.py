@@ -1,13 +1,16 @@
-"""Who a checkpoint is, and where it and all else lies in a results folder: the one place that knows. Imports no torch.
+"""The layout of a results folder, known here alone: checkpoints and their identities, and paths of all files. Imports no torch.
 
     DATASET/data.safetensors
-    DATASET/MODEL/OBJECTIVE/seedN/dense.safetensors                       a dense network; .../seedN/latency.csv: its family's
+    DATASET/MODEL/OBJECTIVE/seedN/dense.safetensors                       a dense network
     DATASET/MODEL/OBJECTIVE/seedN/METHOD-RATIO/pruned.safetensors         a pruned one, and finetuned.safetensors
     DATASET/MODEL/OBJECTIVE/seedN/.../CHECKPOINT/attacks/NAME.csv         what was made of a checkpoint: attacks, verifiers,
     DATASET/MODEL/OBJECTIVE/seedN/.../CHECKPOINT/compact.safetensors      and what is about the network itself
+    .../analyses/NAME.csv                                                 beside data, dense or a folder of what was made of a
+                                                                          checkpoint; also below the results, and with seeds in
+                                                                          the place of seedN: what an analysis says of it
     summary.csv, figures/, tables/, logs/                                 what is about the whole study
 
-What a job costs lies beside what it makes, with the suffix `COST`; a job is named by that path, without suffix.
+A job's cost is beside its output, with the suffix `COST`; the job is named by that path, without suffix.
 """
 
 from __future__ import annotations
@@ -25,19 +28,29 @@ _SWEPT = rf"{LABEL}(?:-eps\d[\d._]*)?"
 _PATH = re.compile(rf"({LABEL})/({LABEL})/({LABEL})/seed(\d+)/(?:dense|({LABEL})-({RATIO})/(pruned|finetuned))")
 
 CELL_COLUMNS = ["dataset", "model", "objective", "method", "ratio"]
-"""What a cell is, over all seeds, as columns of tables."""
+"""Columns of tables that identify a cell, over all seeds."""
 IDENTITY = [*CELL_COLUMNS, "seed", "stage"]
-"""Who a checkpoint is, as columns of tables; a dense network has the method `dense` and the ratio 0."""
+"""Columns of tables that identify a checkpoint; a dense network has the method `dense` and the ratio 0."""
 
 NETWORK, TABLE, COST, EXAMPLES = ".safetensors", ".csv", ".cost.json", ".examples.safetensors"
 CURVE, TRACE = ".curve.csv", ".trace.csv"
-"""Suffixes of what lies beside a checkpoint: its learning curve, and the trace of its pruning."""
+"""Suffixes of the tables beside a checkpoint: its learning curve, and the trace of its pruning."""
 
 DATA_PATTERN = "{dataset}/data"
 PARENT_PATTERN = "{dataset}/{model}/{objective}/seed{seed}"
+ANALYSIS = "analyses/{analysis}"
 CELL_PATTERN = f"{PARENT_PATTERN}/{{method}}-{{ratio}}"
 CHECKPOINT_PATTERN = f"{PARENT_PATTERN}/{{checkpoint}}"
 """Paths below the results folder, without suffixes, for Snakemake, with `WILDCARDS`."""
+ANALYSIS_PATTERNS = {
+    "dataset": f"{{dataset}}/{ANALYSIS}",
+    "network": f"{CHECKPOINT_PATTERN}/{ANALYSIS}",
+    "pair": f"{CHECKPOINT_PATTERN}/{ANALYSIS}",
+    "family": f"{PARENT_PATTERN}/{ANALYSIS}",
+    "seeds": f"{{dataset}}/{{model}}/{{objective}}/seeds/{{checkpoint}}/{ANALYSIS}",
+    "tables": ANALYSIS,
+}
+"""The same of the table of an analysis, by its scope (`settings.Scope`)."""
 WILDCARDS = {
     **dict.fromkeys(("dataset", "model", "objective", "method"), LABEL),
     **dict.fromkeys(("attack", "verifier"), _SWEPT),
@@ -51,11 +64,11 @@ JOB_OF_CELL = (
     r"^(?P<dataset>[^/]+)/(?P<model>[^/]+)/(?P<objective>[^/]+)/seed(?P<seed>\d+)"
     rf"/(?P<method>.+)-(?P<ratio>{RATIO})/(?P<of>[^/]+)"
 )
-"""What a job's path begins with that belongs to a pruned network: its cell, its seed, and `of`, the stage it is about."""
+"""Regular expression of the beginning of a job's path, for jobs of pruned networks: cell, seed, and `of`, the stage."""
 
-_BY_FOLDER = {"attacks": "attack", "verifiers": "verify"}
+_BY_FOLDER = {"attacks": "attack", "verifiers": "verify", "analyses": "analyse"}
 _BY_NAME = {DENSE: "pretrain", "pruned": "prune", "finetuned": "finetune"}
-_BY_NAME |= {stage: stage for stage in ("data", "compact", "stability", "latency")}
+_BY_NAME |= {stage: stage for stage in ("data", "compact")}
 SHAPE = "DATASET/MODEL/OBJECTIVE/seedN/dense or .../seedN/METHOD-RATIO/pruned or .../finetuned"
 
 
@@ -85,7 +98,7 @@ class Cell(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-    """A network at one stage of its life; `path` is the file's, without its suffix."""
+    """A network after one stage; `path` is the file's, without its suffix."""
 
     parent: Parent
     cell: Cell | None
@@ -96,13 +109,13 @@ class Checkpoint(NamedTuple):
         return f"{(self.cell or self.parent).path}/{self.stage}"
 
     def identity(self) -> dict[str, Any]:
-        """Who it is, in plain values by `IDENTITY`."""
+        """The checkpoint's identity: values of `IDENTITY` by name."""
         method, ratio = (self.cell.method, self.cell.ratio) if self.cell else (DENSE, 0.0)
         return _identity(self.parent._asdict() | {"method": method, "ratio": ratio, "stage": self.stage})
 
 
 def identity_of(header: dict[str, Any]) -> dict[str, Any]:
-    """Who a checkpoint is by its header, in plain values by `IDENTITY`."""
+    """A checkpoint's identity by its header: values of `IDENTITY` by name."""
     return _identity({"method": DENSE, "ratio": 0.0} | header["cell"] | {"stage": header["stage"]})
 
 
@@ -110,14 +123,57 @@ def _identity(values: dict[str, Any]) -> dict[str, Any]:
     return {key: values[key] for key in IDENTITY}
 
 
+def checkpoint_in(header: dict[str, Any]) -> Checkpoint:
+    """The checkpoint whose header this is. Raises KeyError or TypeError if it does not say."""
+    cell = dict(header["cell"])
+    method, ratio = cell.pop("method", None), cell.pop("ratio", 0.0)
+    parent = Parent(**cell)
+    return Checkpoint(parent, Cell(parent, method, ratio) if method else None, header["stage"])
+
+
+SEEDS = "seeds"
+"""Stands in the place of `seedN` where something is about a cell over all seeds."""
+
+
+def place(scope: str, one: Checkpoint) -> str:
+    """The folder, below the results, of what an analysis of that scope (`settings.Scope`) makes of a checkpoint or its like."""
+    parent = one.parent
+    return {
+        "dataset": parent.dataset,
+        "network": one.path,
+        "pair": one.path,
+        "family": parent.path,
+        "seeds": one.path.replace(f"/seed{parent.seed}/", f"/{SEEDS}/", 1),
+        "tables": "",
+    }[scope]
+
+
+def identity_at(scope: str, place: Path) -> dict[str, Any]:
+    """What a `place` is about, by its last parts: of a checkpoint's identity what all that lies there has in common."""
+    parts = place.parts
+    if scope == "tables":
+        return {}
+    if scope == "dataset":
+        return {"dataset": parts[-1]}
+    if scope == "family":
+        return dict(
+            zip(("dataset", "model", "objective", "seed"), (*parts[-4:-1], int(parts[-1].removeprefix("seed"))), strict=True)
+        )
+    own = list(parts[-5:] if parts[-1] == DENSE else parts[-6:])
+    if scope == "seeds":
+        own[3] = "seed0"
+    found = parse("/".join(own)).identity()
+    return {key: value for key, value in found.items() if not (scope == "seeds" and key == "seed")}
+
+
 def ratio_label(ratio: float) -> str:
-    """A ratio as it stands in paths: at least two decimals, as many as it takes."""
+    """A ratio as text for paths: all of its decimals, at least two."""
     digits = f"{Decimal(repr(ratio)):f}"
     return digits.ljust(len("0.00"), "0")
 
 
 def parse(path: str) -> Checkpoint:
-    """The checkpoint whose `path` this is. Raises ValueError if it is nobody's."""
+    """The checkpoint with this `path`. Raises ValueError if it is not the path of one."""
     found = _PATH.fullmatch(path)
     if not found:
         raise ValueError(f"{path!r} names no checkpoint; valid: {SHAPE}")
@@ -130,7 +186,7 @@ def parse(path: str) -> Checkpoint:
 
 
 def checkpoint_at(path: Path) -> Checkpoint:
-    """Who the file of a checkpoint is by where it lies, wherever the results folder does. Raises ValueError if it is nobody."""
+    """The checkpoint whose file is at `path`, in any results folder. Raises ValueError if it is not the path of one."""
     parts = path.absolute().with_suffix("").parts
     return parse("/".join(parts[-5 if path.stem == DENSE else -6 :]))
 
@@ -142,20 +198,17 @@ def stage_of(job: str) -> str:
 
 
 def checkpoint_of(job: str) -> Checkpoint | None:
-    """The checkpoint that a job made, or that it is about; the dense network of a family's; None for a data set."""
+    """The checkpoint that a job makes or is about; None for a job about none or about several."""
     found = _PATH.match(job)
-    if found:
-        return parse(found[0])
-    parent, _, name = job.rpartition("/")
-    return parse(f"{parent}/{DENSE}") if name != "data" else None
+    return parse(found[0]) if found else None
 
 
 def parent_file(path: Path, kind: str) -> Path | None:
-    """Where the checkpoint lies that `path` was made from, a file of the `kind` `pruned`, `finetuned` or `compact`.
+    """The file of the checkpoint that `path` was made from; `kind` is `pruned`, `finetuned` or `compact`.
 
     None for a dense network.
     """
-    # The folder that a compact network lies in is named after the checkpoint; "." has no name.
+    # A compact network is in a folder with the checkpoint's name; Path(".") has no name.
     folder = Path(os.path.abspath(path)).parent.name
     place = {
         "pruned": path.parent / ".." / f"{DENSE}{NETWORK}",
@@ -166,12 +219,12 @@ def parent_file(path: Path, kind: str) -> Path | None:
 
 
 def data_path(dataset: str) -> str:
-    """The file of a data set, below the results folder."""
+    """Path of a data set's file, relative to the results folder."""
     return DATA_PATTERN.format(dataset=dataset) + NETWORK
 
 
 def data_file(path: Path, stage: str, compact: bool = False) -> Path:
-    """Where the data set lies of a checkpoint at `path` of that `stage`, or of the `compact` form of one."""
+    """The file of the data set of the checkpoint at `path`, of that `stage`, or of the `compact` form of one."""
     up = (3 if stage == DENSE else 4) + compact
     return Path(os.path.normpath(path.parent / "/".join([".."] * up) / f"data{NETWORK}"))
 

@@ -52,7 +52,7 @@ class WindowUpdates:
     """As `WholeImages`, but keeps every layer's output and recomputes only the part that a change inside a window of at most
     `side` x `side` pixels can reach. The network is one that `fixed_weights` yields.
 
-    Raises ValueError if there is nothing to gain, or if a layer overwrites what it reads.
+    Raises ValueError if such a change reaches most of every map, or if a layer other than a ReLU overwrites its input.
     """
 
     @torch.no_grad()

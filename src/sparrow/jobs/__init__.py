@@ -1,1 +1,1 @@
-"""How a job of the workflow runs: its process, signals, resume points, journal and costs."""
+"""A job of the workflow as it runs: its process, signals, resume points, journal and costs."""

@@ -1,7 +1,7 @@
-"""What a job cost: seconds, peak memory and gradient evaluations.
+"""The cost of a job: seconds, peak memory and gradient evaluations.
 
-A gradient evaluation is one backward pass of one sample through the network (or through its bounds), whoever asked for
-it: training, an attack's inner steps, or the optimisation of a bound.
+A gradient evaluation is one backward pass of one sample through the network (or through its bounds): in training,
+in an attack's inner steps, or in the optimisation of a bound.
 """
 
 from __future__ import annotations

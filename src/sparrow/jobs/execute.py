@@ -1,4 +1,4 @@
-"""What a job of the workflow does in its process: its log, its threads, its stage, and one clear line if it fails."""
+"""The work of a job in its process: its log, its threads, its stage, and one clear line if it fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How SIGTERM, SIGINT (Ctrl-C) and SIGHUP (a closed terminal) end a job: soon, and at a point where nothing is lost.
+"""The end of a job by SIGTERM, SIGINT (Ctrl-C) or SIGHUP (a closed terminal): soon, and at a point where nothing is lost.
 
 Slurm sends SIGTERM before it preempts a job or ends it for its time, and SIGKILL half a minute later.
 """

@@ -65,6 +65,7 @@ class _Journal:
 
     @contextmanager
     def within(self, key: str) -> Iterator[str]:
+        """Yield the digest of `key` below the keys of the surrounding contexts."""
         # A digest, since keys hold the indices of whole batches.
         self._keys.append(hashlib.sha256(f"{self._keys[-1]} > {key}".encode()).hexdigest()[:32])
         try:
@@ -73,6 +74,7 @@ class _Journal:
             self._keys.pop()
 
     def recall(self, key: str) -> tuple[bool, Any]:
+        """Whether there is a result under `key`, and the result; if so, sets the random state of after the last result."""
         known = key in self._found
         if known:
             # What is computed next has to draw the random numbers that it would have drawn.
@@ -80,6 +82,7 @@ class _Journal:
         return known, self._found.get(key)
 
     def keep(self, key: str, value: Any) -> None:
+        """Add a result, and save the journal if that is due. Raises Interrupted."""
         with interruption.deferred():
             self._found[key], self._random, self._cost = value, randomness(self._generator), METER.so_far()
             self._new = True
@@ -87,6 +90,7 @@ class _Journal:
         interruption.raise_if_requested()  # A signal that arrived during the writing.
 
     def save(self) -> None:
+        """Save the journal if it has results that the job computed itself."""
         if self._new:
             self._resume.save(self._pack, self._cost)
 

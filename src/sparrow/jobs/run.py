@@ -1,4 +1,4 @@
-"""How the workflow's scripts start a job: through the fork server, or in this process."""
+"""The start of a job by the workflow's scripts: through the fork server, or in this process."""
 
 from __future__ import annotations
 

@@ -9,6 +9,16 @@ k updates the gradient is k + 1 times that: ten times in the last of ten parts.
 
 Source: Ye et al., "Adversarial Robustness vs. Model Compression, or Both?", ICCV 2019; order of the updates and defaults
 of its released code (yeshaokai/Robustness-Aware-Pruning-ADMM).
+
+BibTeX:
+
+@inproceedings{ye2019adversarial,
+  author = {Ye, Shaokai and Xu, Kaidi and Liu, Sijia and Cheng, Hao and Lambrechts, Jan-Henrik and Zhang, Huan and Zhou,
+    Aojun and Ma, Kaisheng and Wang, Yanzhi and Lin, Xue},
+  title = {Adversarial Robustness vs. Model Compression, or Both?},
+  booktitle = {IEEE/CVF International Conference on Computer Vision},
+  year = {2019},
+}
 """
 
 from __future__ import annotations

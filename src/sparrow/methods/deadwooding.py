@@ -2,8 +2,8 @@
 
 In the first `dual_share` of the schedule all parameters minimise `L = J + sum of lambda_i max(0, g_i)`, where J is the
 study's objective, and after each epoch every multiplier ascends by `dual_step` times the epoch's mean violation. Then the
-smallest weights of the network go, in one shot, and for the rest of the schedule what is left learns from the dense network
-(knowledge distillation) on FGSM examples. The study's own fine-tuning follows, as for every method.
+smallest weights of the network are removed at once, and for the rest of the schedule what is left learns from the dense
+network (knowledge distillation) on FGSM examples. The study's own fine-tuning follows, as for every method.
 
 No code was released, and the paper's body was not at hand. So these parts are our reading: the constraints,
   sparsity    g = the share of the network's magnitude that the globally smallest `ratio` of its weights holds,
@@ -13,6 +13,24 @@ the loss after pruning, `(1 - a) CE(f(x'), y) + a T^2 KL(dense(x) || f(x'))` at 
 
 Source: after Kaur, Fioretto and Salekin, "Deadwooding: Robust Global Pruning for Deep Neural Networks", arXiv 2202.05226;
 the dual scheme after Fioretto et al., "Lagrangian Duality for Constrained Deep Learning", ECML PKDD 2020.
+
+BibTeX:
+
+@misc{kaur2022deadwooding,
+  author = {Kaur, Sawinder and Fioretto, Ferdinando and Salekin, Asif},
+  title = {Deadwooding: Robust Global Pruning for Deep Neural Networks},
+  year = {2022},
+  eprint = {2202.05226},
+  archiveprefix = {arXiv},
+}
+
+@inproceedings{fioretto2020lagrangian,
+  author = {Fioretto, Ferdinando and Van Hentenryck, Pascal and Mak, Terrence W. K. and Tran, Cuong and Baldo, Federico and
+    Lombardi, Michele},
+  title = {{Lagrangian} Duality for Constrained Deep Learning},
+  booktitle = {Machine Learning and Knowledge Discovery in Databases (ECML PKDD)},
+  year = {2020},
+}
 """
 
 from __future__ import annotations

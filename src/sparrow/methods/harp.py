@@ -21,6 +21,15 @@ most one weight a layer.
 
 Source: Zhao and Wressnegger, "Holistic Adversarially Robust Pruning", ICLR 2023; defaults of its released code
 (intellisec/harp).
+
+BibTeX:
+
+@inproceedings{zhao2023holistic,
+  author = {Zhao, Qi and Wressnegger, Christian},
+  title = {Holistic Adversarially Robust Pruning},
+  booktitle = {International Conference on Learning Representations},
+  year = {2023},
+}
 """
 
 from __future__ import annotations
@@ -34,7 +43,7 @@ from sparrow.pruning.params import Granular, Method, Needs, Sharpness, Trains
 
 
 class Params(Method, Granular, Sharpness):
-    """Scores and rates share the study's pruning schedule."""
+    """Settings of the budget, and where scores and rates, which learn along `training.prune`, start."""
 
     needs: ClassVar[Needs] = "schedule"
     trains: ClassVar[Trains] = "scores"
@@ -52,7 +61,7 @@ class Params(Method, Granular, Sharpness):
 
 
 NEAR = 0.1
-"""How far from 1 the search may leave what is kept over the target before that is told."""
+"""How far from 1 what is kept over the target may be at the end of the search without a warning."""
 
 
 def prepare(params: Params, ratio: float, generator: torch.Generator):
@@ -77,7 +86,7 @@ def prepare(params: Params, ratio: float, generator: torch.Generator):
             return [*super().start(weights, layout), self.rates]
 
         def drops(self, kept):
-            """How many units each block loses."""
+            """How many units each block loses, if it keeps these shares (blocks,)."""
             sizes = self.cost.sizes.items()
             return {block: size - max(1, round(size * float(share))) for (block, size), share in zip(sizes, kept, strict=True)}
 
@@ -125,5 +134,5 @@ def prepare(params: Params, ratio: float, generator: torch.Generator):
 
 
 def shares(rates: torch.Tensor, lowest: float) -> torch.Tensor:
-    """The shares (n,) that the rates (n,) stand for, in [lowest, 1]."""
+    """The shares (n,) that layers with these rates (n,) keep, in [lowest, 1]."""
     return lowest + (1 - lowest) * torch.sigmoid(rates)

@@ -12,6 +12,15 @@ A layer loses `round(ratio * size)` weights; in the released code `int(ratio * s
 
 Source: Sehwag et al., "HYDRA: Pruning Adversarially Robust Neural Networks", NeurIPS 2020; what is frozen while the
 scores learn follows its released code (inspire-group/hydra, utils/model.py).
+
+BibTeX:
+
+@inproceedings{sehwag2020hydra,
+  author = {Sehwag, Vikash and Wang, Shiqi and Mittal, Prateek and Jana, Suman},
+  title = {{HYDRA}: Pruning Adversarially Robust Neural Networks},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2020},
+}
 """
 
 from __future__ import annotations
@@ -25,7 +34,7 @@ from sparrow.pruning.params import Granular, Needs, PerLayer, Sharpness, Trains
 
 
 class Params(PerLayer, Granular, Sharpness):
-    """The schedule of the scores is the study's pruning schedule, `training.prune`."""
+    """Settings of the scores, which learn along `training.prune`."""
 
     needs: ClassVar[Needs] = "schedule"
     trains: ClassVar[Trains] = "scores"

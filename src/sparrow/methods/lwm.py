@@ -1,13 +1,37 @@
-"""Lowest weight magnitude (LWM): the smallest weights go, in one shot or in several steps with fine-tuning between.
+"""Lowest weight magnitude (LWM): the smallest weights are removed, at once or in several steps with fine-tuning between.
 
 With `steps` n > 1, step i keeps the share `(1 - ratio)^(i/n)` of the weights. The pruning schedule is divided evenly
 among the n - 1 fine-tunings between the steps; the one after the last step is the study's own, as for every method.
-Whole filters are ranked by the L1 norm of their weights; between the steps only the weights of filters that are out are
-held at zero, their biases and norms go at the end.
+Whole filters are ranked by the L1 norm of their weights; between the steps only the weights of removed filters are
+held at zero, their biases and norms are removed at the end.
 
 Source: Han et al., "Learning both Weights and Connections for Efficient Neural Networks", NeurIPS 2015; for robust
 networks Sehwag et al., "Towards Compact and Robust Deep Neural Networks", arXiv 1906.06110; filters by L1 norm: Li et
 al., "Pruning Filters for Efficient ConvNets", ICLR 2017.
+
+BibTeX:
+
+@inproceedings{han2015learning,
+  author = {Han, Song and Pool, Jeff and Tran, John and Dally, William J.},
+  title = {Learning both Weights and Connections for Efficient Neural Networks},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2015},
+}
+
+@misc{sehwag2019towards,
+  author = {Sehwag, Vikash and Wang, Shiqi and Mittal, Prateek and Jana, Suman},
+  title = {Towards Compact and Robust Deep Neural Networks},
+  year = {2019},
+  eprint = {1906.06110},
+  archiveprefix = {arXiv},
+}
+
+@inproceedings{li2017pruning,
+  author = {Li, Hao and Kadav, Asim and Durdanovic, Igor and Samet, Hanan and Graf, Hans Peter},
+  title = {Pruning Filters for Efficient {ConvNets}},
+  booktitle = {International Conference on Learning Representations},
+  year = {2017},
+}
 """
 
 from __future__ import annotations

@@ -1,6 +1,15 @@
 """Random pruning: weights (or filters) drawn uniformly in each layer, the control that every method has to beat.
 
 Source: the control of Blalock et al., "What is the State of Neural Network Pruning?", MLSys 2020.
+
+BibTeX:
+
+@inproceedings{blalock2020what,
+  author = {Blalock, Davis and Gonzalez Ortiz, Jose Javier and Frankle, Jonathan and Guttag, John},
+  title = {What is the State of Neural Network Pruning?},
+  booktitle = {Proceedings of Machine Learning and Systems (MLSys)},
+  year = {2020},
+}
 """
 
 from __future__ import annotations
@@ -10,7 +19,7 @@ from sparrow.pruning.params import Granular, PerLayer
 
 
 class Params(PerLayer, Granular):
-    """Which share of each layer goes; which weights go is chance."""
+    """The share of each layer that is removed; which of its weights, is drawn at random."""
 
 
 def prepare(params: Params, ratio: float, generator: torch.Generator):

@@ -1,11 +1,20 @@
-"""Connection sensitivity: the weights go whose removal would change the robust objective least.
+"""Connection sensitivity: the weights are removed whose removal would change the robust objective least.
 
 With a gate `c` of 1 on every weight, the sensitivity is `|dL/dc| = |W * dL/dW|`; the largest stay. The gradient is
 averaged over `batches` batches at the dense weights, which do not move. SNIP was made for networks at their
-initialisation; here it looks at the pre-trained one, and at the study's objective. Only weights compete, as for every method
+initialisation; here it is used on the pre-trained one, with the study's objective. Only weights compete, as for every method
 here; in the released code biases do, too (158 of CNN-small's 22,406 parameters on digits).
 
 Source: Lee et al., "SNIP: Single-shot Network Pruning based on Connection Sensitivity", ICLR 2019.
+
+BibTeX:
+
+@inproceedings{lee2019snip,
+  author = {Lee, Namhoon and Ajanthan, Thalaiyasingam and Torr, Philip H. S.},
+  title = {{SNIP}: Single-shot Network Pruning based on Connection Sensitivity},
+  booktitle = {International Conference on Learning Representations},
+  year = {2019},
+}
 """
 
 from __future__ import annotations
@@ -19,7 +28,7 @@ from sparrow.pruning.params import Batches, Global
 
 
 class Params(Batches, Global):
-    """How much it looks at, and where scores compete."""
+    """On how many batches the gradient is taken, and where scores compete."""
 
     allocation: Literal["uniform", "erk", "lamp", "global"] = "global"
     """As in `lwm`; the paper's scores compete over the whole network."""

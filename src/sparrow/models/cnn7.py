@@ -5,6 +5,15 @@ batch norm: the standard network of certified training.
 
 Source: Shi et al., "Fast Certified Robust Training with Short Warmup", NeurIPS 2021; as in ADA-research/CTRAIN
 (model_definitions/models_shi.py).
+
+BibTeX:
+
+@inproceedings{shi2021fast,
+  author = {Shi, Zhouxing and Wang, Yihan and Zhang, Huan and Yi, Jinfeng and Hsieh, Cho-Jui},
+  title = {Fast Certified Robust Training with Short Warmup},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2021},
+}
 """
 
 from __future__ import annotations

@@ -4,6 +4,22 @@
 
 Source: the large network for verifiable training in the released code of Sehwag et al., "HYDRA", NeurIPS 2020
 (inspire-group/hydra), after Wong et al., NeurIPS 2018.
+
+BibTeX:
+
+@inproceedings{sehwag2020hydra,
+  author = {Sehwag, Vikash and Wang, Shiqi and Mittal, Prateek and Jana, Suman},
+  title = {{HYDRA}: Pruning Adversarially Robust Neural Networks},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2020},
+}
+
+@inproceedings{wong2018scaling,
+  author = {Wong, Eric and Schmidt, Frank R. and Metzen, Jan Hendrik and Kolter, J. Zico},
+  title = {Scaling Provable Adversarial Defenses},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2018},
+}
 """
 
 from __future__ import annotations

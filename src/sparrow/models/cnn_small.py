@@ -4,6 +4,22 @@
 
 Source: the small network for verifiable training in the released code of Sehwag et al., "HYDRA", NeurIPS 2020
 (inspire-group/hydra), after Wong and Kolter, ICML 2018.
+
+BibTeX:
+
+@inproceedings{sehwag2020hydra,
+  author = {Sehwag, Vikash and Wang, Shiqi and Mittal, Prateek and Jana, Suman},
+  title = {{HYDRA}: Pruning Adversarially Robust Neural Networks},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2020},
+}
+
+@inproceedings{wong2018provable,
+  author = {Wong, Eric and Kolter, J. Zico},
+  title = {Provable Defenses against Adversarial Examples via the Convex Outer Adversarial Polytope},
+  booktitle = {International Conference on Machine Learning},
+  year = {2018},
+}
 """
 
 from __future__ import annotations

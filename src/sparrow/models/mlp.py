@@ -5,6 +5,16 @@ With two hidden layers of 256, 269,322 parameters on 1 x 28 x 28 images and 10 c
 Source: the networks of VNN-COMP's benchmark mnistfc, of two, four or six hidden layers of 256 (S. Bak et al., "The Second
 International Verification of Neural Networks Competition", 2021); names as in Verified-Intelligence/alpha-beta-CROWN,
 complete_verifier/model_defs.py (mnist_fc), commit 8250d5f.
+
+BibTeX:
+
+@misc{bak2021second,
+  author = {Bak, Stanley and Liu, Changliu and Johnson, Taylor},
+  title = {The Second International Verification of Neural Networks Competition ({VNN-COMP} 2021): Summary and Results},
+  year = {2021},
+  eprint = {2109.00498},
+  archiveprefix = {arXiv},
+}
 """
 
 from __future__ import annotations

@@ -7,6 +7,15 @@ four convolutions (8 channels, the first and the last with stride 2); then come 
 Source: Lu and Kumar, "Neural Network Branching for Neural Network Verification", ICLR 2020; layers and names of
 oval-group/scaling-the-convex-barrier, tools/bab_tools/model_utils.py (cifar_model_m2, cifar_model, cifar_model_deep), commit
 4a1f814.
+
+BibTeX:
+
+@inproceedings{lu2020neural,
+  author = {Lu, Jingyue and Kumar, M. Pawan},
+  title = {Neural Network Branching for Neural Network Verification},
+  booktitle = {International Conference on Learning Representations},
+  year = {2020},
+}
 """
 
 from __future__ import annotations

@@ -4,6 +4,15 @@
 
 Source: He et al., "Identity Mappings in Deep Residual Networks", ECCV 2016; blocks and names of
 kuangliu/pytorch-cifar.
+
+BibTeX:
+
+@inproceedings{he2016identity,
+  author = {He, Kaiming and Zhang, Xiangyu and Ren, Shaoqing and Sun, Jian},
+  title = {Identity Mappings in Deep Residual Networks},
+  booktitle = {European Conference on Computer Vision},
+  year = {2016},
+}
 """
 
 from __future__ import annotations

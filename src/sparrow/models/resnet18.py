@@ -4,6 +4,15 @@
 
 Source: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016; the form of kuangliu/pytorch-cifar, which is the
 Adversarial Pruning Benchmark's base model (pralab/AdversarialPruningBenchmark, models/base_resnet18.py).
+
+BibTeX:
+
+@inproceedings{he2016deep,
+  author = {He, Kaiming and Zhang, Xiangyu and Ren, Shaoqing and Sun, Jian},
+  title = {Deep Residual Learning for Image Recognition},
+  booktitle = {IEEE Conference on Computer Vision and Pattern Recognition},
+  year = {2016},
+}
 """
 
 from __future__ import annotations

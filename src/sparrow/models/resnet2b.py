@@ -6,6 +6,16 @@ classes).
 Source: VNN-COMP's benchmark cifar10_resnet (S. Bak et al., "The Second International Verification of Neural Networks
 Competition", 2021); layers and names of Verified-Intelligence/alpha-beta-CROWN, complete_verifier/model_defs.py (resnet2b),
 commit 8250d5f.
+
+BibTeX:
+
+@misc{bak2021second,
+  author = {Bak, Stanley and Liu, Changliu and Johnson, Taylor},
+  title = {The Second International Verification of Neural Networks Competition ({VNN-COMP} 2021): Summary and Results},
+  year = {2021},
+  eprint = {2109.00498},
+  archiveprefix = {arXiv},
+}
 """
 
 from __future__ import annotations

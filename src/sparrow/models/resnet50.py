@@ -4,6 +4,15 @@
 better. auto_LiRPA 0.3 knows no overlapping max pooling, so that only IBP bounds it.
 
 Source: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016; torchvision's.
+
+BibTeX:
+
+@inproceedings{he2016deep,
+  author = {He, Kaiming and Zhang, Xiangyu and Ren, Shaoqing and Sun, Jian},
+  title = {Deep Residual Learning for Image Recognition},
+  booktitle = {IEEE Conference on Computer Vision and Pattern Recognition},
+  year = {2016},
+}
 """
 
 from __future__ import annotations

@@ -5,6 +5,15 @@ and three linear layers (200, 200, classes) with dropout.
 
 Source: Zhang et al., "Theoretically Principled Trade-off between Robustness and Accuracy", ICML 2019; layers, names and
 initialisation of yaodongyu/TRADES, models/small_cnn.py (SmallCNN), commit 6e8e11b.
+
+BibTeX:
+
+@inproceedings{zhang2019theoretically,
+  author = {Zhang, Hongyang and Yu, Yaodong and Jiao, Jiantao and Xing, Eric and El Ghaoui, Laurent and Jordan, Michael},
+  title = {Theoretically Principled Trade-off between Robustness and Accuracy},
+  booktitle = {International Conference on Machine Learning},
+  year = {2019},
+}
 """
 
 from __future__ import annotations

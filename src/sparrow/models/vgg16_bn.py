@@ -5,6 +5,15 @@
 Source: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", ICLR 2015; form, names
 and initialisation of HYDRA's released code (inspire-group/hydra, models/vgg_cifar.py), which is the Adversarial Pruning
 Benchmark's base model, too.
+
+BibTeX:
+
+@inproceedings{simonyan2015very,
+  author = {Simonyan, Karen and Zisserman, Andrew},
+  title = {Very Deep Convolutional Networks for Large-Scale Image Recognition},
+  booktitle = {International Conference on Learning Representations},
+  year = {2015},
+}
 """
 
 from __future__ import annotations

@@ -3,6 +3,15 @@
 36,479,194 parameters on 3 x 32 x 32 images and 10 classes.
 
 Source: Zagoruyko and Komodakis, "Wide Residual Networks", BMVC 2016; names and initialisation of TRADES' released code.
+
+BibTeX:
+
+@inproceedings{zagoruyko2016wide,
+  author = {Zagoruyko, Sergey and Komodakis, Nikos},
+  title = {Wide Residual Networks},
+  booktitle = {British Machine Vision Conference},
+  year = {2016},
+}
 """
 
 from __future__ import annotations

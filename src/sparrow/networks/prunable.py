@@ -21,6 +21,6 @@ def norm_parameters(model: nn.Module) -> list[Tensor]:
     return [parameter for norm in norm_layers(model) for parameter in norm.parameters()]
 
 
-def norm_layers(model: nn.Module) -> list[nn.Module]:
+def norm_layers(model: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d]:
     """All batch norm layers, in the network's order."""
     return [module for module in model.modules() if isinstance(module, NORMS)]

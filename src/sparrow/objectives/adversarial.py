@@ -3,6 +3,15 @@
 The network is in eval mode while PGD runs, and the random start is clipped to [0, 1] before the first gradient.
 
 Source: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, eq. 2.1.
+
+BibTeX:
+
+@inproceedings{madry2018towards,
+  author = {Madry, Aleksander and Makelov, Aleksandar and Schmidt, Ludwig and Tsipras, Dimitris and Vladu, Adrian},
+  title = {Towards Deep Learning Models Resistant to Adversarial Attacks},
+  booktitle = {International Conference on Learning Representations},
+  year = {2018},
+}
 """
 
 from __future__ import annotations

@@ -1,6 +1,16 @@
 """Cross-entropy on the images as they are: ordinary training, the non-robust reference.
 
 Source: the benign baseline of Sehwag et al., "Towards Compact and Robust Deep Neural Networks", arXiv 1906.06110.
+
+BibTeX:
+
+@misc{sehwag2019towards,
+  author = {Sehwag, Vikash and Wang, Shiqi and Mittal, Prateek and Jana, Suman},
+  title = {Towards Compact and Robust Deep Neural Networks},
+  year = {2019},
+  eprint = {1906.06110},
+  archiveprefix = {arXiv},
+}
 """
 
 from __future__ import annotations

@@ -6,6 +6,16 @@ the bound `beta * CROWN-IBP + (1 - beta) * IBP`, and kappa from `kappa_start` to
 
 Source: Zhang et al., "Towards Stable and Efficient Training of Verifiably Robust Neural Networks", ICLR 2020;
 defaults of its released code (huanzhang12/CROWN-IBP, defaults.json).
+
+BibTeX:
+
+@inproceedings{zhang2020towards,
+  author = {Zhang, Huan and Chen, Hongge and Xiao, Chaowei and Gowal, Sven and Stanforth, Robert and Li, Bo and Boning,
+    Duane and Hsieh, Cho-Jui},
+  title = {Towards Stable and Efficient Training of Verifiably Robust Neural Networks},
+  booktitle = {International Conference on Learning Representations},
+  year = {2020},
+}
 """
 
 from __future__ import annotations
@@ -33,7 +43,7 @@ class Params(IBPInitialisation):
 
 
 def prepare(params: Params, threat: Threat) -> Callable:
-    """The loss."""
+    """The loss: `kappa * CE(f(x), y) + (1 - kappa) * CE(-bound, y)`, with eps, beta and kappa as far as the ramp has come."""
     from sparrow.training.certified_loss import Bounds, mixture
 
     bounds = Bounds()
@@ -51,5 +61,5 @@ def prepare(params: Params, threat: Threat) -> Callable:
 
 
 def initialise(params: Params, model: torch.nn.Module, generator: torch.Generator) -> None:
-    """Before pre-training."""
+    """Draw the initial weights of `model` (on the CPU) anew, in place, if `params.initialisation` asks for it."""
     params.initialise(model, generator)

@@ -9,6 +9,15 @@ batch's own statistics for the gradient, and its running ones see the random sta
 
 Source: Wong, Rice and Kolter, "Fast is Better than Free: Revisiting Adversarial Training", ICLR 2020; defaults of its
 released code (locuslab/fast_adversarial).
+
+BibTeX:
+
+@inproceedings{wong2020fast,
+  author = {Wong, Eric and Rice, Leslie and Kolter, J. Zico},
+  title = {Fast is Better than Free: Revisiting Adversarial Training},
+  booktitle = {International Conference on Learning Representations},
+  year = {2020},
+}
 """
 
 from __future__ import annotations

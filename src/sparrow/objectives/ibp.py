@@ -4,6 +4,16 @@ With progress t from 0 to 1 along the ramp, eps grows from 0 to its target and k
 `kappa_end` in `kappa * CE(f(x), y) + (1 - kappa) * CE(z, y)`, z the worst logits within the bounds.
 
 Source: Gowal et al., "Scalable Verified Training for Provably Robust Image Classification", ICCV 2019.
+
+BibTeX:
+
+@inproceedings{gowal2019scalable,
+  author = {Gowal, Sven and Dvijotham, Krishnamurthy and Stanforth, Robert and Bunel, Rudy and Qin, Chongli and Uesato,
+    Jonathan and Arandjelović, Relja and Mann, Timothy and Kohli, Pushmeet},
+  title = {Scalable Verified Training for Provably Robust Image Classification},
+  booktitle = {IEEE/CVF International Conference on Computer Vision},
+  year = {2019},
+}
 """
 
 from __future__ import annotations
@@ -27,7 +37,7 @@ class Params(IBPInitialisation):
 
 
 def prepare(params: Params, threat: Threat) -> Callable:
-    """The loss."""
+    """The loss: `kappa * CE(f(x), y) + (1 - kappa) * CE(z, y)`, with eps and kappa as far as the ramp has come."""
     from sparrow.training.certified_loss import Bounds, mixture
 
     bounds = Bounds()
@@ -43,5 +53,5 @@ def prepare(params: Params, threat: Threat) -> Callable:
 
 
 def initialise(params: Params, model: torch.nn.Module, generator: torch.Generator) -> None:
-    """Before pre-training."""
+    """Draw the initial weights of `model` (on the CPU) anew, in place, if `params.initialisation` asks for it."""
     params.initialise(model, generator)

@@ -9,6 +9,15 @@ The released code adds small constants to what it takes the logarithm of: `1.000
 
 Source: Wang et al., "Improving Adversarial Robustness Requires Revisiting Misclassified Examples", ICLR 2020; defaults
 of its released code (YisenWang/MART).
+
+BibTeX:
+
+@inproceedings{wang2020improving,
+  author = {Wang, Yisen and Zou, Difan and Yi, Jinfeng and Bailey, James and Ma, Xingjun and Gu, Quanquan},
+  title = {Improving Adversarial Robustness Requires Revisiting Misclassified Examples},
+  booktitle = {International Conference on Learning Representations},
+  year = {2020},
+}
 """
 
 from __future__ import annotations
@@ -30,7 +39,7 @@ class Params(PGDParams):
 
 
 def prepare(params: Params, threat: Threat) -> Callable:
-    """The loss."""
+    """The loss: `BCE(p(x'), y) + weight * KL(p(x) || p(x')) * (1 - p_y(x))`, x' found by PGD."""
     from sparrow.training import inner_pgd
 
     functional = torch.nn.functional

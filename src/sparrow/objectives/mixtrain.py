@@ -12,6 +12,16 @@ the option `same-slope`.
 
 Source: Wang et al., "MixTrain: Scalable Training of Verifiably Robust Neural Networks", arXiv 1811.02625; settings of
 HYDRA's released code (inspire-group/hydra, trainer/mixtrain.py).
+
+BibTeX:
+
+@misc{wang2018mixtrain,
+  author = {Wang, Shiqi and Chen, Yizheng and Abdou, Ahmed and Jana, Suman},
+  title = {{MixTrain}: Scalable Training of Verifiably Robust Neural Networks},
+  year = {2018},
+  eprint = {1811.02625},
+  archiveprefix = {arXiv},
+}
 """
 
 from __future__ import annotations
@@ -43,7 +53,7 @@ class Params(IBPInitialisation):
 
 
 def prepare(params: Params, threat: Threat) -> Callable:
-    """The loss."""
+    """The loss: `CE(f(x), y)`, and in some batches `w` times the verified loss of a few images on top."""
     from sparrow.training.certified_loss import Bounds, worst_case
 
     bounds = Bounds({"relu": "same-slope"})
@@ -68,5 +78,5 @@ def weight_at(params: Params, progress: float) -> float:
 
 
 def initialise(params: Params, model: torch.nn.Module, generator: torch.Generator) -> None:
-    """Before pre-training."""
+    """Draw the initial weights of `model` (on the CPU) anew, in place, if `params.initialisation` asks for it."""
     params.initialise(model, generator)

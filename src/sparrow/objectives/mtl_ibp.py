@@ -6,6 +6,16 @@ adversarial images' batch; running statistics see the batch as it is, and then t
 
 Source: De Palma et al., "Expressive Losses for Verified Robustness via Convex Combinations", ICLR 2024; order of the passes
 as in its released code (alessandrodepalma/expressive-losses, train.py), defaults as in ADA-research/CTRAIN.
+
+BibTeX:
+
+@inproceedings{depalma2024expressive,
+  author = {De Palma, Alessandro and Bunel, Rudy and Dvijotham, Krishnamurthy and Kumar, M. Pawan and Stanforth, Robert and
+    Lomuscio, Alessio},
+  title = {Expressive Losses for Verified Robustness via Convex Combinations},
+  booktitle = {International Conference on Learning Representations},
+  year = {2024},
+}
 """
 
 from __future__ import annotations
@@ -33,7 +43,7 @@ class Params(IBPInitialisation):
 
 
 def prepare(params: Params, threat: Threat) -> Callable:
-    """The loss."""
+    """The loss: `alpha * CE(worst logits, y) + (1 - alpha) * CE(f(x'), y)`, with eps as far as the ramp has come."""
     from sparrow.adversary.geometry import random_start
     from sparrow.training import inner_pgd
     from sparrow.training.certified_loss import Bounds, observe, worst_case
@@ -60,5 +70,5 @@ def prepare(params: Params, threat: Threat) -> Callable:
 
 
 def initialise(params: Params, model: torch.nn.Module, generator: torch.Generator) -> None:
-    """Before pre-training."""
+    """Draw the initial weights of `model` (on the CPU) anew, in place, if `params.initialisation` asks for it."""
     params.initialise(model, generator)

@@ -9,6 +9,15 @@ eps 0.05 and 0.1, our loss is 1 to 3 % below that; on others, more), ADA-researc
 clipped interval (ours is 1 to 2 % above). Batch norm normalises by the boxes' centres here, by the adversarial images there.
 
 Source: Müller et al., "Certified Training: Small Boxes are All You Need", ICLR 2023; defaults as in ADA-research/CTRAIN.
+
+BibTeX:
+
+@inproceedings{mueller2023certified,
+  author = {Müller, Mark Niklas and Eckert, Franziska and Fischer, Marc and Vechev, Martin},
+  title = {Certified Training: Small Boxes are All You Need},
+  booktitle = {International Conference on Learning Representations},
+  year = {2023},
+}
 """
 
 from __future__ import annotations
@@ -66,5 +75,5 @@ def prepare(params: Params, threat: Threat) -> Callable:
 
 
 def initialise(params: Params, model: torch.nn.Module, generator: torch.Generator) -> None:
-    """Before pre-training."""
+    """Draw the initial weights of `model` (on the CPU) anew, in place, if `params.initialisation` asks for it."""
     params.initialise(model, generator)

@@ -5,6 +5,22 @@ Certify such networks with the verifier `smoothing` at the same `sigma`.
 Source: Cohen, Rosenfeld and Kolter, "Certified Adversarial Robustness via Randomized Smoothing", ICML 2019; stability
 term: Carmon et al., "Unlabeled Data Improves Adversarial Robustness", NeurIPS 2019; defaults of HYDRA's released code
 (inspire-group/hydra, trainer/smooth.py).
+
+BibTeX:
+
+@inproceedings{cohen2019certified,
+  author = {Cohen, Jeremy and Rosenfeld, Elan and Kolter, J. Zico},
+  title = {Certified Adversarial Robustness via Randomized Smoothing},
+  booktitle = {International Conference on Machine Learning},
+  year = {2019},
+}
+
+@inproceedings{carmon2019unlabeled,
+  author = {Carmon, Yair and Raghunathan, Aditi and Schmidt, Ludwig and Duchi, John C. and Liang, Percy},
+  title = {Unlabeled Data Improves Adversarial Robustness},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2019},
+}
 """
 
 from __future__ import annotations

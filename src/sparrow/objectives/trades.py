@@ -6,6 +6,15 @@ before the adversarial ones and after, so that a third of batch norm's running s
 and half here. In l2 its attack is another one, with gradient steps of `2 eps / steps`.
 
 Source: Zhang et al., "Theoretically Principled Trade-off between Robustness and Accuracy", ICML 2019.
+
+BibTeX:
+
+@inproceedings{zhang2019theoretically,
+  author = {Zhang, Hongyang and Yu, Yaodong and Jiao, Jiantao and Xing, Eric and El Ghaoui, Laurent and Jordan, Michael},
+  title = {Theoretically Principled Trade-off between Robustness and Accuracy},
+  booktitle = {International Conference on Machine Learning},
+  year = {2019},
+}
 """
 
 from __future__ import annotations

@@ -26,14 +26,14 @@ from sparrow.training.loop import Step
 
 
 class Scored(Pruner):
-    """Keeps the scores; a method says in `masks` what follows from them."""
+    """A pruner that learns scores of frozen weights; a method defines `masks`, which follow from the scores."""
 
     def __init__(self, params: Method, gain: float, gamma: float, freeze_norms: bool) -> None:
         self._params, self._gain, self._gamma = params, gain, gamma
         self.others = "frozen" if freeze_norms else "norms"
 
     def masks(self) -> Masks:
-        """The masks that the present scores stand for."""
+        """The masks that follow from `self.scores` as they are now."""
         raise NotImplementedError
 
     def start(self, weights: Weights, layout: Layout) -> list[Tensor]:
@@ -41,7 +41,7 @@ class Scored(Pruner):
         self.frozen = {name: weight.detach().clone() for name, weight in weights.items()}
         names = [name for group in layout.groups for name in group.layers] if is_by_filter(self._params) else list(weights)
         self.scores = {name: initial_scores(self.frozen[name], self._gain, is_by_filter(self._params)) for name in names}
-        self._place(weights)
+        self._show(weights)
         return list(self.scores.values())
 
     def after_backward(self, weights: Weights, step: Step) -> None:
@@ -50,19 +50,19 @@ class Scored(Pruner):
             self._at_worst_scores(weights, step)
 
     def after_step(self, weights: Weights, step: Step) -> None:
-        self._place(weights)
+        self._show(weights)
 
     def end(self, weights: Weights) -> Masks:
         return self.settle(weights, self.masks())
 
     def settle(self, weights: Weights, masks: Masks) -> Masks:
-        """Put the frozen values back where `masks` keep them; what the last step had masked may be kept now."""
+        """`masks`, after putting the frozen values in place where they keep them, and zeros elsewhere."""
         for name, mask in masks.items():
             weights[name].data.copy_(self.frozen[name] * mask)
         return masks
 
     def differentiate(self, weights: Weights) -> None:
-        """Gradients of the scores (and of whatever else a method learns) from those of the effective weights."""
+        """Set the gradients of the scores (and of whatever else a method learns) from those of the effective weights."""
         for name, gradient in self.mask_gradients(weights).items():
             self.scores[name].grad = gradient * self.scores[name].sign()
 
@@ -78,16 +78,18 @@ class Scored(Pruner):
             result |= {name: total.view_as(self.scores[name]) for name in group.layers}
         return result
 
-    def _place(self, weights: Weights) -> None:
+    def _show(self, weights: Weights) -> None:
+        """Put the effective weights of the present scores in place."""
         self.settle(weights, self.masks())
 
     def _at_worst_scores(self, weights: Weights, step: Step) -> None:
+        """Set the gradients of the scores to those at the worst scores nearby; the scores stay as they are."""
         before = {name: score.clone() for name, score in self.scores.items()}
         for score in self.scores.values():
             gradient = gradient_of(score)
             steepest = gradient / gradient.norm().clamp_min(torch.finfo(score.dtype).tiny)
             score += self._gamma * score.norm() * steepest
-        self._place(weights)
+        self._show(weights)
         step.again()
         self.differentiate(weights)
         for name, score in self.scores.items():

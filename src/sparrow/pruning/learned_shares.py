@@ -26,7 +26,10 @@ class WeightBudget(RebuiltOnResume):
         return (shares * sizes).sum() / (sizes.sum() * (1 - self._ratio))
 
     def exactly(self, shares: Tensor, lowest: float = 0.0) -> Budget:
-        """How many weights each block loses if `shares`, moved to or from `lowest`, keep exactly what the ratio leaves."""
+        """How many weights each block loses, so that the network keeps exactly what the ratio leaves.
+
+        What `shares` (blocks,) are above `lowest` is multiplied by one factor for that, shares staying at most 1.
+        """
         low, high = 0.0, 1 / max(float((shares - lowest).min()), 1e-9)
         for _ in range(60):
             factor = (low + high) / 2
@@ -55,10 +58,11 @@ class FilterBudget(RebuiltOnResume):
         return self._multiply_adds(shares) / self._target
 
     def exactly(self, shares: Tensor, lowest: float = 0.0) -> Budget:
-        """How many filters each group loses if `shares`, moved to or from `lowest`, are to stay within the target.
+        """How many filters each group loses, so that the network keeps at most the target.
 
-        Rounding leaves room: of the groups for which one filter more still fits, that with the largest remainder gets it, until
-        none does.
+        What `shares` (groups,) are above `lowest` is multiplied by one factor for that, shares staying at most 1. Rounding
+        leaves room: of the groups for which one filter more still fits, that with the largest remainder keeps it, until none
+        does.
         """
         low, high = 0.0, 1 / max(float((shares - lowest).min()), 1e-9)
         for _ in range(60):
@@ -72,25 +76,27 @@ class FilterBudget(RebuiltOnResume):
         return lost
 
     def more(self, lost: Budget) -> list[str]:
-        """The groups that may keep one filter more than without `lost`, and the target is still met."""
+        """The groups that may lose one filter less than `lost`, and the target is still met."""
         return [block for block, count in lost.items() if count and self.fits({**lost, block: count - 1})]
 
     def _lost(self, shares: Tensor) -> Budget:
+        """How many filters each group loses if it keeps these shares (groups,), and one filter at least."""
         return {
             block: size - max(1, round(size * min(1.0, float(share))))
             for (block, size), share in zip(self.sizes.items(), shares, strict=True)
         }
 
     def fits(self, lost: Budget) -> bool:
-        """Whether the target is met without these filters."""
+        """Whether the network keeps at most the target if each group loses so many filters."""
         kept = [1 - lost[block] / size for block, size in self.sizes.items()]
         return float(self.kept(torch.tensor(kept, dtype=torch.float64))) <= 1 + 1e-9
 
     def _multiply_adds(self, shares: Tensor) -> Tensor:
+        """Multiply-adds for an image, a scalar, if the groups keep these shares (groups,) of their filters."""
         extended = torch.cat([shares, torch.ones_like(shares[:1])])
         return reduce(torch.add, (cost * extended[outputs] * extended[inputs] for cost, outputs, inputs in self._costs))
 
 
 def scaled(shares: Tensor, lowest: float, factor: float) -> Tensor:
-    """What the shares are above `lowest`, times `factor`; at most 1."""
+    """Shares (n,), float64, that are `factor` times as far above `lowest` as `shares` (n,) are; at most 1."""
     return (lowest + factor * (shares - lowest).double()).clamp_max(1)

@@ -50,7 +50,10 @@ def budget_of(
 def masks_of(
     scores: Mapping[str, Tensor], layout: Layout, budget: Budget, params: Method, weights: Mapping
 ) -> dict[str, Tensor]:
-    """Masks, shaped like `weights`, that drop the units with the lowest scores of each block. Ties: the first goes first."""
+    """Masks, shaped like `weights`, that drop the units with the lowest scores of each block.
+
+    Of equal scores, the first in memory are dropped first.
+    """
     kept = {block: keep_highest(values, budget[block]) for block, values in units(scores, layout, params).items()}
     return spread(kept, layout, params, weights)
 
@@ -89,7 +92,7 @@ def pruned_count(size: int, ratio: float) -> int:
 
 
 def keep_highest(scores: Tensor, dropped: int) -> Tensor:
-    """Mask, shaped like `scores`, without the `dropped` lowest of them. Ties: the first in memory goes first."""
+    """Mask, shaped like `scores`, without the `dropped` lowest of them; of equal ones, the first in memory are dropped."""
     mask = torch.ones(scores.numel(), dtype=torch.bool, device=scores.device)
     mask[scores.flatten().sort(stable=True).indices[:dropped]] = False
     return mask.view_as(scores)

@@ -13,7 +13,7 @@ from sparrow.pruning.pruner import Masks, Pruner, Weights
 
 
 class OneShot(Pruner):
-    """Keeps the weights (or filters) with the highest scores."""
+    """A pruner that keeps the weights (or filters) with the highest scores."""
 
     def __init__(self, params: Method, ratio: float, score: Callable[[Tensor], Tensor]) -> None:
         """`score` maps a weight tensor to scores of its shape."""

@@ -23,9 +23,9 @@ class Method(Settings):
     ratios: Ratios | None = None
     """Pruning ratios of this method, in place of the study's."""
     norm_statistics: Literal["kept", "recompute"] = "kept"
-    """Running statistics of batch norm in the pruned network: as the method leaves them, which for one that does not train is
-    as they were in the dense network (`kept`), or taken anew from the training images once the weights are out
-    (`recompute`). Of a `pruned` network's accuracy, stale statistics may cost nearly all; fine-tuning replaces them anyway."""
+    """Running statistics of batch norm in the pruned network: `kept` as the method leaves them (the dense network's, if it does
+    not train), or computed anew (`recompute`) from the training images after pruning. Stale statistics may cost a `pruned`
+    network nearly all its accuracy; fine-tuning replaces them anyway."""
 
     @property
     def needs(self) -> Needs:
@@ -45,11 +45,11 @@ class Method(Settings):
 
 
 class Batches(Method):
-    """A method that looks at the losses of a few batches while the network stays as it is."""
+    """A method that evaluates the losses of a few batches while the network stays as it is."""
 
     needs: ClassVar[Needs] = "batches"
     batches: int | None = Field(1, ge=1)
-    """Batches of `training.prune` that it looks at, at most its whole schedule; one whole epoch if null."""
+    """Batches of `training.prune` that it evaluates, at most its whole schedule; one whole epoch if null."""
 
     def steps_of(self, total: int, per_epoch: int) -> int:
         """One a batch."""
@@ -69,8 +69,8 @@ class Global(Method):
 
     allocation: Literal["uniform", "erk", "lamp", "global"] = "uniform"
     """How the ratio is divided among the layers: the same in all (`uniform`), by the Erdős–Rényi kernel (`erk`), by
-    the dense network's magnitudes relative to all larger ones in the layer (`lamp`), or as the scores of all layers
-    together fall (`global`)."""
+    the dense network's magnitudes relative to all larger ones in the layer (`lamp`), or so that the lowest scores of all
+    layers together are removed (`global`)."""
 
 
 class Granular(Settings):

@@ -1,1 +1,1 @@
-"""From outcome tables to one tidy summary, and from there to figures and tables. Imports no torch."""
+"""The study's tables, from its outcome tables to one summary, and the figures and pages made from them. Imports no torch."""

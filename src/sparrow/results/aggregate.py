@@ -15,10 +15,10 @@ from sparrow.errors import InheritedError, SparrowError
 from sparrow.files import content
 from sparrow.files.atomic import replacing
 from sparrow.files.headers import COMPACT_FORMAT, FORMAT, failure, read, read_header, sha256
-from sparrow.files.outcome_table import ABSTAINED, FAILED, ORIGIN, STABILITY, TEXT
+from sparrow.files.outcome_table import ABSTAINED
 from sparrow.files.parentage import refuse_other_parents
 from sparrow.files.paths import DENSE, IDENTITY, Parent, identity_of
-from sparrow.results import marks
+from sparrow.results import analyses, marks
 from sparrow.results.decisions import decisions
 from sparrow.results.intensification import Pair, intensifications
 from sparrow.results.outcomes import Outcomes, read_outcomes, warnings_of
@@ -38,10 +38,8 @@ COUNTS = [
     "compact_parameters",
     "compact_multiply_adds",
     "weights",
-    "neurons",
     "images",
 ]
-LAYERS_COUNTED = [name for name in STABILITY if name not in ("rows", *ORIGIN)]
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class Row:
     layers: pd.DataFrame
     size: dict[str, Any]
     outcomes: Outcomes
-    stability: pd.DataFrame
+    analysed: list[analyses.Done]
     failed: str | None
     data_regime: str | None
     granularity: str
@@ -68,20 +66,24 @@ class Row:
         return tuple(self.identity[key] for key in Parent._fields)
 
 
-def aggregate(networks: list[Path], compact: list[Path], stability: list[Path], folder: Path, spec: dict) -> str | None:
+def aggregate(networks: list[Path], compact: list[Path], analysed: list[Path], folder: Path, spec: dict) -> str | None:
     """Read the tables of all `networks` and write those of the study to `folder`, sorted by who the checkpoint is.
 
-    `compact` are those of the networks that lost whole filters, with these cut out, `stability` tables of their ReLUs;
-    `spec` names the `attacks` and `verifiers` of all networks, and says of each of the `objectives` which of them its
-    networks have, and against which `threat`. Raises SparrowError before anything is written if one
-    file is not what it should be, if it was made from another file than lies there, or if two contradict each other.
+    `compact` are those of the networks that lost whole filters, with these cut out, `analysed` the tables of all analyses that
+    are not timed; `spec` names the `attacks` and `verifiers` of all networks, says of each of the `objectives` which of them
+    its networks have, and against which `threat`, and of each of the `analyses` what it is about and which columns it has.
+    Raises SparrowError before anything is written if one file is not what it should be, if it was made from another file than
+    lies there, or if two contradict each other.
     Returns a line on what failed, if anything did.
     """
     digest = cache(sha256)  # Many have one parent.
-    cut, counted = ({path.parent: path for path in paths} for paths in (compact, stability))
+    cut, done = {path.parent: path for path in compact}, [analyses.read(path, spec["analyses"]) for path in analysed]
     for path in (*networks, *compact):
         refuse_other_parents(path, read_header(path, FORMAT, COMPACT_FORMAT), digest)
-    rows = [_row(path, cut.get(path.with_suffix("")), counted.get(path.with_suffix("")), spec) for path in networks]
+    own: dict[Path, list[analyses.Done]] = {path.with_suffix(""): [] for path in networks}
+    for one in done:
+        own.get(one.place, []).append(one)
+    rows = [_row(path, cut.get(path.with_suffix("")), own[path.with_suffix("")], spec) for path in networks]
     rows.sort(key=_order)
     dense = {row.parent: row.outcomes for row in rows if row.identity["stage"] == "dense"}
     tables = {
@@ -92,28 +94,34 @@ def aggregate(networks: list[Path], compact: list[Path], stability: list[Path], 
         "intensification": intensifications(_pairs(rows, dense)),
         "ranking": rank(_hits(row) for row in rows if row.identity["stage"] != "dense"),
         "security": _stacked((row, curve(row.outcomes).assign(constant=row.outcomes.constant())) for row in rows),
-        "stability": _stacked((row, row.stability) for row in rows),
         "decisions": _stacked((row, decisions(row.outcomes)) for row in rows),
     }
+    collected = analyses.collect(done, spec["analyses"])
     for name, table in tables.items():
         table = with_text(table) if "eps" in table else table
-        # By its ratio a cell is found again: every digit counts.
-        table["ratio"] = table["ratio"].map(lambda ratio: repr(float(ratio)))
         # A count that is missing somewhere is a count elsewhere.
         counts = [column for column in COUNTS if column in table]
         table[counts] = table[counts].astype("Int64")
-        with replacing(folder / f"{name}.csv") as partial:
+        collected[f"{name}.csv"] = table
+    for file, table in collected.items():
+        if "ratio" in table:
+            # By its ratio a cell is found again: every digit counts.
+            table["ratio"] = table["ratio"].map(lambda ratio: repr(float(ratio)))
+        with replacing(folder / file) as partial:
             table.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
     failed = sum(row.failed is not None for row in rows)
-    # Without its ReLUs counted, or not cut, a network has its accuracies all the same.
+    # Not analysed, or not cut, a network has its accuracies all the same.
     lost = sum(row.failed is not None and (row.layers.empty or bool(row.outcomes.failed)) for row in rows)
     summary = folder / "summary.csv"
     lines = marks.sentences(tables["summary"])
     if failed:
         counts = [f"{lost} of {len(rows)} networks have no full result"] if lost else []
-        beside = f"{failed - lost} of {len(rows)} networks have their accuracies, but no stability or no compact form"
+        beside = f"{failed - lost} of {len(rows)} networks have their accuracies, but not all analyses, or no compact form"
         counts += [beside] if failed > lost else []
         lines = [f"{', '.join(counts)}; the column `failed` of {summary} says why", *lines]
+    # Of what is not about one network, no line of the summary says it.
+    apart = [one for one in done if one.failed and one.place not in own]
+    lines += [f"analysis {one.label} of {one.place.name or 'the study'} failed: {one.failed}" for one in apart]
     return f"warning: {'; '.join(lines)}" if lines else None
 
 
@@ -151,7 +159,7 @@ def _pairs(rows: list[Row], dense: dict[tuple, Outcomes]) -> Iterator[Pair]:
             yield Pair(row.identity, own.labels(), before[row.parent], hits(own), bool(own.constant()))
 
 
-def _row(path: Path, compact: Path | None, stability: Path | None, spec: dict) -> Row:
+def _row(path: Path, compact: Path | None, done: list[analyses.Done], spec: dict) -> Row:
     failed = failure(path)
     objective = (failed or read_header(path))["cell"]["objective"]
     if objective not in spec["objectives"]:
@@ -165,7 +173,7 @@ def _row(path: Path, compact: Path | None, stability: Path | None, spec: dict) -
             identity_of(failed),
             *nothing,
             outcomes,
-            pd.DataFrame(columns=LAYERS_COUNTED),
+            done,
             failed["failed"],
             failed.get("data_regime"),
             granularity,
@@ -200,12 +208,10 @@ def _row(path: Path, compact: Path | None, stability: Path | None, spec: dict) -
         smaller, reasons = None, [*reasons, str(error)]
     if smaller is not None:
         size |= {"compact_parameters": smaller["parameters_left"], "compact_multiply_adds": smaller["multiply_adds"]}
-    stable = _stable(stability)
-    reasons += [stable] if isinstance(stable, str) else []
-    stable = pd.DataFrame(columns=LAYERS_COUNTED) if isinstance(stable, str) else stable
-    failed = next(iter(reasons), None)
+    reasons += [one.failed for one in done if one.failed]
+    reason = next(iter(reasons), None)
     told = header["data_regime"], granularity, _told(header), _about(header)
-    return Row(identity_of(header), sizes, size, outcomes, stable, failed, *told)
+    return Row(identity_of(header), sizes, size, outcomes, done, reason, *told)
 
 
 def _told(header: dict[str, Any]) -> str | None:
@@ -214,18 +220,6 @@ def _told(header: dict[str, Any]) -> str | None:
 
 def _about(header: dict[str, Any]) -> tuple[str, str]:
     return content.of_header(header)[: content.SHORT], header.get("data", "")[: content.SHORT]
-
-
-def _stable(path: Path | None) -> pd.DataFrame | str:
-    """A network's table of stable ReLUs, empty without one; or the reason why it failed."""
-    if path is None:
-        return pd.DataFrame(columns=LAYERS_COUNTED)
-    table = pd.read_csv(path, dtype=TEXT)
-    if list(table.columns) == FAILED and len(table) == 1:
-        return str(table.iloc[0, 0])
-    if list(table.columns) != STABILITY:
-        raise SparrowError(f"{path}: has the columns {list(table.columns)}, expected {STABILITY}")
-    return table[LAYERS_COUNTED]
 
 
 def _outcome_lines(row: Row) -> Iterator[dict[str, Any]]:
@@ -286,6 +280,7 @@ def _summary_line(row: Row, dense: Outcomes | None, spec: dict[str, Any]) -> dic
         line |= dict(zip(_names(f"preserved_{name}"), values, strict=True))
     told = {name: warnings_of(table) for name, table in own.attacks.items()}
     line["era_warnings"] = "; ".join(f"{name}: {text}" for name, text in told.items() if text)
+    line |= analyses.summary_of(row.analysed, spec["analyses"])
     return line | dict(zip(("network", "data"), row.about, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""Tables that lie beside a checkpoint, which names their digests: learning curves, and traces of pruning."""
+"""A reader of the tables beside a checkpoint, whose header has their digests: learning curves, and traces of pruning."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sparrow.files.headers import read_header, sha256
 
 
 def read_beside(path: Path) -> pd.DataFrame:
-    """The table `CHECKPOINT.curve.csv` or `CHECKPOINT.trace.csv`.
+    """The table in a file `CHECKPOINT.curve.csv` or `CHECKPOINT.trace.csv`.
 
-    Raises SparrowError, naming the file, if it is no table, or not the one that was written with the checkpoint. A checkpoint
-    that is no longer there is no fault.
+    Raises SparrowError, naming the file, if it is no table, or not the one that was written with the checkpoint. If the
+    checkpoint is missing, that is not checked.
     """
     name, *kinds = path.name.split(".")
     checkpoint, kind = path.with_name(f"{name}.safetensors"), kinds[0]

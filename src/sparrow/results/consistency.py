@@ -1,8 +1,8 @@
-"""Aggregation that holds every file against the study, and the files against each other, before it writes anything.
+"""Aggregation that first compares every file with the study, and the files with each other.
 
-Snakemake makes anew what the study has changed, if it knows how the files were made. It does not where it is told not to look
+Snakemake makes anew what the study has changed, if it knows how the files were made. It does not if it is told not to check
 (`--rerun-triggers mtime`, `--touch`), nor in a results folder that was copied or has lost its `.snakemake`, nor after a file
-was changed by other means. The files themselves say what they are about; what is not of this study is refused by name.
+was changed by other means. The files' headers and columns identify them; one that is not of this study is refused by name.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 from safetensors import safe_open
 
 from sparrow.errors import SparrowError
-from sparrow.files import content
+from sparrow.files import analysis_table, content
 from sparrow.files.headers import DATA_FORMAT, kind, read_header
 from sparrow.files.lineage import data_of
-from sparrow.files.outcome_table import COLUMNS, FAILED, STABILITY, require_origin, require_whole
-from sparrow.files.paths import Checkpoint, checkpoint_at, parent_file
+from sparrow.files.outcome_table import COLUMNS, FAILED, require_origin, require_whole
+from sparrow.files.paths import DENSE, Checkpoint, Parent, checkpoint_at, checkpoint_in, identity_at, parent_file, place
 from sparrow.results.aggregate import aggregate
 
 CURE = (
@@ -30,33 +30,34 @@ CURE = (
 
 
 def aggregate_consistent(
-    networks: list[Path], compact: list[Path], stability: list[Path], summary: Path, spec: dict, study: dict
+    networks: list[Path], compact: list[Path], analysed: list[Path], summary: Path, spec: dict, study: dict
 ) -> str | None:
-    """`aggregate`, into the folder of `summary`, of files that are all as the `study` (see `expected.expected`) says.
+    """Call `aggregate`, into the folder of `summary`, if all files are as the `study` (see `expected.expected`) has them.
 
-    Raises SparrowError, naming one file and how many there are, before anything is written, if some are not.
+    Raises SparrowError, naming one file and the number of such files, before anything is written, if some are not.
     """
-    found = list(differences(networks, stability, study))
+    found = list(differences(networks, analysed, study))
     for line in found:
         print(line)
     if found:
         more = f" ({len(found)} such files; the log of aggregate names all)" if len(found) > 1 else ""
         raise SparrowError(f"{found[0]}{more}; {CURE}")
-    return aggregate(networks, compact, stability, summary.parent, spec)
+    return aggregate(networks, compact, analysed, summary.parent, spec)
 
 
 class Data(NamedTuple):
-    """A data set that lies there: its digest, and the label of each test image by its index, in the order of the file."""
+    """A data set on disk: its digest, and the label of each test image by its index, in the order of the file."""
 
     digest: str
     labels: dict[int, int]
 
 
-def differences(networks: list[Path], stability: list[Path], study: dict) -> Iterator[str]:
-    """What is not as the study says: a line for each file. Raises SparrowError for a file that is none of ours, or was
-    changed after it was written."""
+def differences(networks: list[Path], analysed: list[Path], study: dict) -> Iterator[str]:
+    """A line for each file that differs from the study. Raises SparrowError for a file that is not Sparrow's, or was changed
+    after it was written."""
     data = cache(lambda path: _data(path, study))
-    counted, seen = {path.parent: path for path in stability}, set()
+    seen: set[Any] = set()
+    members = _Members({study["analyses"][path.stem]["scope"] for path in analysed})
     for path in networks:
         one, header = _identity(path), read_header(path)
         try:
@@ -70,19 +71,61 @@ def differences(networks: list[Path], stability: list[Path], study: dict) -> Ite
                 seen.add(own)
                 yield own
             continue
-        for place, about in _ancestors(path, header):
-            if place not in seen:
-                seen.add(place)
-                yield from _made_otherwise(place, about, family, study, own)
+        for where, about in _ancestors(path, header):
+            if where not in seen:
+                seen.add(where)
+                yield from _made_otherwise(where, about, family, study, own)
+        members.add(one, header)
         origin = {"network": content.of_header(header)[: content.SHORT], "data": header.get("data", "")[: content.SHORT]}
         for name, told in family["tables"].items():
             yield from _lines(_outcomes, path.with_suffix("") / f"{name}.csv", origin, _spec(told, study, one), own)
-        if path.with_suffix("") in counted:
-            yield from _lines(_layers, counted[path.with_suffix("")], origin, _spec(family["stability"], study, one), own)
+    for path in analysed:
+        told = study["analyses"][path.stem]
+        who = identity_at(told["scope"], path.parents[1])
+        spec = told["specs"].get("/".join(list(who.values())[: LABELS[told["scope"]]]))
+        if spec is None:
+            yield f"{path}: is not of this study"
+            continue
+        origin = members.origin(told["scope"], who)
+        if told["scope"] == "dataset":
+            found = data(path.parents[1] / "data.safetensors")
+            origin = {"network": "", "data": found.digest[: content.SHORT]} if isinstance(found, Data) else {}
+        yield from _lines(_whole, path, origin, _unpacked(spec, study) | {"seed": who.get("seed", 0)}, None)
+
+
+LABELS = {"dataset": 1, "network": 3, "pair": 3, "family": 3, "seeds": 3, "tables": 0}
+"""How many labels of an identity, from that of the data set on, tell which specification an analysis has."""
+
+
+class _Members:
+    """The networks that an analysis is about, by its scope and what these have in common."""
+
+    def __init__(self, scopes: set[str]) -> None:
+        self._scopes = scopes - {"dataset"}
+        self._headers: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+        self._dense: dict[Parent, dict[str, Any]] = {}
+
+    def add(self, one: Checkpoint, header: dict[str, Any]) -> None:
+        if one.stage == DENSE:
+            self._dense[one.parent] = header
+        for scope in self._scopes:
+            key = scope, *identity_at(scope, Path(place(scope, one))).values()
+            self._headers.setdefault(key, []).append(header)
+
+    def origin(self, scope: str, who: dict[str, Any]) -> dict[str, str]:
+        """The columns `network` and `data` of its table; nothing, if there are no such networks."""
+        headers = list(self._headers.get((scope, *who.values()), ()))
+        if not headers:
+            return {}
+        if scope in ("family", "seeds"):
+            parents = [checkpoint_in(header).parent for header in headers]
+            headers += [self._dense[parent] for parent in parents if parent in self._dense]
+        data = "" if scope == "tables" else headers[0].get("data", "")[: content.SHORT]
+        return {"network": content.of_networks(map(content.of_header, headers)), "data": data}
 
 
 def _data(path: Path, study: dict) -> Data | str | None:
-    """None if it is no longer there; a line if it was prepared under another configuration."""
+    """The data set in a file; None if the file is missing; a line if it was prepared under another configuration."""
     if not path.is_file():
         return None
     header = read_header(path, DATA_FORMAT)
@@ -98,7 +141,7 @@ def _data(path: Path, study: dict) -> Data | str | None:
 
 
 def _identity(path: Path) -> Checkpoint:
-    """Who a checkpoint is by where it lies."""
+    """The checkpoint whose file is at `path`. Raises SparrowError if it is not the path of one."""
     try:
         return checkpoint_at(path)
     except ValueError as error:
@@ -106,7 +149,7 @@ def _identity(path: Path) -> Checkpoint:
 
 
 def _ancestors(path: Path, header: dict[str, Any]) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """A checkpoint and those behind it, as far as they lie there. That each is the one that was used is for `aggregate`."""
+    """Path and header of a checkpoint and of its ancestors that exist. (`aggregate` checks that they are the ones used.)"""
     yield path, header
     while header.get("parent"):
         parent = parent_file(path, kind(header))
@@ -117,7 +160,7 @@ def _ancestors(path: Path, header: dict[str, Any]) -> Iterator[tuple[Path, dict[
 
 
 def _made_otherwise(path: Path, header: dict[str, Any], family: dict, study: dict, data: Data | None) -> Iterator[str]:
-    """Lines on a checkpoint that is another one, or was made in another way or from other data, than the study says."""
+    """At most one line on a checkpoint whose identity, configuration or data set differs from the study's."""
     one = _identity(path)
     cell = one.parent._asdict() | ({"method": one.cell.method, "ratio": one.cell.ratio} if one.cell else {})
     wrong = difference(header.get("cell"), cell, "cell") or difference(header["stage"], one.stage, "stage")
@@ -125,12 +168,12 @@ def _made_otherwise(path: Path, header: dict[str, Any], family: dict, study: dic
         yield f"{path}: lies where another network belongs: {wrong}"
         return
     told = study["imports"].get(one.path) or (
-        family["pruned"].get(one.cell.method) if one.stage == "pruned" else family[one.stage]
+        family["pruned"].get(one.cell.method) if one.cell and one.stage == "pruned" else family[one.stage]
     )
-    if told is not None:  # Of a method that the study has not, only what was imported is there.
+    if told is not None:  # None: a pruned network of a method that only an import has.
         expected = _unpacked(told, study)
         model = expected.pop("model")
-        if one.stage == "pruned" and one.path not in study["imports"]:
+        if one.cell and one.stage == "pruned" and one.path not in study["imports"]:
             expected["ratio"] = one.cell.ratio
         wrong = difference(header.get("model"), model, "model") or difference(header.get("config"), expected)
         if wrong:
@@ -151,7 +194,7 @@ def _spec(told: dict[str, int], study: dict, one: Checkpoint) -> dict[str, Any]:
 def _lines(
     check: Callable[..., None], path: Path, origin: dict[str, str], spec: dict[str, Any], data: Data | None
 ) -> Iterator[str]:
-    """What is wrong with a table, as one line or none. One that cannot be read is for `aggregate` to name."""
+    """At most one line on what is wrong with a table; none for one that cannot be read, which `aggregate` names."""
     try:
         with open(path, newline="") as file:
             columns, *rows = list(csv.reader(file, strict=True))
@@ -159,7 +202,7 @@ def _lines(
         if any(len(row) != len(columns) for row in rows) or not set(about) <= set(columns):
             return
         places = [columns.index(name) for name in about]
-        require_origin(path, (tuple(row[place] for place in places) for row in rows), about)
+        require_origin(path, (tuple(row[place] for place in places) for row in rows), {**about})
         if columns != FAILED:
             check(path, columns, rows, spec, data)
     except SparrowError as error:
@@ -169,7 +212,7 @@ def _lines(
 
 
 def _outcomes(path: Path, columns: list[str], rows: list[list[str]], spec: dict[str, Any], data: Data | None) -> None:
-    """Raise SparrowError unless there is a row for each image that was to be evaluated, and for no other."""
+    """Raise SparrowError unless there is a row, with the right label, for each image to evaluate, and for no other."""
     if columns not in COLUMNS.values() or data is None:
         return
     samples = (spec.get("attack") or spec["verifier"]).get("samples")
@@ -187,14 +230,14 @@ def _outcomes(path: Path, columns: list[str], rows: list[list[str]], spec: dict[
             raise SparrowError(f"{path}: image {image} has the label {label}, in the data set {asked[image]}")
 
 
-def _layers(path: Path, columns: list[str], rows: list[list[str]], spec: dict[str, Any], data: Data | None) -> None:
-    """Raise SparrowError unless all rows are there, in their order."""
-    if columns == STABILITY:
-        require_whole(path, [int(row[columns.index("rows")]) for row in rows])
+def _whole(path: Path, columns: list[str], rows: list[list[str]], spec: dict[str, Any], data: Data | None) -> None:
+    """Raise SparrowError unless the table has as many rows as its column `rows` states."""
+    if analysis_table.ROWS in columns:
+        require_whole(path, [int(row[columns.index(analysis_table.ROWS)]) for row in rows])
 
 
 def difference(found: Any, expected: Any, key: str = "") -> str | None:
-    """The first difference of a piece of configuration from the study's, with its key; None if there is none."""
+    """The first difference between a piece of configuration and the study's, with its key, in words; None if there is none."""
     if not (isinstance(found, dict) and isinstance(expected, dict)):
         return None if found == expected else f"{key or 'config'} is {found!r}, the study says {expected!r}"
     for name in sorted(found.keys() | expected.keys()):

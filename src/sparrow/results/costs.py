@@ -1,4 +1,4 @@
-"""What each job of a study cost, in one table."""
+"""The table of the costs of all jobs of a study."""
 
 from __future__ import annotations
 

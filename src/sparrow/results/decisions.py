@@ -1,4 +1,4 @@
-"""Which bound decided how many images."""
+"""The number of images that each bound has decided."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sparrow.results.outcomes import Outcomes
 
 
 def decisions(outcomes: Outcomes) -> pd.DataFrame:
-    """One row per verifier, status and what decided it: `verifier`, `eps`, `status`, `decided`, `images`, `seen`."""
+    """One row per verifier, status and value of `decided`: `verifier`, `eps`, `status`, `decided`, `images`, `seen`."""
     parts = []
     for name, table in outcomes.verifiers.items():
         counts = table.groupby(["status", "decided"]).size().rename("images").reset_index()

@@ -1,4 +1,4 @@
-"""What this job runs in: the code's commit, packages, device, system."""
+"""The environment of this job: the code's commit, packages, device, system."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from sparrow.reproducible import device_name, pick_device
 from sparrow.results.tables import write_html
 from sparrow.versions import versions
 
-PACKAGES = ("torch", "torchvision", "torchattacks", "auto_LiRPA", "torch-pruning", "numpy", "scipy", "scikit-learn", "pandas")
-PACKAGES += ("safetensors", "matplotlib", "snakemake")
+PACKAGES = (
+    *("torch", "torchvision", "torchattacks", "auto_LiRPA", "torch-pruning", "numpy", "scipy", "scikit-learn", "pandas"),
+    *("safetensors", "matplotlib", "snakemake"),
+)
 CODE = ("Snakefile", "src", "workflow/rules", "workflow/scripts", "envs")
-"""What decides results in a checkout, and so makes it dirty; a study's own file does not."""
+"""Paths of a checkout that determine results: changes to these make it `dirty`; a study's own file does not."""
 UNKNOWN = "unknown"
 CAPTION = "What this table was made in; the table of provenance says on what each network was computed."
 
@@ -37,7 +39,7 @@ def environment(root: Path) -> dict[str, Any]:
 
 
 def environment_table(about: dict[str, Any], output: Path) -> None:
-    """Lay it out, a line for each thing."""
+    """Write the environment `about` as an HTML table, with a line for each item."""
     git = about["git"]
     changed = ", ".join(git["changed"])
     lines = {
@@ -52,8 +54,8 @@ def environment_table(about: dict[str, Any], output: Path) -> None:
 
 
 def _git(root: Path) -> dict[str, Any]:
-    """The commit, and which files of the code are not as they are there; `unknown` without a checkout or without git."""
-    # A checkout of its own, not a folder in somebody else's.
+    """`commit`, whether the code differs from it (`dirty`), and where (`changed`); `unknown` without checkout or git."""
+    # `root` must be the top of a checkout, not a folder in another one.
     top = _ask(root, "rev-parse", "--show-toplevel")
     commit = _ask(root, "rev-parse", "HEAD") if top and Path(top.strip()).resolve() == root.resolve() else None
     status = _ask(root, "status", "--porcelain", "--", *CODE) if commit else None
@@ -64,7 +66,7 @@ def _git(root: Path) -> dict[str, Any]:
 
 
 def _ask(root: Path, *question: str) -> str | None:
-    # Without locks: somebody may be committing.
+    # Without locks, which would disturb a commit at the same time.
     command = ["git", "--no-optional-locks", "-C", str(root), *question]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)

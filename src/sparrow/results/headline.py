@@ -1,4 +1,4 @@
-"""A source's averages beside the study's: what is preserved of each metric, as a mean over cells."""
+"""A source's averages beside the study's: the preserved share of each metric, as a mean over cells."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from sparrow.results.tables import write_html
 
 CELL = ["dataset", "model", "objective", "method"]
 NETWORK = ["dataset", "model", "method", "ratio"]
-"""What decides how many parameters a network without filters has left, but for a few."""
+"""Columns that determine, up to a few, the number of parameters left in a network without its pruned filters."""
 TOLERANCE = 0.1
-"""Relative: without 0.68 of their filters, networks have from 0.101 to 0.103 of their parameters left."""
+"""Relative difference of shares of parameters that count as equal: without 0.68 of their filters, networks have from 0.101 to
+0.103 of their parameters left."""
 EVERY = "all"
 COLUMNS = ["source", "quantity", "ratio", "method_kind", "granularity", "objective", "networks", "cells"]
 COLUMNS += ["published", "measured", "difference", "lowest", "highest", "remarks"]
@@ -32,7 +33,7 @@ CAPTION = (
 
 
 def write_headline(summary: Path, headlines: Path, table: Path, table_html: Path, spec: dict) -> None:
-    """Set summary.csv beside published averages; `spec` is `comparison.headline_spec`. Raises SparrowError for bad files."""
+    """Write summary.csv beside published averages; `spec` is `comparison.headline_spec`. Raises SparrowError for bad files."""
     stated = [row for row in published_figures.headlines(headlines) if row["source"] in spec["sources"]]
     lines = average(pd.read_csv(summary), stated, spec)
     exact = lines.assign(ratio=lines["ratio"].map(lambda ratio: repr(float(ratio))))
@@ -47,7 +48,7 @@ def write_headline(summary: Path, headlines: Path, table: Path, table_html: Path
 
 
 def average(summary: pd.DataFrame, stated: list[dict[str, Any]], spec: dict) -> pd.DataFrame:
-    """Lines for each average of a source: by granularity, over all objectives and over each."""
+    """Lines for each published average in `stated`: by granularity, over all objectives and over each."""
     return pd.DataFrame([line for row in stated for line in _lines(summary, row, spec)], columns=COLUMNS)
 
 
@@ -66,10 +67,10 @@ def _lines(summary: pd.DataFrame, row: dict[str, Any], spec: dict) -> Iterator[d
 
 
 def _as_small(rows: pd.DataFrame, granularity: str, row: dict[str, Any]) -> pd.DataFrame:
-    """The networks that lost the published share of their weights; of those without filters, at the ratio that is nearest."""
+    """Networks that lost the published share of their weights; of those without whole filters, at the ratio that is nearest."""
     if granularity != "filter" or rows.empty:
         return rows[rows["ratio"] == row["ratio"]]
-    # By more than one network, since a failed one has no size.
+    # A mean over several networks, since a failed one has no size.
     left = (rows["compact_parameters"] / rows["parameters"]).groupby([rows[key] for key in NETWORK]).mean()
     apart = (left - (1 - row["ratio"])).abs().sort_values()
     found = apart[apart <= TOLERANCE * (1 - row["ratio"])].reset_index()[NETWORK].drop_duplicates(NETWORK[:-1])

@@ -1,4 +1,4 @@
-"""Whether pruning intensifies what was below average: the slope of pruned against dense relative recalls, with its interval.
+"""The intensification of weak classes by pruning: the slope of pruned against dense relative recalls, with its interval.
 
 The relative recall of a class is its recall minus the accuracy, over the same images. Above 1, the slope of a line through
 the origin says that pruning makes weak classes weaker. Source: after Good et al., "Recall Distortion in Neural Network
@@ -32,14 +32,14 @@ ALIKE, CONSTANT = "dense recalls differ by no more than noise", "constant"
 
 
 class Pair(NamedTuple):
-    """A pruned network and its dense parent: who it is, and by metric which images each gets right (by index)."""
+    """A pruned network and its dense parent: the identity, and for each metric which images each gets right (by index)."""
 
     identity: dict[str, Any]
     labels: pd.Series
     dense: dict[str, pd.Series]
     pruned: dict[str, pd.Series]
     constant: bool
-    """Whether the pruned one answers with one class, whatever it sees: its recalls say nothing of weak classes."""
+    """Whether the pruned network answers with one class for all images, so that its recalls say nothing of weak classes."""
 
 
 class Slope(NamedTuple):
@@ -72,16 +72,16 @@ def _row(pairs: list[Pair], metric: str) -> Iterator[dict[str, Any]]:
     for table in tables[1:]:
         seen = seen.intersection(table.index)
     labels = pairs[0].labels.reindex(seen)
-    # One image says nothing of how much a class's recall varies.
+    # A class of one image has no variance.
     seen = seen[labels.groupby(labels).transform("size").to_numpy() > 1]
-    labels = labels.loc[seen].to_numpy()
-    classes = len(np.unique(labels))
+    classes_of = labels.loc[seen].to_numpy()
+    classes = len(np.unique(classes_of))
     if classes < 2:
         return
     dense, pruned = (
         np.column_stack([table.loc[seen, name].to_numpy(dtype=float) for table in tables]) for name in ("dense", "pruned")
     )
-    found = slope(dense, pruned, labels)
+    found = slope(dense, pruned, classes_of)
     constant = any(pair.constant for pair in pairs)
     if constant:
         found = found._replace(value=np.nan, low=np.nan, high=np.nan)
@@ -95,14 +95,14 @@ def _row(pairs: list[Pair], metric: str) -> Iterator[dict[str, Any]]:
 
 
 def verdict(found: Slope) -> str:
-    """What may be said of a slope: 1 is no intensification."""
+    """The verdict on a slope: whether its interval is above 1 (no intensification), below 1 or around it."""
     if np.isnan(found.value):
         return ALIKE
     return INTENSIFIES if found.low > 1 else EVENS_OUT if found.high < 1 else NOISE
 
 
 def slope(dense: np.ndarray, pruned: np.ndarray, labels: np.ndarray) -> Slope:
-    """The intensification by hits `dense` and `pruned` (images, seeds) of images with these `labels` (images,).
+    """The intensification, from hits `dense` and `pruned` (images, seeds) on images with these `labels` (images,).
 
     Every class has at least two images. With relative recalls d and p (one a class) it is N / D, means over the seeds of
     N = sum d p - E[noise] and D = sum d d - E[noise].
@@ -134,7 +134,7 @@ def slope(dense: np.ndarray, pruned: np.ndarray, labels: np.ndarray) -> Slope:
 
 def _ratio(means: np.ndarray, parts: list[tuple[np.ndarray, int]]) -> tuple[float, float, float]:
     """The ratio of two means (2,) and its 95 % interval by Fieller's theorem, from parts of their covariance (2, 2) and the
-    degrees of freedom of each (added as Welch and Satterthwaite do); NaN where the interval has no end."""
+    degrees of freedom of each (added as Welch and Satterthwaite do); NaN if the interval is unbounded."""
     above, below = means
     if below <= 0:
         return np.nan, np.nan, np.nan
@@ -143,7 +143,7 @@ def _ratio(means: np.ndarray, parts: list[tuple[np.ndarray, int]]) -> tuple[floa
     total = sum(variance for variance, _ in along)
     error = sum(variance**2 / degrees for variance, degrees in along)
     freedom = total**2 / error if error > 0 else min(degrees for _, degrees in along)
-    (first, mixed), (_, second) = float(t.ppf(0.5 + LEVEL / 2, freedom)) ** 2 * sum(part for part, _ in parts)
+    (first, mixed), (_, second) = float(t.ppf(0.5 + LEVEL / 2, freedom)) ** 2 * np.sum([part for part, _ in parts], axis=0)
     square = below**2 - second
     if square <= 0:
         return np.nan, np.nan, np.nan

@@ -1,4 +1,4 @@
-"""What is wrong with a network as a whole, though its accuracies look like others', in words."""
+"""Warnings of networks that are useless as a whole, though their accuracies may look like others'."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pandas as pd
 
 
 def sentences(summary: pd.DataFrame) -> list[str]:
-    """A sentence on networks that answer with one class, and one on dense networks at chance, where there are such.
+    """At most two sentences: on networks that answer with one class, and on dense networks at chance.
 
     A network is at chance if its benign accuracy is no better, within its interval, than naming the most frequent class.
     """

@@ -1,4 +1,4 @@
-"""All outcome tables of one checkpoint, side by side, and the check that they do not contradict each other."""
+"""All outcome tables of one checkpoint, and the check that they do not contradict each other."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from sparrow.radius import text
 from sparrow.results.threats import EXACT
 
 SLACK = 1e-5
-"""Relative difference below which two distances are the same: the tables have six digits."""
+"""Relative difference up to which two distances count as equal: the tables have six digits."""
 
 
 @dataclass(frozen=True)
 class Outcomes:
     """The tables of one checkpoint by attack and by verifier, each indexed by image.
 
-    Those of verifiers of a smoothed classifier are kept apart: it is another classifier. `eps` is the threat's radius,
-    `minimum_norm` names the attacks that look for the nearest adversarial image, `not_in_era` those that do not count for
-    the era, and `failed` says of each room
-    (`attacks`, `verifiers`) why a table is missing, if one is: what rests on all of the room's tables is then unknown.
+    Tables of verifiers of a smoothed classifier are in `smoothed`: it is another classifier. `eps` is the threat's radius,
+    `minimum_norm` names the attacks that seek the nearest adversarial image, `not_in_era` those that do not count for the
+    era, and `failed` has the reason why a table of a room (`attacks`, `verifiers`) is missing: metrics over all of the
+    room's tables are then unknown.
     """
 
     path: Path
@@ -40,32 +40,32 @@ class Outcomes:
     not_in_era: list[str] = field(default_factory=list)
 
     def labels(self) -> pd.Series:
-        """The label of every image that any table has seen."""
+        """Labels by image, of all images in any table."""
         return _stacked(table["label"] for table in self._all()).groupby(level=0).first()
 
     def _all(self) -> list[pd.DataFrame]:
         return [*self.attacks.values(), *self.verifiers.values()]
 
     def correct(self) -> pd.Series:
-        """Which images are classified correctly, over all that any table has seen."""
+        """Whether each image in any table is classified correctly, by image."""
         hits = _stacked(table["prediction"] == table["label"] for table in self._all())
         return hits.groupby(level=0).all().astype(bool)
 
     def constant(self) -> bool | None:
-        """Whether the network answers with one class, whatever it sees; None without images of several classes."""
+        """Whether the network answers with one class for all images; None if the images are all of one class."""
         predictions = _stacked(table["prediction"] for table in self._all())
         return None if self.labels().nunique() < 2 else predictions.nunique() == 1
 
     def chance(self) -> float:
-        """The accuracy of naming the most frequent class of all images that any table has seen; NaN without images."""
+        """The share of the most frequent class among all images in any table; NaN without images."""
         return float(self.labels().value_counts(normalize=True).max())
 
     def robust(self, eps: float | None = None) -> pd.Series:
-        """Which images no attack fools within `eps` (the threat's, if None).
+        """Whether no attack fools the network within `eps` (the threat's, if None), by image.
 
-        Over the images seen by every attack that was run at this radius or looks for the nearest adversarial image; empty
-        if there is none. What any other attack found within it counts too. At the threat's own radius, where it is the
-        era, attacks that are `not_in_era` do not count.
+        Of the images that every attack that was run at this radius or seeks the nearest adversarial image has evaluated;
+        empty if there is no such attack. What any other attack found within the radius counts, too. At the threat's own
+        radius, where this is the era, attacks that are `not_in_era` do not count.
         """
         eps = self.eps if eps is None else eps
         apart = self.not_in_era if same(eps, self.eps) else ()
@@ -76,10 +76,10 @@ class Outcomes:
         return ~_any(broken, seen)
 
     def verified(self, eps: float | None = None) -> pd.Series:
-        """Which images some verifier proves robust within `eps` (the threat's, if None).
+        """Whether some verifier proves robustness within `eps` (the threat's, if None), by image.
 
-        Over the images seen by every verifier that was run at this radius; empty if there is none. A proof for a larger
-        radius counts too.
+        Of the images that every verifier that was run at this radius has evaluated; empty if there is no such verifier. A
+        proof for a larger radius counts, too.
         """
         eps = self.eps if eps is None else eps
         asked = [table for table in self.verifiers.values() if same(radius(table), eps)]
@@ -89,17 +89,17 @@ class Outcomes:
 
 
 def same(first: float, second: float) -> bool:
-    """Whether two radii are the same."""
+    """Whether two radii are equal up to SLACK."""
     return abs(first - second) <= SLACK * second
 
 
 def read_outcomes(path: Path, spec: dict[str, Any]) -> Outcomes:
-    """The tables, named in `spec`, of the checkpoint at `path` (without suffix), evaluated against `spec["threat"]`.
+    """The outcomes of the checkpoint at `path` (without suffix), from the tables that `spec` names, against `spec["threat"]`.
 
     Raises SparrowError if a file is not an outcome table, ContradictionError if an image is both verified and broken.
     """
     tables: dict[str, dict[str, pd.DataFrame]] = {}
-    failed = {}
+    failed: dict[str, str] = {}
     for room in ("attacks", "verifiers"):
         read = {name: _read(path / room / f"{name}.csv", room) for name in spec[room]}
         tables[room] = {name: table for name, table in read.items() if isinstance(table, pd.DataFrame)}
@@ -109,7 +109,16 @@ def read_outcomes(path: Path, spec: dict[str, Any]) -> Outcomes:
                 failed.setdefault("apart" if name in (*spec["smoothed"], *spec["not_in_era"]) else room, reason)
     smoothed = {name: tables["verifiers"].pop(name) for name in spec["smoothed"] if name in tables["verifiers"]}
     there = {key: [name for name in spec[key] if name in tables["attacks"]] for key in ("minimum_norm", "not_in_era")}
-    outcomes = Outcomes(path, *tables.values(), smoothed, spec["threat"]["eps"], **there, failed=failed)
+    outcomes = Outcomes(
+        path,
+        tables["attacks"],
+        tables["verifiers"],
+        smoothed,
+        spec["threat"]["eps"],
+        minimum_norm=there["minimum_norm"],
+        failed=failed,
+        not_in_era=there["not_in_era"],
+    )
     _check(outcomes)
     return outcomes
 
@@ -142,7 +151,7 @@ def _read(path: Path, role: str) -> pd.DataFrame | str:
 
 
 def _check(outcomes: Outcomes) -> None:
-    """A sample verified at one radius and broken within it is a bug somewhere: no number may rest on it."""
+    """Raise ContradictionError if labels differ between tables, or an image is both verified and broken at one radius."""
     labels = _stacked(table["label"] for table in outcomes._all())
     several = labels.groupby(level=0).nunique() > 1
     if several.any():
@@ -160,14 +169,14 @@ def _check(outcomes: Outcomes) -> None:
                 )
 
     for verifier, proofs in outcomes.verifiers.items():
-        verified = proofs.index[proofs["status"] == "verified"]
+        proven = proofs.index[proofs["status"] == "verified"]
         for other, table in outcomes.verifiers.items():
             refuted = table[(table["status"] == "falsified") & (table["decided"] != MISCLASSIFIED)]
             if table["norm"].iloc[0] != proofs["norm"].iloc[0]:
                 continue
             if not len(refuted) or (radius(table) > radius(proofs) and not same(radius(table), radius(proofs))):
                 continue
-            both = verified.intersection(refuted.index)
+            both = proven.intersection(refuted.index)
             if len(both):
                 raise ContradictionError(
                     f"{outcomes.path}: image {both[0]} is verified by {verifier} and falsified by {other} at "
@@ -176,7 +185,7 @@ def _check(outcomes: Outcomes) -> None:
 
 
 def radius(table: pd.DataFrame) -> float:
-    """The one that a table is about."""
+    """The radius of a table."""
     return float(table["eps"].iloc[0])
 
 
@@ -185,7 +194,7 @@ def _threat(table: pd.DataFrame) -> str:
 
 
 def warnings_of(table: pd.DataFrame) -> str:
-    """Why an attack's table may say little of its network; empty for a verifier's, and where nothing was odd."""
+    """The flags of an attack's table, reasons why it may overstate robustness; empty without any, and for a verifier's."""
     return "; ".join(sorted(set(table["flags"].dropna()))) if "flags" in table else ""
 
 
@@ -197,13 +206,13 @@ def _broken(table: pd.DataFrame, eps: float) -> pd.Series:
 
 
 def _stacked(columns: Iterable[pd.Series]) -> pd.Series:
-    """One below the other; empty, if there are none."""
+    """All columns in one; an empty one, if there are none."""
     parts = list(columns)
     return pd.concat(parts) if parts else pd.Series([], index=pd.Index([], dtype=int), dtype=bool)
 
 
 def _common(tables: Iterable[pd.DataFrame]) -> pd.Index:
-    """The images that all tables have seen, sorted; none, if there are no tables."""
+    """The images that are in all tables, sorted; empty, if there are no tables."""
     indices = [table.index for table in tables]
     return reduce(pd.Index.intersection, indices).sort_values() if indices else pd.Index([], dtype=int)
 

@@ -1,4 +1,4 @@
-"""The report's appendix on where each row comes from: digests, code, device and versions of every checkpoint behind it."""
+"""The report's appendix on the origin of each row: digests, code, device and versions of every checkpoint behind it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CAPTION = (
 
 
 class Row(NamedTuple):
-    """One checkpoint of the summary, and the files behind it, by what they are."""
+    """One checkpoint of the summary, and the files that it was made from: `data set`, `dense`, `pruned`, `finetuned`."""
 
     identity: dict[str, Any]
     links: dict[str, Link]
@@ -44,10 +44,10 @@ class Row(NamedTuple):
 def write_provenance(
     networks: list[Path], table: Path, table_html: Path, surroundings: Path, surroundings_html: Path, root: Path | None = None
 ) -> str | None:
-    """One row per checkpoint in `networks`, in the order of the summary, and the environment of this job.
+    """Write a row per checkpoint in `networks`, in the order of the summary, and the environment of this job.
 
     `root` is the checkout, by default that of the workflow that runs this job. Raises CheckpointError if a file behind a
-    checkpoint is another one than was used. Returns a line for the user if the rows were not all computed alike.
+    checkpoint is not the one that was used. Returns a line for the user if the rows differ in device, versions or code.
     """
     rows = _rows(networks)
     lines = [_line(row) for row in rows]
@@ -70,10 +70,10 @@ def _rows(networks: list[Path]) -> list[Row]:
         refuse_other_parents(path, header, digest.file)
         links = {link.what: link for link in chain(path, digest)}
         data = links.get(DATA_SET)
-        if data and data.state == "MISMATCH":
+        if data and data.named and data.state == "MISMATCH":
             raise CheckpointError(f"{path}: trained on a data set other than {data.path} (digest {data.named[:SHORT]})")
         for link in links.values():
-            if link.state == "CHANGED":
+            if link.state == "CHANGED" and link.said and link.content:
                 content.require(link.path, link.said, link.content)
         rows.append(Row(identity_of(header), links))
     return sorted(rows, key=lambda row: tuple(row.identity.values()))
@@ -95,7 +95,7 @@ def _line(row: Row) -> dict[str, Any]:
 
 
 def _imported_from(header: dict[str, Any]) -> str:
-    """Where a third party's network comes from."""
+    """The file of a third party's network, in words."""
     return f"imported from {header['imported']['file']} (sha256 {header['imported']['sha256'][:SHORT]})"
 
 
@@ -111,7 +111,7 @@ def _versions(header: dict[str, Any]) -> str | None:
 
 
 def warnings(rows: list[Row]) -> Iterator[str]:
-    """What is not the same for all rows, though it decides numbers."""
+    """Sentences on what differs between rows, though numbers depend on it: devices, versions, code."""
     devices, releases, codes = set(), defaultdict(set), defaultdict(set)
     for row in rows:
         cell = tuple(row.identity[key] for key in CELL_COLUMNS[:-1])
@@ -132,7 +132,7 @@ def warnings(rows: list[Row]) -> Iterator[str]:
 
 
 def _shown(rows: list[Row], lines: list[dict[str, Any]], output: Path, found: list[str]) -> tuple[pd.DataFrame, Path, str]:
-    """The page: short digests; device and versions as columns only where they differ."""
+    """Table, output and caption of the page: short digests; device and versions are columns only if they differ."""
     table = pd.DataFrame(lines, columns=COLUMNS).astype(object)
     shown = table[[*KEYS, "data", *(f"{stage}_{aspect}" for aspect in ("sha256", "code") for stage in STAGES)]].copy()
     shown["ratio"] = [f"{row.identity['ratio']:g}" for row in rows]
@@ -146,8 +146,8 @@ def _shown(rows: list[Row], lines: list[dict[str, Any]], output: Path, found: li
         if len(kinds) == 1:
             alike.append(f"{where} {html.escape(kinds[0])}")
         elif kinds:
-            for column in values:
-                shown[column] = values[column]
+            for name in values.columns:
+                shown[name] = values[name]
     shown.columns = [name.replace("_sha256", "").replace("_", " ") for name in shown.columns]
     caption = "".join(f"<strong>Warning: {html.escape(line)}.</strong><br>" for line in found) + CAPTION
     caption += f" All were made {', '.join(alike)}." if alike else ""

@@ -1,7 +1,7 @@
 """Published figures beside those of the study: a line for each network and source, with what makes the two hard to compare.
 
-A measured network meets a published one by kinds (data set, model, objective, method, granularity) and by its ratio. Where a
-source has it at several radii, the nearest counts. An era is compared under the attack that the source used, where the
+A measured network is matched with a published one by kinds (data set, model, objective, method, granularity) and by its
+ratio. If a source has several radii, the nearest counts. An era is compared under the attack that the source used, if the
 study has one of that kind, and under all of the study's otherwise; a vra likewise.
 """
 
@@ -11,7 +11,7 @@ import html
 from collections.abc import Iterator
 from math import inf, isclose
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -22,16 +22,19 @@ from sparrow.files.paths import CELL_COLUMNS
 from sparrow.results.tables import write_html
 from sparrow.results.threats import EXACT, in_words, with_text
 
+if TYPE_CHECKING:
+    from pandas.io.formats.style_render import CSSDict
+
 METRICS = ("benign", "era", "vra")
 ROLES = {"era": ("attack", "all of", min), "vra": ("verifier", "any of", max)}
-"""Who decides a metric, how the study's own are joined, and which of several of one kind is the strongest."""
+"""For each metric: the role of the entries behind it, the words before a list of them, and which of one kind counts."""
 COLUMNS = ["source", *CELL_COLUMNS, "granularity", "seeds"]
 COLUMNS += [f"{metric}{end}" for metric in METRICS for end in ("_published", "", "_difference")]
 ASPECTS = ("attack", "verifier", "norm", "eps", "images", "data_regime", "epochs")
 COLUMNS += [f"{aspect}{end}" for aspect in ASPECTS for end in ("_published", "")] + ["remarks"]
 UNPUBLISHED, UNMEASURED = "no published figure", "not measured"
 SAME_RADIUS = 1e-3
-"""Relative: 8/255 may be written 0.0314, but is not 0.031."""
+"""Relative difference of equal radii: 8/255 may be written 0.0314, but is not 0.031."""
 CAPTION = (
     "Accuracies in percent: published → measured (measured minus published, in points); measured ones are means over seeds. "
     "Networks are the same if data set, model, objective, method, granularity and ratio are of one kind. An era is that under "
@@ -41,7 +44,7 @@ CAPTION = (
 
 
 def write_published(summary: Path, figures: Path, table: Path, table_html: Path, spec: dict) -> None:
-    """Set summary.csv beside the `figures`; `spec` is `comparison.published_spec`. Raises SparrowError for bad files."""
+    """Write summary.csv beside the `figures`; `spec` is `comparison.published_spec`. Raises SparrowError for bad files."""
     lines = compare(pd.read_csv(summary, converters=EXACT), published_figures.figures(figures), spec)
     exact = lines.assign(ratio=lines["ratio"].map(lambda ratio: repr(float(ratio))))
     for end in ("_published", ""):
@@ -53,22 +56,22 @@ def write_published(summary: Path, figures: Path, table: Path, table_html: Path,
 
 
 def compare(summary: pd.DataFrame, figures: list[dict[str, Any]], spec: dict) -> pd.DataFrame:
-    """Networks with published figures, then those without, then figures of the study's kinds and ratios without one."""
+    """A table of networks with published figures, then of those without, then of figures of the study's kinds without one."""
     theirs = pd.DataFrame(figures, columns=published_figures.FIGURE_COLUMNS).rename_axis("figure").reset_index()
     theirs = theirs[theirs["source"].isin(spec["sources"]) & (theirs["method_kind"] != "")]
     by_kind = theirs.assign(objective_kind=theirs["objective_kinds"].str.split()).explode("objective_kind")
     names = {column: f"{column}_published" for column in by_kind if column not in ("figure", "source", *published_figures.KEYS)}
-    pairs = measured(summary, spec).merge(by_kind.rename(columns=names), how="left", on=published_figures.KEYS)
+    pairs = measured_means(summary, spec).merge(by_kind.rename(columns=names), how="left", on=published_figures.KEYS)
     pairs = pairs[_nearest(pairs)]
-    lines = [_line(row, spec) for row in pairs.to_dict("records")]
+    lines = [_line(row, spec) for row in _records(pairs)]
     lines.sort(key=lambda line: line["source"] is None)
     rest = theirs[~theirs["figure"].isin(pairs["figure"]) & theirs["ratio"].isin(spec["ratios"])]
-    lines += [_unmeasured(row) for row in rest.to_dict("records") if _within_reach(row, spec)]
+    lines += [_unmeasured(row) for row in _records(rest) if _within_reach(row, spec)]
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
 def _within_reach(row: dict[str, Any], spec: dict) -> bool:
-    """Whether a figure is of a data set, a model, an objective and a method that the study has: it might have measured it."""
+    """Whether a figure is of a data set, a model, an objective and a method that the study has."""
     methods = {(method["kind"], method["granularity"]) for method in spec["methods"].values()}
     return (
         row["dataset_kind"] in spec["datasets"].values()
@@ -78,7 +81,7 @@ def _within_reach(row: dict[str, Any], spec: dict) -> bool:
     )
 
 
-def measured(summary: pd.DataFrame, spec: dict) -> pd.DataFrame:
+def measured_means(summary: pd.DataFrame, spec: dict) -> pd.DataFrame:
     """One row per cell or dense network: its kinds, means over the seeds that have a result, and how many there are."""
     rows = summary[summary["stage"].isin(["dense", spec["stage"]])]
     if "data_regime" not in rows:
@@ -88,7 +91,7 @@ def measured(summary: pd.DataFrame, spec: dict) -> pd.DataFrame:
     }
     scores = [*METRICS, *(name for name in rows if name in own)]
     groups = rows.groupby(CELL_COLUMNS, sort=False)
-    parts = [groups[scores].mean(), groups[[f"{score}_n" for score in scores]].max()]
+    parts: list[pd.DataFrame | pd.Series] = [groups[scores].mean(), groups[[f"{score}_n" for score in scores]].max()]
     parts += [groups[["norm", "eps", "data_regime"]].first(), groups["benign"].count().rename("seeds")]
     parts += [groups["constant"].agg(lambda marks: marks.eq(True).sum())]
     parts += [groups["failed"].count(), groups.size().rename("networks")]
@@ -118,7 +121,7 @@ def _line(row: dict[str, Any], spec: dict) -> dict[str, Any]:
         theirs, ours = row[f"{metric}_published"], row[name]
         line |= {f"{metric}_published": theirs, metric: None if ours is None else 100 * ours}
         line[f"{metric}_difference"] = None if None in (theirs, ours) else 100 * ours - theirs
-    # The images of the rarest figure: whoever evaluates robustness on fewer than all does so for its cost.
+    # The images of the most expensive metric, which may be evaluated on fewer than all.
     shown = [metric for metric in ("vra", "era", "benign") if metric == "benign" or line[ROLES[metric][0]]]
     shown = [metric for metric in shown if row["source"] is None or line[f"{metric}_published"] is not None]
     line["images"] = row[f"{behind[shown[0]]}_n"] if shown else None
@@ -142,7 +145,7 @@ def _decided(row: dict[str, Any], metric: str, spec: dict) -> tuple[str, str | N
 
 
 def _remarks(row: dict[str, Any], line: dict[str, Any], spec: dict) -> Iterator[str]:
-    """In what the published and the measured network differ; there: published, here: measured."""
+    """Differences between the published (there) and the measured network (here), in words."""
     if row["failed"]:
         yield f"{row['failed']} of {row['networks']} networks here without a full result"
     if row["constant"]:
@@ -191,7 +194,7 @@ def _threat(line: dict[str, Any], end: str = "") -> str:
 
 
 def _unmeasured(row: dict[str, Any]) -> dict[str, Any]:
-    """A figure without a network, by the kinds that it would have here."""
+    """The line of a figure without a network, with the kinds that the network would have."""
     line = {key: row[f"{key}_kind"] for key in ("dataset", "model", "method")}
     line |= {"objective": row["objective_kinds"].split()[0]} | {key: row[key] for key in ("source", "ratio", "granularity")}
     return line | {f"{key}_published": row[key] for key in (*METRICS, *ASPECTS)} | {"remarks": UNMEASURED}
@@ -204,12 +207,12 @@ def _caption(spec: dict) -> str:
 
 
 def _shown(lines: pd.DataFrame) -> pd.DataFrame:
-    """The page: both sides' figures in one column, and each side's circumstances in another."""
+    """The page's table: published and measured figures in one column, and the circumstances of each in another."""
     shown = lines[["source", "dataset", "model", "objective"]].copy()
     shown["method"] = lines["method"] + lines["granularity"].map({"filter": " (filters)"}).fillna("")
     shown["ratio"] = lines["ratio"].map("{:g}".format)
     shown["seeds"] = [_number(value, ",.0f") for value in lines["seeds"]]
-    records = lines.to_dict("records")
+    records = _records(lines)
     for metric in METRICS:
         if lines[f"{metric}_published"].notna().any():
             shown[metric] = [_side_by_side(row, metric) for row in records]
@@ -221,9 +224,9 @@ def _shown(lines: pd.DataFrame) -> pd.DataFrame:
     return shown.fillna("–")
 
 
-def _styles(shown: pd.DataFrame) -> list[dict[str, str]]:
-    """Figures stay on one line, texts may break."""
-    texts = [place for place, name in enumerate(shown) if name == "remarks" or name.endswith((" there", " here"))]
+def _styles(shown: pd.DataFrame) -> list[CSSDict]:
+    """Styles by which figures stay on one line and texts may break."""
+    texts = [place for place, name in enumerate(map(str, shown)) if name == "remarks" or name.endswith((" there", " here"))]
     cells, heads = (", ".join(f"{tag}.col{place}" for place in (0, *texts)) for tag in ("td", "th"))
     return [
         {"selector": "td", "props": "vertical-align: top"},
@@ -231,6 +234,10 @@ def _styles(shown: pd.DataFrame) -> list[dict[str, str]]:
         {"selector": cells, "props": "white-space: normal; min-width: 9em"},
         {"selector": "td:last-child", "props": "min-width: 32em"},
     ]
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
 
 
 def _number(value: float, form: str) -> str:
@@ -243,7 +250,7 @@ def _side_by_side(row: dict[str, Any], metric: str) -> str:
 
 
 def _evaluated(row: dict[str, Any], end: str) -> str:
-    """By what, at which radius, on how many images; nothing where there is nothing to compare with."""
+    """Attack and verifier, radius and number of images, in words; a dash if nothing is compared."""
     if pd.isna(row["source"]) or (not end and row["remarks"] == UNMEASURED):
         return "–"
     by = [row[f"{role}{end}"] for metric, (role, *_) in ROLES.items() if pd.notna(row[f"{metric}_published"])]

@@ -1,4 +1,4 @@
-"""Methods ranked by what they keep, and which of the differences are noise.
+"""The ranking of methods by era and vra, with the significance of their differences.
 
 Within one data set, model, objective, ratio and granularity (a share of the weights is not that share of the
 filters), every method is compared with the best one, image by image and seed by seed: the difference of the two hit
@@ -9,8 +9,8 @@ seen. A difference is within the noise if its 95 % interval holds 0. Of many met
 the p-values of a comparison are also adjusted together (Holm, Scandinavian Journal of Statistics, 1979): a method is
 worse than the best if even the adjusted one is below 0.05, and likely worse otherwise.
 
-A network that answers with one class, whatever it sees, is robust on that class and has learned nothing: a method that left
-such a one, with any seed, has no rank.
+A network that answers with one class for all images is robust on that class and has learned nothing: a method with such a
+network, under any seed, has no rank.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ GROUP = ["dataset", "model", "objective", "stage", "ratio", "granularity"]
 
 
 class Hits(NamedTuple):
-    """Which images one network gets right, in the sense of each metric."""
+    """The identity of a network, and for each metric which images it gets right (by index)."""
 
     identity: dict[str, Any]
     by_metric: dict[str, pd.Series]
     constant: bool = False
-    """Whether it answers with one class, whatever it sees."""
+    """Whether it answers with one class for all images."""
 
 
 def rank(networks: Iterable[Hits]) -> pd.DataFrame:
@@ -59,7 +59,7 @@ def rank(networks: Iterable[Hits]) -> pd.DataFrame:
 
 
 def _complete(networks: list[Hits], metric: str) -> bool:
-    """Whether every seed has outcomes: a method that failed with one is not compared by the others, which may be the easier."""
+    """Whether every seed has outcomes: a method that failed with one is not ranked by the others, which may be easier ones."""
     return all(len(network.by_metric[metric]) for network in networks)
 
 
@@ -101,7 +101,7 @@ def _compare(tables: dict[str, pd.DataFrame]) -> list[dict[str, Any]]:
 
 
 def verdict(low: float, adjusted: float) -> str:
-    """What may be said of a difference whose interval starts at `low`."""
+    """The verdict on a difference: `low` is the lower end of its interval, `adjusted` its p-value after Holm."""
     if low <= 0:
         return "within the noise"
     return "worse" if adjusted < 1 - LEVEL else "likely worse"

@@ -1,4 +1,4 @@
-"""Recall of each class, and how far it is from the accuracy.
+"""Recall of each class, and its difference from the accuracy.
 
 Source: after Good et al., "Recall Distortion in Neural Network Pruning and the Undecayed Pruning Algorithm", NeurIPS 2022.
 """

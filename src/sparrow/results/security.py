@@ -1,4 +1,4 @@
-"""Accuracy at any radius: security curves, and what sweeps of attacks and verifiers have found.
+"""Security curves: era and vra at any radius, from sweeps of attacks and verifiers, and from minimum-norm attacks.
 
 Source: Biggio and Roli, "Wild Patterns", Pattern Recognition 2018, sec. 3.2 (security evaluation curves).
 """
@@ -23,7 +23,7 @@ def curve(outcomes: Outcomes) -> pd.DataFrame:
     """
     asked = [radius(table) for table in (*outcomes.attacks.values(), *outcomes.verifiers.values())]
     if outcomes.minimum_norm:
-        # Radii that somebody asked for come first and keep all their digits; between them six are enough.
+        # The study's own radii come first and keep all their digits; for steps between them six are enough.
         asked += [float(f"{eps:.6g}") for eps in outcomes.eps * REACH * np.arange(POINTS + 1) / POINTS]
     radii: list[float] = []
     for eps in asked:

@@ -1,4 +1,4 @@
-"""Intervals for accuracies and for what is preserved of them."""
+"""Confidence intervals of accuracies, of ratios of two accuracies, and of means over seeds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LEVEL = 0.95
 
 
 def accuracy(hits: np.ndarray) -> tuple[float, float, float]:
-    """Share of True in `hits` (n,) and its 95 % Wilson interval; NaN if there are none to look at."""
+    """Share of True in `hits` (n,) and its 95 % Wilson interval; NaN if `hits` is empty."""
     if len(hits) == 0:
         return math.nan, math.nan, math.nan
     low, high = binomtest(int(hits.sum()), len(hits)).proportion_ci(LEVEL, method="wilson")
@@ -23,8 +23,8 @@ def preserved(pruned: np.ndarray, dense: np.ndarray) -> tuple[float, float, floa
 
     The interval is Wald's on the log scale for a ratio of paired proportions (Fagerland, Lydersen and Laake,
     "Statistical Analysis of Contingency Tables", 2017): with a images right in both, b only in the first and c
-    only in the second, `SE(log ratio) = sqrt((b + c) / ((a + b)(a + c)))`. All NaN where nothing was right to begin
-    with; the interval alone where nothing is left.
+    only in the second, `SE(log ratio) = sqrt((b + c) / ((a + b)(a + c)))`. All NaN if `dense` is never right; the
+    interval alone is NaN if `pruned` is never right.
     """
     first, second = int(pruned.sum()), int(dense.sum())
     if second == 0:

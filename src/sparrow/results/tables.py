@@ -1,9 +1,10 @@
-"""The summary and the costs as HTML tables, for the report and for reading."""
+"""Summary, costs and ranking as HTML tables."""
 
 from __future__ import annotations
 
 import html
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from pandas.io.formats.style import Styler
@@ -12,6 +13,9 @@ from sparrow.files.atomic import replacing
 from sparrow.files.paths import CELL_COLUMNS, IDENTITY, JOB_OF_CELL
 from sparrow.results import marks
 from sparrow.results.threats import EXACT, in_words
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style_render import CSSDict
 
 METRICS = ("benign", "era", "vra")
 KEYS = [*CELL_COLUMNS, "stage", "seed"]
@@ -30,7 +34,7 @@ RANKING_CAPTION = (
 )
 MARK = " †"
 MARK_NOTE = " †: an attack met something that may make the network look more robust than it is."
-CSS = [
+CSS: list[CSSDict] = [
     {"selector": "", "props": "border-collapse: collapse; font: 13px system-ui, sans-serif; margin: 1em"},
     {
         "selector": "th, td",
@@ -47,14 +51,14 @@ STALE_NOTE = (
 
 
 def write_tables(summary: Path, costs: Path, ranking: Path, summary_html: Path, costs_html: Path, ranking_html: Path) -> None:
-    """Lay out summary.csv, costs.csv and ranking.csv."""
+    """Write summary.csv, costs.csv and ranking.csv as HTML tables."""
     summary_table(pd.read_csv(summary, converters=EXACT), pd.read_csv(costs), summary_html)
     cost_table(pd.read_csv(costs), costs_html)
     ranking_table(pd.read_csv(ranking), pd.read_csv(costs), pd.read_csv(summary, converters=EXACT), ranking_html)
 
 
 def summary_table(table: pd.DataFrame, costs: pd.DataFrame, output: Path) -> None:
-    """One row per checkpoint: accuracies with their intervals, and what is preserved of them, in percent."""
+    """Write a row per checkpoint: accuracies and preserved shares of them, with their intervals, in percent."""
     shown = table[KEYS].copy()
     shown["ratio"] = shown["ratio"].map("{:g}".format)
     shown["sparsity"] = table["sparsity_prunable"].map(_percent)
@@ -81,7 +85,7 @@ def summary_table(table: pd.DataFrame, costs: pd.DataFrame, output: Path) -> Non
         shown["latency (ms)"] = latency["latency_ms"].map(_milliseconds)
         shown["masked (ms)"] = latency["latency_masked_ms"].map(_milliseconds)
     if table["failed"].notna().any():
-        # Sentences: before the numbers they would push these out of sight.
+        # At the end: sentences before the numbers would push these out of sight.
         shown["failed"] = table["failed"].fillna("")
     regimes = table["data_regime"].dropna().unique()
     if len(regimes) > 1:
@@ -100,7 +104,7 @@ def summary_table(table: pd.DataFrame, costs: pd.DataFrame, output: Path) -> Non
     write_html(shown, output, caption, _wrapped(shown, ["warnings", "era warnings", "failed"]))
 
 
-def _wrapped(shown: pd.DataFrame, columns: list[str]) -> list[dict[str, str]]:
+def _wrapped(shown: pd.DataFrame, columns: list[str]) -> list[CSSDict]:
     """Styles that break the sentences of `columns` into lines: a long path in one of them would make the page endless."""
     props = "white-space: normal; overflow-wrap: anywhere; text-align: left; min-width: 24em; max-width: 40em"
     places = [shown.columns.get_loc(column) for column in columns if column in shown]
@@ -108,8 +112,10 @@ def _wrapped(shown: pd.DataFrame, columns: list[str]) -> list[dict[str, str]]:
 
 
 def cost_table(table: pd.DataFrame, output: Path) -> None:
-    """One row per stage: jobs, seconds, peak memory and gradient evaluations."""
-    table["what"] = table["stage"].where(~table["stage"].isin(["attack", "verify"]), table["job"].str.split("/").str[-1])
+    """Write a row per stage (per entry of attacks, verifiers, analyses): jobs, seconds, peak memory, gradient evaluations."""
+    table["what"] = table["stage"].where(
+        ~table["stage"].isin(["attack", "verify", "analyse"]), table["job"].str.split("/").str[-1]
+    )
     grouped = table.groupby(["stage", "what"], sort=False).agg(
         jobs=("job", "size"),
         seconds=("seconds", "sum"),
@@ -127,7 +133,7 @@ def cost_table(table: pd.DataFrame, output: Path) -> None:
 
 
 def ranking_table(ranking: pd.DataFrame, costs: pd.DataFrame, summary: pd.DataFrame, output: Path) -> None:
-    """Methods by era and vra, how far they are behind the best, and what pruning and fine-tuning cost, per network."""
+    """Write the methods by era and vra, their distance from the best, and the costs of pruning and fine-tuning per network."""
     keys = ["dataset", "model", "objective", "ratio", "granularity", "stage", "metric"]
     shown = ranking[keys].copy()
     shown["ratio"] = shown["ratio"].map("{:g}".format)
@@ -156,7 +162,7 @@ def ranking_table(ranking: pd.DataFrame, costs: pd.DataFrame, summary: pd.DataFr
 
 
 def _warned(summary: pd.DataFrame) -> pd.Series:
-    """Of which networks of a summary an attack warns."""
+    """Whether each network of a summary has warnings of an attack."""
     return (
         summary["era_warnings"].astype(object).fillna("") != ""
         if "era_warnings" in summary
@@ -165,18 +171,18 @@ def _warned(summary: pd.DataFrame) -> pd.Series:
 
 
 def _warned_cells(ranking: pd.DataFrame, summary: pd.DataFrame) -> list[bool]:
-    """Which lines of a ranking rest on the era of a network of which an attack warns."""
+    """Whether each line of a ranking is on the era of a network that has warnings of an attack."""
     warned = set(summary.loc[_warned(summary), [*CELL_COLUMNS, "stage"]].itertuples(index=False, name=None))
     lines = ranking[[*CELL_COLUMNS, "stage"]].itertuples(index=False, name=None)
     return [metric == "era" and line in warned for metric, line in zip(ranking["metric"], lines, strict=True)]
 
 
 def _name_threats(shown: pd.DataFrame, summary: pd.DataFrame) -> str:
-    """Put the threats of the objectives beside them where they differ; else a sentence for the caption."""
+    """Insert a column with the objectives' threats if they differ, and return ''; else a sentence for the caption."""
     known = summary[["objective", "norm", "eps"]].drop_duplicates("objective")
     words = {objective: in_words(norm, eps) for objective, norm, eps in known.itertuples(index=False)}
     if len(set(words.values())) > 1:
-        shown.insert(shown.columns.get_loc("objective") + 1, "threat", shown["objective"].map(words))
+        shown.insert(list(shown).index("objective") + 1, "threat", shown["objective"].map(words))
         return ""
     return f" Threat: {next(iter(words.values()))}."
 
@@ -211,8 +217,8 @@ def _with_interval(row: pd.Series, name: str) -> str:
     return f"{100 * row[name]:.1f} [{100 * row[f'{name}_low']:.1f}, {100 * row[f'{name}_high']:.1f}]"
 
 
-def write_html(table: pd.DataFrame, output: Path, caption: str, styles: list[dict[str, str]] | None = None) -> None:
-    """Write a table as a page of its own; `caption` is HTML, the cells are text, `styles` come after those of all tables."""
+def write_html(table: pd.DataFrame, output: Path, caption: str, styles: list[CSSDict] | None = None) -> None:
+    """Write a table as an HTML page; `caption` is HTML, the cells are text, `styles` come after those of all tables."""
     styler = (
         Styler(table, uuid="sparrow", cell_ids=False)
         .format(escape="html")

@@ -1,4 +1,4 @@
-"""A threat in words: networks of one table or figure may be trained and evaluated against different ones."""
+"""Threats in words and radii in CSV files: the networks of one table may have different threats."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def _exact(number: str) -> float:
 
 
 EXACT = {"eps": _exact}
-"""Converters for pandas.read_csv, whose own reading of a number may be off in the last digit: that is another radius."""
+"""Converters for pandas.read_csv, which may read a number off by its last digit: that is another radius."""
 
 
 def with_text(table: pd.DataFrame, end: str = "") -> pd.DataFrame:
@@ -22,10 +22,10 @@ def with_text(table: pd.DataFrame, end: str = "") -> pd.DataFrame:
     """
     radii = table[f"eps{end}"].astype(float)
     written = table.assign(**{f"eps{end}": radii.map(radius.number, na_action="ignore")})
-    written.insert(written.columns.get_loc(f"eps{end}") + 1, f"eps_text{end}", radii.map(radius.text, na_action="ignore"))
+    written.insert(list(written).index(f"eps{end}") + 1, f"eps_text{end}", radii.map(radius.text, na_action="ignore"))
     return written
 
 
 def in_words(norm: str, eps: float) -> str:
-    """Such as `linf 8/255`."""
+    """A threat in words, such as `linf 8/255`."""
     return f"{norm} {radius.text(eps)}"

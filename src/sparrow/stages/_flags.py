@@ -50,7 +50,7 @@ def of_attack(zero_gradient: list[int], found_by: list[str], blind: str | None) 
     `zero_gradient` is 1 or 0 for each image of which that is known, `found_by` names the part that broke each image of the
     table, and `blind` the part that takes no gradients, if there is one.
     """
-    found, still, alone = [], sum(zero_gradient), found_by.count(blind)
+    found, still, alone = [], sum(zero_gradient), 0 if blind is None else found_by.count(blind)
     if still:
         found.append(f"the gradient is 0 at the start of {still} of {len(zero_gradient)} attacked images")
     if blind is not None and alone > BLIND_SHARE * len(found_by):

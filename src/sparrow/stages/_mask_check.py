@@ -34,7 +34,7 @@ def check_masks(masks: Tensors, weights: Tensors, layout: Layout, ratio: float, 
             return f"pruned filters of {name}, which is the output layer"
     gone = {group.layers[0]: int(removed_filters(group, masks).sum()) for group in layout.groups}
     if budget == "multiply-adds":
-        return _off_target(FilterBudget(weights, layout, ratio), gone, ratio)
+        return _off_target(FilterBudget(dict(weights), layout, ratio), gone, ratio)
     size = sum(len(weights[block]) for block in gone)
     return _miscount(sum(gone.values()), size, ratio, len(gone), budget)
 

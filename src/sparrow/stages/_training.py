@@ -63,8 +63,8 @@ def failed_training(
 ) -> None:
     """What a training stage leaves where there is no network: a checkpoint that says why, and an empty curve."""
     about = read(data, "validation")[1]
-    drawn = write_curve(curve, [])
-    failed_checkpoint(message, output, **header(stage, spec, about, parent), **drawn, **software_and_device(pick_device()))
+    about_it = header(stage, spec, about, parent) | write_curve(curve, []) | software_and_device(pick_device())
+    failed_checkpoint(message, output, **about_it)
 
 
 def write_curve(path: Path, rows: list[tuple]) -> dict[str, str]:

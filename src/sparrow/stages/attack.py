@@ -72,7 +72,8 @@ def attack(
         about = origin(network, data, spec)
         predictions = predict(model, part.images, params.batch_size)
         warnings = _flags.of_network(model, part.images)
-        found, by, still = part.images.clone(), [""] * len(part), [""] * len(part)
+        found, by = part.images.clone(), [""] * len(part)
+        still: list[int | str] = [""] * len(part)
         correct = predictions == part.labels
         targets = correct & ~_proven(proofs, part, threat, about)
         if proofs:
@@ -121,7 +122,7 @@ def attack(
             (name if right else MISCLASSIFIED) if there else ""
             for right, there, name in zip(correct.tolist(), distances.isfinite().tolist(), by, strict=True)
         ]
-        warnings += _flags.of_attack([there for there in still if there != ""], by, params.blind)
+        warnings += _flags.of_attack([there for there in still if isinstance(there, int)], by, params.blind)
         if minimum_norm:
             warnings += _flags.of_distances(distances[targets])
         for warning in warnings:

@@ -10,7 +10,7 @@ from sparrow import catalogue
 from sparrow.data import store
 from sparrow.data.extra import with_extra
 from sparrow.data.source import Description, Images, Source
-from sparrow.data.split import HeldOut, hold_out, in_turns, split
+from sparrow.data.split import HeldOut, SplitParams, hold_out, in_turns, split
 from sparrow.errors import SparrowError
 from sparrow.jobs.costs import record_cost
 from sparrow.stages._door import opened
@@ -58,6 +58,10 @@ def _added(train: store.Stored, params: HeldOut, about: Description, source: Sou
 def _divided(source: Source, params: HeldOut) -> dict[str, store.Stored]:
     """The parts; a test image's index is that in the official test set, where there is one."""
     if source.test is None:
+        if not isinstance(params, SplitParams):
+            raise SparrowError(
+                "the data set has no official test set: its Params must derive from sparrow.data.split.SplitParams"
+            )
         return {name: _part(*source.train, indices) for name, indices in split(source.train.labels, params).items()}
     parts = {name: _part(*source.train, indices) for name, indices in hold_out(source.train.labels, params).items()}
     return parts | {"test": _part(*source.test, in_turns(source.test.labels, params.split_seed))}

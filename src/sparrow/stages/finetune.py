@@ -29,7 +29,8 @@ class Masked(Hooks):
 
     def after_backward(self, step: Step) -> None:
         for parameter, mask in self._pairs:
-            parameter.grad.mul_(mask)
+            if parameter.grad is not None:
+                parameter.grad.mul_(mask)
 
     def after_step(self, step: Step) -> None:
         for parameter, mask in self._pairs:

@@ -135,7 +135,9 @@ def _bounded(entry: ModuleType, kind: str, case: Case, examples: Sequence[Path],
 
 def _require_own(examples: Sequence[Path], network: Path) -> None:
     """Raise SparrowError if adversarial examples are of another network than `network`."""
-    digest = sha256(network) if examples else None
+    if not examples:
+        return
+    digest = sha256(network)
     for path in examples:
         named = read_header(path, EXAMPLES_FORMAT).get("network")
         if named != digest:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from sparrow import radius
+from sparrow.catalogue import EVALUATED_ROOMS, EvaluatedRoom
 from sparrow.errors import SparrowError
 from sparrow.files.paths import DENSE, Cell, Checkpoint, Parent, parse
 from sparrow.study.config import Study
@@ -15,7 +16,7 @@ from sparrow.study.config import Study
 class Table(NamedTuple):
     """An outcome table: an attack or verifier at one radius."""
 
-    room: Literal["attacks", "verifiers"]
+    room: EvaluatedRoom
     entry: str
     eps: float
     swept: bool
@@ -31,7 +32,7 @@ class Table(NamedTuple):
         return f"{self.room}/{self.name}"
 
 
-def tables(study: Study, room: Literal["attacks", "verifiers"], objective: str | None = None) -> dict[str, Table]:
+def tables(study: Study, room: EvaluatedRoom, objective: str | None = None) -> dict[str, Table]:
     """The outcome tables of each checkpoint trained on `objective` by name, in the order of the config.
 
     Without `objective`, those of all: one name may stand for another radius where the threat is another.
@@ -49,7 +50,7 @@ def tables(study: Study, room: Literal["attacks", "verifiers"], objective: str |
     return {table.name: table for table in found}
 
 
-def table(study: Study, room: Literal["attacks", "verifiers"], objective: str, name: str) -> Table:
+def table(study: Study, room: EvaluatedRoom, objective: str, name: str) -> Table:
     """The outcome table of that name. Raises SparrowError if networks trained on `objective` have none such."""
     found = tables(study, room, objective)
     if name not in found:
@@ -102,8 +103,7 @@ def metrics_of(study: Study, objective: str) -> list[str]:
 
 def has_security_curve(study: Study) -> bool:
     """Whether there is accuracy at more than one radius."""
-    rooms = ("attacks", "verifiers")
-    found = [table for one in study.objectives for room in rooms for table in tables(study, room, one).values()]
+    found = [table for one in study.objectives for room in EVALUATED_ROOMS for table in tables(study, room, one).values()]
     return any(table.swept or (table.room == "attacks" and is_minimum_norm(study, table)) for table in found)
 
 
@@ -168,7 +168,7 @@ def evaluated(study: Study) -> Iterator[Checkpoint]:
 def compacted(study: Study) -> Iterator[Checkpoint]:
     """The evaluated checkpoints that lost whole filters, which are cut out of a copy."""
     for checkpoint in evaluated(study):
-        if checkpoint.cell and _granularity(study, checkpoint) == "filter":
+        if checkpoint.cell and _granularity(study, checkpoint.path, checkpoint.cell) == "filter":
             yield checkpoint
 
 
@@ -177,8 +177,8 @@ def _is_own(study: Study, cell: Cell) -> bool:
     return cell.method in study.methods and cell.ratio in (study.methods[cell.method].ratios or study.ratios)
 
 
-def _granularity(study: Study, checkpoint: Checkpoint) -> str:
-    """What the network lost: `weight` or `filter`."""
-    imported = study.imports.get(checkpoint.path) or study.imports.get(f"{checkpoint.cell.path}/pruned")
-    entry = imported or study.methods[checkpoint.cell.method]
+def _granularity(study: Study, path: str, cell: Cell) -> str:
+    """What the checkpoint `path` of a pruned network lost: `weight` or `filter`."""
+    imported = study.imports.get(path) or study.imports.get(f"{cell.path}/pruned")
+    entry = imported or study.methods[cell.method]
     return getattr(entry, "granularity", "weight")

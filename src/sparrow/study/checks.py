@@ -9,22 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from graphlib import CycleError, TopologicalSorter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from sparrow import catalogue, radius
+from sparrow.catalogue import EVALUATED_ROOMS
 from sparrow.errors import SparrowError
 from sparrow.exchange import keymap, keymap_files
 from sparrow.files.paths import DENSE, Checkpoint, parse
 from sparrow.settings import Settings, distances_in_pixels
+from sparrow.study import figures
+from sparrow.study.analysis_tables import OWN_TABLES
+from sparrow.study.sections import TRAINING_STAGES, TrainingStage
 
 if TYPE_CHECKING:
     from sparrow.study.config import Study
     from sparrow.training.schedule import Schedule
-
-EvaluatedRoom = Literal["attacks", "verifiers"]
-EVALUATED_ROOMS: tuple[EvaluatedRoom, ...] = ("attacks", "verifiers")
-Stage = Literal["pretrain", "prune", "finetune"]
-STAGES: tuple[Stage, ...] = ("pretrain", "prune", "finetune")
 
 
 Check = Callable[["Study"], Iterable[str]]
@@ -63,12 +62,17 @@ def _methods_prune(study: Study) -> Iterator[str]:
             yield f"ratios: none, and methods.{label} has no `ratios` of its own; give at least one between 0 and 1"
 
 
-def _latency_has_pairs(study: Study) -> Iterator[str]:
-    """Where networks are timed against their dense one, both are evaluated."""
-    if study.latency and study.evaluate == ["dense"]:
-        yield "latency: times networks against their dense one, and evaluate names no others; leave it out"
-    elif study.latency and "dense" not in study.evaluate:
-        yield "latency: times networks against their dense one, which evaluate leaves out; add 'dense'"
+def _analyses_fit(study: Study) -> Iterator[str]:
+    """Every analysis has something to look at, and its tables and figure take nobody's name."""
+    for label, entry in study.analyses.items():
+        if label in {*OWN_TABLES, *figures.known()}:
+            yield f"analyses.{label}: {label} is the name of a table or figure of every study; choose another label"
+        if entry.scope in ("pair", "family"):
+            against = f"analyses.{label}: compares networks with their dense one"
+            if study.evaluate == ["dense"]:
+                yield f"{against}, and evaluate names no others; leave it out"
+            elif "dense" not in study.evaluate:
+                yield f"{against}, which evaluate leaves out; add 'dense'"
 
 
 def _threats_are_in_pixels(study: Study) -> Iterator[str]:
@@ -178,16 +182,16 @@ def _classes_fit(study: Study) -> Iterator[str]:
 def _schedules_fit(study: Study) -> Iterator[str]:
     """What objectives change of the study's schedules makes valid ones."""
     for objective in study.objectives:
-        for stage in STAGES:
+        for stage in TRAINING_STAGES:
             try:
                 study.schedule(objective, stage)
             except ValueError as error:
                 yield str(error)
 
 
-def _schedules(study: Study, objective: str) -> Iterator[tuple[Stage, Schedule]]:
+def _schedules(study: Study, objective: str) -> Iterator[tuple[TrainingStage, Schedule]]:
     """The valid ones of an objective's schedules, with their stages."""
-    for stage in STAGES:
+    for stage in TRAINING_STAGES:
         with suppress(ValueError):
             yield stage, study.schedule(objective, stage)
 
@@ -352,7 +356,7 @@ def _known(labels: list[str] | None, known: dict[str, Any]) -> list[str]:
 CHECKS: tuple[Check, ...] = (
     _labels_are_free,
     _methods_prune,
-    _latency_has_pairs,
+    _analyses_fit,
     _threats_are_in_pixels,
     _methods_are_in_pixels,
     _evaluations_are_in_pixels,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -25,6 +26,61 @@ def code_digest(*modules: str) -> str:
     for name in sorted(_closure(modules)):
         digest.update(f"{name}\n{_code(name)}\n".encode())
     return digest.hexdigest()[:16]
+
+
+@cache
+def function_digest(module: str, *roots: str) -> str:
+    """Hex digest (16 digits) of what functions of `module` run: the definitions of the file that lead from `roots`, and all
+    that these import from `sparrow`.
+
+    So a file that computes a table and draws it does not compute anew when the drawing changes. Raises ModuleNotFoundError if
+    there is no such module, LookupError if it does not define one of `roots`.
+    """
+    kept = _leading_from(_tree(module).body, roots)
+    imported = frozenset(name for node in kept for name in _imported(node, module))
+    digest = hashlib.sha256(f"{module}\n{_canonical(kept)!r}\n".encode())
+    for name in sorted(_closure((*imported, module.rpartition(".")[0]))):
+        digest.update(f"{name}\n{_code(name)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _leading_from(body: list[ast.stmt], roots: tuple[str, ...]) -> list[ast.stmt]:
+    """The statements of a file that are run for `roots`, in their order: definitions that they name, and theirs, and whatever
+    is run when the file is imported."""
+    defined: dict[str, list[ast.stmt]] = {}
+    todo: list[ast.stmt] = []
+    for node in body:
+        names = _defined(node)
+        for name in names:
+            defined.setdefault(name, []).append(node)
+        if not names and not _is_docstring(node) and not _is_for_types(node):
+            todo.append(node)
+    missing = [root for root in roots if root not in defined]
+    if missing:
+        raise LookupError(f"nothing is called {missing[0]!r}; valid: {', '.join(defined)}")
+    todo += [node for root in roots for node in defined[root]]
+    kept: set[ast.stmt] = set()
+    while todo:
+        node = todo.pop()
+        if node not in kept:
+            kept.add(node)
+            used = {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+            todo += [other for name in used & defined.keys() for other in defined[name]]
+    return [node for node in body if node in kept]
+
+
+def _defined(node: ast.stmt) -> list[str]:
+    """The names that a statement defines, if it does nothing else."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return [node.name]
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return [(alias.asname or alias.name).split(".")[0] for alias in node.names]
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return [inner.id for target in targets for inner in ast.walk(target) if isinstance(inner, ast.Name)]
+
+
+def _is_for_types(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
 @cache
@@ -71,17 +127,22 @@ def _tree(name: str) -> ast.Module:
 @cache
 def _imports(name: str) -> frozenset[str]:
     """Modules of `sparrow` that a module names in an import statement."""
+    return frozenset(_imported(_tree(name), name))
+
+
+def _imported(tree: ast.AST, name: str) -> Iterator[str]:
+    """Modules of `sparrow` that the part `tree` of the module `name` names in import statements."""
     path = _path(name)
     package = name if path is not None and path.name == "__init__.py" else name.rpartition(".")[0]
-    found = set()
-    for node in ast.walk(_tree(name)):
+    found: set[str] = set()
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
             found.add(base)
             found.update(f"{base}.{alias.name}" for alias in node.names)
-    return frozenset(module for module in found if module.split(".")[0] == PACKAGE and _path(module) is not None)
+    return (module for module in found if module.split(".")[0] == PACKAGE and _path(module) is not None)
 
 
 @cache

@@ -6,11 +6,13 @@ from itertools import product
 from typing import Any
 
 from sparrow import radius
+from sparrow.catalogue import EvaluatedRoom
 from sparrow.files import published_figures
 from sparrow.files.paths import DENSE, parse
 from sparrow.study import cells
 from sparrow.study.code_digest import code_digest
 from sparrow.study.config import Study
+from sparrow.study.sections import Published
 
 
 def published_spec(study: Study) -> dict[str, Any]:
@@ -30,9 +32,11 @@ def published_spec(study: Study) -> dict[str, Any]:
 
 
 def headline_spec(study: Study) -> dict[str, Any]:
-    """What the table of a published average reads."""
+    """What the table of a published average reads. The study names its source."""
+    published = _published(study)
+    assert published.headline is not None, "the rule is there for a study that names one"
     return _kinds(study) | {
-        "sources": published_figures.sources_matching(study.published.headline, published_figures.headlines()),
+        "sources": published_figures.sources_matching(published.headline, published_figures.headlines()),
         "code": code_digest("sparrow.results.headline"),
     }
 
@@ -54,10 +58,18 @@ def compared(study: Study) -> set[tuple[str, str]]:
     }
 
 
+def _published(study: Study) -> Published:
+    """The section `published` of a study that has one."""
+    assert study.published is not None, "nothing is compared in a study without it"
+    return study.published
+
+
 def _sources(study: Study) -> list[str]:
     """Full names of the sources that the study is set beside."""
     rows = published_figures.figures()
-    return sorted({name for text in study.published.sources or [""] for name in published_figures.sources_matching(text, rows)})
+    return sorted(
+        {name for text in _published(study).sources or [""] for name in published_figures.sources_matching(text, rows)}
+    )
 
 
 def _ratios(study: Study) -> set[float]:
@@ -79,7 +91,7 @@ def _kinds(study: Study) -> dict[str, Any]:
         if cell and cell.method not in methods:
             # A network of others, by a method that this study has not: what it is called is all that is known of it.
             methods[cell.method] = {"kind": cell.method, "granularity": entry.granularity, "settings": ""}
-    stand_ins = study.published.datasets
+    stand_ins = _published(study).datasets
     return {
         "datasets": {label: stand_ins.get(label, entry.kind) for label, entry in study.datasets.items()},
         "stand_ins": sorted(label for label, kind in stand_ins.items() if kind != study.datasets[label].kind),
@@ -90,7 +102,7 @@ def _kinds(study: Study) -> dict[str, Any]:
     }
 
 
-def _evaluations(study: Study, room: str, objective: str) -> dict[str, str]:
+def _evaluations(study: Study, room: EvaluatedRoom, objective: str) -> dict[str, str]:
     return {label: entry.kind for label, entry in study.evaluations(room, objective).items()}
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from sparrow.settings import Ratios, Settings, Threat, unique
 from sparrow.study.entry_types import entries
 from sparrow.study.mistakes import FOLDER
-from sparrow.study.sections import Import, Latency, ObjectiveOptions, Published, Stability, Training
+from sparrow.study.sections import Import, ObjectiveOptions, Published, Training, TrainingStage
 from sparrow.training.schedule import Schedule
 
 
@@ -19,7 +19,19 @@ def _whole(value: Any) -> Any:
 
 
 Seed = Annotated[int, Field(ge=0, strict=True), BeforeValidator(_whole)]
-TrainingStage = Literal["pretrain", "prune", "finetune"]
+if TYPE_CHECKING:
+    # What entries there are is known at run time alone.
+    DataSets: TypeAlias = dict[str, Any]
+    Models: TypeAlias = dict[str, Any]
+    Objectives: TypeAlias = dict[str, Any]
+    Methods: TypeAlias = dict[str, Any]
+    Attacks: TypeAlias = dict[str, Any]
+    Verifiers: TypeAlias = dict[str, Any]
+    Analyses: TypeAlias = dict[str, Any]
+else:
+    DataSets, Models, Objectives = entries("datasets"), entries("models"), entries("objectives", ObjectiveOptions)
+    Methods, Attacks, Verifiers = entries("methods"), entries("attacks"), entries("verifiers")
+    Analyses = entries("analyses")
 EvaluatedStage = Literal["dense", "pruned", "finetuned"]
 
 
@@ -32,26 +44,24 @@ class Study(Settings):
     """Each seed repeats the whole study."""
     threat: Threat
     """The adversary of all attacks and verifiers, and of every objective that names no other."""
-    datasets: entries("datasets") = Field(min_length=1)
+    datasets: DataSets = Field(min_length=1)
     """Data sets by label."""
-    models: entries("models") = Field(min_length=1)
+    models: Models = Field(min_length=1)
     """Networks by label."""
-    objectives: entries("objectives", ObjectiveOptions) = Field(min_length=1)
+    objectives: Objectives = Field(min_length=1)
     """Training objectives by label: the same one pre-trains, prunes and fine-tunes."""
-    methods: entries("methods") = Field({})
+    methods: Methods = Field({})
     """Pruning methods by label; none are needed where dense networks alone are evaluated."""
     ratios: Ratios = Field([])
     """Pruning ratios: shares of the prunable weights that are removed; needed for every method that has none of its own."""
     training: Training
     """Schedules shared by all objectives; an objective's own `training` changes what it needs to."""
-    attacks: entries("attacks") = Field(min_length=1)
+    attacks: Attacks = Field(min_length=1)
     """Attacks by label."""
-    verifiers: entries("verifiers") = Field(min_length=1)
+    verifiers: Verifiers = Field(min_length=1)
     """Verifiers by label."""
-    stability: Stability | None = None
-    """Count stable ReLUs in every evaluated network, if given (`{}` for the defaults): does pruning ease verification?"""
-    latency: Latency | None = None
-    """Time every evaluated network on the CPU beside its dense one, if given (`{}` for the defaults): what sparsity buys."""
+    analyses: Analyses = Field({})
+    """Analyses by label: further tables, of what attacks and verifiers do not say."""
     published: Published | None = None
     """Set this study's results beside published ones, if given (`{}` for all sources)."""
     evaluate: Annotated[list[EvaluatedStage], AfterValidator(unique)] = Field(["dense", "finetuned"], min_length=1)

@@ -15,6 +15,7 @@ from sparrow import catalogue
 from sparrow.catalogue import Room
 from sparrow.errors import ConfigError
 from sparrow.settings import Settings
+from sparrow.study.analysis_contract import require_tables
 
 
 class Contract(NamedTuple):
@@ -43,6 +44,7 @@ CONTRACTS: dict[Room, Contract] = {
         ("bound|decide|certify",),
         {"NORMS": "norms", "SMOOTHED": "smoothed", "ONE_BY_ONE": "one_by_one"},
     ),
+    "analyses": Contract("sparrow.settings:Analysis", ("analyse",), {}),
 }
 
 
@@ -86,6 +88,8 @@ def require_contract(room: Room, kind: str) -> None:
         _require_flag(entry, name, adapter)
     if room == "methods":
         _require_steps(entry)
+    if room == "analyses":
+        require_tables(entry)
     if room == "verifiers" and vars(entry)["Params"].smoothed != hasattr(entry, "certify"):
         raise ConfigError(f"{entry.__file__}: a file defines `certify` if Params.smoothed is True, and only then; {asks}")
     try:

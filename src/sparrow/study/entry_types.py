@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Union
+from types import GenericAlias
+from typing import Annotated, Any, Literal, Optional, Union
 
 from pydantic import BeforeValidator, Field, create_model
 
@@ -44,21 +45,26 @@ def entries(room: Room, options: type[Settings] | None = None) -> Any:
         fields: dict[str, Any] = {"kind": (Literal[kind], Field(kind, description=f"The label, if it is not `{kind}`."))}
         if options is not None:
             fields |= {name: (field.annotation, field) for name, field in options.model_fields.items()}
-        name = "".join(part.title() for part in kind.split("-")) + room.title().removesuffix("s")
+        what = "Analysis" if room == "analyses" else room.title().removesuffix("s")
+        name = "".join(part.title() for part in kind.split("-")) + what
         variant = create_model(name, __base__=params, __cls_kwargs__=DESCRIBED, **fields)
         variant.__doc__ = catalogue.summary(room, kind)
         variants.append(variant)
     if mistakes:
         raise ConfigError("\n".join(mistakes))
+    # Types that are made at run time are values to a type checker, so they are put together as such.
+    annotated: Any = Annotated
     label = Annotated[str, Field(pattern=LABEL)]
-    union = Annotated[Union[tuple(variants)], Field(discriminator="kind")]  # noqa: UP007 - made at run time
-    return Annotated[dict[label, union], BeforeValidator(_fill_kinds)]
+    entry = annotated[Union.__getitem__(tuple(variants)), Field(discriminator="kind")]
+    return annotated[GenericAlias(dict, (label, entry)), BeforeValidator(_fill_kinds)]
 
 
 def optional(model: type[Settings], name: str) -> type[Settings]:
     """`model` with every field optional and unset by default: a patch."""
-    fields = {
-        key: (field.annotation | None, Field(None, description=field.description)) for key, field in model.model_fields.items()
+    optional_of: Any = Optional
+    fields: dict[str, Any] = {
+        key: (optional_of[field.annotation], Field(None, description=field.description))
+        for key, field in model.model_fields.items()
     }
     patch = create_model(name, __base__=Settings, __cls_kwargs__=DESCRIBED, **fields)
     patch.__doc__ = f"What to change in {model.__name__} for one objective."

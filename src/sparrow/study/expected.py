@@ -13,7 +13,7 @@ from typing import Any
 
 from sparrow.files.paths import Cell, Parent
 from sparrow.stages.specs.base import Spec
-from sparrow.study import cells, job_specs
+from sparrow.study import analyses, cells, job_specs
 from sparrow.study.code_digest import code_digest
 from sparrow.study.config import Study
 
@@ -47,8 +47,9 @@ class _Pool:
 def expected(study: Study) -> dict[str, Any]:
     """`datasets` by label; `families` by `dataset/model/objective`; `imports` by the checkpoint's path; `values`; `code`.
 
-    A data set is a place in `values`, an import `Places`. A family has `Places` for `dense`, `finetuned` and, if they are
-    counted, `stability`; for `pruned` by method, and for `tables` by path.
+    A data set is a place in `values`, an import `Places`. A family has `Places` for `dense` and `finetuned`; for `pruned` by
+    method, and for `tables` by path. Of each of the `analyses` that are not timed, by label, there is the `scope`, and in
+    `specs` the `Places` by the labels of what it is about, such as `dataset/model/objective`.
     """
     pool, families = _Pool(), {}
     for parent in cells.parents(study):
@@ -58,6 +59,7 @@ def expected(study: Study) -> dict[str, Any]:
     return {
         "datasets": {label: pool.place(job_specs.data_spec(study, label).dataset) for label in study.datasets},
         "families": families,
+        "analyses": {label: _analysed(study, label, pool) for label, entry in study.analyses.items() if not entry.timed},
         "imports": {path: pool.places(job_specs.import_spec(study, path)) for path in study.imports},
         "values": pool.values(),
         "code": code_digest("sparrow.results.consistency"),
@@ -76,4 +78,13 @@ def _family(study: Study, parent: Parent, pool: _Pool) -> dict[str, Any]:
         "finetuned": pool.places(job_specs.finetune_spec(study, Cell(parent, "any", 0.5))),
         "pruned": pool.by_name({label: job_specs.prune_spec(study, Cell(parent, label, 0.5)) for label in study.methods}),
         "tables": pool.by_name(tables),
-    } | ({"stability": pool.places(job_specs.stability_spec(study, parent))} if study.stability else {})
+    }
+
+
+def _analysed(study: Study, label: str, pool: _Pool) -> dict[str, Any]:
+    specs: dict[str, Spec] = {}
+    for job in analyses.jobs(study, label):
+        name = "/".join(job.place.split("/")[:3])
+        if name not in specs:
+            specs[name] = analyses.spec(study, job)
+    return {"scope": study.analyses[label].scope, "specs": pool.by_name(specs)}

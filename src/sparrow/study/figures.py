@@ -4,6 +4,8 @@ A figure's file in results/figures/ says itself what it is drawn from, in consta
 
 - `DRAWN_FROM` is a table of the results folder, several of them, or `*` and a suffix for the files of single runs;
 - `WITHOUT_PRUNING = True`: it shows dense networks alone, too.
+
+The figure of an analysis is drawn from all its tables, by the function `draw` of its file.
 """
 
 from __future__ import annotations
@@ -11,23 +13,22 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sparrow import catalogue
 from sparrow.files.paths import TRACE, Checkpoint
-from sparrow.study import cells, comparison
-from sparrow.study.code_digest import code_digest
+from sparrow.study import analysis_tables, cells, comparison
+from sparrow.study.code_digest import code_digest, function_digest
 from sparrow.study.config import Study
 
 PACKAGE = "sparrow.results.figures"
+FOLDER = Path(__file__).parents[1] / "results/figures"
 MEASURED = ("decisions", "preservation")
 """Figures that are told which of era and vra each objective's networks have."""
 
 NEEDS: dict[str, Callable[[Study], bool]] = {
     "traces": lambda study: any(method.traces for method in study.methods.values()),
-    "stability": lambda study: study.stability is not None,
-    "latency": lambda study: study.latency is not None,
     "security": cells.has_security_curve,
 }
 """What a study has to have for a figure: one of nothing is not drawn."""
@@ -48,8 +49,7 @@ class Figure(NamedTuple):
 @cache
 def known() -> dict[str, Figure]:
     """All figures by name."""
-    (folder,) = find_spec(PACKAGE).submodule_search_locations
-    said = {path.stem: _constants(path) for path in sorted(Path(folder).glob("*.py"))}
+    said = {path.stem: _constants(path) for path in sorted(FOLDER.glob("*.py"))}
     return {
         name: Figure(constants["DRAWN_FROM"], constants.get("WITHOUT_PRUNING", False))
         for name, constants in said.items()
@@ -77,18 +77,28 @@ def drawn(study: Study) -> dict[str, Figure]:
         if NEEDS.get(name, lambda study: True)(study)
         and (figure.without_pruning or cells.prunes(study))
         and (name != "published" or comparison.compared(study))
-    }
+    } | _of_analyses(study)
+
+
+def _of_analyses(study: Study) -> dict[str, Figure]:
+    """The figures that analyses draw, each of all its tables."""
+    drawn = analysis_tables.drawn(study).items()
+    return {label: Figure(tables[0] if len(tables) == 1 else tuple(tables), True) for label, tables in drawn}
+
+
+def _figure(study: Study, name: str) -> Figure:
+    return known().get(name) or _of_analyses(study)[name]
 
 
 def files(study: Study) -> list[str]:
     """The files of all figures."""
-    compared = comparison.compared(study)
+    shown, compared = drawn(study), comparison.compared(study)
     proving = {objective for objective in study.objectives if "vra" in cells.metrics_of(study, objective)}
     return [
         f"{study.results}/figures/{dataset}.{model}.{figure}.{suffix}"
         for dataset in study.datasets
         for model in study.models
-        for figure in drawn(study)
+        for figure in shown
         if (figure != "published" or (dataset, model) in compared)
         and (figure != "decisions" or proving & set(objectives(study, model)))
         for suffix in ("svg", "png")
@@ -102,7 +112,7 @@ def objectives(study: Study, model: str) -> list[str]:
 
 def sources(study: Study, dataset: str, model: str, figure: str) -> str | list[str]:
     """What the figure of that data set and model is drawn from: one table, or a list of files."""
-    found = known()[figure]
+    found = _figure(study, figure)
     if found.of_runs:
         return [f"{study.results}/{run.path}{found.of_runs}" for run in _runs(study, dataset, model, found)]
     if isinstance(found.drawn_from, str):
@@ -110,15 +120,27 @@ def sources(study: Study, dataset: str, model: str, figure: str) -> str | list[s
     return [f"{study.results}/{table}" for table in found.drawn_from]
 
 
-def stage(figure: str) -> str:
+def stage(study: Study, figure: str) -> str:
     """Which function draws it: `MODULE:FUNCTION`."""
+    if figure in study.analyses:
+        return f"{_analysis(study, figure)}:draw"
     return f"{PACKAGE}.{figure}:draw_{figure}"
+
+
+def _analysis(study: Study, label: str) -> str:
+    return catalogue.module_name("analyses", study.analyses[label].kind)
+
+
+def _code(study: Study, figure: str) -> str:
+    if figure in study.analyses:
+        return function_digest(_analysis(study, figure), "draw")
+    return code_digest(f"{PACKAGE}.{figure}")
 
 
 def spec(study: Study, dataset: str, model: str, figure: str) -> dict[str, Any]:
     """What drawing the figure of that data set and model reads, besides its sources."""
-    found, shown = known()[figure], objectives(study, model)
-    told = {"dataset": dataset, "model": model, "objectives": shown, "code": code_digest(f"{PACKAGE}.{figure}")}
+    found, shown = _figure(study, figure), objectives(study, model)
+    told: dict[str, Any] = {"dataset": dataset, "model": model, "objectives": shown, "code": _code(study, figure)}
     if found.of_runs:
         return told | {"runs": [run.identity() for run in _runs(study, dataset, model, found)]}
     told["stage"] = "finetuned" if "finetuned" in study.evaluate else "pruned"

@@ -18,15 +18,14 @@ from sparrow.settings import Settings, Threat
 from sparrow.stages.specs.base import Entry, Labels
 from sparrow.stages.specs.compact import CompactSpec
 from sparrow.stages.specs.data import DataSpec
-from sparrow.stages.specs.evaluation import AttackSpec, StabilitySpec, VerifySpec
+from sparrow.stages.specs.evaluation import AttackSpec, VerifySpec
 from sparrow.stages.specs.imported import ImportedFile, ImportSpec
-from sparrow.stages.specs.latency import LatencySpec
 from sparrow.stages.specs.pruning import PruneSpec
 from sparrow.stages.specs.training import TrainingSpec
-from sparrow.study import cells, sources
+from sparrow.study import analysis_tables, cells, sources
 from sparrow.study.code_digest import code_digest
-from sparrow.study.config import Study, TrainingStage
-from sparrow.study.sections import Import
+from sparrow.study.config import Study
+from sparrow.study.sections import Import, TrainingStage
 
 PASSED_SEPARATELY = {
     "training",
@@ -137,6 +136,7 @@ def aggregate_spec(study: Study) -> dict[str, Any]:
         "attacks": list(cells.tables(study, "attacks")),
         "verifiers": list(cells.tables(study, "verifiers")),
         "objectives": {objective: _evaluated_by(study, objective) for objective in study.objectives},
+        "analyses": analysis_tables.collect_spec(study, timed=False),
         "code": code_digest("sparrow.results.aggregate"),
     }
 
@@ -151,27 +151,6 @@ def _evaluated_by(study: Study, objective: str) -> dict[str, Any]:
         "smoothed": [name for name, table in verifiers.items() if cells.is_smoothed(study, table)],
         "threat": study.threat_of(objective).model_dump(),
     }
-
-
-def stability_spec(study: Study, parent: Parent) -> StabilitySpec:
-    """What counting stable ReLUs of a network of `parent`'s family reads, in a study that counts them."""
-    assert study.stability is not None
-    model = entry_spec(study, "models", parent.model)
-    return StabilitySpec(
-        code=code_digest("sparrow.stages.stability", catalogue.module_name("models", model["kind"])),
-        seed=parent.seed,
-        model=model,
-        stability=study.stability.model_dump(),
-        threat=study.threat_of(parent.objective),
-    )
-
-
-def latency_spec(study: Study, model: str) -> LatencySpec:
-    """What timing the networks of one architecture reads, in a study that times them."""
-    assert study.latency is not None
-    architecture = entry_spec(study, "models", model)
-    code = code_digest("sparrow.stages.latency", catalogue.module_name("models", architecture["kind"]))
-    return LatencySpec(code=code, model=architecture, latency=study.latency.model_dump())
 
 
 def compact_spec(study: Study, model: str) -> CompactSpec:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import json
 import typing
 from collections.abc import Iterator
 from types import UnionType
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from sparrow import catalogue
 
 ROOMS = {"datasets": "data set", "models": "model", "objectives": "objective", "methods": "method"} | {
     "attacks": "attack",
     "verifiers": "verifier",
+    "analyses": "analysis",
 }
 
 LABEL = r"^[a-z0-9]+(-[a-z0-9]+)*$"
@@ -27,14 +33,14 @@ def explain(error: ValidationError, study: type[BaseModel]) -> Iterator[str]:
     """One line per mistake."""
     for mistake in error.errors():
         location = list(mistake["loc"])
-        kind = None
+        kind: str | None = None
         if len(location) > 2 and location[0] in ROOMS:
-            kind = location.pop(2)  # The tag of the union is no key of the user's.
+            kind = str(location.pop(2))  # The tag of the union is no key of the user's.
         key = ".".join(map(str, location)) or "study"
         yield _line(mistake, key, location, kind, study)
 
 
-def _line(mistake: dict, key: str, location: list, kind: str | None, study: type[BaseModel]) -> str:
+def _line(mistake: ErrorDetails, key: str, location: list, kind: str | None, study: type[BaseModel]) -> str:
     value = mistake.get("input")
     match mistake["type"]:
         case "union_tag_invalid":
@@ -44,6 +50,8 @@ def _line(mistake: dict, key: str, location: list, kind: str | None, study: type
         case "extra_forbidden":
             valid = sorted(_keys(study, location[:-1], kind))
             name = str(location[-1])
+            if location == [name] and name in catalogue.kinds("analyses"):
+                return f"{key}: is an analysis now; write it below that key: analyses: {{{key}: {_inline(value)}}}"
             choice = ", ".join(valid) or "none"
             return f"{key}: unknown key {name!r} (value {value!r}){_closest(name, valid)}; valid keys: {choice}"
         case "missing":
@@ -59,6 +67,11 @@ def _line(mistake: dict, key: str, location: list, kind: str | None, study: type
         case _:
             message = mistake["msg"].replace("Input should be", "must be")
             return f"{key}: {value!r} is not valid: {message}"
+
+
+def _inline(value: Any) -> str:
+    """A value as YAML has it on one line; nothing for null and for an empty mapping."""
+    return "" if value in (None, {}) else json.dumps(value).replace('"', "")
 
 
 def _closest(word: str, valid: list[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
@@ -12,7 +12,14 @@ from sparrow.settings import Norm, Radius, Settings, unique
 from sparrow.study.entry_types import optional
 from sparrow.training.schedule import Schedule
 
-SchedulePatch = optional(Schedule, "SchedulePatch")
+TrainingStage = Literal["pretrain", "prune", "finetune"]
+TRAINING_STAGES: tuple[TrainingStage, ...] = ("pretrain", "prune", "finetune")
+
+if TYPE_CHECKING:
+    # Its fields are known at run time alone.
+    SchedulePatch = Settings
+else:
+    SchedulePatch = optional(Schedule, "SchedulePatch")
 
 
 class TrainingPatch(Settings):
@@ -56,30 +63,6 @@ class Training(Settings):
     and learning rate."""
     finetune: Schedule
     """Fine-tuning under fixed masks: the same budget for every method."""
-
-
-class Stability(Settings):
-    """Counting ReLUs whose sign no perturbation changes."""
-
-    samples: int | None = Field(None, ge=1)
-    """Count on this many test images; on all if null."""
-    batch_size: int = Field(128, ge=1)
-    """Images per batch."""
-
-
-class Latency(Settings):
-    """Timing networks on the CPU."""
-
-    batch_sizes: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1), AfterValidator(unique)] = Field([1, 64])
-    """Images that are looked at together."""
-    runtimes: Annotated[list[Literal["torch", "onnxruntime"]], Field(min_length=1), AfterValidator(unique)] = Field(
-        ["torch", "onnxruntime"]
-    )
-    """What computes: torch, or ONNX Runtime after an export."""
-    threads: int = Field(1, ge=1)
-    """Threads for each of them."""
-    repeats: int = Field(15, ge=6)
-    """How often each network takes its turn with the dense one. From six, a 95 % interval of the median can be told."""
 
 
 def _figure_source(text: str) -> str:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
 
 from sparrow import catalogue
 from sparrow.data.files import files_below
-from sparrow.data.split import HeldOut
 from sparrow.errors import SparrowError
 
 
-def files(params: HeldOut) -> list[str]:
+class DataSet(Iterable[tuple[str, Any]], Protocol):
+    """The parameters of a study's data set, one after the other by name."""
+
+    kind: str
+    extra: str | None
+
+
+def files(params: DataSet) -> list[str]:
     """The files behind a data set, as far as they are there."""
     return [os.path.normpath(path) for path in _paths(params) if os.path.isfile(path)]
 
 
-def folders(params: HeldOut) -> dict[str, str]:
+def folders(params: DataSet) -> dict[str, str]:
     """The folders behind a data set, as far as they are there, with a digest (16 digits) of the names and sizes of all files.
 
     The time at which a folder changed says nothing of the folders in it. Links are followed; hidden files do not count.
@@ -25,14 +32,14 @@ def folders(params: HeldOut) -> dict[str, str]:
     return {path: _listing(path) for path in _paths(params) if os.path.isdir(path)}
 
 
-def require(label: str, params: HeldOut) -> None:
+def require(label: str, params: DataSet) -> None:
     """Raise SparrowError, a line for each, naming the key, if files or folders behind a data set are not there."""
     lines = list(missing(label, params))
     if lines:
         raise SparrowError("\n".join(lines))
 
 
-def missing(label: str, params: HeldOut) -> Iterator[str]:
+def missing(label: str, params: DataSet) -> Iterator[str]:
     """A line, naming the key, for each file or folder behind a data set that is not there."""
     told = {os.path.expanduser(value): key for key, value in params if isinstance(value, str)}
     for path in _paths(params):
@@ -40,7 +47,7 @@ def missing(label: str, params: HeldOut) -> Iterator[str]:
             yield f"datasets.{label}.{told[path]}: {path}: no such file or folder, and images are to be read from it"
 
 
-def _paths(params: HeldOut) -> list[str]:
+def _paths(params: DataSet) -> list[str]:
     entry = catalogue.load("datasets", params.kind)
     own = entry.files(params) if hasattr(entry, "files") else []
     return own if params.extra is None else [*own, os.path.expanduser(params.extra)]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from sparrow.files.paths import COST, EXAMPLES, NETWORK, TABLE, Parent
-from sparrow.study import cells
+from sparrow.study import analyses, cells
 from sparrow.study.config import Study
 
 
@@ -27,11 +29,29 @@ def outcome_tables(study: Study) -> list[str]:
     return [f"{study.results}/{one.path}/{path}{TABLE}" for one in evaluated for path in tables[one.parent.objective]]
 
 
+def analysis_tables(study: Study, timed: bool | None = None, label: str | None = None) -> list[str]:
+    """The tables of all jobs of analyses; only of the `timed` ones, of the others, or of the one with that label."""
+    found = analyses.all_jobs(study, timed) if label is None else analyses.jobs(study, label)
+    return [f"{study.results}/{job.path}{TABLE}" for job in found]
+
+
+def analysed(study: Study, job: analyses.Job, what: Literal["networks", "dense", "compact"]) -> list[str]:
+    """The checkpoints that an analysis is about, those that they come from, or the copies of them without lost filters."""
+    end = f"/compact{NETWORK}" if what == "compact" else NETWORK
+    return [f"{study.results}/{one.path}{end}" for one in getattr(job, what)]
+
+
+def timings(study: Study) -> list[str]:
+    """The tables of what was timed, each beside what is preserved."""
+    return [f"{study.results}/{label}{TABLE}" for label in analyses.labels(study, timed=True)]
+
+
 def costs(study: Study) -> list[str]:
-    """What preparing, training, compacting, attacking and verifying cost, each beside what it made."""
+    """What all jobs of the study cost, each beside what it made."""
     made = [f"{study.results}/{dataset}/data" for dataset in study.datasets]
     made += [f"{study.results}/{one.path}" for one in cells.trainings(study)]
-    return [f"{path}{COST}" for path in made] + [cost_beside(file) for file in outcome_tables(study) + compact_networks(study)]
+    made_besides = outcome_tables(study) + compact_networks(study) + analysis_tables(study)
+    return [f"{path}{COST}" for path in made] + [cost_beside(file) for file in made_besides]
 
 
 def cost_beside(file: str) -> str:

@@ -21,7 +21,7 @@ from sparrow.verification.guard import OccasionalCheck
 
 
 class Bounds:
-    """Bounds on the margins of the network that is being trained: plain networks' own, or auto_LiRPA's."""
+    """Lower bounds on the margins of a network that is being trained: Sparrow's own for plain networks, else auto_LiRPA's."""
 
     def __init__(self, options: dict | None = None) -> None:
         """`options` are further ones of auto_LiRPA's BoundedModule, which then bounds plain networks, too."""
@@ -69,7 +69,7 @@ class Bounds:
         return lower
 
     def _plain(self, model: nn.Module, threat: Threat, method: str) -> list[chain_bounds.Layer] | None:
-        """The layers of a network whose bound is written out."""
+        """The layers of a network whose bound Sparrow computes itself; None, if auto_LiRPA has to."""
         known = threat.norm == "linf" and method in ("IBP", "CROWN-IBP") and not self._options
         return chain_bounds.chain(model) if known else None
 
@@ -82,7 +82,7 @@ class Bounds:
         method: str,
         normalised_by: Tensor | None = None,
     ) -> Tensor:
-        """auto_LiRPA's. Its view of the network, which takes long to make, is kept.
+        """The margins' lower bounds (n, classes - 1) by auto_LiRPA, whose view of the network takes long to make and is kept.
 
         Making it writes the weights back in place, so no graph over them may be waiting for its backward pass.
         """
@@ -111,7 +111,7 @@ def normalises_batches(model: nn.Module) -> bool:
 
 
 def _full_precision(images: Tensor) -> AbstractContextManager:
-    """A bound that is rounded to eight bits bounds nothing, and auto_LiRPA does not know of autocast."""
+    """Autocast switched off: a bound that is rounded to eight bits bounds nothing, and auto_LiRPA does not know of autocast."""
     return torch.autocast(images.device.type, enabled=False)
 
 
@@ -146,7 +146,7 @@ def worst_case(lower: Tensor) -> Tensor:
 
 
 def observe(model: nn.Module, images: Tensor) -> None:
-    """Move the running statistics of batch norms that train as a benign loss would."""
+    """Update the running statistics of batch norms in train mode by `images` (n, c, h, w), as a benign loss would."""
     if normalises_batches(model):
         with torch.no_grad():
             model(images)

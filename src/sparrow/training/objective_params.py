@@ -58,4 +58,5 @@ class PGDParams(RobustParams):
     """Length of one step in pixel units; 2.5 * eps / steps if null (Madry et al. 2018)."""
 
     def resolved_step_size(self, eps: float) -> float:
+        """Length of one step in pixel units, for a radius of `eps`."""
         return self.step_size if self.step_size is not None else 2.5 * eps / self.steps

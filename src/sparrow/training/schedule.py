@@ -13,6 +13,7 @@ class Progress(float):
     """How far the ramp has come, in [0, 1]; it also knows how many epochs ago it ended."""
 
     epochs_past_ramp: float
+    """Epochs since the ramp's end; 0 before it."""
 
     def __new__(cls, value: float, epochs_past_ramp: float = 0.0) -> Progress:
         progress = super().__new__(cls, value)
@@ -71,7 +72,7 @@ class Schedule(Settings):
         return batches(images, self.batch_size, normalised)
 
     def progress(self, epoch: float) -> Progress:
-        """How far the ramp has come at a fractional epoch counted from 0."""
+        """How far the ramp has come, in [0, 1], at a fractional epoch counted from 0."""
         past = max(0.0, epoch - self.warmup_epochs - self.ramp_epochs)
         if self.ramp_epochs == 0:
             return Progress(epoch >= self.warmup_epochs, past)

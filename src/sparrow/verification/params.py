@@ -17,7 +17,7 @@ class Verifier(Evaluation):
     smoothed: ClassVar[bool] = False
     """Whether it certifies a smoothed classifier in place of the network, of whose own answers that says nothing."""
     one_by_one: ClassVar[bool] = False
-    """Whether it is given one image at a time: a job that is killed loses what it had found out about its last batch."""
+    """Whether it is given one image at a time: a job that is killed loses the work on its last batch."""
 
 
 class Verification(Verifier):

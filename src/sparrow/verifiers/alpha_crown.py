@@ -2,6 +2,15 @@
 
 Source: Xu et al., "Fast and Complete: Enabling Complete Verification with Massively Parallel Incomplete Verifiers",
 ICLR 2021.
+
+BibTeX:
+
+@inproceedings{xu2021fast,
+  author = {Xu, Kaidi and Zhang, Huan and Wang, Shiqi and Wang, Yihan and Jana, Suman and Lin, Xue and Hsieh, Cho-Jui},
+  title = {Fast and Complete: Enabling Complete Verification with Massively Parallel Incomplete Verifiers},
+  booktitle = {International Conference on Learning Representations},
+  year = {2021},
+}
 """
 
 from __future__ import annotations
@@ -41,5 +50,5 @@ def bound(model, images: torch.Tensor, labels: torch.Tensor, params: Params, thr
     options: dict[str, Any] = {"optimize_bound_args": settings}
     if images[0, 0].numel() <= SMALL_IMAGE and any(isinstance(layer, torch.nn.Conv2d) for layer in model.modules()):
         options["conv_mode"] = "matrix"
-    METER.add((params.iterations - 1) * len(images))  # The last iteration only looks.
+    METER.add((params.iterations - 1) * len(images))  # The last iteration takes no gradient.
     return smallest_margin(model, images, labels, threat, classes, "CROWN-Optimized", options)

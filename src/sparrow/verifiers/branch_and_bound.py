@@ -8,6 +8,16 @@ on every machine, `seconds` does not.
 
 Source: Wang et al., "Beta-CROWN: Efficient Bound Propagation with Per-neuron Split Constraints for Neural Network
 Robustness Verification", NeurIPS 2021, algorithm 1.
+
+BibTeX:
+
+@inproceedings{wang2021beta,
+  author = {Wang, Shiqi and Zhang, Huan and Xu, Kaidi and Lin, Xue and Jana, Suman and Hsieh, Cho-Jui and Kolter, J. Zico},
+  title = {{Beta-CROWN}: Efficient Bound Propagation with Per-neuron Split Constraints for Neural Network Robustness
+    Verification},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2021},
+}
 """
 
 from __future__ import annotations

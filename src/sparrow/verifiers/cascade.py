@@ -8,6 +8,16 @@ perturbation set refutes, has no say; the others keep theirs, and a warning name
 
 Source: the union of bounds after the evaluation in Zhang et al., "Towards Stable and Efficient Training of Verifiably
 Robust Neural Networks", ICLR 2020; each bound's own source is named in its file.
+
+BibTeX:
+
+@inproceedings{zhang2020towards,
+  author = {Zhang, Huan and Chen, Hongge and Xiao, Chaowei and Gowal, Sven and Stanforth, Robert and Li, Bo and Boning,
+    Duane and Hsieh, Cho-Jui},
+  title = {Towards Stable and Efficient Training of Verifiably Robust Neural Networks},
+  booktitle = {International Conference on Learning Representations},
+  year = {2020},
+}
 """
 
 from __future__ import annotations
@@ -34,7 +44,7 @@ class Params(Verification):
     )
     """The bounds in their order, cheapest first. `branch-and-bound` makes it complete, given time."""
     attacks: Annotated[list[str], AfterValidator(unique)] = Field([])
-    """Labels of attacks whose adversarial examples are looked at first."""
+    """Labels of attacks whose adversarial examples are tried first."""
     alpha_batch_size: int = Field(50, ge=1)
     """Images per batch of alpha-CROWN."""
     iterations: int = Field(20, ge=1)
@@ -111,9 +121,9 @@ def decide(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
 
 
 def _answer(kind: str, model, images, labels, settings: Verification, threat: Threat, classes: int) -> tuple:
-    """What one bound says of some images, as plain values, and None; or why it cannot be had, at the end of as many.
+    """The first four fields of one bound's `Decision` on some images, and None; or four times None, and why the bound failed.
 
-    A value, not an error: a job that goes on shall find it where it was.
+    The reason is a value and no exception, so that a job that goes on after a stop has it in its journal.
     """
     from sparrow.errors import NetworkError
     from sparrow.verification.decision import decide_by
@@ -126,13 +136,13 @@ def _answer(kind: str, model, images, labels, settings: Verification, threat: Th
 
 
 def _copied(result):
-    """The same decision, in tensors of its own."""
+    """A copy of the `Decision` `result`, which shares no tensor with it."""
     verified, falsified, margins, decided, failures = result
     return type(result)(verified.clone(), falsified.clone(), margins.clone(), list(decided), failures)
 
 
 def _with_examples(result, trial):
-    """`result`, with the adversarial examples that a `trial` has found since: for these the network itself answers."""
+    """`result` with the images that `trial` falsifies, too: their adversarial examples count, whatever became of its bounds."""
     margins = torch.where(trial.falsified, trial.margins, result.margins)
     by = [
         new if broken else old for new, old, broken in zip(trial.decided, result.decided, trial.falsified.tolist(), strict=True)

@@ -2,6 +2,15 @@
 
 Source: Zhang et al., "Efficient Neural Network Robustness Certification with General Activation Functions",
 NeurIPS 2018, theorem 3.2.
+
+BibTeX:
+
+@inproceedings{zhang2018efficient,
+  author = {Zhang, Huan and Weng, Tsui-Wei and Chen, Pin-Yu and Hsieh, Cho-Jui and Daniel, Luca},
+  title = {Efficient Neural Network Robustness Certification with General Activation Functions},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2018},
+}
 """
 
 from __future__ import annotations

@@ -1,6 +1,16 @@
 """CROWN-IBP: intermediate layers bounded by IBP, the margin by one backward CROWN pass.
 
 Source: Zhang et al., "Towards Stable and Efficient Training of Verifiably Robust Neural Networks", ICLR 2020.
+
+BibTeX:
+
+@inproceedings{zhang2020towards,
+  author = {Zhang, Huan and Chen, Hongge and Xiao, Chaowei and Gowal, Sven and Stanforth, Robert and Li, Bo and Boning,
+    Duane and Hsieh, Cho-Jui},
+  title = {Towards Stable and Efficient Training of Verifiably Robust Neural Networks},
+  booktitle = {International Conference on Learning Representations},
+  year = {2020},
+}
 """
 
 from __future__ import annotations

@@ -1,6 +1,16 @@
 """Interval bound propagation: the cheapest sound bound, tight on networks trained for it.
 
 Source: Gowal et al., "Scalable Verified Training for Provably Robust Image Classification", ICCV 2019.
+
+BibTeX:
+
+@inproceedings{gowal2019scalable,
+  author = {Gowal, Sven and Dvijotham, Krishnamurthy and Stanforth, Robert and Bunel, Rudy and Qin, Chongli and Uesato,
+    Jonathan and Arandjelović, Relja and Mann, Timothy and Kohli, Pushmeet},
+  title = {Scalable Verified Training for Provably Robust Image Classification},
+  booktitle = {IEEE/CVF International Conference on Computer Vision},
+  year = {2019},
+}
 """
 
 from __future__ import annotations

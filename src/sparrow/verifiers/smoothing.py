@@ -1,4 +1,4 @@
-"""Randomised smoothing: the class that the network likes best under Gaussian noise, certified by counting.
+"""Randomised smoothing: the class that the network predicts most often under Gaussian noise, certified by counting.
 
 This verifies another classifier than the network, `g(x) = the likeliest class of f(x + sigma * N(0, 1))`, and holds with
 probability `1 - alpha` for an image. `n0` draws choose the class; `n` more give a lower confidence bound `p` on its
@@ -16,6 +16,29 @@ Source: Cohen, Rosenfeld and Kolter, "Certified Adversarial Robustness via Rando
 the algorithm CERTIFY; on rounding errors: Voráček and Hein, "Sound Randomized Smoothing in Floating-Point Arithmetic",
 ICLR 2023. Integer noise as such (a discrete Gaussian, with a theorem of its own): Lin et al., "Integer-arithmetic-only
 Certified Robustness for Quantized Neural Networks", ICCV 2021.
+
+BibTeX:
+
+@inproceedings{cohen2019certified,
+  author = {Cohen, Jeremy and Rosenfeld, Elan and Kolter, J. Zico},
+  title = {Certified Adversarial Robustness via Randomized Smoothing},
+  booktitle = {International Conference on Machine Learning},
+  year = {2019},
+}
+
+@inproceedings{voracek2023sound,
+  author = {Voráček, Václav and Hein, Matthias},
+  title = {Sound Randomized Smoothing in Floating-Point Arithmetic},
+  booktitle = {International Conference on Learning Representations},
+  year = {2023},
+}
+
+@inproceedings{lin2021integer,
+  author = {Lin, Haowen and Lou, Jian and Xiong, Li and Shahabi, Cyrus},
+  title = {Integer-arithmetic-only Certified Robustness for Quantized Neural Networks},
+  booktitle = {IEEE/CVF International Conference on Computer Vision},
+  year = {2021},
+}
 """
 
 from __future__ import annotations

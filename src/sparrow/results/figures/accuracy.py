@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sparrow.results.figures import _style as style
+from sparrow.results.figures import style
 
 DRAWN_FROM = "summary.csv"
 

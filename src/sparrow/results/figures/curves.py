@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from sparrow.results.beside import read_beside
-from sparrow.results.figures import _style as style
+from sparrow.results.figures import style
 
 DRAWN_FROM = "*.curve.csv"
 WITHOUT_PRUNING = True

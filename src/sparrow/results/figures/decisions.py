@@ -1,4 +1,4 @@
-"""What decided the images of a verifier that asks several bounds in turn: a bar for each network, in shares."""
+"""The shares of images that each bound of a verifier has decided: a bar for each network."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sparrow.results.figures import _style as style
+from sparrow.results.figures import style
 from sparrow.results.threats import EXACT, in_words
 
 DRAWN_FROM = "decisions.csv"
@@ -25,13 +25,14 @@ SEGMENTS = {
     ("verified", "crown-ibp"): "#238B45",
     ("verified", "ibp"): "#A1D99B",
 }
-# In turns, for whatever else decides.
+# For bounds that are not in SEGMENTS, in turns.
 OTHERS = {"falsified": ["#FEE391", "#EC7014"], "unknown": ["#D9D9D9"], "verified": ["#01665E", "#80CDC1", "#C7EAE5"]}
 LABELS = {("unknown", "nothing"): "unknown"}
 
 
 def draw_decisions(source: Path, svg: Path, png: Path, spec: dict) -> None:
-    """Draw what decided the images (all seeds together) of one data set and model, for each objective's most varied verifier.
+    """Draw the shares of images (all seeds together) by deciding bound, of one data set and model, for each objective's most
+    varied verifier.
 
     A bar for each network, a column for each objective; from the left what is falsified, unknown and verified.
     `spec` says which of the `objectives` have a vra, `measured`, and names their `threats`.
@@ -71,14 +72,14 @@ def draw_decisions(source: Path, svg: Path, png: Path, spec: dict) -> None:
 
 
 def _title(objective: str, rows: pd.DataFrame, norm: str) -> str:
-    """The objective, and below it which verifier decided, against what."""
+    """A panel's title: the objective, and below it the verifier and the threat."""
     if rows.empty:
         return objective
     return f"{objective}\n{rows['verifier'].iloc[0]}, {in_words(norm, rows['eps'].iloc[0])}"
 
 
 def _most_varied(table: pd.DataFrame, eps: float) -> pd.DataFrame:
-    """The rows of the verifier that has most to tell apart, of those at the radius `eps` if any is; the first of equals."""
+    """The rows of the verifier with the most segments, of those at the radius `eps` if there are any; the first of equals."""
     own = np.isclose(table["eps"].astype(float), eps)
     if own.any():
         table = table[own]
@@ -89,9 +90,9 @@ def _most_varied(table: pd.DataFrame, eps: float) -> pd.DataFrame:
 
 
 def _colours(table: pd.DataFrame) -> dict[tuple[str, str], str]:
-    """The segments of a bar in their order, each with its colour; names that nobody foresaw come last of their status."""
+    """The segments of a bar in their order, each with its colour; unknown names come last within their status."""
     present = set(zip(table["status"], table["decided"], strict=True))
-    result = {}
+    result: dict[tuple[str, str], str] = {}
     for status, spare in OTHERS.items():
         result |= {key: colour for key, colour in SEGMENTS.items() if key in present and key[0] == status}
         others = sorted(key for key in present - set(SEGMENTS) if key[0] == status)

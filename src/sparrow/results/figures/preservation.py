@@ -1,4 +1,4 @@
-"""What is preserved of each metric at each ratio: pruned over dense, a bar for each method."""
+"""The preserved share (pruned over dense) of each metric at each ratio: a bar for each method."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sparrow.results.figures import _style as style
+from sparrow.results.figures import style
 
 DRAWN_FROM = "summary.csv"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sparrow.results.figures import _style as style
+from sparrow.results.figures import style
 from sparrow.results.ranking import CONSTANT
 
 DRAWN_FROM = "ranking.csv"

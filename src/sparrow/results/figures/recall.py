@@ -1,4 +1,4 @@
-"""Recall by class: does pruning intensify what was below the accuracy?"""
+"""Recall by class, pruned against dense, and its intensification at each ratio."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sparrow.results.figures import _style as style
+from sparrow.results.figures import style
 from sparrow.results.recall import relative
 
 DRAWN_FROM = ("recall.csv", "intensification.csv")

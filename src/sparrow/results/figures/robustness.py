@@ -1,4 +1,4 @@
-"""What is broken, what is proved, and what lies between: benign accuracy, era and vra of each method in one panel."""
+"""Benign accuracy, era and vra of each method in one panel, with the gap between era and vra."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sparrow.results.figures import _style as style
+from sparrow.results.figures import style
 
 DRAWN_FROM = "summary.csv"
 WITHOUT_PRUNING = True
 
-# Those of the decisions too: what an attack breaks is red, what a verifier proves is blue.
+# As in the figure of decisions: red for attacks, blue for proofs.
 LOOKS = {
     "benign": {"color": "#000000", "marker": "o"},
     "era": {"color": "#D55E00", "marker": "s"},
@@ -37,7 +37,7 @@ def draw_robustness(source: Path, svg: Path, png: Path, spec: dict) -> None:
             rows = style.select(table[table["method"].isin(["dense", method])], objective=objective)
             means = {}
             for metric, look in LOOKS.items():
-                # A network that failed leaves a gap: nobody knows what the line would do there.
+                # A network that failed leaves a gap in the line.
                 points = style.over_seeds(rows, metric).reindex(ratios)
                 means[metric] = 100 * points["mean"].to_numpy(dtype=float)
                 axes.errorbar(
@@ -74,6 +74,6 @@ def draw_robustness(source: Path, svg: Path, png: Path, spec: dict) -> None:
 
 
 def _label(metric: str, table: pd.DataFrame) -> str:
-    """The metric and how many images are behind it, networks that failed aside."""
+    """A legend's label: the metric and the number of its images, without networks that failed."""
     counts = table.loc[table[f"{metric}_n"] > 0, f"{metric}_n"]
     return f"{style.METRICS[metric]}, {style.images(counts)}" if len(counts) else style.METRICS[metric]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from sparrow import radius
-from sparrow.results.figures import _style as style
+from sparrow.results.figures import style
 from sparrow.results.threats import EXACT
 
 DRAWN_FROM = "security.csv"
@@ -17,7 +18,7 @@ WITHOUT_PRUNING = True
 
 DENSE = {"color": "grey", "marker": "p"}
 MARKS = 5
-"""Markers on a curve, roughly: enough to tell methods of one colour apart."""
+"""Approximate number of markers on a curve."""
 
 
 def draw_security(source: Path, svg: Path, png: Path, spec: dict) -> None:
@@ -29,7 +30,7 @@ def draw_security(source: Path, svg: Path, png: Path, spec: dict) -> None:
     # Where nothing is pruned, there is one row for the dense networks.
     parts = {f"ratio {ratio:g}\n": style.select(pruned, ratio=ratio) for ratio in shown} or {"": pruned}
     objectives = spec["objectives"]
-    # A radius in one norm is no place on the axis of another.
+    # Panels share an axis only if their norms are the same.
     norms = {spec["threats"][objective]["norm"] for objective in objectives}
     radii = {radius.text(spec["threats"][objective]["eps"]) for objective in objectives}
     denominators = {text.partition("/")[2] for text in radii}
@@ -59,7 +60,7 @@ def draw_security(source: Path, svg: Path, png: Path, spec: dict) -> None:
 
 
 def _in_fractions(axes: Axes, below: int) -> None:
-    """Ticks at whole multiples of `1/below`, written so."""
+    """Set ticks at whole multiples of `1/below`, as fractions."""
     last = axes.get_xlim()[1]
     found = MaxNLocator(nbins=4, integer=True, steps=[1, 2, 4, 8, 10]).tick_values(0, last * below)
     places = [round(place) for place in found if place <= last * below]
@@ -67,8 +68,8 @@ def _in_fractions(axes: Axes, below: int) -> None:
     axes.set_xlim(right=last)
 
 
-def _curves(axes: Axes, rows: pd.DataFrame, place: int, **look: object) -> None:
-    """The era of some networks that differ by seed alone at each radius, and their vra where there is one."""
+def _curves(axes: Axes, rows: pd.DataFrame, place: int, **look: Any) -> None:
+    """Draw the era at each radius of networks that differ by seed alone, and their vra if there is one."""
     era, vra = (_over_radii(rows, metric) for metric in ("era", "vra"))
     step = max(1, len(era) // MARKS)
     crossed = era[era.index.isin(style.constant(rows.assign(ratio=rows["eps"])))].iloc[:: 3 * step]
@@ -90,5 +91,5 @@ def _curves(axes: Axes, rows: pd.DataFrame, place: int, **look: object) -> None:
 
 
 def _over_radii(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Mean and 95 % interval by radius; `over_seeds` groups by ratio, of which there is but one here."""
+    """Mean and 95 % interval by radius; `over_seeds` groups by ratio, of which there is only one here."""
     return style.over_seeds(rows.assign(ratio=rows["eps"]), metric)

@@ -1,4 +1,4 @@
-"""Where the remaining weights are: the share kept in each layer, a line for each method."""
+"""The share of weights kept in each layer: a line for each method."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib import ticker
 
-from sparrow.results.figures import _style as style
+from sparrow.results.figures import style
 
 DRAWN_FROM = "layers.csv"
 

@@ -1,4 +1,4 @@
-"""What methods log of their own state while they prune: a panel for each method and objective."""
+"""The values that methods log while they prune: a panel for each method and objective."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from sparrow.results.beside import read_beside
-from sparrow.results.figures import _style as style
+from sparrow.results.figures import style
 
 DRAWN_FROM = "*.trace.csv"
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sparrow.settings import Threat
 from sparrow.stages.specs.base import Entry, Spec
 
@@ -26,9 +24,3 @@ class VerifySpec(EvaluationSpec):
     """A verifier of it."""
 
     verifier: Entry
-
-
-class StabilitySpec(EvaluationSpec):
-    """How its stable ReLUs are counted: `study.sections.Stability` as plain values."""
-
-    stability: dict[str, Any]

@@ -1,10 +1,11 @@
-"""How all figures look, and how they are written."""
+"""The style of all figures, the statistics in them, and their files."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -24,12 +25,15 @@ from sparrow.results.threats import in_words
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
 LEGEND_HANDLE, LEGEND_CHARACTER, LEGEND_ROW = 0.55, 0.07, 0.19
-"""Inches that an entry of a legend takes without its text, for each character of it, and in height."""
+"""Inches in a legend: width of an entry without its text, width of a character, height of a row."""
 CONSTANT = "answers with one class"
-CROSS = {"color": "black", "marker": "x", "markersize": 6, "linestyle": "none", "zorder": 5}
-"""How networks are crossed out that answer with one class, whatever they see."""
-MESSAGE = {"ha": "center", "va": "center", "color": "grey", "fontsize": 7}
+CROSS: dict[str, Any] = {"color": "black", "marker": "x", "markersize": 6, "linestyle": "none", "zorder": 5}
+"""Style of the cross on networks that answer with one class for all images."""
+MESSAGE: dict[str, Any] = {"ha": "center", "va": "center", "color": "grey", "fontsize": 7}
 METRICS = {"benign": "benign accuracy", "era": "era (all attacks)", "vra": "vra (any verifier)"}
+
+Points = Sequence[float] | np.ndarray | pd.Series | pd.Index
+"""Coordinates along one axis."""
 
 plt.rcParams.update(
     {
@@ -63,19 +67,19 @@ def look(methods: list[str], method: str) -> dict[str, str]:
 
 
 def title(spec: dict, objective: str) -> str:
-    """The objective, with its networks' threat where those of the figure's objectives differ."""
+    """The title of an objective's panels: its label, followed by its threat if those of the figure's objectives differ."""
     words = {one: in_words(**spec["threats"][one]) for one in spec["objectives"]}
     return f"{objective} ({words[objective]})" if len(set(words.values())) > 1 else objective
 
 
 def compression_axis(axes: Axes, ratios: list[float]) -> None:
-    """Ticks at the study's ratios on an axis that is even in compression, where 0.9 to 0.99 has room."""
+    """Set ticks at the study's ratios on an axis that is logarithmic in the share of kept weights."""
     axes.set_xticks([position(ratio) for ratio in ratios], [f"{ratio:g}" for ratio in ratios])
     axes.minorticks_off()
 
 
 def position(ratio: float) -> float:
-    """Where a pruning ratio lies on the compression axis."""
+    """The coordinate of a pruning ratio on the compression axis."""
     return -np.log10(1 - ratio)
 
 
@@ -92,33 +96,33 @@ def over_seeds(table: pd.DataFrame, value: str) -> pd.DataFrame:
     present = table.dropna(subset=[value])
     if present.empty:
         return pd.DataFrame(columns=["mean", "low", "high"], dtype=float)
-    return present.groupby("ratio")[columns].apply(one)
+    return pd.DataFrame(present.groupby("ratio")[columns].apply(one))
 
 
 def constant(rows: pd.DataFrame) -> set[float]:
-    """The ratios at which a network answers with one class, whatever it sees."""
+    """The ratios at which a network answers with one class for all images."""
     return set(rows.loc[rows["constant"].eq(True), "ratio"])
 
 
-def cross_out(axes: Axes, across: Sequence[float], up: Sequence[float]) -> None:
-    """Cross out the points of networks that answer with one class; `legend_below` says what the cross is."""
+def cross_out(axes: Axes, across: Points, up: Points) -> None:
+    """Cross out the points of networks that answer with one class; `legend_below` explains the cross."""
     if len(across):
         axes.plot(across, up, label=CONSTANT, **CROSS)
 
 
 def images(counts: pd.Series) -> str:
-    """How many images are behind a panel."""
+    """The number of images behind a panel, in words."""
     fewest, most = counts.min(), counts.max()
     return f"{fewest} images" if fewest == most else f"{fewest} to {most} images"
 
 
 def error_bars(points: pd.DataFrame) -> np.ndarray:
-    """Distances below and above the mean (2, n), as matplotlib wants them; none where there is no interval."""
+    """Distances from the mean to the ends of the interval (2, n), for matplotlib; 0 if there is no interval."""
     return np.nan_to_num(np.array([points["mean"] - points["low"], points["high"] - points["mean"]])).clip(min=0)
 
 
 def legend_below(figure: Figure, axes: Axes | None = None) -> None:
-    """One legend for the whole figure, no wider than it, which grows by the legend's height: what `axes` names, and crosses."""
+    """Add a legend of the labels of `axes`, and of crosses, below the figure, which grows by the legend's height."""
     known = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True)) if axes else {}
     known.pop(CONSTANT, None)  # It comes last.
     for others in figure.axes:
@@ -133,7 +137,7 @@ def legend_below(figure: Figure, axes: Axes | None = None) -> None:
 
 
 def write(figure: Figure, svg: Path, png: Path) -> None:
-    """The same bytes for the same picture."""
+    """Write the figure as SVG and PNG, with the same bytes for the same picture, and close it."""
     for path, options in ((svg, {"metadata": {"Date": None}}), (png, {"dpi": 150, "metadata": {"Software": None}})):
         with replacing(path) as partial:
             figure.savefig(partial, format=path.suffix[1:], **options)
@@ -141,12 +145,12 @@ def write(figure: Figure, svg: Path, png: Path) -> None:
 
 
 def by_granularity(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with ` (filters)` after the methods that remove these: their ratio is another than that of the weights."""
+    """The table with ` (filters)` after the names of methods that remove filters, of which their ratio is the share."""
     return table.assign(method=table["method"] + table["granularity"].map({"filter": " (filters)"}).fillna(""))
 
 
 def select(table: pd.DataFrame, **values: object) -> pd.DataFrame:
-    """The rows that have these values."""
+    """The rows of `table` with these values, by column."""
     for key, value in values.items():
         table = table[table[key] == value]
     return table

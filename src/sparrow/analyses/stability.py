@@ -1,0 +1,131 @@
+"""Stable ReLUs: those whose sign no perturbation changes, which is what makes a network easy to verify.
+
+A ReLU is stable for an image if its input has one sign over the whole perturbation set, as far as CROWN can tell; bounds
+lose nothing there, and branch and bound has nothing to split. Counted over the test images that the network classifies
+correctly (all, if that is none).
+
+Source: Xiao et al., "Training for Faster Adversarial Robustness Verification via Inducing ReLU Stability", ICLR 2019.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from sparrow.lazy_torch import torch
+from sparrow.settings import Analysis, Columns, Need, Scope, Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sparrow.inference.subjects import OneNetwork
+
+
+class Params(Analysis):
+    """How many images, and how many of them at a time."""
+
+    scope: ClassVar[Scope] = "network"
+    needs: ClassVar[tuple[Need, ...]] = ("threat",)
+    # The layer, counted from the image; its neurons; of these, means over images: always on, always off, neither; and how many
+    # images.
+    tables: ClassVar[Columns] = {"stability": ("layer", "neurons", "active", "inactive", "unstable", "images")}
+
+    samples: int | None = Field(None, ge=1)
+    """Count on this many test images; on all if null."""
+    batch_size: int = Field(128, ge=1)
+    """Images per batch."""
+
+
+def members(params: Params) -> dict[str, Settings]:
+    """CROWN's bounds, once an image."""
+    from sparrow.verifiers import crown
+
+    return {"crown": crown.Params(samples=params.samples)}
+
+
+def analyse(subject: OneNetwork, params: Params) -> list[tuple[float, ...]]:
+    """A row for each layer of ReLUs."""
+    from sparrow.networks.batched import batches, predict
+    from sparrow.verification.bounds import input_ranges
+
+    part = subject.data.part("test", params.samples)
+    model = subject.network.load(part.images, params.batch_size)
+    chosen = predict(model, part.images, params.batch_size) == part.labels
+    chosen = chosen if chosen.any() else torch.ones_like(chosen)
+    totals: list[list[float]] = []
+    sizes: list[int] = []
+    for batch in batches(chosen, params.batch_size):
+        ranges = input_ranges(model, part.images[batch], part.labels[batch], subject.threat, subject.data.about.classes)
+        totals, sizes = totals or [[0.0, 0.0] for _ in ranges], [lower[0].numel() for lower, _ in ranges]
+        for total, (lower, upper) in zip(totals, ranges, strict=True):
+            # What is always zero hands nothing on, such as a filter that was pruned.
+            total[0] += float(((lower >= 0) & (upper > 0)).sum())
+            total[1] += float((upper <= 0).sum())
+    count = int(chosen.sum())
+    rows: list[tuple[float, ...]] = [
+        (layer, size, on / count, off / count, size - (on + off) / count, count)
+        for layer, (size, (on, off)) in enumerate(zip(sizes, totals, strict=True), start=1)
+    ]
+    print(f"{sum(row[4] for row in rows):.1f} of {sum(sizes)} ReLUs unstable on average over {count} images")
+    return rows
+
+
+def draw(source: Path, svg: Path, png: Path, spec: dict) -> None:
+    """The share of unstable ReLUs. Above: in all layers, against the pruning ratio. Below: in each layer, at the middle ratio.
+    Means over seeds, with the lowest and the highest; dashed: the dense network."""
+    import pandas as pd
+    from matplotlib import ticker
+
+    from sparrow.results.figures import style
+
+    table = style.select(pd.read_csv(source), dataset=spec["dataset"], model=spec["model"])
+    dense, pruned = (style.select(table, stage=stage) for stage in ("dense", spec["stage"]))
+    methods, ratios = sorted(pruned["method"].unique()), sorted(pruned["ratio"].unique())
+    middle = ratios[(len(ratios) - 1) // 2] if ratios else None
+    objectives = spec["objectives"]
+    figure, grid = style.panels(2, len(objectives), sharey="row")
+    for column, objective in enumerate(objectives):
+        above, below = grid[:, column]
+        for method in methods:
+            rows, look = style.select(pruned, objective=objective, method=method), style.look(methods, method)
+            # A network that failed leaves a gap.
+            points = _unstable(rows, "ratio").reindex(ratios)
+            above.errorbar(
+                [style.position(ratio) for ratio in ratios],
+                points["mean"],
+                style.error_bars(points),
+                label=method,
+                capsize=2,
+                elinewidth=0.8,
+                **look,
+            )
+            points = _unstable(style.select(rows, ratio=middle), "layer")
+            below.plot(points.index, points["mean"], **look)
+        parents = style.select(dense, objective=objective)
+        if len(parents):
+            line = {"color": "grey", "linestyle": "--", "linewidth": 1}
+            above.axhline(_unstable(parents, "ratio")["mean"].iloc[0], label="dense", **line)
+            points = _unstable(parents, "layer")
+            below.plot(points.index, points["mean"], marker=".", **line)
+        style.compression_axis(above, ratios)
+        below.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+        above.set_title(style.title(spec, objective))
+        above.set_xlabel("pruning ratio")
+        below.set_xlabel("layer")
+    grid[0, 0].set_ylabel("unstable ReLUs (%)\nall layers")
+    grid[1, 0].set_ylabel("unstable ReLUs (%)" + (f"\nratio {middle:g}" if ratios else ""))
+    for row in grid:
+        row[0].set_ylim(bottom=0)
+    style.legend_below(figure, grid[0, 0])
+    style.write(figure, svg, png)
+
+
+def _unstable(rows: pd.DataFrame, key: str) -> pd.DataFrame:
+    """Percent of the ReLUs that are unstable by `key`: mean over seeds, lowest and highest."""
+    import pandas as pd
+
+    sums = rows.groupby([key, "seed"])[["unstable", "neurons"]].sum().astype(float)
+    shares = 100 * sums["unstable"] / sums["neurons"]
+    return pd.DataFrame(shares.groupby(key).agg(mean="mean", low="min", high="max"))

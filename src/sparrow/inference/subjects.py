@@ -1,0 +1,136 @@
+"""What an analysis is given, by its scope: data, networks, the threat, and random numbers. Files are read when asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from sparrow.data import store
+from sparrow.data.store import Header, Part
+from sparrow.errors import CheckpointError
+from sparrow.files import checkpoint
+from sparrow.files.headers import failure, read_header
+from sparrow.files.paths import Checkpoint, checkpoint_in
+from sparrow.networks.finite import require_numbers
+from sparrow.settings import Threat
+
+
+@dataclass(frozen=True)
+class Data:
+    """A prepared data set, as the study's networks see it."""
+
+    path: Path
+    device: torch.device
+
+    @cached_property
+    def about(self) -> Header:
+        """Its digest, image shape, number of classes and their names."""
+        return store.read(self.path, "test")[1]
+
+    def part(self, name: str = "test", samples: int | None = None) -> Part:
+        """The first `samples` images (of a fixed shuffled order), or all, of its `train`, `validation` or `test` part, on the
+        job's device."""
+        return store.read(self.path, name)[0].first(samples).to(self.device)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A checkpoint: where it lies, and where its copy without the pruned filters does, if it has one and `needs` names it."""
+
+    path: Path
+    compact: Path | None
+    data: Data
+    architecture: dict[str, Any]
+    """The model's specification, which the checkpoint has to have."""
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """What the file says of itself."""
+        return read_header(self.path)
+
+    @property
+    def who(self) -> Checkpoint:
+        """Which network of the study it is, and at which stage."""
+        return checkpoint_in(self.header)
+
+    @property
+    def failed(self) -> str | None:
+        """Why there are no weights in the file, if there are none."""
+        found = failure(self.path)
+        return None if found is None else str(found["failed"])
+
+    def load(self, images: torch.Tensor, batch_size: int) -> nn.Module:
+        """The network in eval mode with its effective weights, on the device of `images` (n, c, h, w).
+
+        Raises NetworkError if it failed, or if its logits on `images` are not finite; CheckpointError if it has another
+        architecture, or was trained on another data set.
+        """
+        loaded = checkpoint.load(self.path, self.architecture)
+        if loaded.header["data"] != self.data.about.digest:
+            raise CheckpointError(
+                f"{self.path}: trained on a data set other than {self.data.path} (digest {loaded.header['data'][:12]})"
+            )
+        model = loaded.model.to(images.device)
+        require_numbers(model, images, batch_size)
+        return model
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What every analysis is given."""
+
+    data: Data
+    generator: torch.Generator
+    """On the CPU, seeded by the networks' seed and the name of the analysis; so are the global ones."""
+    given_threat: Threat | None
+
+    @property
+    def threat(self) -> Threat:
+        """The threat against which the networks were trained. Raises LookupError unless `needs` names it."""
+        if self.given_threat is None:
+            raise LookupError("the threat is given to an analysis whose Params say needs = ('threat',)")
+        return self.given_threat
+
+
+@dataclass(frozen=True)
+class OneDataSet(Subject):
+    """Scope `dataset`: the data set alone."""
+
+
+@dataclass(frozen=True)
+class OneNetwork(Subject):
+    """Scope `network`: an evaluated network, dense or pruned."""
+
+    network: Network
+
+
+@dataclass(frozen=True)
+class Pair(Subject):
+    """Scope `pair`: a pruned network and the dense one that it comes from."""
+
+    dense: Network
+    pruned: Network
+
+
+@dataclass(frozen=True)
+class Family(Subject):
+    """Scope `family`: a dense network and all evaluated ones that were pruned from it, in the study's order."""
+
+    dense: Network
+    pruned: tuple[Network, ...]
+
+
+@dataclass(frozen=True)
+class Seeds(Subject):
+    """Scope `seeds`: the networks of one cell, one for each seed of the study, and the dense ones that they come from.
+
+    Of a dense cell, both are the same.
+    """
+
+    networks: tuple[Network, ...]
+    dense: tuple[Network, ...]

@@ -1,0 +1,94 @@
+"""The tables of all jobs of a study's analyses, one below the other, and what they say of each network in its summary."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sparrow import catalogue
+from sparrow.errors import SparrowError
+from sparrow.files import analysis_table
+from sparrow.files.paths import IDENTITY, identity_at
+
+TEXTS = {"ratio": str}
+"""By its ratio a cell is found again: every digit counts."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What one job of an analysis has found."""
+
+    label: str
+    place: Path
+    """The folder of what it is about."""
+    identity: dict[str, Any]
+    """What of a checkpoint's identity its scope knows."""
+    tables: dict[str, pd.DataFrame]
+    failed: str | None
+    """Why there are no tables, if there are none."""
+
+
+def read(path: Path, told: dict[str, Any]) -> Done:
+    """The file of one job; `told` is what the study says of its analyses, by label: kind, scope and columns.
+
+    Raises SparrowError, naming the file, if it is not what it should be.
+    """
+    label, place = path.stem, path.parents[1]
+    own = told[label]
+    found = analysis_table.read(path, own["tables"])
+    failed = found if isinstance(found, str) else None
+    rows = {} if isinstance(found, str) else found
+    tables = {name: _frame(rows.get(name, []), columns) for name, columns in own["tables"].items()}
+    return Done(label, place, identity_at(own["scope"], place), tables, failed)
+
+
+def _frame(rows: list[list[str]], columns: list[str]) -> pd.DataFrame:
+    """Typed as pandas reads what was written."""
+    text = io.StringIO()
+    csv.writer(text).writerows([columns, *rows])
+    text.seek(0)
+    return pd.read_csv(text, dtype={name: kind for name, kind in TEXTS.items() if name in columns})
+
+
+def collect(found: list[Done], told: dict[str, Any]) -> dict[str, pd.DataFrame]:
+    """The tables of all jobs by the file that they go to; who each row is about stands in front, and sorts the jobs."""
+    collected = {}
+    for label, own in told.items():
+        done = sorted((one for one in found if one.label == label), key=lambda one: tuple(_sortable(one)))
+        for number, (name, columns) in enumerate(own["tables"].items()):
+            named = [_named(one.tables[name], one.identity) for one in done]
+            # An empty one has no types, and would take the others' away.
+            parts = [table for table in named if len(table)] or named[:1] or [pd.DataFrame(columns=columns)]
+            collected[analysis_table.collected_name(label, number, name)] = pd.concat(parts)
+    return collected
+
+
+def _sortable(one: Done) -> list[Any]:
+    return [one.identity[key] for key in IDENTITY if key in one.identity]
+
+
+def _named(table: pd.DataFrame, identity: dict[str, Any]) -> pd.DataFrame:
+    table = table.assign(**identity)
+    front = [name for name in IDENTITY if name in table]
+    return table[[*front, *(name for name in table.columns if name not in front)]]
+
+
+def summary_of(done: list[Done], told: dict[str, Any]) -> dict[str, Any]:
+    """What the analyses of one network add to its line of the summary: the columns LABEL_NAME.
+
+    Raises SparrowError, naming the entry, if it gives something else than names and numbers.
+    """
+    columns: dict[str, Any] = {}
+    for one in done:
+        kind = told[one.label]["kind"]
+        if "summary" in told[one.label] and not one.failed:
+            values = catalogue.load("analyses", kind).summary(next(iter(one.tables.values())))
+            if not isinstance(values, dict):
+                raise SparrowError(f"{kind}: summary gives {values!r}; valid: a dictionary of names and numbers")
+            columns |= {f"{one.label}_{name}": value for name, value in values.items()}
+    return columns

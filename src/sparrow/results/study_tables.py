@@ -1,0 +1,50 @@
+"""What an analysis of scope `tables` is given: all outcome tables of a study, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sparrow.files.headers import read_header
+from sparrow.files.paths import DENSE, identity_of
+from sparrow.results.outcomes import Outcomes, read_outcomes
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A checkpoint's identity (data set to stage, as in summary.csv), and its outcome tables."""
+
+    identity: dict[str, Any]
+    outcomes: Outcomes
+
+    @property
+    def family(self) -> tuple[Any, ...]:
+        """What a pruned network and its dense parent share: data set, model, objective and seed."""
+        return tuple(self.identity[key] for key in ("dataset", "model", "objective", "seed"))
+
+
+@dataclass(frozen=True)
+class Tables:
+    """All evaluated networks, sorted by identity."""
+
+    networks: tuple[Evaluated, ...]
+    generator: torch.Generator
+    """On the CPU; seeded, as the global ones are, by the name of the analysis."""
+
+    def dense_of(self, one: Evaluated) -> Evaluated | None:
+        """The dense network that `one` was pruned from, if it was evaluated."""
+        found = (other for other in self.networks if other.identity["stage"] == DENSE and other.family == one.family)
+        return next(found, None)
+
+
+def evaluated(networks: list[Path], objectives: dict[str, Any]) -> tuple[Evaluated, ...]:
+    """The `networks` with the tables that their objective has, as `aggregate` reads them."""
+    found = []
+    for path in networks:
+        header = read_header(path)
+        outcomes = read_outcomes(path.with_suffix(""), objectives[header["cell"]["objective"]])
+        found.append(Evaluated(identity_of(header), outcomes))
+    return tuple(sorted(found, key=lambda one: tuple(one.identity.values())))

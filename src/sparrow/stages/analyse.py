@@ -1,0 +1,71 @@
+"""One analysis of a data set, a network, a pair, a family, or a cell over all seeds: from checkpoints to a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sparrow import catalogue
+from sparrow.files.csv_table import write_csv
+from sparrow.files.outcome_table import FAILED
+from sparrow.inference.subjects import Data, Family, Network, OneDataSet, OneNetwork, Pair, Seeds, Subject
+from sparrow.reproducible import pick_device
+from sparrow.settings import Analysis
+from sparrow.stages import _analysis
+from sparrow.stages._door import opened
+from sparrow.stages._failure import recorded
+from sparrow.stages.specs.analysis import NetworksAnalysisSpec
+
+
+def _failed(
+    message: str, output: Path, spec: NetworksAnalysisSpec, data: Path, networks: list[Path], dense: list[Path], **unused: Any
+) -> None:
+    """A table of one row, which says why there are no others."""
+    write_csv(output, FAILED, [[message, *_analysis.origin(_about(spec, networks, dense), [data], spec)]])
+
+
+@opened(NetworksAnalysisSpec)
+@recorded(_failed)
+def analyse(
+    output: Path,
+    cost: Path,
+    spec: NetworksAnalysisSpec,
+    data: Path,
+    networks: list[Path],
+    dense: list[Path],
+    compact: list[Path],
+) -> None:
+    """Run `spec.analysis` on `networks`, in the study's order; of a data set, on none.
+
+    `dense` is what they were pruned from: of a pair or family one network, of seeds one for each. `compact` are the copies
+    of those that lost filters, without these.
+    """
+
+    def subject(params: Analysis, generator: torch.Generator) -> Subject:
+        given = Data(data, pick_device()), generator, spec.threat
+        cut = {path.parent: path for path in compact}
+
+        def opened(paths: list[Path]) -> tuple[Network, ...]:
+            return tuple(Network(path, cut.get(path.with_suffix("")), given[0], spec.model or {}) for path in paths)
+
+        match params.scope:
+            case "network":
+                return OneNetwork(*given, opened(networks)[0])
+            case "pair":
+                return Pair(*given, opened(dense)[0], opened(networks)[0])
+            case "family":
+                return Family(*given, opened(dense)[0], opened(networks))
+            case "seeds":
+                return Seeds(*given, opened(networks), opened(dense))
+        return OneDataSet(*given)
+
+    read = [data, *dict.fromkeys([*dense, *networks]), *compact]
+    _analysis.run(output, cost, spec, _about(spec, networks, dense), read, subject)
+
+
+def _about(spec: NetworksAnalysisSpec, networks: list[Path], dense: list[Path]) -> list[Path]:
+    """The networks that a table names: a pair's is the pruned one, whose header names its parent."""
+    one = catalogue.load("analyses", spec.analysis["kind"]).Params.scope in ("network", "pair")
+    return networks if one else list(dict.fromkeys([*dense, *networks]))

@@ -1,0 +1,24 @@
+"""An analysis of all outcome tables of a study: from these to a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sparrow.results.study_tables import Tables, evaluated
+from sparrow.stages import _analysis
+from sparrow.stages._door import opened
+from sparrow.stages.specs.analysis import TablesAnalysisSpec
+
+
+@opened(TablesAnalysisSpec)
+def analyse_tables(output: Path, cost: Path, spec: TablesAnalysisSpec, networks: list[Path], tables: list[Path]) -> None:
+    """Run `spec.analysis` on the outcome `tables`, which lie below the checkpoints `networks`.
+
+    `spec.objectives` says which tables there are, as aggregation is told.
+    """
+
+    def subject(params: object, generator: Any) -> Tables:
+        return Tables(evaluated(networks, spec.objectives), generator)
+
+    _analysis.run(output, cost, spec, networks, [*networks, *tables], subject)

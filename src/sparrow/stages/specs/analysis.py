@@ -1,0 +1,28 @@
+"""What analyses read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sparrow.settings import Threat
+from sparrow.stages.specs.base import Entry, Spec
+
+
+class AnalysisSpec(Spec):
+    """An analysis, and the seed of its random numbers: that of the networks that it is about, if they have one in common."""
+
+    analysis: Entry
+    seed: int
+
+
+class NetworksAnalysisSpec(AnalysisSpec):
+    """One of a data set, or of networks of an architecture `model`, against the `threat` if it reads that."""
+
+    model: Entry | None = None
+    threat: Threat | None = None
+
+
+class TablesAnalysisSpec(AnalysisSpec):
+    """One of all outcome tables: `objectives` says of each which tables its networks have, as aggregation is told."""
+
+    objectives: dict[str, Any]

@@ -1,0 +1,87 @@
+"""The jobs of a study's analyses, and what each of them reads. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from sparrow import catalogue
+from sparrow.files import paths
+from sparrow.files.paths import DENSE, Checkpoint
+from sparrow.settings import Scope
+from sparrow.stages.specs.analysis import AnalysisSpec, NetworksAnalysisSpec, TablesAnalysisSpec
+from sparrow.study import cells, job_specs
+from sparrow.study.code_digest import code_digest, function_digest
+from sparrow.study.config import Study
+
+
+class Job(NamedTuple):
+    """One job of an analysis: what it is about, and where that lies (see `paths.place`)."""
+
+    label: str
+    place: str
+    networks: tuple[Checkpoint, ...]
+    """What it is about; of a pair the pruned network, of a family the pruned ones; nothing of a data set."""
+    dense: tuple[Checkpoint, ...]
+    """What these come from."""
+    compact: tuple[Checkpoint, ...]
+    """Of which of them the copies without the pruned filters are read."""
+
+    @property
+    def path(self) -> str:
+        """Of its table, below the results, without the suffix."""
+        return f"{self.place}/{paths.ANALYSIS}".format(analysis=self.label).removeprefix("/")
+
+
+def jobs(study: Study, label: str) -> Iterator[Job]:
+    """All jobs of one analysis, in the order of the study's networks."""
+    params = study.analyses[label]
+    if params.scope == "dataset":
+        yield from (Job(label, dataset, (), (), ()) for dataset in study.datasets)
+        return
+    cut = set(cells.compacted(study)) if "compact" in params.needs else set()
+    found: dict[str, list[Checkpoint]] = {}
+    for one in cells.evaluated(study):
+        if one.cell or params.scope not in ("pair", "family"):
+            found.setdefault(paths.place(params.scope, one), []).append(one)
+    for place, networks in found.items():
+        dense = [Checkpoint(one.parent, None, DENSE) for one in networks]
+        if params.scope == "family":
+            dense = dense[:1]
+        elif params.scope in ("network", "tables") or (params.scope == "seeds" and DENSE not in study.evaluate):
+            dense = []
+        yield Job(label, place, tuple(networks), tuple(dense), tuple(one for one in networks if one in cut))
+
+
+def labels(study: Study, scope: Scope | None = None, timed: bool | None = None) -> list[str]:
+    """The analyses of that scope, or of all; only those that are `timed`, or only the others."""
+    return [
+        label for label, params in study.analyses.items() if scope in (None, params.scope) and timed in (None, params.timed)
+    ]
+
+
+def all_jobs(study: Study, timed: bool | None = None) -> Iterator[Job]:
+    """The jobs of all analyses; only of those that are `timed`, or only of the others."""
+    for label in labels(study, timed=timed):
+        yield from jobs(study, label)
+
+
+def spec(study: Study, job: Job) -> AnalysisSpec:
+    """What a job of an analysis reads."""
+    params = study.analyses[job.label]
+    entry, module = params.model_dump(), catalogue.module_name("analyses", params.kind)
+    own = function_digest(module, "Params", "analyse")
+    if params.scope == "tables":
+        code = f"{code_digest('sparrow.stages.analyse_tables')} {own}"
+        return TablesAnalysisSpec(code=code, analysis=entry, seed=0, objectives=job_specs.aggregate_spec(study)["objectives"])
+    if not job.networks:
+        return NetworksAnalysisSpec(code=f"{code_digest('sparrow.stages.analyse')} {own}", analysis=entry, seed=0)
+    one = job.networks[0].parent
+    model = job_specs.entry_spec(study, "models", one.model)
+    return NetworksAnalysisSpec(
+        code=f"{code_digest('sparrow.stages.analyse', catalogue.module_name('models', model['kind']))} {own}",
+        analysis=entry,
+        seed=0 if params.scope == "seeds" else one.seed,
+        model=model,
+        threat=study.threat_of(one.objective) if "threat" in params.needs else None,
+    )

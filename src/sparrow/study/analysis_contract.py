@@ -1,0 +1,48 @@
+"""What the tables of an analysis have to be, in one clear line where they are not. Imports no torch."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from sparrow.errors import ConfigError
+from sparrow.files.analysis_table import ROWS, TABLE
+from sparrow.files.outcome_table import ORIGIN
+from sparrow.settings import Analysis
+
+_CELL = {"dataset", "model", "objective", "method", "ratio", "stage"}
+_KNOWN: dict[str, set[str]] = {
+    "dataset": {"dataset"},
+    "network": _CELL | {"seed"},
+    "pair": _CELL | {"seed"},
+    "family": {"dataset", "model", "objective", "seed"},
+    "seeds": _CELL,
+    "tables": set(),
+}
+"""What is known of every row of a scope, and stands in front of it."""
+COMPARED = ("method", "ratio", "stage")
+
+
+def require_tables(entry: ModuleType) -> None:
+    """Raise ConfigError, naming the file, if an analysis' tables do not go with its scope, or its functions with either."""
+    wrong = _wrong(entry, entry.Params)
+    if wrong:
+        raise ConfigError(f"{entry.__file__}: {wrong}")
+
+
+def _wrong(entry: ModuleType, params: type[Analysis]) -> str | None:
+    scope, tables = params.scope, params.tables
+    if not tables or not all(tables.values()):
+        return f"Params.tables is {tables!r}; valid: at least one table, each with its columns"
+    if params.needs and scope in ("dataset", "tables"):
+        return f"Params.needs has {params.needs[0]!r}, but an analysis of scope {scope} is given no network"
+    for name, columns in tables.items():
+        twice = sorted({column for column in columns if columns.count(column) > 1})
+        known = sorted(set(columns) & {*_KNOWN[scope], TABLE, ROWS, *ORIGIN})
+        if twice or known:
+            why = "is there twice" if twice else f"the study puts beside every row of scope {scope}"
+            return f"Params.tables: {name} has the column {(twice or known)[0]!r}, which {why}"
+    if params.timed and (scope != "family" or len(tables) > 1 or not set(COMPARED) <= set(next(iter(tables.values())))):
+        return f"Params.timed is True; valid: for scope family, with one table that has the columns {', '.join(COMPARED)}"
+    if hasattr(entry, "summary") and scope not in ("network", "pair"):
+        return f"defines summary, but its scope is {scope}; valid: network or pair"
+    return None
