@@ -116,6 +116,10 @@ def test_what_rests_on_a_mistake_is_no_other_one(checked) -> None:
     assert [line.split(": ")[0] for line in checked(_changed(threat={"eps": 8}, attacks={"pgd": {"eps": "8/255"}}))[1]] == [
         "threat.eps"
     ]
+    # A misspelt key: that there is none of what it was to be is no second one.
+    misspelt = _changed(methodss=None)
+    del misspelt["methods"]
+    assert [line.split(": ")[0] for line in checked(misspelt)[1]] == ["methodss"]
     # An unknown model: that nobody trains the others is no second one.
     assert len(checked(_changed(objectives={"benign": {"models": ["cnn"]}}))[1]) == 1
 
