@@ -178,7 +178,7 @@ def test_a_cascade_is_the_sum_of_its_bounds_and_a_complete_one_takes_its_time() 
 
 
 def test_stable_relus_are_one_bound() -> None:
-    assert work("analyse", analyses={"stability": {"samples": 30}}).units == {CROWN: 30}
+    assert work("analyse", entry="stability", analyses={"stability": {"samples": 30}}).units == {CROWN: 30}
 
 
 def test_the_stages_add_up() -> None:

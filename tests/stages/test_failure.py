@@ -408,9 +408,11 @@ def test_cutting_filters_out_of_a_network_whose_logits_are_no_numbers_is_a_gap(j
 
 def test_a_failed_network_is_a_gap_in_every_table(tmp_path: Path, digits: Path) -> None:
     """From a training that diverges to the tables, through all stages."""
-    dense, cell = tmp_path / "dense.safetensors", tmp_path / "lwm-0.90"
+    family = tmp_path / "digits/cnn-small/benign/seed0"
+    dense, cell = family / "dense.safetensors", family / "lwm-0.90"
     pruned, finetuned = cell / "pruned.safetensors", cell / "finetuned.safetensors"
     files = [tmp_path / name for name in ("curve.csv", "cost.json")]
+    family.mkdir(parents=True)
     pretrain(digits, dense, *files, TRAINING | {"cell": CELL} | diverging())
     cell.mkdir()
     prune(dense, digits, pruned, tmp_path / "curve.csv", tmp_path / "trace.csv", tmp_path / "cost.json", STAGES["prune"][1])

@@ -69,14 +69,13 @@ def analyse(subject: Family, params: Params) -> list[Row]:
     """
     import tempfile
 
-    from sparrow.data.store import read
     from sparrow.errors import SparrowError
     from sparrow.jobs import journal
 
     if torch.get_num_threads() < params.threads:
         raise SparrowError(f"threads: {params.threads}, but a job here has {torch.get_num_threads()}; valid: no more than that")
     # On the CPU, whatever the job was given besides.
-    images = read(subject.data.path, "test")[0].images[: max(params.batch_sizes)]
+    images = subject.data.part("test", max(params.batch_sizes)).images.cpu()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         base = _runners("dense", subject.dense, _plain(subject.dense.path, images), params, folder)

@@ -5,6 +5,15 @@ lose nothing there, and branch and bound has nothing to split. Counted over the 
 correctly (all, if that is none).
 
 Source: Xiao et al., "Training for Faster Adversarial Robustness Verification via Inducing ReLU Stability", ICLR 2019.
+
+BibTeX:
+
+@inproceedings{xiao2019training,
+  author = {Xiao, Kai Y. and Tjeng, Vincent and Shafiullah, Nur Muhammad and Madry, Aleksander},
+  title = {Training for Faster Adversarial Robustness Verification via Inducing {ReLU} Stability},
+  booktitle = {International Conference on Learning Representations},
+  year = {2019},
+}
 """
 
 from __future__ import annotations
@@ -40,9 +49,9 @@ class Params(Analysis):
 
 def members(params: Params) -> dict[str, Settings]:
     """CROWN's bounds, once an image."""
-    from sparrow.verifiers import crown
+    from sparrow.verification.params import Verification
 
-    return {"crown": crown.Params(samples=params.samples)}
+    return {"crown": Verification(samples=params.samples)}
 
 
 def analyse(subject: OneNetwork, params: Params) -> list[tuple[float, ...]]:
