@@ -86,7 +86,7 @@ def test_each_check_is_made_whatever_another_has_found(checked) -> None:
     status, lines = checked(
         _changed(
             evaluate=["finetuned"],
-            latency={},
+            analyses={"latency": {}},
             attacks={"pgd": {"objectives": ["bening"], "skip_verified": ["crown"]}, "fgsm": None, "fmn": {"eps": [0.1, 0.2]}},
             verifiers={"ibp": {"eps": 0.2}, "cascade": {"attacks": ["autoattack", "fgsm"]}},
             objectives={"benign": {"threat": {"norm": "l2", "eps": 0.5}}, "trades": {"training": {"prune": {"lr": -1}}}},
@@ -95,7 +95,7 @@ def test_each_check_is_made_whatever_another_has_found(checked) -> None:
     )
     assert status == 1
     for start in [
-        "latency: times networks against their dense one, which evaluate leaves out",
+        "analyses.latency: compares networks with their dense one, which evaluate leaves out",
         "attacks.pgd.objectives: unknown objective 'bening'; valid: benign, trades",
         "attacks.pgd.skip_verified: unknown verifier 'crown'; valid: ibp, cascade",
         "attacks.fgsm: objectives.benign.threat.norm is 'l2', fgsm knows only linf",
