@@ -5,6 +5,15 @@ lose nothing there, and branch and bound has nothing to split. Counted over the 
 correctly (all, if that is none).
 
 Source: Xiao et al., "Training for Faster Adversarial Robustness Verification via Inducing ReLU Stability", ICLR 2019.
+
+BibTeX:
+
+@inproceedings{xiao2019training,
+  author = {Xiao, Kai Y. and Tjeng, Vincent and Shafiullah, Nur Muhammad and Madry, Aleksander},
+  title = {Training for Faster Adversarial Robustness Verification via Inducing {ReLU} Stability},
+  booktitle = {International Conference on Learning Representations},
+  year = {2019},
+}
 """
 
 from __future__ import annotations
