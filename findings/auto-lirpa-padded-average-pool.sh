@@ -12,7 +12,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 {
-    "${PYTHON:-python3.11}" -m venv "$folder/venv"
+    "${PYTHON:-python3.11}" -m venv "$folder/venv" &&
     "$folder/venv/bin/pip" install --quiet --disable-pip-version-check --no-deps auto_LiRPA==0.3 torch==1.13.1 \
         nvidia-cublas-cu11==11.10.3.66 nvidia-cudnn-cu11==8.5.0.96 nvidia-cuda-nvrtc-cu11==11.7.99 \
         nvidia-cuda-runtime-cu11==11.7.99 numpy==1.26.4 appdirs==1.4.4 packaging==26.2 pyyaml==6.0.3 setuptools==66.1.1 \

@@ -12,8 +12,8 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 {
-    "${PYTHON:-python3.11}" -m venv "$folder/venv"
-    "$folder/venv/bin/pip" install --quiet --disable-pip-version-check torch==2.14.1
+    "${PYTHON:-python3.11}" -m venv "$folder/venv" &&
+    "$folder/venv/bin/pip" install --quiet --disable-pip-version-check torch==2.14.1 &&
     "$folder/venv/bin/pip" install --quiet --disable-pip-version-check --no-deps onnx2torch==1.5.15 torchvision==0.29.1 \
         onnx==1.23.2 onnxscript==0.7.2 onnx_ir==1.1.0 ml_dtypes==0.6.0 protobuf==7.36.2 numpy==2.4.6 packaging==26.2 pillow==13.0.0
 } >&2 || exit 2

@@ -19,12 +19,13 @@ from sparrow import radius
 from sparrow.cli import docs
 from sparrow.data.store import Part
 from sparrow.errors import ConfigError, SparrowError
-from sparrow.files.csv_table import write_csv
+from sparrow.files.csv_table import EXACT, write_csv
 from sparrow.files.outcome_table import COLUMNS, verified_images
+from sparrow.files.paths import WILDCARDS
 from sparrow.results.figures.security import draw_security
 from sparrow.results.outcomes import read_outcomes
 from sparrow.results.security import curve
-from sparrow.results.threats import EXACT, in_words, with_text
+from sparrow.results.threats import in_words, with_text
 from sparrow.settings import Radius, Threat
 from sparrow.stages._evaluation import write_outcomes
 from sparrow.study import cells, job_specs
@@ -68,8 +69,7 @@ def test_every_radius_is_read_from_what_is_shown_and_has_a_path_of_its_own() -> 
     labels = {radius.label(eps) for eps in radii}
     assert len(labels) == len(radii)
     # What the rules take for a radius in a file's name.
-    (pattern,) = re.findall(r'RADIUS = r"(.*)"', (ROOT / "workflow/rules/study.smk").read_text())
-    assert all(re.fullmatch(pattern, f"-eps{label}") for label in labels)
+    assert all(re.fullmatch(WILDCARDS["attack"], f"pgd-eps{label}") for label in labels)
 
 
 @pytest.mark.parametrize("above", [one for one in range(1, 256) if one % 51])

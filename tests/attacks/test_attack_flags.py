@@ -21,7 +21,7 @@ from sparrow.files import checkpoint
 from sparrow.results import aggregate, tables
 from sparrow.results.outcomes import warnings_of
 from sparrow.settings import Threat
-from sparrow.stages import _flags
+from sparrow.stages import _attack_warnings
 from sparrow.stages import attack as stage
 
 LINF, L2 = Threat(eps=0.1), Threat(norm="l2", eps=0.3)
@@ -128,13 +128,13 @@ def test_an_attack_that_takes_no_gradient_says_nothing_of_it(outcomes, monkeypat
 
 def test_probabilities_are_told(outcomes, network: nn.Module) -> None:
     assert "the outputs are probabilities" in outcomes("fgsm", Around(network, after=lambda x: x.softmax(dim=1)))["flags"][0]
-    assert _flags.of_network(Around(network, after=lambda x: x.log_softmax(dim=1)), torch.rand(9, 1, 8, 8)) == []
+    assert _attack_warnings.about_network(Around(network, after=lambda x: x.log_softmax(dim=1)), torch.rand(9, 1, 8, 8)) == []
 
 
 def test_randomness_is_told_and_takes_no_random_number(network: nn.Module) -> None:
     random = Around(network, before=lambda images: nn.functional.dropout(images, 0.2, training=True)).eval()
     before = torch.get_rng_state()
-    assert "is random" in " ".join(_flags.of_network(random, torch.rand(9, 1, 8, 8, generator=torch.Generator())))
+    assert "is random" in " ".join(_attack_warnings.about_network(random, torch.rand(9, 1, 8, 8, generator=torch.Generator())))
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -142,21 +142,21 @@ def test_randomness_is_told_and_takes_no_random_number(network: nn.Module) -> No
 def test_statistics_of_the_batch_are_told(tracked: bool) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4, track_running_stats=tracked), nn.Flatten(), nn.Linear(144, 5))
-    told = _flags.of_network(model.eval(), torch.rand(10, 1, 8, 8))
+    told = _attack_warnings.about_network(model.eval(), torch.rand(10, 1, 8, 8))
     assert told == ([] if tracked else ["what the network says of an image depends on the images beside it"])
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_few_images_are_no_reason_to_warn(count: int, network: nn.Module) -> None:
-    assert _flags.of_network(network, torch.rand(count, 1, 8, 8)) == []
+    assert _attack_warnings.about_network(network, torch.rand(count, 1, 8, 8)) == []
 
 
 @pytest.mark.parametrize(("fallen", "told"), [(0, False), (2, False), (3, True)])
 def test_images_that_only_square_breaks_are_told_beyond_a_fifth_of_a_percent(fallen: int, told: bool) -> None:
     found_by = ["square"] * fallen + ["apgd-ce"] * 100 + [""] * (900 - fallen)
     expected = f"{fallen} of 1000 images fall to square alone, after every part that follows gradients"
-    assert _flags.of_attack([0] * 1000, found_by, "square") == ([expected] if told else [])
-    assert _flags.of_attack([0] * 1000, ["pgd"] * 1000, None) == []
+    assert _attack_warnings.about_attack([0] * 1000, found_by, "square") == ([expected] if told else [])
+    assert _attack_warnings.about_attack([0] * 1000, ["pgd"] * 1000, None) == []
 
 
 def test_square_alone_breaks_a_network_of_steps(outcomes, network: nn.Module) -> None:

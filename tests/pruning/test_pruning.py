@@ -26,7 +26,7 @@ from sparrow.pruning.learned_scores import initial_scores
 from sparrow.pruning.masks import keep_highest
 from sparrow.pruning.pruner import Pruner
 from sparrow.stages._mask_check import check_masks
-from sparrow.stages.finetune import Masked, finetune
+from sparrow.stages.finetune import HeldMasks, finetune
 from sparrow.stages.prune import TRACE_COLUMNS, _Hooks, _others, prune
 from sparrow.training.loop import Step, train
 from sparrow.training.schedule import Schedule
@@ -445,7 +445,7 @@ def test_what_is_pruned_of_norms_stays_gone(residual: nn.Module) -> None:
         schedule,
         residual.parameters(),
         torch.Generator().manual_seed(0),
-        Masked(residual, masks),
+        HeldMasks(residual, masks),
         report=lambda line: None,
     )
     parameters = dict(residual.named_parameters())

@@ -175,6 +175,18 @@ def test_a_contract_that_is_broken_is_told(room: str, old: str, new: str, messag
     assert refused(room).startswith(message)
 
 
+def test_a_flag_without_its_annotation_is_told(entry_of, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(room: str, kind: str) -> None:
+        entry_of("methods", METHOD.replace("needs: ClassVar[Needs] =", "needs ="))
+
+    monkeypatch.setattr(catalogue, "load", load)
+    with pytest.raises(ConfigError) as caught:
+        contracts.require_contract("methods", "own")
+    assert "\n" not in str(caught.value)
+    told = "own.py: cannot be imported: PydanticUserError: A non-annotated attribute was detected: `needs = 'schedule'`. "
+    assert told in str(caught.value)
+
+
 @pytest.mark.parametrize("room", catalogue.PACKAGES)
 def test_no_flag_is_a_setting(room: str) -> None:
     for kind in catalogue.kinds(room):

@@ -8,7 +8,6 @@ import keyword
 import re
 from pathlib import Path
 
-import sparrow
 from sparrow import catalogue
 from sparrow.catalogue import Room
 from sparrow.errors import SparrowError
@@ -52,7 +51,7 @@ def _place(room: Room, name: str) -> Path:
     folder = Path("src") / Path(*catalogue.PACKAGES[room].split("."))
     if not folder.is_dir():
         raise SparrowError(f"{folder}: no such folder here; run it in the root of a checkout")
-    ours = Path(sparrow.__file__).parent
+    ours = Path(__file__).parents[1]
     if ours != Path("src/sparrow").resolve():
         raise SparrowError(
             f"src/sparrow: not the code that runs, which is {ours}; run it as PYTHONPATH=src python -m sparrow new"

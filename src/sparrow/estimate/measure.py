@@ -114,7 +114,7 @@ def _threats(study: Study) -> dict[tuple[str, ...], Threat]:
             label_of(bound_spec(*one)) for v in study.evaluations("verifiers", label).values() for one in _bounds(v.kind, v)
         ]
         for model in study.models:
-            if cells.trained(study, model, label):
+            if cells.is_trained_on(study, model, label):
                 for name in (*names, "crown"):
                     found.setdefault(("verifiers", name, label_of(job_specs.entry_spec(study, "models", model))), threat)
     return found

@@ -19,12 +19,11 @@ from sparrow.errors import SparrowError
 from sparrow.exchange import state_dict
 from sparrow.exchange.network import Network
 from sparrow.files.atomic import replacing
-from sparrow.files.csv_table import write_csv
+from sparrow.files.csv_table import EXACT, write_csv
 from sparrow.files.headers import COMPACT_FORMAT, read_header
 from sparrow.files.lineage import DATA, data_of
 from sparrow.files.outcome_table import COLUMNS, FAILED, TEXT
 from sparrow.networks.prunable import prunable_weights
-from sparrow.results.threats import EXACT
 
 MODELS = {"resnet18": ("resnet18", "R18"), "vgg16-bn": ("vgg16", "V16")}
 """Our models to the benchmark's names, in full and in keys."""

@@ -1,4 +1,4 @@
-"""What one job of an analysis writes: the rows of all its tables in one file, each with what it is about. Imports no torch."""
+"""The file of one job of an analysis: the rows of all of its tables, each with its origin. Imports no torch."""
 
 from __future__ import annotations
 

@@ -9,6 +9,14 @@ from pathlib import Path
 from sparrow.files.atomic import replacing
 
 
+def _exact(number: str) -> float:
+    return float(number or "nan")
+
+
+EXACT = {"eps": _exact}
+"""Converters for pandas.read_csv, which may read a number off by its last digit: that is another radius."""
+
+
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
     """Write a line of `columns`, and `rows`; floats with six significant digits."""
     with replacing(path) as partial, open(partial, "w", newline="") as file:

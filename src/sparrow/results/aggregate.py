@@ -1,4 +1,4 @@
-"""From the files of a study to its tables (CSV): outcomes, summary, layers, recall, ranking and what else is drawn."""
+"""The tables (CSV) of a study, made from its files: outcomes, summary, layers, recall, ranking and others."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ COUNTS = [
 
 @dataclass(frozen=True)
 class Row:
-    """One checkpoint: who it is, what it weighs, how it did; and what failed, if anything did."""
+    """One checkpoint: its identity, sizes and outcomes, and the reason why it failed, if it did."""
 
     identity: dict[str, Any]
     layers: pd.DataFrame
@@ -54,15 +54,15 @@ class Row:
     failed: str | None
     data_regime: str | None
     granularity: str
-    """What it lost: `weight` or `filter`; empty if nothing."""
+    """The units that were pruned: `weight` or `filter`; empty for a dense network."""
     warnings: str | None
-    """What its making told users of it."""
+    """Warnings in its header, joined; None without any."""
     about: tuple[str, str]
     """The first digits of the digests of its content and of its data set's."""
 
     @property
     def parent(self) -> tuple:
-        """What a pruned network and its dense parent share."""
+        """Data set, model, objective and seed, which a pruned network and its dense parent share."""
         return tuple(self.identity[key] for key in Parent._fields)
 
 
@@ -130,12 +130,12 @@ def _order(row: Row) -> tuple:
 
 
 def _named(row: Row, table: pd.DataFrame) -> pd.DataFrame:
-    """`table` with who the checkpoint is in front."""
+    """`table` with the columns of the checkpoint's identity in front."""
     return table.assign(**row.identity)[[*IDENTITY, *table.columns]]
 
 
 def _stacked(parts: Iterable[tuple[Row, pd.DataFrame]]) -> pd.DataFrame:
-    """All tables that have rows, with who they are about in front; the first one's columns, if none has."""
+    """All tables that have rows in one, with identities in front; an empty one with the columns, if none has rows."""
     named = [_named(row, table) for row, table in parts]
     # An empty one has no types, and would take the others' away.
     return pd.concat([table for table in named if len(table)] or named[:1])
@@ -147,7 +147,7 @@ def _hits(row: Row) -> Hits:
 
 
 def _pairs(rows: list[Row], dense: dict[tuple, Outcomes]) -> Iterator[Pair]:
-    """Pruned networks beside their dense parents, where both were evaluated."""
+    """Pairs of a pruned network and its dense parent, if both were evaluated."""
 
     def hits(outcomes: Outcomes) -> dict[str, pd.Series]:
         return {"benign": outcomes.correct(), "era": outcomes.robust(), "vra": outcomes.verified()}
@@ -246,7 +246,7 @@ def _outcome_lines(row: Row) -> Iterator[dict[str, Any]]:
 
 
 def _tables(outcomes: Outcomes) -> Iterator[tuple[str, str, dict[str, pd.DataFrame]]]:
-    """What a table's rows are about, which status counts as a hit, and the tables."""
+    """The kind of the entries, the status that counts as a hit, and the tables by name."""
     yield "attack", "robust", outcomes.attacks
     yield "verifier", "verified", outcomes.verifiers
     yield "smoothed verifier", "verified", outcomes.smoothed

@@ -1,4 +1,4 @@
-"""The tables of all jobs of a study's analyses, one below the other, and what they say of each network in its summary."""
+"""The tables of a study's analyses, over all of their jobs, and the columns that they add to the summary."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ TEXTS = {"ratio": str}
 
 @dataclass(frozen=True)
 class Done:
-    """What one job of an analysis has found."""
+    """The tables of one job of an analysis."""
 
     label: str
     place: Path
-    """The folder of what it is about."""
+    """The folder of its subject: a data set, a network, a cell or the study."""
     identity: dict[str, Any]
-    """What of a checkpoint's identity its scope knows."""
+    """The parts of a checkpoint's identity that its scope determines."""
     tables: dict[str, pd.DataFrame]
     failed: str | None
-    """Why there are no tables, if there are none."""
+    """The reason why there are no tables; None if there are."""
 
 
 def read(path: Path, told: dict[str, Any]) -> Done:

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from sparrow.errors import ContradictionError, SparrowError
+from sparrow.files.csv_table import EXACT
 from sparrow.files.outcome_table import COLUMNS, FAILED, MAY_BE_EMPTY, MISCLASSIFIED, STATUS, TEXT
 from sparrow.radius import text
-from sparrow.results.threats import EXACT
 
 SLACK = 1e-5
 """Relative difference up to which two distances count as equal: the tables have six digits."""

@@ -18,9 +18,10 @@ import pandas as pd
 from sparrow import radius
 from sparrow.files import published_figures
 from sparrow.files.atomic import replacing
+from sparrow.files.csv_table import EXACT
 from sparrow.files.paths import CELL_COLUMNS
 from sparrow.results.tables import write_html
-from sparrow.results.threats import EXACT, in_words, with_text
+from sparrow.results.threats import in_words, with_text
 
 if TYPE_CHECKING:
     from pandas.io.formats.style_render import CSSDict

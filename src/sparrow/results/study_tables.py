@@ -1,4 +1,4 @@
-"""What an analysis of scope `tables` is given: all outcome tables of a study, and nothing else."""
+"""The input of an analysis of scope `tables`: all outcome tables of a study."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Evaluated:
 
     @property
     def family(self) -> tuple[Any, ...]:
-        """What a pruned network and its dense parent share: data set, model, objective and seed."""
+        """Data set, model, objective and seed, which a pruned network and its dense parent share."""
         return tuple(self.identity[key] for key in ("dataset", "model", "objective", "seed"))
 
 

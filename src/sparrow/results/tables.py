@@ -10,9 +10,10 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from sparrow.files.atomic import replacing
+from sparrow.files.csv_table import EXACT
 from sparrow.files.paths import CELL_COLUMNS, IDENTITY, JOB_OF_CELL
 from sparrow.results import marks
-from sparrow.results.threats import EXACT, in_words
+from sparrow.results.threats import in_words
 
 if TYPE_CHECKING:
     from pandas.io.formats.style_render import CSSDict

@@ -7,14 +7,6 @@ import pandas as pd
 from sparrow import radius
 
 
-def _exact(number: str) -> float:
-    return float(number or "nan")
-
-
-EXACT = {"eps": _exact}
-"""Converters for pandas.read_csv, which may read a number off by its last digit: that is another radius."""
-
-
 def with_text(table: pd.DataFrame, end: str = "") -> pd.DataFrame:
     """`table` for a CSV file: its column `eps` with all digits, and beside it `eps_text`, the radius as people write it.
 

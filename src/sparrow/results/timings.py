@@ -1,4 +1,4 @@
-"""What an analysis has timed, and what the networks preserve, in one table."""
+"""The table of an analysis's timings, with the preserved era of each network."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def failed_table(message: str, output: Path, network: Path, data: Path, spec: Sp
 def write_outcomes(
     path: Path, part: Part, role: str, columns: tuple[Tensor | list, ...], threat: Threat, about: tuple[str, str, str]
 ) -> None:
-    """One row per image, by index in the data set; `columns` are those of an outcome table from `prediction` to `norm`.
+    """Write an outcome table: one row per image, by index in the data set; `columns` are those from `prediction` to `norm`.
 
     `about` is what `origin` gives.
     """

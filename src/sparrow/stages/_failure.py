@@ -1,4 +1,4 @@
-"""A network that cannot be used is a result too: it is written down, the study goes on, and the report shows the gap."""
+"""Files that record why there is no usable network: the study continues without it, and the report shows the gap."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ def recorded(record: Callable[..., None]) -> Callable:
 
 
 def failed_checkpoint(message: str, output: Path, stage: str, cell: dict, form: str = FORMAT, **origin: Any) -> None:
-    """A checkpoint without tensors, whose header says why, and what `origin` does. What is made from it fails alike."""
+    """Write a checkpoint without tensors, whose header has the reason and `origin`. What is made from it fails alike."""
     header = {**origin, "format": form, "stage": stage, "cell": cell, "failed": message}
     with replacing(output) as partial:
         save_file({}, partial, {"sparrow": json.dumps(header, sort_keys=True)})
 
 
 def failed_compact(message: str, output: Path, network: Path | None = None, **unused) -> None:
-    """The same for a network whose filters were to be cut out."""
+    """Write a compact network without tensors, whose header says why its filters could not be cut out."""
     failed_checkpoint(message, output, "compact", {}, COMPACT_FORMAT, parent=network and sha256(network))

@@ -1,4 +1,4 @@
-"""A method's masks are counted, not trusted."""
+"""Checks of the masks that a method has made: which weights they are of, and how many they remove."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Tensors = Mapping[str, Tensor]
 
 
 def check_masks(masks: Tensors, weights: Tensors, layout: Layout, ratio: float, budget: str) -> str | None:
-    """What is wrong with the masks, if anything: every layer has its own, and the ratio is right.
+    """One line that says what is wrong with the masks, or None: every layer has its own, and the ratio is right.
 
     Right means: to one weight a layer; to one filter a layer; or, for a budget of multiply-adds, that it is not
     exceeded, and would be if any layer had one filter more.

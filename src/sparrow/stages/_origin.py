@@ -37,13 +37,13 @@ def header(
 
 
 def _regime(own: str, before: dict[str, Any]) -> str:
-    """How the training data came to be; before that, those of the stages before, where they differ: of an imported network."""
+    """How the training data was divided, and before it that of the stages before where it differs, as after an import."""
     others = before.get("data_regime", own)
     return others if others.endswith(own) else f"{others}, then {own}"
 
 
-def attacked(network: Path, spec: AttackSpec) -> dict[str, Any]:
-    """Where adversarial examples come from: the network that was attacked, how, and by which code and machine."""
+def examples_header(network: Path, spec: AttackSpec) -> dict[str, Any]:
+    """Header of the adversarial examples that an attack on `network` under `spec` has found."""
     return {
         "network": sha256(network),
         "config": spec.config(),

@@ -24,13 +24,13 @@ from sparrow.training.loop import CURVE_COLUMNS
 
 
 def loss_function(objective: Entry, threat: Threat | None) -> Callable:
-    """The loss that an entry of `objectives` stands for, against `threat` where it is a robust one."""
+    """The loss of an entry of `objectives`, against `threat` where it is a robust one."""
     entry, params = catalogue.from_spec("objectives", objective)
     return entry.prepare(params, threat)
 
 
 def perturbs(objective: Entry) -> bool:
-    """Whether the loss that an entry of `objectives` stands for is of images that it perturbs."""
+    """Whether an entry of `objectives` has a loss of images that it perturbs itself."""
     return catalogue.from_spec("objectives", objective)[1].perturbs
 
 
@@ -61,13 +61,13 @@ def failed_training(
     parent: Path | None = None,
     **unused: Any,
 ) -> None:
-    """What a training stage leaves where there is no network: a checkpoint that says why, and an empty curve."""
+    """Write what a training stage leaves if it fails: a checkpoint that says why, and an empty curve."""
     about = read(data, "validation")[1]
     about_it = header(stage, spec, about, parent) | write_curve(curve, []) | software_and_device(pick_device())
     failed_checkpoint(message, output, **about_it)
 
 
 def write_curve(path: Path, rows: list[tuple]) -> dict[str, str]:
-    """One row an epoch; only a header for a stage that did not train. Returns what the checkpoint's header says of it."""
+    """Write a row for each epoch, none for a stage that did not train. Returns what a checkpoint's header says of the file."""
     write_csv(path, CURVE_COLUMNS, rows)
     return {"curve": sha256(path)}

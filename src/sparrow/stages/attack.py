@@ -24,11 +24,11 @@ from sparrow.jobs.resume_point import resumable
 from sparrow.networks.batched import batches, predict
 from sparrow.reproducible import pick_device, seed_everything
 from sparrow.settings import Threat
-from sparrow.stages import _flags
+from sparrow.stages import _attack_warnings
 from sparrow.stages._door import opened
 from sparrow.stages._evaluation import failed_table, open_case, origin, write_outcomes
 from sparrow.stages._failure import recorded
-from sparrow.stages._origin import attacked
+from sparrow.stages._origin import examples_header
 from sparrow.stages.specs.evaluation import AttackSpec
 
 OTHER_CLASS = "other-class"
@@ -40,7 +40,7 @@ def _failed(
 ) -> None:
     failed_table(message, output, network, data, spec)
     if examples is not None:
-        examples_file.write(examples, torch.empty(0, dtype=torch.long), torch.empty(0, 0, 0, 0), attacked(network, spec))
+        examples_file.write(examples, torch.empty(0, dtype=torch.long), torch.empty(0, 0, 0, 0), examples_header(network, spec))
 
 
 @opened(AttackSpec)
@@ -71,39 +71,39 @@ def attack(
         model, part, classes = open_case(network, data, spec.model, params, pick_device())
         about = origin(network, data, spec)
         predictions = predict(model, part.images, params.batch_size)
-        warnings = _flags.of_network(model, part.images)
+        warnings = _attack_warnings.about_network(model, part.images)
         found, by = part.images.clone(), [""] * len(part)
-        still: list[int | str] = [""] * len(part)
+        starts_flat: list[int | str] = [""] * len(part)
         correct = predictions == part.labels
         targets = correct & ~_proven(proofs, part, threat, about)
         if proofs:
             print(f"{int((correct & ~targets).sum())} of {int(correct.sum())} correct images are verified, and left out")
         progress = Progress(int(targets.sum()), "robust")
 
-        def work(batch: Tensor) -> tuple[Tensor, list[str], Tensor | None]:
+        def search(batch: Tensor) -> tuple[Tensor, list[str], Tensor | None]:
             images, labels = part.images[batch], part.labels[batch]
             with METER.watching(model):
-                results, parts, zero = _run(entry, kind, model, images, labels, params, threat, classes)
-            return _images(results, images), parts, zero
+                results, parts, zero = _attack_batch(entry, kind, model, images, labels, params, threat, classes)
+            return _usable(results, images), parts, zero
 
-        def again(batch: Tensor) -> Tensor:
+        def search_again(batch: Tensor) -> Tensor:
             images, labels = part.images[batch], part.labels[batch]
             others = torch.stack([_nearest_other(part, predictions, place, threat) for place in batch.tolist()])
             with METER.watching(model):
                 results = entry.restart(model, images, labels, params, threat, classes, others)
-            return _images(results, images)
+            return _usable(results, images)
 
         with journal.open_journal(resume, generator):
             for number, batch in enumerate(batches(targets, params.batch_size)):
-                found[batch], parts, zero = journal.compute_once(f"batch {number}", partial(work, batch))
-                for place, name, there in zip(batch.tolist(), parts, _cells(zero, len(batch)), strict=True):
-                    by[place], still[place] = name, there
+                found[batch], parts, zero = journal.compute_once(f"batch {number}", partial(search, batch))
+                for place, name, there in zip(batch.tolist(), parts, _zero_gradient_cells(zero, len(batch)), strict=True):
+                    by[place], starts_flat[place] = name, there
                 inside = project(found[batch], part.images[batch], threat)
                 progress.done(len(batch), int((predict(model, inside, len(batch)) == part.labels[batch]).sum()))
             if minimum_norm and hasattr(entry, "restart"):
                 nothing = targets & (predict(model, found, params.batch_size) == part.labels)
                 for number, batch in enumerate(batches(nothing & _has_others(part, predictions), params.batch_size)):
-                    found[batch] = journal.compute_once(f"restart {number}", partial(again, batch))
+                    found[batch] = journal.compute_once(f"restart {number}", partial(search_again, batch))
                     for place in batch.tolist():
                         by[place] = OTHER_CLASS
         far = distance(found, part.images, threat.norm)
@@ -122,17 +122,17 @@ def attack(
             (name if right else MISCLASSIFIED) if there else ""
             for right, there, name in zip(correct.tolist(), distances.isfinite().tolist(), by, strict=True)
         ]
-        warnings += _flags.of_attack([there for there in still if isinstance(there, int)], by, params.blind)
+        warnings += _attack_warnings.about_attack([there for there in starts_flat if isinstance(there, int)], by, params.blind)
         if minimum_norm:
-            warnings += _flags.of_distances(distances[targets])
+            warnings += _attack_warnings.about_distances(distances[targets])
         for warning in warnings:
             print(f"warning: {warning}")
         status = ["broken" if broken else "robust" for broken in fooled.tolist()]
         print(f"{kind}: {status.count('robust')} of {len(status)} images robust")
         if examples is not None:
             kept = (correct & distances.isfinite()).cpu()
-            examples_file.write(examples, part.indices[kept], nearest[kept.to(nearest.device)], attacked(network, spec))
-        columns = predictions, status, margins, distances, still, by, ["; ".join(warnings)] * len(part)
+            examples_file.write(examples, part.indices[kept], nearest[kept.to(nearest.device)], examples_header(network, spec))
+        columns = predictions, status, margins, distances, starts_flat, by, ["; ".join(warnings)] * len(part)
         write_outcomes(output, part, "attacks", columns, threat, about)
 
 
@@ -143,37 +143,37 @@ def _proven(proofs: Sequence[Path], part: Part, threat: Threat, about: tuple[str
     return torch.tensor([index in indices for index in part.indices.tolist()], device=part.images.device)
 
 
-def _run(
+def _attack_batch(
     entry: ModuleType, kind: str, model: nn.Module, images: Tensor, labels: Tensor, *rest: object
 ) -> tuple[Tensor, list[str], Tensor | None]:
-    """What an attack returns, the part of it that broke each image if it breaks it, and where it had no gradient."""
+    """The images that an attack returns, the name of the part that found each, and where (n,) it started without a gradient."""
     if hasattr(entry, "search"):
         return tuple(entry.search(model, images, labels, *rest))
-    with _flags.start_watched(model, images) as zero_gradient:
+    with _attack_warnings.first_gradient_watched(model, images) as zero_gradient:
         results = entry.attack(model, images, labels, *rest)
     return results, [kind] * len(images), zero_gradient()
 
 
-def _images(results: Tensor, images: Tensor) -> Tensor:
-    """What an attack has made of `images`: where that is no image, it has not found one."""
+def _usable(results: Tensor, images: Tensor) -> Tensor:
+    """`results` in [0, 1], and the image itself where a result is not finite."""
     results = results.detach()
     return torch.where(results.isfinite(), results, images).clamp(0, 1)
 
 
-def _cells(zero_gradient: Tensor | None, count: int) -> list[int | str]:
-    """What a table says of the start of `count` images."""
+def _zero_gradient_cells(zero_gradient: Tensor | None, count: int) -> list[int | str]:
+    """Values of the column `zero_gradient` for `count` images: 1 or 0, or empty where it is not known."""
     return [""] * count if zero_gradient is None else zero_gradient.int().tolist()
 
 
 def _has_others(part: Part, predictions: Tensor) -> Tensor:
-    """For which images (n,) there is one that the network takes for another class than theirs."""
+    """Whether there is, for each image (n,), another one that the network takes for another class than its own."""
     first = predictions[0]
     # One class for all images is another one for those of other classes.
     return (part.labels != first) | bool((predictions != first).any())
 
 
 def _nearest_other(part: Part, predictions: Tensor, place: int, threat: Threat) -> Tensor:
-    """Of the images that the network takes for another class than that of image `place`, the nearest (c, h, w)."""
+    """The nearest (c, h, w) of the images that the network takes for another class than that of image `place`."""
     others = part.images[predictions != part.labels[place]]
     return others[distance(others, part.images[place : place + 1], threat.norm).argmin()]
 

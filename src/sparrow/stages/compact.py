@@ -31,7 +31,7 @@ MEASURE_SECONDS = 0.3
 @opened(CompactSpec)
 @recorded(failed_compact)
 def compact(network: Path, data: Path, output: Path, cost: Path, spec: CompactSpec) -> None:
-    """Write `network` physically smaller. Its latency on one image, and its masked twin's, go to `cost`: they vary.
+    """Write `network` without its pruned filters; to `cost` also the latency on one image with and without them.
 
     Raises NetworkError if what was written, read again, does not give the same logits on the test images.
     """
@@ -72,7 +72,7 @@ def _cut(loaded: checkpoint.Checkpoint, shape: tuple[int, int, int]) -> nn.Modul
 
 
 def _as_written(path: Path) -> nn.Module:
-    """What others will read; a network in memory may know more than its file."""
+    """The compact network as it is read from `path`: in memory it may have more than its file says."""
     try:
         return compact_file.load(path)[0]
     except CheckpointError as error:

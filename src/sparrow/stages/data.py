@@ -1,4 +1,4 @@
-"""Prepare a data set: load, split, add what there is besides, store."""
+"""Prepare a data set: load it, divide it, add extra images, store it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def prepare_data(output: Path, cost: Path, spec: DataSpec) -> None:
 
 
 def _regime(params: HeldOut, extra: store.Extra) -> str:
-    """What was held out, and what was added."""
+    """How the training images came to be, in words: the share that was held out, and the extra images."""
     regime = f"held out {100 * params.validation:g} %"
     if extra.images:
         regime += f", {extra.images:,} extra"
@@ -48,7 +48,7 @@ def _regime(params: HeldOut, extra: store.Extra) -> str:
 
 
 def _added(train: store.Stored, params: HeldOut, about: Description, source: Source) -> store.Stored:
-    """The training part with the extra images behind; their indices follow on the data set's own."""
+    """The training part, followed by the extra images; their indices continue the data set's own."""
     images, labels = with_extra(Images(train.images, train.labels), params, about, source.white)
     first = len(source.train.labels)
     indices = np.arange(first, first + len(labels) - len(train.labels))

@@ -20,8 +20,8 @@ from sparrow.stages.specs.training import TrainingSpec
 from sparrow.training.loop import Hooks, Step, train
 
 
-class Masked(Hooks):
-    """Keeps what is pruned at zero, and out of the gradient's norm."""
+class HeldMasks(Hooks):
+    """Hooks that hold pruned weights at zero, and keep their gradients out of the gradient's norm."""
 
     def __init__(self, model: nn.Module, masks: dict[str, Tensor]) -> None:
         parameters = dict(model.named_parameters())
@@ -49,7 +49,7 @@ def finetune(parent: Path, data: Path, output: Path, curve: Path, cost: Path, sp
         require_data(parent, pruned.header, data, about)
         model = pruned.model.to(device)
         masks = {name: mask.to(device) for name, mask in pruned.masks.items()}
-        hooks = Masked(model, masks)
+        hooks = HeldMasks(model, masks)
         loss = loss_function(spec.objective, spec.threat)
         rows = train(model, loss, parts, spec.schedule, list(model.parameters()), generator, hooks, resume=resume)
         drawn = write_curve(curve, rows)

@@ -20,7 +20,7 @@ from sparrow.stages.specs.imported import ImportSpec
 
 @opened(ImportSpec)
 def import_checkpoint(file: Path, data: Path, output: Path, spec: ImportSpec) -> str:
-    """Write the network in `file` as the checkpoint `output`, on the data set `data`; a warning, if it hardly knows its images.
+    """Write the network in `file` as the checkpoint `output`. Returns a warning if it classifies few images of `data` rightly.
 
     Its parent is nobody's: what it was made from is not known here. Raises CheckpointError if it is not what
     the study says.

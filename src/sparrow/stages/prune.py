@@ -63,13 +63,13 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
                 f"methods.{kind}: its pruner has tensors to optimise, but Params.needs is {params.needs!r}; valid: 'schedule'"
             )
         others = pruner.others if params.needs == "schedule" else "frozen"
-        rows, hooks = [], _Hooks(pruner, model, weights, others, spec.method_threat)
+        rows, hooks = [], _PrunerHooks(pruner, model, weights, others, spec.method_threat)
         if params.needs != "nothing":
             assert spec.objective is not None, "its spec has one"
             assert spec.schedule is not None, "its spec has one"
             loss = loss_function(spec.objective, spec.threat)
             batches = generator.manual_seed(derive_seed(spec.cell.seed, "prune batches"))
-            everything = [*optimised, *_others(others, model, weights)]
+            everything = [*optimised, *_learning_besides(others, model, weights)]
             rows = train(
                 model,
                 loss,
@@ -104,8 +104,8 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
         return f"warning: {output}: {told}" if told else None
 
 
-class _Hooks(Hooks):
-    """Translates the training loop's hooks into a pruner's."""
+class _PrunerHooks(Hooks):
+    """Hooks of the training loop that call a pruner's, and record its trace."""
 
     def __init__(self, pruner: Pruner, model, weights: dict, others: str, threat: Threat | None) -> None:
         self._pruner, self._model, self._weights, self._threat = pruner, model, weights, threat
@@ -134,8 +134,8 @@ class _Hooks(Hooks):
         self._pruner.load_state_dict(state["pruner"])
 
 
-def _others(others: str, model, weights: dict) -> list[Tensor]:
-    """Which of the network's parameters besides `weights` learn while the method trains."""
+def _learning_besides(others: str, model, weights: dict) -> list[Tensor]:
+    """The parameters besides `weights` that learn while the method trains: all, those of norms, or none, as `others` says."""
     if others == "all":
         return [parameter for name, parameter in model.named_parameters() if name not in weights]
     return norm_parameters(model) if others == "norms" else []

@@ -64,7 +64,7 @@ def verify(network: Path, data: Path, output: Path, cost: Path, spec: VerifySpec
 
 
 class Case(NamedTuple):
-    """What is verified."""
+    """A network, the test images to verify, how, and against which threat."""
 
     model: nn.Module
     part: Part
@@ -148,7 +148,7 @@ def _require_own(examples: Sequence[Path], network: Path) -> None:
 
 
 def _recheck(path: Path, case: Case, left: Tensor) -> tuple[Tensor, Tensor]:
-    """Which images (n,) of those `left` the adversarial examples in `path` break, and the margins (n,) there."""
+    """Whether an adversarial example in `path` breaks each image (n,) of those `left`, and the margins (n,) there."""
     indices, found = examples_file.read(path)
     known = {index: place for place, index in enumerate(indices.tolist())}
     places = [known.get(index, -1) for index in case.part.indices.tolist()]

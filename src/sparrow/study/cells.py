@@ -14,21 +14,23 @@ from sparrow.study.config import Study
 
 
 class Table(NamedTuple):
-    """An outcome table: an attack or verifier at one radius."""
+    """An outcome table: of an attack or verifier at one radius."""
 
     room: EvaluatedRoom
     entry: str
+    """Label of the attack or verifier."""
     eps: float
     swept: bool
+    """Whether `eps` is another radius than the threat's."""
 
     @property
     def name(self) -> str:
-        """The entry's label, and the radius where it is not the threat's."""
+        """The entry's label, with the radius behind it where that is not the threat's: `pgd`, `pgd-eps0.05`."""
         return f"{self.entry}-eps{radius.label(self.eps)}" if self.swept else self.entry
 
     @property
     def path(self) -> str:
-        """Where it lies in the folder of a checkpoint's evaluations, without its suffix."""
+        """Its file in the folder of a checkpoint's evaluations, without the suffix: `attacks/pgd`."""
         return f"{self.room}/{self.name}"
 
 
@@ -70,7 +72,7 @@ def attacks_with_examples(study: Study) -> set[str]:
 
 
 def attacks_rechecked_by(study: Study, verifier: Table, objective: str) -> list[Table]:
-    """The attacks' tables whose adversarial examples a verifier looks at: at its radius, or of any distance."""
+    """The attacks' tables whose adversarial examples a verifier classifies again: those at its radius or of any distance."""
     labels = getattr(study.verifiers[verifier.entry], "attacks", ())
     return [
         table
@@ -87,22 +89,24 @@ def verifiers_trusted_by(study: Study, attack: Table, objective: str) -> list[Ta
 
 
 def is_minimum_norm(study: Study, table: Table) -> bool:
+    """Whether an attack's table is of one that searches the nearest adversarial image, whatever its distance."""
     return study.attacks[table.entry].minimum_norm
 
 
 def is_smoothed(study: Study, table: Table) -> bool:
+    """Whether a verifier's table is of one that certifies a smoothed classifier in place of the network."""
     return study.verifiers[table.entry].smoothed
 
 
 def metrics_of(study: Study, objective: str) -> list[str]:
-    """Which of `era` and `vra` an objective's networks have if nothing fails."""
+    """Those of `era` and `vra` that an objective's networks have, if nothing fails."""
     attacks, verifiers = (tables(study, room, objective).values() for room in ("attacks", "verifiers"))
     found = {"era": bool(attacks), "vra": not all(is_smoothed(study, table) for table in verifiers)}
     return [name for name, there in found.items() if there]
 
 
 def has_security_curve(study: Study) -> bool:
-    """Whether there is accuracy at more than one radius."""
+    """Whether accuracy is known at more than one radius."""
     found = [table for one in study.objectives for room in EVALUATED_ROOMS for table in tables(study, room, one).values()]
     return any(table.swept or (table.room == "attacks" and is_minimum_norm(study, table)) for table in found)
 
@@ -110,10 +114,10 @@ def has_security_curve(study: Study) -> bool:
 def parents(study: Study) -> list[Parent]:
     """The dense networks of a study."""
     found = [Parent(*labels) for labels in product(study.datasets, study.models, study.objectives, study.seeds)]
-    return [parent for parent in found if trained(study, parent.model, parent.objective)]
+    return [parent for parent in found if is_trained_on(study, parent.model, parent.objective)]
 
 
-def trained(study: Study, model: str, objective: str) -> bool:
+def is_trained_on(study: Study, model: str, objective: str) -> bool:
     """Whether `model` is trained on `objective`."""
     only = study.objectives[objective].models
     return only is None or model in only

@@ -87,13 +87,13 @@ def _threats_are_in_pixels(study: Study) -> Iterator[str]:
 
 
 def _methods_are_in_pixels(study: Study) -> Iterator[str]:
-    """Nor is one of a method."""
+    """No l-inf radius or step of a method was meant for pixels of 0 to 255, either."""
     for label, entry in study.methods.items() if _objectives_in_linf(study) else ():
         yield from _settings_too_large(f"methods.{label}", entry)
 
 
 def _evaluations_are_in_pixels(study: Study) -> Iterator[str]:
-    """Nor is one of an attack or a verifier."""
+    """No l-inf radius or step of an attack or a verifier was meant for pixels of 0 to 255, either."""
     for objective in _objectives_in_linf(study):
         for room in EVALUATED_ROOMS:
             for label, entry in study.evaluations(room, objective).items():
@@ -131,14 +131,14 @@ def _models_fit(study: Study) -> Iterator[str]:
 
 
 def _objectives_are_known(study: Study) -> Iterator[str]:
-    """What attacks and verifiers say of objectives is true."""
+    """The objectives that attacks and verifiers name are of this study."""
     for section in EVALUATED_ROOMS:
         for label, entry in getattr(study, section).items():
             yield from _unknown(f"{section}.{label}.objectives", "objective", entry.objectives, study.objectives)
 
 
 def _models_are_trained(study: Study) -> Iterator[str]:
-    """What objectives say of models is true, and every model is trained."""
+    """The models that objectives name are of this study, and every model is trained on one."""
     unknown = [
         line
         for label, entry in study.objectives.items()
@@ -158,7 +158,7 @@ def _stand_ins_are_known(study: Study) -> Iterator[str]:
 
 
 def _norms_fit(study: Study) -> Iterator[str]:
-    """Every attack and verifier knows the norms that it meets."""
+    """Every attack and verifier works in the norms of the threats that it is used against."""
     for section in EVALUATED_ROOMS:
         for label, entry in getattr(study, section).items():
             for objective in _known(entry.objectives, study.objectives):
@@ -250,7 +250,7 @@ def _without_radius(attacks: dict[str, Any]) -> list[str]:
 
 
 def _cascades_fit(study: Study) -> Iterator[str]:
-    """What a cascade looks at has been attacked, at its radii; an attack that is missing is told once."""
+    """The attacks whose examples a cascade classifies again are there, at its radii; one that is missing is told once."""
     missing = set()
     for objective in study.objectives:
         attacks, threat = study.evaluations("attacks", objective), study.threat_of(objective)

@@ -90,6 +90,7 @@ def file_digest(path: Path) -> str:
 
 
 def _closure(modules: tuple[str, ...]) -> set[str]:
+    """Full names of `modules`, of all that they import from `sparrow`, and of the packages that these lie in."""
     found: set[str] = set()
     todo = list(modules)
     while todo:
@@ -162,5 +163,5 @@ def _canonical(value: object) -> object:
 
 
 def _is_docstring(node: object) -> bool:
-    """A string that stands alone does nothing: a module's, a function's or a setting's documentation."""
+    """Whether a statement is a string and nothing else, which documents something and does nothing."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

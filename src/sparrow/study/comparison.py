@@ -1,4 +1,4 @@
-"""What setting a study beside published results reads, and of what there is something to draw. Imports no torch."""
+"""Specs of the tables that set a study beside published results, and what there is to draw of them. Imports no torch."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def headline_spec(study: Study) -> dict[str, Any]:
 
 
 def compared(study: Study) -> set[tuple[str, str]]:
-    """The data sets and models of which a figure is published that the study measures, too; without naming its networks."""
+    """The pairs of data set and model that have a published figure which the study measures, too."""
     if study.published is None:
         return set()
     spec, sources, ratios = _kinds(study), _sources(study), _ratios(study)
@@ -53,7 +53,7 @@ def compared(study: Study) -> set[tuple[str, str]]:
     return {
         (dataset, model)
         for dataset, model, objective in product(study.datasets, study.models, study.objectives)
-        if cells.trained(study, model, objective)
+        if cells.is_trained_on(study, model, objective)
         and (spec["datasets"][dataset], spec["models"][model], spec["objectives"][objective]) in known
     }
 
@@ -80,7 +80,7 @@ def _ratios(study: Study) -> set[float]:
 
 
 def _kinds(study: Study) -> dict[str, Any]:
-    """Labels to kinds, data sets to those that they stand in for, and the stage at which pruned networks are compared."""
+    """Labels by kind, of data sets the kind that they stand in for; and the stage at which pruned networks are compared."""
     methods = {DENSE: {"kind": DENSE, "granularity": "", "settings": ""}}
     for label, entry in study.methods.items():
         own = entry.model_dump(exclude={"kind", "granularity", "ratios"}, exclude_defaults=True)
@@ -103,11 +103,12 @@ def _kinds(study: Study) -> dict[str, Any]:
 
 
 def _evaluations(study: Study, room: EvaluatedRoom, objective: str) -> dict[str, str]:
+    """Kinds of the attacks or verifiers of an objective's networks, by label."""
     return {label: entry.kind for label, entry in study.evaluations(room, objective).items()}
 
 
 def _nonstandard(attack: Any) -> str:
-    """In what an AutoAttack is not the standard version, whose name stands for its settings."""
+    """The settings in which an AutoAttack is not the standard version, which is meant where one is published; or nothing."""
     if attack.kind != "autoattack":
         return ""
     own = attack.model_dump(include={"steps", "queries", "precision", "skip_verified"}, exclude_defaults=True)
@@ -115,7 +116,7 @@ def _nonstandard(attack: Any) -> str:
 
 
 def _epochs(study: Study, objective: str, method: str) -> str:
-    """How long a network was trained, pruned and fine-tuned, such as `100 + 20 + 100`; empty for a method of others."""
+    """Epochs of training, pruning and fine-tuning, such as `100 + 20 + 100`; empty for a method that is not the study's."""
     if method not in (DENSE, *study.methods):
         return ""
     stages = [study.schedule(objective, "pretrain")]

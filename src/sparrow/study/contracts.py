@@ -140,7 +140,7 @@ def _require_steps(entry: ModuleType) -> None:
         if params.needs is vars(method)["needs"] and any("trains" in vars(one) for one in own):
             raise ConfigError(
                 f"{entry.__file__}: Params.trains is {params.trains!r}, and Params.needs does not say what for; valid: "
-                '`needs = "schedule"`, or for a few batches Params from sparrow.pruning.params.Batches'
+                '`needs: ClassVar[Needs] = "schedule"`, or for a few batches Params from sparrow.pruning.params.Batches'
             )
     elif params.needs == "batches" and params.steps_of is vars(method)["steps_of"]:
         raise ConfigError(

@@ -19,7 +19,7 @@ DESCRIBED = {"use_attribute_docstrings": False}
 
 
 def _fill_kinds(section: Any) -> Any:
-    """`hydra:` alone means `hydra: {kind: hydra}`."""
+    """`section` with the label as the kind where an entry names none: `hydra:` alone means `hydra: {kind: hydra}`."""
     if not isinstance(section, dict):
         return section
     filled = {}
@@ -60,7 +60,7 @@ def entries(room: Room, options: type[Settings] | None = None) -> Any:
 
 
 def optional(model: type[Settings], name: str) -> type[Settings]:
-    """`model` with every field optional and unset by default: a patch."""
+    """A patch of `model`: the same fields, each of them optional and unset by default."""
     optional_of: Any = Optional
     fields: dict[str, Any] = {
         key: (optional_of[field.annotation], Field(None, description=field.description))

@@ -25,12 +25,13 @@ Places = dict[str, int]
 
 
 class _Pool:
-    """All different values of all specs."""
+    """All different values of all specs, as JSON, in the order in which they come."""
 
     def __init__(self) -> None:
         self._places: dict[str, int] = {}
 
     def place(self, value: Any) -> int:
+        """The place of a value, which is taken in if it is new."""
         return self._places.setdefault(json.dumps(value, sort_keys=True), len(self._places))
 
     def places(self, spec: Spec | dict[str, Any]) -> Places:
@@ -41,6 +42,7 @@ class _Pool:
         return {name: self.places(spec) for name, spec in specs.items()}
 
     def values(self) -> list[Any]:
+        """All values by their places."""
         return [json.loads(text) for text in self._places]
 
 
@@ -67,6 +69,7 @@ def expected(study: Study) -> dict[str, Any]:
 
 
 def _family(study: Study, parent: Parent, pool: _Pool) -> dict[str, Any]:
+    """What `expected` says of the networks of `parent`'s family."""
     tables: dict[str, Spec] = {}
     for table in cells.tables(study, "attacks", parent.objective).values():
         tables[table.path] = job_specs.attack_spec(study, parent, table.name)

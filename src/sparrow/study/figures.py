@@ -107,7 +107,7 @@ def files(study: Study) -> list[str]:
 
 def objectives(study: Study, model: str) -> list[str]:
     """The objectives that `model` is trained on."""
-    return [objective for objective in study.objectives if cells.trained(study, model, objective)]
+    return [objective for objective in study.objectives if cells.is_trained_on(study, model, objective)]
 
 
 def sources(study: Study, dataset: str, model: str, figure: str) -> str | list[str]:

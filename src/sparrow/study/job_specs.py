@@ -39,10 +39,11 @@ PASSED_SEPARATELY = {
     "skip_verified",
     "augmentation",
 }
+"""Parameters of entries that are no part of what an entry is: specs have them elsewhere, or the rules alone heed them."""
 
 
 def entry_spec(study: Study, room: Room, label: str) -> dict[str, Any]:
-    """An entry's parameters with its kind, as plain values, but for those that are passed on on their own."""
+    """An entry's kind and parameters as plain values, without those of PASSED_SEPARATELY."""
     return getattr(study, room)[label].model_dump(exclude=PASSED_SEPARATELY)
 
 
@@ -54,7 +55,7 @@ def data_spec(study: Study, dataset: str) -> DataSpec:
 
 
 def data_memory(study: Study, dataset: str) -> int:
-    """MiB to ask for to prepare a data set, as far as it is known beforehand how many images it has."""
+    """Memory in MiB that preparing a data set needs, as far as it is known beforehand how many images it has."""
     params = study.datasets[dataset]
     entry = catalogue.load("datasets", params.kind)
     own = sum(filter(None, params.images or ()))
@@ -63,7 +64,7 @@ def data_memory(study: Study, dataset: str) -> int:
 
 
 def extra_memory(study: Study, dataset: str) -> int:
-    """MiB of the images that a data set is given besides; 0 if they cannot be read, which the job says."""
+    """Memory in MiB of a data set's extra images; 0 if these cannot be read, which the job will report."""
     params = study.datasets[dataset]
     try:
         images = extra.count(params)
@@ -131,7 +132,7 @@ def verify_spec(study: Study, parent: Parent, verifier: str) -> VerifySpec:
 
 
 def aggregate_spec(study: Study) -> dict[str, Any]:
-    """What aggregation reads: of all tables the names, and by objective which there are."""
+    """What aggregation reads: the names of all outcome tables, and by objective those that its networks have."""
     return {
         "attacks": list(cells.tables(study, "attacks")),
         "verifiers": list(cells.tables(study, "verifiers")),
@@ -142,6 +143,7 @@ def aggregate_spec(study: Study) -> dict[str, Any]:
 
 
 def _evaluated_by(study: Study, objective: str) -> dict[str, Any]:
+    """Names of the outcome tables of an objective's networks, of which sort each is, and the threat."""
     attacks, verifiers = (cells.tables(study, room, objective) for room in ("attacks", "verifiers"))
     return {
         "attacks": list(attacks),

@@ -60,7 +60,7 @@ def cost_beside(file: str) -> str:
 
 
 def examples(study: Study, parent: Parent, checkpoint: str, verifier: str) -> list[str]:
-    """The adversarial examples that a verifier of `checkpoint` (`dense`, `METHOD-RATIO/pruned`, ...) looks at.
+    """The adversarial examples that a verifier of `checkpoint` (`dense`, `METHOD-RATIO/pruned`, ...) classifies again.
 
     Raises SparrowError if networks of `parent`'s objective have no table `verifier`.
     """

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from sparrow.files.csv_table import EXACT
 from sparrow.results.figures import style
-from sparrow.results.threats import EXACT, in_words
+from sparrow.results.threats import in_words
 
 DRAWN_FROM = "decisions.csv"
 WITHOUT_PRUNING = True

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from sparrow import radius
+from sparrow.files.csv_table import EXACT
 from sparrow.results.figures import style
-from sparrow.results.threats import EXACT
 
 DRAWN_FROM = "security.csv"
 WITHOUT_PRUNING = True

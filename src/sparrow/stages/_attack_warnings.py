@@ -1,4 +1,4 @@
-"""Signs that an attack may say little about a network: those that AutoAttack's package looks for.
+"""Warnings that an attack may say little about a network: those that AutoAttack's package gives.
 
 Source: Croce and Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
 Attacks", ICML 2020 (fra31/auto-attack, checks.py and flags_doc.md: what is looked for, and from where on it counts).
@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 
 IMAGES = 64
-"""How many images a network is asked about."""
+"""Images of the forward passes that a network is checked with."""
 RANDOM, PROBABILITIES, BLIND_SHARE = 1e-4, 1e-5, 0.002
 """By how much logits of length one may differ; how far outputs may be from probabilities; the share of the images that a
 part without gradients may break after all others."""
 
 
-def of_network(model: nn.Module, images: Tensor) -> list[str]:
-    """What is odd about `model` in eval mode, by three forward passes of a few `images` (n, c, h, w).
+def about_network(model: nn.Module, images: Tensor) -> list[str]:
+    """Warnings about `model` in eval mode, from three forward passes of a few `images` (n, c, h, w).
 
     Nobody else's random numbers are used up.
     """
@@ -44,8 +44,8 @@ def of_network(model: nn.Module, images: Tensor) -> list[str]:
     return found
 
 
-def of_attack(zero_gradient: list[int], found_by: list[str], blind: str | None) -> list[str]:
-    """What is odd about what an attack has met.
+def about_attack(zero_gradient: list[int], found_by: list[str], blind: str | None) -> list[str]:
+    """Warnings about what an attack has met and found.
 
     `zero_gradient` is 1 or 0 for each image of which that is known, `found_by` names the part that broke each image of the
     table, and `blind` the part that takes no gradients, if there is one.
@@ -58,14 +58,14 @@ def of_attack(zero_gradient: list[int], found_by: list[str], blind: str | None) 
     return found
 
 
-def of_distances(distances: Tensor) -> list[str]:
-    """How many of the attacked images have no adversarial image at any distance (n,)."""
+def about_distances(distances: Tensor) -> list[str]:
+    """A warning if some attacked images have no adversarial image at any distance: `distances` (n,) are infinite there."""
     without = int(distances.isinf().sum())
     return [f"no adversarial image at any distance for {without} of {len(distances)} attacked images"] if without else []
 
 
 @contextmanager
-def start_watched(model: nn.Module, images: Tensor) -> Iterator[Callable[[], Tensor | None]]:
+def first_gradient_watched(model: nn.Module, images: Tensor) -> Iterator[Callable[[], Tensor | None]]:
     """Watch the first input gradient that is taken of `model` while the context lasts.
 
     Yields a function that says where (n,) it was exactly 0; None if none was taken, or not of all `images` at once. Further
