@@ -86,7 +86,7 @@ def test_each_check_is_made_whatever_another_has_found(checked) -> None:
     status, lines = checked(
         _changed(
             evaluate=["finetuned"],
-            analyses={"latency": None},
+            analyses={"latency": {}},
             attacks={"pgd": {"objectives": ["bening"], "skip_verified": ["crown"]}, "fgsm": None, "fmn": {"eps": [0.1, 0.2]}},
             verifiers={"ibp": {"eps": 0.2}, "cascade": {"attacks": ["autoattack", "fgsm"]}},
             objectives={"benign": {"threat": {"norm": "l2", "eps": 0.5}}, "trades": {"training": {"prune": {"lr": -1}}}},
