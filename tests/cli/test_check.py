@@ -86,7 +86,7 @@ def test_each_check_is_made_whatever_another_has_found(checked) -> None:
     status, lines = checked(
         _changed(
             evaluate=["finetuned"],
-            latency={},
+            analyses={"latency": {}},
             attacks={"pgd": {"objectives": ["bening"], "skip_verified": ["crown"]}, "fgsm": None, "fmn": {"eps": [0.1, 0.2]}},
             verifiers={"ibp": {"eps": 0.2}, "cascade": {"attacks": ["autoattack", "fgsm"]}},
             objectives={"benign": {"threat": {"norm": "l2", "eps": 0.5}}, "trades": {"training": {"prune": {"lr": -1}}}},
@@ -95,7 +95,7 @@ def test_each_check_is_made_whatever_another_has_found(checked) -> None:
     )
     assert status == 1
     for start in [
-        "latency: times networks against their dense one, which evaluate leaves out",
+        "analyses.latency: compares networks with their dense one, which evaluate leaves out",
         "attacks.pgd.objectives: unknown objective 'bening'; valid: benign, trades",
         "attacks.pgd.skip_verified: unknown verifier 'crown'; valid: ibp, cascade",
         "attacks.fgsm: objectives.benign.threat.norm is 'l2', fgsm knows only linf",
@@ -116,6 +116,10 @@ def test_what_rests_on_a_mistake_is_no_other_one(checked) -> None:
     assert [line.split(": ")[0] for line in checked(_changed(threat={"eps": 8}, attacks={"pgd": {"eps": "8/255"}}))[1]] == [
         "threat.eps"
     ]
+    # A misspelt key: that there is none of what it was to be is no second one.
+    misspelt = _changed(methodss=None)
+    del misspelt["methods"]
+    assert [line.split(": ")[0] for line in checked(misspelt)[1]] == ["methodss"]
     # An unknown model: that nobody trains the others is no second one.
     assert len(checked(_changed(objectives={"benign": {"models": ["cnn"]}}))[1]) == 1
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sparrow import catalogue
+from sparrow.errors import SparrowError
 from sparrow.methods import admm, deadwooding, harp, hydra, lwm, snip
 from sparrow.networks.prunable import prunable_weights
 from sparrow.networks.structure import Layout
@@ -845,6 +846,12 @@ def test_the_teacher_is_the_dense_network_whatever_happens_to_the_pruned_one(lin
 
 
 # All methods at once are in test_pruning.py.
+
+
+def test_a_hook_that_nothing_calls_any_more_is_told() -> None:
+    told = r"^test_methods: its pruner defines `enough`, .*; valid: `steps_of` in the class Params$"
+    with pytest.raises(SparrowError, match=told.replace("test_methods", __name__)):
+        type("Own", (Pruner,), {"enough": lambda self: True, "__module__": __name__})
 
 
 def test_a_method_may_do_without_the_hooks(tiny: nn.Module) -> None:

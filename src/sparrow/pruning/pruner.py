@@ -24,6 +24,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from sparrow.errors import SparrowError
 from sparrow.networks.structure import Layout
 from sparrow.settings import Threat
 from sparrow.training.loop import Step
@@ -54,6 +55,13 @@ class Pruner:
     alone, none; `frozen` are batch norm's running statistics, too."""
     budget: Literal["weights", "filters", "multiply-adds"] = "weights"
     """What the pruning ratio is a share of."""
+
+    def __init_subclass__(cls) -> None:
+        """Raises SparrowError for a hook of before, which nothing would call."""
+        if "enough" in vars(cls):
+            raise SparrowError(
+                f"{cls.__module__}: its pruner defines `enough`, which nothing calls; valid: `steps_of` in the class Params"
+            )
 
     def start(self, weights: Weights, layout: Layout) -> list[Tensor]:
         """The tensors to optimise; none, for a method that needs no schedule. Called once, with the dense weights."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,10 @@ def examine(raw: dict[str, Any]) -> tuple[Study, list[str]]:
     try:
         study, mistakes = Study.model_validate(raw), []
     except ValidationError as error:
-        study = _without(raw, {mistake["loc"][0] for mistake in error.errors() if mistake["loc"]})
+        invalid = {mistake["loc"][0] for mistake in error.errors() if mistake["loc"]}
+        # A key that is misspelt stands for one that only seems to be missing.
+        meant = [name for key in invalid for name in difflib.get_close_matches(str(key), Study.model_fields, n=1)]
+        study = _without(raw, invalid.union(meant))
         mistakes = list(explain(error, Study))
     return study, mistakes + checks.mistakes(study)
 
