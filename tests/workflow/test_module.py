@@ -44,3 +44,14 @@ def test_a_study_is_a_part_of_another_workflow(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "config of the module: seeds.0: -1 is not valid" in done.stderr
     assert set(pd.read_csv(tmp_path / "results/ranking.csv")["method"]) == {"lwm"}
+
+
+def test_a_mistake_in_the_default_study_names_its_file(tmp_path: Path) -> None:
+    copy_checkout(tmp_path)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(TINY | {"seeds": [-1]}))
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--dry-run"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (
+        1,
+        "config.yaml: seeds.0: -1 is not valid: must be greater than or equal to 0",
+    )

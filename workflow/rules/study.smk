@@ -6,7 +6,7 @@ import re
 from sparrow.errors import SparrowError
 
 # A module has its study from the workflow around it, which may have it from anywhere.
-NO_FILE = "config of the module" if workflow.modifier.is_module else "config.yaml"
+NO_FILE = "config.yaml" if Path(workflow.main_snakefile).resolve().parent == HERE.resolve() else "config of the module"
 CONFIG_NAME = ", ".join(os.path.relpath(path) for path in workflow.config_settings.configfiles) or NO_FILE
 try:
     from sparrow.files import content, paths
