@@ -27,7 +27,7 @@ from sparrow.pruning.masks import keep_highest
 from sparrow.pruning.pruner import Pruner
 from sparrow.stages._mask_check import check_masks
 from sparrow.stages.finetune import HeldMasks, finetune
-from sparrow.stages.prune import TRACE_COLUMNS, _Hooks, _others, prune
+from sparrow.stages.prune import TRACE_COLUMNS, _learning_besides, _PrunerHooks, prune
 from sparrow.training.loop import Step, train
 from sparrow.training.schedule import Schedule
 
@@ -295,7 +295,7 @@ def test_others_are_the_parameters_that_are_not_pruned(residual: nn.Module, othe
     weights = prunable_weights(residual)
     rest = [parameter for name, parameter in residual.named_parameters() if name not in weights]
     expected = {"frozen": [], "norms": norm_parameters(residual), "all": rest}[others]
-    assert [id(tensor) for tensor in _others(others, residual, weights)] == [id(tensor) for tensor in expected]
+    assert [id(tensor) for tensor in _learning_besides(others, residual, weights)] == [id(tensor) for tensor in expected]
     assert len(norm_parameters(residual)) < len(rest)
 
 
@@ -550,7 +550,7 @@ def test_frozen_norms_keep_their_statistics(others, still, digits, training_spec
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(72, 10)).train()
     pruner = Pruner()
     pruner.others = others
-    hooks = _Hooks(pruner, network, prunable_weights(network), pruner.others, None)
+    hooks = _PrunerHooks(pruner, network, prunable_weights(network), pruner.others, None)
     part, _ = read(digits, "train")
     hooks.loss(lambda: functional.cross_entropy(network(part.images[:8]), part.labels[:8]), part.images[:8], part.labels[:8])
     assert (network[1].num_batches_tracked.item() == 0) is still
