@@ -13,7 +13,7 @@ import pandas as pd
 from sparrow import catalogue
 from sparrow.errors import SparrowError
 from sparrow.files import analysis_table
-from sparrow.files.paths import IDENTITY, identity_at
+from sparrow.files.paths import IDENTITY, identity_at, place_of
 
 TEXTS = {"ratio": str}
 """By its ratio a cell is found again: every digit counts."""
@@ -38,7 +38,7 @@ def read(path: Path, told: dict[str, Any]) -> Done:
 
     Raises SparrowError, naming the file, if it is not what it should be.
     """
-    label, place = path.stem, path.parents[1]
+    label, place = path.stem, place_of(path)
     own = told[label]
     found = analysis_table.read(path, own["tables"])
     failed = found if isinstance(found, str) else None

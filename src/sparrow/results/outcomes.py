@@ -14,6 +14,7 @@ import pandas as pd
 from sparrow.errors import ContradictionError, SparrowError
 from sparrow.files.csv_table import EXACT
 from sparrow.files.outcome_table import COLUMNS, FAILED, MAY_BE_EMPTY, MISCLASSIFIED, STATUS, TEXT
+from sparrow.files.paths import outcome_job, table_below
 from sparrow.radius import text
 
 SLACK = 1e-5
@@ -101,7 +102,7 @@ def read_outcomes(path: Path, spec: dict[str, Any]) -> Outcomes:
     tables: dict[str, dict[str, pd.DataFrame]] = {}
     failed: dict[str, str] = {}
     for room in ("attacks", "verifiers"):
-        read = {name: _read(path / room / f"{name}.csv", room) for name in spec[room]}
+        read = {name: _read(table_below(path, outcome_job(room, name)), room) for name in spec[room]}
         tables[room] = {name: table for name, table in read.items() if isinstance(table, pd.DataFrame)}
         # A smoothed classifier's own failure says nothing of the network, one of an attack that does not count nothing of era.
         for name, reason in read.items():

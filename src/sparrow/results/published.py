@@ -19,7 +19,7 @@ from sparrow import radius
 from sparrow.files import published_figures
 from sparrow.files.atomic import replacing
 from sparrow.files.csv_table import EXACT
-from sparrow.files.paths import CELL_COLUMNS
+from sparrow.files.paths import CELL_COLUMNS, LABEL_COLUMNS
 from sparrow.results.tables import write_html
 from sparrow.results.threats import in_words, with_text
 
@@ -97,7 +97,7 @@ def measured_means(summary: pd.DataFrame, spec: dict) -> pd.DataFrame:
     parts += [groups["constant"].agg(lambda marks: marks.eq(True).sum())]
     parts += [groups["failed"].count(), groups.size().rename("networks")]
     table = pd.concat(parts, axis=1).reset_index()
-    for room in ("dataset", "model", "objective"):
+    for room in LABEL_COLUMNS:
         table[f"{room}_kind"] = table[room].map(spec[f"{room}s"])
     for key, column in (("kind", "method_kind"), ("granularity", "granularity")):
         table[column] = [spec["methods"][label][key] for label in table["method"]]
@@ -209,7 +209,7 @@ def _caption(spec: dict) -> str:
 
 def _shown(lines: pd.DataFrame) -> pd.DataFrame:
     """The page's table: published and measured figures in one column, and the circumstances of each in another."""
-    shown = lines[["source", "dataset", "model", "objective"]].copy()
+    shown = lines[["source", *LABEL_COLUMNS]].copy()
     shown["method"] = lines["method"] + lines["granularity"].map({"filter": " (filters)"}).fillna("")
     shown["ratio"] = lines["ratio"].map("{:g}".format)
     shown["seeds"] = [_number(value, ",.0f") for value in lines["seeds"]]

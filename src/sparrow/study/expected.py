@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from sparrow.files.paths import Cell, Parent
+from sparrow.files.paths import Cell, Parent, family_name, identity_at
 from sparrow.stages.specs.base import Spec
 from sparrow.study import analyses, cells, job_specs
 from sparrow.study.code_digest import code_digest
@@ -55,7 +56,7 @@ def expected(study: Study) -> dict[str, Any]:
     """
     pool, families = _Pool(), {}
     for parent in cells.parents(study):
-        name = "/".join(parent[:3])
+        name = family_name(parent._asdict())
         if name not in families:
             families[name] = _family(study, parent, pool)
     return {
@@ -85,9 +86,9 @@ def _family(study: Study, parent: Parent, pool: _Pool) -> dict[str, Any]:
 
 
 def _analysed(study: Study, label: str, pool: _Pool) -> dict[str, Any]:
-    specs: dict[str, Spec] = {}
+    scope, specs = study.analyses[label].scope, dict[str, Spec]()
     for job in analyses.jobs(study, label):
-        name = "/".join(job.place.split("/")[:3])
+        name = family_name(identity_at(scope, Path(job.place)))
         if name not in specs:
             specs[name] = analyses.spec(study, job)
-    return {"scope": study.analyses[label].scope, "specs": pool.by_name(specs)}
+    return {"scope": scope, "specs": pool.by_name(specs)}

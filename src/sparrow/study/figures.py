@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sparrow import catalogue
-from sparrow.files.paths import TRACE, Checkpoint
+from sparrow.files.paths import TRACE, Checkpoint, figure_path
 from sparrow.study import analysis_tables, cells, comparison
 from sparrow.study.code_digest import code_digest, function_digest
 from sparrow.study.config import Study
@@ -95,7 +95,7 @@ def files(study: Study) -> list[str]:
     shown, compared = drawn(study), comparison.compared(study)
     proving = {objective for objective in study.objectives if "vra" in cells.metrics_of(study, objective)}
     return [
-        f"{study.results}/figures/{dataset}.{model}.{figure}.{suffix}"
+        f"{study.results}/{figure_path(dataset, model, figure)}.{suffix}"
         for dataset in study.datasets
         for model in study.models
         for figure in shown
