@@ -57,6 +57,11 @@ PARENT_PATTERN = "{dataset}/{model}/{objective}/seed{seed}"
 ANALYSIS = "analyses/{analysis}"
 CELL_PATTERN = f"{PARENT_PATTERN}/{{method}}-{{ratio}}"
 CHECKPOINT_PATTERN = f"{PARENT_PATTERN}/{{checkpoint}}"
+DENSE_PATTERN, PRUNED_PATTERN, FINETUNED_PATTERN = (
+    f"{PARENT_PATTERN}/{DENSE}",
+    f"{CELL_PATTERN}/pruned",
+    f"{CELL_PATTERN}/finetuned",
+)
 COMPACT_PATTERN = f"{CHECKPOINT_PATTERN}/{COMPACT}"
 ATTACK_PATTERN = f"{CHECKPOINT_PATTERN}/attacks/{{attack}}"
 VERIFIER_PATTERN = f"{CHECKPOINT_PATTERN}/verifiers/{{verifier}}"
