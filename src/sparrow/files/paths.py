@@ -65,7 +65,7 @@ DENSE_PATTERN, PRUNED_PATTERN, FINETUNED_PATTERN = (
 COMPACT_PATTERN = f"{CHECKPOINT_PATTERN}/{COMPACT}"
 ATTACK_PATTERN = f"{CHECKPOINT_PATTERN}/attacks/{{attack}}"
 VERIFIER_PATTERN = f"{CHECKPOINT_PATTERN}/verifiers/{{verifier}}"
-FIGURE_PATTERN = "figures/{dataset}.{model}.{figure}"
+FIGURE_PATTERN, FIGURE_JOB = "figures/{dataset}.{model}.{figure}", "{dataset}/{model}/{figure}"
 """Paths below the results folder, without suffixes, for Snakemake, with `WILDCARDS`."""
 ANALYSIS_PATTERNS = {
     "dataset": f"{{dataset}}/{ANALYSIS}",
