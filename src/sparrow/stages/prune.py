@@ -16,6 +16,7 @@ from sparrow.jobs.costs import record_cost
 from sparrow.jobs.resume_point import resumable
 from sparrow.networks.prunable import norm_layers, norm_parameters, prunable_weights
 from sparrow.networks.structure import Layout, filter_masks, require_cuttable
+from sparrow.pruning.params import Needs
 from sparrow.pruning.pruner import Batch, Pruner
 from sparrow.reproducible import derive_seed, pick_device, seed_everything
 from sparrow.settings import Threat
@@ -29,6 +30,8 @@ from sparrow.stages.specs.pruning import PruneSpec
 from sparrow.training.loop import Hooks, Step, train
 
 TRACE_COLUMNS = ["epoch", "name", "value"]
+LOOP_HOOKS = ("loss", "after_backward", "after_step", "trace")
+"""The methods of a pruner that only the training loop calls."""
 
 
 def _failed(message: str, trace: Path, **arguments) -> None:
@@ -62,6 +65,7 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
             raise SparrowError(
                 f"methods.{kind}: its pruner has tensors to optimise, but Params.needs is {params.needs!r}; valid: 'schedule'"
             )
+        _require_called(pruner, kind, params.needs)
         others = pruner.others if params.needs == "schedule" else "frozen"
         rows, hooks = [], _PrunerHooks(pruner, model, weights, others, spec.method_threat)
         if params.needs != "nothing":
@@ -81,6 +85,7 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
                 resume=resume,
                 steps_of=params.steps_of,
                 perturbs=perturbs(spec.objective),
+                name=f"objectives.{spec.objective['kind']}",
             )
         masks = {name: mask.detach() for name, mask in pruner.end(weights).items()}
         raise_for(masks, weights, layout, spec.ratio, pruner.budget, kind)
@@ -132,6 +137,16 @@ class _PrunerHooks(Hooks):
     def load_state_dict(self, state: dict) -> None:
         self.trace = state["trace"]
         self._pruner.load_state_dict(state["pruner"])
+
+
+def _require_called(pruner: Pruner, kind: str, needs: Needs) -> None:
+    """Raise SparrowError if `pruner` has hooks of the training loop, and the method `kind` does not run it."""
+    unused = [name for name in LOOP_HOOKS if getattr(type(pruner), name) is not getattr(Pruner, name)]
+    if needs == "nothing" and unused:
+        raise SparrowError(
+            f"methods.{kind}: its pruner defines `{unused[0]}`, which nothing calls, since Params.needs is 'nothing'; "
+            "valid: 'batches' or 'schedule'"
+        )
 
 
 def _learning_besides(others: str, model, weights: dict) -> list[Tensor]:
