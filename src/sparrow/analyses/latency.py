@@ -1,6 +1,6 @@
 """Latency: what sparsity buys on a CPU, in turn with the dense network that the others come from.
 
-How long the evaluated networks take to look at images on a CPU, and how many times as fast as the dense network by the same
+How long the evaluated networks take to classify images on a CPU, and how many times as fast as the dense network by the same
 runtime: the median over turns that they take with it in one job, with its 95 % interval. ``masked`` networks do the dense
 one's arithmetic, with zeros in it; ``compact`` ones have lost their pruned filters. A dense network against itself shows how
 far to trust the rest.
@@ -46,7 +46,7 @@ class Params(Analysis):
     }
 
     batch_sizes: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1), AfterValidator(unique)] = Field([1, 64])
-    """Images that are looked at together."""
+    """Images in a batch; each size is timed by itself."""
     runtimes: Annotated[list[Literal["torch", "onnxruntime"]], Field(min_length=1), AfterValidator(unique)] = Field(
         ["torch", "onnxruntime"]
     )
@@ -114,7 +114,7 @@ def _plain(path: Path, images: torch.Tensor) -> Plain:
 
 
 class Runner(NamedTuple):
-    """A network that is ready to look at images."""
+    """A network that is ready to be timed."""
 
     network: Network
     form: str

@@ -63,7 +63,7 @@ def _methods_prune(study: Study) -> Iterator[str]:
 
 
 def _analyses_fit(study: Study) -> Iterator[str]:
-    """Every analysis has something to look at, and its tables and figure take nobody's name."""
+    """Every analysis has data or networks to measure, and its tables and figure take nobody's name."""
     for label, entry in study.analyses.items():
         if label in {*OWN_TABLES, *figures.known()}:
             yield f"analyses.{label}: {label} is the name of a table or figure of every study; choose another label"

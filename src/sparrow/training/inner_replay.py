@@ -93,7 +93,7 @@ def solve(find: Callable[[], Tensor]) -> Tensor:
 def watched(model: nn.Module) -> Iterator[None]:
     """Note the images that `model` is given outside of `solve`; a replay that gives it others raises SparrowError."""
 
-    def look(module: nn.Module, given: tuple, output: Tensor) -> None:
+    def note(module: nn.Module, given: tuple, output: Tensor) -> None:
         if _unrecorded or _recording is None:
             return
         images = given[0]
@@ -104,7 +104,7 @@ def watched(model: nn.Module) -> Iterator[None]:
         elif not any(torch.equal(before, images.detach()) for before in _expected):
             raise _refusal(_recording, "gives the network other images when a batch's loss is computed again")
 
-    hook = model.register_forward_hook(look)
+    hook = model.register_forward_hook(note)
     try:
         yield
     finally:

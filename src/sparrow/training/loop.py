@@ -226,7 +226,7 @@ def _gradients(
     with METER.watching(model), inner_replay.watched(model):
         with _precision(schedule, model, images):
             loss = hooks.loss(lambda: objective(model, images, labels), images, labels)
-        # Where nothing is learned, there may be nothing to differentiate: a method may look at activations alone.
+        # Where nothing is learned, there may be nothing to differentiate: a method may use activations alone.
         if optimised or loss.requires_grad:
             loss.backward()
     return loss.detach()
