@@ -349,7 +349,7 @@ def _unknown(key: str, what: str, labels: list[str] | None, known: dict[str, Any
 
 
 def _known(labels: list[str] | None, known: dict[str, Any]) -> list[str]:
-    """Those of `labels` that there are; all that there are if None."""
+    """The labels in `labels` that `known` has; all of `known` if None."""
     return [label for label in (known if labels is None else labels) if label in known]
 
 

@@ -29,7 +29,7 @@ class _Recording:
     """What happened since `record` was entered."""
 
     objective: str
-    """Whose loss it is, as an error names it."""
+    """The name of the objective whose loss it is, as an error gives it."""
     random: tuple[Tensor, list[Tensor]]
     """The states of torch's random numbers at its start, on the CPU and on each GPU."""
     solutions: list[Tensor] = field(default_factory=list)

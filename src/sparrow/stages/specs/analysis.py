@@ -16,13 +16,13 @@ class AnalysisSpec(Spec):
 
 
 class NetworksAnalysisSpec(AnalysisSpec):
-    """One of a data set, or of networks of an architecture `model`, against the `threat` if it reads that."""
+    """An analysis of a data set, or of networks of an architecture `model`, against the `threat` if it reads that."""
 
     model: Entry | None = None
     threat: Threat | None = None
 
 
 class TablesAnalysisSpec(AnalysisSpec):
-    """One of all outcome tables: `objectives` says of each which tables its networks have, as aggregation is told."""
+    """An analysis of all outcome tables: `objectives` says of each which tables its networks have, as aggregation's spec does."""
 
     objectives: dict[str, Any]
