@@ -23,6 +23,6 @@ class NetworksAnalysisSpec(AnalysisSpec):
 
 
 class TablesAnalysisSpec(AnalysisSpec):
-    """An analysis of all outcome tables: `objectives` says of each which tables its networks have, as aggregation's spec does."""
+    """An analysis of all outcome tables: `objectives` says of each which tables its networks have, as aggregation's does."""
 
     objectives: dict[str, Any]
