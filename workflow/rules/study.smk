@@ -101,7 +101,7 @@ def proofs_for(wildcards):
 
 
 ATTACKS = cells.tables(STUDY, "attacks")
-KEPT = cells.attacks_with_examples(STUDY)
+WITH_EXAMPLES = cells.attacks_with_examples(STUDY)
 
 
 # Functions, not lists: a job that starts a Snakemake of its own reads this file too, and needs none of these names.
