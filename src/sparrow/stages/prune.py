@@ -16,7 +16,6 @@ from sparrow.jobs.costs import record_cost
 from sparrow.jobs.resume_point import resumable
 from sparrow.networks.prunable import norm_layers, norm_parameters, prunable_weights
 from sparrow.networks.structure import Layout, filter_masks, require_cuttable
-from sparrow.pruning.params import Needs
 from sparrow.pruning.pruner import Batch, Pruner
 from sparrow.reproducible import derive_seed, pick_device, seed_everything
 from sparrow.settings import Threat
@@ -65,7 +64,8 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
             raise SparrowError(
                 f"methods.{kind}: its pruner has tensors to optimise, but Params.needs is {params.needs!r}; valid: 'schedule'"
             )
-        _require_called(pruner, kind, params.needs)
+        if params.needs == "nothing":
+            _require_called(pruner, kind)
         others = pruner.others if params.needs == "schedule" else "frozen"
         rows, hooks = [], _PrunerHooks(pruner, model, weights, others, spec.method_threat)
         if params.needs != "nothing":
@@ -109,6 +109,16 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
         return f"warning: {output}: {told}" if told else None
 
 
+def _require_called(pruner: Pruner, kind: str) -> None:
+    """Raise SparrowError if the pruner of a method that needs nothing, `kind`, has hooks of the training loop."""
+    unused = [name for name in LOOP_HOOKS if getattr(type(pruner), name) is not getattr(Pruner, name)]
+    if unused:
+        raise SparrowError(
+            f"methods.{kind}: its pruner defines `{unused[0]}`, which nothing calls, since Params.needs is 'nothing'; "
+            "valid: 'batches' or 'schedule'"
+        )
+
+
 class _PrunerHooks(Hooks):
     """Hooks of the training loop that call a pruner's, and record its trace."""
 
@@ -137,16 +147,6 @@ class _PrunerHooks(Hooks):
     def load_state_dict(self, state: dict) -> None:
         self.trace = state["trace"]
         self._pruner.load_state_dict(state["pruner"])
-
-
-def _require_called(pruner: Pruner, kind: str, needs: Needs) -> None:
-    """Raise SparrowError if `pruner` has hooks of the training loop, and the method `kind` does not run it."""
-    unused = [name for name in LOOP_HOOKS if getattr(type(pruner), name) is not getattr(Pruner, name)]
-    if needs == "nothing" and unused:
-        raise SparrowError(
-            f"methods.{kind}: its pruner defines `{unused[0]}`, which nothing calls, since Params.needs is 'nothing'; "
-            "valid: 'batches' or 'schedule'"
-        )
 
 
 def _learning_besides(others: str, model, weights: dict) -> list[Tensor]:

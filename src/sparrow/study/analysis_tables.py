@@ -33,7 +33,7 @@ def drawn(study: Study) -> dict[str, list[str]]:
 
 
 def collected(study: Study) -> list[str]:
-    """The files that aggregation collects: of all analyses that are not timed."""
+    """Those of all analyses that aggregation collects: of all that are not timed."""
     return [name for label, entry in study.analyses.items() if not entry.timed for name in table_names(study, label)]
 
 

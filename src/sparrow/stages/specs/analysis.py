@@ -23,6 +23,6 @@ class NetworksAnalysisSpec(AnalysisSpec):
 
 
 class TablesAnalysisSpec(AnalysisSpec):
-    """An analysis of all outcome tables: `objectives` says of each which tables its networks have, as aggregation's does."""
+    """One of all outcome tables: `objectives` says of each which tables its networks have, as aggregation is told."""
 
     objectives: dict[str, Any]
