@@ -8,7 +8,7 @@ rule attack:
     log:
         f"{RESULTS}/{paths.log_path(paths.ATTACK_PATTERN)}",
     wildcard_constraints:
-        attack=one_of(set(ATTACKS) - KEPT),
+        attack=one_of(set(ATTACKS) - WITH_EXAMPLES),
     conda:
         "../../envs/sparrow.yaml"
     threads: 1
@@ -31,4 +31,4 @@ use rule attack as attack_and_keep with:
     output:
         multiext(f"{RESULTS}/{paths.ATTACK_PATTERN}", output=paths.TABLE, cost=paths.COST, examples=paths.EXAMPLES),
     wildcard_constraints:
-        attack=one_of(KEPT),
+        attack=one_of(WITH_EXAMPLES),
