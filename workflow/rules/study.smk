@@ -132,6 +132,11 @@ def analysis_of(scope, wildcards):
     return analysis_jobs()[paths.ANALYSIS_PATTERNS[scope].format(**wildcards)]
 
 
+def analysis_collected(wildcards):
+    """The label of the analysis that a collected table is of."""
+    return analysis_tables.collected(STUDY)[wildcards.collected]
+
+
 def threads_of_analysis(wildcards):
     return getattr(STUDY.analyses[wildcards.analysis], "threads", 1)
 
