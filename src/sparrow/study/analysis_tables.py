@@ -1,15 +1,17 @@
-"""Which tables and figures come of a study's analyses. Imports no torch."""
+"""Which tables and figures come of a study's analyses. Imports no torch, and no configuration, whose kinds are those of now."""
 
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sparrow import catalogue
 from sparrow.files import analysis_table
 from sparrow.files.paths import TABLE
 from sparrow.study.code_digest import function_digest
-from sparrow.study.config import Study
+
+if TYPE_CHECKING:
+    from sparrow.study.config import Study
 
 OWN_TABLES = (
     *("outcomes", "summary", "layers", "recall", "intensification", "ranking", "security", "decisions", "costs"),
