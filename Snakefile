@@ -94,6 +94,7 @@ rule all:
         f"{RESULTS}/{paths.study_page('summary')}",
         f"{RESULTS}/{paths.study_page('costs')}",
         f"{RESULTS}/{paths.study_page('provenance')}",
+        targets.collected_tables(STUDY),
         targets.timings(STUDY),
         targets.published_tables(STUDY),
         figures.files(STUDY),

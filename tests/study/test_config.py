@@ -122,6 +122,7 @@ MISTAKES = {
     "one ratio": ("ratios", 0.5, "ratios", ["0.5 is", "valid list"]),
     "entry": ("methods.hydra", 3, "methods.hydra", ["3 is", "valid dictionary"]),
     "label": ("methods.My_Label", {"kind": "lwm"}, "methods.My_Label", ["'My_Label'", "must be small letters"]),
+    "label analyses": ("datasets.analyses", {"kind": "digits"}, "datasets.analyses", ["'analyses'", "another label"]),
     "label dense": ("methods.dense", {"kind": "lwm"}, "methods.dense", ["'dense'", "another label"]),
     # Valid alone, not together.
     "ramp": ("training.prune.ramp_epochs", 16, "training.prune", ["is 16", "at most epochs (15)"]),
@@ -558,6 +559,9 @@ def test_a_bad_analysis_is_one_line(value, key, words):
     [
         ("stability", {"samples": 40}, "{stability: {samples: 40}}"),
         ("latency", {}, "{latency: }"),
+        ("latency", None, "{latency: }"),
+        ("stability", True, "{stability: }"),
+        ("stability", ["torch"], "{stability: }"),
         ("latency", {"runtimes": ["torch"]}, "{latency: {runtimes: [torch]}}"),
     ],
 )

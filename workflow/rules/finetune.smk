@@ -7,7 +7,7 @@ rule finetune:
     log:
         f"{RESULTS}/{paths.log_path(paths.FINETUNED_PATTERN)}",
     wildcard_constraints:
-        dataset=OWN,
+        dataset=dataset_of_trained(STUDY),
     conda:
         "../../envs/sparrow.yaml"
     threads: 1

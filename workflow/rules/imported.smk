@@ -9,7 +9,7 @@ rule imported:
     log:
         f"{RESULTS}/{paths.log_path(paths.CHECKPOINT_PATTERN)}",
     wildcard_constraints:
-        dataset=THEIRS,
+        dataset=dataset_of_imported(STUDY),
     conda:
         "../../envs/sparrow.yaml"
     threads: 1

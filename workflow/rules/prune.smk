@@ -9,7 +9,7 @@ rule prune:
     log:
         f"{RESULTS}/{paths.log_path(paths.PRUNED_PATTERN)}",
     wildcard_constraints:
-        dataset=OWN,
+        dataset=dataset_of_trained(STUDY),
     conda:
         "../../envs/sparrow.yaml"
     threads: 1
