@@ -554,6 +554,16 @@ def test_a_bad_analysis_is_one_line(value, key, words):
     assert words in line
 
 
+@pytest.mark.parametrize("label", ["benign", "era", "vra", "preserved", "data"])
+def test_the_summary_of_an_analysis_takes_no_column_of_every_study(label, monkeypatch):
+    study = changed(("analyses", {label: {"kind": "stability"}}))
+    assert list(load_study(study).analyses) == [label]  # Without a summary it has no columns there.
+    monkeypatch.setattr(catalogue.load("analyses", "stability"), "summary", print, raising=False)
+    (line,) = complaints(study)
+    words = f"columns of every study's summary.csv begin with {label}_; choose another label"
+    assert line == f"config.yaml: analyses.{label}: {words}"
+
+
 @pytest.mark.parametrize(
     ("key", "value", "place"),
     [

@@ -100,6 +100,7 @@ def test_every_network_meets_noise_of_its_own_seed(own: Checkout) -> None:
 def test_a_summary_is_in_the_summary(own: Checkout) -> None:
     summary, noise = table(own, "summary").set_index(["method", "seed"]), table(own, "noise")
     right = noise.groupby(["method", "seed"])["right"].sum() / 40
+    assert list(summary.columns[-4:]) == ["agreement_share", "noise_accuracy", "network", "data"]
     assert summary["noise_accuracy"].to_dict() == pytest.approx(right.to_dict())
     # Of a pair the pruned network has it.
     assert summary["agreement_share"].isna().to_dict() == {key: key[0] == "dense" for key in right.to_dict()}

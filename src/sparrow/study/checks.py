@@ -18,6 +18,7 @@ from sparrow.exchange import keymap, keymap_files
 from sparrow.files.paths import DENSE, Checkpoint, parse
 from sparrow.settings import Settings, distances_in_pixels
 from sparrow.study import figures
+from sparrow.study.analysis_contract import SUMMARISED
 from sparrow.study.analysis_tables import OWN_TABLES
 from sparrow.study.sections import TRAINING_STAGES, TrainingStage
 
@@ -69,6 +70,8 @@ def _analyses_fit(study: Study) -> Iterator[str]:
     for label, entry in study.analyses.items():
         if label in {*OWN_TABLES, *figures.known()}:
             yield f"analyses.{label}: {label} is the name of a table or figure of every study; choose another label"
+        if label in SUMMARISED and hasattr(catalogue.load("analyses", entry.kind), "summary"):
+            yield f"analyses.{label}: columns of every study's summary.csv begin with {label}_; choose another label"
         if entry.scope in ("pair", "family"):
             against = f"analyses.{label}: compares networks with their dense one"
             if study.evaluate == ["dense"]:
