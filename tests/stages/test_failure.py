@@ -20,6 +20,7 @@ from sparrow.files import checkpoint
 from sparrow.files import examples as examples_file
 from sparrow.files.headers import COMPACT_FORMAT, failure, read, read_header, sha256
 from sparrow.files.outcome_table import FAILED
+from sparrow.files.specs import Spec
 from sparrow.results.aggregate import aggregate
 from sparrow.settings import Threat
 from sparrow.stages._evaluation import failed_table, origin
@@ -30,7 +31,6 @@ from sparrow.stages.compact import compact
 from sparrow.stages.finetune import finetune
 from sparrow.stages.pretrain import pretrain
 from sparrow.stages.prune import prune
-from sparrow.stages.specs.base import Spec
 from sparrow.stages.specs.training import TrainingSpec
 from sparrow.stages.verify import verify
 from sparrow.training.loop import CURVE_COLUMNS

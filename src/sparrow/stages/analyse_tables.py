@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from sparrow.files.specs import opened
 from sparrow.results.study_tables import Tables, evaluated
 from sparrow.stages import _analysis
-from sparrow.stages._door import opened
 from sparrow.stages.specs.analysis import TablesAnalysisSpec
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sparrow.files.paths import Cell, Parent
-from sparrow.stages.specs.base import Spec
+from sparrow.files.specs import Spec
 from sparrow.study import analyses, cells, job_specs
 from sparrow.study.code_digest import code_digest
 from sparrow.study.config import Study

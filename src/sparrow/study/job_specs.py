@@ -14,8 +14,9 @@ from sparrow.data import extra
 from sparrow.errors import SparrowError
 from sparrow.exchange import keymap_files
 from sparrow.files.paths import Cell, Parent, parse
+from sparrow.files.specs import Entry
 from sparrow.settings import Settings, Threat
-from sparrow.stages.specs.base import Entry, Labels
+from sparrow.stages.specs.base import Labels
 from sparrow.stages.specs.compact import CompactSpec
 from sparrow.stages.specs.data import DataSpec
 from sparrow.stages.specs.evaluation import AttackSpec, VerifySpec

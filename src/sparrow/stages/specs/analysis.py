@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from sparrow.files.specs import Entry, Spec
 from sparrow.settings import Threat
-from sparrow.stages.specs.base import Entry, Spec
 
 
 class AnalysisSpec(Spec):
