@@ -427,7 +427,7 @@ def test_a_failed_network_is_a_gap_in_every_table(tmp_path: Path, digits: Path) 
     compact(finetuned, digits, finetuned.with_suffix("") / "compact.safetensors", files[1], COMPACT)
     tables = {"attacks": ["fgsm"], "verifiers": ["ibp"]}
     evaluated = tables | {"minimum_norm": [], "not_in_era": [], "smoothed": [], "threat": EVALUATION["threat"]}
-    spec = tables | {"objectives": {"benign": evaluated}, "analyses": {"stability": told_of("stability")}}
+    spec = tables | {"code": "test", "objectives": {"benign": evaluated}, "analyses": {"stability": told_of("stability")}}
     told = aggregate(
         [dense, finetuned],
         [finetuned.with_suffix("") / "compact.safetensors"],

@@ -67,9 +67,9 @@ rule aggregate:
         runtime=60,
     params:
         stage="sparrow.results.consistency:aggregate_consistent",
-        spec=lambda wildcards: job_specs.aggregate_spec(STUDY),
+        spec=lambda wildcards: job_specs.aggregate_spec(STUDY).model_dump(),
         script=SCRIPT,
-        study=lambda wildcards: expected.expected(STUDY),
+        study=lambda wildcards: expected.expected(STUDY).model_dump(),
     message:
         "Aggregate all outcome tables"
     script:

@@ -8,7 +8,7 @@ from typing import Any
 from sparrow.files.specs import opened
 from sparrow.results.study_tables import Tables, evaluated
 from sparrow.stages import _analysis
-from sparrow.stages.specs.analysis import TablesAnalysisSpec
+from sparrow.stages.specs.tables_analysis import TablesAnalysisSpec
 
 
 @opened(TablesAnalysisSpec)

@@ -7,6 +7,7 @@ from typing import Any
 
 from sparrow import catalogue
 from sparrow.files import analysis_table
+from sparrow.results.specs.analyses import AnalysisTables
 from sparrow.study.code_digest import function_digest
 from sparrow.study.config import Study
 
@@ -37,25 +38,25 @@ def collected(study: Study) -> list[str]:
     return [name for label, entry in study.analyses.items() if not entry.timed for name in table_names(study, label)]
 
 
-def collect_spec(study: Study, timed: bool, label: str | None = None) -> dict[str, Any]:
+def collect_spec(study: Study, timed: bool, label: str | None = None) -> dict[str, AnalysisTables]:
     """What collecting the tables of all analyses (or of the one with that label) reads, by label: kind, scope and columns; of
     those that have a summary, its code."""
     return {
-        name: {
-            "kind": params.kind,
-            "scope": params.scope,
-            "tables": {table: list(columns) for table, columns in params.tables.items()},
-            **_summary_code(params.kind),
-        }
+        name: AnalysisTables(
+            kind=params.kind,
+            scope=params.scope,
+            tables={table: list(columns) for table, columns in params.tables.items()},
+            summary=_summary_code(params.kind),
+        )
         for name, params in study.analyses.items()
         if params.timed == timed and label in (None, name)
     }
 
 
-def _summary_code(kind: str) -> dict[str, str]:
+def _summary_code(kind: str) -> str | None:
     if not hasattr(catalogue.load("analyses", kind), "summary"):
-        return {}
-    return {"summary": function_digest(catalogue.module_name("analyses", kind), "summary")}
+        return None
+    return function_digest(catalogue.module_name("analyses", kind), "summary")
 
 
 def captions(study: Study) -> dict[str, dict[str, Any]]:
