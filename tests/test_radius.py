@@ -295,6 +295,7 @@ def drawn(folder: Path, monkeypatch: pytest.MonkeyPatch, eps: float) -> tuple[li
         "objectives": ["o"],
         "stage": "finetuned",
         "threats": {"o": {"norm": "linf", "eps": eps}},
+        "code": "test",
     }
     draw_security(folder / "security.csv", folder / "a.svg", folder / "a.png", spec)
     axes = kept[0].axes[0]

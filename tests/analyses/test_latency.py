@@ -174,7 +174,7 @@ def test_latencies_stand_beside_what_is_preserved(timed, summary, tmp_path) -> N
         write_timings(summary, [failed], output, TOLD, SPECS)
 
 
-SPEC = {"dataset": "digits", "model": "cnn-small", "objectives": ["benign"], "stage": "finetuned"}
+SPEC = {"dataset": "digits", "model": "cnn-small", "objectives": ["benign"], "stage": "finetuned", "code": "test"}
 SPEC["threats"] = {"benign": {"norm": "linf", "eps": 0.1}}
 
 

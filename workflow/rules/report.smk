@@ -217,7 +217,7 @@ rule published:
         runtime=30,
     params:
         stage="sparrow.results.published:write_published",
-        spec=lambda wildcards: comparison.published_spec(STUDY),
+        spec=lambda wildcards: comparison.published_spec(STUDY).model_dump(),
         script=SCRIPT,
     message:
         "Set the study beside published figures"
@@ -252,7 +252,7 @@ rule headline:
         runtime=30,
     params:
         stage="sparrow.results.headline:write_headline",
-        spec=lambda wildcards: comparison.headline_spec(STUDY),
+        spec=lambda wildcards: comparison.headline_spec(STUDY).model_dump(),
         script=SCRIPT,
     message:
         "Set the study beside a published average"
@@ -284,7 +284,7 @@ rule figure:
         runtime=30,
     params:
         stage=lambda wildcards: figures.stage(STUDY, wildcards.figure),
-        spec=lambda wildcards: figures.spec(*figure_of(wildcards)),
+        spec=lambda wildcards: figures.spec(*figure_of(wildcards)).model_dump(),
         script=SCRIPT,
     message:
         "Draw {wildcards.figure} of {wildcards.model} on {wildcards.dataset}"
