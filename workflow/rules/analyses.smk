@@ -196,7 +196,12 @@ rule collect:
         stage="sparrow.results.collected:write_collected",
         code=lambda wildcards: code_digest("sparrow.results.collected"),
         script=SCRIPT,
-        analysis=lambda wildcards: analysis_tables.collect_spec(STUDY, timed=False, label=analysis_collected(wildcards)),
+        analysis=lambda wildcards: {
+            label: tables.model_dump()
+            for label, tables in analysis_tables.collect_spec(
+                STUDY, timed=False, label=analysis_collected(wildcards)
+            ).items()
+        },
     message:
         "Collect {wildcards.collected} of all jobs"
     script:
@@ -229,7 +234,10 @@ rule timings:
         stage="sparrow.results.timings:write_timings",
         code=lambda wildcards: code_digest("sparrow.results.timings"),
         script=SCRIPT,
-        told=lambda wildcards: analysis_tables.collect_spec(STUDY, timed=True, label=wildcards.analysis),
+        told=lambda wildcards: {
+            label: told.model_dump()
+            for label, told in analysis_tables.collect_spec(STUDY, timed=True, label=wildcards.analysis).items()
+        },
         specs=lambda wildcards: {
             job.place: content.of_spec(analyses.spec(STUDY, job).model_dump())
             for job in analyses.jobs(STUDY, wildcards.analysis)
