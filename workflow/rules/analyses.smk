@@ -173,7 +173,7 @@ rule analyse_tables:
 # Each table of an analysis over all of its jobs. That they are of this study, aggregation has seen.
 rule collect:
     input:
-        f"{RESULTS}/summary.csv",
+        f"{RESULTS}/{paths.study_table('summary')}",
         tables=lambda wildcards: targets.analysis_tables(STUDY, label=analysis_collected(wildcards)),
     output:
         output=report(
@@ -198,9 +198,7 @@ rule collect:
         script=SCRIPT,
         analysis=lambda wildcards: {
             label: tables.model_dump()
-            for label, tables in analysis_tables.collect_spec(
-                STUDY, timed=False, label=analysis_collected(wildcards)
-            ).items()
+            for label, tables in analysis_tables.collect_spec(STUDY, timed=False, label=analysis_collected(wildcards)).items()
         },
     message:
         "Collect {wildcards.collected} of all jobs"
