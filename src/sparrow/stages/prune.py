@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparrow import catalogue
 from sparrow.errors import SparrowError
@@ -16,7 +18,7 @@ from sparrow.jobs.costs import record_cost
 from sparrow.jobs.resume_point import resumable
 from sparrow.networks.prunable import norm_layers, norm_parameters, prunable_weights
 from sparrow.networks.structure import Layout, filter_masks, require_cuttable
-from sparrow.pruning.pruner import Batch, Pruner
+from sparrow.pruning.pruner import Batch, Pruner, Weights
 from sparrow.reproducible import derive_seed, pick_device, seed_everything
 from sparrow.settings import Threat
 from sparrow.stages._door import opened
@@ -31,7 +33,7 @@ from sparrow.training.loop import Hooks, Step, train
 TRACE_COLUMNS = ["epoch", "name", "value"]
 
 
-def _failed(message: str, trace: Path, **arguments) -> None:
+def _failed(message: str, trace: Path, **arguments: Any) -> None:
     failed_training(message, "pruned", **arguments)
     write_csv(trace, TRACE_COLUMNS, [])
 
@@ -107,12 +109,12 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
 class _PrunerHooks(Hooks):
     """Hooks of the training loop that call a pruner's, and record its trace."""
 
-    def __init__(self, pruner: Pruner, model, weights: dict, others: str, threat: Threat | None) -> None:
+    def __init__(self, pruner: Pruner, model: nn.Module, weights: Weights, others: str, threat: Threat | None) -> None:
         self._pruner, self._model, self._weights, self._threat = pruner, model, weights, threat
         self._frozen = norm_layers(model) if others == "frozen" else []
         self.trace: list[tuple] = []
 
-    def loss(self, objective, images: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, objective: Callable[[], Tensor], images: Tensor, labels: Tensor) -> Tensor:
         for norm in self._frozen:
             norm.eval()  # Frozen are its statistics, too.
         return self._pruner.loss(Batch(self._model, images, labels, self._threat, objective))
@@ -134,7 +136,7 @@ class _PrunerHooks(Hooks):
         self._pruner.load_state_dict(state["pruner"])
 
 
-def _learning_besides(others: str, model, weights: dict) -> list[Tensor]:
+def _learning_besides(others: str, model: nn.Module, weights: Weights) -> list[Tensor]:
     """The parameters besides `weights` that learn while the method trains: all, those of norms, or none, as `others` says."""
     if others == "all":
         return [parameter for name, parameter in model.named_parameters() if name not in weights]
