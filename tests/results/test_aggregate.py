@@ -22,6 +22,7 @@ from sparrow.networks.prunable import prunable_weights
 from sparrow.networks.structure import without_filters
 from sparrow.radius import text
 from sparrow.results.aggregate import aggregate
+from sparrow.results.collected import write_collected
 from sparrow.stages._failure import failed_checkpoint, failed_compact
 from sparrow.stages._origin import header
 from sparrow.stages.specs.base import CheckpointSpec
@@ -551,10 +552,13 @@ def fail(network):
 
 
 def told(networks, folder, compact=(), analysed=()):
-    """What the user is told."""
+    """What the user is told; with all tables of the study in `folder`, those of analyses, too."""
     folder.mkdir(exist_ok=True)
-    own = {"analyses": {"stability": told_of("stability")}} if analysed else {}
-    return aggregate(networks, list(compact), list(analysed), folder, SPEC | own)
+    own = {"stability": told_of("stability")} if analysed else {}
+    said = aggregate(networks, list(compact), list(analysed), folder, SPEC | ({"analyses": own} if own else {}))
+    for label in own:
+        write_collected(list(analysed), folder / f"{label}.csv", own)
+    return said
 
 
 NUMBERS = ["sparsity_prunable", "sparsity_all", "parameters", "nonzero", "multiply_adds", "benign", "era", "vra"]

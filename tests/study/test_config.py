@@ -122,6 +122,7 @@ MISTAKES = {
     "one ratio": ("ratios", 0.5, "ratios", ["0.5 is", "valid list"]),
     "entry": ("methods.hydra", 3, "methods.hydra", ["3 is", "valid dictionary"]),
     "label": ("methods.My_Label", {"kind": "lwm"}, "methods.My_Label", ["'My_Label'", "must be small letters"]),
+    "label analyses": ("datasets.analyses", {"kind": "digits"}, "datasets.analyses", ["'analyses'", "another label"]),
     "label dense": ("methods.dense", {"kind": "lwm"}, "methods.dense", ["'dense'", "another label"]),
     # Valid alone, not together.
     "ramp": ("training.prune.ramp_epochs", 16, "training.prune", ["is 16", "at most epochs (15)"]),
@@ -568,6 +569,9 @@ def test_the_summary_of_an_analysis_takes_no_column_of_every_study(label, monkey
     [
         ("stability", {"samples": 40}, "{stability: {samples: 40}}"),
         ("latency", {}, "{latency: }"),
+        ("latency", None, "{latency: }"),
+        ("stability", True, "{stability: }"),
+        ("stability", ["torch"], "{stability: }"),
         ("latency", {"runtimes": ["torch"]}, "{latency: {runtimes: [torch]}}"),
     ],
 )

@@ -1,7 +1,6 @@
 # What the rules ask of the study: thin lambdas over sparrow.study, which knows the cells, and sparrow.files.paths, which knows the files.
 
 import functools
-import re
 
 from sparrow.errors import SparrowError
 
@@ -17,6 +16,7 @@ try:
     from sparrow.study import analyses, analysis_tables, cells, comparison, expected, figures, job_specs, sources, targets
     from sparrow.study.code_digest import code_digest, file_digest
     from sparrow.study.load import load_study
+    from sparrow.study.wildcards import dataset_of_imported, dataset_of_trained, one_of
 
     for path in workflow.config_settings.configfiles or [HERE / "config.yaml"]:
         refuse_duplicates(os.path.relpath(path))
@@ -73,16 +73,6 @@ def cell_of(wildcards):
     return Cell(parent_of(wildcards), wildcards.method, float(wildcards.ratio))
 
 
-def one_of(names):
-    """A pattern that matches these names; nothing, if there are none."""
-    return "|".join(map(re.escape, sorted(names))) or "(?!)"
-
-
-# The data set of a path that a rule makes: of a checkpoint of the study's own, or of one that is imported.
-IMPORTED = rf"(?:{one_of(STUDY.imports)})\."
-OWN, THEIRS = f"(?!{IMPORTED}){paths.LABEL}", f"(?={IMPORTED}){paths.LABEL}"
-
-
 def imported_path(wildcards):
     return f"{parent_of(wildcards).path}/{wildcards.checkpoint}"
 
@@ -130,6 +120,11 @@ def analysis_jobs():
 def analysis_of(scope, wildcards):
     """The job of the analysis of that scope that `wildcards` name."""
     return analysis_jobs()[paths.ANALYSIS_PATTERNS[scope].format(**wildcards)]
+
+
+def analysis_collected(wildcards):
+    """The label of the analysis that a collected table is of."""
+    return analysis_tables.collected(STUDY)[wildcards.collected]
 
 
 def threads_of_analysis(wildcards):

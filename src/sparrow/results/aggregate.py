@@ -14,7 +14,6 @@ import pandas as pd
 
 from sparrow.errors import InheritedError, SparrowError
 from sparrow.files import content
-from sparrow.files.atomic import replacing
 from sparrow.files.headers import COMPACT_FORMAT, FORMAT, failure, read, read_header, sha256
 from sparrow.files.outcome_table import ABSTAINED
 from sparrow.files.parentage import refuse_other_parents
@@ -27,6 +26,7 @@ from sparrow.results.ranking import Hits, rank
 from sparrow.results.recall import recalls
 from sparrow.results.security import curve
 from sparrow.results.statistics import accuracy, preserved
+from sparrow.results.table_file import write_table
 from sparrow.results.threats import with_text
 
 LAYER_COLUMNS = ["layer", "weights", "nonzero", "sparsity"]
@@ -97,19 +97,12 @@ def aggregate(networks: list[Path], compact: list[Path], analysed: list[Path], f
         "security": _stacked((row, curve(row.outcomes).assign(constant=row.outcomes.constant())) for row in rows),
         "decisions": _stacked((row, decisions(row.outcomes)) for row in rows),
     }
-    collected = analyses.collect(done, spec["analyses"])
     for name, table in tables.items():
         table = with_text(table) if "eps" in table else table
         # A count that is missing somewhere is a count elsewhere.
         counts = [column for column in COUNTS if column in table]
         table[counts] = table[counts].astype("Int64")
-        collected[f"{name}.csv"] = table
-    for file, table in collected.items():
-        if "ratio" in table:
-            # By its ratio a cell is found again: every digit counts.
-            table["ratio"] = table["ratio"].map(lambda ratio: repr(float(ratio)))
-        with replacing(folder / file) as partial:
-            table.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
+        write_table(table, folder / f"{name}.csv")
     failed = sum(row.failed is not None for row in rows)
     # Not analysed, or not cut, a network has its accuracies all the same.
     lost = sum(row.failed is not None and (row.layers.empty or bool(row.outcomes.failed)) for row in rows)

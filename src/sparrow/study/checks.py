@@ -47,7 +47,9 @@ class MissingSection(AttributeError):
 
 
 def _labels_are_free(study: Study) -> Iterator[str]:
-    """No method has the label of networks that are not pruned."""
+    """No method has the label of networks that are not pruned, and no data set that of a folder beside it."""
+    if "analyses" in study.datasets:
+        yield "datasets.analyses: 'analyses' names the folder of what is about the whole study; choose another label"
     if "dense" in study.methods:
         yield "methods.dense: 'dense' names the network before pruning; choose another label"
 
