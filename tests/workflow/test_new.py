@@ -103,7 +103,7 @@ def test_a_study_of_new_entries_alone_ends_in_its_tables(grown: Checkout) -> Non
     pruned = load_file(folder / "my-method-0.50/finetuned.safetensors")
     for name in ("weight/0.weight", "weight/3.weight"):
         assert (pruned[name] == 0).sum() == pruned[name].size // 2, name
-    # The attack finds worse points the longer it looks, and the bound is below all of them.
+    # The attack finds worse points the more of them it tries, and the bound is below all of them.
     margins = {}
     for path in ("attacks/few", "attacks/my-attack", "verifiers/my-verifier"):
         with (folder / f"dense/{path}.csv").open() as file:

@@ -53,7 +53,7 @@ def own_files(wildcards):
 
 
 def require_sources():
-    """Before any job starts. Not while planning: a study can be looked at where its images are not."""
+    """Before any job starts. Not while planning: a study can be planned where its images are not."""
     for job in workflow.dag.needrun_jobs():
         if job.rule.name == "data":
             sources.require(job.wildcards.dataset, STUDY.datasets[job.wildcards.dataset])
@@ -61,7 +61,7 @@ def require_sources():
 
 @functools.cache
 def extra_memory(dataset):
-    """MiB of a data set's extra images; their file is looked at once, not for every job."""
+    """MiB of a data set's extra images; their file is read once, not for every job."""
     return job_specs.extra_memory(STUDY, dataset)
 
 
@@ -91,7 +91,7 @@ def proofs_for(wildcards):
 
 
 ATTACKS = cells.tables(STUDY, "attacks")
-KEPT = cells.attacks_with_examples(STUDY)
+WITH_EXAMPLES = cells.attacks_with_examples(STUDY)
 
 
 # Functions, not lists: a job that starts a Snakemake of its own reads this file too, and needs none of these names.

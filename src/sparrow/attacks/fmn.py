@@ -1,4 +1,4 @@
-"""FMN: looks for the nearest adversarial image, by gradient steps inside a ball that shrinks or grows as they succeed or fail.
+"""FMN: finds the nearest adversarial image by gradient steps inside a ball that shrinks or grows as they succeed or fail.
 
 One run gives a whole security curve: accuracy at any radius is the share of images whose distance is larger. The defaults
 are the paper's, but for one thing: until it has crossed the boundary, the ball grows in every step. HO-FMN tunes loss,

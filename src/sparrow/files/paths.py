@@ -50,7 +50,7 @@ ANALYSIS_PATTERNS = {
     "seeds": f"{{dataset}}/{{model}}/{{objective}}/seeds/{{checkpoint}}/{ANALYSIS}",
     "tables": ANALYSIS,
 }
-"""The same of the table of an analysis, by its scope (`settings.Scope`)."""
+"""Paths of the table of an analysis, in the same form, by its scope (`settings.Scope`)."""
 WILDCARDS = {
     **dict.fromkeys(("dataset", "model", "objective", "method"), LABEL),
     **dict.fromkeys(("attack", "verifier"), _SWEPT),
@@ -132,7 +132,7 @@ def checkpoint_in(header: dict[str, Any]) -> Checkpoint:
 
 
 SEEDS = "seeds"
-"""Stands in the place of `seedN` where something is about a cell over all seeds."""
+"""The folder's name in the place of `seedN`, where a file is about a cell over all seeds."""
 
 
 def place(scope: str, one: Checkpoint) -> str:

@@ -57,7 +57,7 @@ class Params(Global, Granular):
 
     @property
     def needs(self) -> Needs:
-        """One step needs the weights alone."""
+        """Nothing but the weights in one step, a schedule to fine-tune along in more."""
         return "schedule" if self.steps > 1 else "nothing"
 
 

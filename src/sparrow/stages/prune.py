@@ -31,6 +31,8 @@ from sparrow.stages.specs.pruning import PruneSpec
 from sparrow.training.loop import Hooks, Step, train
 
 TRACE_COLUMNS = ["epoch", "name", "value"]
+LOOP_HOOKS = ("loss", "after_backward", "after_step", "trace")
+"""The methods of a pruner that only the training loop calls."""
 
 
 def _failed(message: str, trace: Path, **arguments: Any) -> None:
@@ -64,6 +66,8 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
             raise SparrowError(
                 f"methods.{kind}: its pruner has tensors to optimise, but Params.needs is {params.needs!r}; valid: 'schedule'"
             )
+        if params.needs == "nothing":
+            _require_called(pruner, kind)
         others = pruner.others if params.needs == "schedule" else "frozen"
         rows, hooks = [], _PrunerHooks(pruner, model, weights, others, spec.method_threat)
         if params.needs != "nothing":
@@ -83,6 +87,7 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
                 resume=resume,
                 steps_of=params.steps_of,
                 perturbs=perturbs(spec.objective),
+                name=f"objectives.{spec.objective['kind']}",
             )
         masks = {name: mask.detach() for name, mask in pruner.end(weights).items()}
         raise_for(masks, weights, layout, spec.ratio, pruner.budget, kind)
@@ -104,6 +109,16 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
         if told:
             print(f"WARNING: {told}")
         return f"warning: {output}: {told}" if told else None
+
+
+def _require_called(pruner: Pruner, kind: str) -> None:
+    """Raise SparrowError if the pruner of a method that needs nothing, `kind`, has hooks of the training loop."""
+    unused = [name for name in LOOP_HOOKS if getattr(type(pruner), name) is not getattr(Pruner, name)]
+    if unused:
+        raise SparrowError(
+            f"methods.{kind}: its pruner defines `{unused[0]}`, which nothing calls, since Params.needs is 'nothing'; "
+            "valid: 'batches' or 'schedule'"
+        )
 
 
 class _PrunerHooks(Hooks):

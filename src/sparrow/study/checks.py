@@ -66,7 +66,7 @@ def _methods_prune(study: Study) -> Iterator[str]:
 
 
 def _analyses_fit(study: Study) -> Iterator[str]:
-    """Every analysis has something to look at, and its tables and figure take nobody's name."""
+    """Every analysis has data or networks to measure, and its tables and figure take nobody's name."""
     for label, entry in study.analyses.items():
         if label in {*OWN_TABLES, *figures.known()}:
             yield f"analyses.{label}: {label} is the name of a table or figure of every study; choose another label"
@@ -354,7 +354,7 @@ def _unknown(key: str, what: str, labels: list[str] | None, known: dict[str, Any
 
 
 def _known(labels: list[str] | None, known: dict[str, Any]) -> list[str]:
-    """Those of `labels` that there are; all that there are if None."""
+    """The labels in `labels` that `known` has; all of `known` if None."""
     return [label for label in (known if labels is None else labels) if label in known]
 
 

@@ -48,7 +48,7 @@ class Params(Verification):
     batch_size: int = Field(64, ge=1)
     """Parts that are split at a time."""
     attack_steps: int = Field(50, ge=1)
-    """Steps of the PGD that looks for an adversarial example first."""
+    """Steps of the PGD that searches for an adversarial example first."""
     attack_restarts: int = Field(5, ge=1)
     """Its random starts."""
     iterations: int = Field(20, ge=1)
