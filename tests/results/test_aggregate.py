@@ -32,7 +32,7 @@ from tests.conftest import ABOUT, write_failed
 
 TABLES = {"attacks": ["fgsm", "pgd"], "verifiers": ["ibp", "crown"]}
 EVALUATED = TABLES | {"smoothed": [], "minimum_norm": [], "not_in_era": [], "threat": {"norm": "linf", "eps": 0.1}}
-SPEC = TABLES | {"objectives": {"adversarial": EVALUATED}, "analyses": {}}
+SPEC = TABLES | {"objectives": {"adversarial": EVALUATED}, "analyses": {}, "code": "test"}
 PARENT = Parent("digits", "cnn-small", "adversarial", 0)
 CELL = Cell(PARENT, "lwm", 0.5)
 DENSE = Checkpoint(PARENT, None, "dense")

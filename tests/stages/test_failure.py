@@ -20,6 +20,7 @@ from sparrow.files import checkpoint
 from sparrow.files import examples as examples_file
 from sparrow.files.headers import COMPACT_FORMAT, failure, read, read_header, sha256
 from sparrow.files.outcome_table import FAILED
+from sparrow.files.specs import Spec
 from sparrow.results.aggregate import aggregate
 from sparrow.settings import Threat
 from sparrow.stages._evaluation import failed_table, origin
@@ -31,7 +32,6 @@ from sparrow.stages.compact import compact
 from sparrow.stages.finetune import finetune
 from sparrow.stages.pretrain import pretrain
 from sparrow.stages.prune import prune
-from sparrow.stages.specs.base import Spec
 from sparrow.stages.specs.training import TrainingSpec
 from sparrow.stages.verify import verify
 from sparrow.training.loop import CURVE_COLUMNS
@@ -447,7 +447,7 @@ def test_a_failed_network_is_a_gap_in_every_table(tmp_path: Path, digits: Path) 
     compact(finetuned, digits, finetuned.with_suffix("") / "compact.safetensors", files[1], COMPACT)
     tables = {"attacks": ["fgsm"], "verifiers": ["ibp"]}
     evaluated = tables | {"minimum_norm": [], "not_in_era": [], "smoothed": [], "threat": EVALUATION["threat"]}
-    spec = tables | {"objectives": {"benign": evaluated}, "analyses": {"stability": told_of("stability")}}
+    spec = tables | {"code": "test", "objectives": {"benign": evaluated}, "analyses": {"stability": told_of("stability")}}
     told = aggregate(
         [dense, finetuned],
         [finetuned.with_suffix("") / "compact.safetensors"],

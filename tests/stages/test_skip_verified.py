@@ -169,4 +169,4 @@ def test_an_attack_may_wait_for_a_cascade_that_waits_for_another():
 def test_tables_set_beside_published_ones_say_so():
     attack = {"kind": "autoattack", "skip_verified": ["ibp", "cascade"]}
     study = load_study(changed(("attacks.aa", attack), IBP, ("published", {})))
-    assert comparison.published_spec(study)["nonstandard"]["aa"] == "skip_verified ibp and cascade"
+    assert comparison.published_spec(study).nonstandard["aa"] == "skip_verified ibp and cascade"

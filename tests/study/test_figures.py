@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sparrow.files.paths import CURVE, TRACE
+from sparrow.results.specs.figures import MeasuredFigureSpec, RunsFigureSpec
 from sparrow.study import figure_files, figures
 from tests.study.test_targets import FOLDER, study
 
@@ -74,11 +75,13 @@ def test_a_figure_is_drawn_from_one_table_from_several_or_from_all_runs() -> Non
 def test_a_figure_of_runs_is_told_whose_they_are_and_one_of_tables_what_to_show() -> None:
     one = study()
     curves = figures.spec(one, "digits", "cnn-small", "curves")
-    assert len(curves["runs"]) == len(figures.sources(one, "digits", "cnn-small", "curves"))
-    assert curves["runs"][0]["stage"] == "dense"
+    assert isinstance(curves, RunsFigureSpec)
+    assert len(curves.runs) == len(figures.sources(one, "digits", "cnn-small", "curves"))
+    assert curves.runs[0]["stage"] == "dense"
     table = figures.spec(one, "digits", "cnn-small", "decisions")
-    assert (table["stage"], table["measured"]) == ("finetuned", {"benign": ["era", "vra"]})
-    assert table["code"] != curves["code"]
+    assert isinstance(table, MeasuredFigureSpec)
+    assert (table.stage, table.measured) == ("finetuned", {"benign": ["era", "vra"]})
+    assert table.code != curves.code
 
 
 def test_nothing_that_draws_is_imported_to_know_the_figures() -> None:

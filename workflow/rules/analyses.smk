@@ -229,7 +229,10 @@ rule timings:
         stage="sparrow.results.timings:write_timings",
         code=lambda wildcards: code_digest("sparrow.results.timings"),
         script=SCRIPT,
-        told=lambda wildcards: analysis_tables.collect_spec(STUDY, timed=True, label=wildcards.analysis),
+        told=lambda wildcards: {
+            label: told.model_dump()
+            for label, told in analysis_tables.collect_spec(STUDY, timed=True, label=wildcards.analysis).items()
+        },
         specs=lambda wildcards: {
             job.place: content.of_spec(analyses.spec(STUDY, job).model_dump())
             for job in analyses.jobs(STUDY, wildcards.analysis)

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field
 
+from sparrow.files.specs import opened
 from sparrow.lazy_torch import torch
+from sparrow.results.specs.figures import FigureSpec
 from sparrow.settings import Analysis, Columns, Need, Scope, unique
 
 if TYPE_CHECKING:
@@ -206,7 +208,8 @@ def turns(runs: list[Callable[[torch.Tensor], object]], images: torch.Tensor, re
 FORMS = {"masked": "none", "compact": "full"}
 
 
-def draw(source: Path, svg: Path, png: Path, spec: dict) -> None:
+@opened(FigureSpec)
+def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     """What sparsity buys on a CPU, and at what price: how many times as fast pruned networks are as their dense one in the same
     runtime, against the era that they preserve. Hollow: with zeros in place of the pruned weights; full: without their pruned
     filters. Lines join a method's ratios; means over seeds. A row for each runtime and batch size, a column for each objective.
@@ -215,10 +218,10 @@ def draw(source: Path, svg: Path, png: Path, spec: dict) -> None:
 
     from sparrow.results.figures import style
 
-    table = style.select(style.by_granularity(pd.read_csv(source)), dataset=spec["dataset"], model=spec["model"])
-    table = style.select(table, stage=spec["stage"])
+    table = style.select(style.by_granularity(pd.read_csv(source)), dataset=spec.dataset, model=spec.model)
+    table = style.select(table, stage=spec.stage)
     # Networks that failed count, so that each method looks as it does in other figures.
-    methods, objectives = sorted(table["method"].unique()), spec["objectives"]
+    methods, objectives = sorted(table["method"].unique()), spec.objectives
     table = table.dropna(subset=["speedup", "preserved_era"])
     panels = sorted(
         set(zip(table["runtime"], table["batch_size"].astype(int), strict=True)), key=lambda one: (one[0] != "torch", one)

@@ -18,6 +18,7 @@ from sparrow.files.headers import COMPACT_FORMAT, FORMAT, failure, read, read_he
 from sparrow.files.outcome_table import ABSTAINED
 from sparrow.files.parentage import refuse_other_parents
 from sparrow.files.paths import DENSE, IDENTITY, Parent, identity_of
+from sparrow.files.specs import opened
 from sparrow.results import analyses, marks
 from sparrow.results.decisions import decisions
 from sparrow.results.intensification import Pair, intensifications
@@ -25,6 +26,7 @@ from sparrow.results.outcomes import Outcomes, read_outcomes, warnings_of
 from sparrow.results.ranking import Hits, rank
 from sparrow.results.recall import recalls
 from sparrow.results.security import curve
+from sparrow.results.specs.aggregate import AggregateSpec
 from sparrow.results.statistics import accuracy, preserved
 from sparrow.results.table_file import write_table
 from sparrow.results.threats import with_text
@@ -67,18 +69,18 @@ class Row:
         return tuple(self.identity[key] for key in Parent._fields)
 
 
-def aggregate(networks: list[Path], compact: list[Path], analysed: list[Path], folder: Path, spec: dict) -> str | None:
+@opened(AggregateSpec)
+def aggregate(networks: list[Path], compact: list[Path], analysed: list[Path], folder: Path, spec: AggregateSpec) -> str | None:
     """Read the tables of all `networks` and write those of the study to `folder`, sorted by who the checkpoint is.
 
     `compact` are those of the networks that lost whole filters, with these cut out, `analysed` the tables of all analyses that
-    are not timed; `spec` names the `attacks` and `verifiers` of all networks, says of each of the `objectives` which of them
-    its networks have, and against which `threat`, and of each of the `analyses` what it is about and which columns it has.
+    are not timed. Returns a line on what failed, if anything did.
+
     Raises SparrowError before anything is written if one file is not what it should be, if it was made from another file than
     lies there, or if two contradict each other.
-    Returns a line on what failed, if anything did.
     """
     digest = cache(sha256)  # Many have one parent.
-    cut, done = {path.parent: path for path in compact}, [analyses.read(path, spec["analyses"]) for path in analysed]
+    cut, done = {path.parent: path for path in compact}, [analyses.read(path, spec.analyses) for path in analysed]
     for path in (*networks, *compact):
         refuse_other_parents(path, read_header(path, FORMAT, COMPACT_FORMAT), digest)
     own: dict[Path, list[analyses.Done]] = {path.with_suffix(""): [] for path in networks}
@@ -159,12 +161,12 @@ def _pairs(rows: list[Row], dense: dict[tuple, Outcomes]) -> Iterator[Pair]:
             yield Pair(row.identity, own.labels(), before[row.parent], hits(own), bool(own.constant()))
 
 
-def _row(path: Path, compact: Path | None, done: list[analyses.Done], spec: dict) -> Row:
+def _row(path: Path, compact: Path | None, done: list[analyses.Done], spec: AggregateSpec) -> Row:
     failed = failure(path)
     objective = (failed or read_header(path))["cell"]["objective"]
-    if objective not in spec["objectives"]:
-        raise SparrowError(f"{path}: trained on {objective!r}; this study has {', '.join(map(repr, spec['objectives']))}")
-    outcomes = read_outcomes(path.with_suffix(""), spec["objectives"][objective])
+    if objective not in spec.objectives:
+        raise SparrowError(f"{path}: trained on {objective!r}; this study has {', '.join(map(repr, spec.objectives))}")
+    outcomes = read_outcomes(path.with_suffix(""), spec.objectives[objective])
     # Pruned filters are cut out of every network that lost some, and of no other.
     granularity = "" if path.stem == DENSE else "weight" if compact is None else "filter"
     if failed:
@@ -259,16 +261,16 @@ OUTCOME_COLUMNS = [*IDENTITY, "kind", "name", "norm", "eps", "samples", "correct
 OUTCOME_COLUMNS += ["abstained", "accuracy", "accuracy_low", "accuracy_high", "warnings"]
 
 
-def _summary(rows: list[Row], dense: dict[tuple, Outcomes], spec: dict[str, Any]) -> pd.DataFrame:
+def _summary(rows: list[Row], dense: dict[tuple, Outcomes], spec: AggregateSpec) -> pd.DataFrame:
     """A line for each row: the study's own columns, those of its analyses in its order, and what the checkpoint is made of.
 
     Raises SparrowError if an analysis has a column of the study's own.
     """
     own = [_summary_line(row, dense.get(row.parent), spec) for row in rows]
-    more = [analyses.summary_of(row.analysed, spec["analyses"]) for row in rows]
+    more = [analyses.summary_of(row.analysed, spec.analyses) for row in rows]
     about = [dict(zip(ABOUT, row.about, strict=True)) for row in rows]
     # Not every network is there for every analysis: the columns of the first row are not all.
-    order = list(spec["analyses"])
+    order = list(spec.analyses)
     names = sorted(dict.fromkeys(name for line in more for name in line), key=lambda name: order.index(name.split("_")[0]))
     known = {*ABOUT, *(name for line in own for name in line)}
     for name in names:
@@ -278,18 +280,18 @@ def _summary(rows: list[Row], dense: dict[tuple, Outcomes], spec: dict[str, Any]
     return pd.DataFrame(lines)
 
 
-def _summary_line(row: Row, dense: Outcomes | None, spec: dict[str, Any]) -> dict[str, Any]:
+def _summary_line(row: Row, dense: Outcomes | None, spec: AggregateSpec) -> dict[str, Any]:
     own = row.outcomes
-    threat = spec["objectives"][row.identity["objective"]]["threat"]
+    threat = spec.objectives[row.identity["objective"]].threat
     line = {**row.identity, "granularity": row.granularity, "failed": row.failed, "data_regime": row.data_regime}
     line |= {"constant": own.constant(), "chance": own.chance()}
     line["warnings"] = row.warnings
-    line |= {**threat, **row.size}
+    line |= {**threat.model_dump(), **row.size}
     line |= _measure("benign", own.correct())
-    for name in spec["attacks"]:
+    for name in spec.attacks:
         line |= _measure(f"era_{name}", _hit(own.attacks.get(name), "robust"))
     line |= _measure("era", own.robust())
-    for name in spec["verifiers"]:
+    for name in spec.verifiers:
         line |= _measure(f"vra_{name}", _hit((own.verifiers | own.smoothed).get(name), "verified"))
     line |= _measure("vra", own.verified())
     for name, metric in (("benign", Outcomes.correct), ("era", Outcomes.robust), ("vra", Outcomes.verified)):

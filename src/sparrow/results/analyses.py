@@ -17,6 +17,7 @@ from sparrow.errors import SparrowError
 from sparrow.files import analysis_table
 from sparrow.files.csv_table import text_of
 from sparrow.files.paths import IDENTITY, identity_at
+from sparrow.results.specs.analyses import AnalysisTables
 
 TEXTS = ("ratio",)
 """By its ratio a cell is found again: every digit counts."""
@@ -38,18 +39,18 @@ class Done:
     """The reason why there are no tables; None if there are."""
 
 
-def read(path: Path, told: dict[str, Any]) -> Done:
-    """The file of one job; `told` is what the study says of its analyses, by label: kind, scope and columns.
+def read(path: Path, told: dict[str, AnalysisTables]) -> Done:
+    """The file of one job; `told` is what the study says of its analyses, by label.
 
     Raises SparrowError, naming the file, if it is not what it should be.
     """
     label, place = path.stem, path.parents[1]
     own = told[label]
-    found = analysis_table.read(path, own["tables"])
+    found = analysis_table.read(path, {name: tuple(columns) for name, columns in own.tables.items()})
     failed = found if isinstance(found, str) else None
     rows = {} if isinstance(found, str) else found
-    tables = {name: _frame(rows.get(name, []), columns) for name, columns in own["tables"].items()}
-    return Done(label, place, identity_at(own["scope"], place), tables, failed)
+    tables = {name: _frame(rows.get(name, []), columns) for name, columns in own.tables.items()}
+    return Done(label, place, identity_at(own.scope, place), tables, failed)
 
 
 def _frame(rows: list[list[str]], columns: list[str]) -> pd.DataFrame:
@@ -78,12 +79,12 @@ def _is_number(value: str) -> bool:
         return False
 
 
-def collect(found: list[Done], told: dict[str, Any]) -> dict[str, pd.DataFrame]:
+def collect(found: list[Done], told: dict[str, AnalysisTables]) -> dict[str, pd.DataFrame]:
     """The tables of all jobs by the file that they go to; who each row is about stands in front, and sorts the jobs."""
     collected = {}
     for label, own in told.items():
         done = sorted((one for one in found if one.label == label), key=lambda one: tuple(_sortable(one)))
-        for number, (name, columns) in enumerate(own["tables"].items()):
+        for number, (name, columns) in enumerate(own.tables.items()):
             named = [_named(one.tables[name], one.identity) for one in done]
             # An empty one has no types, and would take the others' away.
             parts = [table for table in named if len(table)] or named[:1] or [pd.DataFrame(columns=columns)]
@@ -101,15 +102,15 @@ def _named(table: pd.DataFrame, identity: dict[str, Any]) -> pd.DataFrame:
     return table[[*front, *(name for name in table.columns if name not in front)]]
 
 
-def summary_of(done: list[Done], told: dict[str, Any]) -> dict[str, Any]:
+def summary_of(done: list[Done], told: dict[str, AnalysisTables]) -> dict[str, Any]:
     """What the analyses of one network add to its line of the summary: the columns LABEL_NAME.
 
     Raises SparrowError, naming the entry's file, if it gives something else than names and numbers.
     """
     columns: dict[str, Any] = {}
     for one in done:
-        kind = told[one.label]["kind"]
-        if "summary" in told[one.label] and not one.failed:
+        kind = told[one.label].kind
+        if told[one.label].summary is not None and not one.failed:
             entry = catalogue.load("analyses", kind)
             values = entry.summary(next(iter(one.tables.values())))
             wrong = _wrong(values)

@@ -7,11 +7,11 @@ from typing import Any
 
 from sparrow.files.csv_table import write_csv
 from sparrow.files.outcome_table import FAILED
+from sparrow.files.specs import opened
 from sparrow.results.study_tables import Tables, evaluated
 from sparrow.stages import _analysis
-from sparrow.stages._door import opened
 from sparrow.stages._failure import recorded
-from sparrow.stages.specs.analysis import TablesAnalysisSpec
+from sparrow.stages.specs.tables_analysis import TablesAnalysisSpec
 
 
 def _failed(message: str, output: Path, spec: TablesAnalysisSpec, networks: list[Path], **unused: Any) -> None:

@@ -13,6 +13,7 @@ from sparrow.errors import SparrowError
 from sparrow.files import checkpoint
 from sparrow.files.csv_table import write_csv
 from sparrow.files.headers import sha256
+from sparrow.files.specs import opened
 from sparrow.jobs import interruption
 from sparrow.jobs.costs import record_cost
 from sparrow.jobs.resume_point import resumable
@@ -21,7 +22,6 @@ from sparrow.networks.structure import Layout, filter_masks, require_cuttable
 from sparrow.pruning.pruner import Batch, Pruner, Weights
 from sparrow.reproducible import derive_seed, pick_device, seed_everything
 from sparrow.settings import Threat
-from sparrow.stages._door import opened
 from sparrow.stages._failure import recorded
 from sparrow.stages._mask_check import raise_for
 from sparrow.stages._norm_statistics import recompute

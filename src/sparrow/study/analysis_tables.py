@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sparrow import catalogue
 from sparrow.files import analysis_table
 from sparrow.files.paths import TABLE
+from sparrow.results.specs.analyses import AnalysisTables
 from sparrow.study.code_digest import function_digest
 
 if TYPE_CHECKING:
@@ -45,25 +46,25 @@ def collected(study: Study) -> dict[str, str]:
     }
 
 
-def collect_spec(study: Study, timed: bool, label: str | None = None) -> dict[str, Any]:
+def collect_spec(study: Study, timed: bool, label: str | None = None) -> dict[str, AnalysisTables]:
     """What collecting the tables of all analyses (or of the one with that label) reads, by label: kind, scope and columns; of
     those that have a summary, its code."""
     return {
-        name: {
-            "kind": params.kind,
-            "scope": params.scope,
-            "tables": {table: list(columns) for table, columns in params.tables.items()},
-            **_summary_code(params.kind),
-        }
+        name: AnalysisTables(
+            kind=params.kind,
+            scope=params.scope,
+            tables={table: list(columns) for table, columns in params.tables.items()},
+            summary=_summary_code(params.kind),
+        )
         for name, params in study.analyses.items()
         if params.timed == timed and label in (None, name)
     }
 
 
-def _summary_code(kind: str) -> dict[str, str]:
+def _summary_code(kind: str) -> str | None:
     if not hasattr(catalogue.load("analyses", kind), "summary"):
-        return {}
-    return {"summary": function_digest(catalogue.module_name("analyses", kind), "summary")}
+        return None
+    return function_digest(catalogue.module_name("analyses", kind), "summary")
 
 
 def captions(study: Study) -> dict[str, dict[str, str]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from sparrow import catalogue
 from sparrow.files.paths import TRACE, Checkpoint
+from sparrow.results.specs.figures import FigureSpec, MeasuredFigureSpec, PanelsSpec, RunsFigureSpec
 from sparrow.study import analysis_tables, cells, comparison
 from sparrow.study.code_digest import code_digest, function_digest
 from sparrow.study.config import Study
@@ -95,17 +96,17 @@ def _code(study: Study, figure: str) -> str:
     return code_digest(f"{PACKAGE}.{figure}")
 
 
-def spec(study: Study, dataset: str, model: str, figure: str) -> dict[str, Any]:
+def spec(study: Study, dataset: str, model: str, figure: str) -> PanelsSpec:
     """What drawing the figure of that data set and model reads, besides its sources."""
     found, shown = _figure(study, figure), objectives(study, model)
-    told: dict[str, Any] = {"dataset": dataset, "model": model, "objectives": shown, "code": _code(study, figure)}
+    own: dict[str, Any] = {"dataset": dataset, "model": model, "objectives": shown, "code": _code(study, figure)}
     if found.of_runs:
-        return told | {"runs": [run.identity() for run in _runs(study, dataset, model, found)]}
-    told["stage"] = "finetuned" if "finetuned" in study.evaluate else "pruned"
-    told["threats"] = {objective: study.threat_of(objective).model_dump() for objective in shown}
+        return RunsFigureSpec(**own, runs=[run.identity() for run in _runs(study, dataset, model, found)])
+    own["stage"] = "finetuned" if "finetuned" in study.evaluate else "pruned"
+    own["threats"] = {objective: study.threat_of(objective) for objective in shown}
     if figure in MEASURED:
-        told["measured"] = {objective: cells.metrics_of(study, objective) for objective in shown}
-    return told
+        return MeasuredFigureSpec(**own, measured={objective: cells.metrics_of(study, objective) for objective in shown})
+    return FigureSpec(**own)
 
 
 def _runs(study: Study, dataset: str, model: str, figure: Figure) -> list[Checkpoint]:

@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sparrow.files.atomic import replacing
+from sparrow.results.specs.figures import FigureSpec
 from sparrow.results.statistics import mean_over_seeds
 from sparrow.results.threats import in_words
 
@@ -66,9 +67,9 @@ def look(methods: list[str], method: str) -> dict[str, str]:
     return {"color": COLOURS[position], "marker": MARKERS[(position + turn) % len(MARKERS)]}
 
 
-def title(spec: dict, objective: str) -> str:
+def title(spec: FigureSpec, objective: str) -> str:
     """The title of an objective's panels: its label, followed by its threat if those of the figure's objectives differ."""
-    words = {one: in_words(**spec["threats"][one]) for one in spec["objectives"]}
+    words = {one: in_words(spec.threats[one].norm, spec.threats[one].eps) for one in spec.objectives}
     return f"{objective} ({words[objective]})" if len(set(words.values())) > 1 else objective
 
 

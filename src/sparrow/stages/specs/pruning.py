@@ -7,8 +7,9 @@ from typing import Self
 from pydantic import model_validator
 
 from sparrow.data.augmentation import Augmentation
+from sparrow.files.specs import Entry
 from sparrow.settings import Threat
-from sparrow.stages.specs.base import CheckpointSpec, Entry
+from sparrow.stages.specs.base import CheckpointSpec
 from sparrow.training.schedule import Schedule
 
 
