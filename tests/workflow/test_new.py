@@ -134,6 +134,7 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
         ("method", "a" * 41, "40 at most"),
         ("method", "dense", "'dense' is not valid: it names the network before pruning"),
         ("dataset", "analyses", "'analyses' is not valid: it names the folder of what is about the whole study"),
+        ("analysis", "era", "'era' is not valid: it names columns of every study's summary.csv"),
         ("analysis", "summary", "'summary' is not valid: it names a table or figure of every study"),
         ("analysis", "accuracy", "'accuracy' is not valid: it names a table or figure of every study"),
     ],

@@ -12,6 +12,7 @@ from sparrow import catalogue
 from sparrow.catalogue import Room
 from sparrow.errors import SparrowError
 from sparrow.study import figure_files
+from sparrow.study.analysis_contract import SUMMARISED
 from sparrow.study.analysis_tables import OWN_TABLES
 
 # One of `analyses` is an analysis.
@@ -55,7 +56,8 @@ def _taken(room: Room) -> dict[str, str]:
     if room == "datasets":
         return {"analyses": "the folder of what is about the whole study"}
     if room == "analyses":
-        return dict.fromkeys([*OWN_TABLES, *figure_files.known()], "a table or figure of every study")
+        columns = dict.fromkeys(SUMMARISED, "columns of every study's summary.csv")
+        return columns | dict.fromkeys([*OWN_TABLES, *figure_files.known()], "a table or figure of every study")
     return {}
 
 
