@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import traceback
 from functools import cache
 from pathlib import Path
@@ -23,28 +24,47 @@ class Contract(NamedTuple):
 
     params: str
     """The class that its `Params` derive from, as `module:class`; that class declares the room's flags."""
-    functions: tuple[str, ...]
-    """The functions that it defines; of names with a bar between them, one."""
+    functions: dict[str, str]
+    """The functions that it defines and what they are given, by place; of names with a bar between them, one."""
+    others: dict[str, str]
+    """Functions that it may define besides, or that are given something else than those whose place they take, likewise."""
     moved: dict[str, str]
     """Constants of the file that stood for flags before, by name, and the flags that do now."""
 
 
+_PRICED = {"passes": "params, classes", "longest": "params", "members": "params"}
+"""By which `sparrow cost` knows what an evaluation takes."""
+
 CONTRACTS: dict[Room, Contract] = {
-    "datasets": Contract("sparrow.data.split:HeldOut", ("describe", "load"), {"IMAGES": "images"}),
-    "models": Contract("sparrow.networks.params:Architecture", ("check", "build"), {"BATCH_NORM": "batch_norm"}),
-    "objectives": Contract("sparrow.training.objective_params:Objective", ("prepare",), {"FLOAT32_ONLY": "float32_only"}),
-    "methods": Contract("sparrow.pruning.params:Method", ("prepare",), {}),
+    "datasets": Contract(
+        "sparrow.data.split:HeldOut", {"describe": "params", "load": "params"}, {"files": "params"}, {"IMAGES": "images"}
+    ),
+    "models": Contract(
+        "sparrow.networks.params:Architecture",
+        {"check": "params, shape", "build": "params, shape, classes"},
+        {},
+        {"BATCH_NORM": "batch_norm"},
+    ),
+    "objectives": Contract(
+        "sparrow.training.objective_params:Objective",
+        {"prepare": "params, threat"},
+        {"initialise": "params, model, generator"},
+        {"FLOAT32_ONLY": "float32_only"},
+    ),
+    "methods": Contract("sparrow.pruning.params:Method", {"prepare": "params, ratio, generator"}, {}, {}),
     "attacks": Contract(
         "sparrow.adversary.params:Attack",
-        ("attack",),
+        {"attack": "model, images, labels, params, threat, classes"},
+        {"search": "model, images, labels, params, threat, classes", **_PRICED},
         {"NORMS": "norms", "MINIMUM_NORM": "minimum_norm", "CLASSES_NEEDED": "classes_needed", "BLIND": "blind"},
     ),
     "verifiers": Contract(
         "sparrow.verification.params:Verifier",
-        ("bound|decide|certify",),
+        {"bound|decide|certify": "model, images, labels, params, threat, classes"},
+        {"certify": "model, images, params, threat, classes, generator, white", **_PRICED},
         {"NORMS": "norms", "SMOOTHED": "smoothed", "ONE_BY_ONE": "one_by_one"},
     ),
-    "analyses": Contract("sparrow.settings:Analysis", ("analyse",), {}),
+    "analyses": Contract("sparrow.settings:Analysis", {"analyse": "subject, params"}, _PRICED, {}),
 }
 
 
@@ -76,6 +96,7 @@ def require_contract(room: Room, kind: str) -> None:
     missing = [name for name in names if not any(hasattr(entry, one) for one in name.split("|"))]
     if missing:
         raise ConfigError(f"{entry.__file__}: has no {', '.join(missing)}; {asks}")
+    _require_signatures(entry, contract)
     for old, new in contract.moved.items():
         if hasattr(entry, old):
             raise ConfigError(
@@ -98,6 +119,32 @@ def require_contract(room: Room, kind: str) -> None:
         raise ConfigError(
             f"{entry.__file__}: Params: {error.name} is not defined; valid: types that the file imports"
         ) from None
+
+
+def _require_signatures(entry: ModuleType, contract: Contract) -> None:
+    """What a job calls, by place and not by name, can be called so."""
+    given = {one: arguments for names, arguments in contract.functions.items() for one in names.split("|")} | contract.others
+    for name, arguments in given.items():
+        if not hasattr(entry, name):
+            continue
+        function = getattr(entry, name)
+        if not callable(function):
+            raise ConfigError(f"{entry.__file__}: {name} is {function!r}; valid: a function {name}({arguments})")
+        signature = inspect.signature(function)
+        try:
+            signature.bind(*arguments.split(", "))
+        except TypeError:
+            raise ConfigError(
+                f"{entry.__file__}: {name}{_untyped(signature)} cannot be called; valid: {name}({arguments})"
+            ) from None
+
+
+def _untyped(signature: inspect.Signature) -> inspect.Signature:
+    """The parameters of a function as written, without their types."""
+    bare = inspect.Parameter.empty
+    return signature.replace(
+        parameters=[one.replace(annotation=bare) for one in signature.parameters.values()], return_annotation=bare
+    )
 
 
 def _loaded(room: Room, kind: str) -> ModuleType:
