@@ -28,7 +28,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the mistakes of each study, or its size if there are none; the exit status."""
-    status, warnings = 0, []
+    status = 0
+    warnings: list[str] = []
     for path in options.studies:
         study, mistakes = _examine(path)
         warnings += [] if study is None else _unsaid(study)
