@@ -196,7 +196,10 @@ rule collect:
         stage="sparrow.results.collected:write_collected",
         code=lambda wildcards: code_digest("sparrow.results.collected"),
         script=SCRIPT,
-        analysis=lambda wildcards: analysis_tables.collect_spec(STUDY, timed=False, label=analysis_collected(wildcards)),
+        analysis=lambda wildcards: {
+            label: told.model_dump()
+            for label, told in analysis_tables.collect_spec(STUDY, timed=False, label=analysis_collected(wildcards)).items()
+        },
     message:
         "Collect {wildcards.collected} of all jobs"
     script:

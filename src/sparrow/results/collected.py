@@ -7,13 +7,15 @@ changes. Of a job with a file that it has never made, Snakemake heeds neither in
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+from sparrow.files.specs import opened
 from sparrow.results import analyses
+from sparrow.results.specs.analyses import AnalysisTables
 from sparrow.results.table_file import write_table
 
 
-def write_collected(tables: list[Path], output: Path, analysis: dict[str, Any]) -> None:
+@opened(dict[str, AnalysisTables], "analysis")
+def write_collected(tables: list[Path], output: Path, analysis: dict[str, AnalysisTables]) -> None:
     """Write the rows of all jobs' `tables` that belong in `output`, whose name says which of the analysis's tables that is.
 
     `analysis` is what the study says of it, by its label. Raises SparrowError for a file that is no table of it, or was cut.
