@@ -86,14 +86,14 @@ onerror:
 rule all:
     default_target: True
     input:
-        f"{RESULTS}/outcomes.csv",
-        f"{RESULTS}/summary.csv",
-        f"{RESULTS}/costs.csv",
-        f"{RESULTS}/recall.csv",
-        f"{RESULTS}/tables/ranking.html",
-        f"{RESULTS}/tables/summary.html",
-        f"{RESULTS}/tables/costs.html",
-        f"{RESULTS}/tables/provenance.html",
+        f"{RESULTS}/{paths.study_table('outcomes')}",
+        f"{RESULTS}/{paths.study_table('summary')}",
+        f"{RESULTS}/{paths.study_table('costs')}",
+        f"{RESULTS}/{paths.study_table('recall')}",
+        f"{RESULTS}/{paths.study_page('ranking')}",
+        f"{RESULTS}/{paths.study_page('summary')}",
+        f"{RESULTS}/{paths.study_page('costs')}",
+        f"{RESULTS}/{paths.study_page('provenance')}",
         targets.collected_tables(STUDY),
         targets.timings(STUDY),
         targets.published_tables(STUDY),

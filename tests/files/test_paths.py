@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from sparrow.files.paths import (
     ANALYSIS_PATTERNS,
+    ATTACK_PATTERN,
     CELL_PATTERN,
     CHECKPOINT_PATTERN,
     IDENTITY,
     JOB_OF_CELL,
+    LABEL_COLUMNS,
+    SCOPE_COLUMNS,
     WILDCARDS,
     Cell,
     Checkpoint,
@@ -20,15 +24,25 @@ from sparrow.files.paths import (
     checkpoint_at,
     checkpoint_of,
     data_file,
+    data_job,
     data_path,
+    family_name,
+    figure_path,
     identity_at,
     identity_of,
+    log_path,
+    outcome_job,
     parent_file,
     parse,
     place,
+    place_of,
     stage_of,
+    study_page,
+    study_table,
     subject_of,
+    table_below,
 )
+from sparrow.settings import Scope
 
 PARENT = Parent("cifar10", "wrn-28-4", "crown-ibp", 12)
 
@@ -109,6 +123,41 @@ def test_an_analysis_lies_where_its_scope_says_and_knows_what_that_has_in_common
     labels = {key: str(value) for key, value in identity.items()} | {"analysis": "mine"}
     checkpoint = PRUNED.path.removeprefix(f"{PARENT.path}/")
     assert ANALYSIS_PATTERNS[scope].format(**labels, checkpoint=checkpoint) == f"{path}/analyses/mine".removeprefix("/")
+
+
+def test_each_scope_has_columns_which_are_those_of_checkpoints() -> None:
+    assert SCOPE_COLUMNS.keys() == set(get_args(Scope))
+    assert SCOPE_COLUMNS["family"] == list(Parent._fields)
+    assert [*LABEL_COLUMNS] == list(Parent._fields[:3])
+    assert dict(zip(LABEL_COLUMNS, PARENT.labels, strict=True)).items() <= PARENT._asdict().items()
+    for scope, columns in SCOPE_COLUMNS.items():
+        assert list(identity_at(scope, Path(place(scope, PRUNED)))) == columns
+
+
+@pytest.mark.parametrize(
+    ("scope", "name"),
+    [("dataset", "cifar10"), ("family", "cifar10/wrn-28-4/crown-ibp"), ("seeds", "cifar10/wrn-28-4/crown-ibp"), ("tables", "")],
+)
+def test_a_family_is_named_by_as_much_as_an_identity_has_of_it(scope: str, name: str) -> None:
+    assert family_name(identity_at(scope, Path(place(scope, PRUNED)))) == name
+
+
+def test_an_analysis_table_lies_in_its_place() -> None:
+    for scope, pattern in ANALYSIS_PATTERNS.items():
+        labels = PRUNED.identity() | {"analysis": "mine", "checkpoint": PRUNED.path.removeprefix(f"{PARENT.path}/")}
+        assert place_of(Path("results", f"{pattern.format(**labels)}.csv")) == Path("results", place(scope, PRUNED))
+
+
+def test_jobs_tables_and_logs_lie_where_the_layout_says() -> None:
+    assert stage_of(data_job("cifar10")) == "data"
+    assert stage_of(PRUNED.compact) == "compact"
+    assert stage_of(f"{PRUNED.path}/{outcome_job('attacks', 'pgd')}") == "attack"
+    assert table_below(Path(PRUNED.path), outcome_job("attacks", "pgd")) == Path(
+        f"{ATTACK_PATTERN}.csv".format(**PARENT._asdict(), checkpoint=PRUNED.path.removeprefix(f"{PARENT.path}/"), attack="pgd")
+    )
+    assert (study_table("summary"), study_page("summary")) == ("summary.csv", "tables/summary.html")
+    assert figure_path("digits", "cnn", "ranking") == "figures/digits.cnn.ranking"
+    assert log_path(DENSE.path) == f"logs/{DENSE.path}.log"
 
 
 def test_a_dense_cell_over_all_seeds_has_a_place_too(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -141,8 +142,8 @@ def test_a_constant_of_the_old_style_is_told_where_it_goes_now(room: str, consta
 @pytest.mark.parametrize(
     ("room", "old", "new", "message"),
     [
-        ("attacks", NORMS, "pass", "Params.norms is missing; valid: a valid tuple"),
-        ("attacks", NORMS, 'norms = "linf"', "Params.norms is 'linf'; valid: a valid tuple"),
+        ("attacks", NORMS, "pass", 'Params.norms is missing; valid: ("linf",), ("l2",) or ("linf", "l2")'),
+        ("attacks", NORMS, 'norms = "linf"', 'Params.norms is \'linf\'; valid: ("linf",), ("l2",) or ("linf", "l2")'),
         ("attacks", NORMS, 'norms = ("l1",)', "Params.norms is ('l1',); valid: 'linf' or 'l2'"),
         ("attacks", NORMS, f"{NORMS}; minimum_norm = 1", "Params.minimum_norm is 1; valid: a valid boolean"),
         (
@@ -152,6 +153,26 @@ def test_a_constant_of_the_old_style_is_told_where_it_goes_now(room: str, consta
             "Params.norms would be a setting of the study; valid: `norms: ClassVar = ...`",
         ),
         ("attacks", "Params(Attack)", "Params(Settings)", "Params do not derive from sparrow.adversary.params.Attack; "),
+        ("attacks", NORMS, f"{NORMS}; power: float = 'one'", "Params.power is 'one' by default; valid: a valid number"),
+        ("attacks", NORMS, f"{NORMS}; steps: int = True", "Params.steps is True by default; valid: a valid integer"),
+        (
+            "models",
+            "batch_norm = True",
+            "channels: list[int] = ['a', 'b']",
+            "Params.channels is ['a', 'b'] by default; valid: a valid integer",
+        ),
+        (
+            "datasets",
+            "images = (10, 5)",
+            "images = 10",
+            "Params.images is 10; valid: (60000, 10000), with an official test set; (70000, None), without one; None, ",
+        ),
+        (
+            "datasets",
+            "sparrow.data.split import HeldOut\n\nclass Params(HeldOut):\n    images = (10, 5)",
+            "sparrow.settings import Settings\n\nclass Params(Settings):\n    pass",
+            "Params do not derive from sparrow.data.split.SplitParams, nor, with an official test set, from ",
+        ),
         ("attacks", "def attack(", "def strike(", "has no attack; sparrow.attacks says what a file there defines"),
         ("methods", '"schedule"', '"scores"', "Params.needs is 'scores'; valid: 'nothing', 'batches' or 'schedule'"),
         ("methods", '"schedule"', '"batches"', "Params.needs is 'batches', and nothing says how many; valid: Params from "),
@@ -163,6 +184,26 @@ def test_a_constant_of_the_old_style_is_told_where_it_goes_now(room: str, consta
             "norms =",
             "smoothed = True; norms =",
             "a file defines `certify` if Params.smoothed is True, ",
+        ),
+        (
+            "methods",
+            "def prepare(params, ratio, generator)",
+            "def prepare(params: Params, ratio: float = 0.5) -> None",
+            "prepare(params, ratio=0.5) cannot be called; valid: prepare(params, ratio, generator)",
+        ),
+        (
+            "attacks",
+            "params, threat, classes):",
+            "params, threat):",
+            "attack(model, images, labels, params, threat) cannot be called; valid: attack(model, images, ",
+        ),
+        ("attacks", "return images", "return images\n\npasses = 3", "passes is 3; valid: a function passes(params, classes)"),
+        ("datasets", "load(params)", "load()", "load() cannot be called; valid: load(params)"),
+        (
+            "models",
+            "check(params, shape)",
+            "check(params, *, shape)",
+            "check(params, *, shape) cannot be called; valid: check(",
         ),
         ("objectives", "pass", "float32_only = True", "Params.float32_only is True; valid: a valid string"),
         ("objectives", "pass", "perturbs: bool = True", "Params.perturbs would be a setting of the study; valid: "),
@@ -185,6 +226,47 @@ def test_a_flag_without_its_annotation_is_told(entry_of, monkeypatch: pytest.Mon
     assert "\n" not in str(caught.value)
     told = "own.py: cannot be imported: PydanticUserError: A non-annotated attribute was detected: `needs = 'schedule'`. "
     assert told in str(caught.value)
+
+
+@pytest.fixture
+def told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What is said of a file that is put beside a room's own, without its folder."""
+    monkeypatch.syspath_prepend(tmp_path)
+    catalogue.kinds.cache_clear()
+
+    def ask(room: str, file: str, text: str) -> str:
+        package = importlib.import_module(catalogue.PACKAGES[room])
+        (tmp_path / file).write_text(text)
+        monkeypatch.setattr(package, "__path__", [str(tmp_path)])
+        with pytest.raises(ConfigError) as caught:
+            contracts.require_contract(room, catalogue.kinds(room)[0])
+        assert "\n" not in str(caught.value)
+        return str(caught.value).removeprefix(f"{tmp_path}/")
+
+    yield ask
+    catalogue.kinds.cache_clear()
+    for name in ("my_method", "typed", "shadow"):
+        sys.modules.pop(f"sparrow.methods.{name}", None)
+
+
+def test_a_file_with_a_hyphen_is_told_its_name(told_of) -> None:
+    told = told_of("methods", "my-method.py", METHOD)
+    assert told == "my-method.py: cannot be imported by that name; rename it to my_method.py"
+
+
+def test_an_option_that_no_study_could_write_is_told(told_of) -> None:
+    text = METHOD.replace(NEEDS, f"{NEEDS}\n    seen: Seen").replace("class Params", "class Seen: ...\nclass Params")
+    told = told_of("methods", "typed.py", text)
+    assert told == (
+        "typed.py: Params: no option can be of type sparrow.methods.typed.Seen; "
+        "valid: bool, int, float, str, None, and Literal, list, tuple or dict of such"
+    )
+
+
+def test_a_flag_that_is_an_option_is_told_once(told_of, recwarn: pytest.WarningsRecorder) -> None:
+    told = told_of("methods", "shadow.py", METHOD.replace(NEEDS, 'needs: Needs = "schedule"'))
+    assert told == "shadow.py: Params.needs would be a setting of the study; valid: `needs: ClassVar = ...`"
+    assert not recwarn.list
 
 
 @pytest.mark.parametrize("room", catalogue.PACKAGES)

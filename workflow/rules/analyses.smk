@@ -8,7 +8,7 @@ rule analyse_dataset:
     output:
         multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['dataset']}", output=paths.TABLE, cost=paths.COST),
     log:
-        f"{LOGS}/{{dataset}}/analyses/{{analysis}}.log",
+        f"{RESULTS}/{paths.log_path(paths.ANALYSIS_PATTERNS['dataset'])}",
     wildcard_constraints:
         analysis=one_of(analyses.labels(STUDY, "dataset")),
     conda:
@@ -36,7 +36,7 @@ rule analyse_network:
     output:
         multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['network']}", output=paths.TABLE, cost=paths.COST),
     log:
-        f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/{{checkpoint}}/analyses/{{analysis}}.log",
+        f"{RESULTS}/{paths.log_path(paths.ANALYSIS_PATTERNS['network'])}",
     wildcard_constraints:
         analysis=one_of(analyses.labels(STUDY, "network")),
     conda:
@@ -65,7 +65,7 @@ rule analyse_pair:
     output:
         multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['pair']}", output=paths.TABLE, cost=paths.COST),
     log:
-        f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/{{checkpoint}}/analyses/{{analysis}}.log",
+        f"{RESULTS}/{paths.log_path(paths.ANALYSIS_PATTERNS['pair'])}",
     wildcard_constraints:
         analysis=one_of(analyses.labels(STUDY, "pair")),
     conda:
@@ -95,7 +95,7 @@ rule analyse_family:
     output:
         multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['family']}", output=paths.TABLE, cost=paths.COST),
     log:
-        f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/analyses/{{analysis}}.log",
+        f"{RESULTS}/{paths.log_path(paths.ANALYSIS_PATTERNS['family'])}",
     wildcard_constraints:
         analysis=one_of(analyses.labels(STUDY, "family")),
     conda:
@@ -124,7 +124,7 @@ rule analyse_seeds:
     output:
         multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['seeds']}", output=paths.TABLE, cost=paths.COST),
     log:
-        f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seeds/{{checkpoint}}/analyses/{{analysis}}.log",
+        f"{RESULTS}/{paths.log_path(paths.ANALYSIS_PATTERNS['seeds'])}",
     wildcard_constraints:
         analysis=one_of(analyses.labels(STUDY, "seeds")),
     conda:
@@ -151,7 +151,7 @@ rule analyse_tables:
     output:
         multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['tables']}", output=paths.TABLE, cost=paths.COST),
     log:
-        f"{LOGS}/analyses/{{analysis}}.log",
+        f"{RESULTS}/{paths.log_path(paths.ANALYSIS_PATTERNS['tables'])}",
     wildcard_constraints:
         analysis=one_of(analyses.labels(STUDY, "tables")),
     conda:
@@ -173,7 +173,7 @@ rule analyse_tables:
 # Each table of an analysis over all of its jobs. That they are of this study, aggregation has seen.
 rule collect:
     input:
-        f"{RESULTS}/summary.csv",
+        f"{RESULTS}/{paths.study_table('summary')}",
         tables=lambda wildcards: targets.analysis_tables(STUDY, label=analysis_collected(wildcards)),
     output:
         output=report(
@@ -197,8 +197,8 @@ rule collect:
         code=lambda wildcards: code_digest("sparrow.results.collected"),
         script=SCRIPT,
         analysis=lambda wildcards: {
-            label: told.model_dump()
-            for label, told in analysis_tables.collect_spec(STUDY, timed=False, label=analysis_collected(wildcards)).items()
+            label: tables.model_dump()
+            for label, tables in analysis_tables.collect_spec(STUDY, timed=False, label=analysis_collected(wildcards)).items()
         },
     message:
         "Collect {wildcards.collected} of all jobs"
@@ -209,7 +209,7 @@ rule collect:
 # What was timed, beside what is preserved.
 rule timings:
     input:
-        summary=f"{RESULTS}/summary.csv",
+        summary=f"{RESULTS}/{paths.study_table('summary')}",
         tables=lambda wildcards: targets.analysis_tables(STUDY, label=wildcards.analysis),
     output:
         output=report(

@@ -1,12 +1,12 @@
 rule attack:
     input:
-        network=f"{CHECKPOINT}.safetensors",
+        network=f"{CHECKPOINT}{paths.NETWORK}",
         data=DATA,
         proofs=proofs_for,
     output:
-        multiext(f"{CHECKPOINT}/attacks/{{attack}}", output=".csv", cost=".cost.json"),
+        multiext(f"{RESULTS}/{paths.ATTACK_PATTERN}", output=paths.TABLE, cost=paths.COST),
     log:
-        f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/{{checkpoint}}/attacks/{{attack}}.log",
+        f"{RESULTS}/{paths.log_path(paths.ATTACK_PATTERN)}",
     wildcard_constraints:
         attack=one_of(set(ATTACKS) - WITH_EXAMPLES),
     conda:
@@ -29,6 +29,6 @@ rule attack:
 # The same, for attacks whose adversarial examples are kept.
 use rule attack as attack_and_keep with:
     output:
-        multiext(f"{CHECKPOINT}/attacks/{{attack}}", output=".csv", cost=".cost.json", examples=".examples.safetensors"),
+        multiext(f"{RESULTS}/{paths.ATTACK_PATTERN}", output=paths.TABLE, cost=paths.COST, examples=paths.EXAMPLES),
     wildcard_constraints:
         attack=one_of(WITH_EXAMPLES),

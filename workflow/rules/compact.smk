@@ -1,11 +1,11 @@
 rule compact:
     input:
-        network=f"{CHECKPOINT}.safetensors",
+        network=f"{CHECKPOINT}{paths.NETWORK}",
         data=DATA,
     output:
-        multiext(f"{CHECKPOINT}/compact", output=".safetensors", cost=".cost.json"),
+        multiext(f"{RESULTS}/{paths.COMPACT_PATTERN}", output=paths.NETWORK, cost=paths.COST),
     log:
-        f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/{{checkpoint}}/compact.log",
+        f"{RESULTS}/{paths.log_path(paths.COMPACT_PATTERN)}",
     conda:
         "../../envs/sparrow.yaml"
     threads: 1

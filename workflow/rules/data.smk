@@ -2,9 +2,9 @@ rule data:
     input:
         own_files,
     output:
-        multiext(f"{RESULTS}/{{dataset}}/data", output=".safetensors", cost=".cost.json"),
+        multiext(f"{RESULTS}/{paths.DATA_PATTERN}", output=paths.NETWORK, cost=paths.COST),
     log:
-        f"{LOGS}/{{dataset}}/data.log",
+        f"{RESULTS}/{paths.log_path(paths.DATA_PATTERN)}",
     conda:
         "../../envs/sparrow.yaml"
     threads: 1

@@ -1,11 +1,11 @@
 rule finetune:
     input:
-        parent=f"{CELL}/pruned.safetensors",
+        parent=f"{RESULTS}/{paths.PRUNED_PATTERN}{paths.NETWORK}",
         data=DATA,
     output:
-        multiext(f"{CELL}/finetuned", **TRAINED),
+        multiext(f"{RESULTS}/{paths.FINETUNED_PATTERN}", **TRAINED),
     log:
-        f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/{{method}}-{{ratio}}/finetuned.log",
+        f"{RESULTS}/{paths.log_path(paths.FINETUNED_PATTERN)}",
     wildcard_constraints:
         dataset=dataset_of_trained(STUDY),
     conda:

@@ -5,9 +5,9 @@ rule imported:
         file=lambda wildcards: imported_files(wildcards)[0],
         data=DATA,
     output:
-        output=f"{CHECKPOINT}.safetensors",
+        output=f"{CHECKPOINT}{paths.NETWORK}",
     log:
-        f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/{{checkpoint}}.log",
+        f"{RESULTS}/{paths.log_path(paths.CHECKPOINT_PATTERN)}",
     wildcard_constraints:
         dataset=dataset_of_imported(STUDY),
     conda:

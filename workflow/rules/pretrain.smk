@@ -2,9 +2,9 @@ rule pretrain:
     input:
         data=DATA,
     output:
-        multiext(f"{PARENT}/dense", **TRAINED),
+        multiext(f"{RESULTS}/{paths.DENSE_PATTERN}", **TRAINED),
     log:
-        f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/dense.log",
+        f"{RESULTS}/{paths.log_path(paths.DENSE_PATTERN)}",
     wildcard_constraints:
         dataset=dataset_of_trained(STUDY),
     # Eligible for the between-workflow cache: snakemake --cache pretrain

@@ -1,11 +1,13 @@
 rule prune:
     input:
-        parent=f"{PARENT}/dense.safetensors",
+        parent=f"{RESULTS}/{paths.DENSE_PATTERN}{paths.NETWORK}",
         data=DATA,
     output:
-        multiext(f"{CELL}/pruned", output=".safetensors", curve=".curve.csv", trace=".trace.csv", cost=".cost.json"),
+        multiext(
+            f"{RESULTS}/{paths.PRUNED_PATTERN}", output=paths.NETWORK, curve=paths.CURVE, trace=paths.TRACE, cost=paths.COST
+        ),
     log:
-        f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/{{method}}-{{ratio}}/pruned.log",
+        f"{RESULTS}/{paths.log_path(paths.PRUNED_PATTERN)}",
     wildcard_constraints:
         dataset=dataset_of_trained(STUDY),
     conda:

@@ -6,50 +6,50 @@ rule aggregate:
         analysed=all_analysed,
     output:
         report(
-            f"{RESULTS}/outcomes.csv",
+            f"{RESULTS}/{paths.study_table('outcomes')}",
             caption="../../reports/captions/outcomes.rst",
             category="Tables",
             labels={"table": "outcomes (CSV)"},
         ),
-        f"{RESULTS}/layers.csv",
+        f"{RESULTS}/{paths.study_table('layers')}",
         report(
-            f"{RESULTS}/recall.csv",
+            f"{RESULTS}/{paths.study_table('recall')}",
             caption="../../reports/captions/recall.rst",
             category="Tables",
             labels={"table": "recall (CSV)"},
         ),
         report(
-            f"{RESULTS}/intensification.csv",
+            f"{RESULTS}/{paths.study_table('intensification')}",
             caption="../../reports/captions/intensification.rst",
             category="Tables",
             labels={"table": "intensification (CSV)"},
         ),
         report(
-            f"{RESULTS}/ranking.csv",
+            f"{RESULTS}/{paths.study_table('ranking')}",
             caption="../../reports/captions/ranking.rst",
             category="Tables",
             labels={"table": "ranking (CSV)"},
         ),
         report(
-            f"{RESULTS}/security.csv",
+            f"{RESULTS}/{paths.study_table('security')}",
             caption="../../reports/captions/security.rst",
             category="Tables",
             labels={"table": "security curves (CSV)"},
         ),
         report(
-            f"{RESULTS}/decisions.csv",
+            f"{RESULTS}/{paths.study_table('decisions')}",
             caption="../../reports/captions/decisions.rst",
             category="Tables",
             labels={"table": "decisions (CSV)"},
         ),
         summary=report(
-            f"{RESULTS}/summary.csv",
+            f"{RESULTS}/{paths.study_table('summary')}",
             caption="../../reports/captions/summary.rst",
             category="Tables",
             labels={"table": "summary (CSV)"},
         ),
     log:
-        f"{LOGS}/aggregate.log",
+        f"{RESULTS}/{paths.log_path('aggregate')}",
     conda:
         "../../envs/sparrow.yaml"
     threads: 1
@@ -72,13 +72,13 @@ rule costs:
         files=all_costs,
     output:
         output=report(
-            f"{RESULTS}/costs.csv",
+            f"{RESULTS}/{paths.study_table('costs')}",
             caption="../../reports/captions/costs.rst",
             category="Tables",
             labels={"table": "costs (CSV)"},
         ),
     log:
-        f"{LOGS}/costs.log",
+        f"{RESULTS}/{paths.log_path('costs')}",
     conda:
         "../../envs/sparrow.yaml"
     threads: 1
@@ -97,30 +97,30 @@ rule costs:
 
 rule tables:
     input:
-        summary=f"{RESULTS}/summary.csv",
-        costs=f"{RESULTS}/costs.csv",
-        ranking=f"{RESULTS}/ranking.csv",
+        summary=f"{RESULTS}/{paths.study_table('summary')}",
+        costs=f"{RESULTS}/{paths.study_table('costs')}",
+        ranking=f"{RESULTS}/{paths.study_table('ranking')}",
     output:
         ranking_html=report(
-            f"{RESULTS}/tables/ranking.html",
+            f"{RESULTS}/{paths.study_page('ranking')}",
             caption="../../reports/captions/ranking.rst",
             category="Tables",
             labels={"table": "ranking"},
         ),
         summary_html=report(
-            f"{RESULTS}/tables/summary.html",
+            f"{RESULTS}/{paths.study_page('summary')}",
             caption="../../reports/captions/summary.rst",
             category="Tables",
             labels={"table": "summary"},
         ),
         costs_html=report(
-            f"{RESULTS}/tables/costs.html",
+            f"{RESULTS}/{paths.study_page('costs')}",
             caption="../../reports/captions/costs.rst",
             category="Tables",
             labels={"table": "costs"},
         ),
     log:
-        f"{LOGS}/tables.log",
+        f"{RESULTS}/{paths.log_path('tables')}",
     conda:
         "../../envs/sparrow.yaml"
     threads: 1
@@ -140,30 +140,30 @@ rule tables:
 # Where each row of the summary comes from, and what the report is made in.
 rule provenance:
     input:
-        f"{RESULTS}/summary.csv",
+        f"{RESULTS}/{paths.study_table('summary')}",
         networks=all_networks,
     output:
         table=report(
-            f"{RESULTS}/provenance.csv",
+            f"{RESULTS}/{paths.study_table('provenance')}",
             caption="../../reports/captions/provenance.rst",
             category="Appendix",
             labels={"table": "provenance (CSV)"},
         ),
         table_html=report(
-            f"{RESULTS}/tables/provenance.html",
+            f"{RESULTS}/{paths.study_page('provenance')}",
             caption="../../reports/captions/provenance.rst",
             category="Appendix",
             labels={"table": "provenance"},
         ),
         surroundings=f"{RESULTS}/environment.json",
         surroundings_html=report(
-            f"{RESULTS}/tables/environment.html",
+            f"{RESULTS}/{paths.study_page('environment')}",
             caption="../../reports/captions/environment.rst",
             category="Appendix",
             labels={"table": "environment"},
         ),
     log:
-        f"{LOGS}/provenance.log",
+        f"{RESULTS}/{paths.log_path('provenance')}",
     conda:
         "../../envs/sparrow.yaml"
     threads: 1
@@ -183,23 +183,23 @@ rule provenance:
 # The study beside what others have published, if it is configured. Their figures come with the code, not with the results.
 rule published:
     input:
-        summary=f"{RESULTS}/summary.csv",
+        summary=f"{RESULTS}/{paths.study_table('summary')}",
         figures=local(str(HERE / "reports/published.csv")),
     output:
         table=report(
-            f"{RESULTS}/published.csv",
+            f"{RESULTS}/{paths.study_table('published')}",
             caption="../../reports/captions/published.rst",
             category="Tables",
             labels={"table": "published against measured (CSV)"},
         ),
         table_html=report(
-            f"{RESULTS}/tables/published.html",
+            f"{RESULTS}/{paths.study_page('published')}",
             caption="../../reports/captions/published.rst",
             category="Tables",
             labels={"table": "published against measured"},
         ),
     log:
-        f"{LOGS}/published.log",
+        f"{RESULTS}/{paths.log_path('published')}",
     conda:
         "../../envs/sparrow.yaml"
     threads: 1
@@ -218,23 +218,23 @@ rule published:
 
 rule headline:
     input:
-        summary=f"{RESULTS}/summary.csv",
+        summary=f"{RESULTS}/{paths.study_table('summary')}",
         headlines=local(str(HERE / "reports/published-headlines.csv")),
     output:
         table=report(
-            f"{RESULTS}/headline.csv",
+            f"{RESULTS}/{paths.study_table('headline')}",
             caption="../../reports/captions/headline.rst",
             category="Tables",
             labels={"table": "headline (CSV)"},
         ),
         table_html=report(
-            f"{RESULTS}/tables/headline.html",
+            f"{RESULTS}/{paths.study_page('headline')}",
             caption="../../reports/captions/headline.rst",
             category="Tables",
             labels={"table": "headline"},
         ),
     log:
-        f"{LOGS}/headline.log",
+        f"{RESULTS}/{paths.log_path('headline')}",
     conda:
         "../../envs/sparrow.yaml"
     threads: 1
@@ -256,15 +256,15 @@ rule figure:
         source=lambda wildcards: figures.sources(*figure_of(wildcards)),
     output:
         svg=report(
-            f"{RESULTS}/figures/{{dataset}}.{{model}}.{{figure}}.svg",
+            f"{RESULTS}/{paths.FIGURE_PATTERN}.svg",
             caption="../../reports/captions/figure.rst",
             category="Figures",
             subcategory="{dataset}, {model}",
             labels={"figure": "{figure}"},
         ),
-        png=f"{RESULTS}/figures/{{dataset}}.{{model}}.{{figure}}.png",
+        png=f"{RESULTS}/{paths.FIGURE_PATTERN}.png",
     log:
-        f"{LOGS}/{{dataset}}/{{model}}/{{figure}}.log",
+        f"{RESULTS}/{paths.log_path(paths.FIGURE_JOB)}",
     wildcard_constraints:
         figure=one_of(figures.drawn(STUDY)),
     conda:

@@ -31,9 +31,7 @@ except SparrowError as error:
     sys.exit(1)
 
 RESULTS = STUDY.results
-DATA = f"{RESULTS}/{paths.DATA_PATTERN}.safetensors"
-PARENT = f"{RESULTS}/{paths.PARENT_PATTERN}"
-CELL = f"{RESULTS}/{paths.CELL_PATTERN}"
+DATA = f"{RESULTS}/{paths.DATA_PATTERN}{paths.NETWORK}"
 CHECKPOINT = f"{RESULTS}/{paths.CHECKPOINT_PATTERN}"
 TRAINED = {"output": paths.NETWORK, "curve": paths.CURVE, "cost": paths.COST}
 LOGS = f"{RESULTS}/logs"

@@ -1,12 +1,12 @@
 rule verify:
     input:
-        network=f"{CHECKPOINT}.safetensors",
+        network=f"{CHECKPOINT}{paths.NETWORK}",
         data=DATA,
         examples=examples_for,
     output:
-        multiext(f"{CHECKPOINT}/verifiers/{{verifier}}", output=".csv", cost=".cost.json"),
+        multiext(f"{RESULTS}/{paths.VERIFIER_PATTERN}", output=paths.TABLE, cost=paths.COST),
     log:
-        f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/{{checkpoint}}/verifiers/{{verifier}}.log",
+        f"{RESULTS}/{paths.log_path(paths.VERIFIER_PATTERN)}",
     conda:
         "../../envs/sparrow.yaml"
     threads: 1

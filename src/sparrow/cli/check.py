@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sparrow import catalogue
 from sparrow.errors import SparrowError
 
 if TYPE_CHECKING:
@@ -18,19 +21,24 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("studies", type=Path, nargs="+", metavar="STUDY.yaml", help="a study, such as config.yaml")
     parser.epilog = (
         "Exit status 0 if no study has a mistake, else 1. Where the values of a section are not valid, what rests on that "
-        "section is checked once they are."
+        "section is checked once they are. What the files of a study's entries should say of themselves, and do not, is a "
+        "warning, on the standard error."
     )
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the mistakes of each study, or its size if there are none; the exit status."""
     status = 0
+    warnings: list[str] = []
     for path in options.studies:
         study, mistakes = _examine(path)
+        warnings += [] if study is None else _unsaid(study)
         if study is None or mistakes:
             status = 1
         for line in mistakes if study is None or mistakes else [_comes_to(path, study)]:
             print(line)
+    for line in dict.fromkeys(warnings):
+        print(f"warning: {line}", file=sys.stderr)
     return status
 
 
@@ -48,6 +56,17 @@ def _examine(path: Path) -> tuple[Study | None, list[str]]:
     # A key that YAML reads otherwise than it looks is reported once, not also for the value that YAML read.
     known = {line.removeprefix(f"{path}: ").split(": ")[0] for line in in_yaml}
     return study, in_yaml + [f"{path}: {line}" for line in mistakes if line.split(": ")[0] not in known]
+
+
+def _unsaid(study: Study) -> Iterator[str]:
+    """What the files of a study's entries should say, but work without."""
+    from sparrow.study.checks import MissingSection
+    from sparrow.study.unsaid import unsaid
+
+    for room in catalogue.PACKAGES:
+        with suppress(MissingSection):
+            for kind in dict.fromkeys(params.kind for params in getattr(study, room).values()):
+                yield from unsaid(room, kind)
 
 
 def _data_is_there(study: Study) -> Iterator[str]:

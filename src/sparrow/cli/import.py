@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from sparrow.exchange import keymap_files
-from sparrow.files.paths import data_path
+from sparrow.files.paths import NETWORK, data_path
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
 
     raw = read_keys(options.study)
     results = str(raw.get("results", "results"))
-    path = os.path.normpath(options.cell).removeprefix(f"{results}/").removesuffix(".safetensors")
+    path = os.path.normpath(options.cell).removeprefix(f"{results}/").removesuffix(NETWORK)
     entry = {"file": str(options.file)} | _unless("map", options.map, keymap_files.OURS) | _unless("key", options.key, None)
     entry |= {"granularity": "filter"} if options.filters else {}
     entry |= {"allow_ratio": True} if options.allow_ratio else {}
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"  pruning ratio {spec.cell.ratio:g} asked for; {fitted.ratio:.4f} of the {what} are gone")
     for line in _recognised(Path(study.results, data_path(spec.cell.dataset)), network, shape, classes):
         print(f"  {line}")
-    there = Path(study.results, f"{path}.safetensors")
+    there = Path(study.results, f"{path}{NETWORK}")
     if there.is_file() and "imported" not in read_header(there):
         print(f"  {there} is there, made by the study itself, and the import will take its place: keep a copy if you need it")
     print(f"\nFor {options.study}, beside any other imports that it has:\n")

@@ -14,7 +14,7 @@ from sparrow.estimate.work import Work
 from sparrow.files.cost import read_cost
 from sparrow.files.headers import read_header
 from sparrow.files.lineage import DATA
-from sparrow.files.paths import COST, TABLE, Checkpoint, checkpoint_of, data_path, parse
+from sparrow.files.paths import COST, NETWORK, TABLE, Checkpoint, checkpoint_of, data_path, parse, study_table
 from sparrow.stages.specs.base import CheckpointSpec
 from sparrow.study import analyses, job_specs
 from sparrow.study.config import Study
@@ -28,7 +28,7 @@ def finished_jobs(study: Study, works: Iterable[Work]) -> dict[str, float]:
     Raises SparrowError, naming the file, if a cost cannot be read.
     """
     results, found = Path(study.results), {}
-    table, current = _table(results / "costs.csv"), _current(study)
+    table, current = _table(results / study_table("costs")), _current(study)
     for work in works:
         for job in work.jobs:
             seconds = _own(results / f"{job}{COST}")
@@ -67,7 +67,7 @@ def _current(study: Study) -> Callable[[Work, str], bool]:
 
     @cache
     def network(path: str) -> bool:
-        own, spec = _header(results / f"{path}.safetensors"), _spec_of(study, parse(path))
+        own, spec = _header(results / f"{path}{NETWORK}"), _spec_of(study, parse(path))
         same = (own.get("model"), own.get("config")) == (_plain(spec.model), _plain(spec.config()))
         return same and own["data"] == data(parse(path).parent.dataset)
 

@@ -14,7 +14,7 @@ from sparrow.errors import SparrowError
 from sparrow.estimate.unit import CHANNELS_LAST, Unit, bound_spec, label_of
 from sparrow.files.headers import read_header
 from sparrow.files.lineage import DATA
-from sparrow.files.paths import data_path
+from sparrow.files.paths import data_job, data_path
 from sparrow.study import analyses, cells, job_specs
 from sparrow.study.config import Study
 from sparrow.training.schedule import Schedule
@@ -65,20 +65,20 @@ def works(study: Study) -> list[Work]:
         every[key].jobs.append(job)
 
     for name in study.datasets:
-        add(f"{name}/data", _nothing, "data", (name, "", ""), "")
+        add(data_job(name), _nothing, "data", (name, "", ""), "")
     for one in cells.trainings(study):
         stage = {"dense": "pretrain", "pruned": "prune", "finetuned": "finetune"}[one.stage]
         make = _pruning if stage == "prune" else _training
         method = one.cell.method if one.cell and stage == "prune" else ""
-        add(one.path, make, stage, one.parent[:3], method)
+        add(one.path, make, stage, one.parent.labels, method)
     for one in cells.compacted(study):
-        add(f"{one.path}/compact", _nothing, "compact", one.parent[:3], "")
+        add(one.compact, _nothing, "compact", one.parent.labels, "")
     for one in cells.evaluated(study):
         for room, stage in EVALUATIONS:
             for table in cells.tables(study, room, one.parent.objective).values():
-                add(f"{one.path}/{table.path}", _evaluation, stage, one.parent[:3], table.name, table)
+                add(f"{one.path}/{table.path}", _evaluation, stage, one.parent.labels, table.name, table)
     for job in analyses.all_jobs(study):
-        parent = job.networks[0].parent[:3] if job.networks else (job.place, "", "")
+        parent = job.networks[0].parent.labels if job.networks else (job.place, "", "")
         labels = ("", "", "") if study.analyses[job.label].scope == "tables" else parent
         add(job.path, _analysis, "analyse", labels, job.label, len({*job.networks, *job.dense}))
     return sorted(every.values(), key=lambda work: STAGES.index(work.stage))

@@ -23,6 +23,7 @@ from sparrow.files.csv_table import EXACT, write_csv
 from sparrow.files.headers import COMPACT_FORMAT, read_header
 from sparrow.files.lineage import DATA, data_of
 from sparrow.files.outcome_table import COLUMNS, FAILED, TEXT
+from sparrow.files.paths import outcome_job, table_below
 from sparrow.networks.prunable import prunable_weights
 
 MODELS = {"resnet18": ("resnet18", "R18"), "vgg16-bn": ("vgg16", "V16")}
@@ -74,7 +75,7 @@ def entry(network: Network, method: str | None, autoattack: str, fmn: str) -> En
     architecture, short = MODELS[network.header["model"]["kind"]]
     dataset, structure, ratio = DATASETS[_dataset(network)], _structure(network), network.header["cell"]["ratio"]
     rate = f"{100 * ratio:g}"
-    numbers = _numbers(network.path.with_suffix("") / "attacks", dataset, autoattack, fmn)
+    numbers = _numbers(network.path.with_suffix(""), dataset, autoattack, fmn)
     if method is None:
         numbers.missing.insert(
             0, f"the method's key, for which {OPEN} stands (the benchmark sends one with the taxonomy entry)"
@@ -142,13 +143,13 @@ def _zeros(tensors: Sequence[Tensor]) -> float:
     return 1 - sum(int(one.count_nonzero()) for one in tensors) / sum(one.numel() for one in tensors)
 
 
-def _numbers(folder: Path, dataset: str, autoattack: str, fmn: str) -> Numbers:
+def _numbers(network: Path, dataset: str, autoattack: str, fmn: str) -> Numbers:
     missing: list[str] = []
     differs: list[str] = []
     evaluation: dict[str, dict] = {}
     found: dict[str, float] = {}
     distances: list[tuple[int, float]] = []
-    table = _table(folder / f"{autoattack}.csv", "Clean Accuracy and Robust Accuracy (AA)", missing)
+    table = _table(table_below(network, outcome_job("attacks", autoattack)), "Clean Accuracy and Robust Accuracy (AA)", missing)
     if table is not None:
         evaluation["aa"] = _settings(table)
         found["clean_accuracy"] = _percent(table["prediction"] == table["label"])
@@ -156,7 +157,7 @@ def _numbers(folder: Path, dataset: str, autoattack: str, fmn: str) -> Numbers:
         # All test images of CIFAR-10; the benchmark uses a part of SVHN's, which is not ours.
         images = AA_IMAGES if dataset == "CIFAR10" else None
         differs += _differences("AutoAttack", evaluation["aa"], images, f"the first {AA_IMAGES:,}", AA_EPS)
-    table = _table(folder / f"{fmn}.csv", "the distances of FMN", missing)
+    table = _table(table_below(network, outcome_job("attacks", fmn)), "the distances of FMN", missing)
     if table is not None:
         evaluation["fmn"] = _settings(table)
         found["robust_accuracy_fmn"] = _percent(table["distance"] > FMN_EPS)

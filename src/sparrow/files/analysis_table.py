@@ -10,6 +10,7 @@ from typing import Any
 from sparrow.errors import SparrowError
 from sparrow.files.csv_table import write_csv
 from sparrow.files.outcome_table import FAILED, ORIGIN, require_whole
+from sparrow.files.paths import study_table
 from sparrow.settings import Columns
 
 TABLE, ROWS = "table", "rows"
@@ -17,7 +18,7 @@ TABLE, ROWS = "table", "rows"
 
 def collected_name(label: str, number: int, table: str) -> str:
     """The file, in the results folder, of the `number`th table (from 0) of an analysis over all its jobs."""
-    return f"{label}.{table}.csv" if number else f"{label}.csv"
+    return study_table(f"{label}.{table}" if number else label)
 
 
 def header(tables: Columns) -> list[str]:

@@ -13,7 +13,7 @@ from sparrow.files.headers import COMPACT_FORMAT, FORMAT, kind, read_header, sha
 from sparrow.files.headers import DATA_FORMAT as DATA
 from sparrow.files.headers import EXAMPLES_FORMAT as EXAMPLES
 from sparrow.files.outcome_table import origin
-from sparrow.files.paths import NETWORK, data_file, parent_file, subject_of
+from sparrow.files.paths import NETWORK, TABLE, data_file, parent_file, subject_of
 
 FORMATS = (FORMAT, COMPACT_FORMAT, DATA, EXAMPLES)
 
@@ -79,7 +79,7 @@ def chain(path: Path, digest: Digests | None = None) -> list[Link]:
     Raises CheckpointError if `path` is no such file.
     """
     digest = digest or Digests()
-    links = [_table(path, digest) if path.suffix == ".csv" else _link(path, None, digest)]
+    links = [_table(path, digest) if path.suffix == TABLE else _link(path, None, digest)]
     while links[-1].state in ("ok", "") and (found := _behind(links[-1], digest)):
         links.append(_parent(*found, digest))
     # The header of a file that is not the one that was used says nothing about the data set.

@@ -8,7 +8,8 @@
     .../analyses/NAME.csv                                                 beside data, dense or a folder of what was made of a
                                                                           checkpoint; also below the results, and with seeds in
                                                                           the place of seedN: what an analysis says of it
-    summary.csv, figures/, tables/, logs/                                 what is about the whole study
+    NAME.csv, tables/NAME.html, figures/DATASET.MODEL.NAME.svg            what is about the whole study
+    logs/JOB.log                                                          the log of a job
 
 A job's cost is beside its output, with the suffix `COST`; the job is named by that path, without suffix.
 """
@@ -27,20 +28,44 @@ RATIO = r"0\.\d+"
 _SWEPT = rf"{LABEL}(?:-eps\d[\d._]*)?"
 _PATH = re.compile(rf"({LABEL})/({LABEL})/({LABEL})/seed(\d+)/(?:dense|({LABEL})-({RATIO})/(pruned|finetuned))")
 
-CELL_COLUMNS = ["dataset", "model", "objective", "method", "ratio"]
+LABEL_COLUMNS = ["dataset", "model", "objective"]
+"""Columns of tables that identify a family of networks: a dense one and all that are pruned from it, over all seeds."""
+CELL_COLUMNS = [*LABEL_COLUMNS, "method", "ratio"]
 """Columns of tables that identify a cell, over all seeds."""
 IDENTITY = [*CELL_COLUMNS, "seed", "stage"]
 """Columns of tables that identify a checkpoint; a dense network has the method `dense` and the ratio 0."""
+SCOPE_COLUMNS = {
+    "dataset": LABEL_COLUMNS[:1],
+    "network": IDENTITY,
+    "pair": IDENTITY,
+    "family": [*LABEL_COLUMNS, "seed"],
+    "seeds": [column for column in IDENTITY if column != "seed"],
+    "tables": [],
+}
+"""Columns of tables that identify what an analysis is about, by its scope (`settings.Scope`)."""
 
 NETWORK, TABLE, COST, EXAMPLES = ".safetensors", ".csv", ".cost.json", ".examples.safetensors"
-CURVE, TRACE = ".curve.csv", ".trace.csv"
+CURVE, TRACE = f".curve{TABLE}", f".trace{TABLE}"
 """Suffixes of the tables beside a checkpoint: its learning curve, and the trace of its pruning."""
+RESUME = f".resume{NETWORK}"
+"""Suffix of the resume point beside the output of a job that has not ended."""
 
-DATA_PATTERN = "{dataset}/data"
+DATA, COMPACT = "data", "compact"
+DATA_FILE = f"{DATA}{NETWORK}"
+DATA_PATTERN = f"{{dataset}}/{DATA}"
 PARENT_PATTERN = "{dataset}/{model}/{objective}/seed{seed}"
 ANALYSIS = "analyses/{analysis}"
 CELL_PATTERN = f"{PARENT_PATTERN}/{{method}}-{{ratio}}"
 CHECKPOINT_PATTERN = f"{PARENT_PATTERN}/{{checkpoint}}"
+DENSE_PATTERN, PRUNED_PATTERN, FINETUNED_PATTERN = (
+    f"{PARENT_PATTERN}/{DENSE}",
+    f"{CELL_PATTERN}/pruned",
+    f"{CELL_PATTERN}/finetuned",
+)
+COMPACT_PATTERN = f"{CHECKPOINT_PATTERN}/{COMPACT}"
+ATTACK_PATTERN = f"{CHECKPOINT_PATTERN}/attacks/{{attack}}"
+VERIFIER_PATTERN = f"{CHECKPOINT_PATTERN}/verifiers/{{verifier}}"
+FIGURE_PATTERN, FIGURE_JOB = "figures/{dataset}.{model}.{figure}", "{dataset}/{model}/{figure}"
 """Paths below the results folder, without suffixes, for Snakemake, with `WILDCARDS`."""
 ANALYSIS_PATTERNS = {
     "dataset": f"{{dataset}}/{ANALYSIS}",
@@ -52,7 +77,7 @@ ANALYSIS_PATTERNS = {
 }
 """Paths of the table of an analysis, in the same form, by its scope (`settings.Scope`)."""
 WILDCARDS = {
-    **dict.fromkeys(("dataset", "model", "objective", "method"), LABEL),
+    **dict.fromkeys((*LABEL_COLUMNS, "method"), LABEL),
     **dict.fromkeys(("attack", "verifier"), _SWEPT),
     "seed": r"\d+",
     "ratio": RATIO,
@@ -68,7 +93,7 @@ JOB_OF_CELL = (
 
 _BY_FOLDER = {"attacks": "attack", "verifiers": "verify", "analyses": "analyse"}
 _BY_NAME = {DENSE: "pretrain", "pruned": "prune", "finetuned": "finetune"}
-_BY_NAME |= {stage: stage for stage in ("data", "compact")}
+_BY_NAME |= {stage: stage for stage in (DATA, COMPACT)}
 SHAPE = "DATASET/MODEL/OBJECTIVE/seedN/dense or .../seedN/METHOD-RATIO/pruned or .../finetuned"
 
 
@@ -79,6 +104,11 @@ class Parent(NamedTuple):
     model: str
     objective: str
     seed: int
+
+    @property
+    def labels(self) -> tuple[str, str, str]:
+        """The values of `LABEL_COLUMNS`."""
+        return self.dataset, self.model, self.objective
 
     @property
     def path(self) -> str:
@@ -107,6 +137,11 @@ class Checkpoint(NamedTuple):
     @property
     def path(self) -> str:
         return f"{(self.cell or self.parent).path}/{self.stage}"
+
+    @property
+    def compact(self) -> str:
+        """The path of its copy without the filters that it lost."""
+        return f"{self.path}/{COMPACT}"
 
     def identity(self) -> dict[str, Any]:
         """The checkpoint's identity: values of `IDENTITY` by name."""
@@ -156,14 +191,22 @@ def identity_at(scope: str, place: Path) -> dict[str, Any]:
     if scope == "dataset":
         return {"dataset": parts[-1]}
     if scope == "family":
-        return dict(
-            zip(("dataset", "model", "objective", "seed"), (*parts[-4:-1], int(parts[-1].removeprefix("seed"))), strict=True)
-        )
+        return dict(zip(SCOPE_COLUMNS[scope], (*parts[-4:-1], int(parts[-1].removeprefix("seed"))), strict=True))
     own = list(parts[-5:] if parts[-1] == DENSE else parts[-6:])
     if scope == "seeds":
         own[3] = "seed0"
     found = parse("/".join(own)).identity()
-    return {key: value for key, value in found.items() if not (scope == "seeds" and key == "seed")}
+    return {column: found[column] for column in SCOPE_COLUMNS[scope]}
+
+
+def place_of(table: Path) -> Path:
+    """The `place` that an analysis' table, `.../analyses/NAME.csv`, lies in."""
+    return table.parents[1]
+
+
+def family_name(identity: dict[str, Any]) -> str:
+    """The name `dataset/model/objective` of the family of an identity, or as much of it as this has."""
+    return "/".join(str(identity[column]) for column in LABEL_COLUMNS if column in identity)
 
 
 def ratio_label(ratio: float) -> str:
@@ -220,15 +263,50 @@ def parent_file(path: Path, kind: str) -> Path | None:
     return place and Path(os.path.normpath(place))
 
 
+def data_job(dataset: str) -> str:
+    """The job that prepares a data set: the path of its file below the results folder, without suffix."""
+    return DATA_PATTERN.format(dataset=dataset)
+
+
 def data_path(dataset: str) -> str:
     """Path of a data set's file, relative to the results folder."""
-    return DATA_PATTERN.format(dataset=dataset) + NETWORK
+    return data_job(dataset) + NETWORK
+
+
+def outcome_job(room: str, name: str) -> str:
+    """The job of the `room`, attacks or verifiers, that has that name, below the folder of its checkpoint: `attacks/pgd`."""
+    return f"{room}/{name}"
+
+
+def table_below(checkpoint: Path, job: str) -> Path:
+    """The table of a job (see `outcome_job`) of the checkpoint at a path without suffix."""
+    return checkpoint / f"{job}{TABLE}"
+
+
+def study_table(name: str) -> str:
+    """A table of the whole study, relative to the results folder."""
+    return f"{name}{TABLE}"
+
+
+def study_page(name: str) -> str:
+    """The same as HTML."""
+    return f"tables/{name}.html"
+
+
+def figure_path(dataset: str, model: str, figure: str) -> str:
+    """A figure, relative to the results folder, without suffix."""
+    return FIGURE_PATTERN.format(dataset=dataset, model=model, figure=figure)
+
+
+def log_path(job: str) -> str:
+    """The log of a job, relative to the results folder. A job of the whole study is named by its rule."""
+    return f"logs/{job}.log"
 
 
 def data_file(path: Path, stage: str, compact: bool = False) -> Path:
     """The file of the data set of the checkpoint at `path`, of that `stage`, or of the `compact` form of one."""
     up = (3 if stage == DENSE else 4) + compact
-    return Path(os.path.normpath(path.parent / "/".join([".."] * up) / f"data{NETWORK}"))
+    return Path(os.path.normpath(path.parent / "/".join([".."] * up) / DATA_FILE))
 
 
 def subject_of(path: Path) -> Path | None:

@@ -27,6 +27,7 @@ from sparrow.errors import NetworkError, SparrowError, StorageError
 from sparrow.files.atomic import remove_partial_files, replacing
 from sparrow.files.digests import content_digest
 from sparrow.files.headers import sha256
+from sparrow.files.paths import RESUME
 from sparrow.jobs import interruption, packing
 from sparrow.jobs.costs import METER
 from sparrow.reproducible import pick_device, software_and_device
@@ -43,7 +44,7 @@ class ResumePoint:
     """The resume point of one job: its file, and the time when the next one is due."""
 
     def __init__(self, output: Path, spec: dict[str, Any], inputs: list[Path]) -> None:
-        self.path = output.with_suffix(".resume.safetensors")
+        self.path = output.with_suffix(RESUME)
         self._spec, self._inputs = spec, inputs
         self._seconds = _interval()
         self._next = time.monotonic() + self._seconds

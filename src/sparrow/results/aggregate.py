@@ -17,7 +17,7 @@ from sparrow.files import content
 from sparrow.files.headers import COMPACT_FORMAT, FORMAT, failure, read, read_header, sha256
 from sparrow.files.outcome_table import ABSTAINED
 from sparrow.files.parentage import refuse_other_parents
-from sparrow.files.paths import DENSE, IDENTITY, Parent, identity_of
+from sparrow.files.paths import DENSE, IDENTITY, Parent, identity_of, study_table
 from sparrow.files.specs import opened
 from sparrow.results import analyses, marks
 from sparrow.results.decisions import decisions
@@ -104,11 +104,11 @@ def aggregate(networks: list[Path], compact: list[Path], analysed: list[Path], f
         # A count that is missing somewhere is a count elsewhere.
         counts = [column for column in COUNTS if column in table]
         table[counts] = table[counts].astype("Int64")
-        write_table(table, folder / f"{name}.csv")
+        write_table(table, folder / study_table(name))
     failed = sum(row.failed is not None for row in rows)
     # Not analysed, or not cut, a network has its accuracies all the same.
     lost = sum(row.failed is not None and (row.layers.empty or bool(row.outcomes.failed)) for row in rows)
-    summary = folder / "summary.csv"
+    summary = folder / study_table("summary")
     lines = marks.sentences(tables["summary"])
     if failed:
         counts = [f"{lost} of {len(rows)} networks have no full result"] if lost else []

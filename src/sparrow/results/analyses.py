@@ -16,7 +16,7 @@ from sparrow import catalogue
 from sparrow.errors import SparrowError
 from sparrow.files import analysis_table
 from sparrow.files.csv_table import text_of
-from sparrow.files.paths import IDENTITY, identity_at
+from sparrow.files.paths import IDENTITY, identity_at, place_of
 from sparrow.results.specs.analyses import AnalysisTables
 
 TEXTS = ("ratio",)
@@ -44,7 +44,7 @@ def read(path: Path, told: dict[str, AnalysisTables]) -> Done:
 
     Raises SparrowError, naming the file, if it is not what it should be.
     """
-    label, place = path.stem, path.parents[1]
+    label, place = path.stem, place_of(path)
     own = told[label]
     found = analysis_table.read(path, {name: tuple(columns) for name, columns in own.tables.items()})
     failed = found if isinstance(found, str) else None

@@ -8,6 +8,7 @@ import pandas as pd
 
 from sparrow.errors import SparrowError
 from sparrow.files.headers import read_header, sha256
+from sparrow.files.paths import NETWORK
 
 
 def read_beside(path: Path) -> pd.DataFrame:
@@ -17,7 +18,7 @@ def read_beside(path: Path) -> pd.DataFrame:
     checkpoint is missing, that is not checked.
     """
     name, *kinds = path.name.split(".")
-    checkpoint, kind = path.with_name(f"{name}.safetensors"), kinds[0]
+    checkpoint, kind = path.with_name(f"{name}{NETWORK}"), kinds[0]
     named = read_header(checkpoint).get(kind) if checkpoint.is_file() else None
     if named is not None and (not path.is_file() or sha256(path) != named):
         raise SparrowError(

@@ -20,7 +20,20 @@ from sparrow.files import analysis_table, content
 from sparrow.files.headers import DATA_FORMAT, kind, read_header
 from sparrow.files.lineage import data_of
 from sparrow.files.outcome_table import COLUMNS, FAILED, require_origin, require_whole
-from sparrow.files.paths import DENSE, Checkpoint, Parent, checkpoint_at, checkpoint_in, identity_at, parent_file, place
+from sparrow.files.paths import (
+    DATA_FILE,
+    DENSE,
+    Checkpoint,
+    Parent,
+    checkpoint_at,
+    checkpoint_in,
+    family_name,
+    identity_at,
+    parent_file,
+    place,
+    place_of,
+    table_below,
+)
 from sparrow.files.specs import opened
 from sparrow.results.aggregate import aggregate
 from sparrow.results.specs.aggregate import AggregateSpec
@@ -66,9 +79,9 @@ def differences(networks: list[Path], analysed: list[Path], study: Expected) -> 
     for path in networks:
         one, header = _identity(path), read_header(path)
         try:
-            family = study.families["/".join(one.parent[:3])]
+            family = study.families[family_name(one.parent._asdict())]
         except KeyError:
-            yield f"{path}: is not of this study: it has no {' '.join(one.parent[:3])}"
+            yield f"{path}: is not of this study: it has no {' '.join(one.parent.labels)}"
             continue
         own = data(data_of(path, header))
         if isinstance(own, str):
@@ -83,23 +96,19 @@ def differences(networks: list[Path], analysed: list[Path], study: Expected) -> 
         members.add(one, header)
         origin = {"network": content.of_header(header)[: content.SHORT], "data": header.get("data", "")[: content.SHORT]}
         for name, told in family.tables.items():
-            yield from _lines(_outcomes, path.with_suffix("") / f"{name}.csv", origin, _spec(told, study, one), own)
+            yield from _lines(_outcomes, table_below(path.with_suffix(""), name), origin, _spec(told, study, one), own)
     for path in analysed:
         analysis = study.analyses[path.stem]
-        who = identity_at(analysis.scope, path.parents[1])
-        spec = analysis.specs.get("/".join(list(who.values())[: LABELS[analysis.scope]]))
+        who = identity_at(analysis.scope, place_of(path))
+        spec = analysis.specs.get(family_name(who))
         if spec is None:
             yield f"{path}: is not of this study"
             continue
         origin = members.origin(analysis.scope, who)
         if analysis.scope == "dataset":
-            found = data(path.parents[1] / "data.safetensors")
+            found = data(place_of(path) / DATA_FILE)
             origin = {"network": "", "data": found.digest[: content.SHORT]} if isinstance(found, Data) else {}
         yield from _lines(_whole, path, origin, _unpacked(spec, study) | {"seed": who.get("seed", 0)}, None)
-
-
-LABELS = {"dataset": 1, "network": 3, "pair": 3, "family": 3, "seeds": 3, "tables": 0}
-"""How many labels of an identity, from that of the data set on, tell which specification an analysis has."""
 
 
 class _Members:

@@ -11,12 +11,13 @@ import pandas as pd
 
 from sparrow.files import published_figures
 from sparrow.files.atomic import replacing
+from sparrow.files.paths import CELL_COLUMNS, LABEL_COLUMNS
 from sparrow.files.specs import opened
 from sparrow.results.specs.comparison import HeadlineSpec
 from sparrow.results.tables import write_html
 
-CELL = ["dataset", "model", "objective", "method"]
-NETWORK = ["dataset", "model", "method", "ratio"]
+CELL = [*LABEL_COLUMNS, "method"]
+NETWORK = [column for column in CELL_COLUMNS if column != "objective"]
 """Columns that determine, up to a few, the number of parameters left in a network without its pruned filters."""
 TOLERANCE = 0.1
 """Relative difference of shares of parameters that count as equal: without 0.68 of their filters, networks have from 0.101 to

@@ -13,6 +13,7 @@ import pandas as pd
 from sparrow.errors import ContradictionError, SparrowError
 from sparrow.files.csv_table import EXACT
 from sparrow.files.outcome_table import COLUMNS, FAILED, MAY_BE_EMPTY, MISCLASSIFIED, STATUS, TEXT
+from sparrow.files.paths import outcome_job, table_below
 from sparrow.radius import text
 from sparrow.results.specs.outcomes import OutcomeTables
 
@@ -101,7 +102,7 @@ def read_outcomes(path: Path, spec: OutcomeTables) -> Outcomes:
     tables: dict[str, dict[str, pd.DataFrame]] = {}
     failed: dict[str, str] = {}
     for room, names in (("attacks", spec.attacks), ("verifiers", spec.verifiers)):
-        read = {name: _read(path / room / f"{name}.csv", room) for name in names}
+        read = {name: _read(table_below(path, outcome_job(room, name)), room) for name in names}
         tables[room] = {name: table for name, table in read.items() if isinstance(table, pd.DataFrame)}
         # A smoothed classifier's own failure says nothing of the network, one of an attack that does not count nothing of era.
         for name, reason in read.items():

@@ -120,7 +120,7 @@ def warnings(rows: list[Row]) -> Iterator[str]:
             for name, version in link.header.get("versions", {}).items():
                 releases[name].add(version or "none")
             if what in STAGES and "code" in link.header and "imported" not in link.header:
-                codes[(*cell[:3], "dense" if what == "dense" else cell[3], what)].add(link.header["code"])
+                codes[(*cell[:-1], "dense" if what == "dense" else cell[-1], what)].add(link.header["code"])
     if len(devices) > 1:
         yield f"rows were computed on {len(devices)} different devices: {', '.join(sorted(devices))}"
     for name, found in sorted(releases.items()):

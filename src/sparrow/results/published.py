@@ -19,7 +19,7 @@ from sparrow import radius
 from sparrow.files import published_figures
 from sparrow.files.atomic import replacing
 from sparrow.files.csv_table import EXACT
-from sparrow.files.paths import CELL_COLUMNS
+from sparrow.files.paths import CELL_COLUMNS, LABEL_COLUMNS
 from sparrow.files.specs import opened
 from sparrow.results.specs.comparison import PublishedSpec
 from sparrow.results.tables import write_html
@@ -219,7 +219,7 @@ def _caption(spec: PublishedSpec) -> str:
 
 def _shown(lines: pd.DataFrame) -> pd.DataFrame:
     """The page's table: published and measured figures in one column, and the circumstances of each in another."""
-    shown = lines[["source", "dataset", "model", "objective"]].copy()
+    shown = lines[["source", *LABEL_COLUMNS]].copy()
     shown["method"] = lines["method"] + lines["granularity"].map({"filter": " (filters)"}).fillna("")
     shown["ratio"] = lines["ratio"].map("{:g}".format)
     shown["seeds"] = [_number(value, ",.0f") for value in lines["seeds"]]

@@ -22,11 +22,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
+from sparrow.files.paths import LABEL_COLUMNS
 from sparrow.results.statistics import LEVEL, accuracy, mean_over_seeds
 
 METRICS = ("era", "vra")
 FAILED, CONSTANT = "failed", "constant"
-GROUP = ["dataset", "model", "objective", "stage", "ratio", "granularity"]
+GROUP = [*LABEL_COLUMNS, "stage", "ratio", "granularity"]
 
 
 class Hits(NamedTuple):

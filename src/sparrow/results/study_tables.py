@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from sparrow.files.headers import read_header
-from sparrow.files.paths import DENSE, identity_of
+from sparrow.files.paths import DENSE, SCOPE_COLUMNS, identity_of
 from sparrow.results.outcomes import Outcomes, read_outcomes
 from sparrow.results.specs.outcomes import OutcomeTables
 
@@ -24,7 +24,7 @@ class Evaluated:
     @property
     def family(self) -> tuple[Any, ...]:
         """Data set, model, objective and seed, which a pruned network and its dense parent share."""
-        return tuple(self.identity[key] for key in ("dataset", "model", "objective", "seed"))
+        return tuple(self.identity[key] for key in SCOPE_COLUMNS["family"])
 
 
 @dataclass(frozen=True)

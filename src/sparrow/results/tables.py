@@ -11,7 +11,7 @@ from pandas.io.formats.style import Styler
 
 from sparrow.files.atomic import replacing
 from sparrow.files.csv_table import EXACT
-from sparrow.files.paths import CELL_COLUMNS, IDENTITY, JOB_OF_CELL
+from sparrow.files.paths import CELL_COLUMNS, IDENTITY, JOB_OF_CELL, LABEL_COLUMNS
 from sparrow.results import marks
 from sparrow.results.threats import in_words
 
@@ -135,7 +135,7 @@ def cost_table(table: pd.DataFrame, output: Path) -> None:
 
 def ranking_table(ranking: pd.DataFrame, costs: pd.DataFrame, summary: pd.DataFrame, output: Path) -> None:
     """Write the methods by era and vra, their distance from the best, and the costs of pruning and fine-tuning per network."""
-    keys = ["dataset", "model", "objective", "ratio", "granularity", "stage", "metric"]
+    keys = [*LABEL_COLUMNS, "ratio", "granularity", "stage", "metric"]
     shown = ranking[keys].copy()
     shown["ratio"] = shown["ratio"].map("{:g}".format)
     shown["rank"], shown["method"], shown["seeds"] = (

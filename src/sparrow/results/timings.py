@@ -10,7 +10,7 @@ from sparrow.errors import SparrowError
 from sparrow.files import analysis_table, content
 from sparrow.files.atomic import replacing
 from sparrow.files.outcome_table import ORIGIN, TEXT, require_origin
-from sparrow.files.paths import IDENTITY
+from sparrow.files.paths import IDENTITY, Parent
 from sparrow.files.specs import opened
 from sparrow.results import analyses
 from sparrow.results.specs.analyses import AnalysisTables
@@ -51,7 +51,7 @@ def _require_current(path: Path, one: analyses.Done, summary: pd.DataFrame, spec
     expected = {
         "network": content.of_networks(family["network"]),
         "data": family["data"].iloc[0] if len(family) else None,
-        "spec": specs.get("/".join(one.place.parts[-4:]), "none"),
+        "spec": specs.get(Parent(**one.identity).path, "none"),
     }
     try:
         require_origin(path, (tuple(row[names.index(name)] for name in ORIGIN) for row in rows), expected)

@@ -11,6 +11,7 @@ from sparrow import catalogue
 from sparrow.errors import SparrowError
 from sparrow.files import analysis_table, content
 from sparrow.files.headers import DATA_FORMAT, read_header
+from sparrow.files.paths import DATA_FILE
 from sparrow.jobs import journal
 from sparrow.jobs.costs import record_cost
 from sparrow.jobs.resume_point import resumable
@@ -41,7 +42,7 @@ def run(
 
 def origin(networks: list[Path], read: list[Path], spec: AnalysisSpec) -> tuple[str, str, str]:
     """What a table is about: the columns `ORIGIN`; of data, nothing where there are several data sets or none."""
-    data = [path for path in read if path.name == "data.safetensors"]
+    data = [path for path in read if path.name == DATA_FILE]
     digest = read_header(data[0], DATA_FORMAT)["digest"] if len(data) == 1 else ""
     return (
         content.of_networks(content.of_header(read_header(path)) for path in networks),

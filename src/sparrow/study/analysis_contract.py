@@ -8,20 +8,11 @@ from types import ModuleType
 from sparrow.errors import ConfigError
 from sparrow.files.analysis_table import ROWS, TABLE
 from sparrow.files.outcome_table import ORIGIN
-from sparrow.files.paths import LABEL
+from sparrow.files.paths import IDENTITY, LABEL, SCOPE_COLUMNS
 from sparrow.settings import Analysis
 
-_CELL = {"dataset", "model", "objective", "method", "ratio", "stage"}
-_KNOWN: dict[str, set[str]] = {
-    "dataset": {"dataset"},
-    "network": _CELL | {"seed"},
-    "pair": _CELL | {"seed"},
-    "family": {"dataset", "model", "objective", "seed"},
-    "seeds": _CELL,
-    "tables": set(),
-}
-"""What is known of every row of a scope, and stands in front of it."""
-COMPARED = ("method", "ratio", "stage")
+COMPARED = tuple(column for column in IDENTITY if column not in SCOPE_COLUMNS["family"])
+"""Columns that tell the networks of a family apart."""
 _COLUMN = "[a-z0-9_]+"
 SUMMARISED = ("benign", "compact", "data", "eps", "era", "multiply", "preserved", "sparsity", "vra")
 """What the study's own columns of summary.csv begin with, up to their first `_`: no analysis that has a summary is labelled so,
@@ -62,7 +53,7 @@ def _wrong(entry: ModuleType, params: type[Analysis]) -> str | None:
         return f"Params.needs has {params.needs[0]!r}, but an analysis of scope {scope} is given no network"
     for name, columns in tables.items():
         twice = sorted({column for column in columns if columns.count(column) > 1})
-        known = sorted(set(columns) & {*_KNOWN[scope], TABLE, ROWS, *ORIGIN})
+        known = sorted(set(columns) & {*SCOPE_COLUMNS[scope], TABLE, ROWS, *ORIGIN})
         if twice or known:
             why = "is there twice" if twice else f"the study puts beside every row of scope {scope}"
             return f"Params.tables: {name} has the column {(twice or known)[0]!r}, which {why}"

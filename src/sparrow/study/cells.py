@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sparrow import radius
 from sparrow.catalogue import EVALUATED_ROOMS, EvaluatedRoom
 from sparrow.errors import SparrowError
-from sparrow.files.paths import DENSE, Cell, Checkpoint, Parent, parse
+from sparrow.files.paths import DENSE, Cell, Checkpoint, Parent, outcome_job, parse
 from sparrow.study.config import Study
 
 
@@ -31,7 +31,7 @@ class Table(NamedTuple):
     @property
     def path(self) -> str:
         """Its file in the folder of a checkpoint's evaluations, without the suffix: `attacks/pgd`."""
-        return f"{self.room}/{self.name}"
+        return outcome_job(self.room, self.name)
 
 
 def tables(study: Study, room: EvaluatedRoom, objective: str | None = None) -> dict[str, Table]:

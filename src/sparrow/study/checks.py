@@ -20,9 +20,11 @@ from sparrow.settings import Settings, distances_in_pixels
 from sparrow.study import figures
 from sparrow.study.analysis_contract import SUMMARISED
 from sparrow.study.analysis_tables import OWN_TABLES
+from sparrow.study.descriptions import described
 from sparrow.study.sections import TRAINING_STAGES, TrainingStage
 
 if TYPE_CHECKING:
+    from sparrow.data.source import Description
     from sparrow.study.config import Study
     from sparrow.training.schedule import Schedule
 
@@ -124,13 +126,28 @@ def _too_large(key: str, *values: float) -> Iterator[str]:
             yield f"{key}: {radius.text(value)} is not valid: images lie in [0, 1], in l-inf it must be below 1{hint}"
 
 
+def _data_sets_describe_themselves(study: Study) -> Iterator[str]:
+    """Every data set says what shape its images have, and how many classes."""
+    for label, dataset in study.datasets.items():
+        try:
+            described(label, dataset)
+        except SparrowError as error:
+            yield str(error)
+
+
+def _descriptions(study: Study) -> Iterator[tuple[str, Description]]:
+    """The labels of the data sets, and what they say of their images; without those that say nothing valid."""
+    for label, dataset in study.datasets.items():
+        with suppress(SparrowError):
+            yield label, described(label, dataset)
+
+
 def _models_fit(study: Study) -> Iterator[str]:
     """Every model takes the images of every data set."""
     for model_label, model in study.models.items():
-        for data_label, dataset in study.datasets.items():
-            shape = catalogue.load("datasets", dataset.kind).describe(dataset).shape
+        for data_label, about in _descriptions(study):
             try:
-                catalogue.load("models", model.kind).check(model, shape)
+                catalogue.load("models", model.kind).check(model, about.shape)
             except ValueError as error:
                 yield f"models.{model_label}: does not fit datasets.{data_label}: {error}"
 
@@ -179,8 +196,8 @@ def _classes_fit(study: Study) -> Iterator[str]:
     for section in EVALUATED_ROOMS:
         for label, entry in getattr(study, section).items():
             needed = entry.classes_needed if section == "attacks" else 2
-            for data_label, dataset in study.datasets.items():
-                if needed > catalogue.load("datasets", dataset.kind).describe(dataset).classes:
+            for data_label, about in _descriptions(study):
+                if needed > about.classes:
                     yield f"{section}.{label}: {entry.kind} needs {needed} classes; datasets.{data_label} has fewer"
 
 
@@ -365,6 +382,7 @@ CHECKS: tuple[Check, ...] = (
     _threats_are_in_pixels,
     _methods_are_in_pixels,
     _evaluations_are_in_pixels,
+    _data_sets_describe_themselves,
     _models_fit,
     _objectives_are_known,
     _models_are_trained,

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from sparrow.files.paths import Cell, Parent
+from sparrow.files.paths import Cell, Parent, family_name, identity_at
 from sparrow.files.specs import Spec
 from sparrow.results.specs.expected import Expected, ExpectedAnalysis, ExpectedFamily, Places
 from sparrow.study import analyses, cells, job_specs
@@ -52,7 +53,7 @@ def expected(study: Study) -> Expected:
     """
     pool, families = _Pool(), {}
     for parent in cells.parents(study):
-        name = "/".join(parent[:3])
+        name = family_name(parent._asdict())
         if name not in families:
             families[name] = _family(study, parent, pool)
     return Expected(
@@ -82,9 +83,9 @@ def _family(study: Study, parent: Parent, pool: _Pool) -> ExpectedFamily:
 
 
 def _analysed(study: Study, label: str, pool: _Pool) -> ExpectedAnalysis:
-    specs: dict[str, Spec] = {}
+    scope, specs = study.analyses[label].scope, dict[str, Spec]()
     for job in analyses.jobs(study, label):
-        name = "/".join(job.place.split("/")[:3])
+        name = family_name(identity_at(scope, Path(job.place)))
         if name not in specs:
             specs[name] = analyses.spec(study, job)
-    return ExpectedAnalysis(scope=study.analyses[label].scope, specs=pool.by_name(specs))
+    return ExpectedAnalysis(scope=scope, specs=pool.by_name(specs))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sparrow import catalogue
-from sparrow.files.paths import TRACE, Checkpoint
+from sparrow.files.paths import TRACE, Checkpoint, figure_path
 from sparrow.results.specs.figures import FigureSpec, MeasuredFigureSpec, PanelsSpec, RunsFigureSpec
 from sparrow.study import analysis_tables, cells, comparison
 from sparrow.study.code_digest import code_digest, function_digest
@@ -54,7 +54,7 @@ def files(study: Study) -> list[str]:
     shown, compared = drawn(study), comparison.compared(study)
     proving = {objective for objective in study.objectives if "vra" in cells.metrics_of(study, objective)}
     return [
-        f"{study.results}/figures/{dataset}.{model}.{figure}.{suffix}"
+        f"{study.results}/{figure_path(dataset, model, figure)}.{suffix}"
         for dataset in study.datasets
         for model in study.models
         for figure in shown

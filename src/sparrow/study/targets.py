@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sparrow.files.paths import COST, EXAMPLES, NETWORK, TABLE, Parent
+from sparrow.files.paths import COST, EXAMPLES, NETWORK, TABLE, Parent, data_job, study_page, study_table
 from sparrow.study import analyses, cells
 from sparrow.study.analysis_tables import collected
 from sparrow.study.config import Study
@@ -17,7 +17,7 @@ def networks(study: Study) -> list[str]:
 
 def compact_networks(study: Study) -> list[str]:
     """The copies of those that lost filters, without these."""
-    return [f"{study.results}/{one.path}/compact{NETWORK}" for one in cells.compacted(study)]
+    return [f"{study.results}/{one.compact}{NETWORK}" for one in cells.compacted(study)]
 
 
 def outcome_tables(study: Study) -> list[str]:
@@ -38,13 +38,12 @@ def analysis_tables(study: Study, timed: bool | None = None, label: str | None =
 
 def analysed(study: Study, job: analyses.Job, what: Literal["networks", "dense", "compact"]) -> list[str]:
     """The checkpoints that an analysis is about, those that they come from, or the copies of them without lost filters."""
-    end = f"/compact{NETWORK}" if what == "compact" else NETWORK
-    return [f"{study.results}/{one.path}{end}" for one in getattr(job, what)]
+    return [f"{study.results}/{one.compact if what == 'compact' else one.path}{NETWORK}" for one in getattr(job, what)]
 
 
 def timings(study: Study) -> list[str]:
     """The tables of what was timed, each beside what is preserved."""
-    return [f"{study.results}/{label}{TABLE}" for label in analyses.labels(study, timed=True)]
+    return [f"{study.results}/{study_table(label)}" for label in analyses.labels(study, timed=True)]
 
 
 def collected_tables(study: Study) -> list[str]:
@@ -54,7 +53,7 @@ def collected_tables(study: Study) -> list[str]:
 
 def costs(study: Study) -> list[str]:
     """What all jobs of the study cost, each beside what it made."""
-    made = [f"{study.results}/{dataset}/data" for dataset in study.datasets]
+    made = [f"{study.results}/{data_job(dataset)}" for dataset in study.datasets]
     made += [f"{study.results}/{one.path}" for one in cells.trainings(study)]
     made_besides = outcome_tables(study) + compact_networks(study) + analysis_tables(study)
     return [f"{path}{COST}" for path in made] + [cost_beside(file) for file in made_besides]
@@ -90,4 +89,4 @@ def published_tables(study: Study) -> list[str]:
     if not study.published:
         return []
     names = ["published", *(["headline"] if study.published.headline else [])]
-    return [f"{study.results}/tables/{name}.html" for name in names]
+    return [f"{study.results}/{study_page(name)}" for name in names]

@@ -32,9 +32,8 @@ def draw_curves(source: list[Path], svg: Path, png: Path, spec: RunsFigureSpec) 
     for number, (stage, title) in enumerate(STAGES.items()):
         for column, objective in enumerate(objectives):
             loss, benign = grid[2 * number, column], grid[2 * number + 1, column]
-            for index, run in runs[(runs["stage"] == stage) & (runs["objective"] == objective)].iterrows():
-                table = tables[index]
-                if table.empty:
+            for table, run in zip(tables, spec.runs, strict=True):
+                if run["stage"] != stage or run["objective"] != objective or table.empty:
                     continue
                 look = {"color": "black", "alpha": 1.0}
                 if stage != "dense":
