@@ -102,6 +102,6 @@ def test_a_name_that_no_file_or_column_can_have_is_one_line(
 
 def test_no_analysis_takes_the_name_of_a_table_that_a_rule_writes() -> None:
     rules = "".join(path.read_text() for path in RULES.glob("*.smk"))
-    written = set(re.findall(r'f"\{RESULTS\}/(\w+)\.csv"', rules))
+    written = set(re.findall(r"study_table\('(\w+)'\)", rules))
     assert written == set(OWN_TABLES)
     assert not {"stability", "latency"} & {*OWN_TABLES, *figures.known()}
