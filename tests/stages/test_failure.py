@@ -26,6 +26,7 @@ from sparrow.settings import Threat
 from sparrow.stages._evaluation import failed_table, origin
 from sparrow.stages._failure import failed_checkpoint, recorded
 from sparrow.stages._origin import header
+from sparrow.stages.analyse_tables import analyse_tables
 from sparrow.stages.attack import attack
 from sparrow.stages.compact import compact
 from sparrow.stages.finetune import finetune
@@ -404,6 +405,25 @@ def test_a_network_whose_logits_are_no_numbers_is_a_gap(job: Job, overflowing: P
 def test_cutting_filters_out_of_a_network_whose_logits_are_no_numbers_is_a_gap(job: Job, overflowing: Path) -> None:
     told = job.run(compact, overflowing, COMPACT)
     assert told.startswith("warning: ")
+
+
+def test_an_analysis_of_all_tables_that_cannot_use_a_network_is_a_gap(
+    failed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args) -> None:
+        raise NetworkError("no era")
+
+    monkeypatch.setattr(catalogue.load("analyses", "stability"), "analyse", refuse)
+    evaluated = {"attacks": [], "verifiers": [], "minimum_norm": [], "not_in_era": [], "smoothed": []}
+    spec = {"code": "test", "analysis": {"kind": "stability"}, "seed": 0}
+    spec |= {"objectives": {"benign": evaluated | {"threat": EVALUATION["threat"]}}}
+    output = tmp_path / "eras.csv"
+    told = analyse_tables(output=output, cost=tmp_path / "cost.json", spec=spec, networks=[failed], tables=[])
+    assert told == f"warning: {output}: no era; recorded, the study goes on without it"
+    with open(output, newline="") as file:
+        names, row = csv.reader(file)
+    assert (names, row[0]) == (FAILED, f"{output}: no era")
+    assert (tmp_path / "cost.json").is_file()
 
 
 def test_a_failed_network_is_a_gap_in_every_table(tmp_path: Path, digits: Path) -> None:

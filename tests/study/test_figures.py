@@ -10,7 +10,7 @@ import pytest
 
 from sparrow.files.paths import CURVE, TRACE
 from sparrow.results.specs.figures import MeasuredFigureSpec, RunsFigureSpec
-from sparrow.study import figures
+from sparrow.study import figure_files, figures
 from tests.study.test_targets import FOLDER, study
 
 
@@ -20,14 +20,14 @@ def names(**changes) -> set[str]:
 
 
 def test_every_figure_says_what_it_is_drawn_from() -> None:
-    drawing = {path.stem for path in figures.FOLDER.glob("*.py") if f"def draw_{path.stem}(" in path.read_text()}
+    drawing = {path.stem for path in figure_files.FOLDER.glob("*.py") if f"def draw_{path.stem}(" in path.read_text()}
     assert set(figures.known()) == drawing
     tables = [table for one in figures.known().values() if not one.of_runs for table in _tables(one)]
     assert all(table.endswith(".csv") for table in tables)
     assert {one.of_runs for one in figures.known().values() if one.of_runs} == {CURVE, TRACE}
 
 
-def _tables(figure: figures.Figure) -> tuple[str, ...]:
+def _tables(figure: figure_files.Figure) -> tuple[str, ...]:
     return (figure.drawn_from,) if isinstance(figure.drawn_from, str) else figure.drawn_from
 
 

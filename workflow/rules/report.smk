@@ -42,15 +42,6 @@ rule aggregate:
             category="Tables",
             labels={"table": "decisions (CSV)"},
         ),
-        [
-            report(
-                f"{RESULTS}/{name}",
-                caption="../../reports/captions/analysis.rst",
-                category="Tables",
-                labels={"table": f"{name.removesuffix('.csv')} (CSV)"},
-            )
-            for name in analysis_tables.collected(STUDY)
-        ],
         summary=report(
             f"{RESULTS}/summary.csv",
             caption="../../reports/captions/summary.rst",

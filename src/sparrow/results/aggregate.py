@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -13,7 +14,6 @@ import pandas as pd
 
 from sparrow.errors import InheritedError, SparrowError
 from sparrow.files import content
-from sparrow.files.atomic import replacing
 from sparrow.files.headers import COMPACT_FORMAT, FORMAT, failure, read, read_header, sha256
 from sparrow.files.outcome_table import ABSTAINED
 from sparrow.files.parentage import refuse_other_parents
@@ -28,6 +28,7 @@ from sparrow.results.recall import recalls
 from sparrow.results.security import curve
 from sparrow.results.specs.aggregate import AggregateSpec
 from sparrow.results.statistics import accuracy, preserved
+from sparrow.results.table_file import write_table
 from sparrow.results.threats import with_text
 
 LAYER_COLUMNS = ["layer", "weights", "nonzero", "sparsity"]
@@ -90,7 +91,7 @@ def aggregate(networks: list[Path], compact: list[Path], analysed: list[Path], f
     dense = {row.parent: row.outcomes for row in rows if row.identity["stage"] == "dense"}
     tables = {
         "outcomes": pd.DataFrame([line for row in rows for line in _outcome_lines(row)], columns=OUTCOME_COLUMNS),
-        "summary": pd.DataFrame([_summary_line(row, dense.get(row.parent), spec) for row in rows]),
+        "summary": _summary(rows, dense, spec),
         "layers": _stacked((row, row.layers) for row in rows),
         "recall": _stacked((row, recalls(row.outcomes)) for row in rows),
         "intensification": intensifications(_pairs(rows, dense)),
@@ -98,19 +99,12 @@ def aggregate(networks: list[Path], compact: list[Path], analysed: list[Path], f
         "security": _stacked((row, curve(row.outcomes).assign(constant=row.outcomes.constant())) for row in rows),
         "decisions": _stacked((row, decisions(row.outcomes)) for row in rows),
     }
-    collected = analyses.collect(done, spec.analyses)
     for name, table in tables.items():
         table = with_text(table) if "eps" in table else table
         # A count that is missing somewhere is a count elsewhere.
         counts = [column for column in COUNTS if column in table]
         table[counts] = table[counts].astype("Int64")
-        collected[f"{name}.csv"] = table
-    for file, table in collected.items():
-        if "ratio" in table:
-            # By its ratio a cell is found again: every digit counts.
-            table["ratio"] = table["ratio"].map(lambda ratio: repr(float(ratio)))
-        with replacing(folder / file) as partial:
-            table.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
+        write_table(table, folder / f"{name}.csv")
     failed = sum(row.failed is not None for row in rows)
     # Not analysed, or not cut, a network has its accuracies all the same.
     lost = sum(row.failed is not None and (row.layers.empty or bool(row.outcomes.failed)) for row in rows)
@@ -123,8 +117,14 @@ def aggregate(networks: list[Path], compact: list[Path], analysed: list[Path], f
         lines = [f"{', '.join(counts)}; the column `failed` of {summary} says why", *lines]
     # Of what is not about one network, no line of the summary says it.
     apart = [one for one in done if one.failed and one.place not in own]
-    lines += [f"analysis {one.label} of {one.place.name or 'the study'} failed: {one.failed}" for one in apart]
+    lines += [f"analysis {one.label} of {_below(folder, one.place)} failed: {one.failed}" for one in apart]
     return f"warning: {'; '.join(lines)}" if lines else None
+
+
+def _below(folder: Path, place: Path) -> str:
+    """Where a place lies below the results, in words if it is these."""
+    found = Path(os.path.relpath(place, folder)).as_posix()
+    return "the study" if found == "." else found
 
 
 def _order(row: Row) -> tuple:
@@ -256,8 +256,28 @@ def _tables(outcomes: Outcomes) -> Iterator[tuple[str, str, dict[str, pd.DataFra
 
 NONE = pd.Series(dtype=bool)
 STATUSES = ("robust", "broken", "verified", "falsified", "unknown")
+ABOUT = ("network", "data")
 OUTCOME_COLUMNS = [*IDENTITY, "kind", "name", "norm", "eps", "samples", "correct", *STATUSES]
 OUTCOME_COLUMNS += ["abstained", "accuracy", "accuracy_low", "accuracy_high", "warnings"]
+
+
+def _summary(rows: list[Row], dense: dict[tuple, Outcomes], spec: AggregateSpec) -> pd.DataFrame:
+    """A line for each row: the study's own columns, those of its analyses in its order, and what the checkpoint is made of.
+
+    Raises SparrowError if an analysis has a column of the study's own.
+    """
+    own = [_summary_line(row, dense.get(row.parent), spec) for row in rows]
+    more = [analyses.summary_of(row.analysed, spec.analyses) for row in rows]
+    about = [dict(zip(ABOUT, row.about, strict=True)) for row in rows]
+    # Not every network is there for every analysis: the columns of the first row are not all.
+    order = list(spec.analyses)
+    names = sorted(dict.fromkeys(name for line in more for name in line), key=lambda name: order.index(name.split("_")[0]))
+    known = {*ABOUT, *(name for line in own for name in line)}
+    for name in names:
+        if name in known:
+            raise SparrowError(f"analyses.{name.split('_')[0]}: its summary has the column {name}, which every study has")
+    lines = [{**line, **dict.fromkeys(names, np.nan), **new, **end} for line, new, end in zip(own, more, about, strict=True)]
+    return pd.DataFrame(lines)
 
 
 def _summary_line(row: Row, dense: Outcomes | None, spec: AggregateSpec) -> dict[str, Any]:
@@ -282,8 +302,7 @@ def _summary_line(row: Row, dense: Outcomes | None, spec: AggregateSpec) -> dict
         line |= dict(zip(_names(f"preserved_{name}"), values, strict=True))
     told = {name: warnings_of(table) for name, table in own.attacks.items()}
     line["era_warnings"] = "; ".join(f"{name}: {text}" for name, text in told.items() if text)
-    line |= analyses.summary_of(row.analysed, spec.analyses)
-    return line | dict(zip(("network", "data"), row.about, strict=True))
+    return line
 
 
 def _hit(table: pd.DataFrame | None, status: str) -> pd.Series:

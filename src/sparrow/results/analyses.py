@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sparrow import catalogue
 from sparrow.errors import SparrowError
 from sparrow.files import analysis_table
+from sparrow.files.csv_table import text_of
 from sparrow.files.paths import IDENTITY, identity_at
 from sparrow.results.specs.analyses import AnalysisTables
 
-TEXTS = {"ratio": str}
+TEXTS = ("ratio",)
 """By its ratio a cell is found again: every digit counts."""
+MISSING = ["", "nan"]
+"""None and NaN, as they are written."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +54,29 @@ def read(path: Path, told: dict[str, AnalysisTables]) -> Done:
 
 
 def _frame(rows: list[list[str]], columns: list[str]) -> pd.DataFrame:
-    """Typed as pandas reads what was written."""
+    """Rows as they were written, with columns of numbers where all values of one are numbers, or missing."""
     text = io.StringIO()
     csv.writer(text).writerows([columns, *rows])
     text.seek(0)
-    return pd.read_csv(text, dtype={name: kind for name, kind in TEXTS.items() if name in columns})
+    # By itself, pandas makes a number of the class 007, and nothing of the class None.
+    texts = [name for place, name in enumerate(columns) if name in TEXTS or not _are_numbers({row[place] for row in rows})]
+    return pd.read_csv(text, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=MISSING)
+
+
+def _are_numbers(values: set[str]) -> bool:
+    """Whether values of a table are numbers, or truths, and not texts that look like some."""
+    found = values - set(MISSING)
+    return found <= {"True", "False"} or all(map(_is_number, found))
+
+
+def _is_number(value: str) -> bool:
+    """Whether a number would be written so: not `007` or `1e5`."""
+    if re.fullmatch("0|-?[1-9][0-9]*", value):
+        return True
+    try:
+        return value == text_of(float(value))
+    except ValueError:
+        return False
 
 
 def collect(found: list[Done], told: dict[str, AnalysisTables]) -> dict[str, pd.DataFrame]:
@@ -82,14 +105,32 @@ def _named(table: pd.DataFrame, identity: dict[str, Any]) -> pd.DataFrame:
 def summary_of(done: list[Done], told: dict[str, AnalysisTables]) -> dict[str, Any]:
     """What the analyses of one network add to its line of the summary: the columns LABEL_NAME.
 
-    Raises SparrowError, naming the entry, if it gives something else than names and numbers.
+    Raises SparrowError, naming the entry's file, if it gives something else than names and numbers.
     """
     columns: dict[str, Any] = {}
     for one in done:
         kind = told[one.label].kind
         if told[one.label].summary is not None and not one.failed:
-            values = catalogue.load("analyses", kind).summary(next(iter(one.tables.values())))
-            if not isinstance(values, dict):
-                raise SparrowError(f"{kind}: summary gives {values!r}; valid: a dictionary of names and numbers")
+            entry = catalogue.load("analyses", kind)
+            values = entry.summary(next(iter(one.tables.values())))
+            wrong = _wrong(values)
+            if wrong:
+                raise SparrowError(f"{entry.__file__}: summary gives {wrong}; valid: a dictionary of names and numbers")
             columns |= {f"{one.label}_{name}": value for name, value in values.items()}
     return columns
+
+
+def _wrong(values: object) -> str | None:
+    """What a summary has that is neither a name nor a number; None without any."""
+    if not isinstance(values, dict):
+        return _in_one_line(values)
+    for name, value in values.items():
+        if not (isinstance(name, str) and re.fullmatch("[a-z0-9_]+", name)):
+            return f"the name {name!r}"
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating, type(None))):
+            return f"{name} {_in_one_line(value)}"
+    return None
+
+
+def _in_one_line(value: object) -> str:
+    return " ".join(repr(value).split())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparrow import catalogue
 from sparrow.errors import SparrowError
@@ -17,7 +19,7 @@ from sparrow.jobs.costs import record_cost
 from sparrow.jobs.resume_point import resumable
 from sparrow.networks.prunable import norm_layers, norm_parameters, prunable_weights
 from sparrow.networks.structure import Layout, filter_masks, require_cuttable
-from sparrow.pruning.pruner import Batch, Pruner
+from sparrow.pruning.pruner import Batch, Pruner, Weights
 from sparrow.reproducible import derive_seed, pick_device, seed_everything
 from sparrow.settings import Threat
 from sparrow.stages._failure import recorded
@@ -29,9 +31,11 @@ from sparrow.stages.specs.pruning import PruneSpec
 from sparrow.training.loop import Hooks, Step, train
 
 TRACE_COLUMNS = ["epoch", "name", "value"]
+LOOP_HOOKS = ("loss", "after_backward", "after_step", "trace")
+"""The methods of a pruner that only the training loop calls."""
 
 
-def _failed(message: str, trace: Path, **arguments) -> None:
+def _failed(message: str, trace: Path, **arguments: Any) -> None:
     failed_training(message, "pruned", **arguments)
     write_csv(trace, TRACE_COLUMNS, [])
 
@@ -62,6 +66,8 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
             raise SparrowError(
                 f"methods.{kind}: its pruner has tensors to optimise, but Params.needs is {params.needs!r}; valid: 'schedule'"
             )
+        if params.needs == "nothing":
+            _require_called(pruner, kind)
         others = pruner.others if params.needs == "schedule" else "frozen"
         rows, hooks = [], _PrunerHooks(pruner, model, weights, others, spec.method_threat)
         if params.needs != "nothing":
@@ -81,6 +87,7 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
                 resume=resume,
                 steps_of=params.steps_of,
                 perturbs=perturbs(spec.objective),
+                name=f"objectives.{spec.objective['kind']}",
             )
         masks = {name: mask.detach() for name, mask in pruner.end(weights).items()}
         raise_for(masks, weights, layout, spec.ratio, pruner.budget, kind)
@@ -104,15 +111,25 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
         return f"warning: {output}: {told}" if told else None
 
 
+def _require_called(pruner: Pruner, kind: str) -> None:
+    """Raise SparrowError if the pruner of a method that needs nothing, `kind`, has hooks of the training loop."""
+    unused = [name for name in LOOP_HOOKS if getattr(type(pruner), name) is not getattr(Pruner, name)]
+    if unused:
+        raise SparrowError(
+            f"methods.{kind}: its pruner defines `{unused[0]}`, which nothing calls, since Params.needs is 'nothing'; "
+            "valid: 'batches' or 'schedule'"
+        )
+
+
 class _PrunerHooks(Hooks):
     """Hooks of the training loop that call a pruner's, and record its trace."""
 
-    def __init__(self, pruner: Pruner, model, weights: dict, others: str, threat: Threat | None) -> None:
+    def __init__(self, pruner: Pruner, model: nn.Module, weights: Weights, others: str, threat: Threat | None) -> None:
         self._pruner, self._model, self._weights, self._threat = pruner, model, weights, threat
         self._frozen = norm_layers(model) if others == "frozen" else []
         self.trace: list[tuple] = []
 
-    def loss(self, objective, images: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, objective: Callable[[], Tensor], images: Tensor, labels: Tensor) -> Tensor:
         for norm in self._frozen:
             norm.eval()  # Frozen are its statistics, too.
         return self._pruner.loss(Batch(self._model, images, labels, self._threat, objective))
@@ -134,7 +151,7 @@ class _PrunerHooks(Hooks):
         self._pruner.load_state_dict(state["pruner"])
 
 
-def _learning_besides(others: str, model, weights: dict) -> list[Tensor]:
+def _learning_besides(others: str, model: nn.Module, weights: Weights) -> list[Tensor]:
     """The parameters besides `weights` that learn while the method trains: all, those of norms, or none, as `others` says."""
     if others == "all":
         return [parameter for name, parameter in model.named_parameters() if name not in weights]

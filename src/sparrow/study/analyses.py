@@ -22,15 +22,15 @@ class Job(NamedTuple):
     label: str
     place: str
     networks: tuple[Checkpoint, ...]
-    """What it is about; of a pair the pruned network, of a family the pruned ones; nothing of a data set."""
+    """The networks that it measures: of a pair the pruned one, of a family the pruned ones, of a data set none."""
     dense: tuple[Checkpoint, ...]
-    """What these come from."""
+    """The dense networks that `networks` were pruned from."""
     compact: tuple[Checkpoint, ...]
-    """Of which of them the copies without the pruned filters are read."""
+    """Those of `networks` whose copies without the pruned filters are read."""
 
     @property
     def path(self) -> str:
-        """Of its table, below the results, without the suffix."""
+        """The path of its table below the results, without the suffix."""
         return f"{self.place}/{paths.ANALYSIS}".format(analysis=self.label).removeprefix("/")
 
 

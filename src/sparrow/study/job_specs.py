@@ -171,7 +171,7 @@ def compact_spec(study: Study, model: str) -> CompactSpec:
 
 
 def _labels(parent: Parent, cell: Cell | None = None) -> Labels:
-    """Whose a dense network is, or one of its pruned ones."""
+    """The labels of a dense network, or of one of its pruned ones."""
     own = {} if cell is None else {"method": cell.method, "ratio": cell.ratio}
     return Labels(**parent._asdict(), **own)
 

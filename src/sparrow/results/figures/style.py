@@ -55,7 +55,7 @@ plt.rcParams.update(
 )
 
 
-def panels(rows: int, columns: int, width: float = 2.7, height: float = 2.0, **options) -> tuple[Figure, np.ndarray]:
+def panels(rows: int, columns: int, width: float = 2.7, height: float = 2.0, **options: Any) -> tuple[Figure, np.ndarray]:
     """A grid of axes, always two-dimensional."""
     return plt.subplots(rows, columns, figsize=(width * columns + 0.6, height * rows + 0.7), squeeze=False, **options)
 

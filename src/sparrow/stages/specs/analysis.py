@@ -14,7 +14,7 @@ class AnalysisSpec(Spec):
 
 
 class NetworksAnalysisSpec(AnalysisSpec):
-    """One of a data set, or of networks of an architecture `model`, against the `threat` if it reads that."""
+    """An analysis of a data set, or of networks of an architecture `model`, against the `threat` if it reads that."""
 
     model: Entry | None = None
     threat: Threat | None = None

@@ -6,7 +6,7 @@ from sparrow.files.specs import Entry, PlainValues, Spec
 
 
 class Labels(PlainValues):
-    """Whose the file is that a job makes: labels of the study, the seed and, of a pruned network, method and ratio."""
+    """The owner of the file that a job makes: labels of the study, the seed and, of a pruned network, method and ratio."""
 
     dataset: str
     model: str

@@ -22,9 +22,9 @@ class PruneSpec(CheckpointSpec):
     schedule: Schedule | None = None
     augmentation: Augmentation | None = None
     threat: Threat | None = None
-    """That of an objective that trains against one."""
+    """The threat that the objective trains against; none of a benign one."""
     method_threat: Threat | None = None
-    """That of a method that trains against one."""
+    """The threat that the method trains against, if it does."""
 
     @model_validator(mode="after")
     def _trains_on_something(self) -> Self:
