@@ -14,9 +14,10 @@ from sparrow import catalogue
 from sparrow.errors import SparrowError
 from sparrow.files import analysis_table
 from sparrow.results import analyses
+from sparrow.results.specs.analyses import AnalysisTables
 from tests.conftest import ABOUT
 
-TOLD = {"mine": {"kind": "mine", "scope": "dataset", "tables": {"mine": ["name", "value"]}}}
+TOLD = {"mine": AnalysisTables(kind="mine", scope="dataset", tables={"mine": ["name", "value"]})}
 
 
 def read_back(folder: Path, rows: list[tuple]) -> pd.DataFrame:
@@ -59,7 +60,7 @@ def summarised(monkeypatch: pytest.MonkeyPatch, given: object) -> dict[str, Any]
     """The columns of an analysis whose summary is that."""
     entry = SimpleNamespace(__file__="mine.py", summary=lambda table: given)
     monkeypatch.setattr(catalogue, "load", lambda room, kind: entry)
-    return analyses.summary_of([done()], {"mine": TOLD["mine"] | {"summary": "0"}})
+    return analyses.summary_of([done()], {"mine": TOLD["mine"].model_copy(update={"summary": "0"})})
 
 
 def test_a_summary_has_numbers_under_the_name_of_its_analysis(monkeypatch: pytest.MonkeyPatch) -> None:
