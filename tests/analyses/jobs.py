@@ -26,7 +26,7 @@ def tables(kind: str) -> Columns:
     return catalogue.load("analyses", kind).Params.tables
 
 
-def told_of(kind: str) -> dict[str, Any]:
-    """What aggregation is told of an analysis under its own name."""
+def configured_of(kind: str) -> dict[str, Any]:
+    """What the study says to aggregation of an analysis under its own name."""
     params = catalogue.load("analyses", kind).Params
     return {"kind": kind, "scope": params.scope, "tables": params.tables}

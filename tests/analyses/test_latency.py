@@ -25,12 +25,12 @@ from sparrow.stages._failure import failed_checkpoint
 from sparrow.stages.analyse import analyse
 from sparrow.study import analyses
 from sparrow.study.load import load_study
-from tests.analyses.jobs import columns, tables, told_of
+from tests.analyses.jobs import columns, configured_of, tables
 from tests.conftest import write_failed
 from tests.study.test_config import changed, complaints
 
 SPEC_OF_JOB = {"code": "test", "model": {"kind": "cnn-small"}, "seed": 3}
-TOLD = {"latency": told_of("latency")}
+CONFIGURED = {"latency": configured_of("latency")}
 SHOWN = list(tables("latency")["latency"])
 FAMILY = "digits/cnn-small/benign/seed3"
 
@@ -162,16 +162,16 @@ def test_latencies_stand_beside_what_is_preserved(timed, summary, tmp_path) -> N
     table, failed, output = timed(), place(tmp_path / "failed"), tmp_path / "all.csv"
     failed.parent.mkdir(parents=True)
     write_failed(failed, "the loss is nan")
-    write_timings(summary, [failed, place(tmp_path)], output, TOLD, SPECS)
+    write_timings(summary, [failed, place(tmp_path)], output, CONFIGURED, SPECS)
     found = pd.read_csv(output)
     assert found[SHOWN].equals(table[SHOWN])
     assert set(found["preserved_era"]) == {0.8}
     assert found["granularity"].fillna("").tolist() == [""] * 2 + ["filter"] * 4
-    write_timings(summary, [failed], output, TOLD, SPECS)
+    write_timings(summary, [failed], output, CONFIGURED, SPECS)
     assert pd.read_csv(output)[["method", "milliseconds"]].fillna(-1).to_numpy().tolist() == [["dense", -1], ["lwm", -1]]
     failed.write_text("index,label\n1,2\n")
     with pytest.raises(SparrowError, match=r"latency\.csv: has the columns"):
-        write_timings(summary, [failed], output, TOLD, SPECS)
+        write_timings(summary, [failed], output, CONFIGURED, SPECS)
 
 
 SPEC = {"dataset": "digits", "model": "cnn-small", "objectives": ["benign"], "stage": "finetuned", "code": "test"}
@@ -181,7 +181,7 @@ SPEC["threats"] = {"benign": {"norm": "linf", "eps": 0.1}}
 def test_the_figure_is_the_same_to_the_byte_and_draws_each_form(timed, summary, tmp_path) -> None:
     timed()
     source, folders = tmp_path / "all.csv", [tmp_path / "one", tmp_path / "two"]
-    write_timings(summary, [place(tmp_path)], source, TOLD, SPECS)
+    write_timings(summary, [place(tmp_path)], source, CONFIGURED, SPECS)
     for folder in folders:
         folder.mkdir()
         draw(source, folder / "a.svg", folder / "a.png", SPEC)

@@ -34,11 +34,11 @@ from sparrow.files.paths import (
     outcome_job,
     parent_file,
     parse,
-    place,
     place_of,
     stage_of,
     study_page,
     study_table,
+    subject_folder,
     subject_of,
     table_below,
 )
@@ -116,7 +116,7 @@ def test_a_job_is_of_a_stage_and_about_a_checkpoint(job: str, stage: str, about:
 def test_an_analysis_lies_where_its_scope_says_and_knows_what_that_has_in_common(
     scope: str, path: str, known: set[str], tmp_path: Path
 ) -> None:
-    assert place(scope, PRUNED) == path
+    assert subject_folder(scope, PRUNED) == path
     identity = PRUNED.identity()
     assert identity_at(scope, tmp_path / path) == {key: value for key, value in identity.items() if key in known}
     # As the rules have it.
@@ -131,7 +131,7 @@ def test_each_scope_has_columns_which_are_those_of_checkpoints() -> None:
     assert [*LABEL_COLUMNS] == list(Parent._fields[:3])
     assert dict(zip(LABEL_COLUMNS, PARENT.labels, strict=True)).items() <= PARENT._asdict().items()
     for scope, columns in SCOPE_COLUMNS.items():
-        assert list(identity_at(scope, Path(place(scope, PRUNED)))) == columns
+        assert list(identity_at(scope, Path(subject_folder(scope, PRUNED)))) == columns
 
 
 @pytest.mark.parametrize(
@@ -139,13 +139,13 @@ def test_each_scope_has_columns_which_are_those_of_checkpoints() -> None:
     [("dataset", "cifar10"), ("family", "cifar10/wrn-28-4/crown-ibp"), ("seeds", "cifar10/wrn-28-4/crown-ibp"), ("tables", "")],
 )
 def test_a_family_is_named_by_as_much_as_an_identity_has_of_it(scope: str, name: str) -> None:
-    assert family_name(identity_at(scope, Path(place(scope, PRUNED)))) == name
+    assert family_name(identity_at(scope, Path(subject_folder(scope, PRUNED)))) == name
 
 
 def test_an_analysis_table_lies_in_its_place() -> None:
     for scope, pattern in ANALYSIS_PATTERNS.items():
         labels = PRUNED.identity() | {"analysis": "mine", "checkpoint": PRUNED.path.removeprefix(f"{PARENT.path}/")}
-        assert place_of(Path("results", f"{pattern.format(**labels)}.csv")) == Path("results", place(scope, PRUNED))
+        assert place_of(Path("results", f"{pattern.format(**labels)}.csv")) == Path("results", subject_folder(scope, PRUNED))
 
 
 def test_jobs_tables_and_logs_lie_where_the_layout_says() -> None:
@@ -161,14 +161,14 @@ def test_jobs_tables_and_logs_lie_where_the_layout_says() -> None:
 
 
 def test_a_dense_cell_over_all_seeds_has_a_place_too(tmp_path: Path) -> None:
-    path = place("seeds", DENSE)
+    path = subject_folder("seeds", DENSE)
     assert path == f"{DENSE.path.replace('seed12', 'seeds')}"
     assert identity_at("seeds", tmp_path / path) == {key: value for key, value in DENSE.identity().items() if key != "seed"}
 
 
 def test_an_objective_may_be_called_like_a_seed() -> None:
     parent = Parent("cifar10", "wrn-28-4", "seed0", 0)
-    assert place("seeds", Checkpoint(parent, None, "dense")) == "cifar10/wrn-28-4/seed0/seeds/dense"
+    assert subject_folder("seeds", Checkpoint(parent, None, "dense")) == "cifar10/wrn-28-4/seed0/seeds/dense"
 
 
 def test_a_path_of_no_job_is_of_no_stage() -> None:

@@ -27,7 +27,7 @@ from sparrow.stages._failure import failed_checkpoint, failed_compact
 from sparrow.stages._origin import header
 from sparrow.stages.specs.base import CheckpointSpec
 from sparrow.study.analysis_contract import SUMMARISED
-from tests.analyses.jobs import tables, told_of
+from tests.analyses.jobs import configured_of, tables
 from tests.conftest import ABOUT, write_failed
 
 TABLES = {"attacks": ["fgsm", "pgd"], "verifiers": ["ibp", "crown"]}
@@ -554,7 +554,7 @@ def fail(network):
 def told(networks, folder, compact=(), analysed=()):
     """What the user is told; with all tables of the study in `folder`, those of analyses, too."""
     folder.mkdir(exist_ok=True)
-    own = {"stability": told_of("stability")} if analysed else {}
+    own = {"stability": configured_of("stability")} if analysed else {}
     said = aggregate(networks, list(compact), list(analysed), folder, SPEC | ({"analyses": own} if own else {}))
     for label in own:
         write_collected(list(analysed), folder / f"{label}.csv", own)
@@ -791,7 +791,7 @@ def summarised(monkeypatch):
 
     def summarised(summary):
         monkeypatch.setattr(catalogue.load("analyses", "stability"), "summary", summary, raising=False)
-        return told_of("stability") | {"summary": "0"}
+        return configured_of("stability") | {"summary": "0"}
 
     return summarised
 
@@ -842,7 +842,7 @@ def test_a_failed_analysis_of_several_networks_says_of_which(study, tmp_path, pl
     path = tmp_path / place / "analyses/votes.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_failed(path, BOUND)
-    said = aggregate(study, [], [path], tmp_path, SPEC | {"analyses": {"votes": told_of("stability") | {"scope": scope}}})
+    said = aggregate(study, [], [path], tmp_path, SPEC | {"analyses": {"votes": configured_of("stability") | {"scope": scope}}})
     assert f"{words} failed: {BOUND}" in said
     assert str(tmp_path) not in said.replace(BOUND, "")
 

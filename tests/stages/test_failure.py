@@ -36,7 +36,7 @@ from sparrow.stages.specs.training import TrainingSpec
 from sparrow.stages.verify import verify
 from sparrow.training.loop import CURVE_COLUMNS
 from sparrow.verification.decision import decide_by
-from tests.analyses.jobs import on_network, told_of
+from tests.analyses.jobs import configured_of, on_network
 
 CELL = {"dataset": "digits", "model": "cnn-small", "objective": "benign", "seed": 0}
 PRUNED_CELL = CELL | {"method": "lwm", "ratio": 0.9}
@@ -447,7 +447,7 @@ def test_a_failed_network_is_a_gap_in_every_table(tmp_path: Path, digits: Path) 
     compact(finetuned, digits, finetuned.with_suffix("") / "compact.safetensors", files[1], COMPACT)
     tables = {"attacks": ["fgsm"], "verifiers": ["ibp"]}
     evaluated = tables | {"minimum_norm": [], "not_in_era": [], "smoothed": [], "threat": EVALUATION["threat"]}
-    spec = tables | {"code": "test", "objectives": {"benign": evaluated}, "analyses": {"stability": told_of("stability")}}
+    spec = tables | {"code": "test", "objectives": {"benign": evaluated}, "analyses": {"stability": configured_of("stability")}}
     told = aggregate(
         [dense, finetuned],
         [finetuned.with_suffix("") / "compact.safetensors"],

@@ -229,7 +229,7 @@ def test_a_flag_without_its_annotation_is_told(entry_of, monkeypatch: pytest.Mon
 
 
 @pytest.fixture
-def told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def configured_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """What is said of a file that is put beside a room's own, without its folder."""
     monkeypatch.syspath_prepend(tmp_path)
     catalogue.kinds.cache_clear()
@@ -249,22 +249,22 @@ def told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         sys.modules.pop(f"sparrow.methods.{name}", None)
 
 
-def test_a_file_with_a_hyphen_is_told_its_name(told_of) -> None:
-    told = told_of("methods", "my-method.py", METHOD)
+def test_a_file_with_a_hyphen_is_told_its_name(configured_of) -> None:
+    told = configured_of("methods", "my-method.py", METHOD)
     assert told == "my-method.py: cannot be imported by that name; rename it to my_method.py"
 
 
-def test_an_option_that_no_study_could_write_is_told(told_of) -> None:
+def test_an_option_that_no_study_could_write_is_told(configured_of) -> None:
     text = METHOD.replace(NEEDS, f"{NEEDS}\n    seen: Seen").replace("class Params", "class Seen: ...\nclass Params")
-    told = told_of("methods", "typed.py", text)
+    told = configured_of("methods", "typed.py", text)
     assert told == (
         "typed.py: Params: no option can be of type sparrow.methods.typed.Seen; "
         "valid: bool, int, float, str, None, and Literal, list, tuple or dict of such"
     )
 
 
-def test_a_flag_that_is_an_option_is_told_once(told_of, recwarn: pytest.WarningsRecorder) -> None:
-    told = told_of("methods", "shadow.py", METHOD.replace(NEEDS, 'needs: Needs = "schedule"'))
+def test_a_flag_that_is_an_option_is_told_once(configured_of, recwarn: pytest.WarningsRecorder) -> None:
+    told = configured_of("methods", "shadow.py", METHOD.replace(NEEDS, 'needs: Needs = "schedule"'))
     assert told == "shadow.py: Params.needs would be a setting of the study; valid: `needs: ClassVar = ...`"
     assert not recwarn.list
 

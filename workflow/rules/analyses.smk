@@ -232,9 +232,9 @@ rule timings:
         stage="sparrow.results.timings:write_timings",
         code=lambda wildcards: code_digest("sparrow.results.timings"),
         script=SCRIPT,
-        told=lambda wildcards: {
-            label: told.model_dump()
-            for label, told in analysis_tables.collect_spec(STUDY, timed=True, label=wildcards.analysis).items()
+        configured=lambda wildcards: {
+            label: tables.model_dump()
+            for label, tables in analysis_tables.collect_spec(STUDY, timed=True, label=wildcards.analysis).items()
         },
         specs=lambda wildcards: {
             job.place: content.of_spec(analyses.spec(STUDY, job).model_dump())

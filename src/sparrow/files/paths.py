@@ -170,7 +170,7 @@ SEEDS = "seeds"
 """The folder's name in the place of `seedN`, where a file is about a cell over all seeds."""
 
 
-def place(scope: str, one: Checkpoint) -> str:
+def subject_folder(scope: str, one: Checkpoint) -> str:
     """The folder, below the results, of what an analysis of that scope (`settings.Scope`) makes of a checkpoint or its like."""
     parent = one.parent
     return {

@@ -179,7 +179,7 @@ def _row(path: Path, compact: Path | None, done: list[analyses.Done], spec: Aggr
             failed["failed"],
             failed.get("data_regime"),
             granularity,
-            _told(failed),
+            _warning(failed),
             _about(failed),
         )
     header, tensors = read(path, framework="np")
@@ -212,11 +212,11 @@ def _row(path: Path, compact: Path | None, done: list[analyses.Done], spec: Aggr
         size |= {"compact_parameters": smaller["parameters_left"], "compact_multiply_adds": smaller["multiply_adds"]}
     reasons += [one.failed for one in done if one.failed]
     reason = next(iter(reasons), None)
-    told = header["data_regime"], granularity, _told(header), _about(header)
-    return Row(identity_of(header), sizes, size, outcomes, done, reason, *told)
+    described = header["data_regime"], granularity, _warning(header), _about(header)
+    return Row(identity_of(header), sizes, size, outcomes, done, reason, *described)
 
 
-def _told(header: dict[str, Any]) -> str | None:
+def _warning(header: dict[str, Any]) -> str | None:
     return "; ".join(header.get("warnings", [])) or None
 
 
@@ -300,8 +300,8 @@ def _summary_line(row: Row, dense: Outcomes | None, spec: AggregateSpec) -> dict
         both = after.index.intersection(before.index)
         values = preserved(after[both].to_numpy(), before[both].to_numpy()) if len(both) else (np.nan,) * 3
         line |= dict(zip(_names(f"preserved_{name}"), values, strict=True))
-    told = {name: warnings_of(table) for name, table in own.attacks.items()}
-    line["era_warnings"] = "; ".join(f"{name}: {text}" for name, text in told.items() if text)
+    warnings = {name: warnings_of(table) for name, table in own.attacks.items()}
+    line["era_warnings"] = "; ".join(f"{name}: {text}" for name, text in warnings.items() if text)
     return line
 
 

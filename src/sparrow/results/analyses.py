@@ -39,13 +39,13 @@ class Done:
     """The reason why there are no tables; None if there are."""
 
 
-def read(path: Path, told: dict[str, AnalysisTables]) -> Done:
-    """The file of one job; `told` is what the study says of its analyses, by label.
+def read(path: Path, configured: dict[str, AnalysisTables]) -> Done:
+    """The file of one job; `configured` is what the study says of its analyses, by label.
 
     Raises SparrowError, naming the file, if it is not what it should be.
     """
     label, place = path.stem, place_of(path)
-    own = told[label]
+    own = configured[label]
     found = analysis_table.read(path, {name: tuple(columns) for name, columns in own.tables.items()})
     failed = found if isinstance(found, str) else None
     rows = {} if isinstance(found, str) else found
@@ -79,10 +79,10 @@ def _is_number(value: str) -> bool:
         return False
 
 
-def collect(found: list[Done], told: dict[str, AnalysisTables]) -> dict[str, pd.DataFrame]:
+def collect(found: list[Done], configured: dict[str, AnalysisTables]) -> dict[str, pd.DataFrame]:
     """The tables of all jobs by the file that they go to; who each row is about stands in front, and sorts the jobs."""
     collected = {}
-    for label, own in told.items():
+    for label, own in configured.items():
         done = sorted((one for one in found if one.label == label), key=lambda one: tuple(_sortable(one)))
         for number, (name, columns) in enumerate(own.tables.items()):
             named = [_named(one.tables[name], one.identity) for one in done]
@@ -102,15 +102,15 @@ def _named(table: pd.DataFrame, identity: dict[str, Any]) -> pd.DataFrame:
     return table[[*front, *(name for name in table.columns if name not in front)]]
 
 
-def summary_of(done: list[Done], told: dict[str, AnalysisTables]) -> dict[str, Any]:
+def summary_of(done: list[Done], configured: dict[str, AnalysisTables]) -> dict[str, Any]:
     """What the analyses of one network add to its line of the summary: the columns LABEL_NAME.
 
     Raises SparrowError, naming the entry's file, if it gives something else than names and numbers.
     """
     columns: dict[str, Any] = {}
     for one in done:
-        kind = told[one.label].kind
-        if told[one.label].summary is not None and not one.failed:
+        kind = configured[one.label].kind
+        if configured[one.label].summary is not None and not one.failed:
             entry = catalogue.load("analyses", kind)
             values = entry.summary(next(iter(one.tables.values())))
             wrong = _wrong(values)

@@ -30,8 +30,8 @@ from sparrow.files.paths import (
     family_name,
     identity_at,
     parent_file,
-    place,
     place_of,
+    subject_folder,
     table_below,
 )
 from sparrow.files.specs import opened
@@ -95,8 +95,8 @@ def differences(networks: list[Path], analysed: list[Path], study: Expected) -> 
                 yield from _made_otherwise(where, about, family, study, own)
         members.add(one, header)
         origin = {"network": content.of_header(header)[: content.SHORT], "data": header.get("data", "")[: content.SHORT]}
-        for name, told in family.tables.items():
-            yield from _lines(_outcomes, table_below(path.with_suffix(""), name), origin, _spec(told, study, one), own)
+        for name, places in family.tables.items():
+            yield from _lines(_outcomes, table_below(path.with_suffix(""), name), origin, _spec(places, study, one), own)
     for path in analysed:
         analysis = study.analyses[path.stem]
         who = identity_at(analysis.scope, place_of(path))
@@ -123,7 +123,7 @@ class _Members:
         if one.stage == DENSE:
             self._dense[one.parent] = header
         for scope in self._scopes:
-            key = scope, *identity_at(scope, Path(place(scope, one))).values()
+            key = scope, *identity_at(scope, Path(subject_folder(scope, one))).values()
             self._headers.setdefault(key, []).append(header)
 
     def origin(self, scope: str, who: dict[str, Any]) -> dict[str, str]:
@@ -183,9 +183,9 @@ def _made_otherwise(
     if wrong:
         yield f"{path}: lies where another network belongs: {wrong}"
         return
-    told = study.imports.get(one.path) or _configured(one, family)
-    if told is not None:
-        expected = _unpacked(told, study)
+    places = study.imports.get(one.path) or _configured(one, family)
+    if places is not None:
+        expected = _unpacked(places, study)
         model = expected.pop("model")
         if one.cell and one.stage == "pruned" and one.path not in study.imports:
             expected["ratio"] = one.cell.ratio
@@ -204,12 +204,12 @@ def _configured(one: Checkpoint, family: ExpectedFamily) -> Places | None:
     return family.dense if one.stage == DENSE else family.finetuned
 
 
-def _unpacked(told: Places, study: Expected) -> dict[str, Any]:
-    return {key: study.values[place] for key, place in told.items()}
+def _unpacked(places: Places, study: Expected) -> dict[str, Any]:
+    return {key: study.values[place] for key, place in places.items()}
 
 
-def _spec(told: Places, study: Expected, one: Checkpoint) -> dict[str, Any]:
-    return _unpacked(told, study) | {"seed": one.parent.seed}
+def _spec(places: Places, study: Expected, one: Checkpoint) -> dict[str, Any]:
+    return _unpacked(places, study) | {"seed": one.parent.seed}
 
 
 def _lines(

@@ -110,10 +110,10 @@ def _remarks(rows: pd.DataFrame, cells: int, row: dict[str, Any], spec: Headline
     constant = int(rows["constant"].eq(True).sum())
     if constant:
         yield f"{constant} of {len(rows)} networks answer with one class, whatever they see"
-    others = [label for label in dict.fromkeys(rows["dataset"]) if _other(label, row, spec)]
+    others = [label for label in dict.fromkeys(rows["dataset"]) if _is_another(label, row, spec)]
     if others:
         yield f"another data set: {', '.join(others)} here, {row['dataset_kind']} there"
 
 
-def _other(label: str, row: dict[str, Any], spec: HeadlineSpec) -> bool:
+def _is_another(label: str, row: dict[str, Any], spec: HeadlineSpec) -> bool:
     return label in spec.stand_ins or spec.datasets[label] != row["dataset_kind"]

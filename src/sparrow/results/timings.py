@@ -18,22 +18,22 @@ from sparrow.results.specs.analyses import AnalysisTables
 PRESERVED = [f"preserved_era{end}" for end in ("", "_low", "_high")]
 
 
-@opened(dict[str, AnalysisTables], "told")
+@opened(dict[str, AnalysisTables], "configured")
 def write_timings(
-    summary: Path, tables: list[Path], output: Path, told: dict[str, AnalysisTables], specs: dict[str, str]
+    summary: Path, tables: list[Path], output: Path, configured: dict[str, AnalysisTables], specs: dict[str, str]
 ) -> None:
     """All rows of `tables`, each with its checkpoint's preserved era and granularity from `summary`; sorted as that is.
 
-    A network that failed has one row, without numbers. `told` is what the study says of the analysis, by label. Raises
+    A network that failed has one row, without numbers. `configured` is what the study says of the analysis, by label. Raises
     SparrowError for a file that is no table of it, that was cut, or that is about other networks than the summary, or made
     under another configuration than `specs` has, by the path of the dense network's folder below the results.
     """
     every = pd.read_csv(summary, dtype={"ratio": str} | TEXT)
-    found = [analyses.read(path, told) for path in tables]
+    found = [analyses.read(path, configured) for path in tables]
     for path, one in zip(tables, found, strict=True):
         if not one.failed:
             _require_current(path, one, every, specs)
-    (rows,) = analyses.collect(found, told).values()
+    (rows,) = analyses.collect(found, configured).values()
     known = every[[*IDENTITY, "granularity", "constant", *PRESERVED]]
     if rows.empty:  # It has no types.
         rows = pd.DataFrame(columns=list(dict.fromkeys([*IDENTITY, *rows.columns])))

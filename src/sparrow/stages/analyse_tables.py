@@ -24,7 +24,7 @@ def _failed(message: str, output: Path, spec: TablesAnalysisSpec, networks: list
 def analyse_tables(output: Path, cost: Path, spec: TablesAnalysisSpec, networks: list[Path], tables: list[Path]) -> None:
     """Run `spec.analysis` on the outcome `tables`, which lie below the checkpoints `networks`.
 
-    `spec.objectives` says which tables there are, as aggregation is told.
+    `spec.objectives` says which tables there are.
     """
 
     def subject(params: object, generator: Any) -> Tables:

@@ -17,7 +17,7 @@ from sparrow.study.config import Study
 
 
 class Job(NamedTuple):
-    """One job of an analysis: what it is about, and where that lies (see `paths.place`)."""
+    """One job of an analysis: what it is about, and where that lies (see `paths.subject_folder`)."""
 
     label: str
     place: str
@@ -44,7 +44,7 @@ def jobs(study: Study, label: str) -> Iterator[Job]:
     found: dict[str, list[Checkpoint]] = {}
     for one in cells.evaluated(study):
         if one.cell or params.scope not in ("pair", "family"):
-            found.setdefault(paths.place(params.scope, one), []).append(one)
+            found.setdefault(paths.subject_folder(params.scope, one), []).append(one)
     for place, networks in found.items():
         dense = [Checkpoint(one.parent, None, DENSE) for one in networks]
         if params.scope == "family":
