@@ -19,6 +19,7 @@ from sparrow.files import examples as examples_file
 from sparrow.files.outcome_table import MISCLASSIFIED, ORIGIN, verified_images
 from sparrow.jobs import journal
 from sparrow.jobs.costs import METER, record_cost
+from sparrow.jobs.no_gradient import loss_blamed
 from sparrow.jobs.progress import Progress
 from sparrow.jobs.resume_point import resumable
 from sparrow.networks.batched import batches, predict
@@ -147,10 +148,11 @@ def _attack_batch(
     entry: ModuleType, kind: str, model: nn.Module, images: Tensor, labels: Tensor, *rest: object
 ) -> tuple[Tensor, list[str], Tensor | None]:
     """The images that an attack returns, the name of the part that found each, and where (n,) it started without a gradient."""
-    if hasattr(entry, "search"):
-        return tuple(entry.search(model, images, labels, *rest))
-    with _attack_warnings.first_gradient_watched(model, images) as zero_gradient:
-        results = entry.attack(model, images, labels, *rest)
+    with loss_blamed(f"attacks.{kind}", model, images):
+        if hasattr(entry, "search"):
+            return tuple(entry.search(model, images, labels, *rest))
+        with _attack_warnings.first_gradient_watched(model, images) as zero_gradient:
+            results = entry.attack(model, images, labels, *rest)
     return results, [kind] * len(images), zero_gradient()
 
 
