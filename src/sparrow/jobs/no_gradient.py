@@ -43,9 +43,7 @@ def loss_blamed(name: str, model: nn.Module, images: Tensor) -> Iterator[None]:
 
 def lost_gradient(name: str) -> SparrowError:
     """The error that the entry `name` ("objectives.trades") computes a loss without a gradient."""
-    return SparrowError(
-        f"{name}: its loss has no gradient; valid: no `detach()`, comparison or `torch.no_grad()` on the way to it"
-    )
+    return SparrowError(f"{name}: its loss has no gradient (a `detach()`, a comparison, `torch.no_grad()`?)")
 
 
 def passes_gradients(model: nn.Module, images: Tensor) -> bool:

@@ -25,7 +25,7 @@ from sparrow.training.loss import Loss
 
 
 def loss_function(objective: Entry, threat: Threat | None) -> Loss:
-    """The loss of an entry of `objectives`, against `threat` where it is a robust one. It raises SparrowError for a bad result."""
+    """The loss of an entry of `objectives`, against `threat` where it is a robust one; a result that is none is refused."""
     entry, params = catalogue.from_spec("objectives", objective)
     return checked(entry.prepare(params, threat), f"objectives.{objective['kind']}")
 

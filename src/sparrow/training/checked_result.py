@@ -17,9 +17,7 @@ def checked(loss: Loss, name: str) -> Loss:
     In eval mode it needs no gradient. Where the network hands none back, that is left to whoever asks for it.
     """
     if not callable(loss):
-        raise SparrowError(
-            f"{name}: prepare gives {described(loss)}, expected a function loss(model, images, labels, progress)"
-        )
+        raise SparrowError(f"{name}: prepare gives {described(loss)}, expected loss(model, images, labels, progress)")
     if isinstance(loss, CheckedLoss):
         return replace(loss, loss=checked(loss.loss, name))
 
