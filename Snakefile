@@ -94,6 +94,7 @@ rule all:
         f"{RESULTS}/tables/summary.html",
         f"{RESULTS}/tables/costs.html",
         f"{RESULTS}/tables/provenance.html",
+        targets.collected_tables(STUDY),
         targets.timings(STUDY),
         targets.published_tables(STUDY),
         figures.files(STUDY),

@@ -27,7 +27,7 @@ from typing import Any
 import yaml
 from _paired import REPEATS, REPOSITORY, about, write
 
-from sparrow.study import analyses, cells, job_specs
+from sparrow.study import analyses, cells, figures, job_specs
 from sparrow.study.config import Study
 from sparrow.study.load import load_study
 
@@ -114,9 +114,6 @@ def _draw(study: Study, root: Path) -> None:
     (root / "figures").mkdir()
     for dataset in study.datasets:
         for model in study.models:
-            spec = {"dataset": dataset, "model": model, "objectives": list(study.objectives), "stage": "finetuned"}
-            spec["threats"] = {objective: study.threat_of(objective).model_dump() for objective in study.objectives}
-            spec["measured"] = {objective: cells.metrics_of(study, objective) for objective in study.objectives}
             runs = [one for one in cells.trainings(study) if (one.parent.dataset, one.parent.model) == (dataset, model)]
             sources = dict.fromkeys(("accuracy", "preservation", "robustness"), root / "summary.csv")
             sources |= {name: root / f"{table}.csv" for name, table in (("sparsity", "layers"), ("decisions", "decisions"))}
@@ -125,7 +122,7 @@ def _draw(study: Study, root: Path) -> None:
             for name, source in sources.items():
                 drawn = [root / "figures" / f"{dataset}.{model}.{name}.{suffix}" for suffix in ("svg", "png")]
                 draw = getattr(import_module(f"sparrow.results.figures.{name}"), f"draw_{name}")
-                draw(source, *drawn, spec | ({"runs": [one.identity() for one in runs]} if name == "curves" else {}))
+                draw(source, *drawn, figures.spec(study, dataset, model, name))
 
 
 def _made(path: Path) -> Callable[[str], Path]:

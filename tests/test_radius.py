@@ -25,6 +25,7 @@ from sparrow.files.paths import WILDCARDS
 from sparrow.results.figures.security import draw_security
 from sparrow.results.outcomes import read_outcomes
 from sparrow.results.security import curve
+from sparrow.results.specs.outcomes import OutcomeTables
 from sparrow.results.threats import in_words, with_text
 from sparrow.settings import Radius, Threat
 from sparrow.stages._evaluation import write_outcomes
@@ -220,7 +221,7 @@ def tables(tmp_path: Path):
                     tmp_path / room / f"{name}.csv", COLUMNS[room], [[row.get(column, "") or 0 for column in COLUMNS[room]]]
                 )
                 spec[room].append(name)
-        return read_outcomes(tmp_path, spec)
+        return read_outcomes(tmp_path, OutcomeTables(**spec))
 
     return tables
 
@@ -294,6 +295,7 @@ def drawn(folder: Path, monkeypatch: pytest.MonkeyPatch, eps: float) -> tuple[li
         "objectives": ["o"],
         "stage": "finetuned",
         "threats": {"o": {"norm": "linf", "eps": eps}},
+        "code": "test",
     }
     draw_security(folder / "security.csv", folder / "a.svg", folder / "a.png", spec)
     axes = kept[0].axes[0]

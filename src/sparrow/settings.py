@@ -133,7 +133,7 @@ class Evaluation(Settings):
 Scope = Literal["dataset", "network", "pair", "family", "seeds", "tables"]
 Need = Literal["threat", "compact"]
 Columns = dict[str, tuple[str, ...]]
-"""Of several tables, by name."""
+"""The columns of several tables, by the table's name."""
 
 
 class Analysis(Settings):

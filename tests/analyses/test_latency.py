@@ -18,11 +18,11 @@ from sparrow.files import checkpoint
 from sparrow.files.content import of_spec
 from sparrow.files.headers import COMPACT_FORMAT, FORMAT
 from sparrow.files.outcome_table import FAILED
+from sparrow.files.specs import Spec
 from sparrow.results.timings import write_timings
 from sparrow.stages._evaluation import origin
 from sparrow.stages._failure import failed_checkpoint
 from sparrow.stages.analyse import analyse
-from sparrow.stages.specs.base import Spec
 from sparrow.study import analyses
 from sparrow.study.load import load_study
 from tests.analyses.jobs import columns, tables, told_of
@@ -174,7 +174,7 @@ def test_latencies_stand_beside_what_is_preserved(timed, summary, tmp_path) -> N
         write_timings(summary, [failed], output, TOLD, SPECS)
 
 
-SPEC = {"dataset": "digits", "model": "cnn-small", "objectives": ["benign"], "stage": "finetuned"}
+SPEC = {"dataset": "digits", "model": "cnn-small", "objectives": ["benign"], "stage": "finetuned", "code": "test"}
 SPEC["threats"] = {"benign": {"norm": "linf", "eps": 0.1}}
 
 

@@ -436,7 +436,14 @@ def test_bad_input_is_one_line(study: Path, capsys: pytest.CaptureFixture[str], 
     assert said.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("option", ["--tflops=0", "--tflops=nan", "--tflops=x", "--repeats=0"])
+@pytest.mark.parametrize("declared", [3, (3,), (3, "x"), (1, -1), None])
+def test_passes_that_are_not_two_numbers_are_told(monkeypatch: pytest.MonkeyPatch, declared: object) -> None:
+    monkeypatch.setattr(catalogue.load("attacks", "fgsm"), "passes", lambda params, classes: declared)
+    with pytest.raises(SparrowError, match=r"^attacks: passes of fgsm returns .*; valid: two numbers"):
+        works(load_study(STUDY | {"attacks": {"fgsm": None}}))
+
+
+@pytest.mark.parametrize("option", ["--tflops=0", "--tflops=nan", "--tflops=x", "--repeats=0", "--measur"])
 def test_bad_options_are_refused(study: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
     with pytest.raises(SystemExit):
         main(["cost", str(study), option])

@@ -9,6 +9,7 @@ from sparrow.files.csv_table import write_csv
 from sparrow.files.outcome_table import COLUMNS, FAILED
 from sparrow.radius import text
 from sparrow.results.outcomes import read_outcomes, same
+from sparrow.results.specs.outcomes import OutcomeTables
 from tests.conftest import ABOUT
 
 IMAGES = range(6)
@@ -52,7 +53,7 @@ def read(tmp_path):
         spec = {room: list(tables) for room, tables in given.items()}
         spec |= {"minimum_norm": list(minimum_norm), "smoothed": list(smoothed), "not_in_era": list(not_in_era)}
         spec |= {"threat": {"norm": "linf", "eps": eps}}
-        return read_outcomes(tmp_path, spec)
+        return read_outcomes(tmp_path, OutcomeTables(**spec))
 
     return read
 

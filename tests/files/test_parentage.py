@@ -34,6 +34,7 @@ TABLES = {"attacks": ["pgd"], "verifiers": []}
 AGGREGATION = TABLES | {
     "objectives": {"benign": TABLES | {"minimum_norm": [], "not_in_era": [], "smoothed": [], "threat": EVALUATION["threat"]}},
     "analyses": {},
+    "code": "test",
 }
 
 

@@ -80,6 +80,7 @@ PRUNED = Checkpoint(PARENT, Cell(PARENT, "harp-authors", 0.995), "finetuned")
         (f"{PARENT.path}/analyses/latency", "analyse", None),
         ("cifar10/analyses/sizes", "analyse", None),
         ("analyses/data", "analyse", None),
+        ("attacks/data", "data", None),
     ],
 )
 def test_a_job_is_of_a_stage_and_about_a_checkpoint(job: str, stage: str, about: Checkpoint | None) -> None:
@@ -114,6 +115,11 @@ def test_a_dense_cell_over_all_seeds_has_a_place_too(tmp_path: Path) -> None:
     path = place("seeds", DENSE)
     assert path == f"{DENSE.path.replace('seed12', 'seeds')}"
     assert identity_at("seeds", tmp_path / path) == {key: value for key, value in DENSE.identity().items() if key != "seed"}
+
+
+def test_an_objective_may_be_called_like_a_seed() -> None:
+    parent = Parent("cifar10", "wrn-28-4", "seed0", 0)
+    assert place("seeds", Checkpoint(parent, None, "dense")) == "cifar10/wrn-28-4/seed0/seeds/dense"
 
 
 def test_a_path_of_no_job_is_of_no_stage() -> None:

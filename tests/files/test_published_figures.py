@@ -166,20 +166,20 @@ def study(beside, **sections):
     ],
 )
 def test_a_source_is_named_by_any_part_of_its_name(beside, found):
-    assert len(comparison.published_spec(study(beside))["sources"]) == found
+    assert len(comparison.published_spec(study(beside)).sources) == found
 
 
 def test_what_is_not_the_standard_autoattack_is_known():
     attacks = {"aa": {"kind": "autoattack", "samples": 10, "batch_size": 5}, "pgd": {"steps": 7}}
     attacks["quick"] = {"kind": "autoattack", "queries": 100, "precision": "bfloat16"}
-    assert comparison.published_spec(study({}, attacks=attacks, verifiers={"ibp": {}}))["nonstandard"] == {
+    assert comparison.published_spec(study({}, attacks=attacks, verifiers={"ibp": {}})).nonstandard == {
         "quick": "queries 100, precision bfloat16"
     }
 
 
 @pytest.mark.parametrize("name", [1906.06110, "1906.06110", "sehwag et al. 2019"], ids=["number", "text", "words"])
 def test_an_arxiv_number_need_not_be_quoted(name):
-    assert comparison.headline_spec(study({"headline": name}))["sources"] == ["Sehwag et al. 2019 (arXiv 1906.06110)"]
+    assert comparison.headline_spec(study({"headline": name})).sources == ["Sehwag et al. 2019 (arXiv 1906.06110)"]
 
 
 @pytest.mark.parametrize(
@@ -230,11 +230,11 @@ def test_a_method_has_the_ratios_of_its_own_and_an_objective_its_own_models_and_
     }
     there = {"sources": ["VITA"], "datasets": {"digits": "cifar10"}}
     spec = comparison.published_spec(study(there, **sections))
-    assert spec["ratios"] == [0, 0.5, 0.89, 0.9, 0.95, 0.99]
-    assert spec["attacks"] == {"benign": {"pgd": "pgd", "aa": "autoattack"}, "crown-ibp": {"pgd": "pgd"}}
-    assert [spec["methods"][label]["settings"] for label in ("hydra", "lwm")] == ["", "allocation lamp, steps 3"]
+    assert spec.ratios == [0, 0.5, 0.89, 0.9, 0.95, 0.99]
+    assert spec.attacks == {"benign": {"pgd": "pgd", "aa": "autoattack"}, "crown-ibp": {"pgd": "pgd"}}
+    assert [spec.methods[label].settings for label in ("hydra", "lwm")] == ["", "allocation lamp, steps 3"]
     # In several steps lwm trains between them, as long as others do while they prune.
-    assert {"dense": "30", "hydra": "30 + 15 + 20", "lwm": "30 + 15 + 20"}.items() <= spec["epochs"]["benign"].items()
+    assert {"dense": "30", "hydra": "30 + 15 + 20", "lwm": "30 + 15 + 20"}.items() <= spec.epochs["benign"].items()
     # The network with published figures is not trained on their objective.
     assert comparison.compared(study(there, **sections)) == set()
 
@@ -243,7 +243,7 @@ def test_a_method_has_the_ratios_of_its_own_and_an_objective_its_own_models_and_
 def test_a_data_set_of_the_published_kind_is_no_stand_in(kind, stand_ins, monkeypatch):
     monkeypatch.setattr(published_figures, "figures", lambda *_: [figure(dataset_kind=kind)])
     spec = comparison.published_spec(study({"datasets": {"digits": kind}}))
-    assert (spec["datasets"], spec["stand_ins"]) == ({"digits": kind}, stand_ins)
+    assert (spec.datasets, spec.stand_ins) == ({"digits": kind}, stand_ins)
 
 
 def test_without_the_key_there_is_nothing_to_draw():
@@ -256,6 +256,6 @@ def test_without_the_key_there_is_nothing_to_draw():
 def test_a_network_of_others_is_what_its_label_says(monkeypatch):
     path = "digits/cnn-small/adversarial/seed0/harp-0.75/finetuned"
     found = comparison.published_spec(study({}, imports={path: {"file": "theirs.pt", "granularity": "filter"}}))
-    assert found["methods"]["harp"] == {"kind": "harp", "granularity": "filter", "settings": ""}
-    assert found["epochs"]["adversarial"]["harp"] == ""
-    assert 0.75 in found["ratios"]
+    assert found.methods["harp"].model_dump() == {"kind": "harp", "granularity": "filter", "settings": ""}
+    assert found.epochs["adversarial"]["harp"] == ""
+    assert 0.75 in found.ratios

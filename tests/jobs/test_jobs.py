@@ -461,7 +461,7 @@ def test_a_job_does_not_wait_for_what_others_import(chores, log, tmp_path, monke
     assert process.wait(timeout=60) == 0
 
 
-# Being told to end.
+# Signals to end.
 
 
 @pytest.fixture(params=["cold", "warm"])

@@ -99,7 +99,8 @@ def test_the_warning_stands_in_headers_log_and_summary(dense: Path, digits: Path
     assert checkpoint.load(tuned).header["warnings"] == [message]
     objectives = {"adversarial": {"attacks": [], "not_in_era": [], "minimum_norm": [], "verifiers": [], "smoothed": []}}
     objectives["adversarial"]["threat"] = {"norm": "linf", "eps": 0.1}
-    aggregate([tuned], [], [], tmp_path, {"attacks": [], "verifiers": [], "objectives": objectives, "analyses": {}})
+    of_none = {"attacks": [], "verifiers": [], "objectives": objectives, "analyses": {}, "code": "test"}
+    aggregate([tuned], [], [], tmp_path, of_none)
     table = pd.read_csv(tmp_path / "summary.csv")
     assert table["warnings"].tolist() == [message]
 

@@ -31,7 +31,7 @@ def _prepare(kind: str, ratio: float, seed: int = 0, **params: object) -> Pruner
 
 
 def _never() -> None:
-    raise AssertionError("the batch was looked at again")
+    raise AssertionError("the batch was evaluated again")
 
 
 def _step(number: int = 0, total: int = 4, per_epoch: int = 2, again: Callable = _never) -> Step:
@@ -188,9 +188,9 @@ def test_snip_by_hand() -> None:
     assert weights["layer"].tolist() == [[4, -3, 2, 1]]
 
 
-@pytest.mark.parametrize(("batches", "per_epoch", "looked"), [(1, 5, 1), (3, 5, 3), (7, 5, 7), (None, 5, 5), (None, 1, 1)])
-def test_snip_takes_one_step_a_batch(batches: int | None, per_epoch: int, looked: int) -> None:
-    assert snip.Params(batches=batches).steps_of(10 * per_epoch, per_epoch) == looked
+@pytest.mark.parametrize(("batches", "per_epoch", "taken"), [(1, 5, 1), (3, 5, 3), (7, 5, 7), (None, 5, 5), (None, 1, 1)])
+def test_snip_takes_one_step_a_batch(batches: int | None, per_epoch: int, taken: int) -> None:
+    assert snip.Params(batches=batches).steps_of(10 * per_epoch, per_epoch) == taken
 
 
 def test_no_method_takes_more_steps_than_its_schedule_has() -> None:
@@ -336,18 +336,18 @@ W0 = [[4.0, -2.0], [1.0, 3.0]]
 
 
 def _s2ap(gamma: float, gradient: list, worst: list, again: list) -> tuple[Tensor, list, Tensor]:
-    """One step of HYDRA with S2AP from the scores W0 / 4: the gradient it takes, the weights it looked at, and its scores."""
+    """One step of HYDRA with S2AP from the scores W0 / 4: the gradient it takes, the weights it takes it at, its scores."""
     weights, seen = _layer(W0), []
     pruner = _prepare("hydra", 0.5, init_gain=2.0, s2ap_gamma=gamma)
     (score,) = pruner.start(weights, None)
 
-    def look_again() -> None:
+    def evaluate_again() -> None:
         seen.append(weights["layer"].flatten().tolist())
         weights["layer"].grad = torch.tensor(again)
 
     weights["layer"].grad = torch.tensor(gradient)
     with torch.no_grad():
-        pruner.after_backward(weights, _step(again=look_again))
+        pruner.after_backward(weights, _step(again=evaluate_again))
     assert seen == worst
     before = score.clone()
     pruner.after_step(weights, _step())
@@ -356,7 +356,7 @@ def _s2ap(gamma: float, gradient: list, worst: list, again: list) -> tuple[Tenso
     return score.grad, seen, before
 
 
-def test_without_s2ap_a_batch_is_looked_at_once() -> None:
+def test_without_s2ap_a_batch_is_evaluated_once() -> None:
     gradient, seen, scores = _s2ap(0.0, [[0.0, -1.0], [0.0, 0.0]], [], [])
     assert gradient.tolist() == [[0, -2], [0, 0]]
     assert seen == []
@@ -392,7 +392,7 @@ def test_s2ap_moves_each_layer_by_its_own_length() -> None:
     pruner.start(weights, None)
     before = {name: score.clone() for name, score in pruner.scores.items()}
 
-    def look_again() -> None:
+    def evaluate_again() -> None:
         for name, score in pruner.scores.items():
             moved[name] = score - before[name]
 
@@ -400,7 +400,7 @@ def test_s2ap_moves_each_layer_by_its_own_length() -> None:
         weight.grad = torch.randn(weight.shape)
     pruner.differentiate(weights)
     gradients = {name: score.grad.clone() for name, score in pruner.scores.items()}
-    pruner.after_backward(weights, _step(again=look_again))
+    pruner.after_backward(weights, _step(again=evaluate_again))
     for name, score in before.items():
         assert moved[name].norm().item() == pytest.approx(0.1 * score.norm().item(), rel=1e-4)
         # Up the gradient.
@@ -565,12 +565,12 @@ def test_harp_with_s2ap_takes_the_rates_gradient_at_the_worst_scores() -> None:
     pruner.after_step(weights, _step())
     slope, kept = 0.95 / 4, 0.05 + 0.95 / 2
 
-    def look_again() -> None:
+    def evaluate_again() -> None:
         assert weights["layer"].flatten().tolist() == [4, -2, 0, 0]
         weights["layer"].grad = torch.ones(2, 2)
 
     weights["layer"].grad = torch.tensor([[0.0, -1.0], [0.0, 0.0]])
-    pruner.after_backward(weights, _step(again=look_again))
+    pruner.after_backward(weights, _step(again=evaluate_again))
     assert score.grad.tolist() == [[4, 2], [1, 3]]
     # dL/dM adds up to 4 - 2 + 1 + 3, and k = 0.525 is above the budget of 0.5.
     assert kept > 0.5

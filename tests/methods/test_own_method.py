@@ -1,4 +1,4 @@
-"""A method of one's own that looks at a few batches takes the steps that it is priced at."""
+"""A method of one's own that evaluates a few batches takes the steps that it is priced at."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sparrow.pruning.params import Batches
 
 
 class Params(Batches):
-    """How many batches it looks at comes with `Batches`."""
+    """How many batches it evaluates comes with `Batches`."""
 
 
 def prepare(params: Params, ratio: float, generator: torch.Generator):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+
 import pytest
 import torch
 from torch import nn
@@ -239,3 +242,11 @@ def test_bounds_of_a_network_in_training_are_those_without_dropout() -> None:
     assert torch.equal(smallest_margin(model.train(), images, labels, Threat(eps=0.01), 10, "IBP"), expected)
     # And yet it drops out.
     assert not torch.equal(model(images), model(images))
+
+
+def test_no_two_models_are_built_by_the_same_lines() -> None:
+    found: dict[str, list[str]] = {}
+    for kind in catalogue.kinds("models"):
+        (build,) = ast.parse(inspect.getsource(catalogue.load("models", kind).build)).body
+        found.setdefault("\n".join(map(ast.unparse, build.body[1:])), []).append(kind)
+    assert [kinds for kinds in found.values() if len(kinds) > 1] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import csv
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -529,6 +530,19 @@ def test_method_without_the_ratio_is_refused(bad, message, dense, digits, traini
 def test_method_that_learns_in_secret_is_refused(dense, digits, training_spec, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(random_method, "prepare", lambda params, ratio, generator: _Stub(_keeps_all, [torch.zeros(1)]))
     with pytest.raises(SparrowError, match=r"methods\.random: .* Params\.needs is 'nothing'"):
+        _prune(dense, digits, tmp_path, _spec(training_spec, "random"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("hook", ["loss", "after_backward", "after_step", "trace"])
+def test_hooks_that_nothing_would_call_are_refused(hook, dense, digits, training_spec, tmp_path, monkeypatch) -> None:
+    def never_called(*given: object) -> None:
+        pytest.fail(f"{hook} was called")
+
+    stub = type("Hooked", (_Stub,), {hook: never_called})(partial(_keeps, 0.1))
+    monkeypatch.setattr(random_method, "prepare", lambda params, ratio, generator: stub)
+    told = rf"^methods\.random: its pruner defines `{hook}`, .* Params\.needs is 'nothing'; valid: 'batches' or 'schedule'$"
+    with pytest.raises(SparrowError, match=told):
         _prune(dense, digits, tmp_path, _spec(training_spec, "random"))
     assert list(tmp_path.iterdir()) == []
 

@@ -94,7 +94,7 @@ def test_perturbed_images_that_cannot_be_had_again_are_refused(loss, perturbs: b
     with pytest.raises(SparrowError) as caught:
         pruned_by(loss, perturbs)
     told = str(caught.value)
-    assert told.startswith(f"objective: {reason}")
+    assert told.startswith(f"objectives.adversarial: {reason}")
     assert told.endswith(VALID)
     assert "\n" not in told
 

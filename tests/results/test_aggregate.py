@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
+from sparrow import catalogue
 from sparrow.data.store import Header
 from sparrow.errors import CheckpointError, ContradictionError, SparrowError
 from sparrow.files import analysis_table, checkpoint
@@ -21,15 +22,17 @@ from sparrow.networks.prunable import prunable_weights
 from sparrow.networks.structure import without_filters
 from sparrow.radius import text
 from sparrow.results.aggregate import aggregate
+from sparrow.results.collected import write_collected
 from sparrow.stages._failure import failed_checkpoint, failed_compact
 from sparrow.stages._origin import header
 from sparrow.stages.specs.base import CheckpointSpec
+from sparrow.study.analysis_contract import SUMMARISED
 from tests.analyses.jobs import tables, told_of
 from tests.conftest import ABOUT, write_failed
 
 TABLES = {"attacks": ["fgsm", "pgd"], "verifiers": ["ibp", "crown"]}
 EVALUATED = TABLES | {"smoothed": [], "minimum_norm": [], "not_in_era": [], "threat": {"norm": "linf", "eps": 0.1}}
-SPEC = TABLES | {"objectives": {"adversarial": EVALUATED}, "analyses": {}}
+SPEC = TABLES | {"objectives": {"adversarial": EVALUATED}, "analyses": {}, "code": "test"}
 PARENT = Parent("digits", "cnn-small", "adversarial", 0)
 CELL = Cell(PARENT, "lwm", 0.5)
 DENSE = Checkpoint(PARENT, None, "dense")
@@ -549,10 +552,13 @@ def fail(network):
 
 
 def told(networks, folder, compact=(), analysed=()):
-    """What the user is told."""
+    """What the user is told; with all tables of the study in `folder`, those of analyses, too."""
     folder.mkdir(exist_ok=True)
-    own = {"analyses": {"stability": told_of("stability")}} if analysed else {}
-    return aggregate(networks, list(compact), list(analysed), folder, SPEC | own)
+    own = {"stability": told_of("stability")} if analysed else {}
+    said = aggregate(networks, list(compact), list(analysed), folder, SPEC | ({"analyses": own} if own else {}))
+    for label in own:
+        write_collected(list(analysed), folder / f"{label}.csv", own)
+    return said
 
 
 NUMBERS = ["sparsity_prunable", "sparsity_all", "parameters", "nonzero", "multiply_adds", "benign", "era", "vra"]
@@ -777,6 +783,68 @@ def test_relus_that_could_not_be_counted_are_a_gap_of_their_own(study, counted, 
     assert pd.read_csv(tmp_path / "told/stability.csv")["stage"].tolist() == ["dense", "dense"]
     found = row(pd.read_csv(tmp_path / "told/summary.csv"), "finetuned")
     assert (found["failed"], found["era"], found["vra"]) == (BOUND, 4 / 8, 2 / 8)
+
+
+@pytest.fixture
+def summarised(monkeypatch):
+    """Says what an analysis adds to the summary, from the rows of one network."""
+
+    def summarised(summary):
+        monkeypatch.setattr(catalogue.load("analyses", "stability"), "summary", summary, raising=False)
+        return told_of("stability") | {"summary": "0"}
+
+    return summarised
+
+
+def with_analyses(networks, paths, folder, labels):
+    """The summary of a study whose tables of stable ReLUs have these labels."""
+    folder.mkdir()
+    aggregate(networks, [], paths, folder, SPEC | {"analyses": labels})
+    return pd.read_csv(folder / "summary.csv")
+
+
+def test_columns_of_analyses_stand_before_what_a_network_is_made_of(study, counted, summarised, tmp_path):
+    plain = list(with_analyses(study, [], tmp_path / "plain", {}).columns)
+    # The last of the study's analyses is the only one of the dense network.
+    (counted[0].parent / "last.csv").write_bytes(counted[0].read_bytes())
+    counted[0].unlink()
+    labels = dict.fromkeys(("stability", "last"), summarised(lambda table: {"layers": len(table)}))
+    paths = [counted[0].parent / "last.csv", counted[1]]
+    found = with_analyses(study, paths, tmp_path / "more", labels)
+    assert plain[-2:] == ["network", "data"]
+    assert list(found.columns) == [*plain[:-2], "stability_layers", "last_layers", "network", "data"]
+    assert found[["stability_layers", "last_layers"]].fillna(0).to_numpy().tolist() == [[0, 2], [2, 0]]
+
+
+@pytest.mark.parametrize(("label", "name"), [("era", "low"), ("era", "fgsm"), ("benign", "n"), ("data", "regime")])
+def test_no_analysis_takes_a_column_of_the_study(study, counted, summarised, tmp_path, label, name):
+    paths = [path.rename(path.with_stem(label)) for path in counted]
+    words = f"analyses.{label}: its summary has the column {label}_{name}, which every study has"
+    with pytest.raises(SparrowError, match=words):
+        with_analyses(study, paths, tmp_path / "told", {label: summarised(lambda table: {name: 0.123})})
+    assert list((tmp_path / "told").iterdir()) == []
+
+
+def test_every_word_that_a_column_of_the_study_begins_with_is_known(study, run):
+    assert {name.split("_")[0] for name in run(study).columns if "_" in name} == set(SUMMARISED)
+
+
+@pytest.mark.parametrize(
+    ("place", "scope", "words"),
+    [
+        ("digits/cnn-small/adversarial/seed0", "family", "digits/cnn-small/adversarial/seed0"),
+        ("digits/cnn-small/adversarial/seeds/lwm-0.50/finetuned", "seeds", "adversarial/seeds/lwm-0.50/finetuned"),
+        ("digits", "dataset", "of digits"),
+        (".", "tables", "of the study"),
+    ],
+)
+def test_a_failed_analysis_of_several_networks_says_of_which(study, tmp_path, place, scope, words):
+    path = tmp_path / place / "analyses/votes.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_failed(path, BOUND)
+    said = aggregate(study, [], [path], tmp_path, SPEC | {"analyses": {"votes": told_of("stability") | {"scope": scope}}})
+    assert f"{words} failed: {BOUND}" in said
+    assert str(tmp_path) not in said.replace(BOUND, "")
 
 
 def test_a_table_of_something_else_than_stable_relus_is_named(study, counted, tmp_path):

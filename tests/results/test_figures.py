@@ -19,6 +19,7 @@ from sparrow.results.figures.traces import draw_traces
 from sparrow.results.statistics import mean_over_seeds
 
 # Two of everything where a figure could confuse them.
+OF = {"dataset": "digits", "model": "cnn-small", "code": "test"}
 STUDY = {"objectives": ["benign", "trades"], "methods": ["lwm", "hydra"], "ratios": [0.5, 0.99], "seeds": [0]}
 
 
@@ -27,7 +28,7 @@ def networks(study):
     for objective, seed in product(study["objectives"], study["seeds"]):
         yield {"objective": objective, "method": "dense", "ratio": 0.0, "seed": seed, "stage": "dense"}
         for method, ratio in product(study["methods"], study["ratios"]):
-            yield {"objective": objective, "method": method, "ratio": ratio, "seed": seed, "stage": "finetuned"}
+            yield {"objective": objective, "method": method, "ratio": ratio, "seed": seed, "stage": "finetuned", "code": "test"}
 
 
 def granularity(method):
@@ -116,7 +117,7 @@ def draw_from_recalls(study, folder, threats=None, slopes=True, **options):
     if not slopes:
         table[["intensification", "low", "high"]] = np.nan
     table.to_csv(sources[1], index=False)
-    spec = {"dataset": "digits", "model": "cnn-small", "objectives": study["objectives"], "stage": "finetuned"}
+    spec = OF | {"objectives": study["objectives"], "stage": "finetuned"}
     spec["threats"] = {objective: {"norm": "linf", "eps": 0.1} for objective in study["objectives"]} | (threats or {})
     draw_recall(sources, folder / "figure.svg", folder / "figure.png", spec)
 
@@ -127,9 +128,16 @@ def draw_from_table(draw, table):
     def draw_it(study, folder, threats=None, measured=("era", "vra"), **options):
         source = folder / "table.csv"
         table(study, **options).to_csv(source, index=False)
-        spec = {"dataset": "digits", "model": "cnn-small", "objectives": study["objectives"], "stage": "finetuned"}
+        spec = {
+            "dataset": "digits",
+            "model": "cnn-small",
+            "objectives": study["objectives"],
+            "stage": "finetuned",
+            "code": "test",
+        }
         spec["threats"] = {objective: {"norm": "linf", "eps": 0.1} for objective in study["objectives"]} | (threats or {})
-        spec["measured"] = dict.fromkeys(study["objectives"], measured)
+        if draw is draw_preservation:
+            spec["measured"] = dict.fromkeys(study["objectives"], measured)
         draw(source, folder / "figure.svg", folder / "figure.png", spec)
 
     return draw_it
@@ -145,7 +153,7 @@ def draw_from_curves(study, folder):
             sources.append(folder / f"{len(sources)}.csv")
             table.to_csv(sources[-1], index=False)
             runs.append({**who, "stage": stage})
-    spec = {"objectives": study["objectives"], "runs": runs}
+    spec = OF | {"objectives": study["objectives"], "runs": runs}
     draw_curves(sources, folder / "figure.svg", folder / "figure.png", spec)
 
 
@@ -158,7 +166,7 @@ def draw_from_traces(study, folder):
             sources.append(folder / f"{len(sources)}.csv")
             pd.DataFrame(rows, columns=["epoch", "name", "value"]).to_csv(sources[-1], index=False)
             runs.append({**who, "stage": "pruned"})
-    draw_traces(sources, folder / "figure.svg", folder / "figure.png", {"objectives": study["objectives"], "runs": runs})
+    draw_traces(sources, folder / "figure.svg", folder / "figure.png", OF | {"objectives": study["objectives"], "runs": runs})
 
 
 FIGURES = {

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from sparrow.results.headline import average, write_headline
+from sparrow.results.specs.comparison import HeadlineSpec
 
 SPEC = {
     "sources": ["paper"],
@@ -19,7 +20,10 @@ SPEC = {
         "filters": {"kind": "lwm", "granularity": "filter", "settings": ""},
         "hydra": {"kind": "hydra", "granularity": "weight", "settings": ""},
     },
+    "models": {"vgg": "vgg16-bn"},
+    "objectives": {"adversarial": "adversarial"},
     "stage": "finetuned",
+    "code": "test",
 }
 
 
@@ -55,7 +59,7 @@ NETWORKS = [
 
 
 def lines(networks, row=None):
-    return average(pd.DataFrame(networks), [row or stated()], SPEC).set_index(["granularity", "objective"])
+    return average(pd.DataFrame(networks), [row or stated()], HeadlineSpec(**SPEC)).set_index(["granularity", "objective"])
 
 
 def test_cells_count_the_same_however_many_seeds_they_have():

@@ -12,6 +12,7 @@ from sparrow.files import published_figures
 from sparrow.results.figures import style
 from sparrow.results.figures.published import draw_published
 from sparrow.results.published import compare, write_published
+from sparrow.results.specs.comparison import PublishedSpec
 
 SPEC = {
     "sources": ["paper"],
@@ -34,7 +35,9 @@ SPEC = {
         label: {"dense": "3", "hydra": "3 + 1 + 2", "lwm-global": "3 + 2", "lwm-filter": "3 + 2"} for label in ("adv", "noise")
     },
     "stage": "finetuned",
+    "code": "test",
 }
+FIGURE = {"dataset": "cifar10", "model": "vgg", "objectives": [], "stage": "finetuned", "threats": {}, "code": "test"}
 
 
 def network(method="hydra", ratio=0.9, seed=0, stage="finetuned", dataset="cifar10", objective="adv", failed=np.nan, **values):
@@ -65,7 +68,7 @@ def figure(**values):
 
 
 def beside(networks, figures, **spec):
-    return compare(pd.DataFrame(networks), figures, SPEC | spec).astype(object)
+    return compare(pd.DataFrame(networks), figures, PublishedSpec(**SPEC | spec)).astype(object)
 
 
 def only(networks, figures, **spec):
@@ -297,7 +300,7 @@ def drawn(folder, monkeypatch, rows):
     caught = []
     monkeypatch.setattr(style, "write", lambda figure, svg, png: caught.append(figure))
     rows.to_csv(folder / "published.csv", index=False)
-    draw_published(folder / "published.csv", folder / "a.svg", folder / "a.png", {"dataset": "cifar10", "model": "vgg"})
+    draw_published(folder / "published.csv", folder / "a.svg", folder / "a.png", FIGURE)
     style.plt.close(caught[0])
     return caught[0]
 
@@ -323,6 +326,6 @@ def test_a_figure_drawn_twice_is_the_same_to_the_byte(tmp_path):
             tmp_path / "published.csv",
             tmp_path / f"{name}.svg",
             tmp_path / f"{name}.png",
-            {"dataset": "cifar10", "model": "vgg"},
+            FIGURE,
         )
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()

@@ -15,7 +15,7 @@ from sparrow.results.figures.robustness import draw_robustness
 from sparrow.results.figures.security import draw_security
 
 OBJECTIVES = ["adversarial", "ibp"]
-SPEC = {"dataset": "digits", "model": "cnn-small", "objectives": OBJECTIVES, "stage": "finetuned"}
+SPEC = {"dataset": "digits", "model": "cnn-small", "objectives": OBJECTIVES, "stage": "finetuned", "code": "test"}
 SPEC["measured"] = {objective: ["era", "vra"] for objective in OBJECTIVES}
 SPEC["threats"] = {objective: {"norm": "linf", "eps": 0.1} for objective in OBJECTIVES}
 
@@ -26,7 +26,7 @@ def networks(seeds=(0,), ratios=(0.5, 0.9), methods=("lwm", "hydra")):
         common = {"dataset": "digits", "model": "cnn-small", "objective": objective, "seed": seed}
         yield common | {"method": "dense", "ratio": 0.0, "stage": "dense"}
         for method, ratio in product(methods, ratios):
-            yield common | {"method": method, "ratio": ratio, "stage": "finetuned"}
+            yield common | {"method": method, "ratio": ratio, "stage": "finetuned", "code": "test"}
 
 
 def interval(name, value):
@@ -79,7 +79,8 @@ every_figure = pytest.mark.parametrize("name", FIGURES)
 def draw(name, folder: Path, table: pd.DataFrame, **spec) -> Path:
     folder.mkdir(exist_ok=True)
     table.to_csv(folder / "table.csv", index=False)
-    FIGURES[name][0](folder / "table.csv", folder / "figure.svg", folder / "figure.png", SPEC | spec)
+    told = {key: value for key, value in (SPEC | spec).items() if key != "measured" or name == "decisions"}
+    FIGURES[name][0](folder / "table.csv", folder / "figure.svg", folder / "figure.png", told)
     return folder / "figure.png"
 
 

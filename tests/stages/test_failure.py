@@ -20,17 +20,18 @@ from sparrow.files import checkpoint
 from sparrow.files import examples as examples_file
 from sparrow.files.headers import COMPACT_FORMAT, failure, read, read_header, sha256
 from sparrow.files.outcome_table import FAILED
+from sparrow.files.specs import Spec
 from sparrow.results.aggregate import aggregate
 from sparrow.settings import Threat
 from sparrow.stages._evaluation import failed_table, origin
 from sparrow.stages._failure import failed_checkpoint, recorded
 from sparrow.stages._origin import header
+from sparrow.stages.analyse_tables import analyse_tables
 from sparrow.stages.attack import attack
 from sparrow.stages.compact import compact
 from sparrow.stages.finetune import finetune
 from sparrow.stages.pretrain import pretrain
 from sparrow.stages.prune import prune
-from sparrow.stages.specs.base import Spec
 from sparrow.stages.specs.training import TrainingSpec
 from sparrow.stages.verify import verify
 from sparrow.training.loop import CURVE_COLUMNS
@@ -406,6 +407,25 @@ def test_cutting_filters_out_of_a_network_whose_logits_are_no_numbers_is_a_gap(j
     assert told.startswith("warning: ")
 
 
+def test_an_analysis_of_all_tables_that_cannot_use_a_network_is_a_gap(
+    failed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args) -> None:
+        raise NetworkError("no era")
+
+    monkeypatch.setattr(catalogue.load("analyses", "stability"), "analyse", refuse)
+    evaluated = {"attacks": [], "verifiers": [], "minimum_norm": [], "not_in_era": [], "smoothed": []}
+    spec = {"code": "test", "analysis": {"kind": "stability"}, "seed": 0}
+    spec |= {"objectives": {"benign": evaluated | {"threat": EVALUATION["threat"]}}}
+    output = tmp_path / "eras.csv"
+    told = analyse_tables(output=output, cost=tmp_path / "cost.json", spec=spec, networks=[failed], tables=[])
+    assert told == f"warning: {output}: no era; recorded, the study goes on without it"
+    with open(output, newline="") as file:
+        names, row = csv.reader(file)
+    assert (names, row[0]) == (FAILED, f"{output}: no era")
+    assert (tmp_path / "cost.json").is_file()
+
+
 def test_a_failed_network_is_a_gap_in_every_table(tmp_path: Path, digits: Path) -> None:
     """From a training that diverges to the tables, through all stages."""
     family = tmp_path / "digits/cnn-small/benign/seed0"
@@ -427,7 +447,7 @@ def test_a_failed_network_is_a_gap_in_every_table(tmp_path: Path, digits: Path) 
     compact(finetuned, digits, finetuned.with_suffix("") / "compact.safetensors", files[1], COMPACT)
     tables = {"attacks": ["fgsm"], "verifiers": ["ibp"]}
     evaluated = tables | {"minimum_norm": [], "not_in_era": [], "smoothed": [], "threat": EVALUATION["threat"]}
-    spec = tables | {"objectives": {"benign": evaluated}, "analyses": {"stability": told_of("stability")}}
+    spec = tables | {"code": "test", "objectives": {"benign": evaluated}, "analyses": {"stability": told_of("stability")}}
     told = aggregate(
         [dense, finetuned],
         [finetuned.with_suffix("") / "compact.safetensors"],

@@ -55,7 +55,6 @@ BAD = {
         ending(lambda masks: {name: mask.float() for name, mask in masks.items()}),
         r"end gives a tensor \(.*\) of float32 for (\S+), expected a tensor \(.*\) of bool",
     ),
-    "a hook that nothing calls": (losing(lambda batch: batch.objective()), r"its pruner has `loss`, which nothing calls, .*"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Attacks that leave out what a verifier has proven: the same images stand, and none of the proven ones is looked at."""
+"""Attacks that leave out what a verifier has proven: the same images stand, and none of the proven ones is attacked."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_a_search_for_distances_leaves_nothing_out():
     assert line.startswith("config.yaml: attacks.fmn.skip_verified: unknown key")
 
 
-def test_whom_an_attack_believes_is_in_its_input_and_not_in_its_spec():
+def test_the_verifiers_that_an_attack_trusts_are_in_its_input_and_not_in_its_spec():
     before, after = (load_study(changed(*more)) for more in ([], [("attacks.pgd.skip_verified", ["cascade"])]))
     parent = cells.parents(before)[0]
     assert job_specs.attack_spec(before, parent, "pgd") == job_specs.attack_spec(after, parent, "pgd")
@@ -169,4 +169,4 @@ def test_an_attack_may_wait_for_a_cascade_that_waits_for_another():
 def test_tables_set_beside_published_ones_say_so():
     attack = {"kind": "autoattack", "skip_verified": ["ibp", "cascade"]}
     study = load_study(changed(("attacks.aa", attack), IBP, ("published", {})))
-    assert comparison.published_spec(study)["nonstandard"]["aa"] == "skip_verified ibp and cascade"
+    assert comparison.published_spec(study).nonstandard["aa"] == "skip_verified ibp and cascade"

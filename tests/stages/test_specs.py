@@ -5,8 +5,8 @@ import json
 import pytest
 from pydantic import ValidationError
 
+from sparrow.files.specs import opened
 from sparrow.settings import Threat
-from sparrow.stages._door import opened
 from sparrow.stages.specs.evaluation import AttackSpec
 from sparrow.stages.specs.pruning import PruneSpec
 from tests.specs import labels

@@ -9,11 +9,13 @@ from typing import ClassVar
 
 import pytest
 
+from sparrow import catalogue
 from sparrow.errors import ConfigError
 from sparrow.settings import Analysis, Columns
 from sparrow.study import figures
 from sparrow.study.analysis_contract import require_tables
 from sparrow.study.analysis_tables import OWN_TABLES
+from sparrow.study.contracts import require_contract
 
 RULES = Path(__file__).parents[2] / "workflow/rules"
 ROWS = {"mine": ("layer", "value")}
@@ -64,6 +66,37 @@ def test_what_is_wrong_is_one_line(found: SimpleNamespace, words: str) -> None:
         require_tables(found)
     assert str(caught.value).startswith("mine.py: ")
     assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+NAMES = {
+    "a folder": ({"../x": ("a",)}, "'../x' is no name of a table; valid: lower-case letters and digits"),
+    "a table without a name": ({"": ("a",)}, "'' is no name of a table"),
+    "a number": ({1: ("a",)}, "1 is no name of a table"),
+    "a column without a name": (
+        {"mine": ("a", "")},
+        "mine has the column ''; valid: a name of lower-case letters, digits and _",
+    ),
+    "a column of two lines": ({"mine": ("a\nb",)}, "mine has the column 'a\\nb'; valid: a name"),
+    "no text": ({"mine": (1, "b")}, "mine has the column 1; valid: a name"),
+    "a list": (
+        {"mine": ["a", "b"]},
+        "mine has ['a', 'b'] for its columns; valid: a tuple of names, such as ('layer', 'images')",
+    ),
+    "brackets forgotten": ({"mine": "layer"}, "mine has 'layer' for its columns; valid: a tuple of names"),
+}
+
+
+@pytest.mark.parametrize(("tables", "words"), NAMES.values(), ids=NAMES)
+def test_a_name_that_no_file_or_column_can_have_is_one_line(
+    tables: Columns, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The names are read before their types are, whose words say less.
+    monkeypatch.setattr(catalogue.load("analyses", "stability").Params, "tables", tables)
+    with pytest.raises(ConfigError) as caught:
+        require_contract("analyses", "stability")
+    assert words in str(caught.value)
+    assert str(caught.value).split(": ")[0].endswith("stability.py")
     assert "\n" not in str(caught.value)
 
 

@@ -445,7 +445,7 @@ def test_the_aggregation_is_told_which_tables_are_of_which_sort():
     of = sweeping(
         pgd={"eps": [0.05, 0.1]}, fmn={"eps": 0.3}, vcrown={"kind": "crown", "eps": [0.1, 0.2]}, vsmooth={"kind": "smoothing"}
     )
-    made = job_specs.aggregate_spec(of)["objectives"]["benign"]
+    made = job_specs.aggregate_spec(of).objectives["benign"].model_dump()
     assert made == {
         "threat": {"norm": "linf", "eps": 0.1},
         "attacks": ["pgd-eps0.05", "pgd", "fmn-eps0.3"],
@@ -494,7 +494,7 @@ def test_a_table_is_named_after_its_radius_where_that_is_not_the_networks_threat
     assert list(cells.tables(of, "attacks", "benign")) == ["pgd", "pgd-eps0.02", "autoattack", "fmn"]
     assert list(cells.tables(of, "attacks", "crown-ibp")) == ["pgd-eps0.1", "pgd", "autoattack", "fmn"]
     assert set(cells.tables(of, "attacks")) == {"pgd", "pgd-eps0.02", "pgd-eps0.1", "autoattack", "fmn"}
-    threats = {name: one["threat"]["eps"] for name, one in job_specs.aggregate_spec(of)["objectives"].items()}
+    threats = {name: one.threat.eps for name, one in job_specs.aggregate_spec(of).objectives.items()}
     assert threats == {"benign": 0.1, "adversarial": 0.1, "crown-ibp": 0.02}
 
 
@@ -502,7 +502,7 @@ def test_a_table_is_there_for_the_objectives_that_it_is_for():
     of = study(**section("verifiers", crown={"objectives": ["crown-ibp"]}))
     assert list(cells.tables(of, "verifiers", "benign")) == ["cascade"]
     assert list(cells.tables(of, "verifiers", "crown-ibp")) == list(cells.tables(of, "verifiers")) == ["crown", "cascade"]
-    assert job_specs.aggregate_spec(of)["objectives"]["benign"]["verifiers"] == ["cascade"]
+    assert job_specs.aggregate_spec(of).objectives["benign"].verifiers == ["cascade"]
 
 
 def test_an_objective_trains_the_models_that_it_is_for():

@@ -98,8 +98,8 @@ EDITS = {
     # The objective is no code of a method that looks at the weights alone.
     "the objective": ("training/inner_pgd.py", "range(steps)", "range(steps + 1)", ["pretrain", *SEARCHES, "finetune"]),
     "another objective": ("objectives/trades.py", "+ 0.001 *", "+ 0.002 *", []),
-    "the model": ("models/cnn_small.py", "HIDDEN = [100]", "HIDDEN = [50]", TRAININGS + EVALUATIONS + ["compact"]),
-    "another model": ("models/cnn_large.py", "HIDDEN = [512, 512]", "HIDDEN = [512]", []),
+    "the model": ("models/cnn_small.py", "[100], shape", "[50], shape", TRAININGS + EVALUATIONS + ["compact"]),
+    "another model": ("models/cnn_large.py", "[512, 512], shape", "[512], shape", []),
     "how layers hang together": ("networks/structure.py", "return 1 if", "return 2 if", TRAININGS + EVALUATIONS + ["compact"]),
     "what is drawn of stable ReLUs": ("analyses/stability.py", '"unstable ReLUs (%)"', '"ReLUs (%)"', []),
     "cutting filters out": ("stages/compact.py", "TOLERANCE = 1e-5", "TOLERANCE = 1e-4", ["compact"]),

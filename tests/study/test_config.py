@@ -122,6 +122,7 @@ MISTAKES = {
     "one ratio": ("ratios", 0.5, "ratios", ["0.5 is", "valid list"]),
     "entry": ("methods.hydra", 3, "methods.hydra", ["3 is", "valid dictionary"]),
     "label": ("methods.My_Label", {"kind": "lwm"}, "methods.My_Label", ["'My_Label'", "must be small letters"]),
+    "label analyses": ("datasets.analyses", {"kind": "digits"}, "datasets.analyses", ["'analyses'", "another label"]),
     "label dense": ("methods.dense", {"kind": "lwm"}, "methods.dense", ["'dense'", "another label"]),
     # Valid alone, not together.
     "ramp": ("training.prune.ramp_epochs", 16, "training.prune", ["is 16", "at most epochs (15)"]),
@@ -553,11 +554,24 @@ def test_a_bad_analysis_is_one_line(value, key, words):
     assert words in line
 
 
+@pytest.mark.parametrize("label", ["benign", "era", "vra", "preserved", "data"])
+def test_the_summary_of_an_analysis_takes_no_column_of_every_study(label, monkeypatch):
+    study = changed(("analyses", {label: {"kind": "stability"}}))
+    assert list(load_study(study).analyses) == [label]  # Without a summary it has no columns there.
+    monkeypatch.setattr(catalogue.load("analyses", "stability"), "summary", print, raising=False)
+    (line,) = complaints(study)
+    words = f"columns of every study's summary.csv begin with {label}_; choose another label"
+    assert line == f"config.yaml: analyses.{label}: {words}"
+
+
 @pytest.mark.parametrize(
     ("key", "value", "place"),
     [
         ("stability", {"samples": 40}, "{stability: {samples: 40}}"),
         ("latency", {}, "{latency: }"),
+        ("latency", None, "{latency: }"),
+        ("stability", True, "{stability: }"),
+        ("stability", ["torch"], "{stability: }"),
         ("latency", {"runtimes": ["torch"]}, "{latency: {runtimes: [torch]}}"),
     ],
 )

@@ -32,9 +32,9 @@ def test_a_study_takes_such_an_attack_for_one_inside_the_ball_and_such_a_verifie
     assert (ibp.Params.smoothed, crown.Params.smoothed, smoothing.Params.smoothed) == (False, False, True)
     # Several radii are refused of an attack that finds distances by itself.
     study = load_study(STUDY)
-    aggregated = job_specs.aggregate_spec(study)["objectives"]["adversarial"]
-    assert aggregated["minimum_norm"] == []
-    assert aggregated["smoothed"] == []
+    aggregated = job_specs.aggregate_spec(study).objectives["adversarial"]
+    assert aggregated.minimum_norm == []
+    assert aggregated.smoothed == []
     assert cells.metrics_of(study, "adversarial") == ["era", "vra"]
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from sparrow.files.paths import CURVE, TRACE
-from sparrow.study import figures
+from sparrow.results.specs.figures import MeasuredFigureSpec, RunsFigureSpec
+from sparrow.study import figure_files, figures
 from tests.study.test_targets import FOLDER, study
 
 
@@ -19,14 +20,14 @@ def names(**changes) -> set[str]:
 
 
 def test_every_figure_says_what_it_is_drawn_from() -> None:
-    drawing = {path.stem for path in figures.FOLDER.glob("*.py") if f"def draw_{path.stem}(" in path.read_text()}
+    drawing = {path.stem for path in figure_files.FOLDER.glob("*.py") if f"def draw_{path.stem}(" in path.read_text()}
     assert set(figures.known()) == drawing
     tables = [table for one in figures.known().values() if not one.of_runs for table in _tables(one)]
     assert all(table.endswith(".csv") for table in tables)
     assert {one.of_runs for one in figures.known().values() if one.of_runs} == {CURVE, TRACE}
 
 
-def _tables(figure: figures.Figure) -> tuple[str, ...]:
+def _tables(figure: figure_files.Figure) -> tuple[str, ...]:
     return (figure.drawn_from,) if isinstance(figure.drawn_from, str) else figure.drawn_from
 
 
@@ -74,11 +75,13 @@ def test_a_figure_is_drawn_from_one_table_from_several_or_from_all_runs() -> Non
 def test_a_figure_of_runs_is_told_whose_they_are_and_one_of_tables_what_to_show() -> None:
     one = study()
     curves = figures.spec(one, "digits", "cnn-small", "curves")
-    assert len(curves["runs"]) == len(figures.sources(one, "digits", "cnn-small", "curves"))
-    assert curves["runs"][0]["stage"] == "dense"
+    assert isinstance(curves, RunsFigureSpec)
+    assert len(curves.runs) == len(figures.sources(one, "digits", "cnn-small", "curves"))
+    assert curves.runs[0]["stage"] == "dense"
     table = figures.spec(one, "digits", "cnn-small", "decisions")
-    assert (table["stage"], table["measured"]) == ("finetuned", {"benign": ["era", "vra"]})
-    assert table["code"] != curves["code"]
+    assert isinstance(table, MeasuredFigureSpec)
+    assert (table.stage, table.measured) == ("finetuned", {"benign": ["era", "vra"]})
+    assert table.code != curves.code
 
 
 def test_nothing_that_draws_is_imported_to_know_the_figures() -> None:

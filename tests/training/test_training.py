@@ -508,7 +508,7 @@ def test_trace_has_a_row_an_epoch_and_quantity(dense: Path, digits: Path, traini
 
 
 @pytest.mark.parametrize(("batches", "images"), [(1, 100), (None, None)])
-def test_snip_looks_at_no_more_than_it_says(batches, images, dense, digits, training_spec, tmp_path) -> None:
+def test_snip_evaluates_as_many_batches_as_it_says(batches, images, dense, digits, training_spec, tmp_path) -> None:
     spec = training_spec | {"objective": {"kind": "benign"}, "schedule": {"epochs": 5, "batch_size": 100, "lr": 0.1}}
     del spec["threat"]
     _prune(dense, digits, tmp_path, spec | {"method": {"kind": "snip", "batches": batches}, "ratio": 0.5})

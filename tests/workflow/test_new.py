@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -74,6 +75,15 @@ def test_what_is_generated_knows_it(room: str, grown: Checkout) -> None:
     assert f"| `{ROOMS[room]}.my-{room}." in (grown.root / "docs/options.md").read_text()
 
 
+def test_a_new_data_set_says_how_many_images_it_has(grown: Checkout) -> None:
+    # What `sparrow cost` estimates from, before there are any.
+    found = runpy.run_path(str(grown.root / "src/sparrow/datasets/my_dataset.py"))
+    for each in (10, 200):
+        params = found["Params"](images_each=each)
+        loaded = found["load"](params)
+        assert params.images == (len(loaded.train.labels), None)
+
+
 def test_a_study_of_new_entries_alone_ends_in_its_tables(grown: Checkout) -> None:
     rooms: dict[str, dict] = {section: {f"my-{room}": None} for room, section in ROOMS.items() if section != "methods"}
     rooms["attacks"]["few"] = {"kind": "my-attack", "points": 1}
@@ -93,7 +103,7 @@ def test_a_study_of_new_entries_alone_ends_in_its_tables(grown: Checkout) -> Non
     pruned = load_file(folder / "my-method-0.50/finetuned.safetensors")
     for name in ("weight/0.weight", "weight/3.weight"):
         assert (pruned[name] == 0).sum() == pruned[name].size // 2, name
-    # The attack finds worse points the longer it looks, and the bound is below all of them.
+    # The attack finds worse points the more of them it tries, and the bound is below all of them.
     margins = {}
     for path in ("attacks/few", "attacks/my-attack", "verifiers/my-verifier"):
         with (folder / f"dense/{path}.csv").open() as file:
@@ -123,6 +133,9 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
         ("method", "lambda", "'lambda' is not valid"),
         ("method", "a" * 41, "40 at most"),
         ("method", "dense", "'dense' is not valid: it names the network before pruning"),
+        ("dataset", "analyses", "'analyses' is not valid: it names the folder of what is about the whole study"),
+        ("analysis", "summary", "'summary' is not valid: it names a table or figure of every study"),
+        ("analysis", "accuracy", "'accuracy' is not valid: it names a table or figure of every study"),
     ],
 )
 def test_a_name_that_cannot_be_is_refused_in_one_line(room: str, name: str, said: str, untouched: Checkout) -> None:

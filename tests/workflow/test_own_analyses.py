@@ -100,6 +100,7 @@ def test_every_network_meets_noise_of_its_own_seed(own: Checkout) -> None:
 def test_a_summary_is_in_the_summary(own: Checkout) -> None:
     summary, noise = table(own, "summary").set_index(["method", "seed"]), table(own, "noise")
     right = noise.groupby(["method", "seed"])["right"].sum() / 40
+    assert list(summary.columns[-4:]) == ["agreement_share", "noise_accuracy", "network", "data"]
     assert summary["noise_accuracy"].to_dict() == pytest.approx(right.to_dict())
     # Of a pair the pruned network has it.
     assert summary["agreement_share"].isna().to_dict() == {key: key[0] == "dense" for key in right.to_dict()}
@@ -178,11 +179,24 @@ def test_a_setting_runs_its_analysis_alone(own: Checkout) -> None:
     own.write(STUDY)
 
 
+def test_an_analysis_that_is_added_is_not_forgotten_where_a_table_is_asked_for(own: Checkout) -> None:
+    own.write(STUDY | {"analyses": STUDY["analyses"] | {"louder": {"kind": "noise", "samples": 5}}})
+    alone, whole = own.planned("results/summary.csv"), own.planned()
+    own.write(STUDY)
+    assert analysed(alone) == {"louder"}
+    assert "Aggregate all outcome tables" in alone
+    assert "Collect louder of all jobs" in whole
+
+
+def test_nothing_is_left_to_do_in_a_study_that_has_been_run(own: Checkout) -> None:
+    assert own.planned() == []
+
+
 def test_a_network_that_cannot_be_used_is_a_gap_with_a_reason(own: Checkout) -> None:
     line = "    images = subject.data.part"
     raises = '    from sparrow.errors import NetworkError\n    raise NetworkError("it has no taste")\n' + line
     with own.edited(f"{FOLDER}/agreement.py", line, raises):
-        said = own.run("results/summary.csv")
+        said = own.run("results/summary.csv", "results/agreement.csv")
     assert "it has no taste; recorded, the study goes on without it" in said
     summary = table(own, "summary").set_index(["method", "seed"])
     assert all("it has no taste" in summary.loc[("lwm", seed), "failed"] for seed in (0, 1))

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 import yaml
-from snakemake.iocontainers import InputFiles, Log, OutputFiles, Params
+from jinja2 import Template
+from snakemake.iocontainers import InputFiles, Log, OutputFiles, Params, Wildcards
 
 from sparrow.jobs import run
 from sparrow.study import figures
@@ -77,6 +78,17 @@ def test_what_a_rule_names_is_what_its_stage_takes(rules: dict[str, dict[str, An
             # Raises TypeError if one is missing, unknown or there twice.
             inspect.signature(getattr(importlib.import_module(module), function)).bind(**dict.fromkeys(arguments))
             assert len(set(arguments)) == len(arguments), f"{name}: a name is there twice"
+
+
+@pytest.mark.parametrize(
+    ("wildcards", "words"),
+    [({"collected": "mine"}, "Of mine."), ({"collected": "mine.sizes"}, "Of mine."), ({"analysis": "timed"}, "Of timed.")],
+)
+def test_a_table_of_an_analysis_has_its_own_words_in_the_report(wildcards: dict[str, str], words: str) -> None:
+    captions = {label: {"table": f"Of {label}.", "figure": ""} for label in ("mine", "other", "timed")}
+    shown = SimpleNamespace(wildcards=Wildcards(fromdict=wildcards), config={"captions": captions})
+    text = (REPOSITORY / "reports/captions/analysis.rst").read_text()
+    assert Template(text).render(snakemake=shown).strip() == words
 
 
 def called(monkeypatch: pytest.MonkeyPatch, **parts: Any) -> tuple[tuple, dict[str, Any]]:

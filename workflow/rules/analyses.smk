@@ -170,6 +170,39 @@ rule analyse_tables:
         "../scripts/job.py"
 
 
+# Each table of an analysis over all of its jobs. That they are of this study, aggregation has seen.
+rule collect:
+    input:
+        f"{RESULTS}/summary.csv",
+        tables=lambda wildcards: targets.analysis_tables(STUDY, label=analysis_collected(wildcards)),
+    output:
+        output=report(
+            f"{RESULTS}/{{collected}}.csv",
+            caption="../../reports/captions/analysis.rst",
+            category="Tables",
+            labels={"table": "{collected} (CSV)"},
+        ),
+    log:
+        f"{LOGS}/analyses/{{collected}}.collected.log",
+    wildcard_constraints:
+        collected=one_of(analysis_tables.collected(STUDY)),
+    conda:
+        "../../envs/sparrow.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        stage="sparrow.results.collected:write_collected",
+        code=lambda wildcards: code_digest("sparrow.results.collected"),
+        script=SCRIPT,
+        analysis=lambda wildcards: analysis_tables.collect_spec(STUDY, timed=False, label=analysis_collected(wildcards)),
+    message:
+        "Collect {wildcards.collected} of all jobs"
+    script:
+        "../scripts/job.py"
+
+
 # What was timed, beside what is preserved.
 rule timings:
     input:
@@ -183,7 +216,7 @@ rule timings:
             labels={"table": "{analysis} (CSV)"},
         ),
     log:
-        f"{LOGS}/{{analysis}}.log",
+        f"{LOGS}/analyses/{{analysis}}.timings.log",
     wildcard_constraints:
         analysis=one_of(analyses.labels(STUDY, timed=True)),
     conda:
@@ -196,7 +229,10 @@ rule timings:
         stage="sparrow.results.timings:write_timings",
         code=lambda wildcards: code_digest("sparrow.results.timings"),
         script=SCRIPT,
-        told=lambda wildcards: analysis_tables.collect_spec(STUDY, timed=True, label=wildcards.analysis),
+        told=lambda wildcards: {
+            label: told.model_dump()
+            for label, told in analysis_tables.collect_spec(STUDY, timed=True, label=wildcards.analysis).items()
+        },
         specs=lambda wildcards: {
             job.place: content.of_spec(analyses.spec(STUDY, job).model_dump())
             for job in analyses.jobs(STUDY, wildcards.analysis)

@@ -8,7 +8,7 @@ rule attack:
     log:
         f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/{{checkpoint}}/attacks/{{attack}}.log",
     wildcard_constraints:
-        attack=one_of(set(ATTACKS) - KEPT),
+        attack=one_of(set(ATTACKS) - WITH_EXAMPLES),
     conda:
         "../../envs/sparrow.yaml"
     threads: 1
@@ -31,4 +31,4 @@ use rule attack as attack_and_keep with:
     output:
         multiext(f"{CHECKPOINT}/attacks/{{attack}}", output=".csv", cost=".cost.json", examples=".examples.safetensors"),
     wildcard_constraints:
-        attack=one_of(KEPT),
+        attack=one_of(WITH_EXAMPLES),

@@ -9,7 +9,7 @@ rule imported:
     log:
         f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/{{checkpoint}}.log",
     wildcard_constraints:
-        dataset=THEIRS,
+        dataset=dataset_of_imported(STUDY),
     conda:
         "../../envs/sparrow.yaml"
     threads: 1

@@ -6,7 +6,7 @@ rule pretrain:
     log:
         f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/dense.log",
     wildcard_constraints:
-        dataset=OWN,
+        dataset=dataset_of_trained(STUDY),
     # Eligible for the between-workflow cache: snakemake --cache pretrain
     cache: True
     conda:

@@ -7,7 +7,7 @@ rule prune:
     log:
         f"{LOGS}/{{dataset}}/{{model}}/{{objective}}/seed{{seed}}/{{method}}-{{ratio}}/pruned.log",
     wildcard_constraints:
-        dataset=OWN,
+        dataset=dataset_of_trained(STUDY),
     conda:
         "../../envs/sparrow.yaml"
     threads: 1

@@ -42,15 +42,6 @@ rule aggregate:
             category="Tables",
             labels={"table": "decisions (CSV)"},
         ),
-        [
-            report(
-                f"{RESULTS}/{name}",
-                caption="../../reports/captions/analysis.rst",
-                category="Tables",
-                labels={"table": f"{name.removesuffix('.csv')} (CSV)"},
-            )
-            for name in analysis_tables.collected(STUDY)
-        ],
         summary=report(
             f"{RESULTS}/summary.csv",
             caption="../../reports/captions/summary.rst",
@@ -67,9 +58,9 @@ rule aggregate:
         runtime=60,
     params:
         stage="sparrow.results.consistency:aggregate_consistent",
-        spec=lambda wildcards: job_specs.aggregate_spec(STUDY),
+        spec=lambda wildcards: job_specs.aggregate_spec(STUDY).model_dump(),
         script=SCRIPT,
-        study=lambda wildcards: expected.expected(STUDY),
+        study=lambda wildcards: expected.expected(STUDY).model_dump(),
     message:
         "Aggregate all outcome tables"
     script:
@@ -217,7 +208,7 @@ rule published:
         runtime=30,
     params:
         stage="sparrow.results.published:write_published",
-        spec=lambda wildcards: comparison.published_spec(STUDY),
+        spec=lambda wildcards: comparison.published_spec(STUDY).model_dump(),
         script=SCRIPT,
     message:
         "Set the study beside published figures"
@@ -252,7 +243,7 @@ rule headline:
         runtime=30,
     params:
         stage="sparrow.results.headline:write_headline",
-        spec=lambda wildcards: comparison.headline_spec(STUDY),
+        spec=lambda wildcards: comparison.headline_spec(STUDY).model_dump(),
         script=SCRIPT,
     message:
         "Set the study beside a published average"
@@ -284,7 +275,7 @@ rule figure:
         runtime=30,
     params:
         stage=lambda wildcards: figures.stage(STUDY, wildcards.figure),
-        spec=lambda wildcards: figures.spec(*figure_of(wildcards)),
+        spec=lambda wildcards: figures.spec(*figure_of(wildcards)).model_dump(),
         script=SCRIPT,
     message:
         "Draw {wildcards.figure} of {wildcards.model} on {wildcards.dataset}"

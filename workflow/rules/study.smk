@@ -1,7 +1,6 @@
 # What the rules ask of the study: thin lambdas over sparrow.study, which knows the cells, and sparrow.files.paths, which knows the files.
 
 import functools
-import re
 
 from sparrow.errors import SparrowError
 
@@ -17,6 +16,7 @@ try:
     from sparrow.study import analyses, analysis_tables, cells, comparison, expected, figures, job_specs, sources, targets
     from sparrow.study.code_digest import code_digest, file_digest
     from sparrow.study.load import load_study
+    from sparrow.study.wildcards import dataset_of_imported, dataset_of_trained, one_of
 
     for path in workflow.config_settings.configfiles or [HERE / "config.yaml"]:
         refuse_duplicates(os.path.relpath(path))
@@ -53,7 +53,7 @@ def own_files(wildcards):
 
 
 def require_sources():
-    """Before any job starts. Not while planning: a study can be looked at where its images are not."""
+    """Before any job starts. Not while planning: a study can be planned where its images are not."""
     for job in workflow.dag.needrun_jobs():
         if job.rule.name == "data":
             sources.require(job.wildcards.dataset, STUDY.datasets[job.wildcards.dataset])
@@ -61,7 +61,7 @@ def require_sources():
 
 @functools.cache
 def extra_memory(dataset):
-    """MiB of a data set's extra images; their file is looked at once, not for every job."""
+    """MiB of a data set's extra images; their file is read once, not for every job."""
     return job_specs.extra_memory(STUDY, dataset)
 
 
@@ -71,16 +71,6 @@ def parent_of(wildcards):
 
 def cell_of(wildcards):
     return Cell(parent_of(wildcards), wildcards.method, float(wildcards.ratio))
-
-
-def one_of(names):
-    """A pattern that matches these names; nothing, if there are none."""
-    return "|".join(map(re.escape, sorted(names))) or "(?!)"
-
-
-# The data set of a path that a rule makes: of a checkpoint of the study's own, or of one that is imported.
-IMPORTED = rf"(?:{one_of(STUDY.imports)})\."
-OWN, THEIRS = f"(?!{IMPORTED}){paths.LABEL}", f"(?={IMPORTED}){paths.LABEL}"
 
 
 def imported_path(wildcards):
@@ -101,7 +91,7 @@ def proofs_for(wildcards):
 
 
 ATTACKS = cells.tables(STUDY, "attacks")
-KEPT = cells.attacks_with_examples(STUDY)
+WITH_EXAMPLES = cells.attacks_with_examples(STUDY)
 
 
 # Functions, not lists: a job that starts a Snakemake of its own reads this file too, and needs none of these names.
@@ -130,6 +120,11 @@ def analysis_jobs():
 def analysis_of(scope, wildcards):
     """The job of the analysis of that scope that `wildcards` name."""
     return analysis_jobs()[paths.ANALYSIS_PATTERNS[scope].format(**wildcards)]
+
+
+def analysis_collected(wildcards):
+    """The label of the analysis that a collected table is of."""
+    return analysis_tables.collected(STUDY)[wildcards.collected]
 
 
 def threads_of_analysis(wildcards):

@@ -15,7 +15,7 @@ class Attack(Evaluation):
     norms: ClassVar[tuple[Norm, ...]]
     """Norms of the threats that it knows; a study whose threat has another is refused."""
     minimum_norm: ClassVar[bool] = False
-    """Whether it looks for the nearest adversarial image, however far: it then counts with its distance, at any radius."""
+    """Whether it searches for the nearest adversarial image, however far: it then counts with its distance, at any radius."""
     classes_needed: ClassVar[int] = 2
     """Fewest classes of a data set that it can attack."""
     blind: ClassVar[str | None] = None

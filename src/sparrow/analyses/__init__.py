@@ -3,7 +3,8 @@
 Each file declares `Params` (from `sparrow.settings.Analysis`), whose `scope` says what one job is about, and defines
 `analyse(subject, params)`, which gives the rows of its table. `Params` also has `tables`: the columns of each table, by the
 table's name. Where there is one, `analyse` gives its rows, each with a value for each column; where there are several, a
-dictionary of such rows by table. Numbers and short texts are values; None and NaN stand for what is not known.
+dictionary of such rows by table. Numbers and short texts are values; None and NaN stand for what is not known. Tables are named
+with lower-case letters, digits and hyphens, columns with lower-case letters, digits and `_`.
 
 | `scope` | one job for each | `subject` (in `sparrow.inference.subjects`) |
 |---|---|---|
@@ -23,11 +24,13 @@ are the stage's; a long analysis hands each finished piece to `sparrow.jobs.jour
 on there.
 
 Optional: `summary(table)`, which gives columns LABEL_NAME of summary.csv (a dictionary of names and numbers) from the rows of
-one network (scopes `network` and `pair`) in the first table; `draw(source, svg, png, spec)`, the figure of one data set and
-model from the table of all jobs, or a list of them where there are several (`sparrow.results.figures.style` has what figures
-share); `passes(params, classes)`, forward passes and input gradients for each image of each network, or `members(params)`,
-verifiers whose bounds it computes, by which `sparrow cost` prices it. Files are read whenever a study is planned: what takes
-long to import (torch: `sparrow.lazy_torch`) is imported inside of functions.
+one network (scopes `network` and `pair`) in the first table, but none that every study has, and none of an analysis that
+failed for all networks; `draw(source, svg, png, spec)`, the figure of one data set and model from the table of all jobs, or a
+list of them where there are several (`@opened(FigureSpec)`, from `sparrow.files.specs` and `sparrow.results.specs.figures`,
+types its `spec`; `sparrow.results.figures.style` has what figures share); `passes(params, classes)`, forward passes and input
+gradients for each image of each network, or `members(params)`, verifiers whose bounds it computes, by which `sparrow cost`
+prices it. Files are read whenever a study is planned: what takes long to import (torch: `sparrow.lazy_torch`) is imported
+inside of functions.
 
 An analysis that measures time says `timed = True`: it is given a family, since times can be compared within one job alone, has
 columns `method`, `ratio` and `stage`, and lies beside what each network preserves in a table of its own, never in summary.csv,

@@ -1,6 +1,6 @@
 """Latency: what sparsity buys on a CPU, in turn with the dense network that the others come from.
 
-How long the evaluated networks take to look at images on a CPU, and how many times as fast as the dense network by the same
+How long the evaluated networks take to classify images on a CPU, and how many times as fast as the dense network by the same
 runtime: the median over turns that they take with it in one job, with its 95 % interval. ``masked`` networks do the dense
 one's arithmetic, with zeros in it; ``compact`` ones have lost their pruned filters. A dense network against itself shows how
 far to trust the rest.
@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field
 
+from sparrow.files.specs import opened
 from sparrow.lazy_torch import torch
+from sparrow.results.specs.figures import FigureSpec
 from sparrow.settings import Analysis, Columns, Need, Scope, unique
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ class Params(Analysis):
     }
 
     batch_sizes: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1), AfterValidator(unique)] = Field([1, 64])
-    """Images that are looked at together."""
+    """Images in a batch; each size is timed by itself."""
     runtimes: Annotated[list[Literal["torch", "onnxruntime"]], Field(min_length=1), AfterValidator(unique)] = Field(
         ["torch", "onnxruntime"]
     )
@@ -78,7 +80,7 @@ def analyse(subject: Family, params: Params) -> list[Row]:
     images = subject.data.part("test", max(params.batch_sizes)).images.cpu()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        base = _runners("dense", subject.dense, _plain(subject.dense.path, images), params, folder)
+        base = _runners("dense", subject.dense, _runnable(subject.dense.path, images), params, folder)
         rows: list[Row] = journal.compute_once("dense", partial(_rows, base, base, images, params))
         for network in subject.pruned:
             rows += journal.compute_once(str(network.path), partial(_pruned, network, base, images, params, folder))
@@ -93,14 +95,14 @@ def _pruned(network: Network, base: list[Runner], images: torch.Tensor, params: 
     runners = []
     for form, path in forms.items():
         try:
-            runners += _runners(form, network, _plain(path, images), params, folder)
+            runners += _runners(form, network, _runnable(path, images), params, folder)
         except NetworkError as error:
             print(f"{path}: left out: {error}")
     return _rows(runners, base, images, params) if runners else []
 
 
-def _plain(path: Path, images: torch.Tensor) -> Plain:
-    """Raises NetworkError if it failed, if it cannot be run, or if its logits are no numbers."""
+def _runnable(path: Path, images: torch.Tensor) -> Plain:
+    """The network at `path`. Raises NetworkError if it failed, if it cannot be run, or if its logits are no numbers."""
     from sparrow.errors import NetworkError
     from sparrow.exchange import network
     from sparrow.networks.finite import require_numbers
@@ -114,7 +116,7 @@ def _plain(path: Path, images: torch.Tensor) -> Plain:
 
 
 class Runner(NamedTuple):
-    """A network that is ready to look at images."""
+    """A network that is ready to be timed."""
 
     network: Network
     form: str
@@ -206,7 +208,8 @@ def turns(runs: list[Callable[[torch.Tensor], object]], images: torch.Tensor, re
 FORMS = {"masked": "none", "compact": "full"}
 
 
-def draw(source: Path, svg: Path, png: Path, spec: dict) -> None:
+@opened(FigureSpec)
+def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     """What sparsity buys on a CPU, and at what price: how many times as fast pruned networks are as their dense one in the same
     runtime, against the era that they preserve. Hollow: with zeros in place of the pruned weights; full: without their pruned
     filters. Lines join a method's ratios; means over seeds. A row for each runtime and batch size, a column for each objective.
@@ -215,10 +218,10 @@ def draw(source: Path, svg: Path, png: Path, spec: dict) -> None:
 
     from sparrow.results.figures import style
 
-    table = style.select(style.by_granularity(pd.read_csv(source)), dataset=spec["dataset"], model=spec["model"])
-    table = style.select(table, stage=spec["stage"])
+    table = style.select(style.by_granularity(pd.read_csv(source)), dataset=spec.dataset, model=spec.model)
+    table = style.select(table, stage=spec.stage)
     # Networks that failed count, so that each method looks as it does in other figures.
-    methods, objectives = sorted(table["method"].unique()), spec["objectives"]
+    methods, objectives = sorted(table["method"].unique()), spec.objectives
     table = table.dropna(subset=["speedup", "preserved_era"])
     panels = sorted(
         set(zip(table["runtime"], table["batch_size"].astype(int), strict=True)), key=lambda one: (one[0] != "torch", one)

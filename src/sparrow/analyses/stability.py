@@ -23,7 +23,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
+from sparrow.files.specs import opened
 from sparrow.lazy_torch import torch
+from sparrow.results.specs.figures import FigureSpec
 from sparrow.settings import Analysis, Columns, Need, Scope, Settings
 
 if TYPE_CHECKING:
@@ -81,7 +83,8 @@ def analyse(subject: OneNetwork, params: Params) -> list[tuple[float, ...]]:
     return rows
 
 
-def draw(source: Path, svg: Path, png: Path, spec: dict) -> None:
+@opened(FigureSpec)
+def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     """The share of unstable ReLUs. Above: in all layers, against the pruning ratio. Below: in each layer, at the middle ratio.
     Means over seeds, with the lowest and the highest; dashed: the dense network."""
     import pandas as pd
@@ -89,11 +92,11 @@ def draw(source: Path, svg: Path, png: Path, spec: dict) -> None:
 
     from sparrow.results.figures import style
 
-    table = style.select(pd.read_csv(source), dataset=spec["dataset"], model=spec["model"])
-    dense, pruned = (style.select(table, stage=stage) for stage in ("dense", spec["stage"]))
+    table = style.select(pd.read_csv(source), dataset=spec.dataset, model=spec.model)
+    dense, pruned = (style.select(table, stage=stage) for stage in ("dense", spec.stage))
     methods, ratios = sorted(pruned["method"].unique()), sorted(pruned["ratio"].unique())
     middle = ratios[(len(ratios) - 1) // 2] if ratios else None
-    objectives = spec["objectives"]
+    objectives = spec.objectives
     figure, grid = style.panels(2, len(objectives), sharey="row")
     for column, objective in enumerate(objectives):
         above, below = grid[:, column]

@@ -1,6 +1,6 @@
 """Empirical robustness: one file per attack, from torchattacks where it has it as the paper does.
 
-A file defines `Params`, a subclass of `Attack` or, if it looks inside the perturbation set alone, of `InsideAttack`
+A file defines `Params`, a subclass of `Attack` or, if it searches inside the perturbation set alone, of `InsideAttack`
 (`sparrow.adversary.params`), and `attack(model, images, labels, params, threat, classes)`, which returns adversarial
 images (n, c, h, w) for `images` (n, c, h, w) in [0, 1] that `model` classifies as `labels` (n,). They are checked,
 not trusted: `sparrow.stages.attack` projects them onto the perturbation set and asks the network again. Where it
@@ -10,7 +10,7 @@ table (AutoAttack, of all that it has seen; PGD, where its last walk ended).
 `Params` says, besides the attack's settings:
 
 - `norms`: a tuple of the norms that it knows, of `"linf"` and `"l2"`. It has no default.
-- `minimum_norm`: True, if it looks for the nearest adversarial image, however far (False by default). It then counts
+- `minimum_norm`: True, if it searches for the nearest adversarial image, however far (False by default). It then counts
   with its distance, so that one run says what is robust at any radius, and is given one radius only.
 - `classes_needed`: the fewest classes that it can attack (2 by default).
 - `blind`: the name of the part of it that takes no gradients (None by default), as its `search` reports it. A warning

@@ -35,6 +35,7 @@ BibTeX:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -73,7 +74,9 @@ def passes(params: Params, classes: int) -> tuple[float, float]:
     return params.steps * targets + params.queries, params.steps * (1 + 2 * targets)
 
 
-def attack(model, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int) -> torch.Tensor:
+def attack(
+    model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int
+) -> torch.Tensor:
     """Adversarial images (n, c, h, w); those of the smallest margin that was seen, where none is found.
 
     Raises SparrowError for fewer than `Params.classes_needed` classes.
@@ -81,7 +84,9 @@ def attack(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
     return search(model, images, labels, params, threat, classes).images
 
 
-def search(model, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int) -> AttackResult:
+def search(
+    model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int
+) -> AttackResult:
     """What `attack` returns, which of the `PARTS` broke each image, and where every walk began without a gradient.
 
     Margins are those that the search sees: in bfloat16, where it is lowered. Raises SparrowError as `attack` does.
@@ -106,7 +111,7 @@ def search(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
     ranks = range(1, min(TARGETS, classes - 1) + 1)
     likeliest = clean.argsort(dim=1, descending=True)
 
-    def run(part: str, one) -> None:
+    def run(part: str, one: Callable[..., tuple[torch.Tensor, torch.Tensor]]) -> None:
         nonlocal left
         if len(left):
             broken, results = one(images[left], labels[left], likeliest[left], record.at(left))

@@ -32,7 +32,9 @@ def passes(params: Params, classes: int) -> tuple[float, float]:
     return 0, 1
 
 
-def attack(model, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int) -> torch.Tensor:
+def attack(
+    model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int
+) -> torch.Tensor:
     """Adversarial images (n, c, h, w)."""
     import torchattacks
 

@@ -1,4 +1,4 @@
-"""FMN: looks for the nearest adversarial image, by gradient steps inside a ball that shrinks or grows as they succeed or fail.
+"""FMN: finds the nearest adversarial image by gradient steps inside a ball that shrinks or grows as they succeed or fail.
 
 One run gives a whole security curve: accuracy at any radius is the share of images whose distance is larger. The defaults
 are the paper's, but for one thing: until it has crossed the boundary, the ball grows in every step. HO-FMN tunes loss,
@@ -63,7 +63,9 @@ def passes(params: Params, classes: int) -> tuple[float, float]:
     return 0, 1.5 * (params.steps + 1)
 
 
-def attack(model, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int) -> torch.Tensor:
+def attack(
+    model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int
+) -> torch.Tensor:
     """The nearest adversarial images (n, c, h, w) found, whatever `threat.eps`; `images` where none was.
 
     Raises SparrowError for `dlr` with fewer than 3 classes.
@@ -72,7 +74,13 @@ def attack(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
 
 
 def restart(
-    model, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int, others: torch.Tensor
+    model: torch.nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    params: Params,
+    threat: Threat,
+    classes: int,
+    others: torch.Tensor,
 ) -> torch.Tensor:
     """The nearest adversarial images (n, c, h, w) found from where the lines to `others` cross the decision boundary.
 
@@ -90,7 +98,7 @@ def restart(
 
 
 def _search(
-    model,
+    model: torch.nn.Module,
     images: torch.Tensor,
     labels: torch.Tensor,
     start: torch.Tensor,

@@ -40,7 +40,9 @@ def passes(params: Params, classes: int) -> tuple[float, float]:
     return params.restarts, params.restarts * params.steps
 
 
-def attack(model, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int) -> torch.Tensor:
+def attack(
+    model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int
+) -> torch.Tensor:
     """Adversarial images (n, c, h, w); those of the last start where none succeeds."""
     import torchattacks
 

@@ -26,7 +26,8 @@ MEANING = {
     "derived": "derived: an estimate, from counted multiply-adds and an assumed rate of {speed};\n"
     "  --tflops assumes another{small}",
     "limit": "limit: a complete verifier may take its time limit for every image",
-    "unknown": "unknown: neither measured nor counted; `sparrow cost --measure` does both, on this machine",
+    "unknown": "unknown: neither measured nor counted; `sparrow cost --measure` does both, on this machine,\n"
+    "  but for an entry whose file declares no `passes`",
 }
 BOUNDS = (
     "Upper bounds: every image survives every attack, and comes to every bound of a cascade. A batch of validation images\n"
@@ -148,7 +149,8 @@ def _legend(priced: list[Price], rates: Rates, kind: str) -> str:
     small = ". It is too little for small networks, which do not keep a GPU busy" if kind == "gpu" else ""
     words = {"table": f"a {kind.upper()}", "speed": speed, "small": small}
     lines = [text.format(**words) for name, text in MEANING.items() if name in used]
-    return "\n".join([f"Hours of a {kind.upper()}.", *lines])
+    head = f"Hours of a {kind.upper()}, but for what has run." if "run" in used else f"Hours of a {kind.upper()}."
+    return "\n".join([head, *lines])
 
 
 def _line(path: Path, price: Price) -> tuple:

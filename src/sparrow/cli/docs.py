@@ -152,7 +152,7 @@ def filled(text: str) -> str:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """It has no options."""
+    """Add no arguments: the command has no options."""
 
 
 def run(options: argparse.Namespace) -> int:

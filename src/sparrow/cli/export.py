@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sparrow.errors import SparrowError
 from sparrow.exchange import keymap_files
+
+if TYPE_CHECKING:
+    from sparrow.exchange.network import Network
 
 FORMATS = ("onnx", "state-dict", "ap-benchmark")
 SUFFIX = ".safetensors"
@@ -53,14 +57,14 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _onnx(options: argparse.Namespace, network) -> None:
+def _onnx(options: argparse.Namespace, network: Network) -> None:
     from sparrow.exchange import onnx_file
 
     apart = onnx_file.write(options.output, network)
     print(f"{options.output}: written; onnxruntime's logits differ from torch's by {apart:.2g} at most (relative, limit 1e-5)")
 
 
-def _state_dict(options: argparse.Namespace, network) -> None:
+def _state_dict(options: argparse.Namespace, network: Network) -> None:
     from sparrow.exchange import keymap, state_dict
 
     name = options.naming or keymap_files.OURS
@@ -76,7 +80,7 @@ def _state_dict(options: argparse.Namespace, network) -> None:
         )
 
 
-def _ap_benchmark(options: argparse.Namespace, network) -> None:
+def _ap_benchmark(options: argparse.Namespace, network: Network) -> None:
     from sparrow.exchange import ap_benchmark
 
     entry = ap_benchmark.entry(network, options.ap_key, options.autoattack or "autoattack", options.fmn or "fmn")

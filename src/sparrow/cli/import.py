@@ -5,11 +5,17 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from sparrow.exchange import keymap_files
 from sparrow.files.paths import data_path
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from sparrow.study.config import Study
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +74,7 @@ def _unless(key: str, value: str | None, default: str | None) -> dict:
     return {} if value == default else {key: value}
 
 
-def _recognised(data: Path, network, shape: tuple[int, int, int], classes: int) -> list[str]:
+def _recognised(data: Path, network: nn.Module, shape: tuple[int, int, int], classes: int) -> list[str]:
     """Lines about the network's accuracy on the validation images, if the study has prepared them."""
     from sparrow.data.store import read
     from sparrow.exchange.recognition import recognise
@@ -82,7 +88,7 @@ def _recognised(data: Path, network, shape: tuple[int, int, int], classes: int) 
     return [*found.lines, *([f"warning: {found.warning}"] if found.warning else [])]
 
 
-def _images(study, dataset: str) -> tuple[tuple[int, int, int], int]:
+def _images(study: Study, dataset: str) -> tuple[tuple[int, int, int], int]:
     """Shape of a data set's images, and its number of classes."""
     from sparrow import catalogue
 

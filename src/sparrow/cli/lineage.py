@@ -54,19 +54,19 @@ def _block(link: Link) -> str:
         lines += _line("imported from", f"{origin['file']} (sha256 {origin['sha256'][:SHORT]}), where nothing more is known")
     if "failed" in header:
         lines += _line("failed", header["failed"])
-    lines += _line("cell", _plain(header.get("cell")))
+    lines += _line("cell", _in_words(header.get("cell")))
     if link.what == DATA_SET:
-        lines += _line("holds", _plain(header.get("dataset")))
-        lines += _line("parts", _plain(header.get("parts")))
+        lines += _line("holds", _in_words(header.get("dataset")))
+        lines += _line("parts", _in_words(header.get("parts")))
     else:
-        lines += _line("model", _plain(header.get("model")))
+        lines += _line("model", _in_words(header.get("model")))
     config = header.get("config")
     if config:
         lines += _line("config", hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:SHORT])
         for key, value in config.items():
-            lines += _line(f"  {key}", _plain(value))
+            lines += _line(f"  {key}", _in_words(value))
     for key in ("code", "device", "versions"):
-        lines += _line(key, _plain(header.get(key)))
+        lines += _line(key, _in_words(header.get(key)))
     return "\n".join(lines)
 
 
@@ -90,10 +90,10 @@ def _line(key: str, text: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, initial_indent=f"  {key:<{KEY - 2}}", subsequent_indent=" " * KEY) if text else []
 
 
-def _plain(value: Any) -> str:
+def _in_words(value: Any) -> str:
     """A piece of configuration as words: `kind (key value, ...)`."""
     if not isinstance(value, dict):
         return "" if value is None else str(value)
     value = {key: radius.text(item) if key in RADII and isinstance(item, float) else item for key, item in value.items()}
-    words = ", ".join(f"{key} {_plain(item) or '–'}" for key, item in value.items() if key != "kind")
+    words = ", ".join(f"{key} {_in_words(item) or '–'}" for key, item in value.items() if key != "kind")
     return f"{value['kind']} ({words})" if "kind" in value and words else value.get("kind", words)

@@ -43,7 +43,7 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name in sorted({info.name for info in pkgutil.iter_modules(cli.__path__)} - {"main"}):
         summary = _docstring(name).partition("\n")[0]
-        one = commands.add_parser(name.replace("_", "-"), help=summary, description=summary)
+        one = commands.add_parser(name.replace("_", "-"), help=summary, description=summary, allow_abbrev=False)
         if name.replace("_", "-") in given:
             module = importlib.import_module(f"{cli.__name__}.{name}")
             module.arguments(one)

@@ -11,6 +11,8 @@ from pathlib import Path
 from sparrow import catalogue
 from sparrow.catalogue import Room
 from sparrow.errors import SparrowError
+from sparrow.study import figure_files
+from sparrow.study.analysis_tables import OWN_TABLES
 
 # One of `analyses` is an analysis.
 ROOMS: dict[str, Room] = {
@@ -46,6 +48,17 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _taken(room: Room) -> dict[str, str]:
+    """The names that no study may give an entry of a room, with what has them."""
+    if room == "methods":
+        return {"dense": "the network before pruning"}
+    if room == "datasets":
+        return {"analyses": "the folder of what is about the whole study"}
+    if room == "analyses":
+        return dict.fromkeys([*OWN_TABLES, *figure_files.known()], "a table or figure of every study")
+    return {}
+
+
 def _place(room: Room, name: str) -> Path:
     """The file of a new entry. Raises SparrowError if it cannot be one."""
     folder = Path("src") / Path(*catalogue.PACKAGES[room].split("."))
@@ -61,8 +74,9 @@ def _place(room: Room, name: str) -> Path:
             f"{name!r} is not valid: must be small letters and digits, a letter first, with single hyphens between them, 40 at "
             "most, such as my-method, and no word of Python's own"
         )
-    if room == "methods" and name == "dense":
-        raise SparrowError("'dense' is not valid: it names the network before pruning; choose another name")
+    taken = _taken(room).get(name)
+    if taken:
+        raise SparrowError(f"{name!r} is not valid: it names {taken}; choose another name")
     path = folder / f"{name.replace('-', '_')}.py"
     if path.exists() or path.with_suffix("").exists():
         raise SparrowError(f"{path}: is there already; choose another name than {name!r}")

@@ -20,7 +20,7 @@ from sparrow.reproducible import device_name, flush_denormals, pick_device, seed
 from sparrow.settings import Settings, Threat
 from sparrow.study import cells, job_specs
 from sparrow.study.config import Study
-from sparrow.training.loop import Hooks, train
+from sparrow.training.loop import Hooks, Step, train
 from sparrow.training.schedule import Progress, Schedule
 from sparrow.verification.memory import memory_limited, out_of_memory
 from sparrow.versions import SPARROW
@@ -136,12 +136,12 @@ class _Clock(Hooks):
     def __init__(self, repeats: int) -> None:
         self._repeats, self._counting, self._done = repeats, ExitStack(), 0
 
-    def loss(self, objective, images: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, objective: Callable[[], Tensor], images: Tensor, labels: Tensor) -> Tensor:
         if not self._done:
             self._count = self._counting.enter_context(count_operations())
         return objective()
 
-    def after_step(self, step) -> None:
+    def after_step(self, step: Step) -> None:
         self._done += 1
         if self._done == self._repeats:
             self._counting.close()

@@ -15,7 +15,7 @@ class Price(NamedTuple):
 
     work: Work
     hours: float | None
-    """None if unknown."""
+    """The jobs' hours together; None if unknown."""
     by: frozenset[str]
     """Sources of the hours: `measured` (steps), `derived` (from multiply-adds), `limit` (a verifier's time limit), `run` (jobs
     of this study that have run), `unknown`; empty for stages that take seconds."""

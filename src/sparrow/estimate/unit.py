@@ -34,7 +34,7 @@ class Unit(NamedTuple):
 
 def label_of(spec: dict[str, Any]) -> str:
     """An entry's spec as one line, such as `trades beta=6.0 steps=10`; without radii, on which no operation depends."""
-    rest = (f"{key}={_plain(value)}" for key, value in sorted(spec.items()) if key not in IGNORED)
+    rest = (f"{key}={_text(value)}" for key, value in sorted(spec.items()) if key not in IGNORED)
     return " ".join([spec["kind"], *rest])
 
 
@@ -48,5 +48,5 @@ def bound_spec(kind: str, params: Settings) -> dict[str, Any]:
     return {"kind": kind} | params.model_dump(exclude={"kind"} | LOAD)
 
 
-def _plain(value: Any) -> str:
+def _text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value).lower()

@@ -100,8 +100,9 @@ class _Images:
             return
         if params.images is None:
             raise SparrowError(
-                f"datasets.{label}: {params.kind} does not say how many images it has, and {prepared} is not there "
-                f"yet; prepare it first (snakemake {prepared}); valid without: {', '.join(_counted())}"
+                f"datasets.{label}: {params.kind} does not say how many images it has (`images: ClassVar = (900, None)` in its "
+                f"Params would), and {prepared} is not there yet; prepare it first (snakemake --cores 1 --configfile "
+                f"STUDY.yaml {prepared}); valid without: {', '.join(_counted())}"
             )
         whole, test = params.images
         if test is None:  # No official split: shares of all.
@@ -176,7 +177,7 @@ def _decide(work: Work, entry: Any, room: catalogue.Room, kind: str, params: Any
         work.limit += work.images * entry.longest(params)
         return
     if hasattr(entry, "passes"):
-        forwards, gradients = entry.passes(params, images.classes)
+        forwards, gradients = _passes(entry, room, kind, params, images.classes)
         counts = {Unit("forward", model, *_PLAIN, images.shape, images.classes, 1): forwards}
         counts |= {Unit("gradient", model, *_PLAIN, images.shape, images.classes, 1): gradients}
     elif hasattr(entry, "bound"):
@@ -187,6 +188,15 @@ def _decide(work: Work, entry: Any, room: catalogue.Room, kind: str, params: Any
     for unit, count in counts.items():
         if count:
             work.units[unit] = work.units.get(unit, 0) + count * work.images
+
+
+def _passes(entry: Any, room: catalogue.Room, kind: str, params: Any, classes: int) -> tuple[float, float]:
+    """Forward passes and input gradients of an image, as the entry declares them. Raises SparrowError if it declares others."""
+    declared = entry.passes(params, classes)
+    numbers = isinstance(declared, tuple) and [value for value in declared if isinstance(value, int | float) and value >= 0]
+    if not numbers or not len(declared) == len(numbers) == 2:
+        raise SparrowError(f"{room}: passes of {kind} returns {declared!r}; valid: two numbers, (forward passes, gradients)")
+    return declared
 
 
 _PLAIN = ("", 1.0)

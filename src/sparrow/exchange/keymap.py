@@ -16,7 +16,7 @@ class KeyMap(Settings):
     """A third party's names of the tensors of our models."""
 
     about: str = ""
-    """Whose names these are."""
+    """The owner of the names."""
     source: str = ""
     """Where the names were found."""
     models: dict[str, dict[str, str]] = Field(min_length=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,6 +13,10 @@ from torch import Tensor
 from sparrow.errors import SparrowError
 from sparrow.exchange.network import Network
 from sparrow.files.atomic import replacing
+
+if TYPE_CHECKING:
+    from onnx_ir import Model
+    from onnxruntime import InferenceSession
 
 TOLERANCE = 1e-5
 """Largest difference of a logit, relative to the largest logit where that is above 1."""
@@ -56,7 +61,7 @@ def write(path: Path, network: Network) -> float:
     return apart
 
 
-def _forget_machine(model) -> None:
+def _forget_machine(model: Model) -> None:
     """Remove the metadata of each operation: the lines of code that it comes from, with paths of this machine."""
     for node in model.graph.all_nodes():
         node.metadata_props.clear()
@@ -69,7 +74,7 @@ def _images(shape: tuple[int, int, int]) -> list[Tensor]:
     return [torch.rand(number, *shape, generator=generator) for number in BATCHES]
 
 
-def _difference(network: Network, session, images: Tensor) -> float:
+def _difference(network: Network, session: InferenceSession, images: Tensor) -> float:
     with torch.no_grad():
         before = network.model(images)
     after = torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])

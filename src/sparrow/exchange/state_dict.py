@@ -71,16 +71,16 @@ def read(path: Path, key: str | None = None) -> StateDict:
 def write(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
     """Write a state dict as safetensors, with `about` as JSON under the metadata's one key, `about`."""
     with replacing(path) as partial:
-        save_file(_plain(tensors), partial, {"about": json.dumps(about, sort_keys=True)})
+        save_file(_copies(tensors), partial, {"about": json.dumps(about, sort_keys=True)})
 
 
 def write_pth(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write a state dict by torch.save, under the key `state_dict`, which most loaders expect."""
     with replacing(path) as partial:
-        torch.save({"state_dict": _plain(tensors)}, partial)
+        torch.save({"state_dict": _copies(tensors)}, partial)
 
 
-def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     # Copies: tensors that share memory are refused by one format and saved together by the other.
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
 

@@ -60,7 +60,7 @@ ABSTAINED = -1
 
 
 def origin(path: Path) -> dict[str, str]:
-    """Those of `ORIGIN` that the table's first row has, by name; empty if it is no such table."""
+    """The values of the columns `ORIGIN` in the table's first row, by column; empty if it is no such table."""
     try:
         with open(path, newline="") as file:
             row = next(csv.DictReader(file), {})

@@ -50,7 +50,7 @@ ANALYSIS_PATTERNS = {
     "seeds": f"{{dataset}}/{{model}}/{{objective}}/seeds/{{checkpoint}}/{ANALYSIS}",
     "tables": ANALYSIS,
 }
-"""The same of the table of an analysis, by its scope (`settings.Scope`)."""
+"""Paths of the table of an analysis, in the same form, by its scope (`settings.Scope`)."""
 WILDCARDS = {
     **dict.fromkeys(("dataset", "model", "objective", "method"), LABEL),
     **dict.fromkeys(("attack", "verifier"), _SWEPT),
@@ -132,7 +132,7 @@ def checkpoint_in(header: dict[str, Any]) -> Checkpoint:
 
 
 SEEDS = "seeds"
-"""Stands in the place of `seedN` where something is about a cell over all seeds."""
+"""The folder's name in the place of `seedN`, where a file is about a cell over all seeds."""
 
 
 def place(scope: str, one: Checkpoint) -> str:
@@ -143,7 +143,7 @@ def place(scope: str, one: Checkpoint) -> str:
         "network": one.path,
         "pair": one.path,
         "family": parent.path,
-        "seeds": one.path.replace(f"/seed{parent.seed}/", f"/{SEEDS}/", 1),
+        "seeds": "/".join((*parent[:3], SEEDS, one.path.removeprefix(f"{parent.path}/"))),
         "tables": "",
     }[scope]
 
@@ -193,8 +193,10 @@ def checkpoint_at(path: Path) -> Checkpoint:
 
 def stage_of(job: str) -> str:
     """The stage that does a job: `pretrain` for `.../dense`, `attack` for `.../attacks/pgd`. Raises KeyError if none does."""
-    *_, folder, name = ("", *job.split("/"))
-    return _BY_FOLDER.get(folder) or _BY_NAME[name]
+    *above, folder, name = ("", *job.split("/"))
+    # No attacks and verifiers lie beside data sets, one of which may have that label.
+    found = None if above == [""] and folder in ("attacks", "verifiers") else _BY_FOLDER.get(folder)
+    return found or _BY_NAME[name]
 
 
 def checkpoint_of(job: str) -> Checkpoint | None:

@@ -23,7 +23,7 @@ LARGEST_SHARE = 0.5
 ConvArguments = tuple[Tensor, Tensor | None, Pair, Pair | str, Pair, int]
 """Weight, bias, stride, padding, dilation and groups of a call of `conv2d`."""
 ConvNodes = tuple[fx.Node, fx.Node, Pair, Pair | str, Pair, int]
-"""The same in the graph, where nodes stand for the tensors."""
+"""The arguments of a call of `conv2d` in the graph, with nodes in the place of tensors."""
 ELEMENTWISE = (*RELUS, *SUMS, torch.relu_, nn.ReLU, nn.BatchNorm2d)
 
 

@@ -8,7 +8,7 @@ batch. It never learns what the objective is.
 
 `Params` says, besides the method's settings:
 
-- `needs`: `"nothing"` (default), if the weights alone decide; `"batches"`, if it looks at the losses, gradients or
+- `needs`: `"nothing"` (default), if the weights alone decide; `"batches"`, if it evaluates the losses, gradients or
   activations of some batches while the network stays as it is: then nothing is optimised, and batch norm is frozen;
   `"schedule"`, if it trains along the study's `training.prune`. `needs: ClassVar[Needs] = "schedule"`, or a property,
   where it depends on the settings.

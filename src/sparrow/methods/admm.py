@@ -23,12 +23,16 @@ BibTeX:
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
 from sparrow.pruning.params import Granular, Needs, PerLayer, Trains
+
+if TYPE_CHECKING:
+    from sparrow.networks.structure import Layout
+    from sparrow.pruning.pruner import Masks, Pruner, Step, Weights
 
 
 class Params(PerLayer, Granular):
@@ -45,16 +49,16 @@ class Params(PerLayer, Granular):
     """The schedule is divided into this many parts, with an update of Z and U between them."""
 
 
-def prepare(params: Params, ratio: float, generator: torch.Generator):
+def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
     """A pruner that trains all parameters under the penalty."""
     from sparrow.pruning.masks import budget_of, is_by_filter, masks_of
-    from sparrow.pruning.pruner import Pruner
+    from sparrow.pruning.pruner import Pruner, gradient_of
 
     class Admm(Pruner):
         others = "all"
         budget = "filters" if is_by_filter(params) else "weights"
 
-        def start(self, weights, layout):
+        def start(self, weights: Weights, layout: Layout) -> list[torch.Tensor]:
             self.layout, self.rho, self.done = layout, params.rho, 0
             self.drops = budget_of(weights, layout, ratio, params)
             self.duals = {name: torch.zeros_like(weight) for name, weight in weights.items()}
@@ -62,24 +66,24 @@ def prepare(params: Params, ratio: float, generator: torch.Generator):
             self.moved = 0.0
             return list(weights.values())
 
-        def keep(self, values):
+        def keep(self, values: Weights) -> Masks:
             squares = {name: value.square() for name, value in values.items()}
             return masks_of(squares, self.layout, self.drops, params, values)
 
-        def project(self, values):
+        def project(self, values: Weights) -> Weights:
             masks = self.keep(values)
             return {name: value * masks[name] for name, value in values.items()}
 
-        def after_backward(self, weights, step):
+        def after_backward(self, weights: Weights, step: Step) -> None:
             for name, weight in weights.items():
-                weight.grad += self.rho * (weight.detach() - self.targets[name] + self.duals[name])
+                gradient_of(weight).add_(self.rho * (weight.detach() - self.targets[name] + self.duals[name]))
 
-        def after_step(self, weights, step):
+        def after_step(self, weights: Weights, step: Step) -> None:
             if (step.number + 1) * params.updates >= (self.done + 1) * step.total and self.done + 1 < params.updates:
                 self.update(weights)
             self.weights = weights
 
-        def update(self, weights):
+        def update(self, weights: Weights) -> None:
             self.done += 1
             self.rho *= params.rho_growth
             before = self.targets
@@ -88,7 +92,7 @@ def prepare(params: Params, ratio: float, generator: torch.Generator):
             for name, dual in self.duals.items():
                 dual += weights[name].detach() - self.targets[name]
 
-        def trace(self):
+        def trace(self) -> dict[str, float]:
             weights = {name: weight.detach() for name, weight in self.weights.items()}
             return {
                 "rho": self.rho,
@@ -96,12 +100,12 @@ def prepare(params: Params, ratio: float, generator: torch.Generator):
                 "dual residual rho |Z - Z'|": self.rho * self.moved,
             }
 
-        def end(self, weights):
+        def end(self, weights: Weights) -> Masks:
             return self.keep({name: weight.detach() for name, weight in weights.items()})
 
     return Admm()
 
 
-def distance(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> float:
+def distance(first: Weights, second: Weights) -> float:
     """Euclidean distance over all layers."""
     return sum(float((first[name] - second[name]).square().sum()) for name in first) ** 0.5

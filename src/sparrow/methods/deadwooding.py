@@ -35,13 +35,17 @@ BibTeX:
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
 from sparrow.pruning.params import Method, Needs, Trains
-from sparrow.settings import Radius
+from sparrow.settings import Radius, Threat
+
+if TYPE_CHECKING:
+    from sparrow.networks.structure import Layout
+    from sparrow.pruning.pruner import Batch, Masks, Pruner, Step, Weights
 
 CONSTRAINTS = ("sparsity", "accuracy", "robustness")
 
@@ -64,19 +68,19 @@ class Params(Method):
     """Temperature `T` of the distillation."""
 
 
-def prepare(params: Params, ratio: float, generator: torch.Generator):
+def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
     """A pruner for the whole network."""
     import copy
 
     from sparrow.pruning.masks import keep_highest, pruned_count
-    from sparrow.pruning.pruner import Pruner
+    from sparrow.pruning.pruner import Pruner, gradient_of
 
     functional = torch.nn.functional
 
     class Deadwooding(Pruner):
         others = "all"
 
-        def start(self, weights, layout):
+        def start(self, weights: Weights, layout: Layout) -> list[torch.Tensor]:
             self.weights = weights
             self.teacher: torch.nn.Module | None = None
             self.masks: dict[str, torch.Tensor] | None = None
@@ -85,12 +89,13 @@ def prepare(params: Params, ratio: float, generator: torch.Generator):
             self.residuals = dict(self.violations)
             return list(weights.values())
 
-        def loss(self, batch):
+        def loss(self, batch: Batch) -> torch.Tensor:
             if self.teacher is None:
                 self.teacher = copy.deepcopy(batch.model).eval()
             return self.dual_loss(batch, self.teacher) if self.masks is None else self.distillation_loss(batch, self.teacher)
 
-        def dual_loss(self, batch, teacher):
+        def dual_loss(self, batch: Batch, teacher: torch.nn.Module) -> torch.Tensor:
+            assert batch.threat is not None, "Params has an eps"
             objective = batch.objective()
             attacked = fgsm(batch.model, batch.images, batch.labels, batch.threat)
             with torch.no_grad():
@@ -108,7 +113,8 @@ def prepare(params: Params, ratio: float, generator: torch.Generator):
                 objective = objective + self.multipliers[name] * violation
             return objective
 
-        def distillation_loss(self, batch, teacher):
+        def distillation_loss(self, batch: Batch, teacher: torch.nn.Module) -> torch.Tensor:
+            assert batch.threat is not None, "Params has an eps"
             attacked = fgsm(batch.model, batch.images, batch.labels, batch.threat)
             with torch.no_grad():
                 taught = functional.softmax(teacher(batch.images).float() / params.temperature, dim=1)
@@ -117,11 +123,11 @@ def prepare(params: Params, ratio: float, generator: torch.Generator):
             distance = params.temperature**2 * functional.kl_div(learned, taught, reduction="batchmean")
             return (1 - params.distillation) * functional.cross_entropy(logits, batch.labels) + params.distillation * distance
 
-        def after_backward(self, weights, step):
+        def after_backward(self, weights: Weights, step: Step) -> None:
             for name, mask in (self.masks or {}).items():
-                weights[name].grad.mul_(mask)
+                gradient_of(weights[name]).mul_(mask)
 
-        def after_step(self, weights, step):
+        def after_step(self, weights: Weights, step: Step) -> None:
             if self.masks is None and (step.number + 1) % step.per_epoch == 0:
                 for name in CONSTRAINTS:
                     self.residuals[name] = self.violations[name] / step.per_epoch
@@ -132,19 +138,20 @@ def prepare(params: Params, ratio: float, generator: torch.Generator):
             for name, mask in (self.masks or {}).items():
                 weights[name].data.mul_(mask)
 
-        def smallest(self, weights):
+        def smallest(self, weights: Weights) -> Masks:
             magnitudes = torch.cat([weight.detach().abs().flatten() for weight in weights.values()])
             kept = keep_highest(magnitudes, pruned_count(len(magnitudes), ratio))
             parts = kept.split([weight.numel() for weight in weights.values()])
             # Copies: tensors that share memory cannot be written to a resume point one by one.
             return {name: part.view_as(weights[name]).clone() for name, part in zip(weights, parts, strict=True)}
 
-        def trace(self):
+        def trace(self) -> dict[str, float]:
             pruned = {"pruned": float(self.masks is not None)}
             residuals = {f"residual of {name}": value for name, value in self.residuals.items()}
             return pruned | residuals | {f"multiplier of {name}": value for name, value in self.multipliers.items()}
 
-        def end(self, weights):
+        def end(self, weights: Weights) -> Masks:
+            assert self.masks is not None, "the schedule is longer than its first part"
             return self.masks
 
     return Deadwooding()
@@ -159,7 +166,7 @@ def small_mass(weights: torch.Tensor, ratio: float) -> torch.Tensor:
     return magnitudes[: pruned_count(len(magnitudes), ratio)].sum() / total
 
 
-def fgsm(model, images: torch.Tensor, labels: torch.Tensor, threat) -> torch.Tensor:
+def fgsm(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, threat: Threat) -> torch.Tensor:
     """Images (n, c, h, w) one step of full length up the cross-entropy (Goodfellow et al., ICLR 2015), in eval mode."""
     from sparrow.adversary.geometry import direction, project
     from sparrow.networks.modes import eval_mode

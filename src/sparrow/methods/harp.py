@@ -34,12 +34,17 @@ BibTeX:
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
 from sparrow.pruning.params import Granular, Method, Needs, Sharpness, Trains
+
+if TYPE_CHECKING:
+    from sparrow.networks.structure import Layout
+    from sparrow.pruning.masks import Budget
+    from sparrow.pruning.pruner import Masks, Pruner, Step, Weights
 
 
 class Params(Method, Granular, Sharpness):
@@ -64,7 +69,7 @@ NEAR = 0.1
 """How far from 1 what is kept over the target may be at the end of the search without a warning."""
 
 
-def prepare(params: Params, ratio: float, generator: torch.Generator):
+def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
     """A pruner that learns scores and rates."""
     from sparrow.pruning.learned_scores import Scored
     from sparrow.pruning.learned_shares import FilterBudget, WeightBudget
@@ -76,7 +81,7 @@ def prepare(params: Params, ratio: float, generator: torch.Generator):
     class Harp(Scored):
         budget = "multiply-adds" if is_by_filter(params) else "weights"
 
-        def start(self, weights, layout):
+        def start(self, weights: Weights, layout: Layout) -> list[torch.Tensor]:
             kind = FilterBudget if is_by_filter(params) else WeightBudget
             self.cost = kind(weights, layout, ratio)
             share = min(0.99, max(0.01, (max(params.start, keep) - lowest) / (1 - lowest)))
@@ -85,16 +90,16 @@ def prepare(params: Params, ratio: float, generator: torch.Generator):
             self.gamma, self.met = params.gamma, False
             return [*super().start(weights, layout), self.rates]
 
-        def drops(self, kept):
+        def drops(self, kept: torch.Tensor) -> Budget:
             """How many units each block loses, if it keeps these shares (blocks,)."""
             sizes = self.cost.sizes.items()
             return {block: size - max(1, round(size * float(share))) for (block, size), share in zip(sizes, kept, strict=True)}
 
-        def masks(self):
+        def masks(self) -> Masks:
             sizes = {name: score.abs() for name, score in self.scores.items()}
             return masks_of(sizes, self.layout, self.drops(shares(self.rates, lowest)), params, self.frozen)
 
-        def differentiate(self, weights):
+        def differentiate(self, weights: Weights) -> None:
             super().differentiate(weights)
             gradients = self.mask_gradients(weights)
             pull = torch.stack([gradients[block].sum() for block in self.cost.sizes])
@@ -104,24 +109,24 @@ def prepare(params: Params, ratio: float, generator: torch.Generator):
                 loss = (pull * kept).sum() + self.gamma * (self.cost.kept(kept) - 1).clamp_min(0)
                 (self.rates.grad,) = torch.autograd.grad(loss, rates)
 
-        def after_step(self, weights, step):
+        def after_step(self, weights: Weights, step: Step) -> None:
             super().after_step(weights, step)
             epoch, place = divmod(step.number + 1, step.per_epoch)
             if place == 0:
                 self.met = self.met or float(self.cost.kept(shares(self.rates, lowest))) <= 1 + 5e-5
                 self.gamma = self.gamma if self.met else (epoch + 1) * params.gamma
 
-        def trace(self):
+        def trace(self) -> dict[str, float]:
             kept = shares(self.rates, lowest)
             layers = {f"kept share of {block}": float(share) for block, share in zip(self.cost.sizes, kept, strict=True)}
             return {"gamma": self.gamma, "kept / target": float(self.cost.kept(kept)), **layers}
 
-        def end(self, weights):
+        def end(self, weights: Weights) -> Masks:
             sizes = {name: score.abs() for name, score in self.scores.items()}
             drops = self.cost.exactly(shares(self.rates, lowest), lowest)
             return self.settle(weights, masks_of(sizes, self.layout, drops, params, self.frozen))
 
-        def warning(self):
+        def warning(self) -> str | None:
             kept = float(self.cost.kept(shares(self.rates, lowest)))
             if abs(kept - 1) <= NEAR:
                 return None

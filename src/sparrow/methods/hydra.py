@@ -25,12 +25,16 @@ BibTeX:
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
 from sparrow.pruning.params import Granular, Needs, PerLayer, Sharpness, Trains
+
+if TYPE_CHECKING:
+    from sparrow.networks.structure import Layout
+    from sparrow.pruning.pruner import Masks, Pruner, Weights
 
 
 class Params(PerLayer, Granular, Sharpness):
@@ -44,7 +48,7 @@ class Params(PerLayer, Granular, Sharpness):
     """Stop batch norm from learning while the scores do; its running statistics stay, too."""
 
 
-def prepare(params: Params, ratio: float, generator: torch.Generator):
+def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
     """A pruner that learns one score a weight, or a filter."""
     from sparrow.pruning.learned_scores import Scored
     from sparrow.pruning.masks import budget_of, is_by_filter, masks_of
@@ -52,11 +56,11 @@ def prepare(params: Params, ratio: float, generator: torch.Generator):
     class Hydra(Scored):
         budget = "filters" if is_by_filter(params) else "weights"
 
-        def start(self, weights, layout):
+        def start(self, weights: Weights, layout: Layout) -> list[torch.Tensor]:
             self.drops = budget_of(weights, layout, ratio, params)
             return super().start(weights, layout)
 
-        def masks(self):
+        def masks(self) -> Masks:
             sizes = {name: score.abs() for name, score in self.scores.items()}
             return masks_of(sizes, self.layout, self.drops, params, self.frozen)
 

@@ -36,12 +36,16 @@ BibTeX:
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
 from sparrow.pruning.params import Global, Granular, Needs, Trains
+
+if TYPE_CHECKING:
+    from sparrow.networks.structure import Layout
+    from sparrow.pruning.pruner import Masks, Pruner, Step, Weights
 
 
 class Params(Global, Granular):
@@ -53,11 +57,11 @@ class Params(Global, Granular):
 
     @property
     def needs(self) -> Needs:
-        """One step needs the weights alone."""
+        """Nothing but the weights in one step, a schedule to fine-tune along in more."""
         return "schedule" if self.steps > 1 else "nothing"
 
 
-def prepare(params: Params, ratio: float, generator: torch.Generator):
+def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
     """A pruner that keeps the largest `|W|`."""
     from sparrow.pruning.one_shot import OneShot
 
@@ -71,21 +75,21 @@ def step_ratio(ratio: float, step: int, steps: int) -> float:
     return ratio if step == steps else 1 - (1 - ratio) ** (step / steps)
 
 
-def _iterative(params: Params, ratio: float):
+def _iterative(params: Params, ratio: float) -> Pruner:
     from sparrow.pruning.masks import budget_of, is_by_filter, masks_of
-    from sparrow.pruning.pruner import Pruner
+    from sparrow.pruning.pruner import Pruner, gradient_of
 
     class Iterative(Pruner):
         others = "all"
         budget = "filters" if is_by_filter(params) else "weights"
 
-        def start(self, weights, layout):
+        def start(self, weights: Weights, layout: Layout) -> list[torch.Tensor]:
             self.layout, self.dense, self.done = layout, {n: w.detach().clone() for n, w in weights.items()}, 0
             self.masks: dict[str, torch.Tensor] = {}
             self.prune(weights)
             return list(weights.values())
 
-        def prune(self, weights):
+        def prune(self, weights: Weights) -> None:
             self.done += 1
             scores = {name: weight.detach().abs() for name, weight in weights.items()}
             share = step_ratio(ratio, self.done, params.steps)
@@ -96,20 +100,20 @@ def _iterative(params: Params, ratio: float):
             self.masks = {name: mask & self.masks[name] for name, mask in masks.items()} if self.done > 1 else masks
             self.apply(weights)
 
-        def apply(self, weights):
+        def apply(self, weights: Weights) -> None:
             for name, mask in self.masks.items():
                 weights[name].data.mul_(mask)
 
-        def after_backward(self, weights, step):
+        def after_backward(self, weights: Weights, step: Step) -> None:
             for name, mask in self.masks.items():
-                weights[name].grad.mul_(mask)
+                gradient_of(weights[name]).mul_(mask)
 
-        def after_step(self, weights, step):
+        def after_step(self, weights: Weights, step: Step) -> None:
             self.apply(weights)
             if (step.number + 1) * (params.steps - 1) >= self.done * step.total and self.done < params.steps - 1:
                 self.prune(weights)
 
-        def end(self, weights):
+        def end(self, weights: Weights) -> Masks:
             while self.done < params.steps:
                 self.prune(weights)
             return self.masks

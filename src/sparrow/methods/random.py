@@ -14,19 +14,24 @@ BibTeX:
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sparrow.lazy_torch import torch
 from sparrow.pruning.params import Granular, PerLayer
+
+if TYPE_CHECKING:
+    from sparrow.pruning.pruner import Pruner
 
 
 class Params(PerLayer, Granular):
     """The share of each layer that is removed; which of its weights, is drawn at random."""
 
 
-def prepare(params: Params, ratio: float, generator: torch.Generator):
+def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
     """A pruner whose choice is drawn from `generator`."""
     from sparrow.pruning.one_shot import OneShot
 
-    def score(weight):
+    def score(weight: torch.Tensor) -> torch.Tensor:
         return torch.rand(weight.shape, generator=generator).to(weight.device)
 
     return OneShot(params, ratio, score)

@@ -19,12 +19,16 @@ BibTeX:
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
 from sparrow.pruning.params import Batches, Global
+
+if TYPE_CHECKING:
+    from sparrow.networks.structure import Layout
+    from sparrow.pruning.pruner import Masks, Pruner, Step, Weights
 
 
 class Params(Batches, Global):
@@ -36,22 +40,22 @@ class Params(Batches, Global):
     """Batches that the gradient is averaged over, one in the paper; one whole epoch if null."""
 
 
-def prepare(params: Params, ratio: float, generator: torch.Generator):
+def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
     """A pruner that keeps the largest `|W * dL/dW|`."""
     from sparrow.pruning.masks import budget_of, masks_of
-    from sparrow.pruning.pruner import Pruner
+    from sparrow.pruning.pruner import Pruner, gradient_of
 
     class Snip(Pruner):
-        def start(self, weights, layout):
+        def start(self, weights: Weights, layout: Layout) -> list[torch.Tensor]:
             self.layout = layout
             self.gradients = {name: torch.zeros_like(weight) for name, weight in weights.items()}
             return []
 
-        def after_backward(self, weights, step):
+        def after_backward(self, weights: Weights, step: Step) -> None:
             for name, total in self.gradients.items():
-                total += weights[name].grad
+                total += gradient_of(weights[name])
 
-        def end(self, weights):
+        def end(self, weights: Weights) -> Masks:
             scores = {name: (weight.detach() * self.gradients[name]).abs() for name, weight in weights.items()}
             return masks_of(scores, self.layout, budget_of(weights, self.layout, ratio, params, scores), params, weights)
 

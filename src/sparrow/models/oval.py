@@ -34,7 +34,7 @@ HIDDEN = [100]
 
 
 class Params(normalise.Normalised):
-    """Which of the three."""
+    """The form of the network, and how it normalises its images."""
 
     form: Literal["base", "wide", "deep"] = "base"
     """Which of the three networks. The released ones normalise their images by the mean 0.485, 0.456, 0.406 and the deviation

@@ -24,7 +24,7 @@ from sparrow.networks.params import Architecture
 
 
 class Params(Architecture):
-    """Which of the two forms in use."""
+    """The last layers, in which the two forms in use differ."""
 
     batch_norm: ClassVar[bool] = True
     bn_before_fc: bool = True

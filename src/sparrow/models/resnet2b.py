@@ -23,8 +23,6 @@ from __future__ import annotations
 from sparrow.lazy_torch import torch
 from sparrow.networks import normalise
 
-CHANNELS, GROUPS = 8, 1
-
 
 class Params(normalise.Normalised):
     """The released network normalises its images: mean 0.4914, 0.4822, 0.4465, deviation 0.2471, 0.2435, 0.2616."""
@@ -39,4 +37,4 @@ def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn
     """The network, with torch's default initialisation."""
     from sparrow.networks.small_residual import SmallResidual
 
-    return SmallResidual(CHANNELS, GROUPS, shape, classes, normalise.front(params, shape[0]))
+    return SmallResidual(8, 1, shape, classes, normalise.front(params, shape[0]))

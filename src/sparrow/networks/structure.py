@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,9 @@ from torch import Tensor, nn
 from sparrow.errors import NetworkError, SparrowError
 from sparrow.networks.prunable import NORMS, PRUNABLE, prunable_weights
 from sparrow.settings import RebuiltOnResume
+
+if TYPE_CHECKING:
+    from torch_pruning import DependencyGraph
 
 TOLERANCE = 1e-5
 """Largest difference of a logit up to which two networks count as the same, relative to the largest logit, or to 1 if more."""
@@ -184,14 +188,14 @@ def filter_masks(model: nn.Module, layout: Layout, masks: Mapping[str, Tensor]) 
     return result
 
 
-def _dependencies(model: nn.Module, shape: tuple[int, int, int]):
+def _dependencies(model: nn.Module, shape: tuple[int, int, int]) -> tuple[DependencyGraph, ModuleType]:
     """torch_pruning's graph of the network, and torch_pruning itself, which is imported late."""
     import torch_pruning
 
     return torch_pruning.DependencyGraph().build_dependency(model, example_inputs=torch.zeros(1, *shape)), torch_pruning
 
 
-def _filter_removal(pruning: ModuleType, module: nn.Module):
+def _filter_removal(pruning: ModuleType, module: nn.Module) -> Callable[..., object]:
     """The function of torch_pruning that removes filters of a layer of this kind."""
     return pruning.prune_linear_out_channels if isinstance(module, nn.Linear) else pruning.prune_conv_out_channels
 

@@ -5,7 +5,7 @@ A file defines `Params`, a subclass of `Objective` or of one of its kind (`sparr
 the loss. `threat` is what it trains against if `Params` has a field `eps`, and None otherwise. The loss is a function
 `loss(model, images, labels, progress)` to a scalar, of a plain `nn.Module` in train mode, images (n, c, h, w) in [0,
 1] and labels (n,). `progress` in [0, 1] says how far the schedule's ramp has come; it is 1 wherever there is no ramp.
-The same object pre-trains, prunes and fine-tunes. It has never heard of pruning.
+The same object pre-trains, prunes and fine-tunes. It imports nothing of pruning.
 
 `Params` says, besides the objective's settings:
 

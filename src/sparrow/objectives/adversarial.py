@@ -32,7 +32,7 @@ def prepare(params: Params, threat: Threat) -> Callable:
     from sparrow.adversary.geometry import random_start
     from sparrow.training import inner_pgd
 
-    def loss(model, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
+    def loss(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
         def attack_loss(logits: torch.Tensor) -> torch.Tensor:
             return torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
 

@@ -29,7 +29,7 @@ class Params(Objective):
 def prepare(params: Params, threat: Threat | None) -> Callable:
     """The loss; `threat` plays no part in it."""
 
-    def loss(model, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
+    def loss(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
         return torch.nn.functional.cross_entropy(model(images), labels)
 
     return loss

@@ -48,7 +48,7 @@ def prepare(params: Params, threat: Threat) -> Callable:
 
     bounds = Bounds()
 
-    def loss(model, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
+    def loss(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
         beta = params.beta_start + progress * (params.beta_end - params.beta_start)
 
         def lower_margins(ramped: Threat) -> torch.Tensor:

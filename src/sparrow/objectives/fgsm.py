@@ -52,17 +52,19 @@ def prepare(params: Params, threat: Threat) -> Callable:
 
     functional = torch.nn.functional
 
-    def perturb(model, images, labels, steps, step_size):
+    def perturb(
+        model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, steps: int, step_size: float
+    ) -> torch.Tensor:
         def attack_loss(logits: torch.Tensor) -> torch.Tensor:
             return functional.cross_entropy(logits, labels, reduction="sum")
 
         return inner_pgd.maximise(model, attack_loss, images, random_start(images, threat), threat, steps, step_size)
 
-    def loss(model, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
+    def loss(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
         adversarial = perturb(model, images, labels, 1, params.step_factor * threat.eps)
         return functional.cross_entropy(model(adversarial), labels)
 
-    def check(model, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def check(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Which images (n,) stay correctly classified under PGD."""
         step_size = 2.5 * threat.eps / params.check_steps
         adversarial = perturb(model, images, labels, params.check_steps, step_size)

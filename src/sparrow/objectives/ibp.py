@@ -42,7 +42,7 @@ def prepare(params: Params, threat: Threat) -> Callable:
 
     bounds = Bounds()
 
-    def loss(model, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
+    def loss(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
         def lower_margins(ramped: Threat) -> torch.Tensor:
             return bounds.margins(model, images, labels, ramped, "IBP")
 

@@ -44,7 +44,7 @@ def prepare(params: Params, threat: Threat) -> Callable:
 
     functional = torch.nn.functional
 
-    def loss(model, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
+    def loss(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
         def attack_loss(logits: torch.Tensor) -> torch.Tensor:
             return functional.cross_entropy(logits, labels, reduction="sum")
 

@@ -59,7 +59,7 @@ def prepare(params: Params, threat: Threat) -> Callable:
     bounds = Bounds({"relu": "same-slope"})
     functional = torch.nn.functional
 
-    def loss(model, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
+    def loss(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
         if progress == 0 or float(torch.rand(())) >= params.probability:
             return functional.cross_entropy(model(images), labels)
         few = torch.randint(len(images), (params.samples,)).to(images.device)

@@ -51,7 +51,7 @@ def prepare(params: Params, threat: Threat) -> Callable:
     bounds = Bounds()
     functional = torch.nn.functional
 
-    def loss(model, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
+    def loss(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
         if progress == 0:
             return functional.cross_entropy(model(images), labels)
         ramped = Threat(norm=threat.norm, eps=progress * threat.eps)

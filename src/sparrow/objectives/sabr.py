@@ -55,7 +55,7 @@ def prepare(params: Params, threat: Threat) -> Callable:
 
     bounds = Bounds()
 
-    def loss(model, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
+    def loss(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
         def attack_loss(logits: torch.Tensor) -> torch.Tensor:
             return torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
 

@@ -47,7 +47,7 @@ def prepare(params: Params, threat: Threat | None) -> Callable:
     """The loss: `CE(f(x), y) + beta * KL(f(x) || f(x + sigma * N(0, 1)))`."""
     functional = torch.nn.functional
 
-    def loss(model, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
+    def loss(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
         clean, noisy = model(images), model(images + params.sigma * torch.randn_like(images))
         divergence = functional.kl_div(
             functional.log_softmax(noisy, dim=1), functional.softmax(clean, dim=1), reduction="batchmean"

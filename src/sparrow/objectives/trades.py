@@ -44,7 +44,7 @@ def prepare(params: Params, threat: Threat) -> Callable:
 
     functional = torch.nn.functional
 
-    def loss(model, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
+    def loss(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, progress: float) -> torch.Tensor:
         with eval_mode(model), torch.no_grad():
             reference = functional.softmax(model(images), dim=1)
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from sparrow.networks.structure import Layout
 from sparrow.pruning.masks import filter_sums, is_by_filter
 from sparrow.pruning.params import Method
-from sparrow.pruning.pruner import Masks, Pruner, Weights
+from sparrow.pruning.pruner import Masks, Pruner, Weights, gradient_of
 from sparrow.training.loop import Step
 
 
@@ -94,12 +94,6 @@ class Scored(Pruner):
         self.differentiate(weights)
         for name, score in self.scores.items():
             score.copy_(before[name])
-
-
-def gradient_of(tensor: Tensor) -> Tensor:
-    """The gradient of a tensor that a loss depends on, whose backward pass is done."""
-    assert tensor.grad is not None
-    return tensor.grad
 
 
 def initial_scores(weight: Tensor, gain: float, by_filter: bool = False) -> Tensor:

@@ -52,7 +52,7 @@ class Batches(Method):
     """Batches of `training.prune` that it evaluates, at most its whole schedule; one whole epoch if null."""
 
     def steps_of(self, total: int, per_epoch: int) -> int:
-        """One a batch."""
+        """One step a batch: `batches`, or an epoch's, and at most `total`."""
         return min(total, self.batches or per_epoch)
 
 

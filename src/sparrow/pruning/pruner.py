@@ -18,7 +18,7 @@ anything else in it no resume point is written, so that a killed job starts anew
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -29,7 +29,7 @@ from sparrow.networks.structure import Layout
 from sparrow.settings import Threat
 from sparrow.training.loop import Step
 
-Weights = dict[str, Tensor]
+Weights = Mapping[str, Tensor]
 Masks = dict[str, Tensor]
 
 
@@ -97,3 +97,9 @@ class Pruner:
         """Take over what `state_dict` had returned; called after `start`, whose tensors hold the saved values by then."""
         vars(self).clear()
         vars(self).update(state)
+
+
+def gradient_of(tensor: Tensor) -> Tensor:
+    """The gradient of a tensor that a loss depends on, whose backward pass is done."""
+    assert tensor.grad is not None
+    return tensor.grad

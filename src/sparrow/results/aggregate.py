@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -13,11 +14,11 @@ import pandas as pd
 
 from sparrow.errors import InheritedError, SparrowError
 from sparrow.files import content
-from sparrow.files.atomic import replacing
 from sparrow.files.headers import COMPACT_FORMAT, FORMAT, failure, read, read_header, sha256
 from sparrow.files.outcome_table import ABSTAINED
 from sparrow.files.parentage import refuse_other_parents
 from sparrow.files.paths import DENSE, IDENTITY, Parent, identity_of
+from sparrow.files.specs import opened
 from sparrow.results import analyses, marks
 from sparrow.results.decisions import decisions
 from sparrow.results.intensification import Pair, intensifications
@@ -25,7 +26,9 @@ from sparrow.results.outcomes import Outcomes, read_outcomes, warnings_of
 from sparrow.results.ranking import Hits, rank
 from sparrow.results.recall import recalls
 from sparrow.results.security import curve
+from sparrow.results.specs.aggregate import AggregateSpec
 from sparrow.results.statistics import accuracy, preserved
+from sparrow.results.table_file import write_table
 from sparrow.results.threats import with_text
 
 LAYER_COLUMNS = ["layer", "weights", "nonzero", "sparsity"]
@@ -66,18 +69,18 @@ class Row:
         return tuple(self.identity[key] for key in Parent._fields)
 
 
-def aggregate(networks: list[Path], compact: list[Path], analysed: list[Path], folder: Path, spec: dict) -> str | None:
+@opened(AggregateSpec)
+def aggregate(networks: list[Path], compact: list[Path], analysed: list[Path], folder: Path, spec: AggregateSpec) -> str | None:
     """Read the tables of all `networks` and write those of the study to `folder`, sorted by who the checkpoint is.
 
     `compact` are those of the networks that lost whole filters, with these cut out, `analysed` the tables of all analyses that
-    are not timed; `spec` names the `attacks` and `verifiers` of all networks, says of each of the `objectives` which of them
-    its networks have, and against which `threat`, and of each of the `analyses` what it is about and which columns it has.
+    are not timed. Returns a line on what failed, if anything did.
+
     Raises SparrowError before anything is written if one file is not what it should be, if it was made from another file than
     lies there, or if two contradict each other.
-    Returns a line on what failed, if anything did.
     """
     digest = cache(sha256)  # Many have one parent.
-    cut, done = {path.parent: path for path in compact}, [analyses.read(path, spec["analyses"]) for path in analysed]
+    cut, done = {path.parent: path for path in compact}, [analyses.read(path, spec.analyses) for path in analysed]
     for path in (*networks, *compact):
         refuse_other_parents(path, read_header(path, FORMAT, COMPACT_FORMAT), digest)
     own: dict[Path, list[analyses.Done]] = {path.with_suffix(""): [] for path in networks}
@@ -88,7 +91,7 @@ def aggregate(networks: list[Path], compact: list[Path], analysed: list[Path], f
     dense = {row.parent: row.outcomes for row in rows if row.identity["stage"] == "dense"}
     tables = {
         "outcomes": pd.DataFrame([line for row in rows for line in _outcome_lines(row)], columns=OUTCOME_COLUMNS),
-        "summary": pd.DataFrame([_summary_line(row, dense.get(row.parent), spec) for row in rows]),
+        "summary": _summary(rows, dense, spec),
         "layers": _stacked((row, row.layers) for row in rows),
         "recall": _stacked((row, recalls(row.outcomes)) for row in rows),
         "intensification": intensifications(_pairs(rows, dense)),
@@ -96,19 +99,12 @@ def aggregate(networks: list[Path], compact: list[Path], analysed: list[Path], f
         "security": _stacked((row, curve(row.outcomes).assign(constant=row.outcomes.constant())) for row in rows),
         "decisions": _stacked((row, decisions(row.outcomes)) for row in rows),
     }
-    collected = analyses.collect(done, spec["analyses"])
     for name, table in tables.items():
         table = with_text(table) if "eps" in table else table
         # A count that is missing somewhere is a count elsewhere.
         counts = [column for column in COUNTS if column in table]
         table[counts] = table[counts].astype("Int64")
-        collected[f"{name}.csv"] = table
-    for file, table in collected.items():
-        if "ratio" in table:
-            # By its ratio a cell is found again: every digit counts.
-            table["ratio"] = table["ratio"].map(lambda ratio: repr(float(ratio)))
-        with replacing(folder / file) as partial:
-            table.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
+        write_table(table, folder / f"{name}.csv")
     failed = sum(row.failed is not None for row in rows)
     # Not analysed, or not cut, a network has its accuracies all the same.
     lost = sum(row.failed is not None and (row.layers.empty or bool(row.outcomes.failed)) for row in rows)
@@ -121,8 +117,14 @@ def aggregate(networks: list[Path], compact: list[Path], analysed: list[Path], f
         lines = [f"{', '.join(counts)}; the column `failed` of {summary} says why", *lines]
     # Of what is not about one network, no line of the summary says it.
     apart = [one for one in done if one.failed and one.place not in own]
-    lines += [f"analysis {one.label} of {one.place.name or 'the study'} failed: {one.failed}" for one in apart]
+    lines += [f"analysis {one.label} of {_below(folder, one.place)} failed: {one.failed}" for one in apart]
     return f"warning: {'; '.join(lines)}" if lines else None
+
+
+def _below(folder: Path, place: Path) -> str:
+    """Where a place lies below the results, in words if it is these."""
+    found = Path(os.path.relpath(place, folder)).as_posix()
+    return "the study" if found == "." else found
 
 
 def _order(row: Row) -> tuple:
@@ -159,12 +161,12 @@ def _pairs(rows: list[Row], dense: dict[tuple, Outcomes]) -> Iterator[Pair]:
             yield Pair(row.identity, own.labels(), before[row.parent], hits(own), bool(own.constant()))
 
 
-def _row(path: Path, compact: Path | None, done: list[analyses.Done], spec: dict) -> Row:
+def _row(path: Path, compact: Path | None, done: list[analyses.Done], spec: AggregateSpec) -> Row:
     failed = failure(path)
     objective = (failed or read_header(path))["cell"]["objective"]
-    if objective not in spec["objectives"]:
-        raise SparrowError(f"{path}: trained on {objective!r}; this study has {', '.join(map(repr, spec['objectives']))}")
-    outcomes = read_outcomes(path.with_suffix(""), spec["objectives"][objective])
+    if objective not in spec.objectives:
+        raise SparrowError(f"{path}: trained on {objective!r}; this study has {', '.join(map(repr, spec.objectives))}")
+    outcomes = read_outcomes(path.with_suffix(""), spec.objectives[objective])
     # Pruned filters are cut out of every network that lost some, and of no other.
     granularity = "" if path.stem == DENSE else "weight" if compact is None else "filter"
     if failed:
@@ -254,22 +256,42 @@ def _tables(outcomes: Outcomes) -> Iterator[tuple[str, str, dict[str, pd.DataFra
 
 NONE = pd.Series(dtype=bool)
 STATUSES = ("robust", "broken", "verified", "falsified", "unknown")
+ABOUT = ("network", "data")
 OUTCOME_COLUMNS = [*IDENTITY, "kind", "name", "norm", "eps", "samples", "correct", *STATUSES]
 OUTCOME_COLUMNS += ["abstained", "accuracy", "accuracy_low", "accuracy_high", "warnings"]
 
 
-def _summary_line(row: Row, dense: Outcomes | None, spec: dict[str, Any]) -> dict[str, Any]:
+def _summary(rows: list[Row], dense: dict[tuple, Outcomes], spec: AggregateSpec) -> pd.DataFrame:
+    """A line for each row: the study's own columns, those of its analyses in its order, and what the checkpoint is made of.
+
+    Raises SparrowError if an analysis has a column of the study's own.
+    """
+    own = [_summary_line(row, dense.get(row.parent), spec) for row in rows]
+    more = [analyses.summary_of(row.analysed, spec.analyses) for row in rows]
+    about = [dict(zip(ABOUT, row.about, strict=True)) for row in rows]
+    # Not every network is there for every analysis: the columns of the first row are not all.
+    order = list(spec.analyses)
+    names = sorted(dict.fromkeys(name for line in more for name in line), key=lambda name: order.index(name.split("_")[0]))
+    known = {*ABOUT, *(name for line in own for name in line)}
+    for name in names:
+        if name in known:
+            raise SparrowError(f"analyses.{name.split('_')[0]}: its summary has the column {name}, which every study has")
+    lines = [{**line, **dict.fromkeys(names, np.nan), **new, **end} for line, new, end in zip(own, more, about, strict=True)]
+    return pd.DataFrame(lines)
+
+
+def _summary_line(row: Row, dense: Outcomes | None, spec: AggregateSpec) -> dict[str, Any]:
     own = row.outcomes
-    threat = spec["objectives"][row.identity["objective"]]["threat"]
+    threat = spec.objectives[row.identity["objective"]].threat
     line = {**row.identity, "granularity": row.granularity, "failed": row.failed, "data_regime": row.data_regime}
     line |= {"constant": own.constant(), "chance": own.chance()}
     line["warnings"] = row.warnings
-    line |= {**threat, **row.size}
+    line |= {**threat.model_dump(), **row.size}
     line |= _measure("benign", own.correct())
-    for name in spec["attacks"]:
+    for name in spec.attacks:
         line |= _measure(f"era_{name}", _hit(own.attacks.get(name), "robust"))
     line |= _measure("era", own.robust())
-    for name in spec["verifiers"]:
+    for name in spec.verifiers:
         line |= _measure(f"vra_{name}", _hit((own.verifiers | own.smoothed).get(name), "verified"))
     line |= _measure("vra", own.verified())
     for name, metric in (("benign", Outcomes.correct), ("era", Outcomes.robust), ("vra", Outcomes.verified)):
@@ -280,8 +302,7 @@ def _summary_line(row: Row, dense: Outcomes | None, spec: dict[str, Any]) -> dic
         line |= dict(zip(_names(f"preserved_{name}"), values, strict=True))
     told = {name: warnings_of(table) for name, table in own.attacks.items()}
     line["era_warnings"] = "; ".join(f"{name}: {text}" for name, text in told.items() if text)
-    line |= analyses.summary_of(row.analysed, spec["analyses"])
-    return line | dict(zip(("network", "data"), row.about, strict=True))
+    return line
 
 
 def _hit(table: pd.DataFrame | None, status: str) -> pd.Series:

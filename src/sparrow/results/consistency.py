@@ -21,7 +21,10 @@ from sparrow.files.headers import DATA_FORMAT, kind, read_header
 from sparrow.files.lineage import data_of
 from sparrow.files.outcome_table import COLUMNS, FAILED, require_origin, require_whole
 from sparrow.files.paths import DENSE, Checkpoint, Parent, checkpoint_at, checkpoint_in, identity_at, parent_file, place
+from sparrow.files.specs import opened
 from sparrow.results.aggregate import aggregate
+from sparrow.results.specs.aggregate import AggregateSpec
+from sparrow.results.specs.expected import Expected, ExpectedFamily, Places
 
 CURE = (
     "delete what is not of this study and run again (Snakemake alone does not see it after --touch, with --rerun-triggers "
@@ -29,8 +32,10 @@ CURE = (
 )
 
 
+@opened(Expected, "study")
+@opened(AggregateSpec)
 def aggregate_consistent(
-    networks: list[Path], compact: list[Path], analysed: list[Path], summary: Path, spec: dict, study: dict
+    networks: list[Path], compact: list[Path], analysed: list[Path], summary: Path, spec: AggregateSpec, study: Expected
 ) -> str | None:
     """Call `aggregate`, into the folder of `summary`, if all files are as the `study` (see `expected.expected`) has them.
 
@@ -52,16 +57,16 @@ class Data(NamedTuple):
     labels: dict[int, int]
 
 
-def differences(networks: list[Path], analysed: list[Path], study: dict) -> Iterator[str]:
+def differences(networks: list[Path], analysed: list[Path], study: Expected) -> Iterator[str]:
     """A line for each file that differs from the study. Raises SparrowError for a file that is not Sparrow's, or was changed
     after it was written."""
     data = cache(lambda path: _data(path, study))
     seen: set[Any] = set()
-    members = _Members({study["analyses"][path.stem]["scope"] for path in analysed})
+    members = _Members({study.analyses[path.stem].scope for path in analysed})
     for path in networks:
         one, header = _identity(path), read_header(path)
         try:
-            family = study["families"]["/".join(one.parent[:3])]
+            family = study.families["/".join(one.parent[:3])]
         except KeyError:
             yield f"{path}: is not of this study: it has no {' '.join(one.parent[:3])}"
             continue
@@ -77,17 +82,17 @@ def differences(networks: list[Path], analysed: list[Path], study: dict) -> Iter
                 yield from _made_otherwise(where, about, family, study, own)
         members.add(one, header)
         origin = {"network": content.of_header(header)[: content.SHORT], "data": header.get("data", "")[: content.SHORT]}
-        for name, told in family["tables"].items():
+        for name, told in family.tables.items():
             yield from _lines(_outcomes, path.with_suffix("") / f"{name}.csv", origin, _spec(told, study, one), own)
     for path in analysed:
-        told = study["analyses"][path.stem]
-        who = identity_at(told["scope"], path.parents[1])
-        spec = told["specs"].get("/".join(list(who.values())[: LABELS[told["scope"]]]))
+        analysis = study.analyses[path.stem]
+        who = identity_at(analysis.scope, path.parents[1])
+        spec = analysis.specs.get("/".join(list(who.values())[: LABELS[analysis.scope]]))
         if spec is None:
             yield f"{path}: is not of this study"
             continue
-        origin = members.origin(told["scope"], who)
-        if told["scope"] == "dataset":
+        origin = members.origin(analysis.scope, who)
+        if analysis.scope == "dataset":
             found = data(path.parents[1] / "data.safetensors")
             origin = {"network": "", "data": found.digest[: content.SHORT]} if isinstance(found, Data) else {}
         yield from _lines(_whole, path, origin, _unpacked(spec, study) | {"seed": who.get("seed", 0)}, None)
@@ -124,15 +129,15 @@ class _Members:
         return {"network": content.of_networks(map(content.of_header, headers)), "data": data}
 
 
-def _data(path: Path, study: dict) -> Data | str | None:
+def _data(path: Path, study: Expected) -> Data | str | None:
     """The data set in a file; None if the file is missing; a line if it was prepared under another configuration."""
     if not path.is_file():
         return None
     header = read_header(path, DATA_FORMAT)
     content.require(path, header["digest"], content.of_file(path))
     label = path.parent.name
-    if label in study["datasets"]:
-        wrong = difference(header.get("dataset"), study["values"][study["datasets"][label]], "dataset")
+    if label in study.datasets:
+        wrong = difference(header.get("dataset"), study.values[study.datasets[label]], "dataset")
         if wrong:
             return f"{path}: was prepared under another configuration: {wrong}"
     with safe_open(path, framework="np") as file:
@@ -159,7 +164,9 @@ def _ancestors(path: Path, header: dict[str, Any]) -> Iterator[tuple[Path, dict[
         yield path, header
 
 
-def _made_otherwise(path: Path, header: dict[str, Any], family: dict, study: dict, data: Data | None) -> Iterator[str]:
+def _made_otherwise(
+    path: Path, header: dict[str, Any], family: ExpectedFamily, study: Expected, data: Data | None
+) -> Iterator[str]:
     """At most one line on a checkpoint whose identity, configuration or data set differs from the study's."""
     one = _identity(path)
     cell = one.parent._asdict() | ({"method": one.cell.method, "ratio": one.cell.ratio} if one.cell else {})
@@ -167,13 +174,11 @@ def _made_otherwise(path: Path, header: dict[str, Any], family: dict, study: dic
     if wrong:
         yield f"{path}: lies where another network belongs: {wrong}"
         return
-    told = study["imports"].get(one.path) or (
-        family["pruned"].get(one.cell.method) if one.cell and one.stage == "pruned" else family[one.stage]
-    )
-    if told is not None:  # None: a pruned network of a method that only an import has.
+    told = study.imports.get(one.path) or _configured(one, family)
+    if told is not None:
         expected = _unpacked(told, study)
         model = expected.pop("model")
-        if one.cell and one.stage == "pruned" and one.path not in study["imports"]:
+        if one.cell and one.stage == "pruned" and one.path not in study.imports:
             expected["ratio"] = one.cell.ratio
         wrong = difference(header.get("model"), model, "model") or difference(header.get("config"), expected)
         if wrong:
@@ -183,11 +188,18 @@ def _made_otherwise(path: Path, header: dict[str, Any], family: dict, study: dic
         yield f"{path}: trained on a data set other than lies there now (digest {str(header.get('data'))[:12]})"
 
 
-def _unpacked(told: dict[str, int], study: dict) -> dict[str, Any]:
-    return {key: study["values"][place] for key, place in told.items()}
+def _configured(one: Checkpoint, family: ExpectedFamily) -> Places | None:
+    """How the study makes a checkpoint; None, for a pruned network of a method that only an import has."""
+    if one.stage == "pruned" and one.cell:
+        return family.pruned.get(one.cell.method)
+    return family.dense if one.stage == DENSE else family.finetuned
 
 
-def _spec(told: dict[str, int], study: dict, one: Checkpoint) -> dict[str, Any]:
+def _unpacked(told: Places, study: Expected) -> dict[str, Any]:
+    return {key: study.values[place] for key, place in told.items()}
+
+
+def _spec(told: Places, study: Expected, one: Checkpoint) -> dict[str, Any]:
     return _unpacked(told, study) | {"seed": one.parent.seed}
 
 

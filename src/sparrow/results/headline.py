@@ -11,6 +11,8 @@ import pandas as pd
 
 from sparrow.files import published_figures
 from sparrow.files.atomic import replacing
+from sparrow.files.specs import opened
+from sparrow.results.specs.comparison import HeadlineSpec
 from sparrow.results.tables import write_html
 
 CELL = ["dataset", "model", "objective", "method"]
@@ -32,9 +34,10 @@ CAPTION = (
 )
 
 
-def write_headline(summary: Path, headlines: Path, table: Path, table_html: Path, spec: dict) -> None:
-    """Write summary.csv beside published averages; `spec` is `comparison.headline_spec`. Raises SparrowError for bad files."""
-    stated = [row for row in published_figures.headlines(headlines) if row["source"] in spec["sources"]]
+@opened(HeadlineSpec)
+def write_headline(summary: Path, headlines: Path, table: Path, table_html: Path, spec: HeadlineSpec) -> None:
+    """Write summary.csv beside published averages. Raises SparrowError for bad files."""
+    stated = [row for row in published_figures.headlines(headlines) if row["source"] in spec.sources]
     lines = average(pd.read_csv(summary), stated, spec)
     exact = lines.assign(ratio=lines["ratio"].map(lambda ratio: repr(float(ratio))))
     with replacing(table) as partial:
@@ -47,17 +50,17 @@ def write_headline(summary: Path, headlines: Path, table: Path, table_html: Path
     write_html(shown, table_html, "<br>".join([*quotes, CAPTION]))
 
 
-def average(summary: pd.DataFrame, stated: list[dict[str, Any]], spec: dict) -> pd.DataFrame:
+def average(summary: pd.DataFrame, stated: list[dict[str, Any]], spec: HeadlineSpec) -> pd.DataFrame:
     """Lines for each published average in `stated`: by granularity, over all objectives and over each."""
     return pd.DataFrame([line for row in stated for line in _lines(summary, row, spec)], columns=COLUMNS)
 
 
-def _lines(summary: pd.DataFrame, row: dict[str, Any], spec: dict) -> Iterator[dict[str, Any]]:
-    methods = {label: entry for label, entry in spec["methods"].items() if entry["kind"] == row["method_kind"]}
-    rows = summary[(summary["stage"] == spec["stage"]) & summary["method"].isin(methods)]
-    granularities = dict.fromkeys(entry["granularity"] for entry in methods.values())
+def _lines(summary: pd.DataFrame, row: dict[str, Any], spec: HeadlineSpec) -> Iterator[dict[str, Any]]:
+    methods = {label: entry for label, entry in spec.methods.items() if entry.kind == row["method_kind"]}
+    rows = summary[(summary["stage"] == spec.stage) & summary["method"].isin(methods)]
+    granularities = dict.fromkeys(entry.granularity for entry in methods.values())
     for granularity in granularities or ("",):
-        own = _as_small(rows[rows["method"].map(lambda label: methods[label]["granularity"]).eq(granularity)], granularity, row)
+        own = _as_small(rows[rows["method"].map(lambda label: methods[label].granularity).eq(granularity)], granularity, row)
         objectives = list(dict.fromkeys(own["objective"]))
         for objective in [EVERY, *objectives] if len(objectives) > 1 else [EVERY]:
             part = own if objective == EVERY else own[own["objective"] == objective]
@@ -77,7 +80,7 @@ def _as_small(rows: pd.DataFrame, granularity: str, row: dict[str, Any]) -> pd.D
     return rows[pd.MultiIndex.from_frame(rows[NETWORK]).isin(pd.MultiIndex.from_frame(found))]
 
 
-def _mean(rows: pd.DataFrame, row: dict[str, Any], spec: dict) -> dict[str, Any]:
+def _mean(rows: pd.DataFrame, row: dict[str, Any], spec: HeadlineSpec) -> dict[str, Any]:
     kept = rows.dropna(subset=[f"preserved_{row['quantity']}"])
     cells = 100 * kept.groupby(CELL)[f"preserved_{row['quantity']}"].mean()
     found = {
@@ -90,7 +93,7 @@ def _mean(rows: pd.DataFrame, row: dict[str, Any], spec: dict) -> dict[str, Any]
     return found | {"difference": found["measured"] - row["value"], "remarks": "; ".join(_remarks(rows, len(cells), row, spec))}
 
 
-def _remarks(rows: pd.DataFrame, cells: int, row: dict[str, Any], spec: dict) -> Iterator[str]:
+def _remarks(rows: pd.DataFrame, cells: int, row: dict[str, Any], spec: HeadlineSpec) -> Iterator[str]:
     every = len(rows.groupby(CELL))
     filters = row["granularity"] == "filter"
     if not every:
@@ -111,5 +114,5 @@ def _remarks(rows: pd.DataFrame, cells: int, row: dict[str, Any], spec: dict) ->
         yield f"another data set: {', '.join(others)} here, {row['dataset_kind']} there"
 
 
-def _other(label: str, row: dict[str, Any], spec: dict) -> bool:
-    return label in spec["stand_ins"] or spec["datasets"][label] != row["dataset_kind"]
+def _other(label: str, row: dict[str, Any], spec: HeadlineSpec) -> bool:
+    return label in spec.stand_ins or spec.datasets[label] != row["dataset_kind"]

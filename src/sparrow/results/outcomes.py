@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +14,7 @@ from sparrow.errors import ContradictionError, SparrowError
 from sparrow.files.csv_table import EXACT
 from sparrow.files.outcome_table import COLUMNS, FAILED, MAY_BE_EMPTY, MISCLASSIFIED, STATUS, TEXT
 from sparrow.radius import text
+from sparrow.results.specs.outcomes import OutcomeTables
 
 SLACK = 1e-5
 """Relative difference up to which two distances count as equal: the tables have six digits."""
@@ -93,31 +93,30 @@ def same(first: float, second: float) -> bool:
     return abs(first - second) <= SLACK * second
 
 
-def read_outcomes(path: Path, spec: dict[str, Any]) -> Outcomes:
-    """The outcomes of the checkpoint at `path` (without suffix), from the tables that `spec` names, against `spec["threat"]`.
+def read_outcomes(path: Path, spec: OutcomeTables) -> Outcomes:
+    """The outcomes of the checkpoint at `path` (without suffix), from the tables that `spec` names, against its threat.
 
     Raises SparrowError if a file is not an outcome table, ContradictionError if an image is both verified and broken.
     """
     tables: dict[str, dict[str, pd.DataFrame]] = {}
     failed: dict[str, str] = {}
-    for room in ("attacks", "verifiers"):
-        read = {name: _read(path / room / f"{name}.csv", room) for name in spec[room]}
+    for room, names in (("attacks", spec.attacks), ("verifiers", spec.verifiers)):
+        read = {name: _read(path / room / f"{name}.csv", room) for name in names}
         tables[room] = {name: table for name, table in read.items() if isinstance(table, pd.DataFrame)}
         # A smoothed classifier's own failure says nothing of the network, one of an attack that does not count nothing of era.
         for name, reason in read.items():
             if isinstance(reason, str):
-                failed.setdefault("apart" if name in (*spec["smoothed"], *spec["not_in_era"]) else room, reason)
-    smoothed = {name: tables["verifiers"].pop(name) for name in spec["smoothed"] if name in tables["verifiers"]}
-    there = {key: [name for name in spec[key] if name in tables["attacks"]] for key in ("minimum_norm", "not_in_era")}
+                failed.setdefault("apart" if name in (*spec.smoothed, *spec.not_in_era) else room, reason)
+    smoothed = {name: tables["verifiers"].pop(name) for name in spec.smoothed if name in tables["verifiers"]}
     outcomes = Outcomes(
         path,
         tables["attacks"],
         tables["verifiers"],
         smoothed,
-        spec["threat"]["eps"],
-        minimum_norm=there["minimum_norm"],
+        spec.threat.eps,
+        minimum_norm=[name for name in spec.minimum_norm if name in tables["attacks"]],
         failed=failed,
-        not_in_era=there["not_in_era"],
+        not_in_era=[name for name in spec.not_in_era if name in tables["attacks"]],
     )
     _check(outcomes)
     return outcomes

@@ -8,10 +8,10 @@ study has one of that kind, and under all of the study's otherwise; a vra likewi
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import inf, isclose
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
@@ -20,6 +20,8 @@ from sparrow.files import published_figures
 from sparrow.files.atomic import replacing
 from sparrow.files.csv_table import EXACT
 from sparrow.files.paths import CELL_COLUMNS
+from sparrow.files.specs import opened
+from sparrow.results.specs.comparison import PublishedSpec
 from sparrow.results.tables import write_html
 from sparrow.results.threats import in_words, with_text
 
@@ -27,7 +29,11 @@ if TYPE_CHECKING:
     from pandas.io.formats.style_render import CSSDict
 
 METRICS = ("benign", "era", "vra")
-ROLES = {"era": ("attack", "all of", min), "vra": ("verifier", "any of", max)}
+Role = Literal["attack", "verifier"]
+ROLES: dict[str, tuple[Role, str, Callable[..., str]]] = {
+    "era": ("attack", "all of", min),
+    "vra": ("verifier", "any of", max),
+}
 """For each metric: the role of the entries behind it, the words before a list of them, and which of one kind counts."""
 COLUMNS = ["source", *CELL_COLUMNS, "granularity", "seeds"]
 COLUMNS += [f"{metric}{end}" for metric in METRICS for end in ("_published", "", "_difference")]
@@ -44,8 +50,9 @@ CAPTION = (
 )
 
 
-def write_published(summary: Path, figures: Path, table: Path, table_html: Path, spec: dict) -> None:
-    """Write summary.csv beside the `figures`; `spec` is `comparison.published_spec`. Raises SparrowError for bad files."""
+@opened(PublishedSpec)
+def write_published(summary: Path, figures: Path, table: Path, table_html: Path, spec: PublishedSpec) -> None:
+    """Write summary.csv beside the `figures`. Raises SparrowError for bad files."""
     lines = compare(pd.read_csv(summary, converters=EXACT), published_figures.figures(figures), spec)
     exact = lines.assign(ratio=lines["ratio"].map(lambda ratio: repr(float(ratio))))
     for end in ("_published", ""):
@@ -56,39 +63,42 @@ def write_published(summary: Path, figures: Path, table: Path, table_html: Path,
     write_html(shown, table_html, _caption(spec), _styles(shown))
 
 
-def compare(summary: pd.DataFrame, figures: list[dict[str, Any]], spec: dict) -> pd.DataFrame:
+def compare(summary: pd.DataFrame, figures: list[dict[str, Any]], spec: PublishedSpec) -> pd.DataFrame:
     """A table of networks with published figures, then of those without, then of figures of the study's kinds without one."""
     theirs = pd.DataFrame(figures, columns=published_figures.FIGURE_COLUMNS).rename_axis("figure").reset_index()
-    theirs = theirs[theirs["source"].isin(spec["sources"]) & (theirs["method_kind"] != "")]
+    theirs = theirs[theirs["source"].isin(spec.sources) & (theirs["method_kind"] != "")]
     by_kind = theirs.assign(objective_kind=theirs["objective_kinds"].str.split()).explode("objective_kind")
     names = {column: f"{column}_published" for column in by_kind if column not in ("figure", "source", *published_figures.KEYS)}
     pairs = measured_means(summary, spec).merge(by_kind.rename(columns=names), how="left", on=published_figures.KEYS)
     pairs = pairs[_nearest(pairs)]
     lines = [_line(row, spec) for row in _records(pairs)]
     lines.sort(key=lambda line: line["source"] is None)
-    rest = theirs[~theirs["figure"].isin(pairs["figure"]) & theirs["ratio"].isin(spec["ratios"])]
+    rest = theirs[~theirs["figure"].isin(pairs["figure"]) & theirs["ratio"].isin(spec.ratios)]
     lines += [_unmeasured(row) for row in _records(rest) if _within_reach(row, spec)]
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
-def _within_reach(row: dict[str, Any], spec: dict) -> bool:
+def _within_reach(row: dict[str, Any], spec: PublishedSpec) -> bool:
     """Whether a figure is of a data set, a model, an objective and a method that the study has."""
-    methods = {(method["kind"], method["granularity"]) for method in spec["methods"].values()}
+    methods = {(method.kind, method.granularity) for method in spec.methods.values()}
     return (
-        row["dataset_kind"] in spec["datasets"].values()
-        and row["model_kind"] in spec["models"].values()
-        and not set(spec["objectives"].values()).isdisjoint(row["objective_kinds"].split())
+        row["dataset_kind"] in spec.datasets.values()
+        and row["model_kind"] in spec.models.values()
+        and not set(spec.objectives.values()).isdisjoint(row["objective_kinds"].split())
         and (row["method_kind"], row["granularity"]) in methods
     )
 
 
-def measured_means(summary: pd.DataFrame, spec: dict) -> pd.DataFrame:
+def measured_means(summary: pd.DataFrame, spec: PublishedSpec) -> pd.DataFrame:
     """One row per cell or dense network: its kinds, means over the seeds that have a result, and how many there are."""
-    rows = summary[summary["stage"].isin(["dense", spec["stage"]])]
+    rows = summary[summary["stage"].isin(["dense", spec.stage])]
     if "data_regime" not in rows:
         rows = rows.assign(data_regime=None)
     own = {
-        f"{metric}_{label}" for metric, (role, *_) in ROLES.items() for labels in spec[f"{role}s"].values() for label in labels
+        f"{metric}_{label}"
+        for metric, (role, *_) in ROLES.items()
+        for labels in spec.kinds_of(role).values()
+        for label in labels
     }
     scores = [*METRICS, *(name for name in rows if name in own)]
     groups = rows.groupby(CELL_COLUMNS, sort=False)
@@ -97,10 +107,10 @@ def measured_means(summary: pd.DataFrame, spec: dict) -> pd.DataFrame:
     parts += [groups["constant"].agg(lambda marks: marks.eq(True).sum())]
     parts += [groups["failed"].count(), groups.size().rename("networks")]
     table = pd.concat(parts, axis=1).reset_index()
-    for room in ("dataset", "model", "objective"):
-        table[f"{room}_kind"] = table[room].map(spec[f"{room}s"])
-    for key, column in (("kind", "method_kind"), ("granularity", "granularity")):
-        table[column] = [spec["methods"][label][key] for label in table["method"]]
+    for room, kinds in (("dataset", spec.datasets), ("model", spec.models), ("objective", spec.objectives)):
+        table[f"{room}_kind"] = table[room].map(kinds)
+    table["method_kind"] = [spec.methods[label].kind for label in table["method"]]
+    table["granularity"] = [spec.methods[label].granularity for label in table["method"]]
     return table
 
 
@@ -110,11 +120,11 @@ def _nearest(pairs: pd.DataFrame) -> pd.Series:
     return gap == gap.groupby([pairs[key] for key in (*CELL_COLUMNS, "source")], dropna=False).transform("min")
 
 
-def _line(row: dict[str, Any], spec: dict) -> dict[str, Any]:
+def _line(row: dict[str, Any], spec: PublishedSpec) -> dict[str, Any]:
     row = {key: None if pd.isna(value) else value for key, value in row.items()}
     line = {key: row[key] for key in ("source", *CELL_COLUMNS, "granularity", "seeds", "norm", "eps", "data_regime")}
     line |= {f"{aspect}_published": row[f"{aspect}_published"] for aspect in ASPECTS}
-    line["epochs"] = spec["epochs"][row["objective"]][row["method"]]
+    line["epochs"] = spec.epochs[row["objective"]][row["method"]]
     behind = {"benign": "benign"}
     for metric, (role, *_) in ROLES.items():
         behind[metric], line[role] = _decided(row, metric, spec)
@@ -130,22 +140,22 @@ def _line(row: dict[str, Any], spec: dict) -> dict[str, Any]:
     return line
 
 
-def _decided(row: dict[str, Any], metric: str, spec: dict) -> tuple[str, str | None]:
+def _decided(row: dict[str, Any], metric: str, spec: PublishedSpec) -> tuple[str, str | None]:
     """The column that a published `metric` is compared with, and the attack or verifier behind it, if there is one."""
     role, joined, strongest = ROLES[metric]
-    own = spec[f"{role}s"][row["objective"]]
+    own = spec.kinds_of(role)[row["objective"]]
     alike = [label for label, kind in own.items() if kind == row[f"{role}_kind_published"]]
     alike = [label for label in alike if row.get(f"{metric}_{label}") is not None]
     if alike:
         label = strongest(alike, key=lambda label: row[f"{metric}_{label}"])
         return f"{metric}_{label}", label
-    counted = [label for label in own if label not in spec["not_in_era"]]
+    counted = [label for label in own if label not in spec.not_in_era]
     if len(counted) > 1:
         return metric, f"{joined} {', '.join(counted)}"
     return metric, next(iter(counted), None)
 
 
-def _remarks(row: dict[str, Any], line: dict[str, Any], spec: dict) -> Iterator[str]:
+def _remarks(row: dict[str, Any], line: dict[str, Any], spec: PublishedSpec) -> Iterator[str]:
     """Differences between the published (there) and the measured network (here), in words."""
     if row["failed"]:
         yield f"{row['failed']} of {row['networks']} networks here without a full result"
@@ -154,13 +164,13 @@ def _remarks(row: dict[str, Any], line: dict[str, Any], spec: dict) -> Iterator[
     if row["source"] is None:
         yield UNPUBLISHED
         return
-    if row["dataset"] in spec["stand_ins"]:
+    if row["dataset"] in spec.stand_ins:
         yield f"another data set: {row['dataset']} here, {row['dataset_kind']} there"
     first = row["objective_kinds_published"].split()[0]
     if first != row["objective_kind"]:
         yield f"trained on {first} there, {row['objective_kind']} here"
-    if spec["methods"][row["method"]]["settings"]:
-        yield f"here with {spec['methods'][row['method']]['settings']}"
+    if spec.methods[row["method"]].settings:
+        yield f"here with {spec.methods[row['method']].settings}"
     compared = [metric for metric in ROLES if line[f"{metric}_published"] is not None]
     if compared and not _same_threat(line):
         yield f"{_threat(line, '_published')} there, {_threat(line)} here"
@@ -168,10 +178,10 @@ def _remarks(row: dict[str, Any], line: dict[str, Any], spec: dict) -> Iterator[
         role = ROLES[metric][0]
         if line[role] is None:
             yield f"{metric} by {line[f'{role}_published']} there, by nothing here"
-        elif spec[f"{role}s"][row["objective"]].get(line[role]) != row[f"{role}_kind_published"]:
+        elif spec.kinds_of(role)[row["objective"]].get(line[role]) != row[f"{role}_kind_published"]:
             yield f"{metric} by {line[f'{role}_published']} there, by {line[role]} here"
-        elif line[role] in spec["nonstandard"]:
-            yield f"{line[role]} here with {spec['nonstandard'][line[role]]}"
+        elif line[role] in spec.nonstandard:
+            yield f"{line[role]} here with {spec.nonstandard[line[role]]}"
     theirs, ours = line["images_published"], line["images"]
     if None not in (theirs, ours) and theirs != ours:
         yield f"{theirs:,.0f} test images there, {ours:,.0f} here"
@@ -201,8 +211,8 @@ def _unmeasured(row: dict[str, Any]) -> dict[str, Any]:
     return line | {f"{key}_published": row[key] for key in (*METRICS, *ASPECTS)} | {"remarks": UNMEASURED}
 
 
-def _caption(spec: dict) -> str:
-    others = [f"{label} is not {spec['datasets'][label]}" for label in spec["stand_ins"]]
+def _caption(spec: PublishedSpec) -> str:
+    others = [f"{label} is not {spec.datasets[label]}" for label in spec.stand_ins]
     warning = f"<strong>Not the published data: {html.escape('; '.join(others))}.</strong><br>" if others else ""
     return warning + CAPTION
 

@@ -11,6 +11,7 @@ import torch
 from sparrow.files.headers import read_header
 from sparrow.files.paths import DENSE, identity_of
 from sparrow.results.outcomes import Outcomes, read_outcomes
+from sparrow.results.specs.outcomes import OutcomeTables
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Tables:
         return next(found, None)
 
 
-def evaluated(networks: list[Path], objectives: dict[str, Any]) -> tuple[Evaluated, ...]:
+def evaluated(networks: list[Path], objectives: dict[str, OutcomeTables]) -> tuple[Evaluated, ...]:
     """The `networks` with the tables that their objective has, as `aggregate` reads them."""
     found = []
     for path in networks:

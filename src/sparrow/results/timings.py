@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -12,12 +11,17 @@ from sparrow.files import analysis_table, content
 from sparrow.files.atomic import replacing
 from sparrow.files.outcome_table import ORIGIN, TEXT, require_origin
 from sparrow.files.paths import IDENTITY
+from sparrow.files.specs import opened
 from sparrow.results import analyses
+from sparrow.results.specs.analyses import AnalysisTables
 
 PRESERVED = [f"preserved_era{end}" for end in ("", "_low", "_high")]
 
 
-def write_timings(summary: Path, tables: list[Path], output: Path, told: dict[str, Any], specs: dict[str, str]) -> None:
+@opened(dict[str, AnalysisTables], "told")
+def write_timings(
+    summary: Path, tables: list[Path], output: Path, told: dict[str, AnalysisTables], specs: dict[str, str]
+) -> None:
     """All rows of `tables`, each with its checkpoint's preserved era and granularity from `summary`; sorted as that is.
 
     A network that failed has one row, without numbers. `told` is what the study says of the analysis, by label. Raises

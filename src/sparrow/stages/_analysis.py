@@ -16,6 +16,7 @@ from sparrow.jobs.costs import record_cost
 from sparrow.jobs.resume_point import resumable
 from sparrow.reproducible import seed_everything
 from sparrow.settings import Analysis
+from sparrow.stages._analysis_rows import rows_by_table
 from sparrow.stages.specs.analysis import AnalysisSpec
 
 
@@ -25,7 +26,7 @@ def run(
     """Write the table `output` of the analysis `spec.analysis`.
 
     `networks` are the checkpoints that it is about, `read` all files that it may read, and `subject(params, generator)` is
-    what it is given.
+    what it is given. Raises SparrowError, naming the entry's file, if what it gives is no rows.
     """
     entry, params = catalogue.from_spec("analyses", spec.analysis)
     if not isinstance(params, Analysis):
@@ -34,7 +35,7 @@ def run(
         generator: torch.Generator = seed_everything(spec.seed, spec.analysis["kind"])
         with journal.open_journal(resume, generator):
             found = entry.analyse(subject(params, generator), params)
-            rows = found if isinstance(found, dict) else {next(iter(params.tables)): found}
+            rows = rows_by_table(found, params.tables, entry.__file__)
             analysis_table.write(output, params.tables, rows, origin(networks, read, spec))
 
 

@@ -14,10 +14,10 @@ from sparrow.files import checkpoint, content
 from sparrow.files.csv_table import write_csv
 from sparrow.files.headers import DATA_FORMAT, read_header
 from sparrow.files.outcome_table import COLUMNS, FAILED
+from sparrow.files.specs import Entry, Spec
 from sparrow.networks.finite import require_numbers
 from sparrow.settings import Evaluation, Threat
 from sparrow.stages._origin import require_data
-from sparrow.stages.specs.base import Entry, Spec
 
 
 def open_case(network: Path, data: Path, model: Entry, params: Evaluation, device: torch.device) -> tuple[nn.Module, Part, int]:

@@ -7,7 +7,7 @@ import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 from safetensors.torch import save_file
 
@@ -15,17 +15,19 @@ from sparrow.errors import InheritedError, NetworkError
 from sparrow.files.atomic import replacing
 from sparrow.files.headers import COMPACT_FORMAT, FORMAT, sha256
 
+P = ParamSpec("P")
 
-def recorded(record: Callable[..., None]) -> Callable:
+
+def recorded(record: Callable[..., None]) -> Callable[[Callable[P, str | None]], Callable[P, str | None]]:
     """Decorates a stage: where it raises NetworkError, `record(message, **arguments of the stage)` writes its outputs instead.
 
     The stage then returns one line for the user, unless that was said of the network that this one comes from. What a stage
     that succeeds returns is such a line, too.
     """
 
-    def decorate(stage: Callable[..., str | None]) -> Callable[..., str | None]:
+    def decorate(stage: Callable[P, str | None]) -> Callable[P, str | None]:
         @functools.wraps(stage)
-        def wrapped(*args, **kwargs) -> str | None:
+        def wrapped(*args: P.args, **kwargs: P.kwargs) -> str | None:
             try:
                 return stage(*args, **kwargs)
             except NetworkError as error:
@@ -48,6 +50,6 @@ def failed_checkpoint(message: str, output: Path, stage: str, cell: dict, form: 
         save_file({}, partial, {"sparrow": json.dumps(header, sort_keys=True)})
 
 
-def failed_compact(message: str, output: Path, network: Path | None = None, **unused) -> None:
+def failed_compact(message: str, output: Path, network: Path | None = None, **unused: object) -> None:
     """Write a compact network without tensors, whose header says why its filters could not be cut out."""
     failed_checkpoint(message, output, "compact", {}, COMPACT_FORMAT, parent=network and sha256(network))

@@ -8,24 +8,14 @@ import torch
 from torch import Tensor
 
 from sparrow.errors import SparrowError
-from sparrow.pruning.params import Method
 from sparrow.pruning.pruner import Masks, Pruner, Weights
 from sparrow.training.checked_result import described
 
-HOOKS = ("loss", "after_backward", "after_step", "trace")
-"""What of a pruner is called along batches, and never without them."""
 
-
-def require_pruner(pruner: object, params: Method, name: str) -> Pruner:
-    """`pruner`, once it is known to be one whose hooks are called. Raises SparrowError, naming the entry `name`."""
+def require_pruner(pruner: object, name: str) -> Pruner:
+    """`pruner`, once it is known to be one. Raises SparrowError, naming the entry `name`."""
     if not isinstance(pruner, Pruner):
         raise SparrowError(f"{name}: prepare gives {described(pruner)}, expected a sparrow.pruning.pruner.Pruner")
-    unused = [hook for hook in HOOKS if getattr(type(pruner), hook) is not getattr(Pruner, hook)]
-    if params.needs == "nothing" and unused:
-        raise SparrowError(
-            f"{name}: its pruner has `{unused[0]}`, which nothing calls, as Params.needs is 'nothing'; valid: Params from "
-            "sparrow.pruning.params.Batches, or needs = 'schedule'"
-        )
     return pruner
 
 

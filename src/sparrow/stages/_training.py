@@ -14,11 +14,12 @@ from sparrow.data.augmentation import NONE, Augmentation
 from sparrow.data.store import Header, Part, read
 from sparrow.files.csv_table import write_csv
 from sparrow.files.headers import sha256
+from sparrow.files.specs import Entry
 from sparrow.reproducible import derive_seed, pick_device, software_and_device
 from sparrow.settings import Threat
 from sparrow.stages._failure import failed_checkpoint
 from sparrow.stages._origin import header
-from sparrow.stages.specs.base import CheckpointSpec, Entry
+from sparrow.stages.specs.base import CheckpointSpec
 from sparrow.training.checked_result import checked
 from sparrow.training.loop import CURVE_COLUMNS
 from sparrow.training.loss import Loss

@@ -10,11 +10,11 @@ import torch
 from sparrow import catalogue
 from sparrow.files.csv_table import write_csv
 from sparrow.files.outcome_table import FAILED
+from sparrow.files.specs import opened
 from sparrow.inference.subjects import Data, Family, Network, OneDataSet, OneNetwork, Pair, Seeds, Subject
 from sparrow.reproducible import pick_device
 from sparrow.settings import Analysis
 from sparrow.stages import _analysis
-from sparrow.stages._door import opened
 from sparrow.stages._failure import recorded
 from sparrow.stages.specs.analysis import NetworksAnalysisSpec
 

@@ -5,13 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from sparrow.files.csv_table import write_csv
+from sparrow.files.outcome_table import FAILED
+from sparrow.files.specs import opened
 from sparrow.results.study_tables import Tables, evaluated
 from sparrow.stages import _analysis
-from sparrow.stages._door import opened
-from sparrow.stages.specs.analysis import TablesAnalysisSpec
+from sparrow.stages._failure import recorded
+from sparrow.stages.specs.tables_analysis import TablesAnalysisSpec
+
+
+def _failed(message: str, output: Path, spec: TablesAnalysisSpec, networks: list[Path], **unused: Any) -> None:
+    """A table of one row, which says why there are no others."""
+    write_csv(output, FAILED, [[message, *_analysis.origin(networks, [], spec)]])
 
 
 @opened(TablesAnalysisSpec)
+@recorded(_failed)
 def analyse_tables(output: Path, cost: Path, spec: TablesAnalysisSpec, networks: list[Path], tables: list[Path]) -> None:
     """Run `spec.analysis` on the outcome `tables`, which lie below the checkpoints `networks`.
 

@@ -17,6 +17,7 @@ from sparrow.adversary.margin import margin
 from sparrow.data.store import Part
 from sparrow.files import examples as examples_file
 from sparrow.files.outcome_table import MISCLASSIFIED, ORIGIN, verified_images
+from sparrow.files.specs import opened
 from sparrow.jobs import journal
 from sparrow.jobs.costs import METER, record_cost
 from sparrow.jobs.no_gradient import loss_blamed
@@ -26,7 +27,6 @@ from sparrow.networks.batched import batches, predict
 from sparrow.reproducible import pick_device, seed_everything
 from sparrow.settings import Threat
 from sparrow.stages import _attack_results, _attack_warnings
-from sparrow.stages._door import opened
 from sparrow.stages._evaluation import failed_table, open_case, origin, write_outcomes
 from sparrow.stages._failure import recorded
 from sparrow.stages._origin import examples_header

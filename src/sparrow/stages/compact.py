@@ -13,12 +13,12 @@ from sparrow.errors import CheckpointError, NetworkError
 from sparrow.files import checkpoint
 from sparrow.files import compact as compact_file
 from sparrow.files.headers import sha256
+from sparrow.files.specs import opened
 from sparrow.jobs.costs import record_cost
 from sparrow.networks.finite import require_numbers
 from sparrow.networks.prunable import prunable_weights
 from sparrow.networks.structure import Layout, without_filters
 from sparrow.reproducible import software_and_device
-from sparrow.stages._door import opened
 from sparrow.stages._failure import failed_compact, recorded
 from sparrow.stages.specs.compact import CompactSpec
 

@@ -13,8 +13,8 @@ from sparrow.data.source import Description, Images, Source
 from sparrow.data.source_check import missing_classes, require_source
 from sparrow.data.split import HeldOut, SplitParams, hold_out, in_turns, split
 from sparrow.errors import SparrowError
+from sparrow.files.specs import opened
 from sparrow.jobs.costs import record_cost
-from sparrow.stages._door import opened
 from sparrow.stages.specs.data import DataSpec
 from sparrow.versions import versions
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from sparrow.files import checkpoint
+from sparrow.files.specs import opened
 from sparrow.jobs import interruption
 from sparrow.jobs.costs import record_cost
 from sparrow.jobs.resume_point import resumable
 from sparrow.reproducible import pick_device, seed_everything
-from sparrow.stages._door import opened
 from sparrow.stages._failure import recorded
 from sparrow.stages._origin import header, require_data
 from sparrow.stages._training import failed_training, loss_function, training_data, write_curve

@@ -13,7 +13,7 @@ from sparrow.exchange import fit, keymap, state_dict
 from sparrow.exchange.recognition import recognise
 from sparrow.files import checkpoint
 from sparrow.files.headers import sha256
-from sparrow.stages._door import opened
+from sparrow.files.specs import opened
 from sparrow.stages._origin import header
 from sparrow.stages.specs.imported import ImportSpec
 

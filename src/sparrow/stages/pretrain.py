@@ -7,11 +7,11 @@ from pathlib import Path
 
 from sparrow import catalogue
 from sparrow.files import checkpoint
+from sparrow.files.specs import opened
 from sparrow.jobs import interruption
 from sparrow.jobs.costs import record_cost
 from sparrow.jobs.resume_point import resumable
 from sparrow.reproducible import pick_device, seed_everything
-from sparrow.stages._door import opened
 from sparrow.stages._failure import recorded
 from sparrow.stages._origin import header
 from sparrow.stages._training import failed_training, initialise, loss_function, training_data, write_curve

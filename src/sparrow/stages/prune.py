@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparrow import catalogue
 from sparrow.errors import SparrowError
 from sparrow.files import checkpoint
 from sparrow.files.csv_table import write_csv
 from sparrow.files.headers import sha256
+from sparrow.files.specs import opened
 from sparrow.jobs import interruption
 from sparrow.jobs.costs import record_cost
 from sparrow.jobs.no_gradient import loss_blamed
 from sparrow.jobs.resume_point import resumable
 from sparrow.networks.prunable import norm_layers, norm_parameters, prunable_weights
 from sparrow.networks.structure import Layout, filter_masks, require_cuttable
-from sparrow.pruning.pruner import Batch, Pruner
+from sparrow.pruning.pruner import Batch, Pruner, Weights
 from sparrow.reproducible import derive_seed, pick_device, seed_everything
 from sparrow.settings import Threat
-from sparrow.stages._door import opened
 from sparrow.stages._failure import recorded
 from sparrow.stages._mask_check import raise_for
 from sparrow.stages._norm_statistics import recompute
@@ -32,9 +34,11 @@ from sparrow.training.checked_result import require_gradient, require_scalar
 from sparrow.training.loop import Hooks, Step, train
 
 TRACE_COLUMNS = ["epoch", "name", "value"]
+LOOP_HOOKS = ("loss", "after_backward", "after_step", "trace")
+"""The methods of a pruner that only the training loop calls."""
 
 
-def _failed(message: str, trace: Path, **arguments) -> None:
+def _failed(message: str, trace: Path, **arguments: Any) -> None:
     failed_training(message, "pruned", **arguments)
     write_csv(trace, TRACE_COLUMNS, [])
 
@@ -56,7 +60,7 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
         model = dense.model.to(device)
         entry, params = catalogue.from_spec("methods", spec.method)
         name = f"methods.{kind}"
-        pruner = require_pruner(entry.prepare(params, spec.ratio, generator), params, name)
+        pruner = require_pruner(entry.prepare(params, spec.ratio, generator), name)
         weights, layout = prunable_weights(model), Layout(model, about.shape)
         alive = {key: weight.detach() != 0 for key, weight in weights.items()}
         if pruner.budget != "weights":
@@ -66,6 +70,8 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
             raise SparrowError(
                 f"{name}: its pruner has tensors to optimise, but Params.needs is {params.needs!r}; valid: 'schedule'"
             )
+        if params.needs == "nothing":
+            _require_called(pruner, kind)
         others = pruner.others if params.needs == "schedule" else "frozen"
         rows, hooks = [], _PrunerHooks(pruner, name, model, weights, others, spec.method_threat)
         if params.needs != "nothing":
@@ -86,6 +92,7 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
                 resume=resume,
                 steps_of=params.steps_of,
                 perturbs=perturbs(spec.objective),
+                name=f"objectives.{spec.objective['kind']}",
             )
         masks = require_masks(pruner.end(weights), weights, name)
         raise_for(masks, weights, layout, spec.ratio, pruner.budget, kind)
@@ -109,17 +116,29 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
         return f"warning: {output}: {told}" if told else None
 
 
+def _require_called(pruner: Pruner, kind: str) -> None:
+    """Raise SparrowError if the pruner of a method that needs nothing, `kind`, has hooks of the training loop."""
+    unused = [name for name in LOOP_HOOKS if getattr(type(pruner), name) is not getattr(Pruner, name)]
+    if unused:
+        raise SparrowError(
+            f"methods.{kind}: its pruner defines `{unused[0]}`, which nothing calls, since Params.needs is 'nothing'; "
+            "valid: 'batches' or 'schedule'"
+        )
+
+
 class _PrunerHooks(Hooks):
     """Hooks of the training loop that call a pruner's, and record its trace."""
 
-    def __init__(self, pruner: Pruner, name: str, model, weights: dict, others: str, threat: Threat | None) -> None:
+    def __init__(
+        self, pruner: Pruner, name: str, model: nn.Module, weights: Weights, others: str, threat: Threat | None
+    ) -> None:
         self._pruner, self._name, self._model, self._weights, self._threat = pruner, name, model, weights, threat
         self.learns = False
         """Whether something is optimised, so that the loss has to have a gradient."""
         self._frozen = norm_layers(model) if others == "frozen" else []
         self.trace: list[tuple] = []
 
-    def loss(self, objective, images: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, objective: Callable[[], Tensor], images: Tensor, labels: Tensor) -> Tensor:
         for norm in self._frozen:
             norm.eval()  # Frozen are its statistics, too.
         with loss_blamed(self._name, self._model, images):
@@ -146,7 +165,7 @@ class _PrunerHooks(Hooks):
         self._pruner.load_state_dict(state["pruner"])
 
 
-def _learning_besides(others: str, model, weights: dict) -> list[Tensor]:
+def _learning_besides(others: str, model: nn.Module, weights: Weights) -> list[Tensor]:
     """The parameters besides `weights` that learn while the method trains: all, those of norms, or none, as `others` says."""
     if others == "all":
         return [parameter for name, parameter in model.named_parameters() if name not in weights]

@@ -19,6 +19,7 @@ from sparrow.errors import SparrowError
 from sparrow.files import examples as examples_file
 from sparrow.files.headers import EXAMPLES_FORMAT, read_header, sha256
 from sparrow.files.outcome_table import ABSTAINED, ATTACK, MISCLASSIFIED, NOTHING
+from sparrow.files.specs import opened
 from sparrow.jobs import journal
 from sparrow.jobs.costs import record_cost
 from sparrow.jobs.progress import Progress
@@ -26,7 +27,6 @@ from sparrow.jobs.resume_point import resumable
 from sparrow.networks.batched import batches
 from sparrow.reproducible import pick_device, seed_everything
 from sparrow.settings import Threat
-from sparrow.stages._door import opened
 from sparrow.stages._evaluation import failed_table, open_case, origin, write_outcomes
 from sparrow.stages._failure import recorded
 from sparrow.stages.specs.evaluation import VerifySpec

@@ -9,7 +9,8 @@ from sparrow import catalogue
 from sparrow.files import paths
 from sparrow.files.paths import DENSE, Checkpoint
 from sparrow.settings import Scope
-from sparrow.stages.specs.analysis import AnalysisSpec, NetworksAnalysisSpec, TablesAnalysisSpec
+from sparrow.stages.specs.analysis import AnalysisSpec, NetworksAnalysisSpec
+from sparrow.stages.specs.tables_analysis import TablesAnalysisSpec
 from sparrow.study import cells, job_specs
 from sparrow.study.code_digest import code_digest, function_digest
 from sparrow.study.config import Study
@@ -21,15 +22,15 @@ class Job(NamedTuple):
     label: str
     place: str
     networks: tuple[Checkpoint, ...]
-    """What it is about; of a pair the pruned network, of a family the pruned ones; nothing of a data set."""
+    """The networks that it measures: of a pair the pruned one, of a family the pruned ones, of a data set none."""
     dense: tuple[Checkpoint, ...]
-    """What these come from."""
+    """The dense networks that `networks` were pruned from."""
     compact: tuple[Checkpoint, ...]
-    """Of which of them the copies without the pruned filters are read."""
+    """Those of `networks` whose copies without the pruned filters are read."""
 
     @property
     def path(self) -> str:
-        """Of its table, below the results, without the suffix."""
+        """The path of its table below the results, without the suffix."""
         return f"{self.place}/{paths.ANALYSIS}".format(analysis=self.label).removeprefix("/")
 
 
@@ -73,7 +74,7 @@ def spec(study: Study, job: Job) -> AnalysisSpec:
     own = function_digest(module, "Params", "analyse")
     if params.scope == "tables":
         code = f"{code_digest('sparrow.stages.analyse_tables')} {own}"
-        return TablesAnalysisSpec(code=code, analysis=entry, seed=0, objectives=job_specs.aggregate_spec(study)["objectives"])
+        return TablesAnalysisSpec(code=code, analysis=entry, seed=0, objectives=job_specs.outcome_tables(study))
     if not job.networks:
         return NetworksAnalysisSpec(code=f"{code_digest('sparrow.stages.analyse')} {own}", analysis=entry, seed=0)
     one = job.networks[0].parent

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from types import ModuleType
 
 from sparrow.errors import ConfigError
 from sparrow.files.analysis_table import ROWS, TABLE
 from sparrow.files.outcome_table import ORIGIN
+from sparrow.files.paths import LABEL
 from sparrow.settings import Analysis
 
 _CELL = {"dataset", "model", "objective", "method", "ratio", "stage"}
@@ -20,6 +22,29 @@ _KNOWN: dict[str, set[str]] = {
 }
 """What is known of every row of a scope, and stands in front of it."""
 COMPARED = ("method", "ratio", "stage")
+_COLUMN = "[a-z0-9_]+"
+SUMMARISED = ("benign", "compact", "data", "eps", "era", "multiply", "preserved", "sparsity", "vra")
+"""What the study's own columns of summary.csv begin with, up to their first `_`: no analysis that has a summary is labelled so,
+since its columns are LABEL_NAME."""
+
+
+def require_names(entry: ModuleType) -> None:
+    """Raise ConfigError, naming the file, if an analysis has a table or a column whose name no file or column can have."""
+    wrong = _wrong_name(getattr(entry.Params, "tables", None))
+    if wrong:
+        raise ConfigError(f"{entry.__file__}: Params.tables: {wrong}")
+
+
+def _wrong_name(tables: object) -> str | None:
+    for name, columns in tables.items() if isinstance(tables, dict) else ():
+        if not (isinstance(name, str) and re.fullmatch(LABEL, name)):
+            return f"{name!r} is no name of a table; valid: lower-case letters and digits, with single hyphens between them"
+        if not isinstance(columns, tuple):
+            return f"{name} has {columns!r} for its columns; valid: a tuple of names, such as ('layer', 'images')"
+        for column in columns:
+            if not (isinstance(column, str) and re.fullmatch(_COLUMN, column)):
+                return f"{name} has the column {column!r}; valid: a name of lower-case letters, digits and _"
+    return None
 
 
 def require_tables(entry: ModuleType) -> None:

@@ -1,14 +1,18 @@
-"""Which tables and figures come of a study's analyses. Imports no torch."""
+"""Which tables and figures come of a study's analyses. Imports no torch, and no configuration, whose kinds are those of now."""
 
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING
 
 from sparrow import catalogue
 from sparrow.files import analysis_table
+from sparrow.files.paths import TABLE
+from sparrow.results.specs.analyses import AnalysisTables
 from sparrow.study.code_digest import function_digest
-from sparrow.study.config import Study
+
+if TYPE_CHECKING:
+    from sparrow.study.config import Study
 
 OWN_TABLES = (
     *("outcomes", "summary", "layers", "recall", "intensification", "ranking", "security", "decisions", "costs"),
@@ -32,38 +36,43 @@ def drawn(study: Study) -> dict[str, list[str]]:
     }
 
 
-def collected(study: Study) -> list[str]:
-    """Those of all analyses that aggregation collects: of all that are not timed."""
-    return [name for label, entry in study.analyses.items() if not entry.timed for name in table_names(study, label)]
+def collected(study: Study) -> dict[str, str]:
+    """The analysis (its label) that each table over all jobs is of, by its file's name without suffix; none of a timed one."""
+    return {
+        name.removesuffix(TABLE): label
+        for label, entry in study.analyses.items()
+        if not entry.timed
+        for name in table_names(study, label)
+    }
 
 
-def collect_spec(study: Study, timed: bool, label: str | None = None) -> dict[str, Any]:
+def collect_spec(study: Study, timed: bool, label: str | None = None) -> dict[str, AnalysisTables]:
     """What collecting the tables of all analyses (or of the one with that label) reads, by label: kind, scope and columns; of
     those that have a summary, its code."""
     return {
-        name: {
-            "kind": params.kind,
-            "scope": params.scope,
-            "tables": {table: list(columns) for table, columns in params.tables.items()},
-            **_summary_code(params.kind),
-        }
+        name: AnalysisTables(
+            kind=params.kind,
+            scope=params.scope,
+            tables={table: list(columns) for table, columns in params.tables.items()},
+            summary=_summary_code(params.kind),
+        )
         for name, params in study.analyses.items()
         if params.timed == timed and label in (None, name)
     }
 
 
-def _summary_code(kind: str) -> dict[str, str]:
+def _summary_code(kind: str) -> str | None:
     if not hasattr(catalogue.load("analyses", kind), "summary"):
-        return {}
-    return {"summary": function_digest(catalogue.module_name("analyses", kind), "summary")}
+        return None
+    return function_digest(catalogue.module_name("analyses", kind), "summary")
 
 
-def captions(study: Study) -> dict[str, dict[str, Any]]:
-    """What the report says of each analysis, in its file's words: of its `table` and `figure`; and whether it is `timed`."""
+def captions(study: Study) -> dict[str, dict[str, str]]:
+    """What the report says of each analysis, in its file's words: of its `table` and `figure`."""
     found = {}
     for label, entry in study.analyses.items():
         module = catalogue.load("analyses", entry.kind)
         about = inspect.getdoc(module) or ""
         figure = inspect.getdoc(getattr(module, "draw", None)) or ""
-        found[label] = {"table": about.split("\n\nSource:")[0], "figure": figure, "timed": entry.timed}
+        found[label] = {"table": about.split("\n\nSource:")[0], "figure": figure}
     return found

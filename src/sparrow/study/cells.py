@@ -99,7 +99,7 @@ def is_smoothed(study: Study, table: Table) -> bool:
 
 
 def metrics_of(study: Study, objective: str) -> list[str]:
-    """Those of `era` and `vra` that an objective's networks have, if nothing fails."""
+    """The metrics, of `era` and `vra`, that an objective's networks have if nothing fails."""
     attacks, verifiers = (tables(study, room, objective).values() for room in ("attacks", "verifiers"))
     found = {"era": bool(attacks), "vra": not all(is_smoothed(study, table) for table in verifiers)}
     return [name for name, there in found.items() if there]

@@ -18,6 +18,7 @@ from sparrow.exchange import keymap, keymap_files
 from sparrow.files.paths import DENSE, Checkpoint, parse
 from sparrow.settings import Settings, distances_in_pixels
 from sparrow.study import figures
+from sparrow.study.analysis_contract import SUMMARISED
 from sparrow.study.analysis_tables import OWN_TABLES
 from sparrow.study.sections import TRAINING_STAGES, TrainingStage
 
@@ -46,7 +47,9 @@ class MissingSection(AttributeError):
 
 
 def _labels_are_free(study: Study) -> Iterator[str]:
-    """No method has the label of networks that are not pruned."""
+    """No method has the label of networks that are not pruned, and no data set that of a folder beside it."""
+    if "analyses" in study.datasets:
+        yield "datasets.analyses: 'analyses' names the folder of what is about the whole study; choose another label"
     if "dense" in study.methods:
         yield "methods.dense: 'dense' names the network before pruning; choose another label"
 
@@ -63,10 +66,12 @@ def _methods_prune(study: Study) -> Iterator[str]:
 
 
 def _analyses_fit(study: Study) -> Iterator[str]:
-    """Every analysis has something to look at, and its tables and figure take nobody's name."""
+    """Every analysis has data or networks to measure, and its tables and figure take nobody's name."""
     for label, entry in study.analyses.items():
         if label in {*OWN_TABLES, *figures.known()}:
             yield f"analyses.{label}: {label} is the name of a table or figure of every study; choose another label"
+        if label in SUMMARISED and hasattr(catalogue.load("analyses", entry.kind), "summary"):
+            yield f"analyses.{label}: columns of every study's summary.csv begin with {label}_; choose another label"
         if entry.scope in ("pair", "family"):
             against = f"analyses.{label}: compares networks with their dense one"
             if study.evaluate == ["dense"]:
@@ -349,7 +354,7 @@ def _unknown(key: str, what: str, labels: list[str] | None, known: dict[str, Any
 
 
 def _known(labels: list[str] | None, known: dict[str, Any]) -> list[str]:
-    """Those of `labels` that there are; all that there are if None."""
+    """The labels in `labels` that `known` has; all of `known` if None."""
     return [label for label in (known if labels is None else labels) if label in known]
 
 

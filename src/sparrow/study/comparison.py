@@ -9,44 +9,46 @@ from sparrow import radius
 from sparrow.catalogue import EvaluatedRoom
 from sparrow.files import published_figures
 from sparrow.files.paths import DENSE, parse
+from sparrow.results.specs.comparison import HeadlineSpec, Kinds, MethodKind, PublishedSpec
 from sparrow.study import cells
 from sparrow.study.code_digest import code_digest
 from sparrow.study.config import Study
 from sparrow.study.sections import Published
 
 
-def published_spec(study: Study) -> dict[str, Any]:
+def published_spec(study: Study) -> PublishedSpec:
     """What the table of published figures reads: which sources, and of what kind each of the study's labels is."""
     kinds = _kinds(study)
-    methods = kinds["methods"]
-    return kinds | {
-        "sources": _sources(study),
-        "ratios": sorted(_ratios(study)),
-        "attacks": {objective: _evaluations(study, "attacks", objective) for objective in study.objectives},
-        "verifiers": {objective: _evaluations(study, "verifiers", objective) for objective in study.objectives},
-        "nonstandard": {label: said for label, attack in study.attacks.items() if (said := _nonstandard(attack))},
-        "not_in_era": [label for label, attack in study.attacks.items() if not attack.in_era],
-        "epochs": {label: {method: _epochs(study, label, method) for method in methods} for label in study.objectives},
-        "code": code_digest("sparrow.results.published"),
-    }
+    return PublishedSpec(
+        **dict(kinds),
+        sources=_sources(study),
+        ratios=sorted(_ratios(study)),
+        attacks={objective: _evaluations(study, "attacks", objective) for objective in study.objectives},
+        verifiers={objective: _evaluations(study, "verifiers", objective) for objective in study.objectives},
+        nonstandard={label: said for label, attack in study.attacks.items() if (said := _nonstandard(attack))},
+        not_in_era=[label for label, attack in study.attacks.items() if not attack.in_era],
+        epochs={label: {method: _epochs(study, label, method) for method in kinds.methods} for label in study.objectives},
+        code=code_digest("sparrow.results.published"),
+    )
 
 
-def headline_spec(study: Study) -> dict[str, Any]:
+def headline_spec(study: Study) -> HeadlineSpec:
     """What the table of a published average reads. The study names its source."""
     published = _published(study)
     assert published.headline is not None, "the rule is there for a study that names one"
-    return _kinds(study) | {
-        "sources": published_figures.sources_matching(published.headline, published_figures.headlines()),
-        "code": code_digest("sparrow.results.headline"),
-    }
+    return HeadlineSpec(
+        **dict(_kinds(study)),
+        sources=published_figures.sources_matching(published.headline, published_figures.headlines()),
+        code=code_digest("sparrow.results.headline"),
+    )
 
 
 def compared(study: Study) -> set[tuple[str, str]]:
     """The pairs of data set and model that have a published figure which the study measures, too."""
     if study.published is None:
         return set()
-    spec, sources, ratios = _kinds(study), _sources(study), _ratios(study)
-    methods = {(method["kind"], method["granularity"]) for method in spec["methods"].values()}
+    kinds, sources, ratios = _kinds(study), _sources(study), _ratios(study)
+    methods = {(method.kind, method.granularity) for method in kinds.methods.values()}
     rows = [row for row in published_figures.figures() if row["source"] in sources]
     known = {key for row in rows for key in published_figures.comparable_networks(row)}
     known = {key[:3] for key in known if key[3:5] in methods and key[5] in ratios}
@@ -54,7 +56,7 @@ def compared(study: Study) -> set[tuple[str, str]]:
         (dataset, model)
         for dataset, model, objective in product(study.datasets, study.models, study.objectives)
         if cells.is_trained_on(study, model, objective)
-        and (spec["datasets"][dataset], spec["models"][model], spec["objectives"][objective]) in known
+        and (kinds.datasets[dataset], kinds.models[model], kinds.objectives[objective]) in known
     }
 
 
@@ -79,27 +81,27 @@ def _ratios(study: Study) -> set[float]:
     return own | ({0.0} if DENSE in study.evaluate else set())
 
 
-def _kinds(study: Study) -> dict[str, Any]:
+def _kinds(study: Study) -> Kinds:
     """Labels by kind, of data sets the kind that they stand in for; and the stage at which pruned networks are compared."""
-    methods = {DENSE: {"kind": DENSE, "granularity": "", "settings": ""}}
+    methods = {DENSE: MethodKind(kind=DENSE, granularity="", settings="")}
     for label, entry in study.methods.items():
         own = entry.model_dump(exclude={"kind", "granularity", "ratios"}, exclude_defaults=True)
         settings = ", ".join(f"{key} {radius.text(value) if key == 'eps' else value}" for key, value in own.items())
-        methods[label] = {"kind": entry.kind, "granularity": getattr(entry, "granularity", "weight"), "settings": settings}
+        methods[label] = MethodKind(kind=entry.kind, granularity=getattr(entry, "granularity", "weight"), settings=settings)
     for path, entry in study.imports.items():
         cell = parse(path).cell
         if cell and cell.method not in methods:
             # A network of others, by a method that this study has not: what it is called is all that is known of it.
-            methods[cell.method] = {"kind": cell.method, "granularity": entry.granularity, "settings": ""}
+            methods[cell.method] = MethodKind(kind=cell.method, granularity=entry.granularity, settings="")
     stand_ins = _published(study).datasets
-    return {
-        "datasets": {label: stand_ins.get(label, entry.kind) for label, entry in study.datasets.items()},
-        "stand_ins": sorted(label for label, kind in stand_ins.items() if kind != study.datasets[label].kind),
-        "models": {label: entry.kind for label, entry in study.models.items()},
-        "objectives": {label: entry.kind for label, entry in study.objectives.items()},
-        "methods": methods,
-        "stage": "finetuned" if "finetuned" in study.evaluate else "pruned",
-    }
+    return Kinds(
+        datasets={label: stand_ins.get(label, entry.kind) for label, entry in study.datasets.items()},
+        stand_ins=sorted(label for label, kind in stand_ins.items() if kind != study.datasets[label].kind),
+        models={label: entry.kind for label, entry in study.models.items()},
+        objectives={label: entry.kind for label, entry in study.objectives.items()},
+        methods=methods,
+        stage="finetuned" if "finetuned" in study.evaluate else "pruned",
+    )
 
 
 def _evaluations(study: Study, room: EvaluatedRoom, objective: str) -> dict[str, str]:

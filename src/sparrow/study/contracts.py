@@ -15,7 +15,7 @@ from sparrow import catalogue
 from sparrow.catalogue import Room
 from sparrow.errors import ConfigError
 from sparrow.settings import Settings
-from sparrow.study.analysis_contract import require_tables
+from sparrow.study.analysis_contract import require_names, require_tables
 
 
 class Contract(NamedTuple):
@@ -84,6 +84,8 @@ def require_contract(room: Room, kind: str) -> None:
             )
     if not (isinstance(entry.Params, type) and issubclass(entry.Params, base(room))):
         raise ConfigError(f"{entry.__file__}: Params do not derive from {contract.params.replace(':', '.')}; {asks}")
+    if room == "analyses":
+        require_names(entry)
     for name, adapter in flags(room).items():
         _require_flag(entry, name, adapter)
     if room == "methods":

@@ -12,16 +12,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from sparrow.files.paths import Cell, Parent
-from sparrow.stages.specs.base import Spec
+from sparrow.files.specs import Spec
+from sparrow.results.specs.expected import Expected, ExpectedAnalysis, ExpectedFamily, Places
 from sparrow.study import analyses, cells, job_specs
 from sparrow.study.code_digest import code_digest
 from sparrow.study.config import Study
 
 NOT_SHARED = ("cell", "code", "seed", "ratio", "stage")
 """Keys of specs that differ within a family, or that are not configuration."""
-
-Places = dict[str, int]
-"""Of each key of a spec, the place of its value in the list `values`."""
 
 
 class _Pool:
@@ -34,9 +32,8 @@ class _Pool:
         """The place of a value, which is taken in if it is new."""
         return self._places.setdefault(json.dumps(value, sort_keys=True), len(self._places))
 
-    def places(self, spec: Spec | dict[str, Any]) -> Places:
-        values = spec.model_dump() if isinstance(spec, Spec) else spec
-        return {key: self.place(value) for key, value in values.items() if key not in NOT_SHARED}
+    def places(self, spec: Spec) -> Places:
+        return {key: self.place(value) for key, value in spec.model_dump().items() if key not in NOT_SHARED}
 
     def by_name(self, specs: Mapping[str, Spec]) -> dict[str, Places]:
         return {name: self.places(spec) for name, spec in specs.items()}
@@ -46,7 +43,7 @@ class _Pool:
         return [json.loads(text) for text in self._places]
 
 
-def expected(study: Study) -> dict[str, Any]:
+def expected(study: Study) -> Expected:
     """`datasets` by label; `families` by `dataset/model/objective`; `imports` by the checkpoint's path; `values`; `code`.
 
     A data set is a place in `values`, an import `Places`. A family has `Places` for `dense` and `finetuned`; for `pruned` by
@@ -58,36 +55,36 @@ def expected(study: Study) -> dict[str, Any]:
         name = "/".join(parent[:3])
         if name not in families:
             families[name] = _family(study, parent, pool)
-    return {
-        "datasets": {label: pool.place(job_specs.data_spec(study, label).dataset) for label in study.datasets},
-        "families": families,
-        "analyses": {label: _analysed(study, label, pool) for label, entry in study.analyses.items() if not entry.timed},
-        "imports": {path: pool.places(job_specs.import_spec(study, path)) for path in study.imports},
-        "values": pool.values(),
-        "code": code_digest("sparrow.results.consistency"),
-    }
+    return Expected(
+        datasets={label: pool.place(job_specs.data_spec(study, label).dataset) for label in study.datasets},
+        families=families,
+        analyses={label: _analysed(study, label, pool) for label, entry in study.analyses.items() if not entry.timed},
+        imports={path: pool.places(job_specs.import_spec(study, path)) for path in study.imports},
+        values=pool.values(),
+        code=code_digest("sparrow.results.consistency"),
+    )
 
 
-def _family(study: Study, parent: Parent, pool: _Pool) -> dict[str, Any]:
+def _family(study: Study, parent: Parent, pool: _Pool) -> ExpectedFamily:
     """What `expected` says of the networks of `parent`'s family."""
     tables: dict[str, Spec] = {}
     for table in cells.tables(study, "attacks", parent.objective).values():
         tables[table.path] = job_specs.attack_spec(study, parent, table.name)
     for table in cells.tables(study, "verifiers", parent.objective).values():
         tables[table.path] = job_specs.verify_spec(study, parent, table.name)
-    return {
-        "dense": pool.places(job_specs.pretrain_spec(study, parent)),
+    return ExpectedFamily(
+        dense=pool.places(job_specs.pretrain_spec(study, parent)),
         # Nothing of the method is in it, and of a ratio nothing but itself in what pruning reads.
-        "finetuned": pool.places(job_specs.finetune_spec(study, Cell(parent, "any", 0.5))),
-        "pruned": pool.by_name({label: job_specs.prune_spec(study, Cell(parent, label, 0.5)) for label in study.methods}),
-        "tables": pool.by_name(tables),
-    }
+        finetuned=pool.places(job_specs.finetune_spec(study, Cell(parent, "any", 0.5))),
+        pruned=pool.by_name({label: job_specs.prune_spec(study, Cell(parent, label, 0.5)) for label in study.methods}),
+        tables=pool.by_name(tables),
+    )
 
 
-def _analysed(study: Study, label: str, pool: _Pool) -> dict[str, Any]:
+def _analysed(study: Study, label: str, pool: _Pool) -> ExpectedAnalysis:
     specs: dict[str, Spec] = {}
     for job in analyses.jobs(study, label):
         name = "/".join(job.place.split("/")[:3])
         if name not in specs:
             specs[name] = analyses.spec(study, job)
-    return {"scope": study.analyses[label].scope, "specs": pool.by_name(specs)}
+    return ExpectedAnalysis(scope=study.analyses[label].scope, specs=pool.by_name(specs))

@@ -1,29 +1,23 @@
 """The figures of a study, and what each is drawn from and told. Imports no torch, no pandas and no matplotlib.
 
-A figure's file in results/figures/ says itself what it is drawn from, in constants that are read here without importing it:
-
-- `DRAWN_FROM` is a table of the results folder, several of them, or `*` and a suffix for the files of single runs;
-- `WITHOUT_PRUNING = True`: it shows dense networks alone, too.
-
-The figure of an analysis is drawn from all its tables, by the function `draw` of its file.
+Those that any study may have are described in `figure_files`. The figure of an analysis is drawn from all its tables, by the
+function `draw` of its file.
 """
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from sparrow import catalogue
 from sparrow.files.paths import TRACE, Checkpoint
+from sparrow.results.specs.figures import FigureSpec, MeasuredFigureSpec, PanelsSpec, RunsFigureSpec
 from sparrow.study import analysis_tables, cells, comparison
 from sparrow.study.code_digest import code_digest, function_digest
 from sparrow.study.config import Study
+from sparrow.study.figure_files import Figure, known
 
 PACKAGE = "sparrow.results.figures"
-FOLDER = Path(__file__).parents[1] / "results/figures"
 MEASURED = ("decisions", "preservation")
 """Figures that are told which of era and vra each objective's networks have."""
 
@@ -32,41 +26,6 @@ NEEDS: dict[str, Callable[[Study], bool]] = {
     "security": cells.has_security_curve,
 }
 """What a study has to have for a figure: one of nothing is not drawn."""
-
-
-class Figure(NamedTuple):
-    """What a figure's file says of it."""
-
-    drawn_from: str | tuple[str, ...]
-    without_pruning: bool
-
-    @property
-    def of_runs(self) -> str | None:
-        """The suffix of the files of single runs that it is drawn from; None if it is drawn from tables."""
-        return self.drawn_from[1:] if isinstance(self.drawn_from, str) and self.drawn_from.startswith("*") else None
-
-
-@cache
-def known() -> dict[str, Figure]:
-    """All figures by name."""
-    said = {path.stem: _constants(path) for path in sorted(FOLDER.glob("*.py"))}
-    return {
-        name: Figure(constants["DRAWN_FROM"], constants.get("WITHOUT_PRUNING", False))
-        for name, constants in said.items()
-        if "DRAWN_FROM" in constants
-    }
-
-
-def _constants(path: Path) -> dict[str, Any]:
-    """What a file sets to a plain value at its top level."""
-    found = {}
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            try:
-                found[node.targets[0].id] = ast.literal_eval(node.value)
-            except ValueError:
-                continue
-    return found
 
 
 def drawn(study: Study) -> dict[str, Figure]:
@@ -137,17 +96,17 @@ def _code(study: Study, figure: str) -> str:
     return code_digest(f"{PACKAGE}.{figure}")
 
 
-def spec(study: Study, dataset: str, model: str, figure: str) -> dict[str, Any]:
+def spec(study: Study, dataset: str, model: str, figure: str) -> PanelsSpec:
     """What drawing the figure of that data set and model reads, besides its sources."""
     found, shown = _figure(study, figure), objectives(study, model)
-    told: dict[str, Any] = {"dataset": dataset, "model": model, "objectives": shown, "code": _code(study, figure)}
+    own: dict[str, Any] = {"dataset": dataset, "model": model, "objectives": shown, "code": _code(study, figure)}
     if found.of_runs:
-        return told | {"runs": [run.identity() for run in _runs(study, dataset, model, found)]}
-    told["stage"] = "finetuned" if "finetuned" in study.evaluate else "pruned"
-    told["threats"] = {objective: study.threat_of(objective).model_dump() for objective in shown}
+        return RunsFigureSpec(**own, runs=[run.identity() for run in _runs(study, dataset, model, found)])
+    own["stage"] = "finetuned" if "finetuned" in study.evaluate else "pruned"
+    own["threats"] = {objective: study.threat_of(objective) for objective in shown}
     if figure in MEASURED:
-        told["measured"] = {objective: cells.metrics_of(study, objective) for objective in shown}
-    return told
+        return MeasuredFigureSpec(**own, measured={objective: cells.metrics_of(study, objective) for objective in shown})
+    return FigureSpec(**own)
 
 
 def _runs(study: Study, dataset: str, model: str, figure: Figure) -> list[Checkpoint]:

@@ -14,8 +14,11 @@ from sparrow.data import extra
 from sparrow.errors import SparrowError
 from sparrow.exchange import keymap_files
 from sparrow.files.paths import Cell, Parent, parse
+from sparrow.files.specs import Entry
+from sparrow.results.specs.aggregate import AggregateSpec
+from sparrow.results.specs.outcomes import OutcomeTables
 from sparrow.settings import Settings, Threat
-from sparrow.stages.specs.base import Entry, Labels
+from sparrow.stages.specs.base import Labels
 from sparrow.stages.specs.compact import CompactSpec
 from sparrow.stages.specs.data import DataSpec
 from sparrow.stages.specs.evaluation import AttackSpec, VerifySpec
@@ -131,28 +134,33 @@ def verify_spec(study: Study, parent: Parent, verifier: str) -> VerifySpec:
     return VerifySpec(verifier=entry, **shared)
 
 
-def aggregate_spec(study: Study) -> dict[str, Any]:
+def aggregate_spec(study: Study) -> AggregateSpec:
     """What aggregation reads: the names of all outcome tables, and by objective those that its networks have."""
-    return {
-        "attacks": list(cells.tables(study, "attacks")),
-        "verifiers": list(cells.tables(study, "verifiers")),
-        "objectives": {objective: _evaluated_by(study, objective) for objective in study.objectives},
-        "analyses": analysis_tables.collect_spec(study, timed=False),
-        "code": code_digest("sparrow.results.aggregate"),
-    }
+    return AggregateSpec(
+        attacks=list(cells.tables(study, "attacks")),
+        verifiers=list(cells.tables(study, "verifiers")),
+        objectives=outcome_tables(study),
+        analyses=analysis_tables.collect_spec(study, timed=False),
+        code=code_digest("sparrow.results.aggregate"),
+    )
 
 
-def _evaluated_by(study: Study, objective: str) -> dict[str, Any]:
+def outcome_tables(study: Study) -> dict[str, OutcomeTables]:
+    """Those that the networks of each objective have."""
+    return {objective: _evaluated_by(study, objective) for objective in study.objectives}
+
+
+def _evaluated_by(study: Study, objective: str) -> OutcomeTables:
     """Names of the outcome tables of an objective's networks, of which sort each is, and the threat."""
     attacks, verifiers = (cells.tables(study, room, objective) for room in ("attacks", "verifiers"))
-    return {
-        "attacks": list(attacks),
-        "not_in_era": [name for name, table in attacks.items() if not study.attacks[table.entry].in_era],
-        "minimum_norm": [name for name, table in attacks.items() if cells.is_minimum_norm(study, table)],
-        "verifiers": list(verifiers),
-        "smoothed": [name for name, table in verifiers.items() if cells.is_smoothed(study, table)],
-        "threat": study.threat_of(objective).model_dump(),
-    }
+    return OutcomeTables(
+        attacks=list(attacks),
+        not_in_era=[name for name, table in attacks.items() if not study.attacks[table.entry].in_era],
+        minimum_norm=[name for name, table in attacks.items() if cells.is_minimum_norm(study, table)],
+        verifiers=list(verifiers),
+        smoothed=[name for name, table in verifiers.items() if cells.is_smoothed(study, table)],
+        threat=study.threat_of(objective),
+    )
 
 
 def compact_spec(study: Study, model: str) -> CompactSpec:
@@ -163,7 +171,7 @@ def compact_spec(study: Study, model: str) -> CompactSpec:
 
 
 def _labels(parent: Parent, cell: Cell | None = None) -> Labels:
-    """Whose a dense network is, or one of its pruned ones."""
+    """The labels of a dense network, or of one of its pruned ones."""
     own = {} if cell is None else {"method": cell.method, "ratio": cell.ratio}
     return Labels(**parent._asdict(), **own)
 

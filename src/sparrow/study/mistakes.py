@@ -70,8 +70,8 @@ def _line(mistake: ErrorDetails, key: str, location: list, kind: str | None, stu
 
 
 def _inline(value: Any) -> str:
-    """A value as YAML has it on one line; nothing for null and for an empty mapping."""
-    return "" if value in (None, {}) else json.dumps(value).replace('"', "")
+    """A mapping as YAML has it on one line; nothing for an empty one, nor for another value, which is not valid there."""
+    return json.dumps(value).replace('"', "") if value and isinstance(value, dict) else ""
 
 
 def _closest(word: str, valid: list[str]) -> str:

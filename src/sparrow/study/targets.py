@@ -6,6 +6,7 @@ from typing import Literal
 
 from sparrow.files.paths import COST, EXAMPLES, NETWORK, TABLE, Parent
 from sparrow.study import analyses, cells
+from sparrow.study.analysis_tables import collected
 from sparrow.study.config import Study
 
 
@@ -44,6 +45,11 @@ def analysed(study: Study, job: analyses.Job, what: Literal["networks", "dense",
 def timings(study: Study) -> list[str]:
     """The tables of what was timed, each beside what is preserved."""
     return [f"{study.results}/{label}{TABLE}" for label in analyses.labels(study, timed=True)]
+
+
+def collected_tables(study: Study) -> list[str]:
+    """The tables of analyses that are not timed, each over all jobs."""
+    return [f"{study.results}/{name}{TABLE}" for name in collected(study)]
 
 
 def costs(study: Study) -> list[str]:

@@ -44,7 +44,7 @@ class Bounds:
 
         Batch norms that train take the statistics of the images `normalised_by`; of `images`, if None.
         """
-        if layers := self._plain(model, threat, method):
+        if layers := self._own_layers(model, threat, method):
             with _full_precision(images):
                 both = chain_bounds.margins(layers, images, labels, threat, method == "CROWN-IBP", normalised_by)
                 lower = METER.watch(both[1])
@@ -58,7 +58,7 @@ class Bounds:
         """`beta` times the margins by CROWN-IBP and `1 - beta` times those by IBP, each computed only if it counts."""
         if beta in (0, 1):
             return self.margins(model, images, labels, threat, "CROWN-IBP" if beta else "IBP")
-        if layers := self._plain(model, threat, "CROWN-IBP"):
+        if layers := self._own_layers(model, threat, "CROWN-IBP"):
             with _full_precision(images):
                 loose, tight = map(METER.watch, chain_bounds.margins(layers, images, labels, threat, tight=True))
         else:
@@ -68,7 +68,7 @@ class Bounds:
             self._guard.check("the mixture of CROWN-IBP and IBP", model, images, labels, lower, threat)
         return lower
 
-    def _plain(self, model: nn.Module, threat: Threat, method: str) -> list[chain_bounds.Layer] | None:
+    def _own_layers(self, model: nn.Module, threat: Threat, method: str) -> list[chain_bounds.Layer] | None:
         """The layers of a network whose bound Sparrow computes itself; None, if auto_LiRPA has to."""
         known = threat.norm == "linf" and method in ("IBP", "CROWN-IBP") and not self._options
         return chain_bounds.chain(model) if known else None

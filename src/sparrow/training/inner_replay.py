@@ -28,6 +28,8 @@ SOLVE = "sparrow.training.inner_replay.solve"
 class _Recording:
     """What happened since `record` was entered."""
 
+    objective: str
+    """The name of the objective whose loss it is, as an error gives it."""
     random: tuple[Tensor, list[Tensor]]
     """The states of torch's random numbers at its start, on the CPU and on each GPU."""
     solutions: list[Tensor] = field(default_factory=list)
@@ -47,16 +49,18 @@ _unrecorded = False
 
 
 @contextmanager
-def record(perturbs: bool = False) -> Iterator[Replay]:
+def record(perturbs: bool = False, objective: str = "objective") -> Iterator[Replay]:
     """Record the perturbed images that `solve` returns. Yields `replay(function)`, which calls `function` again with `solve`
     giving the recorded images in order, and the random state as it was at the start.
 
-    `replay` raises SparrowError if what was recorded cannot be had again: if a loss that `perturbs` never called `solve`, if
-    it took a gradient by its input outside of `solve`, or if it gives the network other images than before. The last two are
-    seen of networks that are `watched`. Recordings do not nest: an inner one ends the outer one.
+    `replay` raises SparrowError, which begins with `objective`, if what was recorded cannot be had again: if a loss that
+    `perturbs` never called `solve`, if it took a gradient by its input outside of `solve`, or if it gives the network other
+    images than before. The last two are seen of networks that are `watched`. Recordings do not nest: an inner one ends the
+    outer one.
     """
     global _recording
-    _recording = _Recording((torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []))
+    random = torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    _recording = _Recording(objective, random)
     try:
         yield partial(_replay, perturbs)
     finally:
@@ -89,7 +93,7 @@ def solve(find: Callable[[], Tensor]) -> Tensor:
 def watched(model: nn.Module) -> Iterator[None]:
     """Note the images that `model` is given outside of `solve`; a replay that gives it others raises SparrowError."""
 
-    def look(module: nn.Module, given: tuple, output: Tensor) -> None:
+    def note(module: nn.Module, given: tuple, output: Tensor) -> None:
         if _unrecorded or _recording is None:
             return
         images = given[0]
@@ -98,9 +102,9 @@ def watched(model: nn.Module) -> Iterator[None]:
             _recording.shown.append(images.detach())
         # In their order; a bound that is set up once shows the network its own images the first time only.
         elif not any(torch.equal(before, images.detach()) for before in _expected):
-            raise _refusal("gives the network other images when a batch's loss is computed again")
+            raise _refusal(_recording, "gives the network other images when a batch's loss is computed again")
 
-    hook = model.register_forward_hook(look)
+    hook = model.register_forward_hook(note)
     try:
         yield
     finally:
@@ -110,9 +114,9 @@ def watched(model: nn.Module) -> Iterator[None]:
 def _replay(perturbs: bool, function: Callable[[], Any]) -> Any:
     global _solutions, _expected
     if _recording is not None and _recording.input_gradient:
-        raise _refusal(f"takes a gradient by its input outside of {SOLVE}")
+        raise _refusal(_recording, f"takes a gradient by its input outside of {SOLVE}")
     if _recording is not None and perturbs and not _recording.solutions:
-        raise _refusal(f"says that it perturbs images, and its loss has not called {SOLVE}")
+        raise _refusal(_recording, f"says that it perturbs images, and its loss has not called {SOLVE}")
     _solutions = iter(_recording.solutions if _recording else ())
     _expected = iter(list(_recording.shown) if _recording else ())
     try:
@@ -125,8 +129,8 @@ def _replay(perturbs: bool, function: Callable[[], Any]) -> Any:
         _solutions = _expected = None
 
 
-def _refusal(what: str) -> SparrowError:
+def _refusal(recording: _Recording, what: str) -> SparrowError:
     return SparrowError(
-        f"objective: {what}, and S2AP (s2ap_gamma) needs one loss at two points; valid: perturbed images that come from "
-        f"{SOLVE}, or s2ap_gamma: 0"
+        f"{recording.objective}: {what}, and S2AP (s2ap_gamma) needs one loss at two points; valid: perturbed images that "
+        f"come from {SOLVE}, or s2ap_gamma: 0"
     )

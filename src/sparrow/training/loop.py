@@ -77,13 +77,15 @@ def train(
     resume: ResumePoint | None = None,
     steps_of: Callable[[int, int], int] | None = None,
     perturbs: bool = False,
+    name: str = "objective",
 ) -> list[tuple]:
     """Minimise `objective` over the tensors in `optimised`; returns the learning curve, one row (`CURVE_COLUMNS`) an epoch.
 
     `data` holds the parts `train` and `validation`, on the model's device; `generator` (on the CPU) orders the batches.
     The validation loss is the objective's own, at the ramp's present state. One line an epoch goes to `report`.
     Training takes the steps of the whole schedule, or `steps_of(those, steps of an epoch)`; an epoch cut short is validated.
-    `perturbs` says that `objective` perturbs images once the ramp has begun, which `Step.again` then insists on.
+    `perturbs` says that `objective` perturbs images once the ramp has begun, which `Step.again` then insists on; its errors
+    begin with `name`.
     With `resume`, training goes on from that point if it is there, and is saved to it between steps.
     Raises NetworkError if the loss of an epoch, or a tensor, is not finite, or if a batch norm would see single images;
     Interrupted, after saving, at SIGTERM.
@@ -127,7 +129,7 @@ def train(
                 hooks,
                 schedule,
             )
-            with inner_replay.record(perturbs and progress > 0) as replay:
+            with inner_replay.record(perturbs and progress > 0, name) as replay:
                 loss = gradients()
                 now = Step(place.step, total_steps, steps_per_epoch, partial(replay, gradients))
                 hooks.after_backward(now)
@@ -224,7 +226,7 @@ def _gradients(
     with METER.watching(model), inner_replay.watched(model):
         with _precision(schedule, model, images):
             loss = hooks.loss(lambda: objective(model, images, labels), images, labels)
-        # Where nothing is learned, there may be nothing to differentiate: a method may look at activations alone.
+        # Where nothing is learned, there may be nothing to differentiate: a method may use activations alone.
         if optimised or loss.requires_grad:
             loss.backward()
     return loss.detach()

@@ -10,13 +10,18 @@ import contextlib
 import importlib
 import sys
 import types
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from sparrow.errors import SparrowError
 from sparrow.verification.cures import cure, method_of, replace_methods
+
+Member = tuple[str, Tensor | None]
+"""Name of a parameter or buffer, and the tensor."""
 
 
 @cache
@@ -74,7 +79,13 @@ def _bridge_bounded_module(bounded_module: type) -> None:
     """Let BoundedModule's `_named_members` take `remove_duplicate`, which torch passes today."""
     original = method_of(bounded_module, "_named_members")
 
-    def named_members(self, get_members_fn, prefix="", recurse=True, **unused):
+    def named_members(
+        self: nn.Module,
+        get_members_fn: Callable[[nn.Module], Iterable[Member]],
+        prefix: str = "",
+        recurse: bool = True,
+        **unused: object,
+    ) -> Iterator[Member]:
         return original(self, get_members_fn, prefix, recurse)
 
     replace_methods(bounded_module, _named_members=named_members)
@@ -88,12 +99,12 @@ def _bridge_slopes() -> None:
     """
     relu = importlib.import_module("auto_LiRPA.operators.activation").BoundRelu
 
-    def mask_alpha(lower, upper, *slopes):
+    def mask_alpha(lower: Tensor, upper: Tensor, *slopes: Tensor | None) -> tuple[Tensor | None, ...]:
         always_on = (lower >= 0).to(lower.dtype)
         always_off = upper <= 0
         unstable = (1 - always_on) * (1 - always_off.to(upper.dtype))
 
-        def masked(slope):
+        def masked(slope: Tensor | None) -> Tensor | None:
             if slope is None:
                 return None
             clamped = slope + (slope.clamp(0, 1) - slope).detach()

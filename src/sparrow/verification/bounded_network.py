@@ -5,8 +5,10 @@ Nothing is made of these classes; objects of auto_LiRPA's own BoundedModule and 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 
@@ -31,6 +33,13 @@ class Node(nn.Module):
     padding: tuple[int, ...]
     dilation: tuple[int, ...]
     groups: int
+    device: torch.device
+    interval: tuple
+    """Lower and upper bounds (n, ...) that auto_LiRPA's interval arithmetic has left; around an l2 ball, its centre twice."""
+    is_input_perturbed: Callable[[int], bool]
+    """Whether its input of this number depends on the image."""
+    get_bias: Callable[[Tensor, Tensor], Tensor]
+    """The part (margins, n) of a bound that coefficients (margins, n, ...) of its output and an offset (n, ...) amount to."""
 
 
 class ReluNode(Node):
@@ -46,6 +55,39 @@ class ReluNode(Node):
     """Multipliers (n, k) of split constraints, their signs, and the neurons that they are of."""
 
 
+class LeakyReluNode(Node):
+    """A leaky ReLU."""
+
+    alpha: float
+    """Its slope below 0."""
+
+
+class PoolNode(Node):
+    """A pooling operation."""
+
+    kernel_size: tuple[int, ...]
+    count_include_pad: bool
+    ceil_mode: bool
+    cuts_off: bool
+    """Whether its last window may end outside the map."""
+
+
+class DivisionNode(Node):
+    """A quotient `x / y`."""
+
+    x: Tensor
+    y: Tensor
+    """Its inputs in the last forward pass."""
+    broadcast_backward: Callable[[Tensor, Node], Tensor]
+    """Coefficients of the output as those of an input, which may have been broadcast."""
+
+
+class GatherNode(Node):
+    """A choice of entries along one axis."""
+
+    indices: Tensor
+
+
 class BoundedNetwork(nn.Module):
     """auto_LiRPA's BoundedModule."""
 
@@ -55,6 +97,8 @@ class BoundedNetwork(nn.Module):
     """Shape (1, classes) of the logits."""
     conv_mode: str
     bound_opts: dict[str, Any]
+    root: list[Node]
+    """The inputs of the graph."""
     relus: list[ReluNode]
     optimizable_activations: list[Node]
 

@@ -10,12 +10,19 @@ import functools
 import importlib
 import math
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, SupportsInt
 
 import torch
 from torch import Tensor
+
+from sparrow.verification.bounded_network import BoundedNetwork, DivisionNode, GatherNode, LeakyReluNode, Node, PoolNode
+
+Line = tuple[Tensor, Tensor]
+"""Slope and offset (n, ...) of a line for each neuron."""
+LinearBounds = tuple[list[tuple[Tensor | None, Tensor | None]], Tensor | float, Tensor | float]
+"""Of each input of an operation the coefficients (margins, n, ...) in the lower and the upper bound, and both offsets."""
 
 L2_OPERATIONS = {"BoundConv", "BoundLinear", "BoundBatchNormalization", "BoundReshape", "BoundFlatten"}
 """Operations whose interval bounds take an l2 ball as such, or that reshape one."""
@@ -67,9 +74,9 @@ def _l2_balls(lirpa: ModuleType, base: ModuleType) -> None:
         radius = ball(interval)
         return interval if radius is None else (interval[0] - radius, interval[1] + radius)
 
-    def with_boxes(propagate):
+    def with_boxes(propagate: Callable[..., tuple]) -> Callable[..., tuple]:
         @functools.wraps(propagate)
-        def wrapped(self, *given, **options):
+        def wrapped(self: Node, *given: tuple, **options: object) -> tuple:
             if type(self).__name__ not in L2_OPERATIONS:
                 kept = _moved_ball(self, given, ball, base.Interval)
                 if kept is not None:
@@ -89,20 +96,22 @@ def _l2_balls(lirpa: ModuleType, base: ModuleType) -> None:
 
     general, prior = lirpa.BoundedModule.IBP_general, lirpa.BoundedModule.check_prior_bounds
 
-    def set_ends(node) -> None:
+    def set_ends(node: Node | None) -> None:
         """Set the bounds of a node that is an l2 ball to its box: relaxations read them."""
-        if ball(getattr(node, "interval", None)) is not None:
+        if node is not None and ball(getattr(node, "interval", None)) is not None:
             node.lower, node.upper = box(node.interval)
 
     @functools.wraps(general)
-    def ibp_general(self, node=None, C=None, delete_bounds_after_use=False):
+    def ibp_general(
+        self: BoundedNetwork, node: Node | None = None, C: Tensor | None = None, delete_bounds_after_use: bool = False
+    ) -> tuple:
         found = general(self, node, C, delete_bounds_after_use)
         if C is None:
             set_ends(node)
         return found
 
     @functools.wraps(prior)
-    def check_prior_bounds(self, node):
+    def check_prior_bounds(self: BoundedNetwork, node: Node) -> object:
         for root in self.root:
             set_ends(root)
         return prior(self, node)
@@ -111,7 +120,7 @@ def _l2_balls(lirpa: ModuleType, base: ModuleType) -> None:
     lirpa.BoundedModule.check_prior_bounds = check_prior_bounds
 
 
-def _moved_ball(node, given: tuple, ball: Callable[[object], Any], interval: type):
+def _moved_ball(node: Node, given: tuple, ball: Callable[[object], Any], interval: type) -> tuple | None:
     """The l2 ball around a ball plus a constant, or times a constant, by its largest entry; None for any other operation."""
     kind = type(node).__name__
     if kind not in ("BoundAdd", "BoundSub", "BoundMul", "BoundDiv"):
@@ -134,7 +143,7 @@ def _moved_ball(node, given: tuple, ball: Callable[[object], Any], interval: typ
 def _slope_of_sqrt(kind: type) -> None:
     """Give the tangent above a square root the slope 1 / (2 sqrt(x)); 0.3 takes the derivative of 1 / sqrt(x)."""
 
-    def bound_backward(self, last_lA, last_uA, x):
+    def bound_backward(self: Node, last_lA: Tensor | None, last_uA: Tensor | None, x: Node) -> LinearBounds:
         lower = x.lower.clamp(min=_smallest_value(x))
         if (lower < 0).any():
             # The margin of a point without a root is NaN, and nothing is a lower bound of that.
@@ -149,7 +158,7 @@ def _slope_of_sqrt(kind: type) -> None:
     replace_methods(kind, bound_backward=bound_backward)
 
 
-def _smallest_value(node) -> float:
+def _smallest_value(node: Node) -> float:
     """A lower bound on all outputs of a node by its operation alone, which computed bounds may miss; -inf if there is none."""
     kind = type(node).__name__
     if kind in ("BoundRelu", "BoundExp", "BoundSigmoid", "BoundSqrt", "BoundAbs"):
@@ -164,10 +173,10 @@ def _smallest_value(node) -> float:
     return -math.inf if values is None or node.perturbed else float(values.min())
 
 
-def _by_sign(node, last_lA, last_uA, below: tuple[Tensor, Tensor], above: tuple[Tensor, Tensor]):
+def _by_sign(node: Node, last_lA: Tensor | None, last_uA: Tensor | None, below: Line, above: Line) -> LinearBounds:
     """What `bound_backward` of an element-wise operation between two lines, each a slope and an offset, returns."""
 
-    def one_side(matrix, of_positive, of_negative):
+    def one_side(matrix: Tensor | None, of_positive: Line, of_negative: Line) -> tuple[Tensor | None, Tensor | int]:
         if matrix is None:
             return None, 0
         positive, negative = matrix.clamp(min=0), matrix.clamp(max=0)
@@ -182,7 +191,14 @@ def _leaky_relu(kind: type) -> None:
     """Bound leaky ReLUs with a slope above 1, which are concave, or below 0, which first fall; 0.3 treats both as convex."""
     original = method_of(kind, "bound_backward")
 
-    def bound_backward(self, last_lA, last_uA, x=None, start_node=None, start_shape=None):
+    def bound_backward(
+        self: LeakyReluNode,
+        last_lA: Tensor | None,
+        last_uA: Tensor | None,
+        x: Node | None = None,
+        start_node: Node | None = None,
+        start_shape: object = None,
+    ) -> LinearBounds:
         if self.alpha <= 1 or x is None:  # Convex, and the chord above.
             return original(self, last_lA, last_uA, x, start_node, start_shape)
         lower, upper = x.lower.clamp(max=0), x.upper.clamp(min=0)
@@ -194,7 +210,7 @@ def _leaky_relu(kind: type) -> None:
         tangent = slope * self.alpha + (1 - slope)
         return _by_sign(self, last_lA, last_uA, (chord, offset), (tangent, torch.zeros_like(tangent)))
 
-    def interval_propagate(self, *v):
+    def interval_propagate(self: LeakyReluNode, *v: tuple) -> tuple[Tensor, Tensor]:
         lower, upper = v[0][0], v[0][1]
         ends = self.forward(lower), self.forward(upper)
         if self.alpha >= 0:
@@ -210,15 +226,15 @@ def _average_pool(kind: type) -> None:
     """Bound average pooling with any stride and padding; 0.3 spreads each output over a window of its own."""
     initial = method_of(kind, "__init__")
 
-    def __init__(self, attr, inputs, output_index, options):
+    def __init__(self: PoolNode, attr: dict[str, Any], inputs: list[Node], output_index: int, options: dict[str, Any]) -> None:
         initial(self, attr, inputs, output_index, options)
         self.count_include_pad = bool(attr.get("count_include_pad", 0))
         self.ceil_mode = bool(attr.get("ceil_mode", 0))
 
-    def bound_backward(self, last_lA, last_uA, x):
+    def bound_backward(self: PoolNode, last_lA: Tensor | None, last_uA: Tensor | None, x: Node) -> LinearBounds:
         inputs = torch.zeros(1, *self.input_shape[1:], device=self.device)
 
-        def one_side(matrix):
+        def one_side(matrix: Tensor | None) -> Tensor | None:
             if matrix is None:
                 return None
             with torch.enable_grad():
@@ -236,7 +252,7 @@ def _slopes_of_sigmoids(kind: type) -> None:
     """With whole matrices, make slopes for each neuron of a convolution to optimise; 0.3 makes them for each channel only."""
     original = method_of(kind, "init_linear_relaxation")
 
-    def init_linear_relaxation(self, x, dim_opt=None):
+    def init_linear_relaxation(self: Node, x: Node, dim_opt: int | Sequence[int] | None = None) -> None:
         return original(self, x, dim_opt if dim_opt is None or isinstance(dim_opt, int) else math.prod(dim_opt))
 
     replace_methods(kind, init_linear_relaxation=init_linear_relaxation)
@@ -246,7 +262,7 @@ def _slopes_of_max_pools(kind: type) -> None:
     """With whole matrices, make convex combinations below a maximum for each neuron; 0.3 makes them for each channel only."""
     original = method_of(kind, "init_opt_parameters")
 
-    def init_opt_parameters(self, start_nodes):
+    def init_opt_parameters(self: Node, start_nodes: Sequence[tuple[str, int | Sequence[int], object]]) -> None:
         sizes = [(name, size if isinstance(size, int) else math.prod(size), where) for name, size, where in start_nodes]
         return original(self, sizes)
 
@@ -257,11 +273,11 @@ def _windows_cut_off(kind: type) -> None:
     """Refuse a max pooling whose last window ends outside the map; 0.3 leaves that window out."""
     initial, original = method_of(kind, "__init__"), method_of(kind, "forward")
 
-    def __init__(self, attr, inputs, output_index, options):
+    def __init__(self: PoolNode, attr: dict[str, Any], inputs: list[Node], output_index: int, options: dict[str, Any]) -> None:
         initial(self, attr, inputs, output_index, options)
         self.cuts_off = bool(attr.get("ceil_mode", 0))
 
-    def forward(self, x):
+    def forward(self: PoolNode, x: Tensor) -> Tensor:
         sides = zip(x.shape[2:], self.kernel_size, self.stride, self.padding, strict=True)
         if self.cuts_off and any((side + 2 * pad - size) % step for side, size, step, pad in sides):
             raise NotImplementedError("the operation (MaxPool) with ceil_mode, whose last window ends outside the map")
@@ -275,7 +291,7 @@ def _unknown_operations(kind: type) -> None:
     original = method_of(kind, "_convert_nodes")
 
     @functools.wraps(original)
-    def convert_nodes(self, *given, **options):
+    def convert_nodes(self: BoundedNetwork, *given: object, **options: object) -> object:
         try:
             return original(self, *given, **options)
         except NotImplementedError as error:
@@ -292,7 +308,7 @@ def _padding_in_words(kind: type) -> None:
     """Compute the numbers of `padding="same"` and `"valid"`, which the graph has as words."""
     initial = method_of(kind, "__init__")
 
-    def __init__(self, attr, inputs, output_index, options):
+    def __init__(self: Node, attr: dict[str, Any], inputs: list[Node], output_index: int, options: dict[str, Any]) -> None:
         if "pads" not in attr:
             whole = [0, 0]
             if attr.get("auto_pad", "NOTSET").startswith("SAME"):
@@ -309,7 +325,7 @@ def _batch_in_shapes(kind: type) -> None:
     """Replace a first axis of 1, as of `x.view(x.size(0), -1)`, by the batch's length: the graph is traced with one image."""
     original = method_of(kind, "forward")
 
-    def forward(self, x, shape):
+    def forward(self: Node, x: Tensor, shape: Iterable[SupportsInt]) -> Tensor:
         shape = [int(size) for size in shape]
         if shape and shape[0] == 1 and x.dim() and x.shape[0] != 1:
             shape[0] = x.shape[0]
@@ -321,23 +337,23 @@ def _batch_in_shapes(kind: type) -> None:
 def _division(division: type) -> None:
     """Compute quotients as such: 0.3 takes a division by a square root for layer normalisation, and x / 1 for 1 / x."""
 
-    def forward(self, x, y):
+    def forward(self: DivisionNode, x: Tensor, y: Tensor) -> Tensor:
         self.x, self.y = x, y
         return x / y
 
-    def interval_propagate(self, *v):
+    def interval_propagate(self: DivisionNode, *v: tuple) -> tuple[Tensor, Tensor]:
         (lower, upper), (least, most) = v[0][:2], v[1][:2]
         if ((least <= 0) & (most >= 0)).any():
             raise NotImplementedError("division by what may be 0")
         quotients = [end / by for end in (lower, upper) for by in (least, most)]
         return functools.reduce(torch.minimum, quotients), functools.reduce(torch.maximum, quotients)
 
-    def bound_backward(self, last_lA, last_uA, x, y):
+    def bound_backward(self: DivisionNode, last_lA: Tensor | None, last_uA: Tensor | None, x: Node, y: Node) -> LinearBounds:
         if self.is_input_perturbed(1):
             raise NotImplementedError("division by what depends on the image")
         by = next(value for name in ("value", "forward_value", "lower") if (value := getattr(y, name, None)) is not None)
 
-        def one_side(matrix):
+        def one_side(matrix: Tensor | None) -> Tensor | None:
             return None if matrix is None else self.broadcast_backward(matrix / by, x)
 
         return [(one_side(last_lA), one_side(last_uA)), (None, None)], 0.0, 0.0
@@ -349,7 +365,9 @@ def _repeated_indices(kind: type) -> None:
     """Refuse to gather an entry twice; 0.3 counts it once."""
     original = method_of(kind, "bound_backward")
 
-    def bound_backward(self, last_lA, last_uA, x, indices):
+    def bound_backward(
+        self: GatherNode, last_lA: Tensor | None, last_uA: Tensor | None, x: Node, indices: Node
+    ) -> LinearBounds:
         if self.indices.ndim and len(self.indices.unique()) < self.indices.numel():
             raise NotImplementedError("an index that is taken twice")
         return original(self, last_lA, last_uA, x, indices)

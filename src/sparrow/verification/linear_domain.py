@@ -7,11 +7,14 @@ through scipy.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from scipy.optimize import linprog
 from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sparrow.settings import Threat
@@ -34,7 +37,9 @@ class _FixedReLUs(TorchDispatchMode):
         self.entered: list[Tensor] = []
         """Inputs (n, neurons) of each ReLU."""
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(
+        self, func: OpOverload, types: Sequence[type], args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> object:
         if func not in RELUS:
             return func(*args, **(kwargs or {}))
         entering = args[0]

@@ -40,7 +40,9 @@ class Params(Verification):
     """Learning rate of the slopes (Adam)."""
 
 
-def bound(model, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int) -> torch.Tensor:
+def bound(
+    model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int
+) -> torch.Tensor:
     """Lower bound (n,) on the smallest margin."""
     from sparrow.jobs.costs import METER
     from sparrow.verification.bounds import smallest_margin

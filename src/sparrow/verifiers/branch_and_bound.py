@@ -23,13 +23,17 @@ BibTeX:
 from __future__ import annotations
 
 import time
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
 from sparrow.settings import Norm, Threat
 from sparrow.verification.params import Verification
+
+if TYPE_CHECKING:
+    from sparrow.verification.decision import Decision
+    from sparrow.verification.splitting import Domains, Splitting
 
 
 class Params(Verification):
@@ -44,7 +48,7 @@ class Params(Verification):
     batch_size: int = Field(64, ge=1)
     """Parts that are split at a time."""
     attack_steps: int = Field(50, ge=1)
-    """Steps of the PGD that looks for an adversarial example first."""
+    """Steps of the PGD that searches for an adversarial example first."""
     attack_restarts: int = Field(5, ge=1)
     """Its random starts."""
     iterations: int = Field(20, ge=1)
@@ -67,7 +71,9 @@ class Answer(NamedTuple):
     domains: int
 
 
-def decide(model, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int):
+def decide(
+    model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int
+) -> Decision:
     """A `Decision` on images that `model` classifies correctly."""
     from sparrow.verification.decision import decision
 
@@ -78,7 +84,7 @@ def decide(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
     return decision(answers, "branch-and-bound", images.device)
 
 
-def search(model, image: torch.Tensor, label: int, params: Params, threat: Threat, classes: int) -> Answer:
+def search(model: torch.nn.Module, image: torch.Tensor, label: int, params: Params, threat: Threat, classes: int) -> Answer:
     """Decide one image (1, c, h, w) that `model` classifies as `label`; undecided, if memory runs out for it alone."""
     from sparrow.verification.memory import out_of_memory
 
@@ -95,7 +101,7 @@ def search(model, image: torch.Tensor, label: int, params: Params, threat: Threa
     return Answer(False, None, -torch.inf, 0)
 
 
-def _search(model, image: torch.Tensor, label: int, params: Params, threat: Threat, classes: int) -> Answer:
+def _search(model: torch.nn.Module, image: torch.Tensor, label: int, params: Params, threat: Threat, classes: int) -> Answer:
     from sparrow.verification.memory import out_of_memory
     from sparrow.verification.splitting import Splitting
 
@@ -138,7 +144,9 @@ def _search(model, image: torch.Tensor, label: int, params: Params, threat: Thre
         left = later.join(parts)
 
 
-def _attack(model, image, label: int, params: Params, threat: Threat):
+def _attack(
+    model: torch.nn.Module, image: torch.Tensor, label: int, params: Params, threat: Threat
+) -> tuple[torch.Tensor, float] | None:
     """An adversarial example of `image` and its margin, if PGD finds one: cheaper than a single split."""
     from sparrow.adversary.geometry import project
     from sparrow.adversary.margin import margin
@@ -154,7 +162,9 @@ def _attack(model, image, label: int, params: Params, threat: Threat):
     return (found, float(margin(logits, labels))) if int(logits.argmax()) != label else None
 
 
-def _settle(model, image, label: int, splitting, domain, threat: Threat, end: float) -> tuple[float, torch.Tensor | None]:
+def _settle(
+    model: torch.nn.Module, image: torch.Tensor, label: int, splitting: Splitting, domain: Domains, threat: Threat, end: float
+) -> tuple[float, torch.Tensor | None]:
     """The exact smallest margin of a domain without unstable ReLUs, and an adversarial example if there is one.
 
     Its bound as it is where that cannot be found out until `end` (as `time.monotonic` has it).

@@ -22,7 +22,7 @@ BibTeX:
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -30,6 +30,9 @@ from sparrow.lazy_torch import torch
 from sparrow.settings import Norm, Threat, unique
 from sparrow.verification.params import Verification
 from sparrow.verifiers import alpha_crown, branch_and_bound, crown, crown_ibp, ibp
+
+if TYPE_CHECKING:
+    from sparrow.verification.decision import Decision
 
 ALPHA, SEARCH = "alpha-crown", "branch-and-bound"
 FILES = {"ibp": ibp, "crown-ibp": crown_ibp, "crown": crown, ALPHA: alpha_crown, SEARCH: branch_and_bound}
@@ -69,7 +72,9 @@ def members(params: Params) -> dict[str, Verification]:
     return {kind: special[kind]() if kind in special else FILES[kind].Params(**plain) for kind in params.bounds}
 
 
-def decide(model, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int):
+def decide(
+    model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int
+) -> Decision:
     """A `Decision` on images (n, c, h, w) that `model` classifies correctly and no attack has broken.
 
     A bound that cannot be had of this network, or is refuted by a point of a perturbation set, has decided nothing: what it
@@ -94,10 +99,16 @@ def decide(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
         trial, failed = _copied(result), list[str]()
         progress = Progress(len(left), "verified", kind)
 
-        def work(part: torch.Tensor, kind=kind, settings=settings) -> tuple:
+        def work(part: torch.Tensor, kind: str = kind, settings: Verification = settings) -> tuple:
             return _answer(kind, model, images[part], labels[part], settings, threat, classes)
 
-        def accept(part: torch.Tensor, answer: tuple, progress=progress, trial=trial, failed=failed) -> None:
+        def accept(
+            part: torch.Tensor,
+            answer: tuple,
+            progress: Progress = progress,
+            trial: Decision = trial,
+            failed: list[str] = failed,
+        ) -> None:
             *found, reason = answer
             if reason is not None:
                 failed.append(reason)
@@ -120,7 +131,15 @@ def decide(model, images: torch.Tensor, labels: torch.Tensor, params: Params, th
     return result._replace(failures=tuple(failures))
 
 
-def _answer(kind: str, model, images, labels, settings: Verification, threat: Threat, classes: int) -> tuple:
+def _answer(
+    kind: str,
+    model: torch.nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    settings: Verification,
+    threat: Threat,
+    classes: int,
+) -> tuple:
     """The first four fields of one bound's `Decision` on some images, and None; or four times None, and why the bound failed.
 
     The reason is a value and no exception, so that a job that goes on after a stop has it in its journal.
@@ -135,13 +154,13 @@ def _answer(kind: str, model, images, labels, settings: Verification, threat: Th
     return *found[:4], None
 
 
-def _copied(result):
+def _copied(result: Decision) -> Decision:
     """A copy of the `Decision` `result`, which shares no tensor with it."""
     verified, falsified, margins, decided, failures = result
     return type(result)(verified.clone(), falsified.clone(), margins.clone(), list(decided), failures)
 
 
-def _with_examples(result, trial):
+def _with_examples(result: Decision, trial: Decision) -> Decision:
     """`result` with the images that `trial` falsifies, too: their adversarial examples count, whatever became of its bounds."""
     margins = torch.where(trial.falsified, trial.margins, result.margins)
     by = [

@@ -28,7 +28,9 @@ class Params(Verification):
     norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2")
 
 
-def bound(model, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int) -> torch.Tensor:
+def bound(
+    model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int
+) -> torch.Tensor:
     """Lower bound (n,) on the smallest margin."""
     from sparrow.verification.bounds import smallest_margin
 

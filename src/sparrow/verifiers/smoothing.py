@@ -75,7 +75,13 @@ def passes(params: Params, classes: int) -> tuple[int, int]:
 
 
 def certify(
-    model, images: torch.Tensor, params: Params, threat: Threat, classes: int, generator: torch.Generator, white: int
+    model: torch.nn.Module,
+    images: torch.Tensor,
+    params: Params,
+    threat: Threat,
+    classes: int,
+    generator: torch.Generator,
+    white: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Classes (n,), `ABSTAINED` where there is none, and margins (n,): certified l2 radius minus the one that is needed.
 
@@ -114,7 +120,7 @@ def whole(images: torch.Tensor, grid: int) -> torch.Tensor:
 
 
 def counts(
-    model, image: torch.Tensor, grid: int, draws: int, params: Params, classes: int, generator: torch.Generator
+    model: torch.nn.Module, image: torch.Tensor, grid: int, draws: int, params: Params, classes: int, generator: torch.Generator
 ) -> torch.Tensor:
     """How often (classes,) each class is predicted in `draws` noisy copies of `image` (c, h, w), in steps of `1 / grid`."""
     total = torch.zeros(classes, dtype=torch.long, device=image.device)

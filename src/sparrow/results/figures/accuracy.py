@@ -6,17 +6,20 @@ from pathlib import Path
 
 import pandas as pd
 
+from sparrow.files.specs import opened
 from sparrow.results.figures import style
+from sparrow.results.specs.figures import FigureSpec
 
 DRAWN_FROM = "summary.csv"
 
 
-def draw_accuracy(source: Path, svg: Path, png: Path, spec: dict) -> None:
+@opened(FigureSpec)
+def draw_accuracy(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     """Draw benign accuracy, era and vra of the fine-tuned networks of one data set and model; dashed: before pruning."""
-    table = style.select(style.by_granularity(pd.read_csv(source)), dataset=spec["dataset"], model=spec["model"])
-    pruned = table[table["stage"] == spec["stage"]]
+    table = style.select(style.by_granularity(pd.read_csv(source)), dataset=spec.dataset, model=spec.model)
+    pruned = table[table["stage"] == spec.stage]
     methods, ratios = sorted(pruned["method"].unique()), sorted(pruned["ratio"].unique())
-    objectives = spec["objectives"]
+    objectives = spec.objectives
     figure, grid = style.panels(len(style.METRICS), len(objectives), sharex=True, sharey=True)
     for row, (metric, title) in zip(grid, style.METRICS.items(), strict=True):
         row[0].set_ylabel(f"{title} (%)\n{style.images(pruned[f'{metric}_n'])}")

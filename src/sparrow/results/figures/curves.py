@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from sparrow.files.specs import opened
 from sparrow.results.beside import read_beside
 from sparrow.results.figures import style
+from sparrow.results.specs.figures import RunsFigureSpec
 
 DRAWN_FROM = "*.curve.csv"
 WITHOUT_PRUNING = True
@@ -15,16 +17,17 @@ WITHOUT_PRUNING = True
 STAGES = {"dense": "pre-training", "pruned": "pruning", "finetuned": "fine-tuning"}
 
 
-def draw_curves(source: list[Path], svg: Path, png: Path, spec: dict) -> None:
-    """Draw the curves of one data set and model. `spec["runs"]` says whose each file in `source` is, in the same order.
+@opened(RunsFigureSpec)
+def draw_curves(source: list[Path], svg: Path, png: Path, spec: RunsFigureSpec) -> None:
+    """Draw the curves of one data set and model. `spec.runs` says whose each file in `source` is, in the same order.
 
     Darker lines have lower ratios; methods that do not learn have no curve in the pruning row.
     """
-    runs = pd.DataFrame(spec["runs"])
+    runs = pd.DataFrame(spec.runs)
     tables = [read_beside(path) for path in source]
     methods = sorted(set(runs["method"]) - {"dense"})
     ratios = sorted(set(runs["ratio"]) - {0.0})
-    objectives = spec["objectives"]
+    objectives = spec.objectives
     figure, grid = style.panels(2 * len(STAGES), len(objectives), height=1.5, sharey=False)
     for number, (stage, title) in enumerate(STAGES.items()):
         for column, objective in enumerate(objectives):

@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 
 from sparrow.files.csv_table import EXACT
+from sparrow.files.specs import opened
 from sparrow.results.figures import style
+from sparrow.results.specs.figures import MeasuredFigureSpec
 from sparrow.results.threats import in_words
 
 DRAWN_FROM = "decisions.csv"
@@ -31,17 +33,18 @@ OTHERS = {"falsified": ["#FEE391", "#EC7014"], "unknown": ["#D9D9D9"], "verified
 LABELS = {("unknown", "nothing"): "unknown"}
 
 
-def draw_decisions(source: Path, svg: Path, png: Path, spec: dict) -> None:
+@opened(MeasuredFigureSpec)
+def draw_decisions(source: Path, svg: Path, png: Path, spec: MeasuredFigureSpec) -> None:
     """Draw the shares of images (all seeds together) by deciding bound, of one data set and model, for each objective's most
     varied verifier.
 
     A bar for each network, a column for each objective; from the left what is falsified, unknown and verified.
     `spec` says which of the `objectives` have a vra, `measured`, and names their `threats`.
     """
-    table = style.select(pd.read_csv(source, converters=EXACT), dataset=spec["dataset"], model=spec["model"])
-    table = table[table["stage"].isin(["dense", spec["stage"]])]
-    objectives = spec["objectives"]
-    shown = {one: _most_varied(style.select(table, objective=one), spec["threats"][one]["eps"]) for one in objectives}
+    table = style.select(pd.read_csv(source, converters=EXACT), dataset=spec.dataset, model=spec.model)
+    table = table[table["stage"].isin(["dense", spec.stage])]
+    objectives = spec.objectives
+    shown = {one: _most_varied(style.select(table, objective=one), spec.threats[one].eps) for one in objectives}
     table = pd.concat(shown.values())
     bars = sorted(set(zip(table["method"], table["ratio"], strict=True)), key=lambda bar: (bar[0] != "dense", bar))
     methods = list(dict.fromkeys(method for method, _ in bars))
@@ -59,10 +62,10 @@ def draw_decisions(source: Path, svg: Path, png: Path, spec: dict) -> None:
             label = LABELS.get((status, decided), f"{status}: {decided}")
             axes.barh(places, shares, 0.85, left, color=colour, edgecolor="white", linewidth=0.3, label=label)
             left += shares
-        missing = "no result" if "vra" in spec["measured"][objective] else "not verified"
+        missing = "no result" if "vra" in spec.measured[objective] else "not verified"
         for place in np.array(places)[seen.isna()]:
             axes.text(2, place, missing, color="grey", fontsize=6, va="center")
-        axes.set_title(_title(objective, rows, spec["threats"][objective]["norm"]))
+        axes.set_title(_title(objective, rows, spec.threats[objective].norm))
         axes.set_xlabel(f"% of {style.images(rows['seen'])}" if len(rows) else "% of images")
         axes.set_xlim(0, 100)
         axes.set_yticks(places, ["dense" if method == "dense" else f"{method} {ratio:g}" for method, ratio in bars], fontsize=7)

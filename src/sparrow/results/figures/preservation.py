@@ -7,23 +7,24 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from sparrow.files.specs import opened
 from sparrow.results.figures import style
+from sparrow.results.specs.figures import MeasuredFigureSpec
 
 DRAWN_FROM = "summary.csv"
 
 UNMEASURED = {"era": "not attacked", "vra": "not verified"}
 
 
-def draw_preservation(source: Path, svg: Path, png: Path, spec: dict) -> None:
+@opened(MeasuredFigureSpec)
+def draw_preservation(source: Path, svg: Path, png: Path, spec: MeasuredFigureSpec) -> None:
     """Draw preserved benign accuracy, era and vra of one data set and model; no bar where the dense network had none.
 
     `spec` says which of era and vra are `measured` on each of the `objectives`.
     """
-    table = style.select(
-        style.by_granularity(pd.read_csv(source)), dataset=spec["dataset"], model=spec["model"], stage=spec["stage"]
-    )
+    table = style.select(style.by_granularity(pd.read_csv(source)), dataset=spec.dataset, model=spec.model, stage=spec.stage)
     methods, ratios = sorted(table["method"].unique()), sorted(table["ratio"].unique())
-    objectives = spec["objectives"]
+    objectives = spec.objectives
     figure, grid = style.panels(len(style.METRICS), len(objectives), sharex=True)
     width = 0.8 / len(methods)
     for row, metric in zip(grid, style.METRICS, strict=True):
@@ -46,7 +47,7 @@ def draw_preservation(source: Path, svg: Path, png: Path, spec: dict) -> None:
                 style.cross_out(axes, np.array(across)[crossed], 100 * points["mean"][crossed])
             axes.axhline(100, color="grey", linestyle="--", linewidth=1)
             if table.loc[table["objective"] == objective, f"preserved_{metric}"].isna().all():
-                unmeasured = metric in UNMEASURED and metric not in spec["measured"][objective]
+                unmeasured = metric in UNMEASURED and metric not in spec.measured[objective]
                 words = UNMEASURED[metric] if unmeasured else "nothing to preserve"
                 axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", color="grey")
             axes.set_ylim(bottom=0)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from sparrow.files.specs import opened
 from sparrow.results.figures import style
+from sparrow.results.specs.figures import FigureSpec
 
 DRAWN_FROM = "published.csv"
 
@@ -16,9 +18,10 @@ ROW = 0.18
 """Inches that a network takes in height."""
 
 
-def draw_published(source: Path, svg: Path, png: Path, spec: dict) -> None:
+@opened(FigureSpec)
+def draw_published(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     """Draw the published figures of one data set and model (hollow) and this study's (filled); a line joins the two."""
-    table = style.select(pd.read_csv(source), dataset=spec["dataset"], model=spec["model"])
+    table = style.select(pd.read_csv(source), dataset=spec.dataset, model=spec.model)
     table = table[table["seeds"].gt(0)]
     # All that were measured, so that a method looks as it does in the other figures.
     methods = sorted(set(table["method"]) - {"dense"})

@@ -7,21 +7,24 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from sparrow.files.specs import opened
 from sparrow.results.figures import style
 from sparrow.results.ranking import CONSTANT
+from sparrow.results.specs.figures import FigureSpec
 
 DRAWN_FROM = "ranking.csv"
 
 
-def draw_ranking(source: Path, svg: Path, png: Path, spec: dict) -> None:
+@opened(FigureSpec)
+def draw_ranking(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     """Draw the ranking of one data set and model; hollow: worse than the best; half: likely worse.
 
     Crossed out, without a rank: a network of the method answers with one class.
     """
-    table = style.select(pd.read_csv(source), dataset=spec["dataset"], model=spec["model"], stage=spec["stage"])
+    table = style.select(pd.read_csv(source), dataset=spec.dataset, model=spec.model, stage=spec.stage)
     methods, columns = sorted(table["method"].unique()), sorted(set(zip(table["ratio"], table["granularity"], strict=True)))
-    rows = [(objective, metric) for objective in spec["objectives"] for metric in ("era", "vra")]
-    titles = {objective: style.title(spec, objective) for objective in spec["objectives"]}
+    rows = [(objective, metric) for objective in spec.objectives for metric in ("era", "vra")]
+    titles = {objective: style.title(spec, objective) for objective in spec.objectives}
     # With a threat, the name of a panel has no room in one line.
     between = ", " if all(titles[objective] == objective for objective in titles) else "\n"
     figure, grid = style.panels(len(rows), len(columns), height=0.5 + 0.16 * len(methods))

@@ -6,27 +6,30 @@ from pathlib import Path
 
 import pandas as pd
 
+from sparrow.files.specs import opened
 from sparrow.results.figures import style
 from sparrow.results.recall import relative
+from sparrow.results.specs.figures import FigureSpec
 
 DRAWN_FROM = ("recall.csv", "intensification.csv")
 
 ROWS = {"benign": "benign", "era": "era"}
 
 
-def draw_recall(source: list[Path], svg: Path, png: Path, spec: dict) -> None:
+@opened(FigureSpec)
+def draw_recall(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
     """Draw recall.csv and intensification.csv of one data set and model.
 
     Above: relative recall of each class, pruned against dense, at the middle ratio. Below: intensification at each ratio with
     its interval; no point where the dense recalls differ by no more than noise.
     """
-    table, slopes = (style.select(pd.read_csv(path), dataset=spec["dataset"], model=spec["model"]) for path in source)
-    slopes = style.select(slopes, stage=spec["stage"]).rename(columns={"intensification": "mean"}).dropna(subset="mean")
+    table, slopes = (style.select(pd.read_csv(path), dataset=spec.dataset, model=spec.model) for path in source)
+    slopes = style.select(slopes, stage=spec.stage).rename(columns={"intensification": "mean"}).dropna(subset="mean")
     dense = style.select(table, stage="dense")
-    pruned = style.select(table, stage=spec["stage"])
+    pruned = style.select(table, stage=spec.stage)
     methods, ratios = sorted(pruned["method"].unique()), sorted(pruned["ratio"].unique())
     middle = ratios[(len(ratios) - 1) // 2]
-    objectives = spec["objectives"]
+    objectives = spec.objectives
     figure, grid = style.panels(2 * len(ROWS), len(objectives))
     for number, (metric, title) in enumerate(ROWS.items()):
         pairs = pd.DataFrame(_pairs(dense, pruned, metric))

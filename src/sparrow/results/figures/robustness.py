@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from sparrow.files.specs import opened
 from sparrow.results.figures import style
+from sparrow.results.specs.figures import FigureSpec
 
 DRAWN_FROM = "summary.csv"
 WITHOUT_PRUNING = True
@@ -20,14 +22,15 @@ LOOKS = {
 }
 
 
-def draw_robustness(source: Path, svg: Path, png: Path, spec: dict) -> None:
+@opened(FigureSpec)
+def draw_robustness(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     """Draw benign accuracy, era and vra of one data set and model at each ratio, that of the dense network (0) first.
 
     A row for each method, a column for each objective; shaded: the images that no attack broke and no verifier proved.
     """
-    table = style.select(style.by_granularity(pd.read_csv(source)), dataset=spec["dataset"], model=spec["model"])
-    table = table[table["stage"].isin(["dense", spec["stage"]])]
-    ratios, objectives = sorted(table["ratio"].unique()), spec["objectives"]
+    table = style.select(style.by_granularity(pd.read_csv(source)), dataset=spec.dataset, model=spec.model)
+    table = table[table["stage"].isin(["dense", spec.stage])]
+    ratios, objectives = sorted(table["ratio"].unique()), spec.objectives
     # Where nothing is pruned, there is one row for the dense network.
     methods = sorted(set(table["method"]) - {"dense"}) or ["dense"]
     figure, grid = style.panels(len(methods), len(objectives), height=1.3, sharex=True, sharey=True)

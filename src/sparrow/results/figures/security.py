@@ -11,7 +11,9 @@ from matplotlib.ticker import MaxNLocator
 
 from sparrow import radius
 from sparrow.files.csv_table import EXACT
+from sparrow.files.specs import opened
 from sparrow.results.figures import style
+from sparrow.results.specs.figures import FigureSpec
 
 DRAWN_FROM = "security.csv"
 WITHOUT_PRUNING = True
@@ -21,18 +23,19 @@ MARKS = 5
 """Approximate number of markers on a curve."""
 
 
-def draw_security(source: Path, svg: Path, png: Path, spec: dict) -> None:
+@opened(FigureSpec)
+def draw_security(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     """Draw era (lines) and vra (hollow) of one data set and model at the lowest, middle and highest ratio; dashed: dense."""
-    table = style.select(pd.read_csv(source, converters=EXACT), dataset=spec["dataset"], model=spec["model"])
-    dense, pruned = (style.select(table, stage=stage) for stage in ("dense", spec["stage"]))
+    table = style.select(pd.read_csv(source, converters=EXACT), dataset=spec.dataset, model=spec.model)
+    dense, pruned = (style.select(table, stage=stage) for stage in ("dense", spec.stage))
     methods, ratios = sorted(pruned["method"].unique()), sorted(pruned["ratio"].unique())
     shown = sorted({ratios[0], ratios[(len(ratios) - 1) // 2], ratios[-1]}) if ratios else []
     # Where nothing is pruned, there is one row for the dense networks.
     parts = {f"ratio {ratio:g}\n": style.select(pruned, ratio=ratio) for ratio in shown} or {"": pruned}
-    objectives = spec["objectives"]
+    objectives = spec.objectives
     # Panels share an axis only if their norms are the same.
-    norms = {spec["threats"][objective]["norm"] for objective in objectives}
-    radii = {radius.text(spec["threats"][objective]["eps"]) for objective in objectives}
+    norms = {spec.threats[objective].norm for objective in objectives}
+    radii = {radius.text(spec.threats[objective].eps) for objective in objectives}
     denominators = {text.partition("/")[2] for text in radii}
     fractions = len(denominators) == 1 and denominators != {""}
     own = f"the threat's eps, {', '.join(radii)}" if fractions and len(radii) == 1 else "the threat's eps"
@@ -40,7 +43,7 @@ def draw_security(source: Path, svg: Path, png: Path, spec: dict) -> None:
     for row, (title, part) in zip(grid, parts.items(), strict=True):
         row[0].set_ylabel(f"{title}accuracy (%)")
         for axes, objective in zip(row, objectives, strict=True):
-            axes.axvline(spec["threats"][objective]["eps"], color="black", linewidth=0.6, label=own)
+            axes.axvline(spec.threats[objective].eps, color="black", linewidth=0.6, label=own)
             axes.plot([], [], color="black", label="era (line)")
             axes.plot([], [], color="black", linestyle=":", linewidth=0.8, marker="o", fillstyle="none", label="vra (hollow)")
             _curves(axes, style.select(dense, objective=objective), 0, linestyle="--", label="dense", **DENSE)

@@ -7,16 +7,19 @@ from pathlib import Path
 import pandas as pd
 from matplotlib import ticker
 
+from sparrow.files.specs import opened
 from sparrow.results.figures import style
+from sparrow.results.specs.figures import FigureSpec
 
 DRAWN_FROM = "layers.csv"
 
 
-def draw_sparsity(source: Path, svg: Path, png: Path, spec: dict) -> None:
+@opened(FigureSpec)
+def draw_sparsity(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     """Draw the kept share of every prunable layer of one data set and model, at each ratio (mean over seeds)."""
-    table = style.select(pd.read_csv(source), dataset=spec["dataset"], model=spec["model"], stage=spec["stage"])
+    table = style.select(pd.read_csv(source), dataset=spec.dataset, model=spec.model, stage=spec.stage)
     methods, ratios = sorted(table["method"].unique()), sorted(table["ratio"].unique())
-    objectives = spec["objectives"]
+    objectives = spec.objectives
     names = list(dict.fromkeys(table["layer"]))
     figure, grid = style.panels(len(objectives), len(ratios), width=2.2, height=1.7, sharex=True, sharey=True)
     for row, objective in zip(grid, objectives, strict=True):

@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sparrow.files.atomic import replacing
+from sparrow.results.specs.figures import FigureSpec
 from sparrow.results.statistics import mean_over_seeds
 from sparrow.results.threats import in_words
 
@@ -54,7 +55,7 @@ plt.rcParams.update(
 )
 
 
-def panels(rows: int, columns: int, width: float = 2.7, height: float = 2.0, **options) -> tuple[Figure, np.ndarray]:
+def panels(rows: int, columns: int, width: float = 2.7, height: float = 2.0, **options: Any) -> tuple[Figure, np.ndarray]:
     """A grid of axes, always two-dimensional."""
     return plt.subplots(rows, columns, figsize=(width * columns + 0.6, height * rows + 0.7), squeeze=False, **options)
 
@@ -66,9 +67,9 @@ def look(methods: list[str], method: str) -> dict[str, str]:
     return {"color": COLOURS[position], "marker": MARKERS[(position + turn) % len(MARKERS)]}
 
 
-def title(spec: dict, objective: str) -> str:
+def title(spec: FigureSpec, objective: str) -> str:
     """The title of an objective's panels: its label, followed by its threat if those of the figure's objectives differ."""
-    words = {one: in_words(**spec["threats"][one]) for one in spec["objectives"]}
+    words = {one: in_words(spec.threats[one].norm, spec.threats[one].eps) for one in spec.objectives}
     return f"{objective} ({words[objective]})" if len(set(words.values())) > 1 else objective
 
 

@@ -6,20 +6,23 @@ from pathlib import Path
 
 import pandas as pd
 
+from sparrow.files.specs import opened
 from sparrow.results.beside import read_beside
 from sparrow.results.figures import style
+from sparrow.results.specs.figures import RunsFigureSpec
 
 DRAWN_FROM = "*.trace.csv"
 
 
-def draw_traces(source: list[Path], svg: Path, png: Path, spec: dict) -> None:
+@opened(RunsFigureSpec)
+def draw_traces(source: list[Path], svg: Path, png: Path, spec: RunsFigureSpec) -> None:
     """Draw the traces of one data set and model at the highest ratio and the first seed.
 
-    `spec["runs"]` says whose each file in `source` is, in the same order.
+    `spec.runs` says whose each file in `source` is, in the same order.
     """
-    runs = pd.DataFrame(spec["runs"])
+    runs = pd.DataFrame(spec.runs)
     shown = runs[(runs["ratio"] == runs["ratio"].max()) & (runs["seed"] == runs["seed"].min())]
-    methods, objectives = sorted(shown["method"].unique()), spec["objectives"]
+    methods, objectives = sorted(shown["method"].unique()), spec.objectives
     figure, grid = style.panels(len(methods), len(objectives), width=4.4, height=2.2, sharex="row")
     for line, method in zip(grid, methods, strict=True):
         line[0].set_ylabel(method)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from sparrow.files.specs import Entry, Spec
 from sparrow.settings import Threat
-from sparrow.stages.specs.base import Entry, Spec
 
 
 class AnalysisSpec(Spec):
@@ -16,13 +14,7 @@ class AnalysisSpec(Spec):
 
 
 class NetworksAnalysisSpec(AnalysisSpec):
-    """One of a data set, or of networks of an architecture `model`, against the `threat` if it reads that."""
+    """An analysis of a data set, or of networks of an architecture `model`, against the `threat` if it reads that."""
 
     model: Entry | None = None
     threat: Threat | None = None
-
-
-class TablesAnalysisSpec(AnalysisSpec):
-    """One of all outcome tables: `objectives` says of each which tables its networks have, as aggregation is told."""
-
-    objectives: dict[str, Any]

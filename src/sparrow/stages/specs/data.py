@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sparrow.stages.specs.base import Entry, Spec
+from sparrow.files.specs import Entry, Spec
 
 
 class DataSpec(Spec):

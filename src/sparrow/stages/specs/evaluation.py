@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from sparrow.files.specs import Entry, Spec
 from sparrow.settings import Threat
-from sparrow.stages.specs.base import Entry, Spec
 
 
 class EvaluationSpec(Spec):

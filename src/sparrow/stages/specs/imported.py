@@ -20,7 +20,7 @@ class ImportedFile(BaseModel):
     granularity: Literal["weight", "filter"]
     allow_ratio: bool
     map_sha256: str | None
-    """Of a map of the user's own."""
+    """The SHA-256 of the key map, if it is a file of the user's own."""
 
 
 class ImportSpec(CheckpointSpec):

@@ -7,8 +7,9 @@ from typing import Self
 from pydantic import model_validator
 
 from sparrow.data.augmentation import Augmentation
+from sparrow.files.specs import Entry
 from sparrow.settings import Threat
-from sparrow.stages.specs.base import CheckpointSpec, Entry
+from sparrow.stages.specs.base import CheckpointSpec
 from sparrow.training.schedule import Schedule
 
 
@@ -21,9 +22,9 @@ class PruneSpec(CheckpointSpec):
     schedule: Schedule | None = None
     augmentation: Augmentation | None = None
     threat: Threat | None = None
-    """That of an objective that trains against one."""
+    """The threat that the objective trains against; none of a benign one."""
     method_threat: Threat | None = None
-    """That of a method that trains against one."""
+    """The threat that the method trains against, if it does."""
 
     @model_validator(mode="after")
     def _trains_on_something(self) -> Self:

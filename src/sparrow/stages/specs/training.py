@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from sparrow.data.augmentation import Augmentation
+from sparrow.files.specs import Entry
 from sparrow.settings import Threat
-from sparrow.stages.specs.base import CheckpointSpec, Entry
+from sparrow.stages.specs.base import CheckpointSpec
 from sparrow.training.schedule import Schedule
 
 

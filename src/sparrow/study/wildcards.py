@@ -1,0 +1,31 @@
+"""Regular expressions of names in a study's paths, for Snakemake: which rule makes a file. Imports no torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from sparrow.files.paths import LABEL
+from sparrow.study.config import Study
+
+
+def one_of(names: Iterable[str]) -> str:
+    """A pattern that matches these names; nothing, if there are none."""
+    return "|".join(map(re.escape, sorted(names))) or "(?!)"
+
+
+def dataset_of_trained(study: Study) -> str:
+    """A pattern of the data set at the beginning of a checkpoint's path, unless the checkpoint is imported.
+
+    It sees the whole path, up to the dot of its suffix.
+    """
+    return f"(?!{_imported(study)}){LABEL}"
+
+
+def dataset_of_imported(study: Study) -> str:
+    """The same, only if the checkpoint is imported."""
+    return f"(?={_imported(study)}){LABEL}"
+
+
+def _imported(study: Study) -> str:
+    return rf"(?:{one_of(study.imports)})\."
