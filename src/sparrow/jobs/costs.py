@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from sparrow.errors import NetworkError
 from sparrow.files.atomic import replacing
+from sparrow.jobs.no_gradient import without_gradient_named
 
 
 @dataclass
@@ -71,12 +72,14 @@ METER = Meter()
 def record_cost(path: Path) -> Iterator[dict[str, float]]:
     """Write the cost of the context's body to `path` (JSON) when it ends without error or with a NetworkError.
 
+    Torch's error about a network that hands no gradient back becomes one here, before the cost is written.
     Yields a dict: further figures put there are written beside seconds, peak_memory_mb and gradient_evaluations.
     """
     METER.start()
     also: dict[str, float] = {}
     try:
-        yield also
+        with without_gradient_named():
+            yield also
     except NetworkError:
         _write(path, also)
         raise

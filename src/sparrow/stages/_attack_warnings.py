@@ -64,6 +64,12 @@ def about_distances(distances: Tensor) -> list[str]:
     return [f"no adversarial image at any distance for {without} of {len(distances)} attacked images"] if without else []
 
 
+def about_numbers(not_finite: int, attacked: int) -> list[str]:
+    """A warning if the attack gave back `not_finite` of the `attacked` images with pixels that are no finite numbers."""
+    told = f"{not_finite} of {attacked} attacked images came back with pixels that are not finite, which count as unchanged"
+    return [told] if not_finite else []
+
+
 @contextmanager
 def first_gradient_watched(model: nn.Module, images: Tensor) -> Iterator[Callable[[], Tensor | None]]:
     """Watch the first input gradient that is taken of `model` while the context lasts.

@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -17,22 +16,6 @@ from sparrow.files.atomic import replacing
 from sparrow.files.headers import COMPACT_FORMAT, FORMAT, sha256
 
 P = ParamSpec("P")
-
-NO_GRADIENT = ("does not require grad and does not have a grad_fn", "appears to not have been used in the graph")
-"""What torch says where a loss does not depend on the images, or on the weights, by anything that has a gradient."""
-
-
-@contextmanager
-def without_gradient_named() -> Iterator[None]:
-    """Turn torch's error about a network that hands no gradient back into a NetworkError."""
-    try:
-        yield
-    except RuntimeError as error:
-        if not any(words in str(error) for words in NO_GRADIENT):
-            raise
-        raise NetworkError(
-            "it hands no gradient back to its images or weights: something in it has none, such as a comparison or detach()"
-        ) from error
 
 
 def recorded(record: Callable[..., None]) -> Callable[[Callable[P, str | None]], Callable[P, str | None]]:
@@ -46,8 +29,7 @@ def recorded(record: Callable[..., None]) -> Callable[[Callable[P, str | None]],
         @functools.wraps(stage)
         def wrapped(*args: P.args, **kwargs: P.kwargs) -> str | None:
             try:
-                with without_gradient_named():
-                    return stage(*args, **kwargs)
+                return stage(*args, **kwargs)
             except NetworkError as error:
                 arguments = inspect.signature(stage).bind(*args, **kwargs).arguments
                 inherited = isinstance(error, InheritedError)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,15 @@ from sparrow.settings import Threat
 from sparrow.stages._failure import failed_checkpoint
 from sparrow.stages._origin import header
 from sparrow.stages.specs.base import CheckpointSpec
+from sparrow.training.checked_result import checked
 from sparrow.training.loop import CURVE_COLUMNS
+from sparrow.training.loss import Loss
 
 
-def loss_function(objective: Entry, threat: Threat | None) -> Callable:
-    """The loss of an entry of `objectives`, against `threat` where it is a robust one."""
+def loss_function(objective: Entry, threat: Threat | None) -> Loss:
+    """The loss of an entry of `objectives`, against `threat` where it is a robust one; a result that is none is refused."""
     entry, params = catalogue.from_spec("objectives", objective)
-    return entry.prepare(params, threat)
+    return checked(entry.prepare(params, threat), f"objectives.{objective['kind']}")
 
 
 def perturbs(objective: Entry) -> bool:

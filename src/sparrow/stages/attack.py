@@ -20,12 +20,13 @@ from sparrow.files.outcome_table import MISCLASSIFIED, ORIGIN, verified_images
 from sparrow.files.specs import opened
 from sparrow.jobs import journal
 from sparrow.jobs.costs import METER, record_cost
+from sparrow.jobs.no_gradient import loss_blamed
 from sparrow.jobs.progress import Progress
 from sparrow.jobs.resume_point import resumable
 from sparrow.networks.batched import batches, predict
 from sparrow.reproducible import pick_device, seed_everything
 from sparrow.settings import Threat
-from sparrow.stages import _attack_warnings
+from sparrow.stages import _attack_results, _attack_warnings
 from sparrow.stages._evaluation import failed_table, open_case, origin, write_outcomes
 from sparrow.stages._failure import recorded
 from sparrow.stages._origin import examples_header
@@ -80,22 +81,23 @@ def attack(
             print(f"{int((correct & ~targets).sum())} of {int(correct.sum())} correct images are verified, and left out")
         progress = Progress(int(targets.sum()), "robust")
 
-        def search(batch: Tensor) -> tuple[Tensor, list[str], Tensor | None]:
+        def search(batch: Tensor) -> tuple[tuple[Tensor, int], list[str], Tensor | None]:
             images, labels = part.images[batch], part.labels[batch]
             with METER.watching(model):
-                results, parts, zero = _attack_batch(entry, kind, model, images, labels, params, threat, classes)
-            return _usable(results, images), parts, zero
+                return _attack_batch(entry, kind, model, images, labels, params, threat, classes)
 
-        def search_again(batch: Tensor) -> Tensor:
+        def search_again(batch: Tensor) -> tuple[Tensor, int]:
             images, labels = part.images[batch], part.labels[batch]
             others = torch.stack([_nearest_other(part, predictions, place, threat) for place in batch.tolist()])
             with METER.watching(model):
                 results = entry.restart(model, images, labels, params, threat, classes, others)
-            return _usable(results, images)
+            return _attack_results.usable(results, images, f"attacks.{kind}: restart")
 
-        with journal.open_journal(resume, generator):
+        not_finite = 0
+        with _attack_results.unchanged(model, f"attacks.{kind}"), journal.open_journal(resume, generator):
             for number, batch in enumerate(batches(targets, params.batch_size)):
-                found[batch], parts, zero = journal.compute_once(f"batch {number}", partial(search, batch))
+                (found[batch], lost), parts, zero = journal.compute_once(f"batch {number}", partial(search, batch))
+                not_finite += lost
                 for place, name, there in zip(batch.tolist(), parts, _zero_gradient_cells(zero, len(batch)), strict=True):
                     by[place], starts_flat[place] = name, there
                 inside = project(found[batch], part.images[batch], threat)
@@ -103,7 +105,7 @@ def attack(
             if minimum_norm and hasattr(entry, "restart"):
                 nothing = targets & (predict(model, found, params.batch_size) == part.labels)
                 for number, batch in enumerate(batches(nothing & _has_others(part, predictions), params.batch_size)):
-                    found[batch] = journal.compute_once(f"restart {number}", partial(search_again, batch))
+                    found[batch], _ = journal.compute_once(f"restart {number}", partial(search_again, batch))
                     for place in batch.tolist():
                         by[place] = OTHER_CLASS
         far = distance(found, part.images, threat.norm)
@@ -123,6 +125,7 @@ def attack(
             for right, there, name in zip(correct.tolist(), distances.isfinite().tolist(), by, strict=True)
         ]
         warnings += _attack_warnings.about_attack([there for there in starts_flat if isinstance(there, int)], by, params.blind)
+        warnings += _attack_warnings.about_numbers(not_finite, int(targets.sum()))
         if minimum_norm:
             warnings += _attack_warnings.about_distances(distances[targets])
         for warning in warnings:
@@ -145,19 +148,17 @@ def _proven(proofs: Sequence[Path], part: Part, threat: Threat, about: tuple[str
 
 def _attack_batch(
     entry: ModuleType, kind: str, model: nn.Module, images: Tensor, labels: Tensor, *rest: object
-) -> tuple[Tensor, list[str], Tensor | None]:
-    """The images that an attack returns, the name of the part that found each, and where (n,) it started without a gradient."""
-    if hasattr(entry, "search"):
-        return tuple(entry.search(model, images, labels, *rest))
-    with _attack_warnings.first_gradient_watched(model, images) as zero_gradient:
-        results = entry.attack(model, images, labels, *rest)
-    return results, [kind] * len(images), zero_gradient()
-
-
-def _usable(results: Tensor, images: Tensor) -> Tensor:
-    """`results` in [0, 1], and the image itself where a result is not finite."""
-    results = results.detach()
-    return torch.where(results.isfinite(), results, images).clamp(0, 1)
+) -> tuple[tuple[Tensor, int], list[str], Tensor | None]:
+    """The images that an attack returns, and how many were not finite; the name of the part that found each; and where (n,) it
+    started without a gradient."""
+    name = f"attacks.{kind}"
+    with loss_blamed(name, model, images):
+        if hasattr(entry, "search"):
+            results, parts, zero = _attack_results.parts_of(entry.search(model, images, labels, *rest), f"{name}: search")
+            return _attack_results.usable(results, images, f"{name}: search"), parts, zero
+        with _attack_warnings.first_gradient_watched(model, images) as zero_gradient:
+            results = entry.attack(model, images, labels, *rest)
+    return _attack_results.usable(results, images, f"{name}: attack"), [kind] * len(images), zero_gradient()
 
 
 def _zero_gradient_cells(zero_gradient: Tensor | None, count: int) -> list[int | str]:

@@ -10,6 +10,7 @@ from sparrow import catalogue
 from sparrow.data import store
 from sparrow.data.extra import with_extra
 from sparrow.data.source import Description, Images, Source
+from sparrow.data.source_check import missing_classes, require_source
 from sparrow.data.split import HeldOut, SplitParams, hold_out, in_turns, split
 from sparrow.errors import SparrowError
 from sparrow.files.specs import opened
@@ -23,13 +24,17 @@ def prepare_data(output: Path, cost: Path, spec: DataSpec) -> None:
     """Load a data set, divide it into parts, add the extra images that the study names, and write it to `output`."""
     with record_cost(cost):
         entry, params = catalogue.from_spec("datasets", spec.dataset)
-        source = entry.load(params)
+        description, name = entry.describe(params), f"datasets.{spec.dataset['kind']}"
+        source = require_source(entry.load(params), description, name)
+        missing = missing_classes(source, description)
+        if missing:
+            print(f"warning: {name}: no training image of the classes {missing}")
         try:
             parts = _divided(source, params)
         except ValueError as error:
             shares = "validation" if source.test else "validation and test"
-            raise SparrowError(f"datasets.{spec.dataset['kind']}: {shares} leave too few images: {error}") from None
-        description, own = entry.describe(params), len(parts["train"].labels)
+            raise SparrowError(f"{name}: {shares} leave too few images: {error}") from None
+        own = len(parts["train"].labels)
         parts["train"] = _added(parts["train"], params, description, source)
         extra = store.Extra(len(parts["train"].labels) - own, params.extra_share)
         about = {"dataset": spec.dataset, "versions": versions("numpy", "scikit-learn"), "code": spec.code}

@@ -16,6 +16,7 @@ from sparrow.files.headers import sha256
 from sparrow.files.specs import opened
 from sparrow.jobs import interruption
 from sparrow.jobs.costs import record_cost
+from sparrow.jobs.no_gradient import loss_blamed
 from sparrow.jobs.resume_point import resumable
 from sparrow.networks.prunable import norm_layers, norm_parameters, prunable_weights
 from sparrow.networks.structure import Layout, filter_masks, require_cuttable
@@ -26,8 +27,10 @@ from sparrow.stages._failure import recorded
 from sparrow.stages._mask_check import raise_for
 from sparrow.stages._norm_statistics import recompute
 from sparrow.stages._origin import header, require_data
+from sparrow.stages._pruner_check import require_masks, require_pruner, require_tensors
 from sparrow.stages._training import failed_training, loss_function, perturbs, training_data, write_curve
 from sparrow.stages.specs.pruning import PruneSpec
+from sparrow.training.checked_result import require_gradient, require_scalar
 from sparrow.training.loop import Hooks, Step, train
 
 TRACE_COLUMNS = ["epoch", "name", "value"]
@@ -56,26 +59,28 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
         require_data(parent, dense.header, data, about)
         model = dense.model.to(device)
         entry, params = catalogue.from_spec("methods", spec.method)
-        pruner = entry.prepare(params, spec.ratio, generator)
+        name = f"methods.{kind}"
+        pruner = require_pruner(entry.prepare(params, spec.ratio, generator), name)
         weights, layout = prunable_weights(model), Layout(model, about.shape)
-        alive = {name: weight.detach() != 0 for name, weight in weights.items()}
+        alive = {key: weight.detach() != 0 for key, weight in weights.items()}
         if pruner.budget != "weights":
             require_cuttable(model, about.shape)
-        optimised = pruner.start(weights, layout)
+        optimised = require_tensors(pruner.start(weights, layout), name)
         if optimised and params.needs != "schedule":
             raise SparrowError(
-                f"methods.{kind}: its pruner has tensors to optimise, but Params.needs is {params.needs!r}; valid: 'schedule'"
+                f"{name}: its pruner has tensors to optimise, but Params.needs is {params.needs!r}; valid: 'schedule'"
             )
         if params.needs == "nothing":
             _require_called(pruner, kind)
         others = pruner.others if params.needs == "schedule" else "frozen"
-        rows, hooks = [], _PrunerHooks(pruner, model, weights, others, spec.method_threat)
+        rows, hooks = [], _PrunerHooks(pruner, name, model, weights, others, spec.method_threat)
         if params.needs != "nothing":
             assert spec.objective is not None, "its spec has one"
             assert spec.schedule is not None, "its spec has one"
             loss = loss_function(spec.objective, spec.threat)
             batches = generator.manual_seed(derive_seed(spec.cell.seed, "prune batches"))
             everything = [*optimised, *_learning_besides(others, model, weights)]
+            hooks.learns = bool(everything)
             rows = train(
                 model,
                 loss,
@@ -89,22 +94,22 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
                 perturbs=perturbs(spec.objective),
                 name=f"objectives.{spec.objective['kind']}",
             )
-        masks = {name: mask.detach() for name, mask in pruner.end(weights).items()}
+        masks = require_masks(pruner.end(weights), weights, name)
         raise_for(masks, weights, layout, spec.ratio, pruner.budget, kind)
-        dead = sum(int((mask & alive[name] & (weights[name] == 0)).sum()) for name, mask in masks.items())
+        dead = sum(int((mask & alive[key] & (weights[key] == 0)).sum()) for key, mask in masks.items())
         if dead:
-            raise SparrowError(f"methods.{kind}: keeps {dead} weights whose values it has set to zero")
+            raise SparrowError(f"{name}: keeps {dead} weights whose values it has set to zero")
         if pruner.budget != "weights":
             masks |= filter_masks(model, layout, masks)
-        for name, mask in masks.items():
-            model.get_parameter(name).data.mul_(mask)
+        for key, mask in masks.items():
+            model.get_parameter(key).data.mul_(mask)
         if params.norm_statistics == "recompute":
             recompute(model, parts["train"])
         drawn = write_curve(curve, rows)
         write_csv(trace, TRACE_COLUMNS, hooks.trace)
         drawn["trace"] = sha256(trace)
         warning = pruner.warning()
-        told = f"methods.{kind}: {warning}" if warning else None
+        told = f"{name}: {warning}" if warning else None
         checkpoint.save(output, checkpoint.Checkpoint(model, masks, header("pruned", spec, about, parent, told) | drawn))
         if told:
             print(f"WARNING: {told}")
@@ -124,15 +129,24 @@ def _require_called(pruner: Pruner, kind: str) -> None:
 class _PrunerHooks(Hooks):
     """Hooks of the training loop that call a pruner's, and record its trace."""
 
-    def __init__(self, pruner: Pruner, model: nn.Module, weights: Weights, others: str, threat: Threat | None) -> None:
-        self._pruner, self._model, self._weights, self._threat = pruner, model, weights, threat
+    def __init__(
+        self, pruner: Pruner, name: str, model: nn.Module, weights: Weights, others: str, threat: Threat | None
+    ) -> None:
+        self._pruner, self._name, self._model, self._weights, self._threat = pruner, name, model, weights, threat
+        self.learns = False
+        """Whether something is optimised, so that the loss has to have a gradient."""
         self._frozen = norm_layers(model) if others == "frozen" else []
         self.trace: list[tuple] = []
 
     def loss(self, objective: Callable[[], Tensor], images: Tensor, labels: Tensor) -> Tensor:
         for norm in self._frozen:
             norm.eval()  # Frozen are its statistics, too.
-        return self._pruner.loss(Batch(self._model, images, labels, self._threat, objective))
+        with loss_blamed(self._name, self._model, images):
+            loss = self._pruner.loss(Batch(self._model, images, labels, self._threat, objective))
+        require_scalar(loss, self._name)
+        if self.learns:
+            require_gradient(loss, self._name, self._model, images)
+        return loss
 
     def after_backward(self, step: Step) -> None:
         self._pruner.after_backward(self._weights, step)
