@@ -112,7 +112,7 @@ class Run:
 
 
 def tunes(pid: int) -> bool:
-    """Whether a process is the script of a job that fine-tunes: Snakemake's copy of the one script begins with the job's params."""
+    """Whether a process runs the script of a job that fine-tunes: Snakemake's copy of it begins with the job's params."""
     try:
         script = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[1].decode()
         return b"sparrow.stages.finetune" in Path(script).read_bytes()
