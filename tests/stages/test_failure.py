@@ -22,6 +22,7 @@ from sparrow.files.headers import COMPACT_FORMAT, failure, read, read_header, sh
 from sparrow.files.outcome_table import FAILED
 from sparrow.files.specs import Spec
 from sparrow.results.aggregate import aggregate
+from sparrow.results.collected import write_collected
 from sparrow.settings import Threat
 from sparrow.stages._evaluation import failed_table, origin
 from sparrow.stages._failure import failed_checkpoint, recorded
@@ -448,13 +449,15 @@ def test_a_failed_network_is_a_gap_in_every_table(tmp_path: Path, digits: Path) 
     tables = {"attacks": ["fgsm"], "verifiers": ["ibp"]}
     evaluated = tables | {"minimum_norm": [], "not_in_era": [], "smoothed": [], "threat": EVALUATION["threat"]}
     spec = tables | {"code": "test", "objectives": {"benign": evaluated}, "analyses": {"stability": configured_of("stability")}}
+    counted = [network.with_suffix("") / "analyses/stability.csv" for network in (dense, finetuned)]
     told = aggregate(
         [dense, finetuned],
         [finetuned.with_suffix("") / "compact.safetensors"],
-        [network.with_suffix("") / "analyses/stability.csv" for network in (dense, finetuned)],
+        counted,
         tmp_path,
         spec,
     )
+    write_collected(counted, tmp_path / "stability.csv", spec["analyses"])
     assert told == (f"warning: 2 of 2 networks have no full result; the column `failed` of {tmp_path}/summary.csv says why")
     summary = pd.read_csv(tmp_path / "summary.csv")
     assert summary["stage"].tolist() == ["dense", "finetuned"]
