@@ -564,7 +564,7 @@ def test_frozen_norms_keep_their_statistics(others, still, digits, training_spec
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(72, 10)).train()
     pruner = Pruner()
     pruner.others = others
-    hooks = _PrunerHooks(pruner, network, prunable_weights(network), pruner.others, None)
+    hooks = _PrunerHooks(pruner, "methods.own", network, prunable_weights(network), pruner.others, None)
     part, _ = read(digits, "train")
     hooks.loss(lambda: functional.cross_entropy(network(part.images[:8]), part.labels[:8]), part.images[:8], part.labels[:8])
     assert (network[1].num_batches_tracked.item() == 0) is still
