@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -111,6 +112,15 @@ class Run:
         return path.read_text()
 
 
+def is_back(node: str) -> bool:
+    """Whether a node takes jobs; asks for it if not. One whose slurmd has registered is back, and cannot be resumed."""
+    if not slurm("sinfo", "--noheader", "--format=%T", f"--nodes={node}").strip().startswith("down"):
+        return True
+    with suppress(subprocess.CalledProcessError):
+        slurm("scontrol", "update", f"NodeName={node}", "State=resume")
+    return False
+
+
 def tunes(pid: int) -> bool:
     """Whether a process runs the script of a job that fine-tunes: Snakemake's copy of it begins with the job's params."""
     try:
@@ -165,7 +175,7 @@ def test_what_runs_outlives_slurmd_and_is_queued_again_if_its_node_fails(run: Ru
     (node,) = slurm("sinfo", "--noheader", "--format=%n").split()
     slurm("scontrol", "update", f"NodeName={node}", "State=down", "Reason=test")
     wait_for(lambda: states()[job] != "RUNNING", "the job to be given up")
-    slurm("scontrol", "update", f"NodeName={node}", "State=resume")
+    wait_for(lambda: is_back(node), "the node to be back")
     _, second = run.training(unlike=first)
     # By then the first attempt is no more, and Snakemake, which still waits, has not submitted another.
     assert ended(first)
