@@ -28,7 +28,7 @@ SEED = Path("results/digits/cnn-small/benign/seed0")
 CELL = SEED / "lwm-0.90"
 NETWORK = CELL / "finetuned.safetensors"
 OTHERWISE = "was made under another configuration:"
-TABLES = ("outcomes", "summary", "layers", "recall", "ranking", "security", "stability", "decisions")
+TABLES = ("outcomes", "summary", "layers", "recall", "ranking", "security", "intensification", "decisions")
 
 
 def aggregated(changes: dict | None = None, of: dict = SWEPT) -> None:
