@@ -29,7 +29,7 @@ def require_tensors(optimised: object, name: str) -> list[Tensor]:
 def require_masks(masks: object, weights: Weights, name: str) -> Masks:
     """What `end` gave, detached, once it is known to be a bool tensor of its weight's shape for each name.
 
-    Raises SparrowError, naming the entry `name`. Whether every weight has one is not looked at.
+    Raises SparrowError, naming the entry `name`. Whether every weight has one is for `_mask_check` to say.
     """
     if not isinstance(masks, Mapping):
         raise SparrowError(f"{name}: end gives {described(masks)}, expected a dict of masks by weight's name")
