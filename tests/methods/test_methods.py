@@ -14,12 +14,13 @@ from torch.nn import functional
 
 from sparrow import catalogue
 from sparrow.errors import SparrowError
-from sparrow.methods import admm, deadwooding, harp, hydra, lwm, snip
+from sparrow.methods import deadwooding, harp, hydra, lwm, snip
 from sparrow.networks.prunable import prunable_weights
 from sparrow.networks.structure import Layout
 from sparrow.pruning.learned_scores import initial_scores
 from sparrow.pruning.learned_shares import FilterBudget, WeightBudget
 from sparrow.pruning.pruner import Batch, Pruner
+from sparrow.pruning.sparse_targets import distance
 from sparrow.settings import Threat
 from sparrow.stages._mask_check import check_masks
 from sparrow.training.loop import Step
@@ -290,7 +291,7 @@ def test_admm_penalty_is_the_gradient_of_its_formula() -> None:
 
 def test_distance_is_that_over_all_layers() -> None:
     first = {"a": torch.tensor([3.0, 0.0]), "b": torch.tensor([[0.0], [4.0]])}
-    assert admm.distance(first, {name: torch.zeros_like(value) for name, value in first.items()}) == 5
+    assert distance(first, {name: torch.zeros_like(value) for name, value in first.items()}) == 5
 
 
 # Learned scores, and S2AP.
