@@ -71,7 +71,7 @@ def test_saliency_of_a_convolution_is_that_of_its_patches(options: dict) -> None
 
 def test_saliency_of_a_grouped_convolution_is_that_of_each_group() -> None:
     layer = nn.Conv2d(4, 6, 3, groups=2).double()
-    inputs, change, gradient = torch.randn(3, 4, 5, 5).double(), torch.randn(6, 2, 3, 3).double(), torch.randn(3, 6, 3, 3).double()
+    inputs, change, gradient = (torch.randn(shape).double() for shape in [(3, 4, 5, 5), (6, 2, 3, 3), (3, 6, 3, 3)])
     parts = zip(change.chunk(2), inputs.chunk(2, dim=1), gradient.chunk(2, dim=1), strict=True)
     expected = torch.cat([mad.layer_saliency(nn.Conv2d(2, 3, 3).double(), *part) for part in parts])
     assert torch.allclose(mad.layer_saliency(layer, change, inputs, gradient), expected)

@@ -27,7 +27,7 @@ def _never() -> Tensor:
 
 
 def _step(number: int, total: int = 30, per_epoch: int = 2) -> Step:
-    return Step(number, total, per_epoch, _never)
+    return Step(number, total, per_epoch, total, 0.1, _never)
 
 
 def _batch(model: nn.Module, shape: tuple[int, ...], classes: int, seed: int = 1) -> Batch:
@@ -137,7 +137,9 @@ def test_hidden_representations_are_the_inputs_of_all_layers_but_the_first(resid
     assert not any(module._forward_pre_hooks for module in residual.modules())
 
 
-def _trained(pruner: Pruner, network: nn.Module, shape: tuple[int, ...], classes: int, steps: int = 6) -> list[dict[str, Tensor]]:
+def _trained(
+    pruner: Pruner, network: nn.Module, shape: tuple[int, ...], classes: int, steps: int = 6
+) -> list[dict[str, Tensor]]:
     """The weights after each of some steps of plain descent."""
     weights = prunable_weights(network)
     pruner.start(weights, Layout(network, shape))

@@ -1,25 +1,22 @@
-"""Masking Adversarial Damage (MAD): weights go by the second-order effect of what a mask against adversarial images takes away.
+"""Masking Adversarial Damage (MAD): a mask against adversarial images is weighed by what its removals would do to the loss.
 
-For each batch, PGD finds adversarial images `x'` of the dense network, and some steps of Adam a soft mask `m = softplus(u)` in
-(0, 1] of all weights under which their loss `CE(f(x'), y)` is low; it starts at 1. What it takes away, `dW = W - W m`, is weighed
-by the Fisher information `H` at the masked network, with one Kronecker factor for a layer's inputs and one for its outputs:
+For each batch, PGD finds adversarial images `x'` of the dense network, and some steps of Adam find a soft mask
+`m = softplus(u)` in (0, 1] of all weights under which their loss `CE(f(x'), y)` is low; it starts at 1. What it takes away,
+`dW = W - W m`, is weighed by the Fisher information `H` at the masked network, which has one Kronecker factor for a layer's
+inputs and one for its outputs:
 
-  `S_ij = 1/2 G_ii dW_ij (dW A)_ij`,  so that a layer's sum of `S` is `1/2 dW' H dW` with the diagonal of `G` alone.
+  `S_ij = 1/2 G_ii dW_ij (dW A)_ij`, so that a layer's sum of `S` is `1/2 dW' H dW`, were `G` diagonal.
 
-`A = mean of a a'` over images and positions, `a` being the inputs of one position divided by the number of positions P;
-`G_ii = B P sum of g_i^2`, with g the gradient of the mean cross-entropy of B images at the layer's outputs. `S` is summed over
-one epoch (divided by its batches in the paper's code, which changes no order). Then the lowest go at once, the negative ones
-(a third, on digits) first: all layers but the last compete, and each row of the last loses its own share. The network is in eval
-mode, and its weights stay as they are.
+`A` is the mean of `a a'` over images and its sum over positions, `a` being a position's inputs divided by the number P of
+positions; `G_ii = B P sum of g_i^2`, with `g` the gradient of the mean cross-entropy of B images at the layer's outputs. `S` is
+summed over the batches of one epoch, in which the network is in eval mode and keeps its weights. Then the lowest go at once,
+negative ones first: all layers but the last compete, and each row of the last loses its own share.
 
-As in the released code, which was read line by line. What is ours: biases are neither masked nor pruned, and have no column in
-`A` and `dW`; the last prunable layer has rows, where the code takes the first linear one for the last; the ratio is met by all
-layers together to the weight, so that the last one's rows may differ by one; every layer keeps a weight; eps is the threat's
-(0.03 there), and batches are those of `training.prune` (128 there). Fine-tuning is the study's; theirs is MART with beta 0.5
-for 60 epochs.
-
-What the scores choose is mostly how much each layer keeps: on digits at 0.9, random weights in layers of these very densities
-end far above it. One budget for all layers is worse: some classes then keep one to three inputs.
+As in the released code, which was read line by line. What is ours: biases are neither masked nor pruned, and have no column
+in `A` and `dW`; the last prunable layer is the one with rows (there the first linear one, so that networks with several do
+not run); all layers together meet the ratio to the weight, for which rows may differ by one; a layer keeps a weight at least;
+the radius is the threat's (0.03 there), and batches are those of `training.prune` (of 128 there). Fine-tuning is the study's;
+theirs has 60 epochs of MART with beta 0.5.
 
 Source: Lee, Kim and Ro, "Masking Adversarial Damage: Finding Adversarial Saliency for Robust and Sparse Network", CVPR 2022
 (ByungKwanLee/Masking-Adversarial-Damage, commit d6bb254).
@@ -37,12 +34,12 @@ BibTeX:
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
-from sparrow.pruning.params import Batches
+from sparrow.pruning.params import Batches, Criterion, Locality
 from sparrow.settings import Radius, Threat
 
 if TYPE_CHECKING:
@@ -58,6 +55,8 @@ OPEN, SHUT = 1.0, 1e-4
 class Params(Batches):
     """The attack, the search for masks, and on how many batches."""
 
+    locality: ClassVar[Locality] = "network"
+    criterion: ClassVar[Criterion] = "LIS"
     batches: int | None = Field(None, ge=1)
     """Batches that scores are summed over; one whole epoch, as in the paper, if null."""
     eps: Radius | None = None
@@ -161,9 +160,7 @@ def saliency(
     return found, loss.detach()
 
 
-def layer_saliency(
-    layer: torch.nn.Module, change: torch.Tensor, inputs: torch.Tensor, gradient: torch.Tensor
-) -> torch.Tensor:
+def layer_saliency(layer: torch.nn.Module, change: torch.Tensor, inputs: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
     """`1/2 G_ii dW_ij (dW A)_ij`, shaped like `change`, which is dW.
 
     `inputs` (n, ...) are the layer's, `gradient` is that of the mean loss at its outputs: (n, out, ...) for a convolution,
@@ -174,7 +171,7 @@ def layer_saliency(
     images, places = len(gradient), len(by_output)
     diagonal = places * by_output.square().sum(dim=0)
     change = change.detach().clone().requires_grad_()
-    own = {"weight": change} if layer.bias is None else {"weight": change, "bias": torch.zeros_like(layer.bias)}
+    own = {"weight": change} | {name: torch.zeros_like(bias) for name, bias in layer.named_parameters() if name == "bias"}
     with torch.autocast(gradient.device.type, enabled=False):
         outputs = torch.func.functional_call(layer, own, (inputs.to(change.dtype),))
         (product,) = torch.autograd.grad(outputs.square().sum() * images / (2 * places**2), change)

@@ -12,15 +12,18 @@ where the mean is over images and classes: `alpha` 10 is 1 an image where there 
   `D + sum over h of lambda_x HSIC(h, x) - lambda_y HSIC(h, y)`,
 
 the HSIC bottleneck: hidden representations `h` are to depend on the labels and not on the images. For a batch of m,
-`HSIC(u, v) = trace(R_u R_v)`, `R = C (C + 1e-5 m I)^-1`, `C = K (I - 1/m)`, with K Gaussian, `exp(-|u_i - u_j|^2 / (2 sigma^2 d))`
-in d dimensions, or linear for labels (one-hot). The study's objective has no part in either; it fine-tunes, as for every method.
+
+  `HSIC(u, v) = trace(R_u R_v)`,  `R = C (C + 1e-5 m I)^-1`,  `C = K (I - 1/m)`,
+
+with K linear for labels (one-hot), and Gaussian for all else: `exp(-|u_i - u_j|^2 / (2 sigma^2 d))` in d dimensions. The
+study's objective has no part in either; it fine-tunes, as for every method.
 
 As in the released code, which was read line by line; defaults are those of its scripts for CIFAR-10. What is ours: `h` are the
 inputs of all prunable layers but the first, one that several layers share counted once (there, each architecture names its
 own: blocks' outputs and hidden linear layers); all prunable layers are pruned (there, convolutions and `fc` alone); one cosine
-of learning rates, that of `training.finetune`, over both parts (there 0.01, 0.001 and 0.0001 in turn, then 0.005 and a
-cosine); exactly the ratio where magnitudes are equal; biases of 0 learn. That targets are set anew each epoch, without the
-duals, is a side effect of that code's initialisation rather than of the paper's; `reset_targets: false` does without.
+of learning rates, that of `training.finetune`, spans both parts (there 0.01, 0.001 and 0.0001 in turn, then 0.005 and a
+cosine); magnitudes that are equal do not change the ratio; a bias of 0 goes on learning. That targets are set anew each epoch,
+without the duals, is a side effect of that code, not of the paper; `reset_targets: false` does without.
 
 Source: Jian, Wang, Wang, Dy and Ioannidis, "Pruning Adversarially Robust Neural Networks without Adversarial Examples", ICDM
 2022 (neu-spiral/PwoA, commit ad22c5d); HSIC as in Wang et al., "Revisiting Hilbert-Schmidt Information Bottleneck for
@@ -51,7 +54,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
-from sparrow.pruning.params import Needs, PerLayer, Trains
+from sparrow.pruning.params import Criterion, Needs, PerLayer, Trains
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -65,6 +68,7 @@ class Params(PerLayer):
 
     needs: ClassVar[Needs] = "schedule"
     trains: ClassVar[Trains] = "weights"
+    criterion: ClassVar[Criterion] = "SOLWM"
     traces: ClassVar[bool] = True
     alpha: float = Field(10.0, gt=0)
     """Weight of the distillation; 100 in the paper's code where there are a hundred classes."""
@@ -75,7 +79,7 @@ class Params(PerLayer):
     admm_epochs: int = Field(3, ge=1)
     """Epochs between two updates of Z and U."""
     reset_targets: bool = True
-    """Project the weights alone onto Z at the start of each epoch, as in the paper's code; without, Z stays until its update."""
+    """At each epoch's start set Z to the projection of W alone, as in the paper's code; without, Z stays until an update."""
     rho: float = Field(0.01, gt=0, le=1)
     """Weight of the penalty at first."""
     rho_growth: float = Field(1.35, ge=1)
