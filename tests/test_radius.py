@@ -126,6 +126,7 @@ LARGE = {
     "objectives.adversarial.eps": {"objectives": {"adversarial": {"eps": 8}}},
     "objectives.adversarial.step_size": {"objectives": {"adversarial": {"step_size": 8}}},
     "methods.deadwooding.eps": {"methods": {"deadwooding": {"eps": 8}}},
+    "methods.mad.step_size": {"methods": {"mad": {"step_size": 8}}},
     "attacks.pgd.eps": {"attacks": {"pgd": {"eps": [0.1, 8]}}},
     "attacks.pgd.step_size": {"attacks": {"pgd": {"step_size": 8}}},
     "verifiers.crown.eps": {"verifiers": {"crown": {"eps": [0.1, 8]}}},

@@ -129,6 +129,8 @@ METHODS = {
     "admm": {"kind": "admm", "updates": 3},
     "deadwooding": {"kind": "deadwooding"},
     "snip": {"kind": "snip", "batches": None},
+    "mad": {"kind": "mad", "steps": 2, "mask_steps": 2},
+    "pwoa": {"kind": "pwoa"},
 }
 
 
@@ -152,7 +154,7 @@ def test_pruning_goes_on(label: str, stops: list[int], dense: Path, digits: Path
     assert evaluations[0] == evaluations[1] > 0
 
 
-@pytest.mark.parametrize("label", ["admm", "deadwooding", "harp", "lwm-iterative"])
+@pytest.mark.parametrize("label", ["admm", "deadwooding", "harp", "lwm-iterative", "mad", "pwoa"])
 def test_pruning_goes_on_after_the_method_has_changed_its_mind(
     label: str, dense: Path, digits: Path, tmp_path: Path, stopping: Callable
 ) -> None:

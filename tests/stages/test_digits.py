@@ -37,6 +37,8 @@ FURTHER = {
     "admm": {"kind": "admm", "rho": 0.01},
     "harp": {"kind": "harp", "gamma": 0.1},
     "deadwooding": {"kind": "deadwooding"},
+    "mad": {"kind": "mad"},
+    "pwoa": {"kind": "pwoa"},
     "hydra-s2ap": {"kind": "hydra", "s2ap_gamma": 0.01},
 }
 """On one seed only: they take longer together than all the rest."""
