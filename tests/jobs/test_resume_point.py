@@ -154,7 +154,7 @@ def test_pruning_goes_on(label: str, stops: list[int], dense: Path, digits: Path
     assert evaluations[0] == evaluations[1] > 0
 
 
-@pytest.mark.parametrize("label", ["admm", "deadwooding", "harp", "lwm-iterative", "mad", "pwoa"])
+@pytest.mark.parametrize("label", ["admm", "deadwooding", "harp", "lwm-iterative", "pwoa"])
 def test_pruning_goes_on_after_the_method_has_changed_its_mind(
     label: str, dense: Path, digits: Path, tmp_path: Path, stopping: Callable
 ) -> None:
