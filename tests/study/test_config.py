@@ -163,9 +163,15 @@ OPTIONS = [
     *[("deadwooding.eps", 0, "greater than 0"), ("deadwooding.dual_step", 0, "greater than 0")],
     *[("deadwooding.dual_share", 0, "greater than 0"), ("deadwooding.dual_share", 1, "less than 1")],
     *[("deadwooding.distillation", 1.1, "equal to 1"), ("deadwooding.temperature", 0, "greater than 0")],
+    *[("mad.batches", 0, "equal to 1"), ("mad.eps", 0, "greater than 0"), ("mad.steps", 0, "equal to 1")],
+    *[("mad.step_size", 0, "greater than 0"), ("mad.mask_steps", 0, "equal to 1"), ("mad.mask_lr", 0, "greater than 0")],
+    *[("pwoa.alpha", 0, "greater than 0"), ("pwoa.temperature", 0, "greater than 0"), ("pwoa.sigma", 0, "greater than 0")],
+    *[("pwoa.admm_share", 0, "greater than 0"), ("pwoa.admm_share", 1, "less than 1"), ("pwoa.admm_epochs", 0, "equal to 1")],
+    *[("pwoa.rho", 0, "greater than 0"), ("pwoa.rho", 1.1, "equal to 1"), ("pwoa.rho_growth", 0.9, "equal to 1")],
+    *[("pwoa.lambda_x", -1, "equal to 0"), ("pwoa.lambda_y", -1, "equal to 0"), ("pwoa.reset_targets", "some", "boolean")],
     *[(f"{kind}.granularity", None, "'weight' or 'filter'") for kind in ("admm", "harp", "hydra", "lwm", "random")],
     *[(f"{kind}.norm_statistics", "fresh", "'kept' or 'recompute'") for kind in catalogue.kinds("methods")],
-    *[(f"{kind}.allocation", "even", "'uniform', 'erk'") for kind in ("admm", "hydra", "lwm", "random", "snip")],
+    *[(f"{kind}.allocation", "even", "'uniform', 'erk'") for kind in ("admm", "hydra", "lwm", "pwoa", "random", "snip")],
 ]
 
 
