@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from sparrow.files.specs import PlainValues, Spec
 from sparrow.results.specs.analyses import AnalysisTables
 from sparrow.results.specs.outcomes import OutcomeTables
@@ -24,5 +26,5 @@ class AggregateSpec(Spec):
     verifiers: list[str]
     objectives: dict[str, OutcomeTables]
     analyses: dict[str, AnalysisTables]
-    methods: dict[str, MethodFacts] = {}
+    methods: dict[str, MethodFacts] = Field(default_factory=dict)
     """By label; of a method that only an import has, nothing is known."""
