@@ -129,6 +129,11 @@ METHODS = {
     "admm": {"kind": "admm", "updates": 3},
     "deadwooding": {"kind": "deadwooding"},
     "snip": {"kind": "snip", "batches": None},
+    "bcs": {"kind": "bcs"},
+    "twinrep": {"kind": "twinrep", "prune_at": 0.5},
+    "twinrep-filter": {"kind": "twinrep", "initialisation": "split", "granularity": "filter"},
+    "vericompress": {"kind": "vericompress"},
+    "vericompress-filter": {"kind": "vericompress", "granularity": "filter"},
 }
 
 
@@ -152,7 +157,7 @@ def test_pruning_goes_on(label: str, stops: list[int], dense: Path, digits: Path
     assert evaluations[0] == evaluations[1] > 0
 
 
-@pytest.mark.parametrize("label", ["admm", "deadwooding", "harp", "lwm-iterative"])
+@pytest.mark.parametrize("label", ["admm", "deadwooding", "harp", "lwm-iterative", "bcs", "twinrep"])
 def test_pruning_goes_on_after_the_method_has_changed_its_mind(
     label: str, dense: Path, digits: Path, tmp_path: Path, stopping: Callable
 ) -> None:

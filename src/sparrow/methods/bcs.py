@@ -104,7 +104,7 @@ def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
         def show(self, weights: Weights) -> None:
             """Put the signed magnitudes in the weights' places."""
             for name, theta in self.thetas.items():
-                weights[name].data.copy_(self.signs[name] * theta.detach().clamp(min=0))
+                weights[name].data.copy_((self.signs[name] * theta.detach()).masked_fill(theta.detach() <= 0, 0.0))
 
         def after_backward(self, weights: Weights, step: Step) -> None:
             self.first_lr = step.lr if self.first_lr is None else self.first_lr
