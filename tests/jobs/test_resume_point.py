@@ -136,6 +136,11 @@ METHODS = {
     "snip": {"kind": "snip", "batches": None},
     "mad": {"kind": "mad", "steps": 2, "mask_steps": 2},
     "pwoa": {"kind": "pwoa"},
+    "bcs": {"kind": "bcs"},
+    "twinrep": {"kind": "twinrep", "prune_at": 0.5},
+    "twinrep-filter": {"kind": "twinrep", "initialisation": "split", "granularity": "filter"},
+    "vericompress": {"kind": "vericompress"},
+    "vericompress-filter": {"kind": "vericompress", "granularity": "filter"},
 }
 
 
@@ -159,7 +164,7 @@ def test_pruning_goes_on(label: str, stops: list[int], dense: Path, digits: Path
     assert evaluations[0] == evaluations[1] > 0
 
 
-@pytest.mark.parametrize("label", ["admm", "deadwooding", "harp", "lwm-iterative", "pwoa"])
+@pytest.mark.parametrize("label", ["admm", "deadwooding", "harp", "lwm-iterative", "pwoa", "bcs", "twinrep"])
 def test_pruning_goes_on_after_the_method_has_changed_its_mind(
     label: str, dense: Path, digits: Path, tmp_path: Path, stopping: Callable
 ) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from sparrow import catalogue
 from sparrow.data import extra
+from sparrow.data.split import sizes
 from sparrow.errors import SparrowError
 from sparrow.estimate.unit import CHANNELS_LAST, Unit, bound_spec, label_of
 from sparrow.files.headers import read_header
@@ -108,20 +109,15 @@ class _Images:
             # Extra images that are a fixed share of each batch do not lengthen an epoch.
             self.train -= header.get("extra", {}).get("images", 0) if params.extra_share else 0
             return
-        if params.images is None:
+        found = sizes(params)
+        if found is None:
             raise SparrowError(
                 f"datasets.{label}: {params.kind} does not say how many images it has (`images: ClassVar = (900, None)` in its "
                 f"Params would), and {prepared} is not there yet; prepare it first (snakemake --cores 1 --configfile "
                 f"STUDY.yaml {prepared}); valid without: {', '.join(_counted())}"
             )
-        whole, test = params.images
-        if test is None:  # No official split: shares of all.
-            self.test = math.ceil(whole * params.test)
-            whole, share = whole - self.test, params.validation / (1 - params.test)
-        else:
-            self.test, share = test, params.validation
-        self.validation = math.ceil(whole * share)
-        self.train = whole - self.validation + (0 if params.extra_share else extra.count(params))
+        self.train, self.validation, self.test = found
+        self.train += 0 if params.extra_share else extra.count(params)
 
 
 def _counted() -> Iterator[str]:

@@ -57,6 +57,12 @@ class Method(Settings):
         return "weights"
 
     @property
+    def batch_norm_only(self) -> str | None:
+        """Why it does not serve networks without batch norm, and what is valid for them, as the end of a sentence; None if it
+        does."""
+        return None
+
+    @property
     def needs(self) -> Needs:
         """`nothing`: the weights alone. `batches`: losses on some batches, of a network that stays as it is (see `Batches`).
         `schedule`: the whole schedule `training.prune`, along which it trains.
@@ -78,6 +84,13 @@ class Method(Settings):
         All, for a method that needs a schedule; none, for one that needs nothing.
         """
         return total if self.needs == "schedule" else 0
+
+    def too_short(self, total: int, per_epoch: int) -> str | None:
+        """What of it has no place in a schedule of `total` steps, `per_epoch` in an epoch, and what is valid; None if all has.
+
+        A sentence without a full stop that begins with a setting's name: the study is then refused with it.
+        """
+        return None
 
 
 class Batches(Method):

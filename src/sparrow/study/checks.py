@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from graphlib import CycleError, TopologicalSorter
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from sparrow import catalogue, radius
 from sparrow.catalogue import EVALUATED_ROOMS
+from sparrow.data import extra
+from sparrow.data.split import sizes
 from sparrow.errors import SparrowError
 from sparrow.exchange import keymap, keymap_files
 from sparrow.files.paths import DENSE, INITIAL, UNPRUNED, Checkpoint, parse
@@ -235,6 +238,39 @@ def _batches_fit(study: Study) -> Iterator[str]:
                     )
 
 
+def _norms_are_there(study: Study) -> Iterator[str]:
+    """No network without batch norm is pruned by a method that cannot do without."""
+    for label, method in study.methods.items():
+        for model in study.models if method.batch_norm_only else ():
+            if not study.models[model].batch_norm:
+                yield f"methods.{label}: models.{model} has no batch norm, but {method.batch_norm_only}"
+
+
+def _searches_have_time(study: Study) -> Iterator[str]:
+    """The schedule of every method has a place for all that it does, as far as it is known how many images an epoch has."""
+    trained = {label: method for label, method in study.methods.items() if method.needs == "schedule"}
+    for dataset, objective, model in product(study.datasets, study.objectives, study.models) if trained else ():
+        images = _training_images(study.datasets[dataset])
+        if images is None:
+            continue
+        for label, method in trained.items():
+            for ratio in method.ratios or study.ratios:
+                with suppress(ValueError):
+                    schedule = study.pruning_schedule(objective, label, ratio)
+                    per_epoch = len(schedule.batches(images, study.models[model].batch_norm))
+                    told = method.too_short(schedule.epochs * per_epoch, per_epoch)
+                    if told:
+                        yield f"methods.{label}.{told}"
+
+
+def _training_images(params: Any) -> int | None:
+    """How many images an epoch of a study's data set has, with the extra ones; None if that is not known or cannot be read."""
+    own = sizes(params)
+    with suppress(SparrowError):
+        return own and own[0] + (0 if params.extra_share else extra.count(params))
+    return None
+
+
 def _precisions_fit(study: Study) -> Iterator[str]:
     """No objective that needs single precision trains in another."""
     for objective, entry in study.objectives.items():
@@ -399,5 +435,7 @@ CHECKS: tuple[Check, ...] = (
     _cascades_fit,
     _schedules_fit,
     _batches_fit,
+    _norms_are_there,
+    _searches_have_time,
     _precisions_fit,
 )
