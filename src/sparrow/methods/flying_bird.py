@@ -8,8 +8,8 @@ comes starts at 0. All prunable layers take part, the first and the last include
 Ours: exactly as many weights come as go (the release draws every place with the probability that hits the number on average);
 intervals are counted in epochs, so that they do not depend on how many steps an epoch has; there is no exchange after which
 less than an interval would be left, so that what has come is trained; the gradient is masked before the step, where the
-release clears the momentum of what is outside the mask after it; and `rescale` (see `random-scratch`). The released code stops at
-its first exchange, reading `args.dynamic_sparse`, an option that it does not define; what is said here is what it does without.
+release clears the momentum of what is outside the mask after it; and `rescale` (see `random-scratch`). The released code stops
+at its first exchange, reading `args.dynamic_sparse`, an option that it does not define; this is what it does without.
 
 A weight that comes where no gradient ever does, as behind the border pixels of digits, which are always black, stays 0: it
 counts as kept. With `growth: gradient` there is hardly one.

@@ -6,8 +6,8 @@ As in the released code, in the second half of the schedule each exchange looks 
 
 Ours: the gap is `validation loss - training loss`, where the release takes training minus validation accuracy under attack,
 which is not in the learning curve here. And the ratio: in the release the density at the end is what comes of it, a benchmark
-needs it beforehand. So the network starts with more weights than it will keep (`surplus`), its density may fall to the final one
-and no further, and the last exchange only removes, the smallest of all layers together, down to the ratio. For the rest,
+needs it beforehand. So the network starts with more weights than it will keep (`surplus`), its density may fall to the final
+one and no further, and the last exchange only removes, the smallest of all layers together, down to the ratio. For the rest,
 and for what is ours in `flying-bird` already, see there. Under an objective with a ramp the loss also grows with the ramp; the
 first half of a schedule is meant to hold it.
 
@@ -27,7 +27,6 @@ BibTeX:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar
@@ -36,6 +35,7 @@ from pydantic import Field
 
 from sparrow.lazy_torch import torch
 from sparrow.pruning.exchange_params import Exchanging
+from sparrow.pruning.params import Locality
 
 if TYPE_CHECKING:
     from sparrow.pruning.pruner import CurveRow, Masks, Pruner, Step, Weights
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 class Params(Exchanging):
     """What `flying-bird` has, and when and how far the density moves."""
 
+    locality: ClassVar[Locality] = "network"
     traces: ClassVar[bool] = True
     surplus: float = Field(0.5, ge=0)
     """How many more weights the network starts with than it will keep, relative to those. If every exchange pruned, the paper's
