@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from sparrow.methods import flying_bird
-from sparrow.pruning.exchange import Exchange
+from sparrow.pruning.exchange import LayerwiseExchange
 from sparrow.training.loop import Step
 
 W = [0.5, 0.0, -0.1, 0.0, 0.9, -0.3, 0.0, 0.0]
@@ -17,7 +17,7 @@ def _step(number: int, total: int = 2, per_epoch: int = 1) -> Step:
     return Step(number, total, per_epoch, total, 0.1, lambda: None)
 
 
-def _bird(weights: dict, ratio: float = 0.5, **params: object) -> Exchange:
+def _bird(weights: dict, ratio: float = 0.5, **params: object) -> LayerwiseExchange:
     """A bird on `weights`, whose masks are where these are not zero."""
     settings = {"every": 1, "every_late": 1, "exchanged_end": 0.5, "rescale": False} | params
     bird = flying_bird.prepare(flying_bird.Params(**settings), ratio, torch.Generator().manual_seed(0))
@@ -51,7 +51,8 @@ def test_by_gradient_the_steepest_of_the_dense_ones_come() -> None:
     bird.after_step(weights, _step(0))
     assert bird.masks["layer"].int().tolist() == [[1, 0, 0, 1, 1, 0, 0, 1]]
     # The next exchange has to have gradients of its own.
-    assert bird._gradients == {}
+    bird.after_backward(weights, _step(1))
+    assert bird.gradients == {}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from sparrow.methods import flying_bird_plus
-from sparrow.pruning.exchange import Exchange
+from sparrow.pruning.exchange import LayerwiseExchange
 from sparrow.training.loop import CurveRow, Step
 
 LOSSES = [1.0, 1.1, 1.05, 1.2, 1.3]
@@ -18,7 +18,7 @@ def _step(number: int, total: int = 20) -> Step:
     return Step(number, total, 2, total, 0.1, lambda: None)
 
 
-def _bird(size: int = 100, ratio: float = 0.8, rows: list | None = None, **params: object) -> tuple[Exchange, dict]:
+def _bird(size: int = 100, ratio: float = 0.8, rows: list | None = None, **params: object) -> tuple[LayerwiseExchange, dict]:
     """A bird on one layer, and its weights, all of which are 1 but for its masks; `rows` are losses and gaps of past epochs."""
     settings = {"every": 1, "every_late": 1, "rescale": False} | params
     bird = flying_bird_plus.prepare(flying_bird_plus.Params(**settings), ratio, torch.Generator().manual_seed(0))
@@ -59,6 +59,15 @@ def test_the_density_moves_by_what_the_curves_say(losses: list, gaps: list, chan
     bird.after_step(weights, _step(9))
     assert bird.kept() == 40 + change
     assert bird.trace() == {"density": pytest.approx((40 + change) / 100)}
+
+
+def test_what_goes_and_comes_by_hand() -> None:
+    # Of four, at a share of one half, 2 and ceil(0.8) go, and round(1.05 * 2) come.
+    rows = list(zip(LOSSES, GAPS, strict=True))
+    bird, weights = _bird(size=20, ratio=0.9, rows=rows, surplus=1.0, exchanged_end=0.5)
+    assert bird.kept() == 4
+    bird.after_step(weights, _step(9))
+    assert bird.kept() == 3
 
 
 def test_in_the_first_half_nothing_moves() -> None:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional
 
-from sparrow.pruning.exchange import cosine, is_due, with_largest, with_random, without_smallest
-from sparrow.training.loop import Step
+from sparrow.data.store import Part
+from sparrow.networks.prunable import prunable_weights
+from sparrow.networks.structure import Layout
+from sparrow.pruning.exchange import Exchange, LayerwiseExchange, cosine, with_largest, with_random, without_smallest
+from sparrow.pruning.exchange_params import Exchanging, ExchangingLayerwise
+from sparrow.stages.prune import _PrunerHooks
+from sparrow.training.loop import Step, train
+from sparrow.training.schedule import Schedule
 
 MASK = torch.tensor([[True, False, True], [True, True, False]])
 
@@ -26,7 +36,10 @@ def test_what_is_exchanged_falls_along_a_cosine(done: float, share: float) -> No
     [(2, 30, [6, 12, 18, 24]), (2, 29, [6, 12, 18]), (0.5, 6, [2, 4]), (0.01, 4, [1, 2, 3]), (1, 5, []), (1, 6, [3])],
 )
 def test_exchanges_are_whole_intervals_apart_and_one_from_the_end(every: float, total: int, after: list) -> None:
-    assert [number + 1 for number in range(total) if is_due(_step(number, total, 3), every)] == after
+    pruner = Exchange(Exchanging(every=every), 0.5, torch.Generator())
+    steps = [_step(number, total, 3) for number in range(total)]
+    assert [step.number + 1 for step in steps if pruner.is_due(step)] == after
+    assert [step.number + 1 for step in steps if pruner.is_due(step) and pruner.is_last(step)] == after[-1:]
 
 
 @pytest.mark.parametrize(
@@ -72,3 +85,46 @@ def test_masks_are_copies() -> None:
     ):
         changed.fill_(False)
     assert torch.equal(MASK, before)
+
+
+def _hooks(network: nn.Module, every: float) -> tuple[LayerwiseExchange, _PrunerHooks]:
+    """A pruner that has started on `network`, and its part in the training loop."""
+    params = ExchangingLayerwise(every=every, every_late=every)
+    pruner, weights = LayerwiseExchange(params, 0.6, torch.Generator().manual_seed(0)), prunable_weights(network)
+    pruner.network = network
+    pruner.start(weights, Layout(network, (1, 8, 8)))
+    return pruner, _PrunerHooks(pruner, "methods.own", network, weights, pruner.others, None)
+
+
+def _train(network: nn.Module, hooks: _PrunerHooks) -> None:
+    data = {"train": Part(torch.rand(24, 1, 8, 8), torch.arange(24) % 3, torch.arange(24))}
+    train(
+        network,
+        lambda model, images, labels, progress: functional.cross_entropy(model(images), labels),
+        data | {"validation": data["train"]},
+        Schedule(epochs=6, batch_size=8, lr=0.05),
+        network.parameters(),
+        torch.Generator().manual_seed(0),
+        hooks,
+        report=lambda line: None,
+    )
+
+
+def test_a_network_with_batch_norm_starts_as_it_is_and_all_of_it_learns(residual: nn.Module) -> None:
+    before = copy.deepcopy(residual.state_dict())
+    pruner, hooks = _hooks(residual, every=2)
+    weights, first = prunable_weights(residual), dict(pruner.masks)
+    assert all(torch.equal(weight, before[name] * first[name]) for name, weight in weights.items())
+    _train(residual, hooks)
+    assert pruner.exchanges == 2
+    assert pruner.warning() is None
+    assert any(not torch.equal(mask, first[name]) for name, mask in pruner.masks.items())
+    assert not any(weight[~pruner.masks[name]].any() for name, weight in weights.items())
+    learned = residual.state_dict()
+    assert all(not torch.equal(learned[name], before[name]) for name in ("1.weight", "1.bias", "1.running_mean", "7.bias"))
+
+
+def test_a_schedule_without_an_exchange_is_told(residual: nn.Module) -> None:
+    pruner, hooks = _hooks(residual, every=3.5)
+    _train(residual, hooks)
+    assert pruner.warning().startswith("exchanged no weights, since its schedule is shorter than two intervals")

@@ -48,7 +48,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
-from sparrow.pruning.params import Criterion, FromScratch, Locality
+from sparrow.pruning.exchange_params import Exchanging
+from sparrow.pruning.params import Criterion, Locality
 
 if TYPE_CHECKING:
     from sparrow.pruning.pruner import Batch, Pruner, Step, Weights
@@ -59,10 +60,9 @@ FILLED = 0.99
 """Share of its free places that a layer takes at most."""
 
 
-class Params(FromScratch):
+class Params(Exchanging):
     """The hybrid loss, and how many weights are exchanged, and how often."""
 
-    iterative: ClassVar[bool] = True
     locality: ClassVar[Locality] = "network"
     criterion: ClassVar[Criterion] = "LIS"
     traces: ClassVar[bool] = True
@@ -72,23 +72,16 @@ class Params(FromScratch):
     """Weight `beta` of the cross-entropy of clean images; that of the objective is 1 less it."""
     momentum: float = Field(0.9, ge=0, lt=1)
     """Share of the running sum of gradients that is left after a step; that of the predecessor's SGD."""
-    exchanged: float = Field(0.5, gt=0, le=1)
-    """Share of a layer's weights that goes at first."""
-    exchanged_end: float = Field(0.005, ge=0, le=1)
-    """The same at the end of the schedule; a cosine lies between."""
-    every: float = Field(1.0, gt=0)
-    """Epochs between two exchanges."""
 
 
 def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
     """A pruner that trains all parameters under masks that change; the first are drawn from `generator`."""
-    from sparrow.pruning.exchange import cosine, is_due, with_largest, without_smallest
+    from sparrow.pruning.exchange import Exchange, with_largest, without_smallest
     from sparrow.pruning.pruner import gradient_of
-    from sparrow.pruning.random_start import RandomStart
 
     functional = torch.nn.functional
 
-    class Dnr(RandomStart):
+    class Dnr(Exchange):
         def __init__(self) -> None:
             super().__init__(params, ratio, generator)
             self.momentum: dict[str, torch.Tensor] = {}
@@ -105,16 +98,13 @@ def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
                 mean = self.momentum.setdefault(name, torch.zeros_like(weight, requires_grad=False))
                 mean.mul_(params.momentum).add_(gradient_of(weight))
 
-        def change(self, weights: Weights, step: Step) -> None:
-            if not is_due(step, params.every):
-                return
-            share = cosine(params.exchanged, params.exchanged_end, (step.number + 1) / step.total)
+        def exchange(self, weights: Weights, step: Step) -> None:
             wanted = momentum_shares(self.momentum, self.masks)
             left = {}
             for name, mask in self.masks.items():
-                zeros = 1 - float(mask.double().mean())
-                grows = zeros < NEARLY_DENSE and wanted[name] > 1 / len(wanted)
-                count = math.ceil((min(zeros, share) if grows else share) * int(mask.sum()))
+                count, zeros = self.going(mask, step), float((~mask).double().mean())
+                if zeros < NEARLY_DENSE and wanted[name] > 1 / len(wanted):
+                    count = min(count, math.ceil(zeros * int(mask.sum())))
                 left[name] = without_smallest(mask, weights[name], count)
             freed = sum(int(self.masks[name].sum() - mask.sum()) for name, mask in left.items())
             coming = divided(freed, wanted, {name: int((~mask).sum()) for name, mask in left.items()})

@@ -33,18 +33,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sparrow.lazy_torch import torch
-from sparrow.pruning.exchange_params import Exchanging
+from sparrow.pruning.exchange_params import ExchangingLayerwise
 
 if TYPE_CHECKING:
     from sparrow.pruning.pruner import Pruner
 
 
-class Params(Exchanging):
+class Params(ExchangingLayerwise):
     """How many weights are exchanged, how often, and which of the dormant ones come."""
 
 
 def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
     """A pruner that trains all parameters under masks that change, drawn from `generator`."""
-    from sparrow.pruning.exchange import Exchange
+    from sparrow.pruning.exchange import LayerwiseExchange
 
-    return Exchange(params, ratio, generator)
+    return LayerwiseExchange(params, ratio, generator)

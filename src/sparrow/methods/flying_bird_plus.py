@@ -34,14 +34,14 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
-from sparrow.pruning.exchange_params import Exchanging
+from sparrow.pruning.exchange_params import ExchangingLayerwise
 from sparrow.pruning.params import Locality
 
 if TYPE_CHECKING:
     from sparrow.pruning.pruner import CurveRow, Masks, Pruner, Step, Weights
 
 
-class Params(Exchanging):
+class Params(ExchangingLayerwise):
     """What `flying-bird` has, and when and how far the density moves."""
 
     locality: ClassVar[Locality] = "network"
@@ -63,11 +63,11 @@ class Params(Exchanging):
 
 def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
     """A pruner that trains all parameters under masks that change, drawn from `generator`."""
-    from sparrow.pruning.exchange import Exchange, without_smallest
+    from sparrow.pruning.exchange import LayerwiseExchange, without_smallest
     from sparrow.pruning.masks import pruned_count
     from sparrow.pruning.whole_network import exact
 
-    class FlyingBirdPlus(Exchange):
+    class FlyingBirdPlus(LayerwiseExchange):
         def __init__(self) -> None:
             super().__init__(params, max(0.0, 1 - (1 + params.surplus) * (1 - ratio)), generator)
             self.gaps: list[float] = []

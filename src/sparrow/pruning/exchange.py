@@ -1,4 +1,4 @@
-"""Exchange of weights under a mask: the smallest of a layer go, and as many dormant ones come.
+"""Exchange of weights under masks that change while a network trains: the smallest go, and dormant ones come.
 
 Source: Mocanu et al., "Scalable Training of Artificial Neural Networks with Adaptive Sparse Connectivity inspired by Network
 Science", Nature Communications 2018 (SET); growth by gradient: Evci et al., "Rigging the Lottery", ICML 2020.
@@ -12,68 +12,83 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from sparrow.pruning.exchange_params import Exchanging
+from sparrow.pruning.exchange_params import Exchanging, ExchangingLayerwise
 from sparrow.pruning.pruner import Weights, gradient_of
 from sparrow.pruning.random_start import RandomStart
 from sparrow.training.loop import Step
 
 
 class Exchange(RandomStart):
-    """A pruner that exchanges weights layer by layer as `Exchanging` says; each layer keeps the number that it started with.
+    """A pruner that starts with random masks and changes them every few epochs; a method says how.
 
-    A weight that goes and is drawn at once keeps its value; every other that comes starts at 0. There is no exchange after
-    which less than a whole interval would be left.
+    There is no exchange after which less than a whole interval would be left, so that what has come is trained. A weight that
+    goes and comes in the same exchange keeps its value; every other that comes starts at 0.
     """
 
     def __init__(self, params: Exchanging, ratio: float, generator: torch.Generator) -> None:
         super().__init__(params, ratio, generator)
-        self._settings = params
-        self._gradients: dict[str, Tensor] = {}
+        self._settings, self.exchanges = params, 0
 
-    def seen(self, weights: Weights, step: Step) -> None:
-        if self._settings.growth == "gradient" and self.is_due(step):
-            self._gradients = {name: gradient_of(weight).clone() for name, weight in weights.items()}
+    def exchange(self, weights: Weights, step: Step) -> None:
+        """Change `self.masks`, if it is due."""
+        raise NotImplementedError
+
+    def every(self, step: Step) -> float:
+        """Epochs between two exchanges, at this step."""
+        return self._settings.every
 
     def change(self, weights: Weights, step: Step) -> None:
         if self.is_due(step):
             self.exchange(weights, step)
-            self._gradients = {}
+            self.exchanges += 1
 
     def is_due(self, step: Step) -> bool:
-        """Whether there is an exchange after this step."""
-        late = 2 * step.number >= step.total
-        return is_due(step, self._settings.every_late if late else self._settings.every)
+        """Whether there is an exchange after this step. Intervals are whole numbers of steps."""
+        interval = max(1, round(self.every(step) * step.per_epoch))
+        done = step.number + 1
+        return done % interval == 0 and done + interval <= step.total
 
     def is_last(self, step: Step) -> bool:
         """Whether no exchange follows the one after this step."""
         return not any(self.is_due(replace(step, number=number)) for number in range(step.number + 1, step.total))
 
+    def going(self, mask: Tensor, step: Step, factor: float = 1.0) -> int:
+        """How many weights of a layer with this mask go after this step, or `factor` times as many; rounded up."""
+        share = cosine(self._settings.exchanged, self._settings.exchanged_end, (step.number + 1) / step.total)
+        return math.ceil(factor * share * int(mask.sum()))
+
+    def warning(self) -> str | None:
+        if self.exchanges:
+            return None
+        return (
+            "exchanged no weights, since its schedule is shorter than two intervals; it trained the random masks that it drew"
+        )
+
+
+class LayerwiseExchange(Exchange):
+    """A pruner whose layers get back as many weights as they give away, random ones or those with the largest gradients."""
+
+    def __init__(self, params: ExchangingLayerwise, ratio: float, generator: torch.Generator) -> None:
+        super().__init__(params, ratio, generator)
+        self._layerwise, self.gradients = params, dict[str, Tensor]()
+
+    def every(self, step: Step) -> float:
+        return self._layerwise.every_late if 2 * step.number >= step.total else self._layerwise.every
+
+    def seen(self, weights: Weights, step: Step) -> None:
+        due = self._layerwise.growth == "gradient" and self.is_due(step)
+        self.gradients = {name: gradient_of(weight).clone() for name, weight in weights.items()} if due else {}
+
     def exchange(self, weights: Weights, step: Step) -> None:
-        """Change the masks of all layers."""
         for name, mask in self.masks.items():
             count = self.going(mask, step)
             self.masks[name] = self.grown(name, without_smallest(mask, weights[name], count), count)
 
-    def going(self, mask: Tensor, step: Step, factor: float = 1.0) -> int:
-        """How many weights of a layer go after this step, if `factor` times the usual share does."""
-        share = cosine(self._settings.exchanged, self._settings.exchanged_end, (step.number + 1) / step.total)
-        return math.ceil(factor * share * int(mask.sum()))
-
     def grown(self, name: str, mask: Tensor, count: int) -> Tensor:
         """`mask`, that of layer `name`, and `count` dormant weights more."""
-        if self._settings.growth == "gradient":
-            return with_largest(mask, self._gradients[name].abs(), count)
+        if self._layerwise.growth == "gradient":
+            return with_largest(mask, self.gradients[name].abs(), count)
         return with_random(mask, count, self.generator)
-
-
-def is_due(step: Step, every: float) -> bool:
-    """Whether something that happens every so many epochs, a whole number of steps, happens after this step.
-
-    Not if less than that would be left of the schedule.
-    """
-    interval = max(1, round(every * step.per_epoch))
-    done = step.number + 1
-    return done % interval == 0 and done + interval <= step.total
 
 
 def cosine(first: float, last: float, done: float) -> float:
