@@ -47,8 +47,8 @@ class Params(ExchangingLayerwise):
     locality: ClassVar[Locality] = "network"
     traces: ClassVar[bool] = True
     surplus: float = Field(0.5, ge=0)
-    """How many more weights the network starts with than it will keep, relative to those. If every exchange pruned, the paper's
-    29 exchanges would leave a third of the weights, the 3 or 4 of 30 epochs four fifths."""
+    """How many more weights the network starts with than it will keep, relative to those. If every exchange pruned, those of the
+    paper's 200 epochs would leave 32 % of the weights, those of 30 epochs 87 %."""
     extra_pruned: float = Field(0.4, ge=0)
     """Weights that go when the gap grows, over those that go anyway."""
     extra_grown: float = Field(0.05, ge=0)
@@ -85,7 +85,10 @@ def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
             prunes = adapts and rises(self.gaps[-params.epochs_seen :]) >= params.threshold
             grows = adapts and rises(self.losses[-params.epochs_seen :], level=True) >= params.threshold
             going = {name: self.going(mask, step) for name, mask in self.masks.items()}
-            coming = {name: round((1 + params.extra_grown * grows) * count) for name, count in going.items()}
+            coming = {
+                name: min(round((1 + params.extra_grown * grows) * count), count + int((~self.masks[name]).sum()))
+                for name, count in going.items()
+            }
             extra = {name: self.going(mask, step, params.extra_pruned * prunes) for name, mask in self.masks.items()}
             room = self.kept() + sum(coming.values()) - sum(going.values()) - self.fewest()
             share = min(1.0, max(room, 0) / max(sum(extra.values()), 1))
