@@ -47,8 +47,8 @@ class Params(ExchangingLayerwise):
     locality: ClassVar[Locality] = "network"
     traces: ClassVar[bool] = True
     surplus: float = Field(0.5, ge=0)
-    """How many more weights the network starts with than it will keep, relative to those. If every exchange pruned, what those of
-    the paper's 200 epochs leave would be 32 %, of 30 epochs 87 %."""
+    """How many more weights the network starts with than it keeps, relative to those. If every exchange pruned, those of the
+    paper's 200 epochs would leave 32 % of them, those of 30 epochs 87 %."""
     extra_pruned: float = Field(0.4, ge=0)
     """Weights that go when the gap grows, over those that go anyway."""
     extra_grown: float = Field(0.05, ge=0)
