@@ -133,6 +133,11 @@ METHODS = {
     "lwm-iterative": {"kind": "lwm", "steps": 3},
     "admm": {"kind": "admm", "updates": 3},
     "deadwooding": {"kind": "deadwooding"},
+    # An exchange a step, of three an epoch.
+    "dnr": {"kind": "dnr", "every": 0.3},
+    "flying-bird": {"kind": "flying-bird", "every": 0.3, "every_late": 0.3},
+    "flying-bird-plus": {"kind": "flying-bird-plus", "every": 0.3, "every_late": 0.3, "growth": "gradient", "epochs_seen": 2},
+    "random-scratch": {"kind": "random-scratch"},
     "snip": {"kind": "snip", "batches": None},
     "mad": {"kind": "mad", "steps": 2, "mask_steps": 2},
     "pwoa": {"kind": "pwoa"},
@@ -164,7 +169,10 @@ def test_pruning_goes_on(label: str, stops: list[int], dense: Path, digits: Path
     assert evaluations[0] == evaluations[1] > 0
 
 
-@pytest.mark.parametrize("label", ["admm", "deadwooding", "harp", "lwm-iterative", "pwoa", "bcs", "twinrep"])
+@pytest.mark.parametrize(
+    "label",
+    ["admm", "deadwooding", "harp", "lwm-iterative", "pwoa", "bcs", "twinrep", "dnr", "flying-bird", "flying-bird-plus"],
+)
 def test_pruning_goes_on_after_the_method_has_changed_its_mind(
     label: str, dense: Path, digits: Path, tmp_path: Path, stopping: Callable
 ) -> None:
