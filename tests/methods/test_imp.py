@@ -54,8 +54,8 @@ def _started(network: nn.Module, weights: dict[str, Tensor], ratio: float, **par
     return pruner
 
 
-def _step(number: int, per_epoch: int, per_cycle: int) -> Step:
-    return Step(number, 100, per_epoch, per_cycle, 0.1, lambda: None)
+def _step(number: int, per_epoch: int, per_cycle: int, total: int = 100) -> Step:
+    return Step(number, total, per_epoch, per_cycle, 0.1, lambda: None)
 
 
 def _round(pruner: Pruner, network: _Layers, trained: tuple[list[float], list[float]], number: int = 0) -> None:
@@ -109,6 +109,14 @@ def test_no_layer_is_emptied_and_the_warning_says_which_one_would_have_been() ->
         assert (pruner.warning() is None) is (number < 3)
     assert left[1:] == [[[4, 0, 3], [0, 2]], [[4, 0, 3], [0, 2]], [[4, 0, 0], [0, 2]], [[4, 0, 0], [0, 2]]]
     assert pruner.warning() == "ranking all layers together would have emptied second; one weight stays in each"
+
+
+def test_the_last_step_of_the_schedule_ends_the_last_round_however_many_there_were() -> None:
+    network = _Layers([4.0, -1.0, 3.0], [0.5, 2.0, 5.0])
+    pruner = _started(network, network.weights(), 0.6)
+    pruner.after_step(network.weights(), _step(0, 1, 1, total=1))
+    pruner.epoch(CurveRow(1, 0.1, 1.0, 0.0, 0.0, 0.0, None))
+    assert network.values() == [[4, 0, 0], [0, 0, 5]]
 
 
 def test_the_whole_network_is_rewound_to_its_start() -> None:

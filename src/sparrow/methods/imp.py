@@ -166,13 +166,15 @@ def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
     from sparrow.pruning.sparse_training import hold
     from sparrow.pruning.whole_network import keep_highest_everywhere
 
+    count = rounds(ratio, params.fraction)
+
     class Imp(Pruner):
         others = "all"
 
         def start(self, weights: Weights, layout: Layout) -> list[torch.Tensor]:
             self.weights = weights
             self.masks = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()}
-            self.done, self.over = 0, False
+            self.ended: int | None = None
             self.spared: set[str] = set()
             self.origin = self.as_it_is() if params.rewind == "weights" else {}
             return list(weights.values())
@@ -189,18 +191,19 @@ def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
             hold(weights, self.masks)
             if params.rewind_epochs and step.number + 1 == max(1, round(params.rewind_epochs * step.per_epoch)):
                 self.origin = self.as_it_is()
-            self.over = step.ends_cycle
+            if step.ends_cycle:
+                self.ended = count if step.number + 1 == step.total else step.cycle + 1
 
         def epoch(self, row: CurveRow) -> None:
             # After validation, so that the learning curve is of the network that the round has trained.
-            if self.over:
-                self.prune()
-                self.over = False
+            if self.ended is not None:
+                self.prune(self.ended)
+                self.ended = None
 
-        def prune(self) -> None:
-            self.done += 1
+        def prune(self, ended: int) -> None:
+            """Keep what `ended` rounds leave, and go back."""
             sizes = {name: weight.detach().abs() for name, weight in self.weights.items()}
-            kept = kept_after(self.done, sum(size.numel() for size in sizes.values()), ratio, params.fraction)
+            kept = kept_after(ended, sum(size.numel() for size in sizes.values()), ratio, params.fraction)
             unguarded = keep_highest_everywhere(sizes, kept, self.masks)
             self.spared |= {name for name, mask in unguarded.items() if not mask.any()}
             self.masks = keep_highest_everywhere(sizes, kept, self.masks, at_least=1)

@@ -11,6 +11,8 @@ from contextlib import suppress
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from sparrow import catalogue, radius
 from sparrow.catalogue import EVALUATED_ROOMS
 from sparrow.errors import SparrowError
@@ -212,6 +214,21 @@ def _schedules_fit(study: Study) -> Iterator[str]:
                 yield str(error)
 
 
+def _schedules_of_methods_fit(study: Study) -> Iterator[str]:
+    """What methods make of the study's schedules are valid ones, at every ratio."""
+    for objective in study.objectives:
+        if len(list(_schedules(study, objective))) < len(TRAINING_STAGES):
+            continue
+        for label, method in study.methods.items():
+            for ratio in method.ratios or study.ratios or ():
+                try:
+                    study.pruning_schedule(objective, label, ratio)
+                except ValidationError as error:
+                    yield f"methods.{label}: {error.errors()[0]['msg'].removeprefix('Value error, ')}"
+                except ValueError as error:
+                    yield f"methods.{label}: {error}"
+
+
 def _schedules(study: Study, objective: str) -> Iterator[tuple[TrainingStage, Schedule]]:
     """The valid ones of an objective's schedules, with their stages."""
     for stage in TRAINING_STAGES:
@@ -398,6 +415,7 @@ CHECKS: tuple[Check, ...] = (
     _radii_fit,
     _cascades_fit,
     _schedules_fit,
+    _schedules_of_methods_fit,
     _batches_fit,
     _precisions_fit,
 )
