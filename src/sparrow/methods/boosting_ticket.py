@@ -15,6 +15,11 @@ that they vanish at high ratios, and zeroes scale and shift of channels that hav
 prunable layer competes, the last one too. No layer is emptied: each keeps its best weight, and a layer that needed that is
 warned about; relative magnitudes make that rare, even near the initial weights.
 
+The released rate of a tenth (of a half for ResNets) goes with 100 epochs of CIFAR-10. In a search of few steps it leaves the
+initial magnitudes in their order, so that the mask is about random, and a network without batch norm may not train from it
+at all: on digits with cnn-small at 0.9, 270 steps gave 16 and 64 % of robust images for two seeds, and with `search_lr: 1`
+83 % for both.
+
 Source: Li et al., "Towards Practical Lottery Ticket Hypothesis for Adversarial Training", arXiv 2003.05733.
 
 BibTeX:
@@ -55,7 +60,7 @@ class Params(Method):
     eps: Radius | None = None
     """Radius of FGSM in pixel units; the threat's if null."""
     search_lr: float = Field(0.1, gt=0)
-    """Learning rate of the search, in units of pre-training's."""
+    """Learning rate of the search, in units of pre-training's; 1 where the search has some hundred steps only."""
 
     def schedule(self, ratio: float, own: Schedule, pretrain: Schedule) -> Schedule:
         """The study's `training.prune` with a learning rate of `search_lr` times its own."""

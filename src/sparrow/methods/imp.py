@@ -20,8 +20,10 @@ What is ours: the count is exact in every round (released codes lose one weight 
 the first the schedule begins at its beginning, where it would go on from that step; in shorter rounds warm-up and ramp keep
 their shares of the round; every prunable layer competes, the last one too, where the released code for certified networks
 prunes convolutions alone. No layer is emptied: each keeps its largest weight, and a layer that needed that is warned about.
-That can happen where weights have hardly moved from their start (short rounds, a small learning rate), since the largest
-of them are then those of the layers with few inputs.
+
+Rounds must be long enough for weights to leave their start, since the largest initial ones are those of layers with few
+inputs. On digits with cnn-small at 0.9, rounds of 30, 3 and 2 epochs with rewound weights gave 86, 78 and 10 % of robust images:
+in the last case the second convolution was left with one weight of 8192. With `rewind: lr`, rounds of 3 epochs gave 86 %.
 
 Source: Frankle and Carbin, "The Lottery Ticket Hypothesis: Finding Sparse, Trainable Neural Networks", ICLR 2019; rewinding
 of weights after Frankle et al., "Linear Mode Connectivity and the Lottery Ticket Hypothesis", ICML 2020, of the learning
