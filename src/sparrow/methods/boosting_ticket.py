@@ -56,7 +56,7 @@ class Params(Method):
     trains: ClassVar[Trains] = "weights"
     iterative: ClassVar[bool] = False
     locality: ClassVar[Locality] = "network"
-    criterion: ClassVar[Criterion] = "LWM"
+    criterion: ClassVar[Criterion | None] = "LWM"
     eps: Radius | None = None
     """Radius of FGSM in pixel units; the threat's if null."""
     search_lr: float = Field(0.1, gt=0)

@@ -22,8 +22,9 @@ their shares of the round; every prunable layer competes, the last one too, wher
 prunes convolutions alone. No layer is emptied: each keeps its largest weight, and a layer that needed that is warned about.
 
 Rounds must be long enough for weights to leave their start, since the largest initial ones are those of layers with few
-inputs. On digits with cnn-small at 0.9, rounds of 30, 3 and 2 epochs with rewound weights gave 86, 78 and 10 % of robust images:
-in the last case the second convolution was left with one weight of 8192. With `rewind: lr`, rounds of 3 epochs gave 86 %.
+inputs. On digits with cnn-small at 0.9, rounds of 30, 3 and 2 epochs with rewound weights gave 86, 78 and 10 % of robust
+images: in the last case the second convolution was left with one weight of 8192. With `rewind: lr`, rounds of 3 epochs
+gave 86 %.
 
 Source: Frankle and Carbin, "The Lottery Ticket Hypothesis: Finding Sparse, Trainable Neural Networks", ICLR 2019; rewinding
 of weights after Frankle et al., "Linear Mode Connectivity and the Lottery Ticket Hypothesis", ICML 2020, of the learning
@@ -110,7 +111,7 @@ class Params(Method):
     trains: ClassVar[Trains] = "weights"
     iterative: ClassVar[bool] = True
     locality: ClassVar[Locality] = "network"
-    criterion: ClassVar[Criterion] = "LWM"
+    criterion: ClassVar[Criterion | None] = "LWM"
     fraction: float = Field(0.2, gt=0, lt=1)
     """Share of the weights left that a round removes."""
     rewind: Literal["weights", "lr"] = "weights"
