@@ -125,6 +125,7 @@ LARGE = {
     "objectives.adversarial.threat.eps": {"objectives": {"adversarial": {"threat": {"eps": 8}}}},
     "objectives.adversarial.eps": {"objectives": {"adversarial": {"eps": 8}}},
     "objectives.adversarial.step_size": {"objectives": {"adversarial": {"step_size": 8}}},
+    "methods.boosting-ticket.eps": {"methods": {"boosting-ticket": {"eps": 8}}},
     "methods.deadwooding.eps": {"methods": {"deadwooding": {"eps": 8}}},
     "methods.mad.step_size": {"methods": {"mad": {"step_size": 8}}},
     "attacks.pgd.eps": {"attacks": {"pgd": {"eps": [0.1, 8]}}},

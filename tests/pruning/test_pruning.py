@@ -29,7 +29,7 @@ from sparrow.pruning.pruner import Pruner
 from sparrow.stages._mask_check import check_masks
 from sparrow.stages.finetune import HeldMasks, finetune
 from sparrow.stages.prune import TRACE_COLUMNS, _learning_besides, _PrunerHooks, prune
-from sparrow.training.loop import Step, train
+from sparrow.training.loop import CurveRow, Step, train
 from sparrow.training.schedule import Schedule
 
 KINDS = catalogue.kinds("methods")
@@ -53,6 +53,7 @@ def _variants(*names: str) -> list:
         "twinrep": {"initialisation": "split"},
         "flying-bird": {"every": 0.5, "every_late": 0.5},
         "flying-bird-plus": {"every": 0.5, "every_late": 0.5, "growth": "gradient"},
+        "imp": {"rewind": "lr"},
     }
     found = [
         (kind, choice | extra)
@@ -78,7 +79,7 @@ def _prepare(kind: str, ratio: float, seed: int = 0, **params: object) -> Pruner
 
 def _search(pruner: Pruner, weights: dict[str, nn.Parameter], layout: Layout | None = None) -> dict[str, Tensor]:
     """The masks of a pruner after two epochs of two steps each on made-up gradients, if it wants any."""
-    pruner.network = nn.Module()
+    pruner.network = _holding(weights)
     learned, gradients = pruner.start(weights, layout), torch.Generator().manual_seed(1)
     assert pruner.state_dict() == vars(pruner)
 
@@ -93,7 +94,23 @@ def _search(pruner: Pruner, weights: dict[str, nn.Parameter], layout: Layout | N
         for tensor in learned:
             tensor.data -= 0.1 * tensor.grad
         pruner.after_step(weights, step)
+        if step.ends_epoch:
+            pruner.epoch(CurveRow(number // 2 + 1, 0.1, 1.0, 1.0, 1.0, 0.5, None))
     return pruner.end(weights)
+
+
+def _holding(weights: dict[str, nn.Parameter]) -> nn.Module:
+    """A network that has these weights, under these names, and nothing else."""
+    network = nn.Module()
+    for name, weight in weights.items():
+        *path, last = name.split(".")
+        module = network
+        for part in path:
+            if part not in dict(module.named_children()):
+                module.add_module(part, nn.Module())
+            module = module.get_submodule(part)
+        module.register_parameter(last, weight)
+    return network
 
 
 def _masks(kind: str, weights: dict[str, nn.Parameter], ratio: float, seed: int = 0, **params: object) -> dict[str, Tensor]:
@@ -149,7 +166,7 @@ def test_a_method_trains_what_it_says(kind: str, params: dict) -> None:
     dense, pruner = copy.deepcopy(weights), _prepare(kind, 0.5, **params)
     settings = catalogue.load("methods", kind).Params(**params)
     trains = settings.trains if settings.needs == "schedule" else "nothing"
-    pruner.network = nn.Module()
+    pruner.network = _holding(weights)
     learned = pruner.start(weights, None)
     assert (pruner.others == "all") is (trains == "weights")
     if trains == "weights" and kind not in ("bcs", "twinrep"):  # They learn what weights are made of.
@@ -367,7 +384,8 @@ def test_pruning_twice_gives_the_same_file(chain: dict, digits: Path, tmp_path: 
 def test_pruned_weights_are_zero_under_the_mask_and_dense_elsewhere(chain: dict) -> None:
     dense, pruned = checkpoint.load(chain["dense"]).model.state_dict(), checkpoint.load(chain["pruned"])
     settings = catalogue.load("methods", chain["kind"]).Params(**chain["params"])
-    moves = settings.needs == "schedule" and settings.trains == "weights"
+    rewinds = chain["kind"] == "boosting-ticket" or getattr(settings, "rewind", None) == "weights"
+    moves = settings.needs == "schedule" and settings.trains == "weights" and not rewinds
     for name, tensor in pruned.model.state_dict().items():
         mask = pruned.masks.get(name, torch.ones_like(tensor, dtype=torch.bool))
         assert not tensor[~mask].any()

@@ -52,13 +52,13 @@ def test_every_study_of_the_repository_is_valid(path):
 # What is wrong, the value, the key that the line has to name, and what else it has to say.
 MISTAKES = {
     # Names that do not exist, with the nearest one that does.
-    "method": ("methods.hidra", None, "methods.hidra", ["unknown method 'hidra'", "'hydra'?", "hydra, lwm, "]),
+    "method": ("methods.hidra", None, "methods.hidra", ["unknown method 'hidra'", "'hydra'?", "valid: admm, "]),
     "attack": ("attacks.pdg", None, "attacks.pdg", ["unknown attack 'pdg'", "'pgd'?", "autoattack, fgsm, fmn, pgd"]),
     "objective": ("objectives.tradse", None, "objectives.tradse", ["unknown objective 'tradse'", "'trades'?", "benign"]),
     "verifier": ("verifiers.crwn", None, "verifiers.crwn", ["unknown verifier 'crwn'", "'crown'?", "alpha-crown"]),
     "model": ("models.cnn-smal", None, "models.cnn-smal", ["unknown model 'cnn-smal'", "'cnn-small'?", "cnn-large"]),
     "data set": ("datasets.digit", None, "datasets.digit", ["unknown data set 'digit'", "'digits'?", "valid: cifar10, "]),
-    "kind": ("methods.mine", {"kind": "lmw"}, "methods.mine", ["unknown method 'lmw'", "'lwm'?", "hydra, lwm, "]),
+    "kind": ("methods.mine", {"kind": "lmw"}, "methods.mine", ["unknown method 'lmw'", "'lwm'?", "valid: admm, "]),
     "far from any": ("methods.zzz", None, "methods.zzz", ["unknown method 'zzz'; valid: admm, "]),
     # Numbers out of range.
     "ratio 0": ("ratios", [0], "ratios.0", ["0 is", "greater than 0"]),
@@ -126,6 +126,18 @@ MISTAKES = {
     "label dense": ("methods.dense", {"kind": "lwm"}, "methods.dense", ["'dense'", "another label"]),
     # Valid alone, not together.
     "ramp": ("training.prune.ramp_epochs", 16, "training.prune", ["is 16", "at most epochs (15)"]),
+    "schedule of a method": (
+        "methods.imp",
+        {"rewind_epochs": 31},
+        "methods.imp",
+        ["rewind_epochs is 31", "at most the epochs of pretrain (30)"],
+    ),
+    "rewinding beyond a round": (
+        "methods.imp",
+        {"rewind_epochs": 6, "round_epochs": 5},
+        "methods.imp",
+        ["rewind_epochs is 6", "at most round_epochs (5)"],
+    ),
     "ramp in patch": (
         "objectives.crown-ibp.training.pretrain.epochs",
         31,
@@ -160,6 +172,9 @@ OPTIONS = [
     *[("harp.gamma", 0, "greater than 0"), ("harp.start", 0, "greater than 0"), ("harp.init_gain", 0, "greater than 0")],
     *[("harp.floor", 1, "less than 1"), ("harp.floor", -0.1, "equal to 0"), ("harp.freeze_norms", "some", "boolean")],
     *[("hydra.s2ap_gamma", -0.1, "equal to 0"), ("harp.s2ap_gamma", -0.1, "equal to 0"), ("hydra.init_gain", 0, "than 0")],
+    *[("boosting-ticket.eps", 0, "greater than 0"), ("boosting-ticket.search_lr", 0, "greater than 0")],
+    *[("imp.fraction", 0, "greater than 0"), ("imp.fraction", 1, "less than 1"), ("imp.rewind", "all", "'weights' or 'lr'")],
+    *[("imp.rewind_epochs", -0.5, "equal to 0"), ("imp.round_epochs", 0, "equal to 1"), ("imp.round_epochs", 2.5, "integer")],
     *[("deadwooding.eps", 0, "greater than 0"), ("deadwooding.dual_step", 0, "greater than 0")],
     *[("deadwooding.dual_share", 0, "greater than 0"), ("deadwooding.dual_share", 1, "less than 1")],
     *[("deadwooding.distillation", 1.1, "equal to 1"), ("deadwooding.temperature", 0, "greater than 0")],
@@ -333,9 +348,12 @@ def pruning(study, method, objective="benign"):
     return job_specs.prune_spec(study, Cell(Parent("digits", "cnn-small", objective, 0), method, 0.9)).model_dump()
 
 
+WITH_EPS = ("boosting-ticket", "ccrp", "deadwooding", "mad")
+
+
 @pytest.mark.parametrize("kind", catalogue.kinds("methods"))
 def test_a_threat_of_its_own_has_a_method_with_an_eps_and_no_other(kind):
-    expected = {"method_threat": {"norm": "linf", "eps": 0.1}} if kind in ("deadwooding", "mad") else {}
+    expected = {"method_threat": {"norm": "linf", "eps": 0.1}} if kind in WITH_EPS else {}
     made = pruning(two_schedules(), kind)
     assert {key: value for key, value in made.items() if key == "method_threat"} == expected
 

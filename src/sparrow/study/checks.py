@@ -12,6 +12,8 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from sparrow import catalogue, radius
 from sparrow.catalogue import EVALUATED_ROOMS
 from sparrow.data import extra
@@ -213,6 +215,21 @@ def _schedules_fit(study: Study) -> Iterator[str]:
                 study.schedule(objective, stage)
             except ValueError as error:
                 yield str(error)
+
+
+def _schedules_of_methods_fit(study: Study) -> Iterator[str]:
+    """What methods make of the study's schedules are valid ones, at every ratio."""
+    for objective in study.objectives:
+        if len(list(_schedules(study, objective))) < len(TRAINING_STAGES):
+            continue
+        for label, method in study.methods.items():
+            for ratio in method.ratios or study.ratios or ():
+                try:
+                    study.pruning_schedule(objective, label, ratio)
+                except ValidationError as error:
+                    yield f"methods.{label}: {error.errors()[0]['msg'].removeprefix('Value error, ')}"
+                except ValueError as error:
+                    yield f"methods.{label}: {error}"
 
 
 def _schedules(study: Study, objective: str) -> Iterator[tuple[TrainingStage, Schedule]]:
@@ -434,6 +451,7 @@ CHECKS: tuple[Check, ...] = (
     _radii_fit,
     _cascades_fit,
     _schedules_fit,
+    _schedules_of_methods_fit,
     _batches_fit,
     _norms_are_there,
     _searches_have_time,
