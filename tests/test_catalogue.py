@@ -30,10 +30,33 @@ FUNCTIONS = {
 }
 # A verifier of a smoothed classifier defines this in place of `bound`.
 CERTIFY = {"certify": ["model", "images", "params", "threat", "classes", "generator", "white"]}
-METHODS = (
-    "admm bcs boosting-ticket ccrp deadwooding dnr flying-bird flying-bird-plus fre harp hydra imp iwi lwm mad mrpf pwoa random "
-    "random-scratch robust-bird rst snip twinrep undecayed vericompress"
-).split()
+METHODS = [
+    "admm",
+    "bcs",
+    "boosting-ticket",
+    "ccrp",
+    "deadwooding",
+    "dnr",
+    "flying-bird",
+    "flying-bird-plus",
+    "fre",
+    "harp",
+    "hydra",
+    "imp",
+    "iwi",
+    "lwm",
+    "mad",
+    "mrpf",
+    "pwoa",
+    "random",
+    "random-scratch",
+    "robust-bird",
+    "rst",
+    "snip",
+    "twinrep",
+    "undecayed",
+    "vericompress",
+]
 
 every_entry = pytest.mark.parametrize(("room", "kind"), ENTRIES, ids=[f"{room}.{kind}" for room, kind in ENTRIES])
 
