@@ -101,6 +101,7 @@ def test_every_entry_names_its_source():
         ("lwm", {"steps": 2}, "schedule", "weights"),
         ("random", {}, "nothing", "scores"),
         ("snip", {}, "batches", "scores"),
+        ("undecayed", {}, "batches", "scores"),
     ],
 )
 def test_a_method_says_what_it_needs_and_trains(kind, params, needs, trains):

@@ -129,6 +129,7 @@ METHODS = {
     "admm": {"kind": "admm", "updates": 3},
     "deadwooding": {"kind": "deadwooding"},
     "snip": {"kind": "snip", "batches": None},
+    "undecayed": {"kind": "undecayed", "batches": None},
 }
 
 
