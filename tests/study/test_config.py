@@ -156,16 +156,18 @@ def test_a_norm_that_an_attack_does_not_know_is_one_line():
 # Options of the methods, with a value that each may not have and what the line has to say.
 OPTIONS = [
     *[("lwm.steps", 0, "greater than or equal to 1"), ("lwm.steps", 1.5, "integer"), ("snip.batches", 0, "equal to 1")],
+    *[("undecayed.decay", -0.1, "equal to 0"), ("undecayed.batches", 0, "equal to 1")],
     *[("admm.rho", 0, "greater than 0"), ("admm.rho_growth", 0.9, "equal to 1"), ("admm.updates", 0, "equal to 1")],
     *[("harp.gamma", 0, "greater than 0"), ("harp.start", 0, "greater than 0"), ("harp.init_gain", 0, "greater than 0")],
     *[("harp.floor", 1, "less than 1"), ("harp.floor", -0.1, "equal to 0"), ("harp.freeze_norms", "some", "boolean")],
     *[("hydra.s2ap_gamma", -0.1, "equal to 0"), ("harp.s2ap_gamma", -0.1, "equal to 0"), ("hydra.init_gain", 0, "than 0")],
+    *[(f"{kind}.s2ap_warmup_epochs", -1, "equal to 0") for kind in ("harp", "hydra")],
     *[("deadwooding.eps", 0, "greater than 0"), ("deadwooding.dual_step", 0, "greater than 0")],
     *[("deadwooding.dual_share", 0, "greater than 0"), ("deadwooding.dual_share", 1, "less than 1")],
     *[("deadwooding.distillation", 1.1, "equal to 1"), ("deadwooding.temperature", 0, "greater than 0")],
     *[(f"{kind}.granularity", None, "'weight' or 'filter'") for kind in ("admm", "harp", "hydra", "lwm", "random")],
     *[(f"{kind}.norm_statistics", "fresh", "'kept' or 'recompute'") for kind in catalogue.kinds("methods")],
-    *[(f"{kind}.allocation", "even", "'uniform', 'erk'") for kind in ("admm", "hydra", "lwm", "random", "snip")],
+    *[(f"{kind}.allocation", "even", "'uniform', 'erk'") for kind in ("admm", "hydra", "lwm", "random", "snip", "undecayed")],
 ]
 
 
@@ -182,6 +184,12 @@ def test_every_option_of_every_method_is_put_to_the_test():
     } - {f"{kind}.ratios" for kind in catalogue.kinds("methods")}
     # A yes or no leaves little to get wrong.
     assert declared - {option for option, _, _ in OPTIONS} == {"hydra.freeze_norms"}
+
+
+@pytest.mark.parametrize("kind", ["harp", "hydra"])
+def test_a_warmup_of_nothing_is_one_line(kind):
+    told = f"config.yaml: methods.{kind}: s2ap_warmup_epochs is 5, which needs an s2ap_gamma above 0"
+    assert complaints(changed((f"methods.{kind}.s2ap_warmup_epochs", 5))) == [told]
 
 
 def test_seeds_may_be_texts_as_snakemake_hands_them_on() -> None:

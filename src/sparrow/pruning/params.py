@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sparrow.settings import Ratios, Settings
+
+S2AP = """
+@misc{piras2025s2ap,
+  author = {Piras, Giorgio and Zhao, Qi and Brau, Fabio and Pintor, Maura and Wressnegger, Christian and Biggio, Battista},
+  title = {{S2AP}: Score-space Sharpness Minimization for Adversarial Pruning},
+  year = {2025},
+  eprint = {2510.18381},
+  archiveprefix = {arXiv},
+}
+
+@inproceedings{wu2020adversarial,
+  author = {Wu, Dongxian and Xia, Shu-Tao and Wang, Yisen},
+  title = {Adversarial Weight Perturbation Helps Robust Generalization},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2020},
+}
+"""
 
 Needs = Literal["nothing", "batches", "schedule"]
 Trains = Literal["scores", "weights"]
@@ -86,3 +103,16 @@ class Sharpness(Settings):
 
     s2ap_gamma: float = Field(0.0, ge=0)
     """S2AP: radius of the perturbation of each layer's scores, relative to their norm; 0 does without."""
+    s2ap_warmup_epochs: float = Field(0.0, ge=0)
+    """S2AP: epochs of the search before the scores are perturbed; 5 of 20 in the paper's experiments."""
+
+    @model_validator(mode="after")
+    def _something_begins(self) -> Self:
+        if self.s2ap_warmup_epochs and not self.s2ap_gamma:
+            raise ValueError(f"s2ap_warmup_epochs is {self.s2ap_warmup_epochs:g}, which needs an s2ap_gamma above 0")
+        return self
+
+    @property
+    def bibtex(self) -> str:
+        """BibTeX of the papers behind the perturbation, where there is one."""
+        return S2AP if self.s2ap_gamma else ""
