@@ -100,6 +100,8 @@ def test_every_entry_names_its_source():
         ("lwm", {}, "nothing", "weights"),
         ("lwm", {"steps": 2}, "schedule", "weights"),
         ("random", {}, "nothing", "scores"),
+        ("robust-bird", {}, "schedule", "weights"),
+        ("rst", {}, "schedule", "scores"),
         ("snip", {}, "batches", "scores"),
         ("undecayed", {}, "batches", "scores"),
     ],

@@ -128,6 +128,8 @@ METHODS = {
     "lwm-iterative": {"kind": "lwm", "steps": 3},
     "admm": {"kind": "admm", "updates": 3},
     "deadwooding": {"kind": "deadwooding"},
+    "robust-bird": {"kind": "robust-bird", "masks": 2, "distance": 0.9},
+    "rst": {"kind": "rst"},
     "snip": {"kind": "snip", "batches": None},
     "undecayed": {"kind": "undecayed", "batches": None},
 }

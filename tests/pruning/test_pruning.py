@@ -69,6 +69,7 @@ def _prepare(kind: str, ratio: float, seed: int = 0, **params: object) -> Pruner
 
 def _search(pruner: Pruner, weights: dict[str, nn.Parameter], layout: Layout | None = None) -> dict[str, Tensor]:
     """The masks of a pruner after two epochs of two steps each on made-up gradients, if it wants any."""
+    pruner.network = nn.Module()
     learned, gradients = pruner.start(weights, layout), torch.Generator().manual_seed(1)
     assert pruner.state_dict() == vars(pruner)
 
@@ -532,7 +533,7 @@ def test_method_that_learns_in_secret_is_refused(dense, digits, training_spec, t
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("hook", ["loss", "after_backward", "after_step", "trace"])
+@pytest.mark.parametrize("hook", ["loss", "after_backward", "after_step", "trace", "finished"])
 def test_hooks_that_nothing_would_call_are_refused(hook, dense, digits, training_spec, tmp_path, monkeypatch) -> None:
     def never_called(*given: object) -> None:
         pytest.fail(f"{hook} was called")

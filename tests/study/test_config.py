@@ -156,6 +156,9 @@ def test_a_norm_that_an_attack_does_not_know_is_one_line():
 # Options of the methods, with a value that each may not have and what the line has to say.
 OPTIONS = [
     *[("lwm.steps", 0, "greater than or equal to 1"), ("lwm.steps", 1.5, "integer"), ("snip.batches", 0, "equal to 1")],
+    *[("robust-bird.stage1", "sgd", "'benign' or 'objective'"), ("robust-bird.masks", 1, "equal to 2")],
+    *[("robust-bird.distance", 0, "than 0"), ("robust-bird.distance", 1, "than 1"), ("robust-bird.relative", "so", "boolean")],
+    *[("rst.decay", -0.1, "equal to 0"), ("rst.scale_fan", "so", "boolean"), ("rst.allocation", "lamp", "'uniform' or 'erk'")],
     *[("undecayed.decay", -0.1, "equal to 0"), ("undecayed.batches", 0, "equal to 1")],
     *[("admm.rho", 0, "greater than 0"), ("admm.rho_growth", 0.9, "equal to 1"), ("admm.updates", 0, "equal to 1")],
     *[("harp.gamma", 0, "greater than 0"), ("harp.start", 0, "greater than 0"), ("harp.init_gain", 0, "greater than 0")],

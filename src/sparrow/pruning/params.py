@@ -92,7 +92,8 @@ class Method(Settings):
     def steps_of(self, total: int, per_epoch: int) -> int:
         """How many of the `total` steps of its schedule, `per_epoch` in an epoch, it takes: what is run is what is priced.
 
-        All, for a method that needs a schedule; none, for one that needs nothing.
+        All, for a method that needs a schedule; none, for one that needs nothing. Where training says when the search is over
+        (`Pruner.finished`), these are the most that it may take.
         """
         return total if self.needs == "schedule" else 0
 
