@@ -140,8 +140,8 @@ def test_every_method_that_trains_is_tried_here() -> None:
     assert kinds == set(catalogue.kinds("methods")) - {"random"}
 
 
-def _pruning(parent: Path, data: Path, method: dict) -> Callable[[Path], None]:
-    spec = SPEC | {"method": method, "ratio": 0.8, "method_threat": SPEC["threat"]}
+def _pruning(parent: Path, data: Path, method: dict, **changes: object) -> Callable[[Path], None]:
+    spec = SPEC | {"method": method, "ratio": 0.8, "method_threat": SPEC["threat"]} | changes
     return lambda folder: prune(
         parent, data, folder / "out.safetensors", folder / "curve.csv", folder / "trace.csv", folder / "cost.json", spec
     )
@@ -161,6 +161,18 @@ def test_pruning_goes_on_after_the_method_has_changed_its_mind(
 ) -> None:
     # In the second epoch there are duals, masks and a teacher that `start` did not make.
     same_after_stops(_pruning(dense, digits, METHODS[label]), tmp_path, stopping, [6])
+
+
+# In the validation of the first epoch, within the second, in the validation after it, when the ticket is known, and both.
+@pytest.mark.parametrize("stops", [[4], [6], [8], [7, 1]])
+def test_a_search_that_is_over_before_its_schedule_ends_with_the_same_epoch(
+    stops: list[int], dense: Path, digits: Path, tmp_path: Path, stopping: Callable
+) -> None:
+    method = METHODS["robust-bird"]
+    job = _pruning(dense, digits, method, schedule=SCHEDULE | {"epochs": 4})
+    evaluations = same_after_stops(job, tmp_path, stopping, stops)
+    assert evaluations[0] == evaluations[1] > 0
+    assert len((tmp_path / "whole/curve.csv").read_text().splitlines()) == 1 + method["masks"]
 
 
 def test_finetuning_goes_on_and_revives_nothing(dense: Path, digits: Path, tmp_path: Path, stopping: Callable) -> None:

@@ -13,8 +13,9 @@ batch. It never learns what the objective is.
   `"schedule"`, if it trains along the study's `training.prune`. `needs: ClassVar[Needs] = "schedule"`, or a property,
   where it depends on the settings.
 - `steps_of(total, per_epoch)`: how many of the `total` steps of the schedule it takes. This is what pruning runs, unless
-  the pruner says after an epoch that its search is `finished`, and what `sparrow cost` prices. None for a method that needs nothing, all for one that needs a schedule; a method that
-  needs batches derives from `Batches`, whose setting `batches` says how many, or defines `steps_of`.
+  the pruner says after an epoch that its search is `finished`, and what `sparrow cost` prices. None for a method that
+  needs nothing, all for one that needs a schedule; a method that needs batches derives from `Batches`, whose setting
+  `batches` says how many, or defines `steps_of`.
 - `trains`, for a method that needs a schedule: `"scores"` (default), or `"weights"`, which then move by the
   optimiser, learning rate and clipping of `training.finetune`.
 - `traces`: True, if its pruner's `trace` gives quantities worth a figure.
