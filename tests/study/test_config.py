@@ -195,6 +195,25 @@ def test_a_warmup_of_nothing_is_one_line(kind):
     assert complaints(changed((f"methods.{kind}.s2ap_warmup_epochs", 5))) == [told]
 
 
+@pytest.mark.parametrize(
+    ("method", "settings", "least"),
+    [
+        ("hydra", {"s2ap_gamma": 0.1, "s2ap_warmup_epochs": 5}, 6),
+        ("harp", {"s2ap_gamma": 0.1, "s2ap_warmup_epochs": 4.5}, 5),
+        ("robust-bird", None, 5),
+        ("robust-bird", {"masks": 7}, 7),
+    ],
+)
+def test_a_method_with_too_few_epochs_is_one_line(method, settings, least):
+    def with_epochs(epochs):
+        patch = {"objectives.benign.training": {"prune": {"epochs": epochs}}}
+        return changed((f"methods.{method}", settings), *patch.items())
+
+    told = f"training.prune of networks trained on benign gives it {least - 1}; valid: {least} or more"
+    assert complaints(with_epochs(least - 1)) == [f"config.yaml: methods.{method}: needs {least} epochs, but {told}"]
+    assert load_study(with_epochs(least)).methods[method].least_epochs == least
+
+
 def test_seeds_may_be_texts_as_snakemake_hands_them_on() -> None:
     assert load_study(changed(("seeds", ["0", "10"]))).seeds == [0, 10]
 

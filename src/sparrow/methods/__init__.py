@@ -16,6 +16,7 @@ batch. It never learns what the objective is.
   the pruner says after an epoch that its search is `finished`, and what `sparrow cost` prices. None for a method that
   needs nothing, all for one that needs a schedule; a method that needs batches derives from `Batches`, whose setting
   `batches` says how many, or defines `steps_of`.
+- `least_epochs`: how many epochs the schedule needs, so that the method does what its settings say (1 by default).
 - `trains`, for a method that needs a schedule: `"scores"` (default), or `"weights"`, which then move by the
   optimiser, learning rate and clipping of `training.finetune`.
 - `traces`: True, if its pruner's `trace` gives quantities worth a figure.

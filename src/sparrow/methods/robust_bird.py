@@ -76,6 +76,11 @@ class Params(Method):
     relative: bool = False
     """Take `distance` as a share of the largest that is possible at the ratio, `2 * min(ratio, 1 - ratio)`."""
 
+    @property
+    def least_epochs(self) -> int:
+        """One for each of the masks that have to agree."""
+        return self.masks
+
 
 def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
     """A pruner that trains all parameters until the mask of their largest has settled."""

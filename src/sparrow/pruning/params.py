@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -82,6 +83,11 @@ class Method(Settings):
         """
         return "nothing"
 
+    @property
+    def least_epochs(self) -> int:
+        """Epochs that its schedule has to have, so that it does what its settings say."""
+        return 1
+
     def schedule(self, ratio: float, own: Schedule, pretrain: Schedule) -> Schedule:
         """Its schedule at a ratio: `own`, which the study gives it, or what it makes of that or of `training.pretrain`.
 
@@ -150,7 +156,7 @@ class Granular(Method):
         return "filters" if self.granularity == "filter" else "weights"
 
 
-class Sharpness(Settings):
+class Sharpness(Method):
     """S2AP: scores are learned at the worst point of a neighbourhood."""
 
     s2ap_gamma: float = Field(0.0, ge=0)
@@ -163,6 +169,11 @@ class Sharpness(Settings):
         if self.s2ap_warmup_epochs and not self.s2ap_gamma:
             raise ValueError(f"s2ap_warmup_epochs is {self.s2ap_warmup_epochs:g}, which needs an s2ap_gamma above 0")
         return self
+
+    @property
+    def least_epochs(self) -> int:
+        """One that the warm-up leaves, or a part of one."""
+        return math.floor(self.s2ap_warmup_epochs) + 1
 
     @property
     def bibtex(self) -> str:

@@ -21,6 +21,7 @@ from sparrow.study import figures
 from sparrow.study.analysis_contract import SUMMARISED
 from sparrow.study.analysis_tables import OWN_TABLES
 from sparrow.study.descriptions import described
+from sparrow.study.pipelines import PIPELINES
 from sparrow.study.sections import TRAINING_STAGES, TrainingStage
 
 if TYPE_CHECKING:
@@ -212,6 +213,21 @@ def _schedules_fit(study: Study) -> Iterator[str]:
                 yield str(error)
 
 
+def _schedules_are_long_enough(study: Study) -> Iterator[str]:
+    """Every method that trains has the epochs that its settings need."""
+    for label, method in study.methods.items():
+        ratios = method.ratios or study.ratios or () if method.needs == "schedule" else ()
+        for objective in study.objectives:
+            with suppress(ValueError):
+                given = [study.pruning_schedule(objective, label, ratio).epochs for ratio in ratios]
+                if min(given, default=method.least_epochs) < method.least_epochs:
+                    yield (
+                        f"methods.{label}: needs {method.least_epochs} epochs, but "
+                        f"training.{PIPELINES[method.pipeline].search} of networks trained on {objective} gives it "
+                        f"{min(given)}; valid: {method.least_epochs} or more"
+                    )
+
+
 def _schedules(study: Study, objective: str) -> Iterator[tuple[TrainingStage, Schedule]]:
     """The valid ones of an objective's schedules, with their stages."""
     for stage in TRAINING_STAGES:
@@ -398,6 +414,7 @@ CHECKS: tuple[Check, ...] = (
     _radii_fit,
     _cascades_fit,
     _schedules_fit,
+    _schedules_are_long_enough,
     _batches_fit,
     _precisions_fit,
 )
