@@ -64,12 +64,13 @@ def _weights(seed: int = 0) -> dict[str, nn.Parameter]:
 
 def _prepare(kind: str, ratio: float, seed: int = 0, **params: object) -> Pruner:
     entry = catalogue.load("methods", kind)
-    return entry.prepare(entry.Params(**params), ratio, torch.Generator().manual_seed(seed))
+    pruner = entry.prepare(entry.Params(**params), ratio, torch.Generator().manual_seed(seed))
+    pruner.network = nn.Module()
+    return pruner
 
 
 def _search(pruner: Pruner, weights: dict[str, nn.Parameter], layout: Layout | None = None) -> dict[str, Tensor]:
     """The masks of a pruner after two epochs of two steps each on made-up gradients, if it wants any."""
-    pruner.network = nn.Module()
     learned, gradients = pruner.start(weights, layout), torch.Generator().manual_seed(1)
     assert pruner.state_dict() == vars(pruner)
 
@@ -142,7 +143,7 @@ def test_a_method_trains_what_it_says(kind: str, params: dict) -> None:
     assert bool(learned) is (trains != "nothing")
     if trains == "nothing":
         assert all(torch.equal(weights[name], dense[name]) for name in SHAPES)
-    if trains == "scores":
+    if trains == "scores" and settings.pipeline == "after":
         # It may hide weights, but those that it shows are the dense ones.
         _search(pruner, weights)
         assert all(((weights[name] == dense[name]) | (weights[name] == 0)).all() for name in SHAPES)
@@ -355,8 +356,9 @@ def test_pruned_weights_are_zero_under_the_mask_and_dense_elsewhere(chain: dict)
     for name, tensor in pruned.model.state_dict().items():
         mask = pruned.masks.get(name, torch.ones_like(tensor, dtype=torch.bool))
         assert not tensor[~mask].any()
-        # A method that trains weights has moved the others.
-        assert torch.equal(tensor[mask], dense[name][mask]) is not moves or not mask.any()
+        # A method that trains weights has moved the others; one that prunes initial ones may put others in their places.
+        unchanged = torch.equal(tensor[mask], dense[name][mask])
+        assert settings.pipeline != "after" or unchanged is not moves or not mask.any()
 
 
 def test_masks_of_filters_have_their_biases_with_them(chain: dict) -> None:
