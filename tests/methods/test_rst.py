@@ -99,11 +99,10 @@ def test_nothing_but_the_choice_is_trained(model: str, digits: Path, training_sp
         mask, constant = pruned.masks[name], (2 / weight[0].numel()) ** 0.5
         signs = torch.where(before.get_parameter(name) < 0, -1.0, 1.0)
         assert torch.allclose(weight, constant * signs * mask)
-    biases = [layer.bias for layer in pruned.model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
-    assert not any(bias.any() for bias in biases if bias is not None)
+    biases = [name for name, _ in before.named_parameters() if name.endswith("bias")]
+    assert all(torch.equal(pruned.model.get_parameter(name), before.get_parameter(name)) for name in biases)
     assert bool(norm_layers(before)) is (model == "cnn7")
     for norm, unused in zip(norm_layers(pruned.model), norm_layers(before), strict=True):
-        assert (norm.weight == 1).all()
-        assert not norm.bias.any()
+        assert torch.equal(norm.weight, unused.weight)
         # Statistics follow the network: the initial ones are those of no network.
         assert not torch.equal(norm.running_var, unused.running_var)

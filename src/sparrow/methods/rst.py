@@ -3,13 +3,14 @@
 Every weight is the constant `sqrt(2 / fan_in)` with the sign of its initial value, and stays it. As in `hydra`, scores `s` are
 learned, of which each layer keeps the largest `|s|`, and by the straight-through estimator
 `dL/ds = dL/dW * W0 * sign(s) + decay * s`. Scores start uniformly in `+-1 / sqrt(fan_in)`. Batch norm normalises, without
-learning a scale or a shift, and there are no biases: those of the network are zero as long as the scores learn. The search is
-as long as a whole training, and under its schedule, `training.pretrain`. `evaluate: [pruned]` shows the paper's ticket, whose
-weights nobody has trained; `finetuned` is what training makes of it, its `ft_inherit`.
+learning a scale or a shift, and biases stay as they are. The search is as long as a whole training, and under its schedule,
+`training.pretrain`. `evaluate: [pruned]` shows the paper's ticket, whose weights nobody has trained; `finetuned` is what
+training makes of it, its `ft_inherit`.
 
 A layer loses `round(ratio * size)` weights; in the released code `int(ratio * size)`. `decay` takes the place of the schedule's
 `weight_decay`, so that Adam and clipping treat it as they treat that one. The objective is the study's; there, PGD with 7 steps
-whose network is in train mode. Every convolution and linear layer is pruned, as there.
+whose network is in train mode. Networks have no biases there, where batch norm would undo them; here those of the network keep
+their initial values. Every convolution and linear layer is pruned, as there.
 
 Without batch norm each layer shrinks its signal by the square root of the share that it keeps, by 0.32 at ratio 0.9, and logits
 of four layers by 0.01. `scale_fan` counts the inputs that are kept, which undoes it. (In the released code that option counts
@@ -71,7 +72,6 @@ class Params(PerLayer):
 
 def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
     """A pruner that learns one score a weight."""
-    from sparrow.networks.prunable import zero_biases
     from sparrow.pruning.learned_scores import Scored
     from sparrow.pruning.masks import budget_of, masks_of
 
@@ -82,7 +82,6 @@ def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
 
         def start(self, weights: Weights, layout: Layout) -> list[torch.Tensor]:
             self.drops = budget_of(weights, layout, ratio, params)
-            zero_biases(self.network)
             return super().start(weights, layout)
 
         def frozen_values(self, weight: torch.Tensor) -> torch.Tensor:

@@ -16,13 +16,6 @@ def prunable_weights(model: nn.Module) -> dict[str, nn.Parameter]:
     return {f"{name}.weight": cast(nn.Parameter, layer.weight) for name, layer in layers}
 
 
-def zero_biases(model: nn.Module) -> None:
-    """Set the biases of all convolutions and linear layers to zero, in place."""
-    for module in model.modules():
-        if isinstance(module, PRUNABLE) and module.bias is not None:
-            module.bias.data.zero_()
-
-
 def norm_parameters(model: nn.Module) -> list[Tensor]:
     """Scales and shifts of all batch norm layers, in the network's order."""
     return [parameter for norm in norm_layers(model) for parameter in norm.parameters()]
