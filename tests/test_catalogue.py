@@ -132,7 +132,10 @@ def test_every_entry_names_its_source():
         ("mad", {}, "batches", "scores"),
         ("pwoa", {}, "schedule", "weights"),
         ("random", {}, "nothing", "scores"),
+        ("robust-bird", {}, "schedule", "weights"),
+        ("rst", {}, "schedule", "scores"),
         ("snip", {}, "batches", "scores"),
+        ("undecayed", {}, "batches", "scores"),
     ],
 )
 def test_a_method_says_what_it_needs_and_trains(kind, params, needs, trains):

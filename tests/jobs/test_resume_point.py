@@ -148,6 +148,9 @@ METHODS = {
     "twinrep-filter": {"kind": "twinrep", "initialisation": "split", "granularity": "filter"},
     "vericompress": {"kind": "vericompress"},
     "vericompress-filter": {"kind": "vericompress", "granularity": "filter"},
+    "robust-bird": {"kind": "robust-bird", "masks": 2, "distance": 0.9},
+    "rst": {"kind": "rst"},
+    "undecayed": {"kind": "undecayed", "batches": None},
 }
 
 
@@ -190,6 +193,18 @@ def test_rounds_go_on(params: dict, stops: list[int], dense: Path, digits: Path,
     job = _pruning(dense, digits, {"kind": "imp"} | params, schedule=SCHEDULE | {"cycles": 2})
     evaluations = same_after_stops(job, tmp_path, stopping, stops)
     assert evaluations[0] == evaluations[1] > 0
+
+
+# In the validation of the first epoch, within the second, in the validation after it, when the ticket is known, and both.
+@pytest.mark.parametrize("stops", [[4], [6], [8], [7, 1]])
+def test_a_search_that_is_over_before_its_schedule_ends_with_the_same_epoch(
+    stops: list[int], dense: Path, digits: Path, tmp_path: Path, stopping: Callable
+) -> None:
+    method = METHODS["robust-bird"]
+    job = _pruning(dense, digits, method, schedule=SCHEDULE | {"epochs": 4})
+    evaluations = same_after_stops(job, tmp_path, stopping, stops)
+    assert evaluations[0] == evaluations[1] > 0
+    assert len((tmp_path / "whole/curve.csv").read_text().splitlines()) == 1 + method["masks"]
 
 
 def test_finetuning_goes_on_and_revives_nothing(dense: Path, digits: Path, tmp_path: Path, stopping: Callable) -> None:

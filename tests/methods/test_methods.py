@@ -373,6 +373,17 @@ def test_s2ap_by_hand() -> None:
     assert scores.tolist() == [[1, -0.5], [0.25, 0.75]]
 
 
+def test_s2ap_begins_after_its_warmup() -> None:
+    # One and a half epochs of two steps.
+    weights, found = _layer(W0), []
+    pruner = _prepare("hydra", 0.5, s2ap_gamma=0.1, s2ap_warmup_epochs=1.5)
+    pruner.start(weights, None)
+    for number in range(6):
+        weights["layer"].grad = torch.ones(2, 2)
+        pruner.after_backward(weights, _step(number, total=6, again=lambda number=number: found.append(number)))
+    assert found == [3, 4, 5]
+
+
 def test_s2ap_takes_the_sign_of_the_worst_scores() -> None:
     # dL/ds is (-1) (-2) (-1) = -2 and 1 * 3 * 1 = 3; the fourth goes up by gamma |s| 3 / sqrt(13), the second down. With the
     # opposite gradients the second goes up through zero, from -0.5 to 0.26, and the fourth down through it, to -0.39.

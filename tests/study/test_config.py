@@ -168,6 +168,10 @@ def test_a_norm_that_an_attack_does_not_know_is_one_line():
 # Options of the methods, with a value that each may not have and what the line has to say.
 OPTIONS = [
     *[("lwm.steps", 0, "greater than or equal to 1"), ("lwm.steps", 1.5, "integer"), ("snip.batches", 0, "equal to 1")],
+    *[("robust-bird.stage1", "sgd", "'benign' or 'objective'"), ("robust-bird.masks", 1, "equal to 2")],
+    *[("robust-bird.distance", 0, "than 0"), ("robust-bird.distance", 1, "than 1"), ("robust-bird.relative", "so", "boolean")],
+    *[("rst.decay", -0.1, "equal to 0"), ("rst.scale_fan", "so", "boolean"), ("rst.allocation", "lamp", "'uniform' or 'erk'")],
+    *[("undecayed.decay", -0.1, "equal to 0"), ("undecayed.batches", 0, "equal to 1")],
     *[("admm.rho", 0, "greater than 0"), ("admm.rho_growth", 0.9, "equal to 1"), ("admm.updates", 0, "equal to 1")],
     *[("harp.gamma", 0, "greater than 0"), ("harp.start", 0, "greater than 0"), ("harp.init_gain", 0, "greater than 0")],
     *[("harp.floor", 1, "less than 1"), ("harp.floor", -0.1, "equal to 0"), ("harp.freeze_norms", "some", "boolean")],
@@ -175,6 +179,7 @@ OPTIONS = [
     *[("boosting-ticket.eps", 0, "greater than 0"), ("boosting-ticket.search_lr", 0, "greater than 0")],
     *[("imp.fraction", 0, "greater than 0"), ("imp.fraction", 1, "less than 1"), ("imp.rewind", "all", "'weights' or 'lr'")],
     *[("imp.rewind_epochs", -0.5, "equal to 0"), ("imp.round_epochs", 0, "equal to 1"), ("imp.round_epochs", 2.5, "integer")],
+    *[(f"{kind}.s2ap_warmup_epochs", -1, "equal to 0") for kind in ("harp", "hydra")],
     *[("deadwooding.eps", 0, "greater than 0"), ("deadwooding.dual_step", 0, "greater than 0")],
     *[("deadwooding.dual_share", 0, "greater than 0"), ("deadwooding.dual_share", 1, "less than 1")],
     *[("deadwooding.distillation", 1.1, "equal to 1"), ("deadwooding.temperature", 0, "greater than 0")],
@@ -186,7 +191,10 @@ OPTIONS = [
     *[("pwoa.lambda_x", -1, "equal to 0"), ("pwoa.lambda_y", -1, "equal to 0"), ("pwoa.reset_targets", "some", "boolean")],
     *[(f"{kind}.granularity", None, "'weight' or 'filter'") for kind in ("admm", "harp", "hydra", "lwm", "random")],
     *[(f"{kind}.norm_statistics", "fresh", "'kept' or 'recompute'") for kind in catalogue.kinds("methods")],
-    *[(f"{kind}.allocation", "even", "'uniform', 'erk'") for kind in ("admm", "hydra", "lwm", "pwoa", "random", "snip")],
+    *[
+        (f"{kind}.allocation", "even", "'uniform', 'erk'")
+        for kind in ("admm", "hydra", "lwm", "pwoa", "random", "snip", "undecayed")
+    ],
 ]
 
 
@@ -203,6 +211,31 @@ def test_every_option_of_every_method_is_put_to_the_test():
     } - {f"{kind}.ratios" for kind in catalogue.kinds("methods")}
     # A yes or no leaves little to get wrong.
     assert declared - {option for option, _, _ in OPTIONS} == {"hydra.freeze_norms"}
+
+
+@pytest.mark.parametrize("kind", ["harp", "hydra"])
+def test_a_warmup_of_nothing_is_one_line(kind):
+    told = f"config.yaml: methods.{kind}: s2ap_warmup_epochs is 5, which needs an s2ap_gamma above 0"
+    assert complaints(changed((f"methods.{kind}.s2ap_warmup_epochs", 5))) == [told]
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "least"),
+    [
+        ("hydra", {"s2ap_gamma": 0.1, "s2ap_warmup_epochs": 5}, 6),
+        ("harp", {"s2ap_gamma": 0.1, "s2ap_warmup_epochs": 4.5}, 5),
+        ("robust-bird", None, 5),
+        ("robust-bird", {"masks": 7}, 7),
+    ],
+)
+def test_a_method_with_too_few_epochs_is_one_line(method, settings, least):
+    def with_epochs(epochs):
+        patch = {"objectives.benign.training": {"prune": {"epochs": epochs}}}
+        return changed((f"methods.{method}", settings), *patch.items())
+
+    (line,) = complaints(with_epochs(least - 1))
+    assert line.startswith(f"config.yaml: methods.{method}.") and line.endswith("or more epochs")
+    assert load_study(with_epochs(least))
 
 
 def test_seeds_may_be_texts_as_snakemake_hands_them_on() -> None:

@@ -35,7 +35,7 @@ from sparrow.training.checked_result import require_gradient, require_scalar
 from sparrow.training.loop import CurveRow, Hooks, Step, train
 
 TRACE_COLUMNS = ["epoch", "name", "value"]
-LOOP_HOOKS = ("loss", "after_backward", "after_step", "epoch", "trace")
+LOOP_HOOKS = ("loss", "after_backward", "after_step", "epoch", "trace", "finished")
 """The methods of a pruner that only the training loop calls."""
 
 
@@ -161,6 +161,9 @@ class _PrunerHooks(Hooks):
     def after_epoch(self, row: CurveRow) -> None:
         self._pruner.epoch(row)
         self.trace += [(row.epoch, name, float(value)) for name, value in self._pruner.trace().items()]
+
+    def finished(self) -> bool:
+        return self._pruner.finished()
 
     def state_dict(self) -> dict:
         return {"trace": self.trace, "pruner": self._pruner.state_dict()}

@@ -268,13 +268,12 @@ def _searches_have_time(study: Study) -> Iterator[str]:
     trained = {label: method for label, method in study.methods.items() if method.needs == "schedule"}
     for dataset, objective, model in product(study.datasets, study.objectives, study.models) if trained else ():
         images = _training_images(study.datasets[dataset])
-        if images is None:
-            continue
         for label, method in trained.items():
             for ratio in method.ratios or study.ratios:
                 with suppress(ValueError):
                     schedule = study.pruning_schedule(objective, label, ratio)
-                    per_epoch = len(schedule.batches(images, study.models[model].batch_norm))
+                    # Of as many as nobody has, every number of steps finds a place, but not every number of epochs.
+                    per_epoch = len(schedule.batches(images, study.models[model].batch_norm)) if images else 10**9
                     told = method.too_short(schedule.epochs * per_epoch, per_epoch)
                     if told:
                         yield f"methods.{label}.{told}"
