@@ -4,7 +4,7 @@ A *unit* is what is kept or removed: a weight, or a filter (in all layers of its
 weights of a layer, or the filters of a group. A budget says how many units each block loses.
 
 Sources of the allocations: ERK, Evci et al., "Rigging the Lottery", ICML 2020; LAMP, Lee et al., "Layer-adaptive Sparsity
-for the Magnitude-based Pruning", ICLR 2021.
+for the Magnitude-based Pruning", ICLR 2021; IGQ, Chen et al., "Sparsity Winning Twice", ICLR 2022.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sparrow.errors import SparrowError
 from sparrow.networks.structure import Layout
-from sparrow.pruning.params import Global, Granular, Method, PerLayer
+from sparrow.pruning.params import FromScratch, Global, Method, PerLayer
 from sparrow.pruning.ratio import pruned_count, shortage
 
 Budget = dict[str, int]
@@ -28,7 +28,7 @@ def budget_of(
 ) -> Budget:
     """How many units each block loses, by the `allocation` of `params`.
 
-    `weights` are the dense ones, whose magnitudes decide under `lamp`; `scores` (shaped like them) decide under `global`.
+    `weights` are those to prune, whose magnitudes decide under `lamp`; `scores` (shaped like them) decide under `global`.
     Of filters every group keeps one. Raises SparrowError for a ratio that does not leave that.
     """
     magnitudes = units({name: weight.detach().abs() for name, weight in weights.items()}, layout, params)
@@ -37,15 +37,15 @@ def budget_of(
     spared = 1 if is_by_filter(params) else 0
     if spared and (line := shortage(params, sizes, ratio)):
         raise SparrowError(line)
-    allocation = params.allocation if isinstance(params, PerLayer | Global) else "uniform"
+    allocation = params.allocation if isinstance(params, PerLayer | Global | FromScratch) else "uniform"
     if allocation == "uniform":
         return {block: pruned_count(size, ratio) for block, size in sizes.items()}
-    if allocation == "erk":
-        lost = {block: 1 - density for block, density in erk_densities(weights, sizes, 1 - ratio).items()}
-        return divide(lost, sizes, ratio, spared)
     if allocation == "lamp":
         return lowest_everywhere({block: lamp_scores(values) for block, values in magnitudes.items()}, ratio, spared)
-    return lowest_everywhere(units(scores or weights, layout, params), ratio, spared)
+    if allocation == "global":
+        return lowest_everywhere(units(scores or weights, layout, params), ratio, spared)
+    kept = erk_densities(weights, sizes, 1 - ratio) if allocation == "erk" else igq_densities(sizes, 1 - ratio)
+    return divide({block: 1 - density for block, density in kept.items()}, sizes, ratio, spared)
 
 
 def masks_of(
@@ -84,7 +84,7 @@ def spread(kept: Mapping[str, Tensor], layout: Layout, params: Method, weights: 
 
 def is_by_filter(params: Method) -> bool:
     """Whether the units are filters."""
-    return isinstance(params, Granular) and params.granularity == "filter"
+    return params.structure == "filters"
 
 
 def keep_highest(scores: Tensor, dropped: int) -> Tensor:
@@ -113,6 +113,25 @@ def erk_densities(weights: Mapping[str, Tensor], sizes: Mapping[str, int], densi
         if not full:
             return {block: 1.0 if block in whole else factor * raw[block] for block in sizes}
         whole |= full
+
+
+def igq_densities(sizes: Mapping[str, int], density: float) -> dict[str, float]:
+    """The share that each block keeps, `1 / (f * size + 1)`, with `f >= 0` such that `density` of all units are kept.
+
+    The "ideal gas quota" of Chen et al., "Sparsity Winning Twice", ICLR 2022, to a weight in a million million.
+    """
+    low, high = 0.0, 1 / (density * min(sizes.values()))
+    for _ in range(200):  # More halvings than a float has digits.
+        middle = (low + high) / 2
+        kept = sum(size / (middle * size + 1) for size in sizes.values())
+        low, high = (middle, high) if kept > density * sum(sizes.values()) else (low, middle)
+    return {block: 1 / (high * size + 1) for block, size in sizes.items()}
+
+
+def random_masks(weights: Mapping[str, Tensor], budget: Budget, generator: torch.Generator) -> dict[str, Tensor]:
+    """Masks, shaped like `weights`, that drop `budget` random places of each; `generator` is on the CPU."""
+    scores = {name: torch.rand(weight.shape, generator=generator).to(weight.device) for name, weight in weights.items()}
+    return {name: keep_highest(score, budget[name]) for name, score in scores.items()}
 
 
 def divide(shares: Mapping[str, float], sizes: Mapping[str, int], ratio: float, spared: int = 0) -> Budget:

@@ -45,7 +45,8 @@ def shortage_of_each(sizes: Mapping[str, int], ratio: float) -> str | None:
     layer = min(sizes, key=lambda name: sizes[name], default=None)
     if layer is None or pruned_count(sizes[layer], ratio) < sizes[layer]:
         return None
-    return f"the ratio {ratio:g} would remove all {sizes[layer]} filters of {layer}; valid: at most {largest_ratio(sizes[layer]):g}"
+    filters = sizes[layer]
+    return f"the ratio {ratio:g} would remove all {filters} filters of {layer}; valid: at most {largest_ratio(filters):g}"
 
 
 def largest_ratio(filters: int, spared: int = 1) -> float:
