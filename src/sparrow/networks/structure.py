@@ -75,6 +75,10 @@ class Layout(RebuiltOnResume):
                 found[layers] = FilterGroup(layers, tuple(name for name in names.values() if name in norms), reading)
         return list(found.values())
 
+    def filters(self, weights: Mapping[str, Tensor]) -> dict[str, int]:
+        """How many filters each group has, by the name of its first layer."""
+        return {group.layers[0]: len(weights[group.layers[0]]) for group in self.groups}
+
     @cached_property
     def positions(self) -> dict[str, int]:
         """How often each layer's weights are applied to one image: the output's pixels for a convolution, 1 for a linear."""

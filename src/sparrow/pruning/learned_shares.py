@@ -47,7 +47,7 @@ class FilterBudget(RebuiltOnResume):
     """
 
     def __init__(self, weights: Weights, layout: Layout, ratio: float) -> None:
-        self.sizes = {group.layers[0]: len(weights[group.layers[0]]) for group in layout.groups}
+        self.sizes = layout.filters(weights)
         if line := shortage_of_each(self.sizes, ratio):
             raise SparrowError(line)
         blocks = {name: place for place, group in enumerate(layout.groups) for name in group.layers}

@@ -40,10 +40,11 @@ def budget_of(
     allocation = params.allocation if isinstance(params, PerLayer | Global | FromScratch) else "uniform"
     if allocation == "uniform":
         return {block: pruned_count(size, ratio) for block, size in sizes.items()}
+    lost = pruned_count(sum(sizes.values()), ratio)
     if allocation == "lamp":
-        return lowest_everywhere({block: lamp_scores(values) for block, values in magnitudes.items()}, ratio, spared)
+        return lowest_everywhere({block: lamp_scores(values) for block, values in magnitudes.items()}, lost, spared)
     if allocation == "global":
-        return lowest_everywhere(units(scores or weights, layout, params), ratio, spared)
+        return lowest_everywhere(units(scores or weights, layout, params), lost, spared)
     kept = erk_densities(weights, sizes, 1 - ratio) if allocation == "erk" else igq_densities(sizes, 1 - ratio)
     return divide({block: 1 - density for block, density in kept.items()}, sizes, ratio, spared)
 
@@ -155,13 +156,13 @@ def divide(shares: Mapping[str, float], sizes: Mapping[str, int], ratio: float, 
     return budget
 
 
-def lowest_everywhere(scores: Mapping[str, Tensor], ratio: float, spared: int = 0) -> Budget:
-    """How many of each block are among the lowest share `ratio` of all units together, by their scores (n,).
+def lowest_everywhere(scores: Mapping[str, Tensor], lost: int, spared: int = 0) -> Budget:
+    """How many of each block are among the `lost` lowest ones of all units together, by their scores (n,).
 
     The `spared` highest ones of every block stay, and others go for them.
     """
     everything = torch.cat([_out_of_reach(values, spared) for values in scores.values()])
-    kept = keep_highest(everything, pruned_count(len(everything), ratio)).split([len(values) for values in scores.values()])
+    kept = keep_highest(everything, lost).split([len(values) for values in scores.values()])
     return {block: int((~part).sum()) for block, part in zip(scores, kept, strict=True)}
 
 

@@ -136,8 +136,8 @@ class WholeFilters(Granular):
     """A method that removes whole filters, and nothing else."""
 
     granularity: Literal["filter"] = "filter"
-    """Whole output filters are removed, with their bias and norm (neurons in linear layers): the pruning ratio is a share of the
-    filters, at least one stays in a layer, and the output layer keeps all of its own."""
+    """It removes whole output filters with their bias and norm (neurons in linear layers): the pruning ratio is a share of
+    the filters, at least one stays in a layer, and the output layer keeps all of its own."""
 
 
 class Sharpness(Settings):

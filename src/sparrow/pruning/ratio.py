@@ -55,3 +55,8 @@ def largest_ratio(filters: int, spared: int = 1) -> float:
     found = floor(scale * (filters - spared + 0.5) / filters)
     # Halves are rounded to the even number, which may be the next one.
     return (found - (filters - pruned_count(filters, found / scale) < spared)) / scale
+
+
+def pruned_after(part: int, parts: int, size: int, ratio: float) -> int:
+    """How many of `size` units are gone after `part` of `parts` prunings, each of which keeps the same share of what was left."""
+    return pruned_count(size, ratio if part == parts else 1 - (1 - ratio) ** (part / parts))

@@ -68,7 +68,7 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
         alive = {key: weight.detach() != 0 for key, weight in weights.items()}
         if pruner.budget != "weights":
             require_cuttable(model, about.shape)
-            if line := shortage(params, {group.layers[0]: len(weights[group.layers[0]]) for group in layout.groups}, spec.ratio):
+            if line := shortage(params, layout.filters(weights), spec.ratio):
                 raise SparrowError(f"{name}: {line}")
         pruner.network = model
         optimised = require_tensors(pruner.start(weights, layout), name)
