@@ -13,10 +13,10 @@ What is our reading:
 - fitness is the mean of the benign accuracy and that under PGD (from the image, `pgd_steps` signed or l2 steps of 2.5 eps /
   steps), counted on fixed training images: the first ones of the round, which the mask search may see as every method here
   may. A group of layers that residual additions join is one layer;
-- the pace. CCEP keeps at least 0.9 of a layer in a round and has as many rounds as it takes; here `rounds` are equal parts of the
-  schedule. In a round a layer loses at least what puts it on the even way to the ratio (the same share of what is left in
-  each round), and at most `leeway` times that share. An individual is drawn between the two bounds, and children beyond them
-  are mended at random;
+- the pace. CCEP keeps at least 0.9 of a layer in a round and has as many rounds as it takes; here `rounds` are equal parts of
+  the schedule. In a round a layer loses at least what puts it on the even way to the ratio (the same share of what is left in
+  each round), and at most `leeway` times that share. Individuals are drawn between the two bounds, and children beyond them are
+  mended at random;
 - where the network reaches the ratio, which may be before the last round, only as many of the round's removals stand as the
   ratio asks for: those that, each alone, raise the mean cross-entropy on the images and on their attacked copies least. If
   rounding leaves too few at the end, filters go by the same measure. Then pruning is over, and training goes on;
@@ -148,15 +148,12 @@ def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
             with eval_mode(self.network):
                 found = {group.layers[0]: self.evolve(examined, group, rounds) for group in self.layout.groups}
                 wanted = self.target() - self.lost(before)
-                gone = [
-                    (block, place) for block in found for place in (before[block] & ~found[block]).nonzero().flatten().tolist()
-                ]
+                gone = places({block: before[block] & ~kept for block, kept in found.items()})
                 if len(gone) > wanted:
                     found = without(before, examined.least_harmful(self.layout, gone)[:wanted])
                 elif len(gone) < wanted and rounds == params.rounds:
                     self.keep(found, weights)
-                    left = [(block, place) for block in found for place in found[block].nonzero().flatten().tolist()]
-                    found = without(found, examined.least_harmful(self.layout, left), wanted - len(gone))
+                    found = without(found, examined.least_harmful(self.layout, places(found)), wanted - len(gone))
             self.keep(found, weights)
 
         def evolve(self, examined: Examined, group: FilterGroup, rounds: int) -> torch.Tensor:
@@ -202,6 +199,11 @@ def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
             return kept.index_fill(0, out[: max(least - count, 0)], True).index_fill(0, inside[: max(count - most, 0)], False)
 
     return Ccrp(params)
+
+
+def places(masks: Mapping[str, torch.Tensor]) -> list[tuple[str, int]]:
+    """Block and place of all that is true in the masks (n,)."""
+    return [(block, place) for block, mask in masks.items() for place in mask.nonzero().flatten().tolist()]
 
 
 def without(
@@ -251,10 +253,9 @@ class Examined:
         The attack is on the network with all of them.
         """
         both, losses = torch.cat([self._images, self._attacked()]), []
-        groups = {group.layers[0]: group for group in layout.groups}
+        groups, named = {group.layers[0]: group for group in layout.groups}, dict(self._network.named_parameters())
         for block, place in filters:
-            kept = torch.ones(layout.filters(dict(self._network.named_parameters()))[block], dtype=torch.bool)
-            kept[place] = False
+            kept = torch.arange(len(named[block])) != place
             with self.filters(groups[block], kept), torch.no_grad():
                 losses.append(float(torch.nn.functional.cross_entropy(self._network(both), self._labels.repeat(2))))
         return [filters[place] for place in sorted(range(len(filters)), key=losses.__getitem__)]

@@ -1,8 +1,8 @@
 """After FRE: filters are removed, in steps between which training goes on, that contribute least to the robust loss.
 
-Of Filter Robustness Estimation (FRE) and the pruning by it (FRFP) we have read the abstract and the entry in the taxonomy of the
-Adversarial Pruning Benchmark: filters are ranked by their estimated contribution to the adversarial training's loss, over the
-whole network, and pruned iteratively. All else is our reading:
+Of Filter Robustness Estimation (FRE) and the pruning by it (FRFP) we have read the abstract and the entry in the taxonomy of
+the Adversarial Pruning Benchmark: filters are ranked by their estimated contribution to the adversarial training's loss, over
+the whole network, and pruned iteratively. All else is our reading:
 
 - the contribution of a filter is, to first order, what its removal changes the loss by: `|sum of p dL/dp|` over all parameters
   `p` that belong to the filter, in all layers of its group: weights, bias, and the scale and shift of the batch norm behind it

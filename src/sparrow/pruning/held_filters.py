@@ -16,7 +16,7 @@ from sparrow.pruning.pruner import Masks, Pruner, Step, Weights
 class HeldFilters(Pruner):
     """A pruner that trains all parameters; what belongs to filters that a method has removed by `keep` stays at zero.
 
-    That is their weights, biases, and the scales and shifts of the norms behind them: what is left trains as the network will be.
+    That is their weights, biases, and the scales and shifts of the norms behind them.
     """
 
     others = "all"
@@ -28,12 +28,12 @@ class HeldFilters(Pruner):
     def start(self, weights: Weights, layout: Layout) -> list[Tensor]:
         self.layout = layout
         sizes = layout.filters(weights).items()
-        self.keep({block: torch.ones(size, dtype=torch.bool, device=weights[block].device) for block, size in sizes}, weights)
+        self.keep({block: torch.ones(size, dtype=torch.bool) for block, size in sizes}, weights)
         return list(weights.values())
 
     def keep(self, kept: Mapping[str, Tensor], weights: Weights) -> None:
         """From now on, only the filters (n,) that are true in `kept` are there, by the first layer of their group."""
-        self.kept = dict(kept)
+        self.kept = {block: mask.to(weights[block].device) for block, mask in kept.items()}
         masks = spread(self.kept, self.layout, self._params, weights)
         self.masks = masks | filter_masks(self.network, self.layout, masks)
         self._hold()

@@ -58,5 +58,5 @@ def largest_ratio(filters: int, spared: int = 1) -> float:
 
 
 def pruned_after(part: int, parts: int, size: int, ratio: float) -> int:
-    """How many of `size` units are gone after `part` of `parts` prunings, each of which keeps the same share of what was left."""
+    """How many of `size` units `part` of `parts` prunings remove, each of which keeps the same share of what is left."""
     return pruned_count(size, ratio if part == parts else 1 - (1 - ratio) ** (part / parts))
