@@ -234,7 +234,8 @@ def test_a_method_with_too_few_epochs_is_one_line(method, settings, least):
         return changed((f"methods.{method}", settings), *patch.items())
 
     (line,) = complaints(with_epochs(least - 1))
-    assert line.startswith(f"config.yaml: methods.{method}.") and line.endswith("or more epochs")
+    assert line.startswith(f"config.yaml: methods.{method}.")
+    assert line.endswith("or more epochs")
     assert load_study(with_epochs(least))
 
 

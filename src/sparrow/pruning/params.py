@@ -163,6 +163,14 @@ class Granular(Method):
         return "filters" if self.granularity == "filter" else "weights"
 
 
+class WholeFilters(Granular):
+    """A method that removes whole filters, and nothing else."""
+
+    granularity: Literal["filter"] = "filter"
+    """It removes whole output filters with their bias and norm (neurons in linear layers): the pruning ratio is a share of
+    the filters, at least one stays in a layer, and the output layer keeps all of its own."""
+
+
 class Sharpness(Method):
     """S2AP: scores are learned at the worst point of a neighbourhood."""
 

@@ -21,6 +21,7 @@ from sparrow.data.split import sizes
 from sparrow.errors import SparrowError
 from sparrow.exchange import keymap, keymap_files
 from sparrow.files.paths import DENSE, INITIAL, UNPRUNED, Checkpoint, parse
+from sparrow.pruning.ratio import prunes_alike, shortage_of_each
 from sparrow.settings import Settings, distances_in_pixels
 from sparrow.study import figures
 from sparrow.study.analysis_contract import SUMMARISED
@@ -378,6 +379,21 @@ def _nobody_waits_in_a_circle(study: Study) -> Iterator[str]:
         yield f"attacks: {circle}; valid: a `skip_verified` or `attacks` without one of them"
 
 
+def _filters_are_left(study: Study) -> Iterator[str]:
+    """No ratio takes all filters of a layer, as far as the model says beforehand how many its narrowest one has."""
+    if not {"pruned", "finetuned"} & set(study.evaluate):
+        return
+    for label, method in study.methods.items():
+        if method.structure != "filters" or not prunes_alike(method):
+            continue
+        where = "ratios" if method.ratios is None else f"methods.{label}.ratios"
+        for model, entry in study.models.items():
+            sizes = dict([entry.narrowest]) if entry.narrowest else {}
+            for ratio in method.ratios or study.ratios:
+                if line := shortage_of_each(sizes, ratio):
+                    yield f"{where}: methods.{label} removes filters, and of models.{model} {line}"
+
+
 def _imports_fit(study: Study) -> Iterator[str]:
     """Every import takes the place of a checkpoint that somebody asks for."""
     for path, entry in study.imports.items():
@@ -433,6 +449,7 @@ def _known(labels: list[str] | None, known: dict[str, Any]) -> list[str]:
 CHECKS: tuple[Check, ...] = (
     _labels_are_free,
     _methods_prune,
+    _filters_are_left,
     _analyses_fit,
     _threats_are_in_pixels,
     _methods_are_in_pixels,
