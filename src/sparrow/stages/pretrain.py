@@ -31,7 +31,7 @@ def pretrain(data: Path, output: Path, curve: Path, cost: Path, spec: TrainingSp
         model = entry.build(params, about.shape, about.classes)
         initialise(model, spec.objective, spec.cell.seed)
         model.to(device)
-        loss = loss_function(spec.objective, spec.threat)
+        loss = loss_function(spec.objective, spec.threat, spec.nrs)
         rows = train(model, loss, parts, spec.schedule, list(model.parameters()), generator, resume=resume)
         drawn = write_curve(curve, rows)
         checkpoint.save(output, checkpoint.Checkpoint(model, {}, header("dense", spec, about) | drawn))

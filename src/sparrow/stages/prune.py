@@ -77,7 +77,7 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
         if params.needs != "nothing":
             assert spec.objective is not None, "its spec has one"
             assert spec.schedule is not None, "its spec has one"
-            loss = loss_function(spec.objective, spec.threat)
+            loss = loss_function(spec.objective, spec.threat, spec.nrs)
             batches = generator.manual_seed(derive_seed(spec.cell.seed, "prune batches"))
             everything = [*optimised, *_learning_besides(others, model, weights)]
             hooks.learns = bool(everything)

@@ -158,6 +158,7 @@ def trainings(study: Study) -> Iterator[Checkpoint]:
     goals = {found for found in made if found.stage == "finetuned" or found.stage in study.evaluate}
     pruned = {found.cell for found in goals if found.stage == "finetuned"} | {f.cell for f in goals if f.stage == "pruned"}
     dense = {found.parent for found in made if found.stage == "pruned" and found.cell in pruned}
+    dense |= {found.parent for found in goals if found.stage == "finetuned" and study.distillation(found.parent.objective)}
     for found in made:
         needed = found.cell in pruned if found.stage == "pruned" else found.stage == DENSE and found.parent in dense
         if needed or found in goals:

@@ -243,6 +243,18 @@ def _precisions_fit(study: Study) -> Iterator[str]:
                 yield f"objectives.{objective}: {what}, but {entry.float32_only}; valid: float32"
 
 
+def _penalties_fit(study: Study) -> Iterator[str]:
+    """ReLUs that the adversary may switch are penalised where an objective trains against a box."""
+    for objective, entry in study.objectives.items():
+        if entry.nrs is None:
+            continue
+        key, norm = f"objectives.{objective}.nrs", study.threat_of(objective).norm
+        if not hasattr(entry, "eps"):
+            yield f"{key}: {entry.kind} trains against no radius, and this penalty is of bounds at one; valid: null, or an objective with `eps`"
+        elif norm != "linf":
+            yield f"{key}: bounds are over boxes, and the threat's norm is {norm!r}; valid: null, or a threat in linf"
+
+
 def _radii_fit(study: Study) -> Iterator[str]:
     """Every metric of every objective's networks has something to rest on."""
     if any(_threats_are_in_pixels(study)) or any(_evaluations_are_in_pixels(study)):
@@ -397,4 +409,5 @@ CHECKS: tuple[Check, ...] = (
     _schedules_fit,
     _batches_fit,
     _precisions_fit,
+    _penalties_fit,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sparrow.files.paths import COST, EXAMPLES, NETWORK, TABLE, Parent, data_job, study_page, study_table
+from sparrow.files.paths import COST, DENSE, EXAMPLES, NETWORK, TABLE, Checkpoint, Parent, data_job, study_page, study_table
 from sparrow.study import analyses, cells
 from sparrow.study.analysis_tables import collected
 from sparrow.study.config import Study
@@ -62,6 +62,11 @@ def costs(study: Study) -> list[str]:
 def cost_beside(file: str) -> str:
     """The cost of the job that made `file`, a table or a network."""
     return file.removesuffix(TABLE).removesuffix(NETWORK) + COST
+
+
+def teachers(study: Study, parent: Parent) -> list[str]:
+    """The checkpoints that fine-tuning a network of `parent`'s family learns from: the dense one, or none."""
+    return [f"{study.results}/{Checkpoint(parent, None, DENSE).path}{NETWORK}"] if study.distillation(parent.objective) else []
 
 
 def examples(study: Study, parent: Parent, checkpoint: str, verifier: str) -> list[str]:

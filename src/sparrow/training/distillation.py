@@ -1,0 +1,103 @@
+"""Adversarially robust distillation (ARD): a network learns to give for perturbed images what its teacher gives for clean ones.
+
+The loss on a batch is `alpha * T^2 * KL(softmax(teacher(x) / T) || softmax(student(x') / T)) + (1 - alpha) * CE(student(x), y)`,
+T the temperature. The images x' are those that the objective's own loss finds by its inner maximisation. Of an objective that
+trains against a radius without one (interval bounds), they are found by ten steps of PGD on the student's cross-entropy, from a
+uniform random start and at the whole radius wherever its ramp has come. Of one without a radius, such as `benign`, x' = x: plain
+distillation, as it is too while an objective that perturbs has not begun its ramp.
+
+As in the released code but for this: the divergence is summed over classes and averaged over images, where torch's `KLDivLoss`
+averages over classes, too, so that the paper's alpha means alpha / classes beside the cross-entropy (at the default alpha of 1
+the two differ by the learning rate alone); the network is in eval mode while images are perturbed, and batch norm's running
+statistics see x', and x if alpha is below 1, where they see each step of the attack there; the learning rate is the study's,
+since the second of the released schedule's two decays multiplies the initial rate again and changes nothing. That a pruned
+network has the dense one as its teacher, and starts from its weights, is ours: the paper trains another architecture anew.
+
+Source: Goldblum et al., "Adversarially Robust Distillation", AAAI 2020, eq. 5; released code
+(goldblum/AdversariallyRobustDistillation, main.py).
+
+BibTeX:
+
+@inproceedings{goldblum2020adversarially,
+  author = {Goldblum, Micah and Fowl, Liam and Feizi, Soheil and Goldstein, Tom},
+  title = {Adversarially Robust Distillation},
+  booktitle = {AAAI Conference on Artificial Intelligence},
+  year = {2020},
+}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sparrow.adversary.geometry import random_start
+from sparrow.errors import SparrowError
+from sparrow.networks.modes import eval_mode
+from sparrow.settings import Threat
+from sparrow.training import inner_pgd, inner_replay
+from sparrow.training.additions import Distillation
+
+STEPS = 10
+"""Gradient steps of the attack for objectives that have none; each is `2.5 * eps / STEPS` long (2/255 at 8/255, as published)."""
+
+
+class Distilled:
+    """The loss of `student` beside its `teacher`, a network in eval mode, in the place of an objective's."""
+
+    def __init__(
+        self,
+        params: Distillation,
+        student: nn.Module,
+        teacher: nn.Module,
+        threat: Threat | None,
+        perturbs: bool,
+        penalty: Callable[[nn.Module, Tensor], Tensor] | None = None,
+    ) -> None:
+        """`threat` is what the objective trains against, `perturbs` whether its loss is of images that it perturbs itself;
+        `penalty(student, images)` is added to the loss."""
+        self._params, self._student, self._teacher = params, student, teacher.eval()
+        self._threat, self._perturbs, self._penalty = threat, perturbs, penalty
+
+    def __call__(self, objective: Callable[[], Tensor], images: Tensor, labels: Tensor) -> Tensor:
+        """The loss, a scalar, of images (n, c, h, w) with labels (n,); `objective()` is the objective's own.
+
+        Raises SparrowError if the objective perturbs other images than these.
+        """
+        moved = self._perturbed(objective, images, labels)
+        with torch.no_grad():
+            target = self._teacher(images).float()
+        alpha, temperature = self._params.alpha, self._params.temperature
+        loss = alpha * temperature**2 * divergence(target / temperature, self._student(moved) / temperature)
+        if alpha < 1:
+            loss = loss + (1 - alpha) * functional.cross_entropy(self._student(images), labels)
+        return loss if self._penalty is None else loss + self._penalty(self._student, images)
+
+    def _perturbed(self, objective: Callable[[], Tensor], images: Tensor, labels: Tensor) -> Tensor:
+        if self._threat is None:
+            return images
+        if self._perturbs:
+            with eval_mode(self._student):  # So that the loss around the search leaves batch norm's statistics alone.
+                objective()
+            found = inner_replay.found()
+            if found and found[-1].shape != images.shape:
+                raise SparrowError(
+                    f"training.finetune.distillation: the objective perturbs {tuple(found[-1].shape)} of {tuple(images.shape)} "
+                    "images; valid: one for each, or null"
+                )
+            return found[-1] if found else images
+
+        def attack_loss(logits: Tensor) -> Tensor:
+            return functional.cross_entropy(logits, labels, reduction="sum")
+
+        start, step_size = random_start(images, self._threat), 2.5 * self._threat.eps / STEPS
+        return inner_pgd.maximise(self._student, attack_loss, images, start, self._threat, STEPS, step_size)
+
+
+def divergence(target: Tensor, logits: Tensor) -> Tensor:
+    """`KL(softmax(target) || softmax(logits))` of logits (n, classes), averaged over images; a scalar."""
+    wanted, given = functional.log_softmax(target, dim=1), functional.log_softmax(logits, dim=1)
+    return (wanted.exp() * (wanted - given)).sum(dim=1).mean()
