@@ -80,10 +80,6 @@ def imported_files(wildcards):
     return job_specs.import_files(STUDY.imports[imported_path(wildcards)])
 
 
-def teacher_of(wildcards):
-    return targets.teachers(STUDY, parent_of(wildcards))
-
-
 def examples_for(wildcards):
     return targets.examples(STUDY, parent_of(wildcards), wildcards.checkpoint, wildcards.verifier)
 
