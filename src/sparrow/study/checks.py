@@ -251,9 +251,9 @@ def _penalties_fit(study: Study) -> Iterator[str]:
             continue
         key, norm = f"objectives.{objective}.nrs", study.threat_of(objective).norm
         if not hasattr(entry, "eps"):
-            yield f"{key}: {entry.kind} trains against no radius, and this penalty is of bounds at one; valid: null, or an objective with `eps`"
+            yield f"{key}: {entry.kind} trains against no radius, at which bounds could be; valid: null"
         elif norm != "linf":
-            yield f"{key}: bounds are over boxes, and the threat's norm is {norm!r}; valid: null, or a threat in linf"
+            yield f"{key}: its bounds are over boxes, and the norm of the threat is {norm!r}; valid: null, or linf"
 
 
 def _radii_fit(study: Study) -> Iterator[str]:

@@ -23,9 +23,11 @@ class Addition(Settings):
 
 
 class Distillation(Addition):
-    """Adversarially robust distillation: the network learns to give for perturbed images what its teacher gives for clean ones."""
+    """Adversarially robust distillation: perturbed images are to get the logits that a teacher gives clean ones."""
 
     module: ClassVar[str] = "sparrow.training.distillation"
+    steps: ClassVar[int] = 10
+    """Gradient steps of the attack for objectives that have none."""
     teacher: Literal["dense"] = "dense"
     """The dense network of the same data set, model, objective and seed."""
     alpha: float = Field(1.0, ge=0, le=1)

@@ -1,19 +1,19 @@
-"""Adversarially robust distillation (ARD): a network learns to give for perturbed images what its teacher gives for clean ones.
+"""Adversarially robust distillation (ARD): a network learns to give perturbed images what its teacher gives the clean ones.
 
-The loss on a batch is `alpha * T^2 * KL(softmax(teacher(x) / T) || softmax(student(x') / T)) + (1 - alpha) * CE(student(x), y)`,
-T the temperature. The images x' are those that the objective's own loss finds by its inner maximisation. Of an objective that
-trains against a radius without one (interval bounds), they are found by ten steps of PGD on the student's cross-entropy, from a
-uniform random start and at the whole radius wherever its ramp has come. Of one without a radius, such as `benign`, x' = x: plain
-distillation, as it is too while an objective that perturbs has not begun its ramp.
+The loss of a batch is `alpha T^2 KL(softmax(teacher(x) / T) || softmax(student(x') / T)) + (1 - alpha) CE(student(x), y)`, T
+the temperature. The images x' are those that the objective's own loss finds by its inner maximisation. Of an objective that
+trains against a radius without one (interval bounds), they are found by ten steps of PGD on the student's cross-entropy, from
+a uniform random start and at the whole radius, wherever its ramp has come. Of an objective without a radius, such as `benign`,
+and of one that perturbs images before its ramp begins, x' = x, which is plain distillation (of `smoothing`, without its noise).
 
-As in the released code but for this: the divergence is summed over classes and averaged over images, where torch's `KLDivLoss`
+As in the released code, but for this. The divergence is summed over classes and averaged over images; torch's `KLDivLoss`
 averages over classes, too, so that the paper's alpha means alpha / classes beside the cross-entropy (at the default alpha of 1
-the two differ by the learning rate alone); the network is in eval mode while images are perturbed, and batch norm's running
-statistics see x', and x if alpha is below 1, where they see each step of the attack there; the learning rate is the study's,
-since the second of the released schedule's two decays multiplies the initial rate again and changes nothing. That a pruned
-network has the dense one as its teacher, and starts from its weights, is ours: the paper trains another architecture anew.
+they differ in the learning rate alone). Images are perturbed with the network in eval mode, and batch norm's running statistics
+see x', and x if alpha is below 1; there they see every step of the attack. The learning rate is the study's: the second of the
+released schedule's two decays multiplies the initial rate again, and changes nothing. Ours is that a pruned network learns from
+the dense one, whose weights it may have begun with: in the paper, another architecture learns from scratch.
 
-Source: Goldblum et al., "Adversarially Robust Distillation", AAAI 2020, eq. 5; released code
+Source: Goldblum et al., "Adversarially Robust Distillation", AAAI 2020; released code
 (goldblum/AdversariallyRobustDistillation, main.py).
 
 BibTeX:
@@ -41,12 +41,9 @@ from sparrow.settings import Threat
 from sparrow.training import inner_pgd, inner_replay
 from sparrow.training.additions import Distillation
 
-STEPS = 10
-"""Gradient steps of the attack for objectives that have none; each is `2.5 * eps / STEPS` long (2/255 at 8/255, as published)."""
-
 
 class Distilled:
-    """The loss of `student` beside its `teacher`, a network in eval mode, in the place of an objective's."""
+    """The loss of a `student` that learns from a `teacher`, in the place of an objective's."""
 
     def __init__(
         self,
@@ -58,7 +55,7 @@ class Distilled:
         penalty: Callable[[nn.Module, Tensor], Tensor] | None = None,
     ) -> None:
         """`threat` is what the objective trains against, `perturbs` whether its loss is of images that it perturbs itself;
-        `penalty(student, images)` is added to the loss."""
+        `penalty(student, images)` is added to the loss. The teacher is put into eval mode."""
         self._params, self._student, self._teacher = params, student, teacher.eval()
         self._threat, self._perturbs, self._penalty = threat, perturbs, penalty
 
@@ -68,10 +65,11 @@ class Distilled:
         Raises SparrowError if the objective perturbs other images than these.
         """
         moved = self._perturbed(objective, images, labels)
+        logits = self._student(moved)
         with torch.no_grad():
-            target = self._teacher(images).float()
+            target = self._teacher(images).to(logits.dtype)
         alpha, temperature = self._params.alpha, self._params.temperature
-        loss = alpha * temperature**2 * divergence(target / temperature, self._student(moved) / temperature)
+        loss = alpha * temperature**2 * divergence(target / temperature, logits / temperature)
         if alpha < 1:
             loss = loss + (1 - alpha) * functional.cross_entropy(self._student(images), labels)
         return loss if self._penalty is None else loss + self._penalty(self._student, images)
@@ -85,16 +83,18 @@ class Distilled:
             found = inner_replay.found()
             if found and found[-1].shape != images.shape:
                 raise SparrowError(
-                    f"training.finetune.distillation: the objective perturbs {tuple(found[-1].shape)} of {tuple(images.shape)} "
-                    "images; valid: one for each, or null"
+                    f"training.finetune.distillation: the objective perturbs images {tuple(found[-1].shape)} of a batch "
+                    f"{tuple(images.shape)}; valid: null, or an objective that perturbs each"
                 )
             return found[-1] if found else images
 
         def attack_loss(logits: Tensor) -> Tensor:
             return functional.cross_entropy(logits, labels, reduction="sum")
 
-        start, step_size = random_start(images, self._threat), 2.5 * self._threat.eps / STEPS
-        return inner_pgd.maximise(self._student, attack_loss, images, start, self._threat, STEPS, step_size)
+        # Of 2/255 at 8/255, as released.
+        steps, step_size = self._params.steps, 2.5 * self._threat.eps / self._params.steps
+        start = random_start(images, self._threat)
+        return inner_pgd.maximise(self._student, attack_loss, images, start, self._threat, steps, step_size)
 
 
 def divergence(target: Tensor, logits: Tensor) -> Tensor:

@@ -1,23 +1,24 @@
 """The NRS loss: a penalty for ReLUs that the adversary may switch, so that training leaves few that are unstable.
 
 Beside the objective's loss, `weight` times the mean, over the inputs of all ReLUs and over images, of
-`-tanh(1 + l * u / (|gamma|^gamma_power + 1e-20))`. l and u bound the input by interval arithmetic over the whole box of the
+`-tanh(1 + l u / (|gamma|^gamma_power + 1e-20))`. l and u bound the input by interval arithmetic over the whole box of the
 training radius, whatever the ramp has come to; batch norms have their running statistics, also while they train; gamma is the
-scale of the batch norm right before the ReLU, without a gradient, and 1 where there is none. The term is least, -1, where l and
-u have the same sign and are far from 0.
+scale of the batch norm right before the ReLU, without a gradient, and 1 where there is none. The term is least, -1, where l
+and u have the same sign and are far from 0.
 
-The tanh saturates: where l * u is below -4 gamma^2, its gradient is about 0 (0.01 there, 0.001 at -5.5 gamma^2). So a neuron
-whose bounds are wide around 0 is hardly moved at all, and what the penalty can do is to finish off those that are nearly stable.
-At a large radius, in a deep network, or before an objective has tightened its bounds, most neurons are of the first kind; more
-`weight` does not help there.
+The tanh saturates: where l u is below -4 gamma^2, its slope is about 0 (0.01 there, 0.0005 at -5.5 gamma^2). So a neuron whose
+bounds are wide around 0 is hardly moved at all; what the penalty does is to finish off those that are nearly stable. At a
+large radius, in a deep network, or before an objective has tightened its bounds, most neurons are of the first kind, and more
+`weight` does not help them.
 
 As in the released code for a chain of layers. Ours: a power of |gamma|, so that any power goes with scales below 0; batch norm
 has its own constant beside the variance (1e-8 there); residual networks, in which all ReLUs count, those behind a sum with
 gamma 1 (there, those right behind a batch norm alone, by channels; a network that is no chain has no penalty in the simple
 training script). The released weight is 0.01 beside FGSM, and 0.001 beside certified training.
 
-Source: Li et al., "Can Pruning Improve Certified Robustness of Neural Networks?", TMLR 2023, sec. 4; released code
-(VITA-Group/CertifiedPruning, LTH-training/bound_prop.py).
+Source: Li et al., "Can Pruning Improve Certified Robustness of Neural Networks?", TMLR 2023; released code
+(VITA-Group/CertifiedPruning, LTH-training/bound_prop.py). Without gamma, the loss is that of Xiao et al., "Training for Faster
+Adversarial Robustness Verification via Inducing ReLU Stability", ICLR 2019.
 
 BibTeX:
 
@@ -26,6 +27,13 @@ BibTeX:
   title = {Can Pruning Improve Certified Robustness of Neural Networks?},
   journal = {Transactions on Machine Learning Research},
   year = {2023},
+}
+
+@inproceedings{xiao2019training,
+  author = {Xiao, Kai Y. and Tjeng, Vincent and Shafiullah, Nur Muhammad and Madry, Aleksander},
+  title = {Training for Faster Adversarial Robustness Verification via Inducing {ReLU} Stability},
+  booktitle = {International Conference on Learning Representations},
+  year = {2019},
 }
 """
 

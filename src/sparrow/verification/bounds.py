@@ -318,7 +318,7 @@ def relu_inputs(network: BoundedNetwork, model: nn.Module, images: Tensor, threa
                 node.buffer = buffers[node.ori_name].detach().clone()
         network.compute_bounds(x=(perturbed(images, threat),), method="IBP", bound_upper=True)
         relus = [relu.inputs[0] for relu in network.relus if relu.perturbed]
-        return [Range(*node.interval[:2], _norm_scale(node)) for node in relus]
+        return [Range(node.interval[0], node.interval[1], _norm_scale(node)) for node in relus]
 
 
 def _norm_scale(node: Node) -> Tensor | None:

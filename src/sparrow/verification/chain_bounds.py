@@ -13,7 +13,6 @@ Zhang et al., "Efficient Neural Network Robustness Certification with General Ac
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -129,9 +128,11 @@ def relu_inputs(layers: list[Layer], images: Tensor, eps: float) -> list[Range]:
 
     `layers` come from `chain`. Batch norms in train mode take the statistics of `images`.
     """
-    norms = [before.weight if type(before) in NORMS else None for before, layer in pairwise(layers) if type(layer) is nn.ReLU]
+    before = [None, *layers]
+    norms = [norm for norm, layer in zip(before, layers, strict=False) if isinstance(layer, nn.ReLU)]
+    scales = [norm.weight if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d) else None for norm in norms]
     found = _intervals(_folded(layers, images), _channels_last(images), eps).ranges
-    return [Range(*limits, norm) for limits, norm in zip(filter(None, found), norms, strict=True)]
+    return [Range(*limits, scale) for limits, scale in zip(filter(None, found), scales, strict=True)]
 
 
 def _channels_last(images: Tensor) -> Tensor:
