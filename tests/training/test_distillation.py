@@ -133,7 +133,7 @@ def test_an_objective_that_perturbs_other_images_is_refused(tiny: nn.Module) -> 
         return tiny(inner_replay.solve(lambda: images[:2])).sum()
 
     own = Distilled(Distillation(), tiny, tiny, THREAT, perturbs=True)
-    with inner_replay.record(), pytest.raises(SparrowError, match=r"distillation: the objective perturbs images \(2, 1, 4, 4\)"):
+    with inner_replay.record(), pytest.raises(SparrowError, match=r"the objective perturbs images \(2, 1, 4, 4\) of a batch"):
         own(objective, images, classes)
 
 

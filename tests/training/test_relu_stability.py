@@ -14,7 +14,6 @@ from sparrow.files import checkpoint
 from sparrow.jobs.costs import METER
 from sparrow.settings import Threat
 from sparrow.stages._training import loss_function
-from sparrow.stages.pretrain import pretrain
 from sparrow.training.additions import StabilityLoss
 from sparrow.training.loss import CheckedLoss
 from sparrow.training.relu_stability import Penalty, nrs, penalised

@@ -105,12 +105,11 @@ class Study(Settings):
         return Distillation(**(shared.model_dump() if shared else {}) | own.distillation.model_dump(exclude_unset=True))
 
     def additions(self, objective: str) -> dict[str, Addition]:
-        """What an objective's networks minimise besides, by the key of the study that says so."""
-        found = {
-            f"objectives.{objective}.nrs": self.objectives[objective].nrs,
-            "training.finetune.distillation": self.distillation(objective) if "finetuned" in self.evaluate else None,
-        }
-        return {key: addition for key, addition in found.items() if addition is not None}
+        """What an objective's networks minimise besides, by the key of the study that says so, or could."""
+        found: dict[str, Addition | None] = {"nrs": self.objectives[objective].nrs}
+        if "finetuned" in self.evaluate:
+            found["training.finetune.distillation"] = self.distillation(objective)
+        return {f"objectives.{objective}.{key}": addition for key, addition in found.items() if addition is not None}
 
     def pruning_schedule(self, objective: str, method: str, ratio: float) -> Schedule:
         """The schedule under which a method trains at a ratio: that of its pipeline, with what the method makes of it.
