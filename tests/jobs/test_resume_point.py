@@ -176,6 +176,13 @@ def test_finetuning_goes_on_and_revives_nothing(dense: Path, digits: Path, tmp_p
     same_after_stops(job, tmp_path, stopping, [5])
 
 
+def test_bounds_that_are_no_chains_go_on(digits: Path, tmp_path: Path, stopping: Callable) -> None:
+    # What auto_LiRPA makes of the network is made anew, with the statistics of batch norms as they are.
+    changes = {"model": {"kind": "resnet2b"}, "objective": {"kind": "fgsm"}, "nrs": {"weight": 0.1}}
+    evaluations = same_after_stops(_pretraining(digits, **changes), tmp_path, stopping, [2, 3])
+    assert evaluations[0] == evaluations[1] > 0
+
+
 @pytest.mark.parametrize("kind", ["adversarial", "ibp"])
 def test_learning_from_a_teacher_goes_on(kind: str, dense: Path, digits: Path, tmp_path: Path, stopping: Callable) -> None:
     (tmp_path / "pruned").mkdir()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,8 +23,9 @@ from sparrow.stages._failure import failed_checkpoint
 from sparrow.stages.finetune import finetune
 from sparrow.stages.prune import prune
 from sparrow.training import inner_replay
-from sparrow.training.additions import Distillation
+from sparrow.training.additions import Distillation, StabilityLoss
 from sparrow.training.distillation import Distilled, divergence
+from sparrow.training.relu_stability import Penalty, penalised
 from tests.specs import labels
 
 THREAT = Threat(eps=0.1)
@@ -68,7 +71,7 @@ def test_the_divergence_is_the_mean_over_images_not_over_classes() -> None:
 def test_alpha_mixes_with_the_cross_entropy_of_clean_images() -> None:
     student = Constant(0, 0)
     loss = Distilled(Distillation(alpha=0.25, temperature=1.0), student, Constant(2, 0), None, False)(unused, IMAGE, LABEL)
-    assert float(loss) == pytest.approx(0.25 * 0.327813 + 0.75 * 0.693147, abs=1e-6)
+    assert float(loss.detach()) == pytest.approx(0.25 * 0.327813 + 0.75 * 0.693147, abs=1e-6)
     assert len(student.seen) == 2
 
 
@@ -153,6 +156,25 @@ def test_batch_norm_sees_the_perturbed_images_once_and_the_teacher_learns_nothin
     assert all(parameter.grad is None for parameter in teacher.parameters())
     # Two steps of the search and one of the student: what the objective would take, too.
     assert METER.gradient_evaluations == 3 * 6
+
+
+@pytest.mark.parametrize("kind", ["fgsm", "sabr", "ibp"])
+def test_a_penalty_comes_on_top(residual: nn.Module, kind: str) -> None:
+    """Its view of the network is made before there is a graph that this would spoil."""
+    teacher, nrs = copy.deepcopy(residual), StabilityLoss(weight=0.5)
+    images, classes = torch.rand(4, 1, 8, 8), torch.arange(4) % 3
+    entry, params = catalogue.from_spec("objectives", {"kind": kind})
+    objective = penalised(entry.prepare(params, THREAT), Penalty(nrs, THREAT))
+    losses = []
+    for penalty in (None, Penalty(nrs, THREAT)):
+        torch.manual_seed(0)
+        student = copy.deepcopy(residual).train()
+        own = Distilled(Distillation(), student, teacher, THREAT, params.perturbs, penalty)
+        with inner_replay.record():
+            losses.append(own(partial(objective, student, images, classes, 1.0), images, classes))
+        losses[-1].backward()
+    expected = Penalty(nrs, THREAT)(student, images)
+    assert float((losses[1] - losses[0]).detach()) == pytest.approx(float(expected.detach()), abs=1e-5)
 
 
 @pytest.fixture

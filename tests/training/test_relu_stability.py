@@ -14,10 +14,12 @@ from sparrow.files import checkpoint
 from sparrow.jobs.costs import METER
 from sparrow.settings import Threat
 from sparrow.stages._training import loss_function
+from sparrow.stages.pretrain import pretrain
 from sparrow.training.additions import StabilityLoss
 from sparrow.training.loss import CheckedLoss
 from sparrow.training.relu_stability import Penalty, nrs, penalised
 from sparrow.verification.bounds import Range, input_ranges
+from tests.specs import initial_network
 
 THREAT = Threat(eps=0.05)
 NRS = StabilityLoss(weight=1.0)
@@ -173,8 +175,20 @@ def test_what_an_objective_checks_stays() -> None:
     assert found.allowed_drop == 0.3
 
 
-def unstable(path: Path, data: Path) -> float:
-    """ReLUs of a network that CROWN cannot tell the sign of, on average over images."""
+def unstable(path: Path, data: Path) -> tuple[float, float]:
+    """Of a network on the validation images: its ReLUs whose sign CROWN cannot tell, on average; its accuracy."""
     model, part = checkpoint.load(path, {"kind": "cnn-small"}).model, read(data, "validation")[0]
     found = input_ranges(model, part.images, part.labels, THREAT, 10)
-    return sum(float(((lower < 0) & (upper > 0)).flatten(1).sum(dim=1).float().mean()) for lower, upper in found)
+    count = sum(float(((lower < 0) & (upper > 0)).flatten(1).sum(dim=1).float().mean()) for lower, upper in found)
+    return count, float((model(part.images).argmax(dim=1) == part.labels).float().mean())
+
+
+def test_fewer_relus_are_unstable_on_digits(dense: Path, digits: Path, training_spec: dict, tmp_path: Path) -> None:
+    assert Threat(**training_spec["threat"]) == THREAT
+    output, parent = tmp_path / "dense.safetensors", initial_network(tmp_path, training_spec)
+    spec = training_spec | {"nrs": {"weight": 0.1}}
+    pretrain(parent, digits, output, tmp_path / "curve.csv", tmp_path / "cost.json", spec)
+    (without, _), (left, accuracy) = unstable(dense, digits), unstable(output, digits)
+    # Of 308; on one machine, 58 without and 39 with it.
+    assert left < 0.8 * without
+    assert accuracy > 0.85

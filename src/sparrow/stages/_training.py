@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sparrow import catalogue
 from sparrow.data.augmentation import NONE, Augmentation
@@ -37,8 +36,8 @@ def loss_function(objective: Entry, threat: Threat | None, nrs: StabilityLoss | 
     return nrs.load().penalised(loss, penalty(nrs, threat)) if nrs else loss
 
 
-def penalty(nrs: StabilityLoss | None, threat: Threat | None) -> Callable[[nn.Module, Tensor], Tensor] | None:
-    """The penalty for ReLUs that an adversary may switch, a function of a network and images; None without `nrs`."""
+def penalty(nrs: StabilityLoss | None, threat: Threat | None) -> Any:
+    """The penalty for ReLUs that an adversary may switch, `relu_stability.Penalty`; None without `nrs`."""
     return nrs.load().Penalty(nrs, threat) if nrs else None
 
 

@@ -29,6 +29,8 @@ BibTeX:
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +43,9 @@ from sparrow.settings import Threat
 from sparrow.training import inner_pgd, inner_replay
 from sparrow.training.additions import Distillation
 
+if TYPE_CHECKING:
+    from sparrow.training.relu_stability import Penalty
+
 
 class Distilled:
     """The loss of a `student` that learns from a `teacher`, in the place of an objective's."""
@@ -52,10 +57,10 @@ class Distilled:
         teacher: nn.Module,
         threat: Threat | None,
         perturbs: bool,
-        penalty: Callable[[nn.Module, Tensor], Tensor] | None = None,
+        penalty: Penalty | None = None,
     ) -> None:
         """`threat` is what the objective trains against, `perturbs` whether its loss is of images that it perturbs itself;
-        `penalty(student, images)` is added to the loss. The teacher is put into eval mode."""
+        a `penalty` is added to the loss. The teacher is put into eval mode."""
         self._params, self._student, self._teacher = params, student, teacher.eval()
         self._threat, self._perturbs, self._penalty = threat, perturbs, penalty
 
@@ -64,6 +69,10 @@ class Distilled:
 
         Raises SparrowError if the objective perturbs other images than these.
         """
+        own = partial(self._own, objective, images, labels)
+        return self._penalty.on_top(self._student, images, own) if self._penalty else own()
+
+    def _own(self, objective: Callable[[], Tensor], images: Tensor, labels: Tensor) -> Tensor:
         moved = self._perturbed(objective, images, labels)
         logits = self._student(moved)
         with torch.no_grad():
@@ -72,7 +81,7 @@ class Distilled:
         loss = alpha * temperature**2 * divergence(target / temperature, logits / temperature)
         if alpha < 1:
             loss = loss + (1 - alpha) * functional.cross_entropy(self._student(images), labels)
-        return loss if self._penalty is None else loss + self._penalty(self._student, images)
+        return loss
 
     def _perturbed(self, objective: Callable[[], Tensor], images: Tensor, labels: Tensor) -> Tensor:
         if self._threat is None:

@@ -40,7 +40,9 @@ BibTeX:
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -76,7 +78,12 @@ class Penalty:
             each = METER.watch(nrs(ranges, self._params.gamma_power))
         return self._params.weight * each.mean()
 
-    def make_ready(self, model: nn.Module, images: Tensor) -> None:
+    def on_top(self, model: nn.Module, images: Tensor, loss: Callable[[], Tensor]) -> Tensor:
+        """`loss()` of the same images, a scalar, with the term added."""
+        self._make_ready(model, images)
+        return loss() + self(model, images)
+
+    def _make_ready(self, model: nn.Module, images: Tensor) -> None:
         """Make what bounding `model` for batches shaped like `images` takes, if that is not there yet.
 
         It writes the weights back in place, so no graph over them may be waiting for its backward pass.
@@ -89,7 +96,7 @@ class Penalty:
         if layers := chain_bounds.chain(model):
             with eval_mode(model):
                 return chain_bounds.relu_inputs(layers, images, self._threat.eps)
-        self.make_ready(model, images)
+        self._make_ready(model, images)
         return bounds.relu_inputs(self._views[model], model, images, self._threat)
 
 
@@ -109,8 +116,6 @@ def penalised(loss: Loss, penalty: Penalty) -> Loss:
         return replace(loss, loss=penalised(loss.loss, penalty))
 
     def both(model: nn.Module, images: Tensor, labels: Tensor, progress: float) -> Tensor:
-        penalty.make_ready(model, images)
-        own = loss(model, images, labels, progress)
-        return own + penalty(model, images)
+        return penalty.on_top(model, images, partial(loss, model, images, labels, progress))
 
     return both
