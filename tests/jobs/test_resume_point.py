@@ -218,6 +218,27 @@ def test_finetuning_goes_on_and_revives_nothing(dense: Path, digits: Path, tmp_p
     same_after_stops(job, tmp_path, stopping, [5])
 
 
+def test_bounds_that_are_no_chains_go_on(digits: Path, tmp_path: Path, stopping: Callable) -> None:
+    # What auto_LiRPA makes of the network is made anew, with the statistics of batch norms as they are.
+    changes = {"model": {"kind": "resnet2b"}, "objective": {"kind": "fgsm"}, "nrs": {"weight": 0.1}}
+    evaluations = same_after_stops(_pretraining(digits, **changes), tmp_path, stopping, [2, 3])
+    assert evaluations[0] == evaluations[1] > 0
+
+
+@pytest.mark.parametrize("kind", ["adversarial", "ibp"])
+def test_learning_from_a_teacher_goes_on(kind: str, dense: Path, digits: Path, tmp_path: Path, stopping: Callable) -> None:
+    (tmp_path / "pruned").mkdir()
+    _pruning(dense, digits, {"kind": "lwm"})(tmp_path / "pruned")
+    parent = tmp_path / "pruned/out.safetensors"
+    spec = SPEC | {"objective": {"kind": kind}, "distillation": {"alpha": 0.5}, "nrs": {}}
+
+    def job(folder: Path) -> None:
+        finetune(parent, digits, folder / "out.safetensors", folder / "curve.csv", folder / "cost.json", spec, [dense])
+
+    evaluations = same_after_stops(job, tmp_path, stopping, [2, 3])
+    assert evaluations[0] == evaluations[1] > 0
+
+
 ATTACKS = [
     {"kind": "pgd", "steps": 3, "restarts": 2},
     {"kind": "fmn", "steps": 5},

@@ -24,6 +24,8 @@ STAGES = ("data", "initial", "pretrain", "prune", "finetune", "compact", "attack
 """In the order of the workflow."""
 EVALUATIONS: tuple[tuple[Literal["attacks", "verifiers"], str], ...] = (("attacks", "attack"), ("verifiers", "verify"))
 """Rooms whose entries evaluate networks, and their stages."""
+FORWARD_AND_BACK = 3
+"""Forward passes that one takes together with its backward pass through weights and activations."""
 NOT_PRICED = ("data", "initial", "compact")
 """Stages without units: they take seconds."""
 
@@ -129,7 +131,30 @@ def _nothing(study: Study, work: Work, images: _Images) -> Work:
 
 
 def _training(study: Study, work: Work, images: _Images, schedule: Schedule) -> Work:
-    return _steps(study, work, schedule, images)
+    _steps(study, work, schedule, images)
+    if work.stage == "finetune":
+        _distilled(study, work, images, schedule)
+    return work
+
+
+def _distilled(study: Study, work: Work, images: _Images, schedule: Schedule) -> None:
+    """Add what learning from a teacher takes on top of the objective's own steps, whose backward pass is that of this loss."""
+    params, objective = study.distillation(work.objective), study.objectives[work.objective]
+    if params is None:
+        return
+    # The teacher's pass, the objective's around its search, and the clean images' both ways.
+    forwards = 1 + objective.perturbs + (FORWARD_AND_BACK if params.alpha < 1 else 0)
+    searches = hasattr(objective, "eps") and not objective.perturbs
+    seen = schedule.epochs * images.train
+    _add_passes(study, work, images, seen * forwards, seen * params.steps if searches else 0)
+
+
+def _add_passes(study: Study, work: Work, images: _Images, forwards: float, gradients: float = 0) -> None:
+    """Add forward passes and input gradients of single images to `work`."""
+    plain = label_of(job_specs.entry_spec(study, "models", work.model)), *_PLAIN, images.shape, images.classes, 1
+    for unit, count in ((Unit("forward", *plain), forwards), (Unit("gradient", *plain), gradients)):
+        if count:
+            work.units[unit] = work.units.get(unit, 0) + count
 
 
 def _pruning(study: Study, work: Work, images: _Images, schedule: Schedule) -> Work:
@@ -150,6 +175,10 @@ def _steps(study: Study, work: Work, schedule: Schedule, images: _Images, method
     for progress, share in phases(schedule, epochs).items():
         unit = Unit("step", model, objective, progress, images.shape, images.classes, schedule.batch_size, precision)
         work.units[unit] = share * each
+    if study.objectives[work.objective].nrs:
+        # Interval bounds take a pass for the centre and one for the radius, in validation as well.
+        seen = epochs * images.train + math.ceil(epochs) * images.validation
+        _add_passes(study, work, images, seen * 2 * FORWARD_AND_BACK)
     return work
 
 

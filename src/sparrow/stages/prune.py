@@ -83,7 +83,7 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
         if params.needs != "nothing":
             assert spec.objective is not None, "its spec has one"
             assert spec.schedule is not None, "its spec has one"
-            loss = loss_function(spec.objective, spec.threat)
+            loss = loss_function(spec.objective, spec.threat, spec.nrs)
             # Of its own: what a method draws has no share in the order of the images.
             batches = torch.Generator().manual_seed(derive_seed(spec.cell.seed, "prune batches"))
             everything = [*optimised, *_learning_besides(others, model, weights)]

@@ -297,6 +297,18 @@ def _precisions_fit(study: Study) -> Iterator[str]:
                 yield f"objectives.{objective}: {what}, but {entry.float32_only}; valid: float32"
 
 
+def _penalties_fit(study: Study) -> Iterator[str]:
+    """ReLUs that the adversary may switch are penalised where an objective trains against a box."""
+    for objective, entry in study.objectives.items():
+        if entry.nrs is None:
+            continue
+        key, norm = f"objectives.{objective}.nrs", study.threat_of(objective).norm
+        if not hasattr(entry, "eps"):
+            yield f"{key}: {entry.kind} trains against no radius, at which bounds could be; valid: null"
+        elif norm != "linf":
+            yield f"{key}: its bounds are over boxes, and the norm of the threat is {norm!r}; valid: null, or linf"
+
+
 def _radii_fit(study: Study) -> Iterator[str]:
     """Every metric of every objective's networks has something to rest on."""
     if any(_threats_are_in_pixels(study)) or any(_evaluations_are_in_pixels(study)):
@@ -472,4 +484,5 @@ CHECKS: tuple[Check, ...] = (
     _norms_are_there,
     _searches_have_time,
     _precisions_fit,
+    _penalties_fit,
 )
