@@ -38,6 +38,7 @@ if not workflow.config_settings.configfiles:
 
 include: "workflow/rules/study.smk"
 include: "workflow/rules/data.smk"
+include: "workflow/rules/initial.smk"
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/prune.smk"
 include: "workflow/rules/finetune.smk"

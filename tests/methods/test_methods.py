@@ -35,7 +35,7 @@ def _never() -> None:
 
 
 def _step(number: int = 0, total: int = 4, per_epoch: int = 2, again: Callable = _never) -> Step:
-    return Step(number, total, per_epoch, again)
+    return Step(number, total, per_epoch, total, 0.1, again)
 
 
 def _layer(rows: list) -> dict[str, nn.Parameter]:

@@ -77,7 +77,7 @@ def _search(pruner: Pruner, weights: dict[str, nn.Parameter], layout: Layout | N
             weight.grad = torch.randn(weight.shape, generator=gradients)
 
     for number in range(4):
-        step = Step(number, 4, 2, backward)
+        step = Step(number, 4, 2, 4, 0.1, backward)
         backward()
         pruner.after_backward(weights, step)
         for tensor in learned:
@@ -248,7 +248,7 @@ def test_hydra_starts_from_the_masks_of_lwm(residual: nn.Module, params: dict) -
 def test_hydra_step_by_hand() -> None:
     # Half of six weights stay: 2, -4 and 3 at first. The gradient lowers the score of 2 and raises that of -1.
     weight = nn.Parameter(torch.tensor(W0))
-    pruner, step = _prepare("hydra", 0.5), Step(0, 1, 1, lambda: None)
+    pruner, step = _prepare("hydra", 0.5), Step(0, 1, 1, 1, 0.1, lambda: None)
     (score,) = pruner.start({"layer": weight}, None)
     assert weight.tolist() == [[2, 0, 0], [-4, 3, 0]]
     weight.grad = torch.tensor([[1.0, 0.5, 0.0], [0.0, 0.0, 0.0]])
@@ -269,7 +269,7 @@ def test_hydra_gradient_is_that_of_the_straight_through_estimator() -> None:
     surrogate = score.detach().clone().requires_grad_()
     weight.data = dense * surrogate.detach().abs()
     functional.cross_entropy(inputs @ weight.T, labels).backward()
-    pruner.after_backward({"layer": weight}, Step(0, 1, 1, lambda: None))
+    pruner.after_backward({"layer": weight}, Step(0, 1, 1, 1, 0.1, lambda: None))
     functional.cross_entropy(inputs @ (dense * surrogate.abs()).T, labels).backward()
     assert score.grad.flatten().tolist() == pytest.approx(surrogate.grad.flatten().tolist(), abs=1e-6)
 

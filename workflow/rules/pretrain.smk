@@ -1,5 +1,6 @@
 rule pretrain:
     input:
+        parent=f"{RESULTS}/{paths.INITIAL_PATTERN}{paths.NETWORK}",
         data=DATA,
     output:
         multiext(f"{RESULTS}/{paths.DENSE_PATTERN}", **TRAINED),

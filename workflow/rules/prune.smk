@@ -1,6 +1,6 @@
 rule prune:
     input:
-        parent=f"{RESULTS}/{paths.DENSE_PATTERN}{paths.NETWORK}",
+        parent=lambda wildcards: targets.pruned_from(STUDY, cell_of(wildcards)),
         data=DATA,
     output:
         multiext(

@@ -12,6 +12,7 @@ from typing import Any
 from sparrow import radius
 from sparrow.files.lineage import DATA_SET, Link, chain
 from sparrow.files.outcome_table import ORIGIN
+from sparrow.files.paths import INITIAL
 
 SHORT = 12
 KEY, WIDTH = 19, 120
@@ -72,7 +73,7 @@ def _block(link: Link) -> str:
 
 def _digest(link: Link) -> str:
     if link.digest is None:
-        behind = "" if link.what in (DATA_SET, "dense") else "; what lies behind it is not known without it"
+        behind = "" if link.what in (DATA_SET, INITIAL) else "; what lies behind it is not known without it"
         return f"missing, was {link.named[:SHORT]}{behind}" if link.named else "missing"
     if link.state == "CHANGED":
         return f"{link.digest[:SHORT]}  CHANGED since it was written: content {_short(link.content)}, was {_short(link.said)}"

@@ -11,6 +11,7 @@ from pathlib import Path
 from sparrow import catalogue
 from sparrow.catalogue import Room
 from sparrow.errors import SparrowError
+from sparrow.files.paths import UNPRUNED
 from sparrow.study import figure_files
 from sparrow.study.analysis_contract import SUMMARISED
 from sparrow.study.analysis_tables import OWN_TABLES
@@ -52,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
 def _taken(room: Room) -> dict[str, str]:
     """The names that no study may give an entry of a room, with what has them."""
     if room == "methods":
-        return {"dense": "the network before pruning"}
+        return {label: f"the network before {what}" for label, what in UNPRUNED.items()}
     if room == "datasets":
         return {"analyses": "the folder of what is about the whole study"}
     if room == "analyses":

@@ -14,22 +14,25 @@ from sparrow.errors import SparrowError
 from sparrow.estimate.unit import CHANNELS_LAST, Unit, bound_spec, label_of
 from sparrow.files.headers import read_header
 from sparrow.files.lineage import DATA
-from sparrow.files.paths import data_job, data_path
+from sparrow.files.paths import INITIAL, data_job, data_path, stage_of
 from sparrow.study import analyses, cells, job_specs
 from sparrow.study.config import Study
 from sparrow.training.schedule import Schedule
 
-STAGES = ("data", "pretrain", "prune", "finetune", "compact", "attack", "verify", "analyse")
+STAGES = ("data", "initial", "pretrain", "prune", "finetune", "compact", "attack", "verify", "analyse")
 """In the order of the workflow."""
 EVALUATIONS: tuple[tuple[Literal["attacks", "verifiers"], str], ...] = (("attacks", "attack"), ("verifiers", "verify"))
 """Rooms whose entries evaluate networks, and their stages."""
-NOT_PRICED = ("data", "compact")
+NOT_PRICED = ("data", "initial", "compact")
 """Stages without units: they take seconds."""
 
 
 @dataclass
 class Work:
-    """The jobs of one kind: all seeds and ratios of a data set x model x objective x method, attack or verifier."""
+    """The jobs of one kind: all seeds and ratios of a data set x model x objective x method, attack or verifier.
+
+    Only those that train under the same schedule, if it is not the same for all.
+    """
 
     stage: str
     dataset: str
@@ -56,21 +59,28 @@ class Work:
 def works(study: Study) -> list[Work]:
     """All work of a study, by stage. Raises SparrowError for a data set whose number of images is unknown."""
     found = {name: _Images(study, name) for name in study.datasets}
-    every: dict[tuple[str, ...], Work] = {}
+    every: dict[Any, Work] = {}
 
     def add(job: str, make: Callable[..., Work], stage: str, labels: tuple[str, str, str], entry: str, *arguments: Any) -> None:
-        key = (stage, *labels, entry)
+        key = (stage, *labels, entry, *(repr(one) for one in arguments if isinstance(one, Schedule)))
         if key not in every:
-            every[key] = make(study, Work(*key), found.get(labels[0]), *arguments)
+            every[key] = make(study, Work(stage, *labels, entry), found.get(labels[0]), *arguments)
         every[key].jobs.append(job)
 
     for name in study.datasets:
         add(data_job(name), _nothing, "data", (name, "", ""), "")
-    for one in cells.trainings(study):
-        stage = {"dense": "pretrain", "pruned": "prune", "finetuned": "finetune"}[one.stage]
-        make = _pruning if stage == "prune" else _training
-        method = one.cell.method if one.cell and stage == "prune" else ""
-        add(one.path, make, stage, one.parent.labels, method)
+    for one in cells.made(study):
+        stage = stage_of(one.path)
+        if one.stage == INITIAL:
+            add(one.path, _nothing, stage, one.parent.labels, "")
+        elif one.cell is None or one.stage != "pruned":
+            under = "pretrain" if one.cell is None else cells.pipeline_of(study, one.cell).afterwards
+            add(one.path, _training, stage, one.parent.labels, "", study.schedule(one.parent.objective, under))
+        elif study.methods[one.cell.method].needs == "nothing":
+            add(one.path, _nothing, stage, one.parent.labels, one.cell.method)
+        else:
+            own = study.pruning_schedule(one.parent.objective, one.cell.method, one.cell.ratio)
+            add(one.path, _pruning, stage, one.parent.labels, one.cell.method, own)
     for one in cells.compacted(study):
         add(one.compact, _nothing, "compact", one.parent.labels, "")
     for one in cells.evaluated(study):
@@ -122,16 +132,12 @@ def _nothing(study: Study, work: Work, images: _Images) -> Work:
     return work
 
 
-def _training(study: Study, work: Work, images: _Images) -> Work:
-    stage: Literal["pretrain", "finetune"] = "pretrain" if work.stage == "pretrain" else "finetune"
-    return _steps(study, work, study.schedule(work.objective, stage), images)
+def _training(study: Study, work: Work, images: _Images, schedule: Schedule) -> Work:
+    return _steps(study, work, schedule, images)
 
 
-def _pruning(study: Study, work: Work, images: _Images) -> Work:
-    method = study.methods[work.entry]
-    if method.needs == "nothing":
-        return work
-    return _steps(study, work, study.pruning_schedule(work.objective, work.entry), images, method)
+def _pruning(study: Study, work: Work, images: _Images, schedule: Schedule) -> Work:
+    return _steps(study, work, schedule, images, study.methods[work.entry])
 
 
 def _steps(study: Study, work: Work, schedule: Schedule, images: _Images, method: Any = None) -> Work:
@@ -152,9 +158,12 @@ def _steps(study: Study, work: Work, schedule: Schedule, images: _Images, method
 
 
 def phases(schedule: Schedule, epochs: float) -> dict[float, float]:
-    """Numbers of the first `epochs` that are before the ramp (key 0.0), on it (0.5) and past it (1.0)."""
-    before = min(schedule.warmup_epochs, epochs)
-    ramp = min(schedule.ramp_epochs, epochs - before)
+    """Numbers of the first `epochs` that are before the ramp (key 0.0), on it (0.5) and past it (1.0), in all cycles."""
+    before = ramp = 0.0
+    for cycle in range(schedule.cycles):
+        rest = min(max(epochs - cycle * schedule.epochs_per_cycle, 0.0), schedule.epochs_per_cycle)
+        before += min(schedule.warmup_epochs, rest)
+        ramp += min(schedule.ramp_epochs, max(rest - schedule.warmup_epochs, 0.0))
     return {at: share for at, share in ((0.0, before), (0.5, ramp), (1.0, epochs - before - ramp)) if share > 0}
 
 

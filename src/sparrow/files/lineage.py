@@ -99,7 +99,7 @@ def _behind(link: Link, digest: Digests) -> tuple[Path, str | None] | None:
             # Tables name the first digits of the content's digest.
             named = digest.file(checkpoint)
         return (checkpoint, named) if checkpoint else None
-    parent = parent_file(link.path, kind(link.header))
+    parent = parent_file(link.path, kind(link.header), link.header.get("parent_stage"))
     return (parent, link.header["parent"]) if parent and link.header.get("parent") else None
 
 

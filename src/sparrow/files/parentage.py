@@ -19,7 +19,7 @@ def refuse_other_parents(path: Path, header: dict[str, Any], digest: Callable[[P
     returns the SHA-256 of a file; callers may pass a cached one.
     """
     while named := header.get("parent"):
-        parent = parent_file(path, kind(header))
+        parent = parent_file(path, kind(header), header.get("parent_stage"))
         if parent is None or not parent.is_file():
             return
         found = digest(parent)

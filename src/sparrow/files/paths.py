@@ -1,6 +1,7 @@
 """The layout of a results folder, known here alone: checkpoints and their identities, and paths of all files. Imports no torch.
 
     DATASET/data.safetensors
+    DATASET/MODEL/OBJECTIVE/seedN/initial.safetensors                     a network before training
     DATASET/MODEL/OBJECTIVE/seedN/dense.safetensors                       a dense network
     DATASET/MODEL/OBJECTIVE/seedN/METHOD-RATIO/pruned.safetensors         a pruned one, and finetuned.safetensors
     DATASET/MODEL/OBJECTIVE/seedN/.../CHECKPOINT/attacks/NAME.csv         what was made of a checkpoint: attacks, verifiers,
@@ -22,18 +23,20 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-DENSE = "dense"
+INITIAL, DENSE = "initial", "dense"
+UNPRUNED = {INITIAL: "training", DENSE: "pruning"}
+"""Stages of the checkpoints that no method has a part in, and what these networks are before."""
 LABEL = "[a-z0-9]+(?:-[a-z0-9]+)*"
 RATIO = r"0\.\d+"
 _SWEPT = rf"{LABEL}(?:-eps\d[\d._]*)?"
-_PATH = re.compile(rf"({LABEL})/({LABEL})/({LABEL})/seed(\d+)/(?:dense|({LABEL})-({RATIO})/(pruned|finetuned))")
+_PATH = re.compile(rf"({LABEL})/({LABEL})/({LABEL})/seed(\d+)/(?:(initial|dense)|({LABEL})-({RATIO})/(pruned|finetuned))")
 
 LABEL_COLUMNS = ["dataset", "model", "objective"]
 """Columns of tables that identify a family of networks: a dense one and all that are pruned from it, over all seeds."""
 CELL_COLUMNS = [*LABEL_COLUMNS, "method", "ratio"]
 """Columns of tables that identify a cell, over all seeds."""
 IDENTITY = [*CELL_COLUMNS, "seed", "stage"]
-"""Columns of tables that identify a checkpoint; a dense network has the method `dense` and the ratio 0."""
+"""Columns of tables that identify a checkpoint; a dense or initial network has its stage for a method, and the ratio 0."""
 SCOPE_COLUMNS = {
     "dataset": LABEL_COLUMNS[:1],
     "network": IDENTITY,
@@ -57,7 +60,8 @@ PARENT_PATTERN = "{dataset}/{model}/{objective}/seed{seed}"
 ANALYSIS = "analyses/{analysis}"
 CELL_PATTERN = f"{PARENT_PATTERN}/{{method}}-{{ratio}}"
 CHECKPOINT_PATTERN = f"{PARENT_PATTERN}/{{checkpoint}}"
-DENSE_PATTERN, PRUNED_PATTERN, FINETUNED_PATTERN = (
+INITIAL_PATTERN, DENSE_PATTERN, PRUNED_PATTERN, FINETUNED_PATTERN = (
+    f"{PARENT_PATTERN}/{INITIAL}",
     f"{PARENT_PATTERN}/{DENSE}",
     f"{CELL_PATTERN}/pruned",
     f"{CELL_PATTERN}/finetuned",
@@ -93,7 +97,7 @@ JOB_OF_CELL = (
 
 _BY_FOLDER = {"attacks": "attack", "verifiers": "verify", "analyses": "analyse"}
 _BY_NAME = {DENSE: "pretrain", "pruned": "prune", "finetuned": "finetune"}
-_BY_NAME |= {stage: stage for stage in (DATA, COMPACT)}
+_BY_NAME |= {stage: stage for stage in (DATA, INITIAL, COMPACT)}
 SHAPE = "DATASET/MODEL/OBJECTIVE/seedN/dense or .../seedN/METHOD-RATIO/pruned or .../finetuned"
 
 
@@ -124,7 +128,12 @@ class Cell(NamedTuple):
 
     @property
     def path(self) -> str:
-        return f"{self.parent.path}/{self.method}-{ratio_label(self.ratio)}"
+        return f"{self.parent.path}/{cell_name(self)}"
+
+
+def cell_name(cell: Cell) -> str:
+    """The folder of a pruned network, `METHOD-RATIO`, below that of the dense one."""
+    return f"{cell.method}-{ratio_label(cell.ratio)}"
 
 
 class Checkpoint(NamedTuple):
@@ -145,13 +154,13 @@ class Checkpoint(NamedTuple):
 
     def identity(self) -> dict[str, Any]:
         """The checkpoint's identity: values of `IDENTITY` by name."""
-        method, ratio = (self.cell.method, self.cell.ratio) if self.cell else (DENSE, 0.0)
+        method, ratio = (self.cell.method, self.cell.ratio) if self.cell else (self.stage, 0.0)
         return _identity(self.parent._asdict() | {"method": method, "ratio": ratio, "stage": self.stage})
 
 
 def identity_of(header: dict[str, Any]) -> dict[str, Any]:
     """A checkpoint's identity by its header: values of `IDENTITY` by name."""
-    return _identity({"method": DENSE, "ratio": 0.0} | header["cell"] | {"stage": header["stage"]})
+    return _identity({"method": header["stage"], "ratio": 0.0} | header["cell"] | {"stage": header["stage"]})
 
 
 def _identity(values: dict[str, Any]) -> dict[str, Any]:
@@ -192,7 +201,7 @@ def identity_at(scope: str, place: Path) -> dict[str, Any]:
         return {"dataset": parts[-1]}
     if scope == "family":
         return dict(zip(SCOPE_COLUMNS[scope], (*parts[-4:-1], int(parts[-1].removeprefix("seed"))), strict=True))
-    own = list(parts[-5:] if parts[-1] == DENSE else parts[-6:])
+    own = list(parts[-5:] if parts[-1] in UNPRUNED else parts[-6:])
     if scope == "seeds":
         own[3] = "seed0"
     found = parse("/".join(own)).identity()
@@ -220,9 +229,10 @@ def parse(path: str) -> Checkpoint:
     found = _PATH.fullmatch(path)
     if not found:
         raise ValueError(f"{path!r} names no checkpoint; valid: {SHAPE}")
-    dataset, model, objective, seed, method, ratio, stage = found.groups()
+    dataset, model, objective, seed, unpruned, method, ratio, stage = found.groups()
     parent = Parent(dataset, model, objective, int(seed))
-    checkpoint = Checkpoint(parent, Cell(parent, method, float(ratio)), stage) if method else Checkpoint(parent, None, DENSE)
+    cell = Cell(parent, method, float(ratio)) if method else None
+    checkpoint = Checkpoint(parent, cell, stage or unpruned)
     if checkpoint.path != path:
         raise ValueError(f"{path!r} would lie at {checkpoint.path!r}; write it so")
     return checkpoint
@@ -231,7 +241,7 @@ def parse(path: str) -> Checkpoint:
 def checkpoint_at(path: Path) -> Checkpoint:
     """The checkpoint whose file is at `path`, in any results folder. Raises ValueError if it is not the path of one."""
     parts = path.absolute().with_suffix("").parts
-    return parse("/".join(parts[-5 if path.stem == DENSE else -6 :]))
+    return parse("/".join(parts[-5 if path.stem in UNPRUNED else -6 :]))
 
 
 def stage_of(job: str) -> str:
@@ -248,15 +258,16 @@ def checkpoint_of(job: str) -> Checkpoint | None:
     return parse(found[0]) if found else None
 
 
-def parent_file(path: Path, kind: str) -> Path | None:
-    """The file of the checkpoint that `path` was made from; `kind` is `pruned`, `finetuned` or `compact`.
+def parent_file(path: Path, kind: str, parent_stage: str | None = None) -> Path | None:
+    """The file of the checkpoint that `path`, of a `kind` as in `headers.kind`, was made from; None for an initial network.
 
-    None for a dense network.
+    `parent_stage` says of a pruned network what it was before: `dense`, also if not given, or `initial`.
     """
     # A compact network is in a folder with the checkpoint's name; Path(".") has no name.
     folder = Path(os.path.abspath(path)).parent.name
     place = {
-        "pruned": path.parent / ".." / f"{DENSE}{NETWORK}",
+        DENSE: path.parent / f"{INITIAL}{NETWORK}",
+        "pruned": path.parent / ".." / f"{parent_stage or DENSE}{NETWORK}",
         "finetuned": path.parent / f"pruned{NETWORK}",
         "compact": path.parent / ".." / f"{folder}{NETWORK}",
     }.get(kind)
@@ -305,7 +316,7 @@ def log_path(job: str) -> str:
 
 def data_file(path: Path, stage: str, compact: bool = False) -> Path:
     """The file of the data set of the checkpoint at `path`, of that `stage`, or of the `compact` form of one."""
-    up = (3 if stage == DENSE else 4) + compact
+    up = (3 if stage in UNPRUNED else 4) + compact
     return Path(os.path.normpath(path.parent / "/".join([".."] * up) / DATA_FILE))
 
 

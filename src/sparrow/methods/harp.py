@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
-from sparrow.pruning.params import Granular, Method, Needs, Sharpness, Trains
+from sparrow.pruning.params import Granular, Needs, Sharpness, Trains
 
 if TYPE_CHECKING:
     from sparrow.networks.structure import Layout
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from sparrow.pruning.pruner import Masks, Pruner, Step, Weights
 
 
-class Params(Method, Granular, Sharpness):
+class Params(Granular, Sharpness):
     """Settings of the budget, and where scores and rates, which learn along `training.prune`, start."""
 
     needs: ClassVar[Needs] = "schedule"

@@ -4,7 +4,7 @@ A *unit* is what is kept or removed: a weight, or a filter (in all layers of its
 weights of a layer, or the filters of a group. A budget says how many units each block loses.
 
 Sources of the allocations: ERK, Evci et al., "Rigging the Lottery", ICML 2020; LAMP, Lee et al., "Layer-adaptive Sparsity
-for the Magnitude-based Pruning", ICLR 2021.
+for the Magnitude-based Pruning", ICLR 2021; IGQ, Chen et al., "Sparsity Winning Twice", ICLR 2022.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sparrow.networks.structure import Layout
-from sparrow.pruning.params import Global, Granular, Method, PerLayer
+from sparrow.pruning.params import FromScratch, Global, Granular, Method, PerLayer
 
 Budget = dict[str, int]
 
@@ -26,17 +26,19 @@ def budget_of(
 ) -> Budget:
     """How many units each block loses, by the `allocation` of `params`.
 
-    `weights` are the dense ones, whose magnitudes decide under `lamp`; `scores` (shaped like them) decide under `global`.
+    `weights` are those to prune, whose magnitudes decide under `lamp`; `scores` (shaped like them) decide under `global`.
     """
     magnitudes = units({name: weight.detach().abs() for name, weight in weights.items()}, layout, params)
     sizes = {block: len(values) for block, values in magnitudes.items()}
-    allocation = params.allocation if isinstance(params, PerLayer | Global) else "uniform"
+    allocation = params.allocation if isinstance(params, PerLayer | Global | FromScratch) else "uniform"
     if allocation == "uniform":
         budget = {block: pruned_count(size, ratio) for block, size in sizes.items()}
     elif allocation == "erk":
         budget = divide(
             {block: 1 - density for block, density in erk_densities(weights, sizes, 1 - ratio).items()}, sizes, ratio
         )
+    elif allocation == "igq":
+        budget = divide({block: 1 - density for block, density in igq_densities(sizes, 1 - ratio).items()}, sizes, ratio)
     elif allocation == "lamp":
         budget = _lowest_everywhere({block: lamp_scores(values) for block, values in magnitudes.items()}, ratio)
     else:
@@ -117,6 +119,25 @@ def erk_densities(weights: Mapping[str, Tensor], sizes: Mapping[str, int], densi
         if not full:
             return {block: 1.0 if block in whole else factor * raw[block] for block in sizes}
         whole |= full
+
+
+def igq_densities(sizes: Mapping[str, int], density: float) -> dict[str, float]:
+    """The share that each block keeps, `1 / (f * size + 1)`, with `f >= 0` such that `density` of all units are kept.
+
+    The "ideal gas quota" of Chen et al., "Sparsity Winning Twice", ICLR 2022, to a weight in a million million.
+    """
+    low, high = 0.0, 1 / (density * min(sizes.values()))
+    for _ in range(200):  # More halvings than a float has digits.
+        middle = (low + high) / 2
+        kept = sum(size / (middle * size + 1) for size in sizes.values())
+        low, high = (middle, high) if kept > density * sum(sizes.values()) else (low, middle)
+    return {block: 1 / (high * size + 1) for block, size in sizes.items()}
+
+
+def random_masks(weights: Mapping[str, Tensor], budget: Budget, generator: torch.Generator) -> dict[str, Tensor]:
+    """Masks, shaped like `weights`, that drop `budget` random places of each; `generator` is on the CPU."""
+    scores = {name: torch.rand(weight.shape, generator=generator).to(weight.device) for name, weight in weights.items()}
+    return {name: keep_highest(score, budget[name]) for name, score in scores.items()}
 
 
 def divide(shares: Mapping[str, float], sizes: Mapping[str, int], ratio: float, spared: int = 0) -> Budget:

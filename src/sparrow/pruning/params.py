@@ -7,17 +7,31 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from sparrow.settings import Ratios, Settings
+from sparrow.training.schedule import Schedule
 
+Pipeline = Literal["after", "before", "during"]
 Needs = Literal["nothing", "batches", "schedule"]
 Trains = Literal["scores", "weights"]
+Locality = Literal["layer", "network"]
+Structure = Literal["weights", "filters"]
+Criterion = Literal["LWM", "SOLWM", "SPALWM", "LIS", "HGM", "BCS", "random"]
 
 
 class Method(Settings):
     """What the workflow has to know of a method: what it needs besides the weights, for how many steps, and what it moves."""
 
+    pipeline: ClassVar[Pipeline] = "after"
+    """When in a network's life it prunes. `after` training: the dense network is pruned, and what is left fine-tuned. `before`:
+    the initial network is pruned, and what is left trained under `training.pretrain`, as the dense network was. `during`: the
+    initial network is trained under `training.pretrain` and pruned meanwhile, and what is left fine-tuned."""
     trains: ClassVar[Trains] = "scores"
-    """What a method that needs a schedule moves. `weights` has the optimiser, the learning rate and the clipping of
-    `training.finetune`, since it moves what fine-tuning moves; `scores` has those of `training.prune`."""
+    """What a method that needs a schedule moves. `scores` has the optimiser, the learning rate and the clipping of
+    `training.prune`; `weights` has those of the stage that moves the weights next: of `training.finetune`, or of
+    `training.pretrain` where the initial network is pruned."""
+    criterion: ClassVar[Criterion | None] = None
+    """What it removes first: the lowest magnitudes (`LWM`), at once, after a solver (`SOLWM`) or after training that drives
+    them to zero (`SPALWM`), the lowest importance scores (`LIS`), the highest gradients (`HGM`), what Bayesian connectivity
+    sampling drops (`BCS`), or anything (`random`), in the words of the Adversarial Pruning Benchmark. None: not said."""
     traces: ClassVar[bool] = False
     """Whether its pruner's `trace` gives quantities worth a figure."""
     ratios: Ratios | None = None
@@ -28,6 +42,21 @@ class Method(Settings):
     network nearly all its accuracy; fine-tuning replaces them anyway."""
 
     @property
+    def iterative(self) -> bool:
+        """Whether it prunes more than once, with training between (`iterative: ClassVar[bool] = True`)."""
+        return False
+
+    @property
+    def locality(self) -> Locality:
+        """Whether weights or filters compete with those of their `layer`, or of the whole `network`."""
+        return "layer"
+
+    @property
+    def structure(self) -> Structure:
+        """What it removes: single `weights`, or whole `filters`."""
+        return "weights"
+
+    @property
     def needs(self) -> Needs:
         """`nothing`: the weights alone. `batches`: losses on some batches, of a network that stays as it is (see `Batches`).
         `schedule`: the whole schedule `training.prune`, along which it trains.
@@ -35,6 +64,13 @@ class Method(Settings):
         `needs: ClassVar[Needs] = "schedule"`, where that does not depend on the parameters.
         """
         return "nothing"
+
+    def schedule(self, ratio: float, own: Schedule, pretrain: Schedule) -> Schedule:
+        """Its schedule at a ratio: `own`, which the study gives it, or what it makes of that or of `training.pretrain`.
+
+        `own` is `training.prune` with the changes that `trains` makes; of a method with the pipeline `during`, `pretrain`.
+        """
+        return own
 
     def steps_of(self, total: int, per_epoch: int) -> int:
         """How many of the `total` steps of its schedule, `per_epoch` in an epoch, it takes: what is run is what is priced.
@@ -63,6 +99,11 @@ class PerLayer(Method):
     """How the ratio is divided among the layers: the same in all (`uniform`), by the Erdős–Rényi kernel (`erk`), or by
     the dense network's magnitudes relative to all larger ones in the layer (`lamp`)."""
 
+    @property
+    def locality(self) -> Locality:
+        """The network where the `allocation` lets all layers compete."""
+        return "network" if self.allocation == "lamp" else "layer"
+
 
 class Global(Method):
     """A method whose scores may also compete over the whole network."""
@@ -72,13 +113,23 @@ class Global(Method):
     the dense network's magnitudes relative to all larger ones in the layer (`lamp`), or so that the lowest scores of all
     layers together are removed (`global`)."""
 
+    @property
+    def locality(self) -> Locality:
+        """The network where the `allocation` lets all layers compete."""
+        return "network" if self.allocation in ("lamp", "global") else "layer"
 
-class Granular(Settings):
+
+class Granular(Method):
     """A method that can remove whole filters."""
 
     granularity: Literal["weight", "filter"] = "weight"
     """Remove single weights, or whole output filters with their bias and norm (neurons in linear layers). Then the
     pruning ratio is a share of the filters, at least one stays in a layer, and the output layer keeps all of its own."""
+
+    @property
+    def structure(self) -> Structure:
+        """By the `granularity`."""
+        return "filters" if self.granularity == "filter" else "weights"
 
 
 class Sharpness(Settings):
@@ -86,3 +137,17 @@ class Sharpness(Settings):
 
     s2ap_gamma: float = Field(0.0, ge=0)
     """S2AP: radius of the perturbation of each layer's scores, relative to their norm; 0 does without."""
+
+
+class FromScratch(Method):
+    """A method that trains the initial network under the pre-training schedule and keeps a mask meanwhile."""
+
+    pipeline: ClassVar[Pipeline] = "during"
+    needs: ClassVar[Needs] = "schedule"
+    trains: ClassVar[Trains] = "weights"
+    allocation: Literal["uniform", "erk", "igq"] = "igq"
+    """How the ratio is divided among the layers at the start: the same in all (`uniform`), by the Erdős–Rényi kernel (`erk`),
+    or by the quota `1 / (f * size + 1)` of each, with `f` such that they add up (`igq`)."""
+    rescale: bool | None = None
+    """Multiply the initial weights of each layer by `density ** -0.5`, which is the initialisation of a layer with so few
+    inputs: without batch norm a sparse network does not train at the usual one. Null: where the network has no batch norm."""

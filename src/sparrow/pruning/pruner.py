@@ -2,10 +2,10 @@
 
 `weights` is always the same dict: name to parameter of every prunable tensor (convolutions' and linear layers' weights;
 never biases or norms), in the network's order, *in place* in an ordinary network. A method that needs a
-schedule (see `sparrow.pruning.params.Method.needs`) is given the study's, `training.prune`:
+schedule (see `sparrow.pruning.params.Method.needs`) is given the study's, `training.prune` or what its `schedule` makes of it:
 
     for each batch:  loss -> backward -> after_backward -> optimiser step -> after_step
-    for each epoch:  trace
+    for each epoch:  epoch -> trace
 
 and `end` returns the masks. A method that needs a few batches has the same loop for as many steps as its `steps_of` says, of a
 network that stays as it is; one that needs nothing skips the loop. The caller applies the masks.
@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from sparrow.errors import SparrowError
 from sparrow.networks.structure import Layout
 from sparrow.settings import Threat
-from sparrow.training.loop import Step
+from sparrow.training.loop import CurveRow, Step
 
 Weights = Mapping[str, Tensor]
 Masks = dict[str, Tensor]
@@ -50,11 +50,14 @@ class Batch:
 class Pruner:
     """A method's part in the loop; `end` has to be overridden, the other hooks may be."""
 
-    others: Literal["frozen", "norms", "all"] = "norms"
-    """Which of the network's other parameters learn along a schedule: none, batch norm's, or all. Where a method needs batches
-    alone, none; `frozen` are batch norm's running statistics, too."""
+    others: Literal["frozen", "statistics", "norms", "all"] = "norms"
+    """Which of the network's other parameters learn along a schedule: none, batch norm's (`norms`), or all. Of those with none,
+    `statistics` lets batch norm's running statistics follow the network, and `frozen` does not. Where a method needs batches
+    alone, all are frozen."""
     budget: Literal["weights", "filters", "multiply-adds"] = "weights"
     """What the pruning ratio is a share of."""
+    network: nn.Module
+    """The whole network, in which `weights` are; set before `start`."""
 
     def __init_subclass__(cls) -> None:
         """Raises SparrowError for a hook of before, which nothing would call."""
@@ -64,7 +67,7 @@ class Pruner:
             )
 
     def start(self, weights: Weights, layout: Layout) -> list[Tensor]:
-        """The tensors to optimise; none, for a method that needs no schedule. Called once, with the dense weights."""
+        """The tensors to optimise; none, for a method that needs no schedule. Called once, with the weights to prune."""
         return []
 
     def loss(self, batch: Batch) -> Tensor:
@@ -76,6 +79,9 @@ class Pruner:
 
     def after_step(self, weights: Weights, step: Step) -> None:
         """Called when the optimiser has moved your tensors: put the effective weights in place."""
+
+    def epoch(self, row: CurveRow) -> None:
+        """Called after an epoch's validation, with its row of the learning curve; before `trace`."""
 
     def trace(self) -> dict[str, float]:
         """Your own quantities at the end of an epoch, by name: they are written beside the learning curve."""

@@ -23,8 +23,10 @@ from sparrow.files.outcome_table import COLUMNS, FAILED, require_origin, require
 from sparrow.files.paths import (
     DATA_FILE,
     DENSE,
+    INITIAL,
     Checkpoint,
     Parent,
+    cell_name,
     checkpoint_at,
     checkpoint_in,
     family_name,
@@ -166,7 +168,7 @@ def _ancestors(path: Path, header: dict[str, Any]) -> Iterator[tuple[Path, dict[
     """Path and header of a checkpoint and of its ancestors that exist. (`aggregate` checks that they are the ones used.)"""
     yield path, header
     while header.get("parent"):
-        parent = parent_file(path, kind(header))
+        parent = parent_file(path, kind(header), header.get("parent_stage"))
         if parent is None or not parent.is_file():
             return
         path, header = parent, read_header(parent)
@@ -193,15 +195,17 @@ def _made_otherwise(
         if wrong:
             yield f"{path}: was made under another configuration: {wrong}"
             return
-    if data is not None and header.get("data") != data.digest:
+    # An initial network knows no images.
+    if data is not None and one.stage != INITIAL and header.get("data") != data.digest:
         yield f"{path}: trained on a data set other than lies there now (digest {str(header.get('data'))[:12]})"
 
 
 def _configured(one: Checkpoint, family: ExpectedFamily) -> Places | None:
     """How the study makes a checkpoint; None, for a pruned network of a method that only an import has."""
-    if one.stage == "pruned" and one.cell:
-        return family.pruned.get(one.cell.method)
-    return family.dense if one.stage == DENSE else family.finetuned
+    if one.cell is None:
+        return family.initial if one.stage == INITIAL else family.dense
+    of = family.pruned if one.stage == "pruned" else family.finetuned
+    return of.get(cell_name(one.cell))
 
 
 def _unpacked(places: Places, study: Expected) -> dict[str, Any]:

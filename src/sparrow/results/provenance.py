@@ -20,11 +20,11 @@ from sparrow.files.atomic import replacing
 from sparrow.files.headers import read_header
 from sparrow.files.lineage import DATA_SET, Digests, Link, chain, digest_of
 from sparrow.files.parentage import refuse_other_parents
-from sparrow.files.paths import CELL_COLUMNS, IDENTITY, identity_of
+from sparrow.files.paths import CELL_COLUMNS, IDENTITY, UNPRUNED, identity_of
 from sparrow.results.environment import environment, environment_table
 from sparrow.results.tables import KEYS, write_html
 
-STAGES = ("dense", "pruned", "finetuned")
+STAGES = ("initial", "dense", "pruned", "finetuned")
 ASPECTS = ("sha256", "code", "config", "device", "versions")
 COLUMNS = [*IDENTITY, "data", "lineage", *(f"{stage}_{aspect}" for stage in STAGES for aspect in ASPECTS)]
 SHORT = 12
@@ -120,7 +120,7 @@ def warnings(rows: list[Row]) -> Iterator[str]:
             for name, version in link.header.get("versions", {}).items():
                 releases[name].add(version or "none")
             if what in STAGES and "code" in link.header and "imported" not in link.header:
-                codes[(*cell[:-1], "dense" if what == "dense" else cell[-1], what)].add(link.header["code"])
+                codes[(*cell[:-1], what if what in UNPRUNED else cell[-1], what)].add(link.header["code"])
     if len(devices) > 1:
         yield f"rows were computed on {len(devices)} different devices: {', '.join(sorted(devices))}"
     for name, found in sorted(releases.items()):

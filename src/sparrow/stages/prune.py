@@ -1,4 +1,4 @@
-"""Prune a dense network."""
+"""Prune a network: a dense one or, for a method that prunes before or during training, an initial one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from sparrow import catalogue
@@ -31,10 +32,10 @@ from sparrow.stages._pruner_check import require_masks, require_pruner, require_
 from sparrow.stages._training import failed_training, loss_function, perturbs, training_data, write_curve
 from sparrow.stages.specs.pruning import PruneSpec
 from sparrow.training.checked_result import require_gradient, require_scalar
-from sparrow.training.loop import Hooks, Step, train
+from sparrow.training.loop import CurveRow, Hooks, Step, train
 
 TRACE_COLUMNS = ["epoch", "name", "value"]
-LOOP_HOOKS = ("loss", "after_backward", "after_step", "trace")
+LOOP_HOOKS = ("loss", "after_backward", "after_step", "epoch", "trace")
 """The methods of a pruner that only the training loop calls."""
 
 
@@ -55,9 +56,9 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
         generator = seed_everything(spec.cell.seed, "prune", kind)
         device = pick_device()
         parts, about = training_data(data, device, spec.augmentation)
-        dense = checkpoint.load(parent, spec.model)
-        require_data(parent, dense.header, data, about)
-        model = dense.model.to(device)
+        before = checkpoint.load(parent, spec.model)
+        require_data(parent, before.header, data, about)
+        model = before.model.to(device)
         entry, params = catalogue.from_spec("methods", spec.method)
         name = f"methods.{kind}"
         pruner = require_pruner(entry.prepare(params, spec.ratio, generator), name)
@@ -65,6 +66,7 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
         alive = {key: weight.detach() != 0 for key, weight in weights.items()}
         if pruner.budget != "weights":
             require_cuttable(model, about.shape)
+        pruner.network = model
         optimised = require_tensors(pruner.start(weights, layout), name)
         if optimised and params.needs != "schedule":
             raise SparrowError(
@@ -78,7 +80,8 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
             assert spec.objective is not None, "its spec has one"
             assert spec.schedule is not None, "its spec has one"
             loss = loss_function(spec.objective, spec.threat)
-            batches = generator.manual_seed(derive_seed(spec.cell.seed, "prune batches"))
+            # Of its own: what a method draws has no share in the order of the images.
+            batches = torch.Generator().manual_seed(derive_seed(spec.cell.seed, "prune batches"))
             everything = [*optimised, *_learning_besides(others, model, weights)]
             hooks.learns = bool(everything)
             rows = train(
@@ -97,7 +100,8 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
         masks = require_masks(pruner.end(weights), weights, name)
         raise_for(masks, weights, layout, spec.ratio, pruner.budget, kind)
         dead = sum(int((mask & alive[key] & (weights[key] == 0)).sum()) for key, mask in masks.items())
-        if dead:
+        # A weight that has grown anew begins at zero, and stays there if its input is always zero.
+        if dead and params.pipeline != "during":
             raise SparrowError(f"{name}: keeps {dead} weights whose values it has set to zero")
         if pruner.budget != "weights":
             masks |= filter_masks(model, layout, masks)
@@ -154,8 +158,9 @@ class _PrunerHooks(Hooks):
     def after_step(self, step: Step) -> None:
         self._pruner.after_step(self._weights, step)
 
-    def after_epoch(self, epoch: int) -> None:
-        self.trace += [(epoch, name, float(value)) for name, value in self._pruner.trace().items()]
+    def after_epoch(self, row: CurveRow) -> None:
+        self._pruner.epoch(row)
+        self.trace += [(row.epoch, name, float(value)) for name, value in self._pruner.trace().items()]
 
     def state_dict(self) -> dict:
         return {"trace": self.trace, "pruner": self._pruner.state_dict()}

@@ -9,8 +9,9 @@ from typing import NamedTuple
 from sparrow import radius
 from sparrow.catalogue import EVALUATED_ROOMS, EvaluatedRoom
 from sparrow.errors import SparrowError
-from sparrow.files.paths import DENSE, Cell, Checkpoint, Parent, outcome_job, parse
+from sparrow.files.paths import DENSE, INITIAL, Cell, Checkpoint, Parent, outcome_job, parse
 from sparrow.study.config import Study
+from sparrow.study.pipelines import PIPELINES, Stages
 
 
 class Table(NamedTuple):
@@ -137,8 +138,23 @@ def cells(study: Study) -> list[Cell]:
     return list(dict.fromkeys([*own, *(found.cell for found in map(parse, study.imports) if found.cell)]))
 
 
+def pipeline_of(study: Study, cell: Cell) -> Stages:
+    """Where a pruned network comes from and how it trains; of a method that only an import has, as of one that prunes after."""
+    method = study.methods.get(cell.method)
+    return PIPELINES[method.pipeline if method else "after"]
+
+
+def parent_of(study: Study, one: Checkpoint) -> Checkpoint | None:
+    """The checkpoint that the study makes another one from; None for an initial network."""
+    if one.cell is None:
+        return None if one.stage == INITIAL else Checkpoint(one.parent, None, INITIAL)
+    if one.stage == "finetuned":
+        return Checkpoint(one.parent, one.cell, "pruned")
+    return Checkpoint(one.parent, None, pipeline_of(study, one.cell).parent)
+
+
 def checkpoints(study: Study) -> Iterator[Checkpoint]:
-    """All checkpoints of a study, whoever made them."""
+    """All checkpoints that a study could evaluate, whoever made them."""
     for parent in parents(study):
         yield Checkpoint(parent, None, DENSE)
     for cell in cells(study):
@@ -149,19 +165,24 @@ def checkpoints(study: Study) -> Iterator[Checkpoint]:
                 yield found
 
 
+def made(study: Study) -> Iterator[Checkpoint]:
+    """The checkpoints that the study makes itself: what it evaluates or fine-tunes, and what that is made from.
+
+    Imported ones are there already, and what would only have led to them is not made.
+    """
+    needed: set[Checkpoint] = set()
+    for found in checkpoints(study):
+        one: Checkpoint | None = found if found.stage == "finetuned" or found.stage in study.evaluate else None
+        while one is not None and one not in needed and one.path not in study.imports:
+            needed.add(one)
+            one = parent_of(study, one)
+    initial = (Checkpoint(parent, None, INITIAL) for parent in parents(study))
+    yield from (one for one in (*initial, *checkpoints(study)) if one in needed)
+
+
 def trainings(study: Study) -> Iterator[Checkpoint]:
-    """The checkpoints that the study makes itself: all but the imported ones and those that only led to them."""
-    if not study.imports:
-        yield from checkpoints(study)
-        return
-    made = [found for found in checkpoints(study) if found.path not in study.imports]
-    goals = {found for found in made if found.stage == "finetuned" or found.stage in study.evaluate}
-    pruned = {found.cell for found in goals if found.stage == "finetuned"} | {f.cell for f in goals if f.stage == "pruned"}
-    dense = {found.parent for found in made if found.stage == "pruned" and found.cell in pruned}
-    for found in made:
-        needed = found.cell in pruned if found.stage == "pruned" else found.stage == DENSE and found.parent in dense
-        if needed or found in goals:
-            yield found
+    """Those of them that have a learning curve: all but initial networks."""
+    return (one for one in made(study) if one.stage != INITIAL)
 
 
 def evaluated(study: Study) -> Iterator[Checkpoint]:

@@ -15,7 +15,7 @@ from sparrow import catalogue, radius
 from sparrow.catalogue import EVALUATED_ROOMS
 from sparrow.errors import SparrowError
 from sparrow.exchange import keymap, keymap_files
-from sparrow.files.paths import DENSE, Checkpoint, parse
+from sparrow.files.paths import DENSE, INITIAL, UNPRUNED, Checkpoint, parse
 from sparrow.settings import Settings, distances_in_pixels
 from sparrow.study import figures
 from sparrow.study.analysis_contract import SUMMARISED
@@ -52,8 +52,9 @@ def _labels_are_free(study: Study) -> Iterator[str]:
     """No method has the label of networks that are not pruned, and no data set that of a folder beside it."""
     if "analyses" in study.datasets:
         yield "datasets.analyses: 'analyses' names the folder of what is about the whole study; choose another label"
-    if "dense" in study.methods:
-        yield "methods.dense: 'dense' names the network before pruning; choose another label"
+    for label, before in UNPRUNED.items():
+        if label in study.methods:
+            yield f"methods.{label}: {label!r} names the network before {before}; choose another label"
 
 
 def _methods_prune(study: Study) -> Iterator[str]:
@@ -356,8 +357,10 @@ def _place_fits(study: Study, found: Checkpoint) -> Iterator[str]:
         yield f"seeds has no {found.parent.seed}; valid: {', '.join(map(str, study.seeds))}"
     if found.cell and not 0 < found.cell.ratio < 1:
         yield f"the ratio is {found.cell.ratio:g}, must lie between 0 and 1"
-    if found.cell and found.cell.method == "dense":
-        yield "'dense' names the network before pruning; choose another label"
+    if found.cell and found.cell.method in UNPRUNED:
+        yield f"{found.cell.method!r} names the network before {UNPRUNED[found.cell.method]}; choose another label"
+    if found.stage == INITIAL:
+        yield "nothing is imported as an initial network; valid: dense, pruned or finetuned"
     if found.stage == "finetuned" and "finetuned" not in study.evaluate:
         yield "nothing evaluates it; add 'finetuned' to evaluate"
     if found.stage == "pruned" and not {"pruned", "finetuned"} & set(study.evaluate):

@@ -13,6 +13,7 @@ from sparrow.results.specs.comparison import HeadlineSpec, Kinds, MethodKind, Pu
 from sparrow.study import cells
 from sparrow.study.code_digest import code_digest
 from sparrow.study.config import Study
+from sparrow.study.pipelines import PIPELINES
 from sparrow.study.sections import Published
 
 
@@ -123,6 +124,11 @@ def _epochs(study: Study, objective: str, method: str) -> str:
         return ""
     stages = [study.schedule(objective, "pretrain")]
     if method != DENSE:
-        stages += [study.pruning_schedule(objective, method)] if study.methods[method].needs != "nothing" else []
-        stages += [study.schedule(objective, "finetune")] if "finetuned" in study.evaluate else []
+        entry = study.methods[method]
+        pipeline = PIPELINES[entry.pipeline]
+        stages = stages if pipeline.parent == DENSE else []
+        # Ratios may differ in it; the first is told.
+        ratio = (entry.ratios or study.ratios)[0]
+        stages += [study.pruning_schedule(objective, method, ratio)] if entry.needs != "nothing" else []
+        stages += [study.schedule(objective, pipeline.afterwards)] if "finetuned" in study.evaluate else []
     return " + ".join(str(schedule.epochs) for schedule in stages)

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from sparrow.settings import Ratios, Settings, Threat, unique
 from sparrow.study.entry_types import entries
 from sparrow.study.mistakes import FOLDER
+from sparrow.study.pipelines import PIPELINES
 from sparrow.study.sections import Import, ObjectiveOptions, Published, Training, TrainingStage
 from sparrow.training.schedule import Schedule
 
@@ -93,10 +94,15 @@ class Study(Settings):
             message = mistake["msg"].removeprefix("Value error, ").replace("Input should be", f"{mistake['input']!r} must be")
             raise ValueError(f"{key}: {message}") from None
 
-    def pruning_schedule(self, objective: str, method: str) -> Schedule:
-        """The schedule under which a method trains: a method that moves weights does so as fine-tuning does."""
-        schedule = self.schedule(objective, "prune")
-        if self.methods[method].trains != "weights":
-            return schedule
-        keys = {"optimizer", "lr", "momentum", "weight_decay", "max_grad_norm"}
-        return Schedule(**schedule.model_dump() | self.schedule(objective, "finetune").model_dump(include=keys))
+    def pruning_schedule(self, objective: str, method: str, ratio: float) -> Schedule:
+        """The schedule under which a method trains at a ratio: that of its pipeline, with what the method makes of it.
+
+        A method that moves weights does so as the stage that moves them next, but for how long.
+        """
+        entry, pretrain = self.methods[method], self.schedule(objective, "pretrain")
+        pipeline = PIPELINES[entry.pipeline]
+        own = self.schedule(objective, pipeline.search)
+        if entry.trains == "weights" and pipeline.search == "prune":
+            keys = {"optimizer", "lr", "momentum", "weight_decay", "max_grad_norm"}
+            own = Schedule(**own.model_dump() | self.schedule(objective, pipeline.afterwards).model_dump(include=keys))
+        return entry.schedule(ratio, own, pretrain)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sparrow.files.paths import Cell, Parent, family_name, identity_at
+from sparrow.files.paths import Parent, cell_name, family_name, identity_at
 from sparrow.files.specs import Spec
 from sparrow.results.specs.expected import Expected, ExpectedAnalysis, ExpectedFamily, Places
 from sparrow.study import analyses, cells, job_specs
@@ -47,9 +47,9 @@ class _Pool:
 def expected(study: Study) -> Expected:
     """`datasets` by label; `families` by `dataset/model/objective`; `imports` by the checkpoint's path; `values`; `code`.
 
-    A data set is a place in `values`, an import `Places`. A family has `Places` for `dense` and `finetuned`; for `pruned` by
-    method, and for `tables` by path. Of each of the `analyses` that are not timed, by label, there is the `scope`, and in
-    `specs` the `Places` by the labels of what it is about, such as `dataset/model/objective`.
+    A data set is a place in `values`, an import `Places`. A family has `Places` for `initial` and `dense`; for `pruned` and
+    `finetuned` by method and ratio, and for `tables` by path. Of each of the `analyses` that are not timed, by label, there is
+    the `scope`, and in `specs` the `Places` by the labels of what it is about, such as `dataset/model/objective`.
     """
     pool, families = _Pool(), {}
     for parent in cells.parents(study):
@@ -68,16 +68,18 @@ def expected(study: Study) -> Expected:
 
 def _family(study: Study, parent: Parent, pool: _Pool) -> ExpectedFamily:
     """What `expected` says of the networks of `parent`'s family."""
+    # Of imported networks, there may be others at each seed.
+    own = [cell for cell in cells.cells(study) if cell.parent.labels == parent.labels]
     tables: dict[str, Spec] = {}
     for table in cells.tables(study, "attacks", parent.objective).values():
         tables[table.path] = job_specs.attack_spec(study, parent, table.name)
     for table in cells.tables(study, "verifiers", parent.objective).values():
         tables[table.path] = job_specs.verify_spec(study, parent, table.name)
     return ExpectedFamily(
+        initial=pool.places(job_specs.initial_spec(study, parent)),
         dense=pool.places(job_specs.pretrain_spec(study, parent)),
-        # Nothing of the method is in it, and of a ratio nothing but itself in what pruning reads.
-        finetuned=pool.places(job_specs.finetune_spec(study, Cell(parent, "any", 0.5))),
-        pruned=pool.by_name({label: job_specs.prune_spec(study, Cell(parent, label, 0.5)) for label in study.methods}),
+        pruned=pool.by_name({cell_name(one): job_specs.prune_spec(study, one) for one in own if one.method in study.methods}),
+        finetuned=pool.by_name({cell_name(one): job_specs.finetune_spec(study, one) for one in own}),
         tables=pool.by_name(tables),
     )
 

@@ -23,6 +23,7 @@ from sparrow.stages.specs.compact import CompactSpec
 from sparrow.stages.specs.data import DataSpec
 from sparrow.stages.specs.evaluation import AttackSpec, VerifySpec
 from sparrow.stages.specs.imported import ImportedFile, ImportSpec
+from sparrow.stages.specs.initial import InitialSpec
 from sparrow.stages.specs.pruning import PruneSpec
 from sparrow.stages.specs.training import TrainingSpec
 from sparrow.study import analysis_tables, cells, sources
@@ -76,14 +77,46 @@ def extra_memory(study: Study, dataset: str) -> int:
     return images * prod(catalogue.load("datasets", params.kind).describe(params).shape) // 2**20
 
 
+def initial_spec(study: Study, parent: Parent) -> InitialSpec:
+    """What drawing initial weights reads."""
+    model, images = entry_spec(study, "models", parent.model), study.datasets[parent.dataset]
+    shape, classes = catalogue.load("datasets", images.kind).describe(images)
+    modules = ["sparrow.stages.initial", catalogue.module_name("models", model["kind"])]
+    initialisation = _initialisation(study, parent.objective)
+    if initialisation:
+        modules.append(catalogue.module_name("objectives", initialisation["kind"]))
+    return InitialSpec(
+        code=code_digest(*modules),
+        cell=_labels(parent),
+        model=model,
+        shape=shape,
+        classes=classes,
+        initialisation=initialisation,
+    )
+
+
+def _initialisation(study: Study, objective: str) -> Entry | None:
+    """An objective that draws weights itself, with what it reads: its `initialisation`, or all if it has none such."""
+    settings = study.objectives[objective]
+    if not hasattr(catalogue.load("objectives", settings.kind), "initialise"):
+        return None
+    fields = type(settings).model_fields
+    everything = entry_spec(study, "objectives", objective)
+    if "initialisation" not in fields:
+        return everything
+    return {key: value for key, value in everything.items() if key in ("kind", "initialisation") or fields[key].is_required()}
+
+
 def pretrain_spec(study: Study, parent: Parent) -> TrainingSpec:
     """What pre-training reads."""
     return TrainingSpec(cell=_labels(parent), **_trained_on(study, parent, "pretrain"))
 
 
 def finetune_spec(study: Study, cell: Cell) -> TrainingSpec:
-    """What fine-tuning reads: nothing of the method, which is in the weights and masks that it starts from."""
-    return TrainingSpec(cell=_labels(cell.parent, cell), **_trained_on(study, cell.parent, "finetune"))
+    """What fine-tuning reads: of the method, which is in the weights and masks that it starts from, only when it prunes."""
+    shared = _trained_on(study, cell.parent, "finetune")
+    schedule = study.schedule(cell.parent.objective, cells.pipeline_of(study, cell).afterwards)
+    return TrainingSpec(cell=_labels(cell.parent, cell), **shared | {"schedule": schedule})
 
 
 def prune_spec(study: Study, cell: Cell) -> PruneSpec:
@@ -97,7 +130,7 @@ def prune_spec(study: Study, cell: Cell) -> PruneSpec:
     }
     modules = ("sparrow.stages.prune", catalogue.module_name("methods", method["kind"]))
     if settings.needs != "nothing":
-        schedule = study.pruning_schedule(cell.parent.objective, cell.method)
+        schedule = study.pruning_schedule(cell.parent.objective, cell.method, cell.ratio)
         return PruneSpec(**_trained_on(study, cell.parent, "prune", modules) | own | {"schedule": schedule})
     model = entry_spec(study, "models", cell.parent.model)
     return PruneSpec(code=code_digest(*modules, catalogue.module_name("models", model["kind"])), model=model, **own)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sparrow.files.paths import COST, EXAMPLES, NETWORK, TABLE, Parent, data_job, study_page, study_table
+from sparrow.files.paths import COST, EXAMPLES, NETWORK, TABLE, Cell, Checkpoint, Parent, data_job, study_page, study_table
 from sparrow.study import analyses, cells
 from sparrow.study.analysis_tables import collected
 from sparrow.study.config import Study
@@ -13,6 +13,11 @@ from sparrow.study.config import Study
 def networks(study: Study) -> list[str]:
     """The checkpoints that are attacked and verified."""
     return [f"{study.results}/{one.path}{NETWORK}" for one in cells.evaluated(study)]
+
+
+def pruned_from(study: Study, cell: Cell) -> str:
+    """The checkpoint that a pruned network is made from."""
+    return f"{study.results}/{Checkpoint(cell.parent, None, cells.pipeline_of(study, cell).parent).path}{NETWORK}"
 
 
 def compact_networks(study: Study) -> list[str]:
@@ -54,7 +59,7 @@ def collected_tables(study: Study) -> list[str]:
 def costs(study: Study) -> list[str]:
     """What all jobs of the study cost, each beside what it made."""
     made = [f"{study.results}/{data_job(dataset)}" for dataset in study.datasets]
-    made += [f"{study.results}/{one.path}" for one in cells.trainings(study)]
+    made += [f"{study.results}/{one.path}" for one in cells.made(study)]
     made_besides = outcome_tables(study) + compact_networks(study) + analysis_tables(study)
     return [f"{path}{COST}" for path in made] + [cost_beside(file) for file in made_besides]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,25 @@ from sparrow.training.loss import CheckedLoss, Loss
 from sparrow.training.position import LoopPosition, TrainingState
 from sparrow.training.schedule import Schedule
 
-CURVE_COLUMNS = ["epoch", "lr", "progress", "train_loss", "validation_loss", "validation_benign", "validation_check"]
+
+class CurveRow(NamedTuple):
+    """The learning curve's row of one epoch, after its validation."""
+
+    epoch: int
+    """Counted from 1."""
+    lr: float
+    """Learning rate of its last step."""
+    progress: float
+    """How far the ramp has come at its end, in [0, 1]."""
+    train_loss: float
+    validation_loss: float
+    validation_benign: float
+    """Benign accuracy, in [0, 1]."""
+    validation_check: float | None
+    """Share of the images that pass the objective's check, in [0, 1]; None for an objective without."""
+
+
+CURVE_COLUMNS = list(CurveRow._fields)
 
 
 @dataclass(frozen=True)
@@ -36,9 +54,28 @@ class Step:
     """Steps of the whole schedule."""
     per_epoch: int
     """Steps of an epoch."""
+    per_cycle: int
+    """Steps of a cycle of the schedule: of the whole one, if it has no more than one."""
+    lr: float
+    """Its learning rate."""
     again: Callable[[], Any]
     """Computes the gradients of this batch's loss once more, at the weights as they are now and on the same perturbed images.
     Raises SparrowError for an objective whose perturbed images cannot be had again (see `inner_replay.record`)."""
+
+    @property
+    def cycle(self) -> int:
+        """Cycles of the schedule that were over before this step."""
+        return self.number // self.per_cycle
+
+    @property
+    def ends_epoch(self) -> bool:
+        """Whether it is the last of an epoch."""
+        return (self.number + 1) % self.per_epoch == 0
+
+    @property
+    def ends_cycle(self) -> bool:
+        """Whether it is the last of a cycle."""
+        return (self.number + 1) % self.per_cycle == 0
 
 
 class Hooks:
@@ -54,8 +91,8 @@ class Hooks:
     def after_step(self, step: Step) -> None:
         """Called after the optimiser's step."""
 
-    def after_epoch(self, epoch: int) -> None:
-        """Called after epoch `epoch`, counted from 1, has been validated."""
+    def after_epoch(self, row: CurveRow) -> None:
+        """Called after an epoch has been validated, with its row of the learning curve."""
 
     def state_dict(self) -> dict[str, Any]:
         """The hooks' state for a resume point, by reference; of what `sparrow.jobs.packing` can write down."""
@@ -96,6 +133,7 @@ def train(
     sizes = _batches(train_part, schedule, model)
     steps_per_epoch = len(sizes)
     total_steps = schedule.epochs * steps_per_epoch
+    steps_per_cycle = schedule.epochs_per_cycle * steps_per_epoch
     last = steps_of(total_steps, steps_per_epoch) if steps_of else total_steps
     place, started = LoopPosition(), time.perf_counter()
     state = TrainingState(model, optimised, optimiser, generator, hooks, place)
@@ -117,7 +155,10 @@ def train(
         for batch in batches[place.batches :]:
             if place.step >= last:
                 break
-            place.lr = _learning_rate(schedule, place.step / total_steps)
+            in_cycle = place.step % steps_per_cycle
+            if optimiser and place.step and not in_cycle:
+                optimiser.state.clear()
+            place.lr = _learning_rate(schedule, in_cycle / steps_per_cycle)
             progress = schedule.progress(place.step / steps_per_epoch)
             gradients: Callable[[], Tensor] = partial(
                 _gradients,
@@ -131,7 +172,7 @@ def train(
             )
             with inner_replay.record(perturbs and progress > 0, name) as replay:
                 loss = gradients()
-                now = Step(place.step, total_steps, steps_per_epoch, partial(replay, gradients))
+                now = Step(place.step, total_steps, steps_per_epoch, steps_per_cycle, place.lr, partial(replay, gradients))
                 hooks.after_backward(now)
             if optimiser:
                 for group in optimiser.param_groups:
@@ -161,14 +202,14 @@ def train(
         stop = partial(resume.save_if_due, then, METER.so_far()) if resume else _do_nothing
         with METER.watching(model):
             validation_loss, benign, check = _validate(
-                model, objective, validation, schedule, schedule.progress(epoch + 1), stop
+                model, objective, validation, schedule, schedule.progress(epoch + 1, ended=True), stop
             )
         if not math.isfinite(validation_loss):
             raise NetworkError(
                 f"epoch {epoch + 1}: the validation loss is {validation_loss}{_culprit(model)}; "
                 "training diverged, try a smaller lr"
             )
-        before = place.rows[-1][-1] if place.rows else None
+        before = place.rows[-1][-1] if epoch % schedule.epochs_per_cycle else None
         if (
             isinstance(objective, CheckedLoss)
             and before is not None
@@ -176,10 +217,10 @@ def train(
             and before - check > objective.allowed_drop
         ):
             report(f"WARNING: catastrophic overfitting: accuracy under PGD fell from {before:.2%} to {check:.2%}")
-        place.rows.append(
-            (epoch + 1, place.lr, float(schedule.progress(epoch + 1)), train_loss, validation_loss, benign, check)
-        )
-        hooks.after_epoch(epoch + 1)
+        progress = float(schedule.progress(epoch + 1, ended=True))
+        row = CurveRow(epoch + 1, place.lr, progress, train_loss, validation_loss, benign, check)
+        place.rows.append(tuple(row))
+        hooks.after_epoch(row)
         place.epoch, place.order = epoch + 1, None
         left = (time.perf_counter() - started) / max(place.step - first, 1) * (last - place.step)
         report(
@@ -260,7 +301,7 @@ def _optimiser(schedule: Schedule, tensors: list[Tensor]) -> torch.optim.Optimiz
 
 
 def _learning_rate(schedule: Schedule, done: float) -> float:
-    """Learning rate after the share `done` of all steps (cosine: Loshchilov and Hutter, ICLR 2017, eq. 5)."""
+    """Learning rate after the share `done` of a cycle's steps (cosine: Loshchilov and Hutter, ICLR 2017, eq. 5)."""
     if schedule.lr_decay == "constant":
         return schedule.lr
     return schedule.lr * 0.5 * (1 + math.cos(math.pi * done))

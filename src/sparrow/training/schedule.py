@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -59,20 +60,34 @@ class Schedule(Settings):
     """Epochs before the ramp starts, at progress 0 (certified objectives: benign training)."""
     ramp_epochs: float = Field(0.0, ge=0)
     """Epochs over which an objective's schedules (eps, mixing weights) run from their start to their end."""
+    cycles: int = Field(1, ge=1)
+    """Learning rate, momentum, warm-up and ramp begin anew so many times, after equal numbers of epochs."""
 
     @model_validator(mode="after")
     def _ramp_ends(self) -> Schedule:
-        if self.warmup_epochs + self.ramp_epochs > self.epochs:
-            total = self.warmup_epochs + self.ramp_epochs
-            raise ValueError(f"warmup_epochs + ramp_epochs is {total:g}, must be at most epochs ({self.epochs})")
+        if self.epochs % self.cycles:
+            raise ValueError(f"cycles is {self.cycles}, must divide epochs ({self.epochs})")
+        if self.warmup_epochs + self.ramp_epochs > self.epochs_per_cycle:
+            total, what = self.warmup_epochs + self.ramp_epochs, "epochs" if self.cycles == 1 else "the epochs of a cycle"
+            raise ValueError(f"warmup_epochs + ramp_epochs is {total:g}, must be at most {what} ({self.epochs_per_cycle})")
         return self
+
+    @property
+    def epochs_per_cycle(self) -> int:
+        """Epochs after which a cycle ends; all, if there is one."""
+        return self.epochs // self.cycles
 
     def batches(self, images: int, normalised: bool) -> list[int]:
         """How many images are in each batch of an epoch of so many; `normalised` says whether the network has batch norm."""
         return batches(images, self.batch_size, normalised)
 
-    def progress(self, epoch: float) -> Progress:
-        """How far the ramp has come, in [0, 1], at a fractional epoch counted from 0."""
+    def progress(self, epoch: float, ended: bool = False) -> Progress:
+        """How far the ramp has come, in [0, 1], at a fractional epoch counted from 0.
+
+        Between two cycles that is where the next one begins or, of what has `ended` there, where the last one ends.
+        """
+        over = (math.ceil(epoch / self.epochs_per_cycle) - 1) if ended else int(epoch // self.epochs_per_cycle)
+        epoch -= self.epochs_per_cycle * min(max(over, 0), self.cycles - 1)
         past = max(0.0, epoch - self.warmup_epochs - self.ramp_epochs)
         if self.ramp_epochs == 0:
             return Progress(epoch >= self.warmup_epochs, past)

@@ -14,10 +14,11 @@ Places = dict[str, int]
 class ExpectedFamily(PlainValues):
     """How the files of the networks of one data set, model and objective must have been made."""
 
+    initial: Places
     dense: Places
-    finetuned: Places
     pruned: dict[str, Places]
-    """By method."""
+    finetuned: dict[str, Places]
+    """Both by method and ratio (`files.paths.cell_name`)."""
     tables: dict[str, Places]
     """By path."""
 
