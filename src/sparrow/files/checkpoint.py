@@ -21,6 +21,7 @@ from sparrow.files.atomic import replacing
 from sparrow.files.digests import content_digest
 from sparrow.files.headers import FORMAT, read, read_header
 from sparrow.files.parentage import refuse_other_parents
+from sparrow.networks.grafting import regraft
 from sparrow.networks.prunable import prunable_weights
 from sparrow.networks.structure import Layout
 from sparrow.reproducible import software_and_device
@@ -85,6 +86,7 @@ def load(path: Path, model: dict | None = None) -> Checkpoint:
         raise CheckpointError(f"{path}: holds a model that is not known here: {header['model']}") from None
     network = entry.build(parameters, tuple(header["shape"]), header["classes"])
     state = {name.removeprefix("weight/"): t for name, t in tensors.items() if name.startswith("weight/")}
+    regraft(network, state)
     masks = {name.removeprefix("mask/"): t for name, t in tensors.items() if name.startswith("mask/")}
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
