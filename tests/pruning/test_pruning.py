@@ -27,7 +27,8 @@ from sparrow.pruning.learned_scores import initial_scores
 from sparrow.pruning.masks import keep_highest
 from sparrow.pruning.pruner import Pruner
 from sparrow.stages._mask_check import check_masks
-from sparrow.stages.finetune import HeldMasks, finetune
+from sparrow.stages._held_masks import HeldMasks
+from sparrow.stages.finetune import finetune
 from sparrow.stages.prune import TRACE_COLUMNS, _learning_besides, _PrunerHooks, prune
 from sparrow.training.loop import Step, train
 from sparrow.training.schedule import Schedule

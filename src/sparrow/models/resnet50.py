@@ -27,6 +27,7 @@ class Params(Architecture):
     """Nothing to set."""
 
     batch_norm: ClassVar[bool] = True
+    graftable: ClassVar[bool] = False  # torchvision's blocks run one ReLU three times, on maps of different shapes.
 
 
 def check(params: Params, shape: tuple[int, int, int]) -> None:

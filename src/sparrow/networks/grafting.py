@@ -63,6 +63,11 @@ def grafted_layers(model: nn.Module) -> dict[str, Grafted]:
     return {name: module for name, module in model.named_modules() if isinstance(module, Grafted)}
 
 
+def line_masks(model: nn.Module) -> dict[str, Tensor]:
+    """Masks (*neurons) of the slopes and intercepts of a network by name: True at a line; elsewhere they have to stay 0."""
+    return {f"{name}.{line}": layer.mask for name, layer in grafted_layers(model).items() for line in TENSORS[1:]}
+
+
 def relu_inputs(model: nn.Module, images: Tensor) -> Iterator[tuple[str, Tensor]]:
     """Name and input (n, *neurons) of each ReLU layer for `images` (n, c, h, w), in the order in which they are run.
 

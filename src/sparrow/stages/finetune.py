@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from torch import Tensor, nn
-
 from sparrow.files import checkpoint
 from sparrow.files.specs import opened
 from sparrow.jobs import interruption
@@ -14,27 +12,11 @@ from sparrow.jobs.costs import record_cost
 from sparrow.jobs.resume_point import resumable
 from sparrow.reproducible import pick_device, seed_everything
 from sparrow.stages._failure import recorded
+from sparrow.stages._held_masks import HeldMasks
 from sparrow.stages._origin import header, require_data
 from sparrow.stages._training import failed_training, loss_function, training_data, write_curve
 from sparrow.stages.specs.training import TrainingSpec
-from sparrow.training.loop import Hooks, Step, train
-
-
-class HeldMasks(Hooks):
-    """Hooks that hold pruned weights at zero, and keep their gradients out of the gradient's norm."""
-
-    def __init__(self, model: nn.Module, masks: dict[str, Tensor]) -> None:
-        parameters = dict(model.named_parameters())
-        self._pairs = [(parameters[name], mask) for name, mask in masks.items()]
-
-    def after_backward(self, step: Step) -> None:
-        for parameter, mask in self._pairs:
-            if parameter.grad is not None:
-                parameter.grad.mul_(mask)
-
-    def after_step(self, step: Step) -> None:
-        for parameter, mask in self._pairs:
-            parameter.data.mul_(mask)
+from sparrow.training.loop import train
 
 
 @opened(TrainingSpec)

@@ -1,12 +1,11 @@
 """IBP and CROWN-IBP bounds of plain networks, written out for training; auto_LiRPA bounds all others.
 
 A plain network is a chain of convolutions, a flattening and linear layers, with ReLUs between them and a batch norm directly
-behind any of them, as certified training uses it; some neurons may be lines (`networks.grafting`). The bounds
-are auto_LiRPA's (but for rounding): the ReLU's lower line has
-slope 1 where `u > -l`, else 0, and batch norm in train mode takes the statistics of the images that the boxes are around, or of
-others. They cost about half as much: batch norms are folded into the weights before them, both bounds share their intervals, a
-ReLU's relaxation keeps one matrix for the backward pass, and on a CPU a few images are computed at a time, so that matrices
-stay in its cache.
+behind any of them, as certified training uses it; some neurons may be lines (`networks.grafting`). The bounds are
+auto_LiRPA's (but for rounding): the ReLU's lower line has slope 1 where `u > -l`, else 0, and batch norm in train mode takes
+the statistics of the images that the boxes are around, or of others. They cost about half as much: batch norms are folded into
+the weights before them, both bounds share their intervals, a ReLU's relaxation keeps one matrix for the backward pass, and on a
+CPU a few images are computed at a time, so that matrices stay in its cache.
 
 Source: Zhang et al., "Towards Stable and Efficient Training of Verifiably Robust Neural Networks", ICLR 2020, sec. 3;
 Zhang et al., "Efficient Neural Network Robustness Certification with General Activation Functions" (CROWN), NeurIPS 2018.
