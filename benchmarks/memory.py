@@ -25,6 +25,7 @@ from sparrow import catalogue
 from sparrow.data import store
 from sparrow.jobs.costs import record_cost
 from sparrow.stages.attack import attack
+from sparrow.stages.initial import initial
 from sparrow.stages.pretrain import pretrain
 from sparrow.stages.prune import prune
 from sparrow.stages.specs.base import CheckpointSpec
@@ -74,7 +75,9 @@ def stage_pretrain(model: str, images: int, folder: Path, objective: dict | None
         "threat": {"norm": "linf", "eps": 0.03},
     }
     spec["schedule"] = {"epochs": 1, "batch_size": images, "lr": 1e-6, "momentum": 0.9}
-    pretrain(_data(folder, images), *_files(folder, "dense.safetensors", "curve.csv", "cost.json"), spec)
+    initial(*_files(folder, "initial.safetensors", "initial.cost.json"), _spec(model) | {"shape": SHAPE, "classes": CLASSES})
+    files = _files(folder, "dense.safetensors", "curve.csv", "cost.json")
+    pretrain(folder / "initial.safetensors", _data(folder, images), *files, spec)
 
 
 def stage_certified(model: str, images: int, folder: Path) -> None:

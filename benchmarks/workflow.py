@@ -56,6 +56,7 @@ def floor(study: Study, root: Path) -> None:
     from sparrow.stages.compact import compact
     from sparrow.stages.data import prepare_data
     from sparrow.stages.finetune import finetune
+    from sparrow.stages.initial import initial
     from sparrow.stages.pretrain import pretrain
     from sparrow.stages.prune import prune
     from sparrow.stages.verify import verify
@@ -64,13 +65,17 @@ def floor(study: Study, root: Path) -> None:
         spec = job_specs.data_spec(study, dataset)
         path = _made(root / dataset / "data")
         prepare_data(path(".safetensors"), path(".cost.json"), spec)
-    for one in cells.trainings(study):
+    for one in cells.made(study):
         data, path = root / one.parent.dataset / "data.safetensors", _made(root / one.path)
         files = path(".safetensors"), path(".curve.csv")
-        if one.stage == "dense":
-            pretrain(data, *files, path(".cost.json"), job_specs.pretrain_spec(study, one.parent))
+        if one.stage == "initial":
+            initial(files[0], path(".cost.json"), job_specs.initial_spec(study, one.parent))
+        elif one.stage == "dense":
+            parent = root / one.parent.path / "initial.safetensors"
+            pretrain(parent, data, *files, path(".cost.json"), job_specs.pretrain_spec(study, one.parent))
         elif one.stage == "pruned":
-            parent, spec = root / one.parent.path / "dense.safetensors", job_specs.prune_spec(study, one.cell)
+            parent, spec = root / cells.parent_of(study, one).path, job_specs.prune_spec(study, one.cell)
+            parent = parent.with_name(f"{parent.name}.safetensors")
             prune(parent, data, *files, path(".trace.csv"), path(".cost.json"), spec)
         else:
             parent = root / one.cell.path / "pruned.safetensors"

@@ -24,7 +24,7 @@ from sparrow.stages.data import prepare_data
 from sparrow.stages.pretrain import pretrain
 from sparrow.stages.specs.training import TrainingSpec
 from sparrow.versions import versions
-from tests.specs import data_spec, labels
+from tests.specs import data_spec, initial_network, labels
 
 torch.set_num_threads(1)
 
@@ -72,7 +72,8 @@ def training_spec() -> dict:
 def dense(digits: Path, training_spec: dict, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Checkpoint of a CNN-small that gets most digits right; tests must not write to it."""
     folder = tmp_path_factory.mktemp("dense")
-    pretrain(digits, folder / "dense.safetensors", folder / "curve.csv", folder / "cost.json", training_spec)
+    parent = initial_network(folder, training_spec)
+    pretrain(parent, digits, folder / "dense.safetensors", folder / "curve.csv", folder / "cost.json", training_spec)
     return folder / "dense.safetensors"
 
 

@@ -29,7 +29,7 @@ from sparrow.stages.finetune import finetune
 from sparrow.stages.pretrain import pretrain
 from sparrow.stages.verify import verify
 from tests.conftest import replace_network
-from tests.specs import labels
+from tests.specs import initial_network, labels
 
 TYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.bool, torch.int64, torch.int32, torch.uint8]
 
@@ -239,7 +239,8 @@ def test_a_damaged_resume_point_is_not_gone_on_from(digits, tmp_path, monkeypatc
 
     def job(folder: Path) -> Path:
         folder.mkdir(exist_ok=True)
-        pretrain(digits, folder / "out.safetensors", folder / "curve.csv", folder / "cost.json", TRAINING)
+        parent = initial_network(tmp_path / "parent", TRAINING)
+        pretrain(parent, digits, folder / "out.safetensors", folder / "curve.csv", folder / "cost.json", TRAINING)
         return folder / "out.safetensors"
 
     whole = job(tmp_path / "whole")

@@ -178,9 +178,9 @@ BAD = {
     "older": (lambda path: save_file({}, path, {"sparrow": '{"format": "sparrow-checkpoint/2"}'}), "the header lacks stage"),
     "odd stage": (
         lambda path: damaged(path, {"failed": "x", "stage": ["dense"]}),
-        "stage is ['dense'], expected one of dense,",
+        "stage is ['dense'], expected one of initial,",
     ),
-    "no stage": (lambda path: damaged(path, {"failed": "x"}), "stage is None, expected one of dense,"),
+    "no stage": (lambda path: damaged(path, {"failed": "x"}), "stage is None, expected one of initial,"),
     "odd config": (
         lambda path: damaged(path, {"failed": "x", "stage": "dense", "config": [1]}),
         "config is [1], expected a table",

@@ -205,7 +205,8 @@ def test_patterns_find_what_paths_say() -> None:
 @pytest.mark.parametrize(
     ("file", "kind", "parent"),
     [
-        (f"{DENSE.path}.safetensors", "dense", None),
+        (f"{DENSE.parent.path}/initial.safetensors", "initial", None),
+        (f"{DENSE.path}.safetensors", "dense", f"{DENSE.parent.path}/initial.safetensors"),
         (f"{PRUNED.cell.path}/pruned.safetensors", "pruned", f"{DENSE.path}.safetensors"),
         (f"{PRUNED.path}.safetensors", "finetuned", f"{PRUNED.cell.path}/pruned.safetensors"),
         (f"{PRUNED.path}/compact.safetensors", "compact", f"{PRUNED.path}.safetensors"),

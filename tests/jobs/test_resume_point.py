@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,7 +23,7 @@ from sparrow.stages.finetune import finetune
 from sparrow.stages.pretrain import pretrain
 from sparrow.stages.prune import prune
 from sparrow.stages.verify import verify
-from tests.specs import labels
+from tests.specs import initial_network, labels
 
 SCHEDULE = {"epochs": 2, "batch_size": 500, "optimizer": "adam", "lr": 0.005}
 SPEC = {
@@ -78,7 +79,11 @@ def same_after_stops(job: Callable[[Path], None], folder: Path, stopping: Callab
 
 
 def _pretraining(data: Path, **changes: object) -> Callable[[Path], None]:
-    return lambda folder: pretrain(data, folder / "out.safetensors", folder / "curve.csv", folder / "cost.json", SPEC | changes)
+    # Beside the data, so that the job's folder holds nothing but what it leaves.
+    parent = initial_network(data.with_name(f"initial-{sha256(repr(changes).encode()).hexdigest()[:8]}"), SPEC | changes)
+    return lambda folder: pretrain(
+        parent, data, folder / "out.safetensors", folder / "curve.csv", folder / "cost.json", SPEC | changes
+    )
 
 
 def test_gradients_are_clipped_as_before(digits: Path, tmp_path: Path, stopping: Callable) -> None:

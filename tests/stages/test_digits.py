@@ -12,7 +12,7 @@ from sparrow.stages.data import prepare_data
 from sparrow.stages.finetune import finetune
 from sparrow.stages.pretrain import pretrain
 from sparrow.stages.prune import prune
-from tests.specs import data_spec, labels
+from tests.specs import data_spec, initial_network, labels
 
 MODEL = {"kind": "cnn-small"}
 THREAT = {"norm": "linf", "eps": 0.1}
@@ -52,7 +52,9 @@ def era(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     for seed in range(3):
         spec = TRAINING | {"cell": labels(seed)}
         dense = folder / "dense.safetensors"
-        pretrain(data, dense, folder / "curve", folder / "cost", spec | {"schedule": schedule(12)})
+        pretrain(
+            initial_network(folder, spec), data, dense, folder / "curve", folder / "cost", spec | {"schedule": schedule(12)}
+        )
         methods = METHODS if seed else METHODS | FURTHER
         rows[seed] = {label: pipeline(folder, data, dense, spec, method) for label, method in methods.items()}
     return pd.DataFrame(rows).T

@@ -38,6 +38,7 @@ from sparrow.stages.verify import verify
 from sparrow.training.loop import CURVE_COLUMNS
 from sparrow.verification.decision import decide_by
 from tests.analyses.jobs import configured_of, on_network
+from tests.specs import initial_network
 
 CELL = {"dataset": "digits", "model": "cnn-small", "objective": "benign", "seed": 0}
 PRUNED_CELL = CELL | {"method": "lwm", "ratio": 0.9}
@@ -434,7 +435,8 @@ def test_a_failed_network_is_a_gap_in_every_table(tmp_path: Path, digits: Path) 
     pruned, finetuned = cell / "pruned.safetensors", cell / "finetuned.safetensors"
     files = [tmp_path / name for name in ("curve.csv", "cost.json")]
     family.mkdir(parents=True)
-    pretrain(digits, dense, *files, TRAINING | {"cell": CELL} | diverging())
+    spec = TRAINING | {"cell": CELL} | diverging()
+    pretrain(initial_network(family, spec), digits, dense, *files, spec)
     cell.mkdir()
     prune(dense, digits, pruned, tmp_path / "curve.csv", tmp_path / "trace.csv", tmp_path / "cost.json", STAGES["prune"][1])
     finetune(pruned, digits, finetuned, *files, STAGES["finetune"][1])

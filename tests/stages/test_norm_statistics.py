@@ -18,6 +18,7 @@ from sparrow.stages import _norm_statistics
 from sparrow.stages._norm_statistics import recompute
 from sparrow.stages.pretrain import pretrain
 from sparrow.stages.prune import prune
+from tests.specs import initial_network
 
 
 def network() -> nn.Module:
@@ -81,7 +82,7 @@ def test_recomputed_statistics_lift_a_pruned_network(digits: Path, training_spec
     spec = training_spec | {"model": {"kind": "cnn7"}, "objective": {"kind": "benign"}}
     spec["schedule"] = {"epochs": 3, "batch_size": 64, "optimizer": "adam", "lr": 0.003}
     dense = tmp_path / "dense.safetensors"
-    pretrain(digits, dense, tmp_path / "curve.csv", tmp_path / "cost.json", spec)
+    pretrain(initial_network(tmp_path, spec), digits, dense, tmp_path / "curve.csv", tmp_path / "cost.json", spec)
     kept, anew = (run(dense, digits, spec, tmp_path / how, norm_statistics=how) for how in ("kept", "recompute"))
     assert accuracy(dense, digits) > 0.9
     assert accuracy(kept, digits) < 0.3

@@ -295,12 +295,12 @@ def two_schedules(*changes):
 @pytest.mark.parametrize("method", ["admm", "deadwooding", "lwm-iterative"])
 def test_a_method_that_trains_weights_does_so_as_fine_tuning_does(method):
     taken = {key: SCHEDULES["finetune"][key] for key in TAKEN_OVER}
-    assert two_schedules().pruning_schedule("benign", method).model_dump() == SCHEDULES["prune"] | taken
+    assert two_schedules().pruning_schedule("benign", method, 0.5).model_dump() == SCHEDULES["prune"] | taken
 
 
 @pytest.mark.parametrize("method", ["hydra", "harp", "snip"])
 def test_a_method_that_trains_scores_does_so_under_the_pruning_schedule(method):
-    assert two_schedules().pruning_schedule("benign", method).model_dump() == SCHEDULES["prune"]
+    assert two_schedules().pruning_schedule("benign", method, 0.5).model_dump() == SCHEDULES["prune"]
 
 
 @pytest.mark.parametrize(
@@ -317,8 +317,10 @@ def test_a_method_that_trains_scores_does_so_under_the_pruning_schedule(method):
 def test_an_objectives_patch_reaches_the_methods_that_read_it(method, stage, patch, change):
     path = f"objectives.benign.training.{stage}"
     before, after = two_schedules(), two_schedules((path, patch))
-    assert after.pruning_schedule("benign", method) == before.pruning_schedule("benign", method).model_copy(update=change)
-    assert after.pruning_schedule("adversarial", method) == before.pruning_schedule("adversarial", method)
+    assert after.pruning_schedule("benign", method, 0.5) == before.pruning_schedule("benign", method, 0.5).model_copy(
+        update=change
+    )
+    assert after.pruning_schedule("adversarial", method, 0.5) == before.pruning_schedule("adversarial", method, 0.5)
 
 
 def pruning(study, method, objective="benign"):

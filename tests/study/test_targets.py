@@ -73,7 +73,16 @@ def test_whatever_is_made_has_a_cost_of_a_known_stage() -> None:
     made = [*targets.networks(study()), *targets.compact_networks(study()), *targets.outcome_tables(study())]
     assert {targets.cost_beside(file) for file in made} < set(costs)
     jobs = [path.removeprefix("somewhere/").removesuffix(".cost.json") for path in costs]
-    assert {stage_of(job) for job in jobs} == {"data", "pretrain", "prune", "finetune", "compact", "attack", "verify"}
+    assert {stage_of(job) for job in jobs} == {
+        "data",
+        "initial",
+        "pretrain",
+        "prune",
+        "finetune",
+        "compact",
+        "attack",
+        "verify",
+    }
     assert [job for job in jobs if checkpoint_of(job) is None] == ["digits/data"]
     assert len(set(jobs)) == len(jobs)
 

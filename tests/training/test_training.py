@@ -25,10 +25,10 @@ from sparrow.stages.finetune import finetune
 from sparrow.stages.pretrain import pretrain
 from sparrow.stages.prune import prune
 from sparrow.training import inner_replay
-from sparrow.training.loop import CURVE_COLUMNS, Hooks, Step, train
+from sparrow.training.loop import CURVE_COLUMNS, CurveRow, Hooks, Step, train
 from sparrow.training.loss import CheckedLoss
 from sparrow.training.schedule import Schedule
-from tests.specs import labels
+from tests.specs import initial_network, labels
 
 
 def _part(size: int, seed: int = 0) -> Part:
@@ -182,9 +182,9 @@ class _Diary(Hooks):
         self.entries.append("step")
         self.steps.append((step.number, step.total, step.per_epoch))
 
-    def after_epoch(self, epoch: int) -> None:
+    def after_epoch(self, row: CurveRow) -> None:
         self.entries.append("epoch")
-        self.epochs.append(epoch)
+        self.epochs.append(row.epoch)
 
 
 @pytest.mark.parametrize(("size", "per_epoch"), [(12, 4), (13, 5)])
@@ -422,7 +422,7 @@ def test_network_ends_in_eval_mode(linear: nn.Module) -> None:
 def _pretrain(data: Path, folder: Path, spec: dict, epochs: int = 2, seed: int = 0) -> Path:
     spec = spec | {"cell": labels(seed), "schedule": spec["schedule"] | {"epochs": epochs}}
     folder.mkdir()
-    pretrain(data, folder / "dense", folder / "curve.csv", folder / "cost.json", spec)
+    pretrain(initial_network(folder.parent, spec), data, folder / "dense", folder / "curve.csv", folder / "cost.json", spec)
     return folder
 
 
@@ -485,7 +485,7 @@ def test_training_never_reads_the_test_part(stage, dense, digits, training_spec,
     curves = [tmp_path / "curve.csv"] + ([tmp_path / "trace.csv"] if stage == "prune" else [])
     files = digits, tmp_path / "output", *curves, tmp_path / "cost.json"
     if stage == "pretrain":
-        pretrain(*files, spec)
+        pretrain(initial_network(tmp_path, spec), *files, spec)
     else:
         {"prune": prune, "finetune": finetune}[stage](dense, *files, spec)
     assert parts_read == {"train", "validation"}
