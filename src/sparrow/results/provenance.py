@@ -149,7 +149,7 @@ def _shown(rows: list[Row], lines: list[dict[str, Any]], output: Path, found: li
     shown["files"] = table["lineage"]
     alike = []
     for aspect, where in (("device", "on"), ("versions", "with")):
-        values = table[[f"{stage}_{aspect}" for stage in STAGES]]
+        values = table[[f"{stage}_{aspect}" for stage in _stages(rows)]]
         kinds = sorted({value for value in values.to_numpy().flat if isinstance(value, str)})
         if len(kinds) == 1:
             alike.append(f"{where} {html.escape(kinds[0])}")
