@@ -170,8 +170,10 @@ class Job:
             outputs["curve"] = self.path("curve.csv")
         if stage is prune:
             outputs["trace"] = self.path("trace.csv")
+        if stage is pretrain and network is None:
+            network = initial_network(self.folder.parent / "initial", spec)
         if network is not None:
-            outputs["parent" if stage in (prune, finetune) else "network"] = network
+            outputs["parent" if stage in (pretrain, prune, finetune) else "network"] = network
         return stage(data=self._digits, spec=spec, **outputs, **more)
 
     def path(self, name: str) -> Path:

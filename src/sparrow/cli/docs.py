@@ -16,9 +16,12 @@ from sparrow import catalogue
 from sparrow.catalogue import Room
 from sparrow.errors import SparrowError
 from sparrow.study.config import Study
+from sparrow.study.job_specs import method_facts
 
 SCHEMA = Path("workflow/schemas/config.schema.json")
 DOCUMENTS = (Path("README.md"), Path("docs/entries.md"), Path("docs/options.md"))
+FACTS = ["prunes ... training", "steps", "removes", "compete in the", "criterion"]
+"""Headers of what the Adversarial Pruning Benchmark says of methods."""
 TITLES: dict[Room, str] = {
     "datasets": "Data sets",
     "models": "Models",
@@ -65,11 +68,25 @@ def entries_table() -> str:
     """A section for each room: the names of its entries, what they are, and their sources."""
     lines = []
     for room, title in TITLES.items():
-        lines += [f"## {title} (`{room}`)", "", "| name | what it is | source |", "|---|---|---|"]
+        own = FACTS if room == "methods" else []
+        heads = ["name", "what it is", *own, "source"]
+        lines += [f"## {title} (`{room}`)", "", _row(heads), _row(["---"] * len(heads)).replace(" ", "")]
         for kind in catalogue.kinds(room):
-            lines.append(f"| `{kind}` | {catalogue.summary(room, kind)} | {catalogue.source(room, kind)} |")
+            facts = _facts(kind) if own else []
+            lines.append(_row([f"`{kind}`", catalogue.summary(room, kind), *facts, catalogue.source(room, kind)]))
         lines.append("")
     return "\n".join(lines)
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _facts(kind: str) -> list[str]:
+    """What a method is at its defaults, in the order of FACTS."""
+    facts = method_facts(catalogue.load("methods", kind).Params.model_construct())
+    steps = "iterative" if facts.iterative else "one shot"
+    return [facts.pipeline, steps, facts.structure, facts.locality, facts.criterion or ""]
 
 
 def options_table() -> str:

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
-from sparrow.pruning.params import Granular, Needs, PerLayer, Trains
+from sparrow.pruning.params import Criterion, Granular, Needs, PerLayer, Trains
 
 if TYPE_CHECKING:
     from sparrow.networks.structure import Layout
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 class Params(PerLayer, Granular):
     """The penalty. The paper trains 200 epochs a stage and updates every 20."""
 
+    criterion: ClassVar[Criterion | None] = "SOLWM"
     needs: ClassVar[Needs] = "schedule"
     trains: ClassVar[Trains] = "weights"
     traces: ClassVar[bool] = True

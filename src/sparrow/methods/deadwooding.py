@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
-from sparrow.pruning.params import Method, Needs, Trains
+from sparrow.pruning.params import Criterion, Locality, Method, Needs, Trains
 from sparrow.settings import Radius, Threat
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ CONSTRAINTS = ("sparsity", "accuracy", "robustness")
 class Params(Method):
     """The dual scheme and the distillation."""
 
+    criterion: ClassVar[Criterion | None] = "SOLWM"
+    locality: ClassVar[Locality] = "network"
     needs: ClassVar[Needs] = "schedule"
     trains: ClassVar[Trains] = "weights"
     traces: ClassVar[bool] = True

@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
-from sparrow.pruning.params import Granular, Needs, Sharpness, Trains
+from sparrow.pruning.params import Criterion, Granular, Locality, Needs, Sharpness, Trains
 
 if TYPE_CHECKING:
     from sparrow.networks.structure import Layout
@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 class Params(Granular, Sharpness):
     """Settings of the budget, and where scores and rates, which learn along `training.prune`, start."""
 
+    criterion: ClassVar[Criterion | None] = "LIS"
+    locality: ClassVar[Locality] = "network"
     needs: ClassVar[Needs] = "schedule"
     trains: ClassVar[Trains] = "scores"
     traces: ClassVar[bool] = True

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
-from sparrow.pruning.params import Granular, Needs, PerLayer, Sharpness, Trains
+from sparrow.pruning.params import Criterion, Granular, Needs, PerLayer, Sharpness, Trains
 
 if TYPE_CHECKING:
     from sparrow.networks.structure import Layout
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 class Params(PerLayer, Granular, Sharpness):
     """Settings of the scores, which learn along `training.prune`."""
 
+    criterion: ClassVar[Criterion | None] = "LIS"
     needs: ClassVar[Needs] = "schedule"
     trains: ClassVar[Trains] = "scores"
     init_gain: float = Field(6.0, gt=0)

@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
-from sparrow.pruning.params import Global, Granular, Needs, Trains
+from sparrow.pruning.params import Criterion, Global, Granular, Needs, Trains
 
 if TYPE_CHECKING:
     from sparrow.networks.structure import Layout
@@ -51,9 +51,15 @@ if TYPE_CHECKING:
 class Params(Global, Granular):
     """Where magnitudes compete, and in how many steps."""
 
+    criterion: ClassVar[Criterion | None] = "LWM"
     trains: ClassVar[Trains] = "weights"
     steps: int = Field(1, ge=1)
     """Prune in this many steps, with fine-tuning between them; each keeps the same share of what was left."""
+
+    @property
+    def iterative(self) -> bool:
+        """In more than one step."""
+        return self.steps > 1
 
     @property
     def needs(self) -> Needs:

@@ -14,10 +14,10 @@ BibTeX:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from sparrow.lazy_torch import torch
-from sparrow.pruning.params import Granular, PerLayer
+from sparrow.pruning.params import Criterion, Granular, PerLayer
 
 if TYPE_CHECKING:
     from sparrow.pruning.pruner import Pruner
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 class Params(PerLayer, Granular):
     """The share of each layer that is removed; which of its weights, is drawn at random."""
+
+    criterion: ClassVar[Criterion | None] = "random"
 
 
 def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:

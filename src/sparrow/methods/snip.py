@@ -19,12 +19,12 @@ BibTeX:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
-from sparrow.pruning.params import Batches, Global
+from sparrow.pruning.params import Batches, Criterion, Global
 
 if TYPE_CHECKING:
     from sparrow.networks.structure import Layout
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 class Params(Batches, Global):
     """On how many batches the gradient is taken, and where scores compete."""
 
+    criterion: ClassVar[Criterion | None] = "LIS"
     allocation: Literal["uniform", "erk", "lamp", "global"] = "global"
     """As in `lwm`; the paper's scores compete over the whole network."""
     batches: int | None = Field(1, ge=1)

@@ -26,7 +26,7 @@ from sparrow.results.outcomes import Outcomes, read_outcomes, warnings_of
 from sparrow.results.ranking import Hits, rank
 from sparrow.results.recall import recalls
 from sparrow.results.security import curve
-from sparrow.results.specs.aggregate import AggregateSpec
+from sparrow.results.specs.aggregate import AggregateSpec, MethodFacts
 from sparrow.results.statistics import accuracy, preserved
 from sparrow.results.table_file import write_table
 from sparrow.results.threats import with_text
@@ -284,6 +284,8 @@ def _summary_line(row: Row, dense: Outcomes | None, spec: AggregateSpec) -> dict
     own = row.outcomes
     threat = spec.objectives[row.identity["objective"]].threat
     line = {**row.identity, "granularity": row.granularity, "failed": row.failed, "data_regime": row.data_regime}
+    facts = spec.methods.get(row.identity["method"])
+    line |= {name: getattr(facts, name, None) for name in MethodFacts.model_fields}
     line |= {"constant": own.constant(), "chance": own.chance()}
     line["warnings"] = row.warnings
     line |= {**threat.model_dump(), **row.size}

@@ -11,8 +11,10 @@ from pandas.io.formats.style import Styler
 
 from sparrow.files.atomic import replacing
 from sparrow.files.csv_table import EXACT
-from sparrow.files.paths import CELL_COLUMNS, IDENTITY, JOB_OF_CELL, LABEL_COLUMNS
+from sparrow.files.paths import CELL_COLUMNS, IDENTITY, LABEL_COLUMNS
 from sparrow.results import marks
+from sparrow.results.budget import chains, jobs_of_cells
+from sparrow.results.table_filter import with_menus
 from sparrow.results.threats import in_words
 
 if TYPE_CHECKING:
@@ -20,6 +22,16 @@ if TYPE_CHECKING:
 
 METRICS = ("benign", "era", "vra")
 KEYS = [*CELL_COLUMNS, "stage", "seed"]
+FACTS = {
+    "pipeline": "prunes",
+    "iterative": "steps",
+    "structure": "removes",
+    "locality": "within",
+    "criterion": "criterion",
+}
+"""What summary.csv says of a method, and the headers that these columns have on a page."""
+MENUS = [*KEYS[:-1], "granularity", "metric", *FACTS.values(), "verdict"]
+"""Headers of the columns by which a page's rows can be chosen."""
 COMPACT_NOTE = (
     " Left: of a network that lost whole filters, without them; its latency is that of one image on the CPU, beside its masked "
     "twin's."
@@ -31,7 +43,9 @@ RANKING_CAPTION = (
     "adjustment over the methods of a comparison; likely worse: only without. Constant: a network of the method answers with "
     "one class, whatever it sees, and has no rank. A share of the weights "
     "is not that share of the filters: each granularity is compared by itself. Costs are per network, "
-    "means over seeds; whatever the study fine-tunes has the same fine-tuning, an imported fine-tuned network has its own."
+    "means over seeds; those of the whole chain are of pre-training, too, where the dense network was pruned. Methods that "
+    "prune the initial network train what is left under the pre-training schedule, before or after; all others have the same "
+    "fine-tuning, an imported fine-tuned network its own."
 )
 MARK = " †"
 MARK_NOTE = " †: an attack met something that may make the network look more robust than it is."
@@ -62,6 +76,7 @@ def summary_table(table: pd.DataFrame, costs: pd.DataFrame, output: Path) -> Non
     """Write a row per checkpoint: accuracies and preserved shares of them, with their intervals, in percent."""
     shown = table[KEYS].copy()
     shown["ratio"] = shown["ratio"].map("{:g}".format)
+    shown = shown.join(facts_in_words(table))
     shown["sparsity"] = table["sparsity_prunable"].map(_percent)
     shown["sparsity (all)"] = table["sparsity_all"].map(_percent)
     shown["nonzero"] = table["nonzero"].map(_count)
@@ -137,12 +152,15 @@ def ranking_table(ranking: pd.DataFrame, costs: pd.DataFrame, summary: pd.DataFr
     """Write the methods by era and vra, their distance from the best, and the costs of pruning and fine-tuning per network."""
     keys = [*LABEL_COLUMNS, "ratio", "granularity", "stage", "metric"]
     shown = ranking[keys].copy()
+    facts = summary[[*CELL_COLUMNS]].join(facts_in_words(summary)).drop_duplicates(CELL_COLUMNS)
     shown["ratio"] = shown["ratio"].map("{:g}".format)
     shown["rank"], shown["method"], shown["seeds"] = (
         ranking["rank"].map(_count),
         ranking["method"],
         ranking["seeds"].map(_count),
     )
+    own = ranking[CELL_COLUMNS].merge(facts.drop(columns="removes", errors="ignore"), how="left").drop(columns=CELL_COLUMNS)
+    shown = shown.join(own.set_index(ranking.index))
     shown["accuracy"] = [
         _with_interval(row.rename({"low": "mean_low", "high": "mean_high"}), "mean") for _, row in ranking.iterrows()
     ]
@@ -158,8 +176,20 @@ def ranking_table(ranking: pd.DataFrame, costs: pd.DataFrame, summary: pd.DataFr
         for stage in ("prune", "finetune", *(["graft"] if (costs["stage"] == "graft").any() else [])):
             cells = ranking[CELL_COLUMNS].assign(stage=stage).merge(spent[quantity].reset_index(), how="left")
             shown[f"{stage}: {quantity.replace('_', ' ')}"] = cells[quantity].map(form)
+    whole = ranking[[*CELL_COLUMNS, "stage"]].merge(chains(costs, summary), how="left")["gradient_evaluations"]
+    shown["whole chain: gradient evaluations"] = whole.map(_count)
     note = MARK_NOTE if any(marked) else ""
     write_html(shown, output, RANKING_CAPTION + note + _name_threats(shown, summary))
+
+
+def facts_in_words(summary: pd.DataFrame) -> pd.DataFrame:
+    """Columns that say what the methods of a summary are, as texts; none, if it knows of no method."""
+    known = summary.reindex(columns=list(FACTS)).rename(columns=FACTS)
+    if known["prunes"].isna().all():
+        return known[[]]
+    known["prunes"] = known["prunes"].map({"after": "after training", "before": "before training", "during": "during training"})
+    known["steps"] = known["steps"].map({True: "iterative", False: "one shot"})
+    return known.fillna("")
 
 
 def _warned(summary: pd.DataFrame) -> pd.Series:
@@ -186,12 +216,6 @@ def _name_threats(shown: pd.DataFrame, summary: pd.DataFrame) -> str:
         shown.insert(list(shown).index("objective") + 1, "threat", shown["objective"].map(words))
         return ""
     return f" Threat: {next(iter(words.values()))}."
-
-
-def jobs_of_cells(costs: pd.DataFrame) -> pd.DataFrame:
-    """The jobs that belong to a pruned network, with its cell, its seed, and `of`, the checkpoint they are about."""
-    parts = costs["job"].str.extract(JOB_OF_CELL).dropna().astype({"seed": int, "ratio": float})
-    return parts.join(costs)
 
 
 def _count(value: float) -> str:
@@ -228,4 +252,4 @@ def write_html(table: pd.DataFrame, output: Path, caption: str, styles: list[CSS
         .set_table_styles([*CSS, *(styles or ())])
     )
     with replacing(output) as partial:
-        partial.write_text(styler.to_html(doctype_html=True), encoding="utf-8")
+        partial.write_text(with_menus(styler.to_html(doctype_html=True), MENUS), encoding="utf-8")

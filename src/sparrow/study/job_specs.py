@@ -15,7 +15,8 @@ from sparrow.errors import SparrowError
 from sparrow.exchange import keymap_files
 from sparrow.files.paths import Cell, Parent, parse
 from sparrow.files.specs import Entry
-from sparrow.results.specs.aggregate import AggregateSpec
+from sparrow.pruning.params import Method
+from sparrow.results.specs.aggregate import AggregateSpec, MethodFacts
 from sparrow.results.specs.outcomes import OutcomeTables
 from sparrow.settings import Settings, Threat
 from sparrow.stages.specs.base import Labels
@@ -185,8 +186,14 @@ def aggregate_spec(study: Study) -> AggregateSpec:
         verifiers=list(cells.tables(study, "verifiers")),
         objectives=outcome_tables(study),
         analyses=analysis_tables.collect_spec(study, timed=False),
+        methods={label: method_facts(method) for label, method in study.methods.items()},
         code=code_digest("sparrow.results.aggregate"),
     )
+
+
+def method_facts(method: Method) -> MethodFacts:
+    """What a method is, by its own words."""
+    return MethodFacts(**{name: getattr(method, name) for name in MethodFacts.model_fields})
 
 
 def outcome_tables(study: Study) -> dict[str, OutcomeTables]:

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from sparrow.files.specs import Spec
+from pydantic import Field
+
+from sparrow.files.specs import PlainValues, Spec
 from sparrow.results.specs.analyses import AnalysisTables
 from sparrow.results.specs.outcomes import OutcomeTables
+
+
+class MethodFacts(PlainValues):
+    """What a method is, in the words of the Adversarial Pruning Benchmark; see `sparrow.pruning.params.Method`."""
+
+    pipeline: str
+    iterative: bool
+    structure: str
+    locality: str
+    criterion: str | None = None
 
 
 class AggregateSpec(Spec):
@@ -14,3 +26,5 @@ class AggregateSpec(Spec):
     verifiers: list[str]
     objectives: dict[str, OutcomeTables]
     analyses: dict[str, AnalysisTables]
+    methods: dict[str, MethodFacts] = Field(default_factory=dict)
+    """By label; of a method that only an import has, nothing is known."""

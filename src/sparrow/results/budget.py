@@ -1,0 +1,49 @@
+"""What a network's whole chain of trainings costs: of all that it comes from, and no other."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from sparrow.files.paths import CELL_COLUMNS, DENSE, IDENTITY, JOB_OF_CELL, LABEL_COLUMNS, checkpoint_of
+
+CHAIN = ["prune", "finetune", "graft"]
+"""Stages that make the checkpoints of a cell, in their order."""
+
+
+def jobs_of_cells(costs: pd.DataFrame) -> pd.DataFrame:
+    """The jobs that belong to a pruned network, with its cell, its seed, and `of`, the checkpoint they are about."""
+    parts = costs["job"].str.extract(JOB_OF_CELL).dropna().astype({"seed": int, "ratio": float})
+    return parts.join(costs)
+
+
+def chains(costs: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
+    """Gradient evaluations of the chain behind each pruned network of a summary: `CELL_COLUMNS`, `stage`, mean over seeds.
+
+    A network that was pruned `before` or `during` training owes nothing to the dense one. NaN where a cost is not known, as of
+    imported networks.
+    """
+    spent = {
+        stage: jobs.set_index([*CELL_COLUMNS, "seed"])["gradient_evaluations"]
+        for stage, jobs in jobs_of_cells(costs[costs["stage"].isin(CHAIN)]).groupby("stage")
+    }
+    pretrained = _pretrained(costs)
+    rows = []
+    for row in summary[summary["stage"] != DENSE].reindex(columns=[*IDENTITY, "pipeline"]).to_dict("records"):
+        cell = tuple(row[column] for column in (*CELL_COLUMNS, "seed"))
+        parent = tuple(row[column] for column in (*LABEL_COLUMNS, "seed"))
+        stages = CHAIN[: {"pruned": 1, "finetuned": 2}.get(row["stage"], len(CHAIN))]
+        total = sum(spent.get(stage, pd.Series(dtype=float)).get(cell, float("nan")) for stage in stages)
+        if row["pipeline"] not in ("before", "during"):
+            total += pretrained.get(parent, float("nan"))
+        rows.append({column: row[column] for column in (*CELL_COLUMNS, "stage")} | {"gradient_evaluations": total})
+    found = pd.DataFrame(rows, columns=[*CELL_COLUMNS, "stage", "gradient_evaluations"])
+    found["gradient_evaluations"] = pd.to_numeric(found["gradient_evaluations"], errors="coerce")
+    cells = found.groupby([*CELL_COLUMNS, "stage"], as_index=False)
+    return cells["gradient_evaluations"].mean()
+
+
+def _pretrained(costs: pd.DataFrame) -> dict[tuple, float]:
+    """Gradient evaluations of pre-training by data set, model, objective and seed."""
+    jobs = costs[costs["stage"] == "pretrain"]
+    parents = [checkpoint_of(job) for job in jobs["job"]]
+    return {tuple(one.parent): count for one, count in zip(parents, jobs["gradient_evaluations"], strict=True) if one}
