@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from sparrow.data import store
-from sparrow.exchange import onnx_file, state_dict
 from sparrow.exchange import network as exported
+from sparrow.exchange import onnx_file, state_dict
 from sparrow.files import checkpoint
 from sparrow.files.headers import read_header
 from sparrow.jobs import interruption
