@@ -26,8 +26,9 @@ from sparrow.networks.structure import Layout, filter_masks, without_filters
 from sparrow.pruning.learned_scores import initial_scores
 from sparrow.pruning.masks import keep_highest
 from sparrow.pruning.pruner import Pruner
+from sparrow.stages._held_masks import HeldMasks
 from sparrow.stages._mask_check import check_masks
-from sparrow.stages.finetune import HeldMasks, finetune
+from sparrow.stages.finetune import finetune
 from sparrow.stages.prune import TRACE_COLUMNS, _learning_besides, _PrunerHooks, prune
 from sparrow.training.loop import CurveRow, Step, train
 from sparrow.training.schedule import Schedule

@@ -90,7 +90,7 @@ MISTAKES = {
         ["'global'", "'uniform', 'erk' or 'lamp'"],
     ),
     "granularity": ("methods.lwm.granularity", "filters", "methods.lwm.granularity", ["'filters'", "'weight' or 'filter'"]),
-    "stage": ("evaluate", ["finetund"], "evaluate.0", ["'finetund'", "'dense', 'pruned' or 'finetuned'"]),
+    "stage": ("evaluate", ["finetund"], "evaluate.0", ["'finetund'", "'dense', 'pruned', 'finetuned' or 'grafted'"]),
     "results": ("results", "/elsewhere", "results", ["'/elsewhere'", "must be a path below", "no spaces"]),
     # Misspelt keys, at every level.
     "top key": ("seed", [1], "seed", ["unknown key 'seed'", "[1]", "'seeds'?", "ratios"]),

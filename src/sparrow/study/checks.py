@@ -20,7 +20,7 @@ from sparrow.data import extra
 from sparrow.data.split import sizes
 from sparrow.errors import SparrowError
 from sparrow.exchange import keymap, keymap_files
-from sparrow.files.paths import DENSE, INITIAL, UNPRUNED, Checkpoint, parse
+from sparrow.files.paths import DENSE, GRAFTED, INITIAL, UNPRUNED, Checkpoint, parse
 from sparrow.pruning.ratio import prunes_alike, shortage_of_each
 from sparrow.settings import Settings, distances_in_pixels
 from sparrow.study import figures
@@ -65,7 +65,7 @@ def _labels_are_free(study: Study) -> Iterator[str]:
 
 def _methods_prune(study: Study) -> Iterator[str]:
     """Where pruned networks are evaluated, there are some."""
-    if not {"pruned", "finetuned"} & set(study.evaluate):
+    if set(study.evaluate) == {DENSE}:
         return
     if not study.methods and all(path.endswith(f"/{DENSE}") for path in study.imports):
         yield f"methods: none, and evaluate is {study.evaluate}; give a method, or set evaluate to ['dense']"
@@ -309,6 +309,27 @@ def _penalties_fit(study: Study) -> Iterator[str]:
             yield f"{key}: its bounds are over boxes, and the norm of the threat is {norm!r}; valid: null, or linf"
 
 
+def _grafting_fits(study: Study) -> Iterator[str]:
+    """What is grafted is evaluated, and the other way round; and its schedule fits models and objectives."""
+    grafting = study.grafting
+    if grafting is None:
+        if GRAFTED in study.evaluate:
+            yield "evaluate: 'grafted', but the study has no section `grafting`; valid: add it (`grafting: {}`)"
+        return
+    if GRAFTED not in study.evaluate:
+        yield "grafting: nothing evaluates its networks; add 'grafted' to evaluate, or leave the section out"
+    for label, model in study.models.items():
+        if not model.graftable:
+            valid = ", ".join(kind for kind in catalogue.kinds("models") if catalogue.load("models", kind).Params.graftable)
+            yield f"models.{label}: {model.kind} runs a ReLU layer more than once and cannot be grafted; valid: {valid}"
+        if model.batch_norm and grafting.batch_size == 1:
+            yield f"grafting.batch_size: 1, but models.{label} has batch norm, which needs two images; valid: 2 or more"
+    for objective, entry in study.objectives.items():
+        if entry.float32_only and grafting.precision != "float32":
+            what = f"grafting.precision is {grafting.precision}"
+            yield f"objectives.{objective}: {what}, but {entry.float32_only}; valid: float32"
+
+
 def _radii_fit(study: Study) -> Iterator[str]:
     """Every metric of every objective's networks has something to rest on."""
     if any(_threats_are_in_pixels(study)) or any(_evaluations_are_in_pixels(study)):
@@ -441,9 +462,11 @@ def _place_fits(study: Study, found: Checkpoint) -> Iterator[str]:
         yield f"{found.cell.method!r} names the network before {UNPRUNED[found.cell.method]}; choose another label"
     if found.stage == INITIAL:
         yield "nothing is imported as an initial network; valid: dense, pruned or finetuned"
-    if found.stage == "finetuned" and "finetuned" not in study.evaluate:
+    if found.stage == GRAFTED:
+        yield "nothing is imported as a grafted network; valid: dense, pruned or finetuned"
+    if found.stage == "finetuned" and not {"finetuned", GRAFTED} & set(study.evaluate):
         yield "nothing evaluates it; add 'finetuned' to evaluate"
-    if found.stage == "pruned" and not {"pruned", "finetuned"} & set(study.evaluate):
+    if found.stage == "pruned" and set(study.evaluate) <= {DENSE}:
         yield "nothing evaluates it; add 'pruned' or 'finetuned' to evaluate"
 
 
@@ -485,4 +508,5 @@ CHECKS: tuple[Check, ...] = (
     _searches_have_time,
     _precisions_fit,
     _penalties_fit,
+    _grafting_fits,
 )
