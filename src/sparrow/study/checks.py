@@ -27,6 +27,7 @@ from sparrow.study import figures
 from sparrow.study.analysis_contract import SUMMARISED
 from sparrow.study.analysis_tables import OWN_TABLES
 from sparrow.study.descriptions import described
+from sparrow.study.pipelines import PIPELINES
 from sparrow.study.sections import TRAINING_STAGES, TrainingStage
 
 if TYPE_CHECKING:
@@ -224,13 +225,37 @@ def _schedules_of_methods_fit(study: Study) -> Iterator[str]:
         if len(list(_schedules(study, objective))) < len(TRAINING_STAGES):
             continue
         for label, method in study.methods.items():
-            for ratio in method.ratios or study.ratios or ():
+            wrong = list(_own_schedules_wrong(study, objective, label))
+            yield from wrong
+            for ratio in () if wrong else method.ratios or study.ratios or ():
                 try:
                     study.pruning_schedule(objective, label, ratio)
                 except ValidationError as error:
                     yield f"methods.{label}: {error.errors()[0]['msg'].removeprefix('Value error, ')}"
                 except ValueError as error:
                     yield f"methods.{label}: {error}"
+
+
+def _methods_change_what_they_read(study: Study) -> Iterator[str]:
+    """Methods change no schedule that their networks are not trained under."""
+    for label, method in study.methods.items():
+        pipeline = PIPELINES[method.pipeline]
+        read = ([pipeline.search] if method.needs != "nothing" else []) + [pipeline.afterwards]
+        for stage in TRAINING_STAGES:
+            if stage not in read and getattr(method.training, stage).model_fields_set:
+                yield (
+                    f"methods.{label}.training.{stage}: {method.kind} prunes {method.pipeline} training, and no network of it "
+                    f"is trained under training.{stage}; valid: {' or '.join(read)}"
+                )
+
+
+def _own_schedules_wrong(study: Study, objective: str, method: str) -> Iterator[str]:
+    """What is wrong with the schedules as a method changes them."""
+    for stage in TRAINING_STAGES:
+        try:
+            study.schedule(objective, stage, method)
+        except ValueError as error:
+            yield str(error)
 
 
 def _schedules(study: Study, objective: str) -> Iterator[tuple[TrainingStage, Schedule]]:
@@ -503,6 +528,7 @@ CHECKS: tuple[Check, ...] = (
     _cascades_fit,
     _schedules_fit,
     _schedules_of_methods_fit,
+    _methods_change_what_they_read,
     _batches_fit,
     _norms_are_there,
     _searches_have_time,
