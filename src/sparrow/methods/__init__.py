@@ -17,6 +17,9 @@ batch. It never learns what the objective is.
   needs batches derives from `Batches`, whose setting `batches` says how many, or defines `steps_of`.
 - `trains`, for a method that needs a schedule: `"scores"` (default), or `"weights"`, which then move by the
   optimiser, learning rate and clipping of `training.finetune`.
+- `batch_norm_only`: why it cannot serve a network without batch norm (None by default, if it can).
+- `too_short(total, per_epoch)`: what of it has no place in a schedule of so many steps (None by default); the study
+  is then refused with this sentence.
 - `traces`: True, if its pruner's `trace` gives quantities worth a figure.
 
 A field `eps` (`Radius | None`) in `Params` asks for the study's threat, which is then in `batch.threat`.

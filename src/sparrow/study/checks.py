@@ -19,6 +19,7 @@ from sparrow.data.split import sizes
 from sparrow.errors import SparrowError
 from sparrow.exchange import keymap, keymap_files
 from sparrow.files.paths import DENSE, INITIAL, UNPRUNED, Checkpoint, parse
+from sparrow.pruning.params import Method
 from sparrow.settings import Settings, distances_in_pixels
 from sparrow.study import figures
 from sparrow.study.analysis_contract import SUMMARISED
@@ -248,17 +249,15 @@ def _norms_are_there(study: Study) -> Iterator[str]:
 
 def _searches_have_time(study: Study) -> Iterator[str]:
     """The schedule of every method has a place for all that it does, as far as it is known how many images an epoch has."""
-    trained = {label: method for label, method in study.methods.items() if method.needs == "schedule"}
-    for dataset, objective, model in product(study.datasets, study.objectives, study.models) if trained else ():
-        images = _training_images(study.datasets[dataset])
-        if images is None:
-            continue
-        for label, method in trained.items():
-            for ratio in method.ratios or study.ratios:
-                with suppress(ValueError):
-                    schedule = study.pruning_schedule(objective, label, ratio)
-                    per_epoch = len(schedule.batches(images, study.models[model].batch_norm))
-                    told = method.too_short(schedule.epochs * per_epoch, per_epoch)
+    asked = {label: method for label, method in study.methods.items() if type(method).too_short is not Method.too_short}
+    for (label, method), objective in product(asked.items(), study.objectives):
+        for ratio in method.ratios or study.ratios if method.needs == "schedule" else ():
+            with suppress(ValueError):
+                schedule = study.pruning_schedule(objective, label, ratio)
+                for dataset, model in product(study.datasets.values(), study.models.values()):
+                    images = _training_images(dataset)
+                    per_epoch = len(schedule.batches(images, model.batch_norm)) if images else 0
+                    told = method.too_short(schedule.epochs * per_epoch, per_epoch) if images else None
                     if told:
                         yield f"methods.{label}.{told}"
 
