@@ -57,8 +57,10 @@ def test_a_schedule_that_is_too_short_for_a_method_is_refused(method: dict, epoc
         _study("cnn-small", {"own": method}, epochs)
 
 
-def test_of_a_data_set_of_unknown_size_no_schedule_is_too_short(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_data_set_of_unknown_size_epochs_can_be_too_few_but_steps_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
     from sparrow.datasets import digits
 
     monkeypatch.setattr(digits.Params, "images", None)
-    assert _study("cnn-small", {"vericompress": {"thickening_epochs": 2}})
+    assert _study("cnn-small", {"twinrep": {"initialisation": "split", "prune_at": 0.99}})
+    with pytest.raises(ConfigError, match="thickening_epochs: 2 leaves"):
+        _study("cnn-small", {"vericompress": {"thickening_epochs": 2}})

@@ -17,10 +17,10 @@ A layer that would lose all weights keeps its largest one. The classifier is pru
 
 Without batch norm the product of two draws is too small by a factor of about sqrt(3 n) in every layer, and cnn-small never
 left chance: such networks need `initialisation: split`, which factorises the initial weights, and the study is refused
-otherwise. And what the released schedule prunes after 3,500 steps is hardly trained after 49 of 540: on digits, at 0.9, cnn-small
-then stayed at chance whatever the allocation, and with `prune_at: 0.5` it ended at an era of 79 (78.9 under `global`, 78.6 under
+otherwise. And there the prune at 9 % comes too early for short schedules: after 49 of 540 steps on digits, at 0.9, cnn-small
+stayed at chance whatever the allocation, and with `prune_at: 0.5` it ended at an era of 79 (78.9 under `global`, 78.6 under
 `erk`). Near the initial weights, magnitudes over the whole network are those of their initialisation: all but one of the second
-convolution's weights went. Where an epoch has few steps, prune later.
+convolution's weights went. The same network with batch norm, as released, ended at 85.8, and at 88.1 with the later prune.
 
 Source: Li et al., "Learning Adversarially Robust Sparse Networks via Weight Reparameterization", AAAI 2023, and its released
 code (UCAS-LCH/Twin-Rep, b35cda3: models/layers.py, train.py).

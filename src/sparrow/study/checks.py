@@ -12,14 +12,17 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from sparrow import catalogue, radius
 from sparrow.catalogue import EVALUATED_ROOMS
 from sparrow.data import extra
 from sparrow.data.split import sizes
 from sparrow.errors import SparrowError
 from sparrow.exchange import keymap, keymap_files
-from sparrow.files.paths import DENSE, INITIAL, UNPRUNED, Checkpoint, parse
+from sparrow.files.paths import DENSE, GRAFTED, INITIAL, UNPRUNED, Checkpoint, parse
 from sparrow.pruning.params import Method
+from sparrow.pruning.ratio import prunes_alike, shortage_of_each
 from sparrow.settings import Settings, distances_in_pixels
 from sparrow.study import figures
 from sparrow.study.analysis_contract import SUMMARISED
@@ -63,7 +66,7 @@ def _labels_are_free(study: Study) -> Iterator[str]:
 
 def _methods_prune(study: Study) -> Iterator[str]:
     """Where pruned networks are evaluated, there are some."""
-    if not {"pruned", "finetuned"} & set(study.evaluate):
+    if set(study.evaluate) == {DENSE}:
         return
     if not study.methods and all(path.endswith(f"/{DENSE}") for path in study.imports):
         yield f"methods: none, and evaluate is {study.evaluate}; give a method, or set evaluate to ['dense']"
@@ -216,6 +219,21 @@ def _schedules_fit(study: Study) -> Iterator[str]:
                 yield str(error)
 
 
+def _schedules_of_methods_fit(study: Study) -> Iterator[str]:
+    """What methods make of the study's schedules are valid ones, at every ratio."""
+    for objective in study.objectives:
+        if len(list(_schedules(study, objective))) < len(TRAINING_STAGES):
+            continue
+        for label, method in study.methods.items():
+            for ratio in method.ratios or study.ratios or ():
+                try:
+                    study.pruning_schedule(objective, label, ratio)
+                except ValidationError as error:
+                    yield f"methods.{label}: {error.errors()[0]['msg'].removeprefix('Value error, ')}"
+                except ValueError as error:
+                    yield f"methods.{label}: {error}"
+
+
 def _schedules(study: Study, objective: str) -> Iterator[tuple[TrainingStage, Schedule]]:
     """The valid ones of an objective's schedules, with their stages."""
     for stage in TRAINING_STAGES:
@@ -256,8 +274,9 @@ def _searches_have_time(study: Study) -> Iterator[str]:
                 schedule = study.pruning_schedule(objective, label, ratio)
                 for dataset, model in product(study.datasets.values(), study.models.values()):
                     images = _training_images(dataset)
-                    per_epoch = len(schedule.batches(images, model.batch_norm)) if images else 0
-                    told = method.too_short(schedule.epochs * per_epoch, per_epoch) if images else None
+                    # Of as many as nobody has, every number of steps finds a place, but not every number of epochs.
+                    per_epoch = len(schedule.batches(images, model.batch_norm)) if images else 10**9
+                    told = method.too_short(schedule.epochs * per_epoch, per_epoch)
                     if told:
                         yield f"methods.{label}.{told}"
 
@@ -277,6 +296,39 @@ def _precisions_fit(study: Study) -> Iterator[str]:
             if schedule.precision != "float32":
                 what = f"training.{stage}.precision is {schedule.precision}"
                 yield f"objectives.{objective}: {what}, but {entry.float32_only}; valid: float32"
+
+
+def _penalties_fit(study: Study) -> Iterator[str]:
+    """ReLUs that the adversary may switch are penalised where an objective trains against a box."""
+    for objective, entry in study.objectives.items():
+        if entry.nrs is None:
+            continue
+        key, norm = f"objectives.{objective}.nrs", study.threat_of(objective).norm
+        if not hasattr(entry, "eps"):
+            yield f"{key}: {entry.kind} trains against no radius, at which bounds could be; valid: null"
+        elif norm != "linf":
+            yield f"{key}: its bounds are over boxes, and the norm of the threat is {norm!r}; valid: null, or linf"
+
+
+def _grafting_fits(study: Study) -> Iterator[str]:
+    """What is grafted is evaluated, and the other way round; and its schedule fits models and objectives."""
+    grafting = study.grafting
+    if grafting is None:
+        if GRAFTED in study.evaluate:
+            yield "evaluate: 'grafted', but the study has no section `grafting`; valid: add it (`grafting: {}`)"
+        return
+    if GRAFTED not in study.evaluate:
+        yield "grafting: nothing evaluates its networks; add 'grafted' to evaluate, or leave the section out"
+    for label, model in study.models.items():
+        if not model.graftable:
+            valid = ", ".join(kind for kind in catalogue.kinds("models") if catalogue.load("models", kind).Params.graftable)
+            yield f"models.{label}: {model.kind} runs a ReLU layer more than once and cannot be grafted; valid: {valid}"
+        if model.batch_norm and grafting.batch_size == 1:
+            yield f"grafting.batch_size: 1, but models.{label} has batch norm, which needs two images; valid: 2 or more"
+    for objective, entry in study.objectives.items():
+        if entry.float32_only and grafting.precision != "float32":
+            what = f"grafting.precision is {grafting.precision}"
+            yield f"objectives.{objective}: {what}, but {entry.float32_only}; valid: float32"
 
 
 def _radii_fit(study: Study) -> Iterator[str]:
@@ -361,6 +413,21 @@ def _nobody_waits_in_a_circle(study: Study) -> Iterator[str]:
         yield f"attacks: {circle}; valid: a `skip_verified` or `attacks` without one of them"
 
 
+def _filters_are_left(study: Study) -> Iterator[str]:
+    """No ratio takes all filters of a layer, as far as the model says beforehand how many its narrowest one has."""
+    if not {"pruned", "finetuned"} & set(study.evaluate):
+        return
+    for label, method in study.methods.items():
+        if method.structure != "filters" or not prunes_alike(method):
+            continue
+        where = "ratios" if method.ratios is None else f"methods.{label}.ratios"
+        for model, entry in study.models.items():
+            sizes = dict([entry.narrowest]) if entry.narrowest else {}
+            for ratio in method.ratios or study.ratios:
+                if line := shortage_of_each(sizes, ratio):
+                    yield f"{where}: methods.{label} removes filters, and of models.{model} {line}"
+
+
 def _imports_fit(study: Study) -> Iterator[str]:
     """Every import takes the place of a checkpoint that somebody asks for."""
     for path, entry in study.imports.items():
@@ -396,9 +463,11 @@ def _place_fits(study: Study, found: Checkpoint) -> Iterator[str]:
         yield f"{found.cell.method!r} names the network before {UNPRUNED[found.cell.method]}; choose another label"
     if found.stage == INITIAL:
         yield "nothing is imported as an initial network; valid: dense, pruned or finetuned"
-    if found.stage == "finetuned" and "finetuned" not in study.evaluate:
+    if found.stage == GRAFTED:
+        yield "nothing is imported as a grafted network; valid: dense, pruned or finetuned"
+    if found.stage == "finetuned" and not {"finetuned", GRAFTED} & set(study.evaluate):
         yield "nothing evaluates it; add 'finetuned' to evaluate"
-    if found.stage == "pruned" and not {"pruned", "finetuned"} & set(study.evaluate):
+    if found.stage == "pruned" and set(study.evaluate) <= {DENSE}:
         yield "nothing evaluates it; add 'pruned' or 'finetuned' to evaluate"
 
 
@@ -416,6 +485,7 @@ def _known(labels: list[str] | None, known: dict[str, Any]) -> list[str]:
 CHECKS: tuple[Check, ...] = (
     _labels_are_free,
     _methods_prune,
+    _filters_are_left,
     _analyses_fit,
     _threats_are_in_pixels,
     _methods_are_in_pixels,
@@ -433,8 +503,11 @@ CHECKS: tuple[Check, ...] = (
     _radii_fit,
     _cascades_fit,
     _schedules_fit,
+    _schedules_of_methods_fit,
     _batches_fit,
     _norms_are_there,
     _searches_have_time,
     _precisions_fit,
+    _penalties_fit,
+    _grafting_fits,
 )
