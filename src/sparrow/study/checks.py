@@ -21,6 +21,7 @@ from sparrow.data.split import sizes
 from sparrow.errors import SparrowError
 from sparrow.exchange import keymap, keymap_files
 from sparrow.files.paths import DENSE, GRAFTED, INITIAL, UNPRUNED, Checkpoint, parse
+from sparrow.pruning.params import Method
 from sparrow.pruning.ratio import prunes_alike, shortage_of_each
 from sparrow.settings import Settings, distances_in_pixels
 from sparrow.study import figures
@@ -291,15 +292,15 @@ def _norms_are_there(study: Study) -> Iterator[str]:
 
 def _searches_have_time(study: Study) -> Iterator[str]:
     """The schedule of every method has a place for all that it does, as far as it is known how many images an epoch has."""
-    trained = {label: method for label, method in study.methods.items() if method.needs == "schedule"}
-    for dataset, objective, model in product(study.datasets, study.objectives, study.models) if trained else ():
-        images = _training_images(study.datasets[dataset])
-        for label, method in trained.items():
-            for ratio in method.ratios or study.ratios:
-                with suppress(ValueError):
-                    schedule = study.pruning_schedule(objective, label, ratio)
+    asked = {label: method for label, method in study.methods.items() if type(method).too_short is not Method.too_short}
+    for (label, method), objective in product(asked.items(), study.objectives):
+        for ratio in method.ratios or study.ratios if method.needs == "schedule" else ():
+            with suppress(ValueError):
+                schedule = study.pruning_schedule(objective, label, ratio)
+                for dataset, model in product(study.datasets.values(), study.models.values()):
+                    images = _training_images(dataset)
                     # Of as many as nobody has, every number of steps finds a place, but not every number of epochs.
-                    per_epoch = len(schedule.batches(images, study.models[model].batch_norm)) if images else 10**9
+                    per_epoch = len(schedule.batches(images, model.batch_norm)) if images else 10**9
                     told = method.too_short(schedule.epochs * per_epoch, per_epoch)
                     if told:
                         yield f"methods.{label}.{told}"
