@@ -134,6 +134,10 @@ METHODS = {
     "admm": {"kind": "admm", "updates": 3},
     "deadwooding": {"kind": "deadwooding"},
     "snip": {"kind": "snip", "batches": None},
+    "fre": {"kind": "fre", "steps": 3},
+    "ccrp": {"kind": "ccrp", "rounds": 2, "population": 2, "generations": 1, "images": 600, "pgd_steps": 1},
+    "mrpf": {"kind": "mrpf", "batches": None, "ascents": 2},
+    "iwi": {"kind": "iwi"},
 }
 
 
@@ -157,7 +161,7 @@ def test_pruning_goes_on(label: str, stops: list[int], dense: Path, digits: Path
     assert evaluations[0] == evaluations[1] > 0
 
 
-@pytest.mark.parametrize("label", ["admm", "deadwooding", "harp", "lwm-iterative"])
+@pytest.mark.parametrize("label", ["admm", "deadwooding", "harp", "lwm-iterative", "fre", "ccrp", "iwi"])
 def test_pruning_goes_on_after_the_method_has_changed_its_mind(
     label: str, dense: Path, digits: Path, tmp_path: Path, stopping: Callable
 ) -> None:
