@@ -54,26 +54,30 @@ def test_a_layer_that_does_not_matter_has_no_sensitivity() -> None:
     assert pruner.sensitivities["flat.weight"] == 0
 
 
-def test_shares_are_proportional_to_sensitivities() -> None:
+def test_shares_are_proportional_to_sensitivities_if_these_alone_count() -> None:
     # Of 30 units 6 stay: factor * (1 * 10 + 2 * 20) = 6.
-    shares = mrpf.shares({"a": 1.0, "b": 2.0}, {"a": 10, "b": 20}, 0.8, floor=0.1)
+    shares = mrpf.shares({"a": 1.0, "b": 2.0}, {"a": 10, "b": 20}, 0.8, strength=1.0)
     assert shares == {"a": pytest.approx(0.12), "b": pytest.approx(0.24)}
+
+
+def test_shares_lie_between_those_and_equal_ones() -> None:
+    # Half of 1 and half of 2/3, and of 4/3: 5/6 and 7/6. factor * (5/6 * 12 + 7/6 * 12) = 6.
+    shares = mrpf.shares({"a": 1.0, "b": 2.0}, {"a": 12, "b": 12}, 0.75, strength=0.5)
+    assert shares == {"a": pytest.approx(5 / 24), "b": pytest.approx(7 / 24)}
+    assert mrpf.shares({"a": 1.0, "b": 2.0}, {"a": 12, "b": 12}, 0.75, strength=0.0) == {
+        "a": pytest.approx(0.25),
+        "b": pytest.approx(0.25),
+    }
 
 
 def test_no_module_keeps_more_than_all_and_the_others_share_the_rest() -> None:
     # Of 30 units 18 stay: ten, and eight of twenty.
-    shares = mrpf.shares({"a": 100.0, "b": 1.0}, {"a": 10, "b": 20}, 0.4, floor=0.0)
+    shares = mrpf.shares({"a": 100.0, "b": 1.0}, {"a": 10, "b": 20}, 0.4, strength=1.0)
     assert shares == {"a": 1, "b": pytest.approx(0.4)}
 
 
-def test_no_module_counts_for_less_than_the_floor() -> None:
-    # The mean is 5, so that the first one counts for 1: factor * (1 * 10 + 10 * 10) = 11.
-    shares = mrpf.shares({"a": 0.0, "b": 10.0}, {"a": 10, "b": 10}, 0.45, floor=0.2)
-    assert shares == {"a": pytest.approx(0.1), "b": pytest.approx(1.0)}
-
-
 def test_where_nothing_matters_all_keep_the_same_share() -> None:
-    assert mrpf.shares({"a": 0.0, "b": 0.0}, {"a": 10, "b": 30}, 0.75, floor=0.1) == {"a": 0.25, "b": 0.25}
+    assert mrpf.shares({"a": 0.0, "b": 0.0}, {"a": 10, "b": 30}, 0.75, strength=0.25) == {"a": 0.25, "b": 0.25}
 
 
 def test_the_largest_of_a_module_stay() -> None:
