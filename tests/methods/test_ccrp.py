@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +19,7 @@ from sparrow.networks.structure import Layout
 from sparrow.pruning.pruner import Batch, Pruner
 from sparrow.settings import Threat
 from sparrow.stages._mask_check import check_masks
+from sparrow.stages.prune import prune
 from sparrow.study.load import load_study
 from sparrow.training.loop import Step
 from tests.study.test_entry_flags import STUDY
@@ -136,6 +139,19 @@ def test_a_round_begins_with_a_search_as_soon_as_there_are_images(residual: nn.M
     _, left = searched(residual, 0.8, rounds=2, leeway=1.0)
     assert left == [20, left[1], left[1], left[1], left[1], 4, 4, 4]
     assert left[1] < 20
+
+
+def test_what_its_searches_evaluate_is_part_of_the_cost(dense: Path, digits: Path, training_spec: dict, tmp_path: Path) -> None:
+    spent = []
+    for method in ({"kind": "lwm", "steps": 2}, {"kind": "ccrp", "rounds": 1, **QUICK}):
+        spec = training_spec | {"method": method, "ratio": 0.5, "method_threat": training_spec["threat"]}
+        spec |= {"schedule": training_spec["schedule"] | {"epochs": 1}}
+        files = (tmp_path / name for name in ("out.safetensors", "curve.csv", "trace.csv", "cost.json"))
+        prune(dense, digits, *files, spec)
+        spent.append(json.loads((tmp_path / "cost.json").read_text())["gradient_evaluations"])
+    # Each of three layers has two parents and two children, each of which is attacked by one step on twelve images; that of the
+    # whole network comes on top where filters are to be told apart by what they are worth.
+    assert spent[1] - spent[0] in (3 * 4 * 12, 3 * 4 * 12 + 12)
 
 
 def test_chance_is_the_generators(residual: nn.Module) -> None:

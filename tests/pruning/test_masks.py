@@ -16,6 +16,7 @@ from sparrow.pruning.masks import (
     budget_of,
     divide,
     erk_densities,
+    igq_densities,
     keep_highest,
     lamp_scores,
     masks_of,
@@ -173,6 +174,8 @@ CASCADE = {"a": (1, 2), "b": (2, 3), "c": (4, 10)}  # 3 / 2, 5 / 6 and 7 / 20.
         ),
         # 25.44 of 48 stay. First `a` is full; what is left then is too much for `b` as well: 17.44 of 40 for `c`.
         (CASCADE, 0.53, {"a": 1, "b": 1, "c": 17.44 / 40}),
+        # Nothing is pruned.
+        (SHAPES, 1.0, {"a": 1, "b": 1}),
     ],
 )
 def test_erk_densities_by_hand(shapes: dict, density: float, expected: dict) -> None:
@@ -181,6 +184,19 @@ def test_erk_densities_by_hand(shapes: dict, density: float, expected: dict) -> 
     densities = erk_densities(weights, sizes, density)
     assert densities == pytest.approx(expected)
     assert sum(densities[name] * sizes[name] for name in sizes) == pytest.approx(density * sum(sizes.values()))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "density", "expected"),
+    [
+        # 1 / (f size + 1) with f = 0.00544164: 64.8 and 155.2 weights are 220, a fifth of 1100.
+        ((100, 1000), 0.2, (0.64760, 0.15524)),
+        ((30, 30, 30), 0.1, (0.1, 0.1, 0.1)),
+        ((5, 7), 1.0, (1, 1)),
+    ],
+)
+def test_igq_densities_by_hand(sizes: tuple, density: float, expected: tuple) -> None:
+    assert tuple(igq_densities(dict(enumerate(sizes)), density).values()) == pytest.approx(expected, abs=1e-5)
 
 
 def test_erk_budget_by_hand() -> None:

@@ -26,8 +26,9 @@ from sparrow.networks.structure import Layout, filter_masks, without_filters
 from sparrow.pruning.learned_scores import initial_scores
 from sparrow.pruning.masks import keep_highest
 from sparrow.pruning.pruner import Pruner
+from sparrow.stages._held_masks import HeldMasks
 from sparrow.stages._mask_check import check_masks
-from sparrow.stages.finetune import HeldMasks, finetune
+from sparrow.stages.finetune import finetune
 from sparrow.stages.prune import TRACE_COLUMNS, _learning_besides, _PrunerHooks, prune
 from sparrow.training.loop import CurveRow, Step, train
 from sparrow.training.schedule import Schedule
@@ -49,7 +50,15 @@ def _choices(kind: str, *names: str) -> list[dict]:
 
 def _variants(*names: str, kinds: list[str] = KINDS) -> list:
     """Every method of `kinds` with every value of `names`; those that can work in another way, also in that."""
-    further = {"lwm": {"steps": 3}, "hydra": {"s2ap_gamma": 0.1}, "harp": {"s2ap_gamma": 0.1}}
+    further = {
+        "lwm": {"steps": 3},
+        "hydra": {"s2ap_gamma": 0.1},
+        "harp": {"s2ap_gamma": 0.1},
+        "twinrep": {"initialisation": "split"},
+        "flying-bird": {"every": 0.5, "every_late": 0.5},
+        "flying-bird-plus": {"every": 0.5, "every_late": 0.5, "growth": "gradient"},
+        "imp": {"rewind": "lr"},
+    }
     found = [
         (kind, choice | extra)
         for kind in kinds
@@ -67,7 +76,9 @@ def _weights(seed: int = 0) -> dict[str, nn.Parameter]:
 
 def _prepare(kind: str, ratio: float, seed: int = 0, **params: object) -> Pruner:
     entry = catalogue.load("methods", kind)
-    return entry.prepare(entry.Params(**params), ratio, torch.Generator().manual_seed(seed))
+    pruner = entry.prepare(entry.Params(**params), ratio, torch.Generator().manual_seed(seed))
+    pruner.network = nn.Module()
+    return pruner
 
 
 def _search(pruner: Pruner, weights: dict[str, nn.Parameter], layout: Layout | None = None) -> dict[str, Tensor]:
@@ -115,8 +126,12 @@ def _masks(kind: str, weights: dict[str, nn.Parameter], ratio: float, seed: int 
 def test_every_method_has_the_ratio_exactly(kind: str, params: dict, ratio: float) -> None:
     masks = _masks(kind, _weights(), ratio, **params)
     lost = [int((~mask).sum()) for mask in masks.values()]
-    if params.get("allocation") == "uniform":
-        assert lost == [round(ratio * size) for size in (45, 27, 35)]
+    uniform, settings = [round(ratio * size) for size in (45, 27, 35)], catalogue.load("methods", kind).Params(**params)
+    if params.get("allocation") == "uniform" and settings.locality == "layer":
+        assert lost == uniform
+    elif params.get("allocation") == "uniform":
+        # It moves weights between layers, all in all as many as these began with, or to the exact ratio.
+        assert sum(lost) in (sum(uniform), round(ratio * 107))
     else:
         assert sum(lost) == round(ratio * 107)
 
@@ -163,11 +178,12 @@ def test_a_method_trains_what_it_says(kind: str, params: dict) -> None:
     pruner.network = _holding(weights)
     learned = pruner.start(weights, None)
     assert (pruner.others == "all") is (trains == "weights")
-    assert [id(tensor) for tensor in learned] == [id(weight) for weight in weights.values()] or trains != "weights"
+    if trains == "weights" and kind not in ("bcs", "twinrep"):  # They learn what weights are made of.
+        assert [id(tensor) for tensor in learned] == [id(weight) for weight in weights.values()]
     assert bool(learned) is (trains != "nothing")
     if trains == "nothing":
         assert all(torch.equal(weights[name], dense[name]) for name in SHAPES)
-    if trains == "scores":
+    if trains == "scores" and settings.pipeline == "after":
         # It may hide weights, but those that it shows are the dense ones.
         _search(pruner, weights)
         assert all(((weights[name] == dense[name]) | (weights[name] == 0)).all() for name in SHAPES)
@@ -377,12 +393,14 @@ def test_pruning_twice_gives_the_same_file(chain: dict, digits: Path, tmp_path: 
 def test_pruned_weights_are_zero_under_the_mask_and_dense_elsewhere(chain: dict) -> None:
     dense, pruned = checkpoint.load(chain["dense"]).model.state_dict(), checkpoint.load(chain["pruned"])
     settings = catalogue.load("methods", chain["kind"]).Params(**chain["params"])
-    moves = settings.needs == "schedule" and settings.trains == "weights"
+    rewinds = chain["kind"] == "boosting-ticket" or getattr(settings, "rewind", None) == "weights"
+    moves = settings.needs == "schedule" and settings.trains == "weights" and not rewinds
     for name, tensor in pruned.model.state_dict().items():
         mask = pruned.masks.get(name, torch.ones_like(tensor, dtype=torch.bool))
         assert not tensor[~mask].any()
-        # A method that trains weights has moved the others.
-        assert torch.equal(tensor[mask], dense[name][mask]) is not moves or not mask.any()
+        # A method that trains weights has moved the others; one that prunes initial ones may put others in their places.
+        unchanged = torch.equal(tensor[mask], dense[name][mask])
+        assert settings.pipeline != "after" or unchanged is not moves or not mask.any()
 
 
 def test_masks_of_filters_have_their_biases_with_them(chain: dict) -> None:
@@ -558,7 +576,7 @@ def test_method_that_learns_in_secret_is_refused(dense, digits, training_spec, t
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("hook", ["loss", "after_backward", "after_step", "trace"])
+@pytest.mark.parametrize("hook", ["loss", "after_backward", "after_step", "trace", "finished"])
 def test_hooks_that_nothing_would_call_are_refused(hook, dense, digits, training_spec, tmp_path, monkeypatch) -> None:
     def never_called(*given: object) -> None:
         pytest.fail(f"{hook} was called")
@@ -568,6 +586,15 @@ def test_hooks_that_nothing_would_call_are_refused(hook, dense, digits, training
     told = rf"^methods\.random: its pruner defines `{hook}`, .* Params\.needs is 'nothing'; valid: 'batches' or 'schedule'$"
     with pytest.raises(SparrowError, match=told):
         _prune(dense, digits, tmp_path, _spec(training_spec, "random"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_ratio_that_leaves_a_layer_no_filter_is_refused_before_training(dense, digits, training_spec, tmp_path) -> None:
+    # A schedule that nobody would wait for.
+    spec = _spec(training_spec, "lwm", 0.97, {"granularity": "filter", "steps": 2}, epochs=10**6)
+    told = r"^methods\.lwm: the ratio 0\.97 would remove all 16 filters of 0\.weight; valid: at most 0\.9687$"
+    with pytest.raises(SparrowError, match=told):
+        _prune(dense, digits, tmp_path, spec)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -28,6 +28,7 @@ class Params(Architecture):
 
     batch_norm: ClassVar[bool] = True
     narrowest: ClassVar[Narrowest] = Narrowest("conv1.weight", 64)
+    graftable: ClassVar[bool] = False  # torchvision's blocks run one ReLU three times, on maps of different shapes.
 
 
 def check(params: Params, shape: tuple[int, int, int]) -> None:

@@ -20,6 +20,8 @@ class Architecture(Settings):
 
     batch_norm: ClassVar[bool] = False
     """Whether its networks have batch norm: they then train on two images or more at a time."""
+    graftable: ClassVar[bool] = True
+    """Whether lines can take the place of its ReLUs (`grafting`): each of these is a module of its own, torch.nn.ReLU."""
 
     @property
     def narrowest(self) -> Narrowest | None:

@@ -106,7 +106,7 @@ def erk_densities(weights: Mapping[str, Tensor], sizes: Mapping[str, int], densi
     """The share that each block keeps: proportional to `(sum of the weight's dimensions) / (their product)`, at most 1."""
     raw = {block: sum(weights[block].shape) / weights[block].numel() for block in sizes}
     whole: set[str] = set()
-    while True:
+    while len(whole) < len(sizes):
         # Blocks that would keep more than they have keep all, and the others share what is left.
         rest = density * sum(sizes.values()) - sum(sizes[block] for block in whole)
         factor = rest / sum(raw[block] * sizes[block] for block in sizes if block not in whole)
@@ -114,6 +114,7 @@ def erk_densities(weights: Mapping[str, Tensor], sizes: Mapping[str, int], densi
         if not full:
             return {block: 1.0 if block in whole else factor * raw[block] for block in sizes}
         whole |= full
+    return dict.fromkeys(sizes, 1.0)
 
 
 def igq_densities(sizes: Mapping[str, int], density: float) -> dict[str, float]:

@@ -36,7 +36,7 @@ from sparrow.training.checked_result import require_gradient, require_scalar
 from sparrow.training.loop import CurveRow, Hooks, Step, train
 
 TRACE_COLUMNS = ["epoch", "name", "value"]
-LOOP_HOOKS = ("loss", "after_backward", "after_step", "epoch", "trace")
+LOOP_HOOKS = ("loss", "after_backward", "after_step", "epoch", "trace", "finished")
 """The methods of a pruner that only the training loop calls."""
 
 
@@ -83,7 +83,7 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
         if params.needs != "nothing":
             assert spec.objective is not None, "its spec has one"
             assert spec.schedule is not None, "its spec has one"
-            loss = loss_function(spec.objective, spec.threat)
+            loss = loss_function(spec.objective, spec.threat, spec.nrs)
             # Of its own: what a method draws has no share in the order of the images.
             batches = torch.Generator().manual_seed(derive_seed(spec.cell.seed, "prune batches"))
             everything = [*optimised, *_learning_besides(others, model, weights)]
@@ -167,6 +167,9 @@ class _PrunerHooks(Hooks):
     def after_epoch(self, row: CurveRow) -> None:
         self._pruner.epoch(row)
         self.trace += [(row.epoch, name, float(value)) for name, value in self._pruner.trace().items()]
+
+    def finished(self) -> bool:
+        return self._pruner.finished()
 
     def state_dict(self) -> dict:
         return {"trace": self.trace, "pruner": self._pruner.state_dict()}
