@@ -450,7 +450,7 @@ def _filters_are_left(study: Study) -> Iterator[str]:
             sizes = dict([entry.narrowest]) if entry.narrowest else {}
             for ratio in method.ratios or study.ratios:
                 if line := shortage_of_each(sizes, ratio):
-                    yield f"{where}: methods.{label} removes filters, and of models.{model} {line}"
+                    yield f"{where}: methods.{label} removes filters of models.{model}: {line}"
 
 
 def _imports_fit(study: Study) -> Iterator[str]:
