@@ -71,5 +71,9 @@ def source(room: Room, kind: str) -> str:
 
 def bibtex(room: Room, kind: str) -> str:
     """BibTeX of the papers that the entry comes from: what follows `BibTeX:` in its docstring, empty if nothing does."""
-    doc = inspect.getdoc(load(room, kind)) or ""
-    return doc.partition("\nBibTeX:\n")[2].strip()
+    return bibtex_of(load(room, kind))
+
+
+def bibtex_of(module: ModuleType) -> str:
+    """What follows `BibTeX:` in a module's docstring; empty if nothing does."""
+    return (inspect.getdoc(module) or "").partition("\nBibTeX:\n")[2].strip()

@@ -10,11 +10,15 @@ from sparrow import catalogue
 from sparrow.cli import cite
 from sparrow.cli.main import main
 from sparrow.errors import SparrowError
+from sparrow.pruning.params import S2AP
+from sparrow.training.additions import Distillation, StabilityLoss
 
 ROOT = Path(__file__).parents[2]
 ENTRIES = [(room, kind) for room in catalogue.PACKAGES for kind in catalogue.kinds(room)]
 TEXTS = {f"{room}.{kind}": catalogue.bibtex(room, kind) for room, kind in ENTRIES}
-TEXTS |= {"Sparrow": cite.own_bibtex(), **cite.TOOLS}
+ADDITIONS = (Distillation, StabilityLoss)
+TEXTS |= {addition.__name__: catalogue.bibtex_of(addition().load()) for addition in ADDITIONS}
+TEXTS |= {"Sparrow": cite.own_bibtex(), **cite.TOOLS, "S2AP": S2AP}
 PAPERS = [(user, key, text) for user, whole in TEXTS.items() for key, text in cite.parse(whole, user).items()]
 NEEDED = {
     "article": {"author", "title", "journal", "year"},
@@ -102,12 +106,39 @@ def test_what_uses_a_paper_is_said_and_what_is_not_used_is_not_cited(said):
     assert "sehwag2020hydra" not in {key for key, used_by in users.items() if "methods" in used_by}
 
 
+def test_what_is_added_to_an_objective_is_cited_where_it_is_on(said):
+    assert not {"goldblum2020adversarially", "li2023can"} & said(analyses={}).keys()
+    training = {"finetune": {"epochs": 1}}
+    users = said(
+        objectives={"ibp": {"nrs": {}}, "trades": {"training": {"finetune": {"distillation": {}}}}},
+        training=dict.fromkeys(("pretrain", "prune", "finetune"), training["finetune"]),
+    )
+    assert users["li2023can"] == "objectives.ibp.nrs"
+    assert users["xiao2019training"] == "analyses.stability, objectives.ibp.nrs"
+    assert users["goldblum2020adversarially"] == "objectives.trades.training.finetune.distillation"
+
+
+def test_what_nothing_is_finetuned_for_is_not_cited(said):
+    taught = {"epochs": 1, "distillation": {}}
+    training = {"pretrain": {"epochs": 1}, "prune": {"epochs": 1}, "finetune": taught}
+    assert "goldblum2020adversarially" in said(training=training)
+    assert "goldblum2020adversarially" not in said(training=training, evaluate=["dense"], analyses={})
+
+
 def test_a_cascade_cites_the_bounds_that_it_has(said):
     users = said(verifiers={"cascade": {"bounds": ["ibp", "crown"]}})
     assert [
         key for key in ("gowal2019scalable", "zhang2018efficient") if "verifiers.cascade" not in users[key].split(", ")
     ] == []
     assert "xu2021fast" not in users
+
+
+@pytest.mark.parametrize("kind", ["hydra", "harp"])
+def test_a_setting_that_is_used_is_cited(said, kind):
+    papers = {"piras2025s2ap", "wu2020adversarial"}
+    users = said(methods={kind: {"s2ap_gamma": 0.1}})
+    assert {key: user for key, user in users.items() if key in papers} == dict.fromkeys(papers, f"methods.{kind}")
+    assert not papers & set(said(methods={kind: None}))
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,42 @@ def test_finetuning_is_the_same_for_all_methods() -> None:
     assert len(found.jobs) == 2 * 3 * 3
 
 
+TRAIN, VALIDATION = 1167, 270
+
+
+@pytest.mark.parametrize(
+    ("objective", "distillation", "forwards", "gradients"),
+    [
+        # A pass of the teacher for each image of each epoch; with the labels, one of clean images both ways.
+        ("benign", {}, 1, 0),
+        ("benign", {"alpha": 0.5}, 1 + 3, 0),
+        # The search is not the objective's, so that it comes on top.
+        ("ibp", {}, 1, 10),
+        # It is, within a pass more of its loss.
+        ("adversarial", {}, 1 + 1, 0),
+    ],
+)
+def test_a_teacher_costs_its_passes(objective: str, distillation: dict, forwards: int, gradients: int) -> None:
+    training = STUDY["training"] | {"finetune": {"epochs": 3, "batch_size": 128, "distillation": distillation}}
+    objectives = {objective: None}
+    before, after = (work("finetune", objective, objectives=objectives, **changes) for changes in ({}, {"training": training}))
+    added = {unit: count for unit, count in after.units.items() if unit not in before.units}
+    expected = {FORWARD: 3 * TRAIN * forwards, GRADIENT: 3 * TRAIN * gradients}
+    assert added == {unit: count for unit, count in expected.items() if count}
+    assert {unit: after.units[unit] for unit in before.units} == before.units
+    for stage in ("pretrain", "prune"):
+        entry = "hydra" if stage == "prune" else ""
+        assert FORWARD not in work(stage, objective, entry, objectives=objectives, training=training).units
+
+
+def test_a_penalty_costs_two_passes_both_ways_wherever_the_objective_trains() -> None:
+    objectives = {"ibp": {"nrs": {}}}
+    for stage, entry, epochs in (("pretrain", "", 4), ("prune", "hydra", 2), ("finetune", "", 3)):
+        found = work(stage, "ibp", entry, objectives=objectives).units
+        assert found[FORWARD] == epochs * (TRAIN + VALIDATION) * 6
+        assert {unit for unit in found if unit != FORWARD} == set(work(stage, "ibp", entry, objectives={"ibp": None}).units)
+
+
 def test_a_data_set_that_has_been_prepared_is_looked_at(tmp_path: Path) -> None:
     sizes = {"train": 130, "validation": 20, "test": 30}
     parts = {name: store.Stored(np.zeros((n, 3, 8, 8), np.uint8), np.arange(n) % 10, np.arange(n)) for name, n in sizes.items()}

@@ -2,6 +2,7 @@ rule finetune:
     input:
         parent=f"{RESULTS}/{paths.PRUNED_PATTERN}{paths.NETWORK}",
         data=DATA,
+        teacher=lambda wildcards: targets.teachers(STUDY, cell_of(wildcards)),
     output:
         multiext(f"{RESULTS}/{paths.FINETUNED_PATTERN}", **TRAINED),
     log:

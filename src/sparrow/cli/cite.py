@@ -104,7 +104,7 @@ def _closed(text: str) -> int:
 
 
 def _citations(studies: list[Study]) -> list[tuple[str, str]]:
-    """Pairs of a thing in use (Sparrow, a tool, an entry) and its BibTeX."""
+    """Pairs of a thing in use (Sparrow, a tool, an entry, what is added to objectives) and its BibTeX."""
     used = [("Sparrow", own_bibtex()), *TOOLS.items()]
     for study in studies:
         if study.grafting:
@@ -112,10 +112,14 @@ def _citations(studies: list[Study]) -> list[tuple[str, str]]:
         for room in catalogue.PACKAGES:
             for label, params in getattr(study, room).items():
                 used.append((f"{room}.{label}", catalogue.bibtex(room, params.kind)))
+                # What only some of its settings use.
+                used.append((f"{room}.{label}", getattr(params, "bibtex", "")))
                 # What is made of verifiers, such as a cascade.
                 members = getattr(catalogue.load(room, params.kind), "members", None)
                 for kind in members(params) if members else ():
                     used.append((f"{room}.{label}", catalogue.bibtex("verifiers", kind)))
+        for objective in study.objectives:
+            used += [(key, catalogue.bibtex_of(one.load())) for key, one in study.additions(objective).items()]
     return used
 
 

@@ -97,6 +97,9 @@ def options_table() -> str:
     schedule = document["$defs"]["Schedule"]
     for name, field in schedule["properties"].items():
         lines += _rows(document, field, f"training.STAGE.{name}", name in schedule["required"])
+    for name, field in document["$defs"]["FineTuning"]["properties"].items():
+        if name not in schedule["properties"]:
+            lines += _rows(document, field, f"training.finetune.{name}", False)
     for name in document["properties"]:
         if name not in TITLES and name != "training":
             lines += _rows(document, document["properties"][name], name, name in document["required"])

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from sparrow import catalogue
 from sparrow.data import extra
+from sparrow.data.split import sizes
 from sparrow.errors import SparrowError
 from sparrow.estimate.unit import CHANNELS_LAST, Unit, bound_spec, label_of
 from sparrow.files.headers import read_header
@@ -23,6 +24,8 @@ STAGES = ("data", "initial", "pretrain", "prune", "finetune", "graft", "compact"
 """In the order of the workflow."""
 EVALUATIONS: tuple[tuple[Literal["attacks", "verifiers"], str], ...] = (("attacks", "attack"), ("verifiers", "verify"))
 """Rooms whose entries evaluate networks, and their stages."""
+FORWARD_AND_BACK = 3
+"""Forward passes that one takes together with its backward pass through weights and activations."""
 NOT_PRICED = ("data", "initial", "compact")
 """Stages without units: they take seconds."""
 
@@ -111,20 +114,15 @@ class _Images:
             # Extra images that are a fixed share of each batch do not lengthen an epoch.
             self.train -= header.get("extra", {}).get("images", 0) if params.extra_share else 0
             return
-        if params.images is None:
+        found = sizes(params)
+        if found is None:
             raise SparrowError(
                 f"datasets.{label}: {params.kind} does not say how many images it has (`images: ClassVar = (900, None)` in its "
                 f"Params would), and {prepared} is not there yet; prepare it first (snakemake --cores 1 --configfile "
                 f"STUDY.yaml {prepared}); valid without: {', '.join(_counted())}"
             )
-        whole, test = params.images
-        if test is None:  # No official split: shares of all.
-            self.test = math.ceil(whole * params.test)
-            whole, share = whole - self.test, params.validation / (1 - params.test)
-        else:
-            self.test, share = test, params.validation
-        self.validation = math.ceil(whole * share)
-        self.train = whole - self.validation + (0 if params.extra_share else extra.count(params))
+        self.train, self.validation, self.test = found
+        self.train += 0 if params.extra_share else extra.count(params)
 
 
 def _counted() -> Iterator[str]:
@@ -136,7 +134,30 @@ def _nothing(study: Study, work: Work, images: _Images) -> Work:
 
 
 def _training(study: Study, work: Work, images: _Images, schedule: Schedule) -> Work:
-    return _steps(study, work, schedule, images)
+    _steps(study, work, schedule, images)
+    if work.stage == "finetune":
+        _distilled(study, work, images, schedule)
+    return work
+
+
+def _distilled(study: Study, work: Work, images: _Images, schedule: Schedule) -> None:
+    """Add what learning from a teacher takes on top of the objective's own steps, whose backward pass is that of this loss."""
+    params, objective = study.distillation(work.objective), study.objectives[work.objective]
+    if params is None:
+        return
+    # The teacher's pass, the objective's around its search, and the clean images' both ways.
+    forwards = 1 + objective.perturbs + (FORWARD_AND_BACK if params.alpha < 1 else 0)
+    searches = hasattr(objective, "eps") and not objective.perturbs
+    seen = schedule.epochs * images.train
+    _add_passes(study, work, images, seen * forwards, seen * params.steps if searches else 0)
+
+
+def _add_passes(study: Study, work: Work, images: _Images, forwards: float, gradients: float = 0) -> None:
+    """Add forward passes and input gradients of single images to `work`."""
+    plain = label_of(job_specs.entry_spec(study, "models", work.model)), *_PLAIN, images.shape, images.classes, 1
+    for unit, count in ((Unit("forward", *plain), forwards), (Unit("gradient", *plain), gradients)):
+        if count:
+            work.units[unit] = work.units.get(unit, 0) + count
 
 
 def _pruning(study: Study, work: Work, images: _Images, schedule: Schedule) -> Work:
@@ -169,6 +190,10 @@ def _steps(study: Study, work: Work, schedule: Schedule, images: _Images, method
     for progress, share in phases(schedule, epochs).items():
         unit = Unit("step", model, objective, progress, images.shape, images.classes, schedule.batch_size, precision)
         work.units[unit] = share * each
+    if study.objectives[work.objective].nrs:
+        # Interval bounds take a pass for the centre and one for the radius, in validation as well.
+        seen = epochs * images.train + math.ceil(epochs) * images.validation
+        _add_passes(study, work, images, seen * 2 * FORWARD_AND_BACK)
     return work
 
 

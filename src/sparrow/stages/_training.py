@@ -20,15 +20,25 @@ from sparrow.settings import Threat
 from sparrow.stages._failure import failed_checkpoint
 from sparrow.stages._origin import header
 from sparrow.stages.specs.base import CheckpointSpec
+from sparrow.training.additions import StabilityLoss
 from sparrow.training.checked_result import checked
 from sparrow.training.loop import CURVE_COLUMNS
 from sparrow.training.loss import Loss
 
 
-def loss_function(objective: Entry, threat: Threat | None) -> Loss:
-    """The loss of an entry of `objectives`, against `threat` where it is a robust one; a result that is none is refused."""
+def loss_function(objective: Entry, threat: Threat | None, nrs: StabilityLoss | None = None) -> Loss:
+    """The loss of an entry of `objectives`, against `threat` where it is a robust one; a result that is none is refused.
+
+    With `nrs`, ReLUs that the adversary may switch are penalised on top.
+    """
     entry, params = catalogue.from_spec("objectives", objective)
-    return checked(entry.prepare(params, threat), f"objectives.{objective['kind']}")
+    loss = checked(entry.prepare(params, threat), f"objectives.{objective['kind']}")
+    return nrs.load().penalised(loss, penalty(nrs, threat)) if nrs else loss
+
+
+def penalty(nrs: StabilityLoss | None, threat: Threat | None) -> Any:
+    """The penalty for ReLUs that an adversary may switch, `relu_stability.Penalty`; None without `nrs`."""
+    return nrs.load().Penalty(nrs, threat) if nrs else None
 
 
 def perturbs(objective: Entry) -> bool:

@@ -43,7 +43,7 @@ def graft(parent: Path, data: Path, output: Path, curve: Path, cost: Path, spec:
         masks = {name: mask.to(device) for name, mask in finetuned.masks.items()}
         lines: list[Tensor] = [model.get_parameter(name) for name in grafting.line_masks(model)]
         hooks = HeldMasks(model, masks | grafting.line_masks(model))
-        loss = loss_function(spec.objective, spec.threat)
+        loss = loss_function(spec.objective, spec.threat, spec.nrs)
         rate = OwnRate(lines, spec.lr_lines)
         rows = train(
             model, loss, parts, spec.schedule, list(model.parameters()), generator, hooks, resume=resume, own_rate=rate

@@ -33,7 +33,7 @@ def pretrain(parent: Path, data: Path, output: Path, curve: Path, cost: Path, sp
         # What training draws comes behind what drawing the weights took, as if both were one job.
         entry, params = catalogue.from_spec("models", spec.model)
         initialise(entry.build(params, about.shape, about.classes), spec.objective, spec.cell.seed)
-        loss = loss_function(spec.objective, spec.threat)
+        loss = loss_function(spec.objective, spec.threat, spec.nrs)
         rows = train(model, loss, parts, spec.schedule, list(model.parameters()), generator, resume=resume)
         drawn = write_curve(curve, rows)
         checkpoint.save(output, checkpoint.Checkpoint(model, {}, header("dense", spec, about, parent) | drawn))

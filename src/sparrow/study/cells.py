@@ -161,6 +161,17 @@ def parent_of(study: Study, one: Checkpoint) -> Checkpoint | None:
     return Checkpoint(one.parent, None, pipeline_of(study, one.cell).parent)
 
 
+def teacher_of(study: Study, one: Checkpoint) -> Checkpoint | None:
+    """The checkpoint that the study has another one learn from when it is made; None if it learns from none."""
+    taught = one.stage == "finetuned" and study.distillation(one.parent.objective)
+    return Checkpoint(one.parent, None, taught.teacher) if taught else None
+
+
+def read_by(study: Study, one: Checkpoint) -> list[Checkpoint]:
+    """The checkpoints that making another one takes: its parent and its teacher."""
+    return [found for found in (parent_of(study, one), teacher_of(study, one)) if found is not None]
+
+
 def checkpoints(study: Study) -> Iterator[Checkpoint]:
     """All checkpoints that a study could evaluate, whoever made them."""
     for parent in parents(study):
@@ -181,11 +192,12 @@ def made(study: Study) -> Iterator[Checkpoint]:
     Imported ones are there already, and what would only have led to them is not made.
     """
     needed: set[Checkpoint] = set()
-    for found in checkpoints(study):
-        one: Checkpoint | None = found if found.stage == "finetuned" or found.stage in study.evaluate else None
-        while one is not None and one not in needed and one.path not in study.imports:
+    goals = [one for one in checkpoints(study) if one.stage == "finetuned" or one.stage in study.evaluate]
+    while goals:
+        one = goals.pop()
+        if one not in needed and one.path not in study.imports:
             needed.add(one)
-            one = parent_of(study, one)
+            goals += read_by(study, one)
     initial = (Checkpoint(parent, None, INITIAL) for parent in parents(study))
     yield from (one for one in (*initial, *checkpoints(study)) if one in needed)
 

@@ -9,13 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from graphlib import CycleError, TopologicalSorter
+from itertools import product
 from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from sparrow import catalogue, radius
 from sparrow.catalogue import EVALUATED_ROOMS
+from sparrow.data import extra
+from sparrow.data.split import sizes
 from sparrow.errors import SparrowError
 from sparrow.exchange import keymap, keymap_files
 from sparrow.files.paths import DENSE, GRAFTED, INITIAL, UNPRUNED, Checkpoint, parse
+from sparrow.pruning.ratio import prunes_alike, shortage_of_each
 from sparrow.settings import Settings, distances_in_pixels
 from sparrow.study import figures
 from sparrow.study.analysis_contract import SUMMARISED
@@ -212,6 +218,21 @@ def _schedules_fit(study: Study) -> Iterator[str]:
                 yield str(error)
 
 
+def _schedules_of_methods_fit(study: Study) -> Iterator[str]:
+    """What methods make of the study's schedules are valid ones, at every ratio."""
+    for objective in study.objectives:
+        if len(list(_schedules(study, objective))) < len(TRAINING_STAGES):
+            continue
+        for label, method in study.methods.items():
+            for ratio in method.ratios or study.ratios or ():
+                try:
+                    study.pruning_schedule(objective, label, ratio)
+                except ValidationError as error:
+                    yield f"methods.{label}: {error.errors()[0]['msg'].removeprefix('Value error, ')}"
+                except ValueError as error:
+                    yield f"methods.{label}: {error}"
+
+
 def _schedules(study: Study, objective: str) -> Iterator[tuple[TrainingStage, Schedule]]:
     """The valid ones of an objective's schedules, with their stages."""
     for stage in TRAINING_STAGES:
@@ -235,6 +256,38 @@ def _batches_fit(study: Study) -> Iterator[str]:
                     )
 
 
+def _norms_are_there(study: Study) -> Iterator[str]:
+    """No network without batch norm is pruned by a method that cannot do without."""
+    for label, method in study.methods.items():
+        for model in study.models if method.batch_norm_only else ():
+            if not study.models[model].batch_norm:
+                yield f"methods.{label}: models.{model} has no batch norm, but {method.batch_norm_only}"
+
+
+def _searches_have_time(study: Study) -> Iterator[str]:
+    """The schedule of every method has a place for all that it does, as far as it is known how many images an epoch has."""
+    trained = {label: method for label, method in study.methods.items() if method.needs == "schedule"}
+    for dataset, objective, model in product(study.datasets, study.objectives, study.models) if trained else ():
+        images = _training_images(study.datasets[dataset])
+        for label, method in trained.items():
+            for ratio in method.ratios or study.ratios:
+                with suppress(ValueError):
+                    schedule = study.pruning_schedule(objective, label, ratio)
+                    # Of as many as nobody has, every number of steps finds a place, but not every number of epochs.
+                    per_epoch = len(schedule.batches(images, study.models[model].batch_norm)) if images else 10**9
+                    told = method.too_short(schedule.epochs * per_epoch, per_epoch)
+                    if told:
+                        yield f"methods.{label}.{told}"
+
+
+def _training_images(params: Any) -> int | None:
+    """How many images an epoch of a study's data set has, with the extra ones; None if that is not known or cannot be read."""
+    own = sizes(params)
+    with suppress(SparrowError):
+        return own and own[0] + (0 if params.extra_share else extra.count(params))
+    return None
+
+
 def _precisions_fit(study: Study) -> Iterator[str]:
     """No objective that needs single precision trains in another."""
     for objective, entry in study.objectives.items():
@@ -242,6 +295,18 @@ def _precisions_fit(study: Study) -> Iterator[str]:
             if schedule.precision != "float32":
                 what = f"training.{stage}.precision is {schedule.precision}"
                 yield f"objectives.{objective}: {what}, but {entry.float32_only}; valid: float32"
+
+
+def _penalties_fit(study: Study) -> Iterator[str]:
+    """ReLUs that the adversary may switch are penalised where an objective trains against a box."""
+    for objective, entry in study.objectives.items():
+        if entry.nrs is None:
+            continue
+        key, norm = f"objectives.{objective}.nrs", study.threat_of(objective).norm
+        if not hasattr(entry, "eps"):
+            yield f"{key}: {entry.kind} trains against no radius, at which bounds could be; valid: null"
+        elif norm != "linf":
+            yield f"{key}: its bounds are over boxes, and the norm of the threat is {norm!r}; valid: null, or linf"
 
 
 def _grafting_fits(study: Study) -> Iterator[str]:
@@ -347,6 +412,21 @@ def _nobody_waits_in_a_circle(study: Study) -> Iterator[str]:
         yield f"attacks: {circle}; valid: a `skip_verified` or `attacks` without one of them"
 
 
+def _filters_are_left(study: Study) -> Iterator[str]:
+    """No ratio takes all filters of a layer, as far as the model says beforehand how many its narrowest one has."""
+    if not {"pruned", "finetuned"} & set(study.evaluate):
+        return
+    for label, method in study.methods.items():
+        if method.structure != "filters" or not prunes_alike(method):
+            continue
+        where = "ratios" if method.ratios is None else f"methods.{label}.ratios"
+        for model, entry in study.models.items():
+            sizes = dict([entry.narrowest]) if entry.narrowest else {}
+            for ratio in method.ratios or study.ratios:
+                if line := shortage_of_each(sizes, ratio):
+                    yield f"{where}: methods.{label} removes filters, and of models.{model} {line}"
+
+
 def _imports_fit(study: Study) -> Iterator[str]:
     """Every import takes the place of a checkpoint that somebody asks for."""
     for path, entry in study.imports.items():
@@ -404,6 +484,7 @@ def _known(labels: list[str] | None, known: dict[str, Any]) -> list[str]:
 CHECKS: tuple[Check, ...] = (
     _labels_are_free,
     _methods_prune,
+    _filters_are_left,
     _analyses_fit,
     _threats_are_in_pixels,
     _methods_are_in_pixels,
@@ -421,7 +502,11 @@ CHECKS: tuple[Check, ...] = (
     _radii_fit,
     _cascades_fit,
     _schedules_fit,
+    _schedules_of_methods_fit,
     _batches_fit,
+    _norms_are_there,
+    _searches_have_time,
     _precisions_fit,
+    _penalties_fit,
     _grafting_fits,
 )

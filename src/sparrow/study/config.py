@@ -11,6 +11,7 @@ from sparrow.study.entry_types import entries
 from sparrow.study.mistakes import FOLDER
 from sparrow.study.pipelines import PIPELINES
 from sparrow.study.sections import Grafting, Import, ObjectiveOptions, Published, Training, TrainingStage
+from sparrow.training.additions import Addition, Distillation
 from sparrow.training.schedule import Schedule
 
 
@@ -88,14 +89,30 @@ class Study(Settings):
 
     def schedule(self, objective: str, stage: TrainingStage) -> Schedule:
         """The study's schedule of `stage` with the changes that an objective makes to it."""
-        patch = getattr(self.objectives[objective].training, stage).model_dump(exclude_unset=True)
+        patch = getattr(self.objectives[objective].training, stage).model_dump(exclude_unset=True, exclude={"distillation"})
         try:
-            return Schedule(**getattr(self.training, stage).model_dump() | patch)
+            return Schedule(**getattr(self.training, stage).model_dump(exclude={"distillation"}) | patch)
         except ValidationError as error:
             mistake = error.errors()[0]
             key = ".".join(map(str, ("objectives", objective, "training", stage, *mistake["loc"])))
             message = mistake["msg"].removeprefix("Value error, ").replace("Input should be", f"{mistake['input']!r} must be")
             raise ValueError(f"{key}: {message}") from None
+
+    def distillation(self, objective: str) -> Distillation | None:
+        """How an objective's pruned networks learn from a teacher when they are fine-tuned; None if they do not."""
+        shared, own = self.training.finetune.distillation, self.objectives[objective].training.finetune
+        if "distillation" not in own.model_fields_set:
+            return shared
+        if own.distillation is None:
+            return None
+        return Distillation(**(shared.model_dump() if shared else {}) | own.distillation.model_dump(exclude_unset=True))
+
+    def additions(self, objective: str) -> dict[str, Addition]:
+        """What an objective's networks minimise besides, by the key of the study that says so, or could."""
+        found: dict[str, Addition | None] = {"nrs": self.objectives[objective].nrs}
+        if "finetuned" in self.evaluate:
+            found["training.finetune.distillation"] = self.distillation(objective)
+        return {f"objectives.{objective}.{key}": addition for key, addition in found.items() if addition is not None}
 
     def pruning_schedule(self, objective: str, method: str, ratio: float) -> Schedule:
         """The schedule under which a method trains at a ratio: that of its pipeline, with what the method makes of it.

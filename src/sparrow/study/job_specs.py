@@ -44,6 +44,7 @@ PASSED_SEPARATELY = {
     "keep_examples",
     "skip_verified",
     "augmentation",
+    "nrs",
 }
 """Parameters of entries that are no part of what an entry is: specs have them elsewhere, or the rules alone heed them."""
 
@@ -116,9 +117,14 @@ def pretrain_spec(study: Study, parent: Parent) -> TrainingSpec:
 
 def finetune_spec(study: Study, cell: Cell) -> TrainingSpec:
     """What fine-tuning reads: of the method, which is in the weights and masks that it starts from, only when it prunes."""
-    shared = _trained_on(study, cell.parent, "finetune")
-    schedule = study.schedule(cell.parent.objective, cells.pipeline_of(study, cell).afterwards)
-    return TrainingSpec(cell=_labels(cell.parent, cell), **shared | {"schedule": schedule})
+    distillation = study.distillation(cell.parent.objective)
+    modules = ("sparrow.stages.finetune", *([distillation.module] if distillation else []))
+    own = {
+        "cell": _labels(cell.parent, cell),
+        "schedule": study.schedule(cell.parent.objective, cells.pipeline_of(study, cell).afterwards),
+        "distillation": distillation,
+    }
+    return TrainingSpec(**_trained_on(study, cell.parent, "finetune", modules) | own)
 
 
 def graft_spec(study: Study, cell: Cell) -> GraftSpec:
@@ -230,7 +236,9 @@ def _labels(parent: Parent, cell: Cell | None = None) -> Labels:
 def _trained_on(study: Study, parent: Parent, stage: TrainingStage, modules: tuple[str, ...] = ()) -> dict[str, Any]:
     """What all that train read but for whose network it is; `modules` run besides those of model and objective."""
     model, objective = entry_spec(study, "models", parent.model), entry_spec(study, "objectives", parent.objective)
-    names = (catalogue.module_name("models", model["kind"]), catalogue.module_name("objectives", objective["kind"]))
+    names = [catalogue.module_name("models", model["kind"]), catalogue.module_name("objectives", objective["kind"])]
+    nrs = study.objectives[parent.objective].nrs
+    names += [nrs.module] if nrs else []
     return {
         "code": code_digest(*(modules or (f"sparrow.stages.{stage}",)), *names),
         "model": model,
@@ -238,6 +246,7 @@ def _trained_on(study: Study, parent: Parent, stage: TrainingStage, modules: tup
         "schedule": study.schedule(parent.objective, stage),
         "augmentation": study.datasets[parent.dataset].augmentation,
         "threat": _threat(study, parent.objective, study.objectives[parent.objective]),
+        "nrs": nrs,
     }
 
 

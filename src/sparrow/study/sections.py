@@ -10,16 +10,27 @@ from sparrow.exchange import keymap_files
 from sparrow.files import published_figures
 from sparrow.settings import Norm, Radius, Settings, unique
 from sparrow.study.entry_types import optional
+from sparrow.training.additions import Distillation, StabilityLoss
 from sparrow.training.schedule import Schedule
 
 TrainingStage = Literal["pretrain", "prune", "finetune"]
 TRAINING_STAGES: tuple[TrainingStage, ...] = ("pretrain", "prune", "finetune")
 
+
+class FineTuning(Schedule):
+    """The schedule of fine-tuning, and what it may learn from."""
+
+    distillation: Distillation | None = None
+    """Learn from the dense network instead of from the labels: `{teacher: dense, alpha: 1.0, temperature: 30}`; off if null."""
+
+
 if TYPE_CHECKING:
-    # Its fields are known at run time alone.
+    # Their fields are known at run time alone.
     SchedulePatch = Settings
+    FineTuningPatch = Settings
 else:
     SchedulePatch = optional(Schedule, "SchedulePatch")
+    FineTuningPatch = optional(FineTuning, "FineTuningPatch")
 
 
 class TrainingPatch(Settings):
@@ -29,7 +40,7 @@ class TrainingPatch(Settings):
     """Changes to `training.pretrain`."""
     prune: SchedulePatch = Field(default_factory=SchedulePatch)
     """Changes to `training.prune`."""
-    finetune: SchedulePatch = Field(default_factory=SchedulePatch)
+    finetune: FineTuningPatch = Field(default_factory=FineTuningPatch)
     """Changes to `training.finetune`."""
 
 
@@ -51,6 +62,9 @@ class ObjectiveOptions(Settings):
     """The threat against which this objective's networks are trained and evaluated, if it is not the study's."""
     models: Annotated[list[str], Field(min_length=1), AfterValidator(unique)] | None = None
     """Train only these models, by label; all if null."""
+    nrs: StabilityLoss | None = None
+    """Penalise ReLUs that the adversary may switch, wherever this objective trains: `{weight: 0.01, gamma_power: 2}`; off if
+    null."""
 
 
 class Training(Settings):
@@ -61,7 +75,7 @@ class Training(Settings):
     prune: Schedule
     """Search for masks; methods that do not train skip it, and those that move weights take over `finetune`'s optimiser
     and learning rate."""
-    finetune: Schedule
+    finetune: FineTuning
     """Fine-tuning under fixed masks: the same budget for every method."""
 
 

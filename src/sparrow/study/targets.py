@@ -69,6 +69,12 @@ def cost_beside(file: str) -> str:
     return file.removesuffix(TABLE).removesuffix(NETWORK) + COST
 
 
+def teachers(study: Study, cell: Cell) -> list[str]:
+    """The checkpoint that fine-tuning a network learns from, alone; none where it learns from the labels."""
+    found = cells.teacher_of(study, Checkpoint(cell.parent, cell, "finetuned"))
+    return [f"{study.results}/{found.path}{NETWORK}"] if found else []
+
+
 def examples(study: Study, parent: Parent, checkpoint: str, verifier: str) -> list[str]:
     """The adversarial examples that a verifier of `checkpoint` (`dense`, `METHOD-RATIO/pruned`, ...) classifies again.
 

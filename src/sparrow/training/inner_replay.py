@@ -89,6 +89,11 @@ def solve(find: Callable[[], Tensor]) -> Tensor:
     return solution
 
 
+def found() -> list[Tensor]:
+    """The perturbed images that `solve` has returned since `record` was entered, in order; none outside of it."""
+    return list(_recording.solutions) if _recording is not None else []
+
+
 @contextmanager
 def watched(model: nn.Module) -> Iterator[None]:
     """Note the images that `model` is given outside of `solve`; a replay that gives it others raises SparrowError."""

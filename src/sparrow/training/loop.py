@@ -102,6 +102,10 @@ class Hooks:
     def after_epoch(self, row: CurveRow) -> None:
         """Called after an epoch has been validated, with its row of the learning curve."""
 
+    def finished(self) -> bool:
+        """Whether training ends here; asked after `after_epoch`."""
+        return False
+
     def state_dict(self) -> dict[str, Any]:
         """The hooks' state for a resume point, by reference; of what `sparrow.jobs.packing` can write down."""
         return {}
@@ -130,6 +134,7 @@ def train(
     `data` holds the parts `train` and `validation`, on the model's device; `generator` (on the CPU) orders the batches.
     The validation loss is the objective's own, at the ramp's present state. One line an epoch goes to `report`.
     Training takes the steps of the whole schedule, or `steps_of(those, steps of an epoch)`; an epoch cut short is validated.
+    It ends earlier, after an epoch, if the hooks say that it is `finished`.
     `perturbs` says that `objective` perturbs images once the ramp has begun, which `Step.again` then insists on; its errors
     begin with `name`. `own_rate` says which of `optimised` learn at another rate.
     With `resume`, training goes on from that point if it is there, and is saved to it between steps.
@@ -237,6 +242,9 @@ def train(
             f"epoch {epoch + 1}/{schedule.epochs}  loss {train_loss:.4f}  validation loss {validation_loss:.4f}  "
             f"benign {benign:.2%}  ETA {left:.0f} s"
         )
+        if hooks.finished() and place.step < last:
+            report(f"training ends after epoch {epoch + 1}: what was looked for is found")
+            break
     model.eval()
     return place.rows
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -290,6 +291,39 @@ def input_ranges(model: nn.Module, images: Tensor, labels: Tensor, threat: Threa
         if wrong is not None:
             raise NetworkError(f"CROWN gave {_description(wrong)} a range that it leaves at a point of the perturbation set")
         return [(node.lower.detach(), node.upper.detach()) for node in before]
+
+
+class Range(NamedTuple):
+    """Bounds on the input of a layer of ReLUs."""
+
+    lower: Tensor
+    upper: Tensor
+    """Both (n, ...)."""
+    scale: Tensor | None
+    """Scale (channels,) of the batch norm right before the ReLUs; None if there is none."""
+
+
+def relu_inputs(network: BoundedNetwork, model: nn.Module, images: Tensor, threat: Threat) -> list[Range]:
+    """Bounds by IBP on the input of each ReLU layer of `model`, differentiable in its weights; `network` is `bounded(model)`.
+
+    Whatever the mode of `model`, it is bounded as in eval mode, with the running statistics that batch norms have now.
+    """
+    every = nodes(network)
+    buffers = dict(model.named_buffers())
+    with flags_restored(model):
+        for node in every:
+            # Parameters in eval mode have no gradient.
+            node.training = type(node).__name__ == "BoundParams"
+            if type(node).__name__ == "BoundBuffers" and node.ori_name in buffers:
+                node.buffer = buffers[node.ori_name].detach().clone()
+        network.compute_bounds(x=(perturbed(images, threat),), method="IBP", bound_upper=True)
+        relus = [relu.inputs[0] for relu in network.relus if relu.perturbed]
+        return [Range(node.interval[0], node.interval[1], _norm_scale(node)) for node in relus]
+
+
+def _norm_scale(node: Node) -> Tensor | None:
+    """The scale (channels,) of a batch norm; None for another node."""
+    return node.inputs[1].forward() if type(node).__name__ == "BoundBatchNormalization" else None
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from sparrow.networks.grafting import Grafted
 from sparrow.settings import Threat
-from sparrow.verification.bounds import margin_matrix
+from sparrow.verification.bounds import Range, margin_matrix
 
 CACHED_ROWS = 144
 """Rows (images times margins) of a batch of CROWN-IBP's backward pass on a CPU; twice or half as many are slower."""
@@ -124,6 +124,18 @@ def margins(
     return torch.cat([loose for loose, _ in both]), torch.cat([close for _, close in both])
 
 
+def relu_inputs(layers: list[Layer], images: Tensor, eps: float) -> list[Range]:
+    """Bounds by IBP on the input of each ReLU over the boxes of radius `eps` around `images`, differentiable in the weights.
+
+    `layers` come from `chain`. Batch norms in train mode take the statistics of `images`.
+    """
+    before = [None, *layers]
+    norms = [norm for norm, layer in zip(before, layers, strict=False) if isinstance(layer, nn.ReLU | Grafted)]
+    scales = [norm.weight if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d) else None for norm in norms]
+    found = _intervals(_folded(layers, images), _channels_last(images), eps).ranges
+    return [Range(*limits, scale) for limits, scale in zip(filter(None, found), scales, strict=True)]
+
+
 def _channels_last(images: Tensor) -> Tensor:
     """`images` in the memory layout that is fastest for convolutions."""
     return images.contiguous(memory_format=torch.channels_last) if images.dim() == 4 else images
@@ -165,28 +177,7 @@ def _bounds_of_batch(
     steps: list[Step], images: Tensor, specification: Tensor, eps: float, tight: bool
 ) -> tuple[Tensor, Tensor]:
     """As `margins`, for images few enough for the cache and their `specification` (n, classes - 1, classes)."""
-    lower, upper = (images - eps).clamp(0, 1), (images + eps).clamp(0, 1)
-    centre, radius = (lower + upper) / 2, (upper - lower) / 2
-    box = centre, radius
-    shapes: list[torch.Size] = []  # Of each step's input.
-    ranges: list[tuple[Tensor, Tensor] | None] = []  # Bounds on a ReLU's input; None for other steps.
-    for step in steps[:-1]:
-        shapes.append(centre.shape[1:])
-        ranges.append(None)
-        if isinstance(step, Affine):
-            centre, radius = step(centre, step.weight, step.bias), step(radius, step.size)
-        elif isinstance(step, nn.ReLU | Grafted):
-            line = _line(step, centre, radius) if isinstance(step, Grafted) else None
-            if isinstance(step, Grafted):
-                centre, radius = centre * step.kept, radius * step.kept
-            lower, upper = centre - radius, centre + radius
-            ranges[-1] = lower, upper
-            lower, upper = lower.relu(), upper.relu()
-            centre, radius = (lower + upper) / 2, (upper - lower) / 2
-            if line is not None:
-                centre, radius = centre + line[0], radius + line[1]
-        else:
-            centre, radius = centre.flatten(1), radius.flatten(1)
+    (centre, radius), box, shapes, ranges = _intervals(steps, images, eps)
     last = cast(Affine, steps[-1])
     matrix, constant = specification @ last.weight, specification @ last.bias
     loose = _lowest(matrix, constant, centre, radius)
@@ -207,6 +198,46 @@ def _bounds_of_batch(
         else:
             matrix = _channels_last(matrix.flatten(0, 1).unflatten(1, shape)).unflatten(0, matrix.shape[:2])
     return loose, _lowest(matrix.flatten(2), constant, *(part.flatten(1) for part in box))
+
+
+class _Intervals(NamedTuple):
+    """What interval arithmetic gives before the last step: boxes as their centre and radius (n, ...)."""
+
+    last: tuple[Tensor, Tensor]
+    """Around the last step's input."""
+    box: tuple[Tensor, Tensor]
+    """Around the images."""
+    shapes: list[torch.Size]
+    """Of each step's input, without the batch."""
+    ranges: list[tuple[Tensor, Tensor] | None]
+    """Lower and upper bounds (n, ...) on a ReLU's input; None for other steps."""
+
+
+def _intervals(steps: list[Step], images: Tensor, eps: float) -> _Intervals:
+    """Boxes of radius `eps` around `images`, taken through all steps but the last."""
+    lower, upper = (images - eps).clamp(0, 1), (images + eps).clamp(0, 1)
+    centre, radius = (lower + upper) / 2, (upper - lower) / 2
+    box = centre, radius
+    shapes: list[torch.Size] = []
+    ranges: list[tuple[Tensor, Tensor] | None] = []
+    for step in steps[:-1]:
+        shapes.append(centre.shape[1:])
+        ranges.append(None)
+        if isinstance(step, Affine):
+            centre, radius = step(centre, step.weight, step.bias), step(radius, step.size)
+        elif isinstance(step, nn.ReLU | Grafted):
+            line = _line(step, centre, radius) if isinstance(step, Grafted) else None
+            if isinstance(step, Grafted):
+                centre, radius = centre * step.kept, radius * step.kept
+            lower, upper = centre - radius, centre + radius
+            ranges[-1] = lower, upper
+            lower, upper = lower.relu(), upper.relu()
+            centre, radius = (lower + upper) / 2, (upper - lower) / 2
+            if line is not None:
+                centre, radius = centre + line[0], radius + line[1]
+        else:
+            centre, radius = centre.flatten(1), radius.flatten(1)
+    return _Intervals((centre, radius), box, shapes, ranges)
 
 
 def _line(step: Grafted, centre: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:

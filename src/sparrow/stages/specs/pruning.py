@@ -10,6 +10,7 @@ from sparrow.data.augmentation import Augmentation
 from sparrow.files.specs import Entry
 from sparrow.settings import Threat
 from sparrow.stages.specs.base import CheckpointSpec
+from sparrow.training.additions import StabilityLoss
 from sparrow.training.schedule import Schedule
 
 
@@ -23,6 +24,7 @@ class PruneSpec(CheckpointSpec):
     augmentation: Augmentation | None = None
     threat: Threat | None = None
     """The threat that the objective trains against; none of a benign one."""
+    nrs: StabilityLoss | None = None
     method_threat: Threat | None = None
     """The threat that the method trains against, if it does."""
 

@@ -6,6 +6,7 @@ from sparrow.data.augmentation import Augmentation
 from sparrow.files.specs import Entry
 from sparrow.settings import Threat
 from sparrow.stages.specs.base import CheckpointSpec
+from sparrow.training.additions import Distillation, StabilityLoss
 from sparrow.training.schedule import Schedule
 
 
@@ -16,3 +17,6 @@ class TrainingSpec(CheckpointSpec):
     schedule: Schedule
     augmentation: Augmentation = Augmentation()
     threat: Threat | None = None
+    nrs: StabilityLoss | None = None
+    distillation: Distillation | None = None
+    """How fine-tuning learns from a teacher, if it does."""
