@@ -16,6 +16,8 @@ from sparrow.inference.window import Window
 from sparrow.inference.window_updates import window_updates
 from sparrow.networks.grafting import Grafted, chosen, graft, grafted_layers, relu_inputs
 from sparrow.settings import Threat
+from sparrow.training.additions import StabilityLoss
+from sparrow.training.relu_stability import Penalty
 from sparrow.verification import bounds, chain_bounds
 from sparrow.verification.splitting import Splitting
 from sparrow.verifiers import branch_and_bound
@@ -250,3 +252,14 @@ def test_branch_and_bound_splits_no_line_and_ends(eps: float, verified: bool) ->
         logits = model(points)
     others = logits[:, [other for other in range(3) if other != label]]
     assert float((logits[:, [label]] - others).min()) >= found.margin - 1e-5
+
+
+def test_the_penalty_for_unstable_relus_is_the_same_by_both_bounds_of_lines(
+    images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = random_lines(convolutional(), images)
+    nn.init.uniform_(model.get_parameter("1.weight"), 0.2, 0.5)  # The scale of the batch norm before the first lines.
+    ours = Penalty(StabilityLoss(weight=1.0), THREAT)(model, images)
+    monkeypatch.setattr(chain_bounds, "chain", lambda model: None)
+    theirs = Penalty(StabilityLoss(weight=1.0), THREAT)(model, images)
+    assert torch.allclose(ours, theirs, atol=1e-6)
