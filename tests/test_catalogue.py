@@ -30,6 +30,34 @@ FUNCTIONS = {
 }
 # A verifier of a smoothed classifier defines this in place of `bound`.
 CERTIFY = {"certify": ["model", "images", "params", "threat", "classes", "generator", "white"]}
+METHODS = [
+    "admm",
+    "bcs",
+    "boosting-ticket",
+    "ccrp",
+    "deadwooding",
+    "dnr",
+    "flying-bird",
+    "flying-bird-plus",
+    "fre",
+    "harp",
+    "hydra",
+    "imp",
+    "iwi",
+    "lwm",
+    "mad",
+    "mrpf",
+    "pwoa",
+    "random",
+    "random-scratch",
+    "robust-bird",
+    "rst",
+    "snip",
+    "twinrep",
+    "undecayed",
+    "vericompress",
+]
+
 every_entry = pytest.mark.parametrize(("room", "kind"), ENTRIES, ids=[f"{room}.{kind}" for room, kind in ENTRIES])
 
 
@@ -42,7 +70,7 @@ every_entry = pytest.mark.parametrize(("room", "kind"), ENTRIES, ids=[f"{room}.{
             "objectives",
             ["adversarial", "benign", "crown-ibp", "fgsm", "ibp", "mart", "mixtrain", "mtl-ibp", "sabr", "smoothing", "trades"],
         ),
-        ("methods", ["admm", "deadwooding", "harp", "hydra", "lwm", "random", "snip"]),
+        ("methods", METHODS),
         ("attacks", ["autoattack", "fgsm", "fmn", "pgd"]),
         ("verifiers", ["alpha-crown", "branch-and-bound", "cascade", "crown", "crown-ibp", "ibp", "smoothing"]),
         ("analyses", ["latency", "stability"]),
@@ -94,13 +122,20 @@ def test_every_entry_names_its_source():
     ("kind", "params", "needs", "trains"),
     [
         ("admm", {}, "schedule", "weights"),
+        ("boosting-ticket", {}, "schedule", "weights"),
         ("deadwooding", {}, "schedule", "weights"),
         ("harp", {}, "schedule", "scores"),
         ("hydra", {}, "schedule", "scores"),
+        ("imp", {}, "schedule", "weights"),
         ("lwm", {}, "nothing", "weights"),
         ("lwm", {"steps": 2}, "schedule", "weights"),
+        ("mad", {}, "batches", "scores"),
+        ("pwoa", {}, "schedule", "weights"),
         ("random", {}, "nothing", "scores"),
+        ("robust-bird", {}, "schedule", "weights"),
+        ("rst", {}, "schedule", "scores"),
         ("snip", {}, "batches", "scores"),
+        ("undecayed", {}, "batches", "scores"),
     ],
 )
 def test_a_method_says_what_it_needs_and_trains(kind, params, needs, trains):

@@ -10,6 +10,7 @@ from sparrow import catalogue
 from sparrow.cli import cite
 from sparrow.cli.main import main
 from sparrow.errors import SparrowError
+from sparrow.pruning.params import S2AP
 from sparrow.training.additions import Distillation, StabilityLoss
 
 ROOT = Path(__file__).parents[2]
@@ -17,7 +18,7 @@ ENTRIES = [(room, kind) for room in catalogue.PACKAGES for kind in catalogue.kin
 TEXTS = {f"{room}.{kind}": catalogue.bibtex(room, kind) for room, kind in ENTRIES}
 ADDITIONS = (Distillation, StabilityLoss)
 TEXTS |= {addition.__name__: catalogue.bibtex_of(addition().load()) for addition in ADDITIONS}
-TEXTS |= {"Sparrow": cite.own_bibtex(), **cite.TOOLS}
+TEXTS |= {"Sparrow": cite.own_bibtex(), **cite.TOOLS, "S2AP": S2AP}
 PAPERS = [(user, key, text) for user, whole in TEXTS.items() for key, text in cite.parse(whole, user).items()]
 NEEDED = {
     "article": {"author", "title", "journal", "year"},
@@ -69,7 +70,7 @@ def test_an_entry_is_valid_and_says_what_its_type_asks_for(user, key, text):
     assert set(found) >= NEEDED[kind]
     assert re.fullmatch(r"(19|20)\d\d", found["year"])
     # Surname first, so that no style has to guess which of the names it is.
-    authors = found["author"].split(" and ")
+    authors = re.sub(r"\{\\\W\w\}", "", found["author"]).split(" and ")  # Without letters that TeX gives an accent.
     assert [name for name in authors if not re.fullmatch(r"[^,{}]+, [^,{}]+|\{.+\}", name)] == []
 
 
@@ -130,6 +131,14 @@ def test_a_cascade_cites_the_bounds_that_it_has(said):
         key for key in ("gowal2019scalable", "zhang2018efficient") if "verifiers.cascade" not in users[key].split(", ")
     ] == []
     assert "xu2021fast" not in users
+
+
+@pytest.mark.parametrize("kind", ["hydra", "harp"])
+def test_a_setting_that_is_used_is_cited(said, kind):
+    papers = {"piras2025s2ap", "wu2020adversarial"}
+    users = said(methods={kind: {"s2ap_gamma": 0.1}})
+    assert {key: user for key, user in users.items() if key in papers} == dict.fromkeys(papers, f"methods.{kind}")
+    assert not papers & set(said(methods={kind: None}))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from sparrow import catalogue
 from sparrow.data import store
-from sparrow.data.split import SplitParams, split
+from sparrow.data.split import HeldOut, SplitParams, hold_out, sizes, split
 from sparrow.datasets import digits
 from sparrow.errors import SparrowError
 from sparrow.files.headers import read_header
@@ -42,6 +42,17 @@ def test_split_is_decided_by_its_seed(part: str) -> None:
     first, again, other = (split(LABELS, SplitParams(split_seed=seed))[part] for seed in (0, 0, 1))
     assert np.array_equal(first, again)
     assert set(first) != set(other)
+
+
+@pytest.mark.parametrize("whole", [200, 201, 1797])
+def test_sizes_are_known_before_images_are_read(whole: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.arange(whole) % 4
+    assert sizes(HeldOut()) is None
+    monkeypatch.setattr(HeldOut, "images", (whole, 77))
+    found = hold_out(labels, HeldOut())
+    assert sizes(HeldOut()) == (len(found["train"]), len(found["validation"]), 77)
+    monkeypatch.setattr(SplitParams, "images", (whole, None), raising=False)
+    assert sizes(SplitParams()) == tuple(len(split(labels, SplitParams())[name]) for name in PARTS)
 
 
 def test_split_leaves_images_to_train_on() -> None:

@@ -132,8 +132,25 @@ METHODS = {
     "harp-filter": {"kind": "harp", "granularity": "filter"},
     "lwm-iterative": {"kind": "lwm", "steps": 3},
     "admm": {"kind": "admm", "updates": 3},
+    "boosting-ticket": {"kind": "boosting-ticket"},
     "deadwooding": {"kind": "deadwooding"},
+    # An exchange a step, of three an epoch.
+    "dnr": {"kind": "dnr", "every": 0.3},
+    "flying-bird": {"kind": "flying-bird", "every": 0.3, "every_late": 0.3},
+    "flying-bird-plus": {"kind": "flying-bird-plus", "every": 0.3, "every_late": 0.3, "growth": "gradient", "epochs_seen": 2},
+    "random-scratch": {"kind": "random-scratch"},
+    "imp": {"kind": "imp"},
     "snip": {"kind": "snip", "batches": None},
+    "mad": {"kind": "mad", "steps": 2, "mask_steps": 2},
+    "pwoa": {"kind": "pwoa"},
+    "bcs": {"kind": "bcs"},
+    "twinrep": {"kind": "twinrep", "prune_at": 0.5},
+    "twinrep-filter": {"kind": "twinrep", "initialisation": "split", "granularity": "filter"},
+    "vericompress": {"kind": "vericompress"},
+    "vericompress-filter": {"kind": "vericompress", "granularity": "filter"},
+    "robust-bird": {"kind": "robust-bird", "masks": 2, "distance": 0.9},
+    "rst": {"kind": "rst"},
+    "undecayed": {"kind": "undecayed", "batches": None},
 }
 
 
@@ -142,8 +159,8 @@ def test_every_method_that_trains_is_tried_here() -> None:
     assert kinds == set(catalogue.kinds("methods")) - {"random"}
 
 
-def _pruning(parent: Path, data: Path, method: dict) -> Callable[[Path], None]:
-    spec = SPEC | {"method": method, "ratio": 0.8, "method_threat": SPEC["threat"]}
+def _pruning(parent: Path, data: Path, method: dict, **changes: object) -> Callable[[Path], None]:
+    spec = SPEC | {"method": method, "ratio": 0.8, "method_threat": SPEC["threat"]} | changes
     return lambda folder: prune(
         parent, data, folder / "out.safetensors", folder / "curve.csv", folder / "trace.csv", folder / "cost.json", spec
     )
@@ -157,12 +174,37 @@ def test_pruning_goes_on(label: str, stops: list[int], dense: Path, digits: Path
     assert evaluations[0] == evaluations[1] > 0
 
 
-@pytest.mark.parametrize("label", ["admm", "deadwooding", "harp", "lwm-iterative"])
+@pytest.mark.parametrize(
+    "label",
+    ["admm", "deadwooding", "harp", "lwm-iterative", "pwoa", "bcs", "twinrep", "dnr", "flying-bird", "flying-bird-plus"],
+)
 def test_pruning_goes_on_after_the_method_has_changed_its_mind(
     label: str, dense: Path, digits: Path, tmp_path: Path, stopping: Callable
 ) -> None:
     # In the second epoch there are duals, masks and a teacher that `start` did not make.
     same_after_stops(_pruning(dense, digits, METHODS[label]), tmp_path, stopping, [6])
+
+
+# Two rounds of an epoch each: before and after the step to rewind to, in the validation before the first prune, in the second
+# round, in its validation, and twice.
+@pytest.mark.parametrize("stops", [[1], [2], [4], [5], [8], [3, 2]])
+@pytest.mark.parametrize("params", [{"rewind": "lr"}, {"rewind_epochs": 0.6}], ids=["lr", "weights"])
+def test_rounds_go_on(params: dict, stops: list[int], dense: Path, digits: Path, tmp_path: Path, stopping: Callable) -> None:
+    job = _pruning(dense, digits, {"kind": "imp"} | params, schedule=SCHEDULE | {"cycles": 2})
+    evaluations = same_after_stops(job, tmp_path, stopping, stops)
+    assert evaluations[0] == evaluations[1] > 0
+
+
+# In the validation of the first epoch, within the second, in the validation after it, when the ticket is known, and both.
+@pytest.mark.parametrize("stops", [[4], [6], [8], [7, 1]])
+def test_a_search_that_is_over_before_its_schedule_ends_with_the_same_epoch(
+    stops: list[int], dense: Path, digits: Path, tmp_path: Path, stopping: Callable
+) -> None:
+    method = METHODS["robust-bird"]
+    job = _pruning(dense, digits, method, schedule=SCHEDULE | {"epochs": 4})
+    evaluations = same_after_stops(job, tmp_path, stopping, stops)
+    assert evaluations[0] == evaluations[1] > 0
+    assert len((tmp_path / "whole/curve.csv").read_text().splitlines()) == 1 + method["masks"]
 
 
 def test_finetuning_goes_on_and_revives_nothing(dense: Path, digits: Path, tmp_path: Path, stopping: Callable) -> None:

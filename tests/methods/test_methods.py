@@ -13,13 +13,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sparrow import catalogue
+from sparrow.adversary.fgsm import fgsm
 from sparrow.errors import SparrowError
-from sparrow.methods import admm, deadwooding, harp, hydra, lwm, snip
+from sparrow.methods import deadwooding, harp, hydra, lwm, snip
 from sparrow.networks.prunable import prunable_weights
 from sparrow.networks.structure import Layout
 from sparrow.pruning.learned_scores import initial_scores
 from sparrow.pruning.learned_shares import FilterBudget, WeightBudget
 from sparrow.pruning.pruner import Batch, Pruner
+from sparrow.pruning.sparse_targets import distance
 from sparrow.settings import Threat
 from sparrow.stages._mask_check import check_masks
 from sparrow.training.loop import Step
@@ -290,7 +292,7 @@ def test_admm_penalty_is_the_gradient_of_its_formula() -> None:
 
 def test_distance_is_that_over_all_layers() -> None:
     first = {"a": torch.tensor([3.0, 0.0]), "b": torch.tensor([[0.0], [4.0]])}
-    assert admm.distance(first, {name: torch.zeros_like(value) for name, value in first.items()}) == 5
+    assert distance(first, {name: torch.zeros_like(value) for name, value in first.items()}) == 5
 
 
 # Learned scores, and S2AP.
@@ -369,6 +371,17 @@ def test_s2ap_by_hand() -> None:
     gradient, _, scores = _s2ap(0.5, [[0.0, -1.0], [0.0, 0.0]], [[4, -2, 0, 0]], [[1.0, 1.0], [1.0, 1.0]])
     assert gradient.tolist() == [[4, 2], [1, 3]]
     assert scores.tolist() == [[1, -0.5], [0.25, 0.75]]
+
+
+def test_s2ap_begins_after_its_warmup() -> None:
+    # One and a half epochs of two steps.
+    weights, found = _layer(W0), []
+    pruner = _prepare("hydra", 0.5, s2ap_gamma=0.1, s2ap_warmup_epochs=1.5)
+    pruner.start(weights, None)
+    for number in range(6):
+        weights["layer"].grad = torch.ones(2, 2)
+        pruner.after_backward(weights, _step(number, total=6, again=lambda number=number: found.append(number)))
+    assert found == [3, 4, 5]
 
 
 def test_s2ap_takes_the_sign_of_the_worst_scores() -> None:
@@ -712,7 +725,7 @@ def linear() -> nn.Module:
 )
 def test_fgsm_by_hand(linear: nn.Module, threat: Threat, pixels: tuple, found: tuple) -> None:
     images = torch.tensor(pixels).view(1, 1, 1, 2)
-    attacked = deadwooding.fgsm(linear, images, torch.tensor([0]), threat)
+    attacked = fgsm(linear, images, torch.tensor([0]), threat)
     assert attacked.flatten().tolist() == pytest.approx(found, abs=1e-6)
     assert not attacked.requires_grad
     assert images.flatten().tolist() == pytest.approx(pixels)
@@ -721,7 +734,7 @@ def test_fgsm_by_hand(linear: nn.Module, threat: Threat, pixels: tuple, found: t
 @pytest.mark.parametrize("training", [True, False])
 def test_fgsm_leaves_the_network_alone(residual: nn.Module, training: bool) -> None:
     before = {name: tensor.clone() for name, tensor in residual.state_dict().items()}
-    deadwooding.fgsm(residual.train(training), torch.rand(4, 1, 8, 8), torch.arange(4) % 3, Threat(eps=0.1))
+    fgsm(residual.train(training), torch.rand(4, 1, 8, 8), torch.arange(4) % 3, Threat(eps=0.1))
     assert residual.training is training
     assert all(torch.equal(tensor, before[name]) for name, tensor in residual.state_dict().items())
     assert all(parameter.grad is None for parameter in residual.parameters())
@@ -750,7 +763,7 @@ def test_deadwooding_multipliers_ascend_by_the_epochs_mean_violation(linear: nn.
     # All weights doubled: small weights hold as much as before, and the logits spread twice as far under FGSM.
     dense, batch = linear[1].weight.detach().clone(), _batch(linear)
     linear[1].weight.data *= 2
-    attacked = deadwooding.fgsm(linear, batch.images, batch.labels, batch.threat)
+    attacked = fgsm(linear, batch.images, batch.labels, batch.threat)
     clean, worst = ((images.flatten(1) @ dense.T) for images in (batch.images, attacked))
     accuracy = functional.cross_entropy(2 * clean, batch.labels) - functional.cross_entropy(clean, batch.labels)
     robustness = functional.mse_loss(2 * clean, 2 * worst) - functional.mse_loss(clean, worst)
@@ -827,7 +840,7 @@ def test_deadwooding_distils_from_the_dense_network(linear: nn.Module, share: fl
     pruner.loss(batch)
     pruner.after_step(weights, _step(3, total=4))
     assert weights["1.weight"].tolist() == [[0, -1], [0, 2]]
-    attacked = deadwooding.fgsm(linear, batch.images, batch.labels, batch.threat).flatten(1)
+    attacked = fgsm(linear, batch.images, batch.labels, batch.threat).flatten(1)
     teacher, student = batch.images.flatten(1) @ dense.T, attacked @ weights["1.weight"].T
     p, q = (teacher / 2).softmax(dim=1), (student / 2).softmax(dim=1)
     divergence = 4 * (p * (p / q).log()).sum(dim=1).mean()

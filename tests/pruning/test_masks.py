@@ -16,6 +16,7 @@ from sparrow.pruning.masks import (
     budget_of,
     divide,
     erk_densities,
+    igq_densities,
     keep_highest,
     lamp_scores,
     masks_of,
@@ -173,6 +174,8 @@ CASCADE = {"a": (1, 2), "b": (2, 3), "c": (4, 10)}  # 3 / 2, 5 / 6 and 7 / 20.
         ),
         # 25.44 of 48 stay. First `a` is full; what is left then is too much for `b` as well: 17.44 of 40 for `c`.
         (CASCADE, 0.53, {"a": 1, "b": 1, "c": 17.44 / 40}),
+        # Nothing is pruned.
+        (SHAPES, 1.0, {"a": 1, "b": 1}),
     ],
 )
 def test_erk_densities_by_hand(shapes: dict, density: float, expected: dict) -> None:
@@ -181,6 +184,19 @@ def test_erk_densities_by_hand(shapes: dict, density: float, expected: dict) -> 
     densities = erk_densities(weights, sizes, density)
     assert densities == pytest.approx(expected)
     assert sum(densities[name] * sizes[name] for name in sizes) == pytest.approx(density * sum(sizes.values()))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "density", "expected"),
+    [
+        # 1 / (f size + 1) with f = 0.00544164: 64.8 and 155.2 weights are 220, a fifth of 1100.
+        ((100, 1000), 0.2, (0.64760, 0.15524)),
+        ((30, 30, 30), 0.1, (0.1, 0.1, 0.1)),
+        ((5, 7), 1.0, (1, 1)),
+    ],
+)
+def test_igq_densities_by_hand(sizes: tuple, density: float, expected: tuple) -> None:
+    assert tuple(igq_densities(dict(enumerate(sizes)), density).values()) == pytest.approx(expected, abs=1e-5)
 
 
 def test_erk_budget_by_hand() -> None:
@@ -267,7 +283,7 @@ def test_filters_by_l1_norm_by_hand(tiny: nn.Module, layout: Layout) -> None:
     assert masks["3.weight"].all(dim=1).nonzero().flatten().tolist() == [0, 4, 5, 7]
 
 
-@pytest.mark.parametrize("ratio", [0.1, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("ratio", [0.1, 0.5, 0.7, 0.83])
 @pytest.mark.parametrize("allocation", ALLOCATIONS)
 def test_filters_go_whole_and_one_stays_in_each_layer(tiny, layout, allocation: str, ratio: float) -> None:
     masks = _magnitude_masks(prunable_weights(tiny), layout, ratio, granularity="filter", allocation=allocation)
@@ -278,17 +294,36 @@ def test_filters_go_whole_and_one_stays_in_each_layer(tiny, layout, allocation: 
     assert kept["3.weight"] >= 1
     assert kept["5.weight"] == 4
     if allocation == "uniform":
-        assert kept == {"0.weight": 3 - min(2, round(ratio * 3)), "3.weight": 8 - min(7, round(ratio * 8)), "5.weight": 4}
-    elif kept["0.weight"] > 1 and kept["3.weight"] > 1:
+        assert kept == {"0.weight": 3 - round(ratio * 3), "3.weight": 8 - round(ratio * 8), "5.weight": 4}
+    else:
         assert kept["0.weight"] + kept["3.weight"] == 11 - round(ratio * 11)
 
 
-def test_global_filters_may_empty_a_layer_but_for_one(tiny: nn.Module, layout: Layout) -> None:
+def test_where_filters_compete_a_layer_keeps_its_highest_and_others_go_for_it(tiny: nn.Module, layout: Layout) -> None:
+    # All three filters of the first layer are smaller than those of the second, of which the smallest goes in place of one.
     weights = prunable_weights(tiny)
     weights["0.weight"].data *= 1e-3
     masks = _magnitude_masks(weights, layout, 3 / 11, granularity="filter", allocation="global")
-    assert int(masks["0.weight"].flatten(1).any(dim=1).sum()) == 1
-    assert masks["3.weight"].all()
+    for name, lost in [("0.weight", 2), ("3.weight", 1)]:
+        sums = weights[name].detach().abs().flatten(1).sum(dim=1)
+        assert torch.equal(masks[name].flatten(1).all(dim=1), keep_highest(sums, lost))
+
+
+@pytest.mark.parametrize("allocation", ["erk", "lamp", "global"])
+def test_competing_filters_have_the_ratio_to_the_last_one_that_leaves_each_layer_one(tiny, layout, allocation: str) -> None:
+    weights = prunable_weights(tiny)
+    masks = _magnitude_masks(weights, layout, 9 / 11, granularity="filter", allocation=allocation)
+    assert [int(masks[name].flatten(1).any(dim=1).sum()) for name in ("0.weight", "3.weight")] == [1, 1]
+    told = "the ratio 0.9 would leave 1 of all 11 filters to 2 layers, each of which keeps one; valid: at most 0.8636"
+    with pytest.raises(SparrowError, match=f"^{re.escape(told)}$"):
+        _magnitude_masks(weights, layout, 0.9, granularity="filter", allocation=allocation)
+
+
+def test_a_ratio_that_rounds_to_no_filter_is_refused_by_layer_and_largest_ratio(tiny: nn.Module, layout: Layout) -> None:
+    weights = prunable_weights(tiny)
+    with pytest.raises(SparrowError, match=r"^the ratio 0\.9 would remove all 3 filters of 0\.weight; valid: at most 0\.8333$"):
+        _magnitude_masks(weights, layout, 0.9, granularity="filter")
+    assert _lost(_magnitude_masks(weights, layout, 0.8333, granularity="filter"))["0.weight"] == 18
 
 
 def test_erk_for_filters_by_hand(tiny: nn.Module, layout: Layout) -> None:
@@ -317,6 +352,8 @@ def _without(weights: dict, filters: dict[str, list[int]]) -> dict[str, Tensor]:
 @pytest.mark.parametrize("granularity", ["weight", "filter"])
 def test_the_check_passes_what_allocations_give(residual, granularity: str, ratio: float, allocation: str) -> None:
     weights, layout = prunable_weights(residual), Layout(residual, (1, 8, 8))
+    if granularity == "filter":
+        ratio = min(ratio, 0.8)  # More would leave one of four groups no filter.
     masks = _magnitude_masks(weights, layout, ratio, granularity=granularity, allocation=allocation)
     assert check_masks(masks, weights, layout, ratio, f"{granularity}s") is None
 

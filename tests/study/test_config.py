@@ -52,14 +52,14 @@ def test_every_study_of_the_repository_is_valid(path):
 # What is wrong, the value, the key that the line has to name, and what else it has to say.
 MISTAKES = {
     # Names that do not exist, with the nearest one that does.
-    "method": ("methods.hidra", None, "methods.hidra", ["unknown method 'hidra'", "'hydra'?", "hydra, lwm, random"]),
+    "method": ("methods.hidra", None, "methods.hidra", ["unknown method 'hidra'", "'hydra'?", "valid: admm, "]),
     "attack": ("attacks.pdg", None, "attacks.pdg", ["unknown attack 'pdg'", "'pgd'?", "autoattack, fgsm, fmn, pgd"]),
     "objective": ("objectives.tradse", None, "objectives.tradse", ["unknown objective 'tradse'", "'trades'?", "benign"]),
     "verifier": ("verifiers.crwn", None, "verifiers.crwn", ["unknown verifier 'crwn'", "'crown'?", "alpha-crown"]),
     "model": ("models.cnn-smal", None, "models.cnn-smal", ["unknown model 'cnn-smal'", "'cnn-small'?", "cnn-large"]),
     "data set": ("datasets.digit", None, "datasets.digit", ["unknown data set 'digit'", "'digits'?", "valid: cifar10, "]),
-    "kind": ("methods.mine", {"kind": "lmw"}, "methods.mine", ["unknown method 'lmw'", "'lwm'?", "hydra, lwm, random"]),
-    "far from any": ("methods.zzz", None, "methods.zzz", ["unknown method 'zzz'; valid: admm, deadwooding, harp, hydra, lwm"]),
+    "kind": ("methods.mine", {"kind": "lmw"}, "methods.mine", ["unknown method 'lmw'", "'lwm'?", "valid: admm, "]),
+    "far from any": ("methods.zzz", None, "methods.zzz", ["unknown method 'zzz'; valid: admm, "]),
     # Numbers out of range.
     "ratio 0": ("ratios", [0], "ratios.0", ["0 is", "greater than 0"]),
     "ratio 1": ("ratios", [0.5, 1], "ratios.1", ["1 is", "less than 1"]),
@@ -90,7 +90,7 @@ MISTAKES = {
         ["'global'", "'uniform', 'erk' or 'lamp'"],
     ),
     "granularity": ("methods.lwm.granularity", "filters", "methods.lwm.granularity", ["'filters'", "'weight' or 'filter'"]),
-    "stage": ("evaluate", ["finetund"], "evaluate.0", ["'finetund'", "'dense', 'pruned' or 'finetuned'"]),
+    "stage": ("evaluate", ["finetund"], "evaluate.0", ["'finetund'", "'dense', 'pruned', 'finetuned' or 'grafted'"]),
     "results": ("results", "/elsewhere", "results", ["'/elsewhere'", "must be a path below", "no spaces"]),
     # Misspelt keys, at every level.
     "top key": ("seed", [1], "seed", ["unknown key 'seed'", "[1]", "'seeds'?", "ratios"]),
@@ -126,6 +126,18 @@ MISTAKES = {
     "label dense": ("methods.dense", {"kind": "lwm"}, "methods.dense", ["'dense'", "another label"]),
     # Valid alone, not together.
     "ramp": ("training.prune.ramp_epochs", 16, "training.prune", ["is 16", "at most epochs (15)"]),
+    "schedule of a method": (
+        "methods.imp",
+        {"rewind_epochs": 31},
+        "methods.imp",
+        ["rewind_epochs is 31", "at most the epochs of pretrain (30)"],
+    ),
+    "rewinding beyond a round": (
+        "methods.imp",
+        {"rewind_epochs": 6, "round_epochs": 5},
+        "methods.imp",
+        ["rewind_epochs is 6", "at most round_epochs (5)"],
+    ),
     "ramp in patch": (
         "objectives.crown-ibp.training.pretrain.epochs",
         31,
@@ -156,16 +168,33 @@ def test_a_norm_that_an_attack_does_not_know_is_one_line():
 # Options of the methods, with a value that each may not have and what the line has to say.
 OPTIONS = [
     *[("lwm.steps", 0, "greater than or equal to 1"), ("lwm.steps", 1.5, "integer"), ("snip.batches", 0, "equal to 1")],
+    *[("robust-bird.stage1", "sgd", "'benign' or 'objective'"), ("robust-bird.masks", 1, "equal to 2")],
+    *[("robust-bird.distance", 0, "than 0"), ("robust-bird.distance", 1, "than 1"), ("robust-bird.relative", "so", "boolean")],
+    *[("rst.decay", -0.1, "equal to 0"), ("rst.scale_fan", "so", "boolean"), ("rst.allocation", "lamp", "'uniform' or 'erk'")],
+    *[("undecayed.decay", -0.1, "equal to 0"), ("undecayed.batches", 0, "equal to 1")],
     *[("admm.rho", 0, "greater than 0"), ("admm.rho_growth", 0.9, "equal to 1"), ("admm.updates", 0, "equal to 1")],
     *[("harp.gamma", 0, "greater than 0"), ("harp.start", 0, "greater than 0"), ("harp.init_gain", 0, "greater than 0")],
     *[("harp.floor", 1, "less than 1"), ("harp.floor", -0.1, "equal to 0"), ("harp.freeze_norms", "some", "boolean")],
     *[("hydra.s2ap_gamma", -0.1, "equal to 0"), ("harp.s2ap_gamma", -0.1, "equal to 0"), ("hydra.init_gain", 0, "than 0")],
+    *[("boosting-ticket.eps", 0, "greater than 0"), ("boosting-ticket.search_lr", 0, "greater than 0")],
+    *[("imp.fraction", 0, "greater than 0"), ("imp.fraction", 1, "less than 1"), ("imp.rewind", "all", "'weights' or 'lr'")],
+    *[("imp.rewind_epochs", -0.5, "equal to 0"), ("imp.round_epochs", 0, "equal to 1"), ("imp.round_epochs", 2.5, "integer")],
+    *[(f"{kind}.s2ap_warmup_epochs", -1, "equal to 0") for kind in ("harp", "hydra")],
     *[("deadwooding.eps", 0, "greater than 0"), ("deadwooding.dual_step", 0, "greater than 0")],
     *[("deadwooding.dual_share", 0, "greater than 0"), ("deadwooding.dual_share", 1, "less than 1")],
     *[("deadwooding.distillation", 1.1, "equal to 1"), ("deadwooding.temperature", 0, "greater than 0")],
+    *[("mad.batches", 0, "equal to 1"), ("mad.eps", 0, "greater than 0"), ("mad.steps", 0, "equal to 1")],
+    *[("mad.step_size", 0, "greater than 0"), ("mad.mask_steps", 0, "equal to 1"), ("mad.mask_lr", 0, "greater than 0")],
+    *[("pwoa.alpha", 0, "greater than 0"), ("pwoa.temperature", 0, "greater than 0"), ("pwoa.sigma", 0, "greater than 0")],
+    *[("pwoa.admm_share", 0, "greater than 0"), ("pwoa.admm_share", 1, "less than 1"), ("pwoa.admm_epochs", 0, "equal to 1")],
+    *[("pwoa.rho", 0, "greater than 0"), ("pwoa.rho", 1.1, "equal to 1"), ("pwoa.rho_growth", 0.9, "equal to 1")],
+    *[("pwoa.lambda_x", -1, "equal to 0"), ("pwoa.lambda_y", -1, "equal to 0"), ("pwoa.reset_targets", "some", "boolean")],
     *[(f"{kind}.granularity", None, "'weight' or 'filter'") for kind in ("admm", "harp", "hydra", "lwm", "random")],
     *[(f"{kind}.norm_statistics", "fresh", "'kept' or 'recompute'") for kind in catalogue.kinds("methods")],
-    *[(f"{kind}.allocation", "even", "'uniform', 'erk'") for kind in ("admm", "hydra", "lwm", "random", "snip")],
+    *[
+        (f"{kind}.allocation", "even", "'uniform', 'erk'")
+        for kind in ("admm", "hydra", "lwm", "pwoa", "random", "snip", "undecayed")
+    ],
 ]
 
 
@@ -182,6 +211,32 @@ def test_every_option_of_every_method_is_put_to_the_test():
     } - {f"{kind}.ratios" for kind in catalogue.kinds("methods")}
     # A yes or no leaves little to get wrong.
     assert declared - {option for option, _, _ in OPTIONS} == {"hydra.freeze_norms"}
+
+
+@pytest.mark.parametrize("kind", ["harp", "hydra"])
+def test_a_warmup_of_nothing_is_one_line(kind):
+    told = f"config.yaml: methods.{kind}: s2ap_warmup_epochs is 5, which needs an s2ap_gamma above 0"
+    assert complaints(changed((f"methods.{kind}.s2ap_warmup_epochs", 5))) == [told]
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "least"),
+    [
+        ("hydra", {"s2ap_gamma": 0.1, "s2ap_warmup_epochs": 5}, 6),
+        ("harp", {"s2ap_gamma": 0.1, "s2ap_warmup_epochs": 4.5}, 5),
+        ("robust-bird", None, 5),
+        ("robust-bird", {"masks": 7}, 7),
+    ],
+)
+def test_a_method_with_too_few_epochs_is_one_line(method, settings, least):
+    def with_epochs(epochs):
+        patch = {"objectives.benign.training": {"prune": {"epochs": epochs}}}
+        return changed((f"methods.{method}", settings), *patch.items())
+
+    (line,) = complaints(with_epochs(least - 1))
+    assert line.startswith(f"config.yaml: methods.{method}.")
+    assert line.endswith("or more epochs")
+    assert load_study(with_epochs(least))
 
 
 def test_seeds_may_be_texts_as_snakemake_hands_them_on() -> None:
@@ -327,9 +382,12 @@ def pruning(study, method, objective="benign"):
     return job_specs.prune_spec(study, Cell(Parent("digits", "cnn-small", objective, 0), method, 0.9)).model_dump()
 
 
+WITH_EPS = ("boosting-ticket", "ccrp", "deadwooding", "mad")
+
+
 @pytest.mark.parametrize("kind", catalogue.kinds("methods"))
 def test_a_threat_of_its_own_has_a_method_with_an_eps_and_no_other(kind):
-    expected = {"method_threat": {"norm": "linf", "eps": 0.1}} if kind == "deadwooding" else {}
+    expected = {"method_threat": {"norm": "linf", "eps": 0.1}} if kind in WITH_EPS else {}
     made = pruning(two_schedules(), kind)
     assert {key: value for key, value in made.items() if key == "method_threat"} == expected
 

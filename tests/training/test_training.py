@@ -242,6 +242,16 @@ def test_training_stops_after_the_steps_that_it_is_given(linear: nn.Module, last
     assert not linear.training
 
 
+@pytest.mark.parametrize("answers", [[True], [False, True], [False] * 4])
+def test_training_ends_after_the_epoch_in_which_hooks_have_finished(answers: list, linear: nn.Module) -> None:
+    left = iter(answers)
+    hooks = _hooks(finished=lambda: next(left))
+    rows = _run(linear.train(), _slope, hooks=hooks, epochs=4, lr=0.1, lr_decay="constant")
+    assert [row[0] for row in rows] == list(range(1, len(answers) + 1))
+    assert _values(linear) == pytest.approx([1 - 0.1 * 4 * len(answers)], abs=1e-6)
+    assert not linear.training
+
+
 def test_an_epoch_cut_short_reports_the_loss_of_what_it_saw(linear: nn.Module) -> None:
     # After two of four batches.
     seen: list[Tensor] = []

@@ -108,6 +108,8 @@ def _citations(studies: list[Study]) -> list[tuple[str, str]]:
         for room in catalogue.PACKAGES:
             for label, params in getattr(study, room).items():
                 used.append((f"{room}.{label}", catalogue.bibtex(room, params.kind)))
+                # What only some of its settings use.
+                used.append((f"{room}.{label}", getattr(params, "bibtex", "")))
                 # What is made of verifiers, such as a cascade.
                 members = getattr(catalogue.load(room, params.kind), "members", None)
                 for kind in members(params) if members else ():

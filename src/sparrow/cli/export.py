@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sparrow.errors import SparrowError
 from sparrow.exchange import keymap_files
+from sparrow.files.paths import GRAFTED
 
 if TYPE_CHECKING:
     from sparrow.exchange.network import Network
@@ -69,6 +70,10 @@ def _state_dict(options: argparse.Namespace, network: Network) -> None:
 
     name = options.naming or keymap_files.OURS
     names, kind, tensors = keymap.load(name), network.header["model"]["kind"], network.model.state_dict()
+    if names and network.header["stage"] == GRAFTED:
+        raise SparrowError(
+            f"{network.path}: lines are in the place of its ReLUs, for which {name} has no names; leave --naming out"
+        )
     if names:
         keymap.require_model(names, name, kind)
         tensors = {names.to_theirs(kind, tensor): value for tensor, value in tensors.items()}

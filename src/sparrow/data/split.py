@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import numpy as np
@@ -52,6 +53,24 @@ class SplitParams(HeldOut):
         if self.validation + self.test >= 1:
             raise ValueError(f"validation + test is {self.validation + self.test:g}, must be below 1")
         return self
+
+
+def sizes(params: HeldOut) -> tuple[int, int, int] | None:
+    """Numbers of training, validation and test images, the extra ones not among them, of a data set that says how many it has.
+
+    None for one that does not.
+    """
+    if params.images is None:
+        return None
+    whole, test = params.images
+    if test is not None:
+        validation = math.ceil(whole * params.validation)
+        return whole - validation, validation, test
+    if not isinstance(params, SplitParams):
+        return None
+    test = math.ceil(whole * params.test)
+    validation = math.ceil((whole - test) * (params.validation / (1 - params.test)))
+    return whole - test - validation, validation, test
 
 
 def split(labels: np.ndarray, params: SplitParams) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from sparrow.estimate.work import Work
 from sparrow.files.cost import read_cost
 from sparrow.files.headers import read_header
 from sparrow.files.lineage import DATA
-from sparrow.files.paths import COST, NETWORK, TABLE, Checkpoint, checkpoint_of, data_path, parse, study_table
+from sparrow.files.paths import COST, GRAFTED, NETWORK, TABLE, Checkpoint, checkpoint_of, data_path, parse, study_table
 from sparrow.stages.specs.base import CheckpointSpec
 from sparrow.study import analyses, job_specs
 from sparrow.study.config import Study
@@ -91,8 +91,8 @@ def _spec_of(study: Study, one: Checkpoint) -> CheckpointSpec:
         return job_specs.import_spec(study, one.path)
     if one.cell is None:
         return job_specs.pretrain_spec(study, one.parent)
-    make = {"pruned": job_specs.prune_spec, "finetuned": job_specs.finetune_spec}[one.stage]
-    return make(study, one.cell)
+    make = {"pruned": job_specs.prune_spec, "finetuned": job_specs.finetune_spec, GRAFTED: job_specs.graft_spec}
+    return make[one.stage](study, one.cell)
 
 
 def _header(path: Path, *expected: str) -> dict[str, Any]:

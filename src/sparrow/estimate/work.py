@@ -10,16 +10,17 @@ from typing import Any, Literal
 
 from sparrow import catalogue
 from sparrow.data import extra
+from sparrow.data.split import sizes
 from sparrow.errors import SparrowError
 from sparrow.estimate.unit import CHANNELS_LAST, Unit, bound_spec, label_of
 from sparrow.files.headers import read_header
 from sparrow.files.lineage import DATA
-from sparrow.files.paths import INITIAL, data_job, data_path, stage_of
+from sparrow.files.paths import GRAFTED, INITIAL, data_job, data_path, stage_of
 from sparrow.study import analyses, cells, job_specs
 from sparrow.study.config import Study
 from sparrow.training.schedule import Schedule
 
-STAGES = ("data", "initial", "pretrain", "prune", "finetune", "compact", "attack", "verify", "analyse")
+STAGES = ("data", "initial", "pretrain", "prune", "finetune", "graft", "compact", "attack", "verify", "analyse")
 """In the order of the workflow."""
 EVALUATIONS: tuple[tuple[Literal["attacks", "verifiers"], str], ...] = (("attacks", "attack"), ("verifiers", "verify"))
 """Rooms whose entries evaluate networks, and their stages."""
@@ -75,6 +76,9 @@ def works(study: Study) -> list[Work]:
         stage = stage_of(one.path)
         if one.stage == INITIAL:
             add(one.path, _nothing, stage, one.parent.labels, "")
+        elif one.stage == GRAFTED:
+            assert study.grafting is not None, "nothing is grafted without it"
+            add(one.path, _grafting, stage, one.parent.labels, "", study.grafting.schedule)
         elif one.cell is None or one.stage != "pruned":
             under = "pretrain" if one.cell is None else cells.pipeline_of(study, one.cell).afterwards
             add(one.path, _training, stage, one.parent.labels, "", study.schedule(one.parent.objective, under))
@@ -110,20 +114,15 @@ class _Images:
             # Extra images that are a fixed share of each batch do not lengthen an epoch.
             self.train -= header.get("extra", {}).get("images", 0) if params.extra_share else 0
             return
-        if params.images is None:
+        found = sizes(params)
+        if found is None:
             raise SparrowError(
                 f"datasets.{label}: {params.kind} does not say how many images it has (`images: ClassVar = (900, None)` in its "
                 f"Params would), and {prepared} is not there yet; prepare it first (snakemake --cores 1 --configfile "
                 f"STUDY.yaml {prepared}); valid without: {', '.join(_counted())}"
             )
-        whole, test = params.images
-        if test is None:  # No official split: shares of all.
-            self.test = math.ceil(whole * params.test)
-            whole, share = whole - self.test, params.validation / (1 - params.test)
-        else:
-            self.test, share = test, params.validation
-        self.validation = math.ceil(whole * share)
-        self.train = whole - self.validation + (0 if params.extra_share else extra.count(params))
+        self.train, self.validation, self.test = found
+        self.train += 0 if params.extra_share else extra.count(params)
 
 
 def _counted() -> Iterator[str]:
@@ -163,6 +162,18 @@ def _add_passes(study: Study, work: Work, images: _Images, forwards: float, grad
 
 def _pruning(study: Study, work: Work, images: _Images, schedule: Schedule) -> Work:
     return _steps(study, work, schedule, images, study.methods[work.entry])
+
+
+def _grafting(study: Study, work: Work, images: _Images, schedule: Schedule) -> Work:
+    """The training of grafted networks, and the bounds on training images that say which neurons become lines."""
+    _steps(study, work, schedule, images)
+    grafting = study.grafting
+    assert grafting is not None, "nothing is grafted without it"
+    unit = Unit(
+        "bound", label_of(job_specs.entry_spec(study, "models", work.model)), "crown", 1.0, images.shape, images.classes, 1
+    )
+    work.units[unit] = min(grafting.images, images.train)
+    return work
 
 
 def _steps(study: Study, work: Work, schedule: Schedule, images: _Images, method: Any = None) -> Work:

@@ -21,6 +21,7 @@ from sparrow.files.atomic import replacing
 from sparrow.files.digests import content_digest
 from sparrow.files.headers import FORMAT, read, read_header
 from sparrow.files.parentage import refuse_other_parents
+from sparrow.networks.grafting import line_masks, regraft
 from sparrow.networks.prunable import prunable_weights
 from sparrow.networks.structure import Layout
 from sparrow.reproducible import software_and_device
@@ -51,11 +52,12 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     tensors = {f"weight/{name}": tensor for name, tensor in state.items()}
     # Copies: filters that are removed together share one mask tensor, which safetensors refuses to save under several names.
     tensors |= {f"mask/{name}": mask.cpu().contiguous().clone() for name, mask in checkpoint.masks.items()}
-    weights = prunable_weights(checkpoint.model)
+    weights, lines = prunable_weights(checkpoint.model), line_masks(checkpoint.model)
     header = {
         "format": FORMAT,
         **software_and_device(next(checkpoint.model.parameters()).device),
-        "parameters": [name for name, _ in checkpoint.model.named_parameters()],
+        # Without lines, which stand for ReLUs: networks with and without them are of one size.
+        "parameters": [name for name, _ in checkpoint.model.named_parameters() if name not in lines],
         "prunable": list(weights),
         "multiply_adds": Layout(checkpoint.model, tuple(checkpoint.header["shape"])).multiply_adds(weights),
         **checkpoint.header,
@@ -85,6 +87,7 @@ def load(path: Path, model: dict | None = None) -> Checkpoint:
         raise CheckpointError(f"{path}: holds a model that is not known here: {header['model']}") from None
     network = entry.build(parameters, tuple(header["shape"]), header["classes"])
     state = {name.removeprefix("weight/"): t for name, t in tensors.items() if name.startswith("weight/")}
+    regraft(network, state)
     masks = {name.removeprefix("mask/"): t for name, t in tensors.items() if name.startswith("mask/")}
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}

@@ -17,7 +17,7 @@ FORMAT = "sparrow-checkpoint/2"
 COMPACT_FORMAT = "sparrow-compact/2"
 DATA_FORMAT = "sparrow-data/3"
 EXAMPLES_FORMAT = "sparrow-examples/3"
-STAGES = ("initial", "dense", "pruned", "finetuned", "compact")
+STAGES = ("initial", "dense", "pruned", "finetuned", "grafted", "compact")
 KEYS = (
     *("stage", "cell", "model", "shape", "classes", "data", "data_regime", "parameters", "prunable", "multiply_adds"),
     *("config", "code", "parent", "versions", "device", "content"),
@@ -94,7 +94,7 @@ def _older(found: object, expected: tuple[str, ...]) -> str:
 
 
 def kind(header: dict[str, Any]) -> str:
-    """The stage of the network in a file: `initial`, `dense`, `pruned`, `finetuned` or `compact`."""
+    """The stage of the network in a file: `initial`, `dense`, `pruned`, `finetuned`, `grafted` or `compact`."""
     return "compact" if header["format"] == COMPACT_FORMAT else header["stage"]
 
 

@@ -3,7 +3,8 @@
     DATASET/data.safetensors
     DATASET/MODEL/OBJECTIVE/seedN/initial.safetensors                     a network before training
     DATASET/MODEL/OBJECTIVE/seedN/dense.safetensors                       a dense network
-    DATASET/MODEL/OBJECTIVE/seedN/METHOD-RATIO/pruned.safetensors         a pruned one, and finetuned.safetensors
+    DATASET/MODEL/OBJECTIVE/seedN/METHOD-RATIO/pruned.safetensors         a pruned one, finetuned.safetensors, and
+    DATASET/MODEL/OBJECTIVE/seedN/METHOD-RATIO/grafted.safetensors        with lines in the place of some of its ReLUs
     DATASET/MODEL/OBJECTIVE/seedN/.../CHECKPOINT/attacks/NAME.csv         what was made of a checkpoint: attacks, verifiers,
     DATASET/MODEL/OBJECTIVE/seedN/.../CHECKPOINT/compact.safetensors      and what is about the network itself
     .../analyses/NAME.csv                                                 beside data, dense or a folder of what was made of a
@@ -23,13 +24,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-INITIAL, DENSE = "initial", "dense"
+INITIAL, DENSE, GRAFTED = "initial", "dense", "grafted"
 UNPRUNED = {INITIAL: "training", DENSE: "pruning"}
 """Stages of the checkpoints that no method has a part in, and what these networks are before."""
 LABEL = "[a-z0-9]+(?:-[a-z0-9]+)*"
 RATIO = r"0\.\d+"
 _SWEPT = rf"{LABEL}(?:-eps\d[\d._]*)?"
-_PATH = re.compile(rf"({LABEL})/({LABEL})/({LABEL})/seed(\d+)/(?:(initial|dense)|({LABEL})-({RATIO})/(pruned|finetuned))")
+_PATH = re.compile(
+    rf"({LABEL})/({LABEL})/({LABEL})/seed(\d+)/(?:(initial|dense)|({LABEL})-({RATIO})/(pruned|finetuned|grafted))"
+)
 
 LABEL_COLUMNS = ["dataset", "model", "objective"]
 """Columns of tables that identify a family of networks: a dense one and all that are pruned from it, over all seeds."""
@@ -60,11 +63,12 @@ PARENT_PATTERN = "{dataset}/{model}/{objective}/seed{seed}"
 ANALYSIS = "analyses/{analysis}"
 CELL_PATTERN = f"{PARENT_PATTERN}/{{method}}-{{ratio}}"
 CHECKPOINT_PATTERN = f"{PARENT_PATTERN}/{{checkpoint}}"
-INITIAL_PATTERN, DENSE_PATTERN, PRUNED_PATTERN, FINETUNED_PATTERN = (
+INITIAL_PATTERN, DENSE_PATTERN, PRUNED_PATTERN, FINETUNED_PATTERN, GRAFTED_PATTERN = (
     f"{PARENT_PATTERN}/{INITIAL}",
     f"{PARENT_PATTERN}/{DENSE}",
     f"{CELL_PATTERN}/pruned",
     f"{CELL_PATTERN}/finetuned",
+    f"{CELL_PATTERN}/{GRAFTED}",
 )
 COMPACT_PATTERN = f"{CHECKPOINT_PATTERN}/{COMPACT}"
 ATTACK_PATTERN = f"{CHECKPOINT_PATTERN}/attacks/{{attack}}"
@@ -85,7 +89,7 @@ WILDCARDS = {
     **dict.fromkeys(("attack", "verifier"), _SWEPT),
     "seed": r"\d+",
     "ratio": RATIO,
-    "checkpoint": f"{DENSE}|{LABEL}-{RATIO}/(?:pruned|finetuned)",
+    "checkpoint": f"{DENSE}|{LABEL}-{RATIO}/(?:pruned|finetuned|{GRAFTED})",
 }
 """Regular expressions of the names in the patterns."""
 
@@ -96,9 +100,9 @@ JOB_OF_CELL = (
 """Regular expression of the beginning of a job's path, for jobs of pruned networks: cell, seed, and `of`, the stage."""
 
 _BY_FOLDER = {"attacks": "attack", "verifiers": "verify", "analyses": "analyse"}
-_BY_NAME = {DENSE: "pretrain", "pruned": "prune", "finetuned": "finetune"}
+_BY_NAME = {DENSE: "pretrain", "pruned": "prune", "finetuned": "finetune", GRAFTED: "graft"}
 _BY_NAME |= {stage: stage for stage in (DATA, INITIAL, COMPACT)}
-SHAPE = "DATASET/MODEL/OBJECTIVE/seedN/dense or .../seedN/METHOD-RATIO/pruned or .../finetuned"
+SHAPE = "DATASET/MODEL/OBJECTIVE/seedN/dense or .../seedN/METHOD-RATIO/pruned or .../finetuned or .../grafted"
 
 
 class Parent(NamedTuple):
@@ -269,6 +273,7 @@ def parent_file(path: Path, kind: str, parent_stage: str | None = None) -> Path 
         DENSE: path.parent / f"{INITIAL}{NETWORK}",
         "pruned": path.parent / ".." / f"{parent_stage or DENSE}{NETWORK}",
         "finetuned": path.parent / f"pruned{NETWORK}",
+        GRAFTED: path.parent / f"finetuned{NETWORK}",
         "compact": path.parent / ".." / f"{folder}{NETWORK}",
     }.get(kind)
     return place and Path(os.path.normpath(place))

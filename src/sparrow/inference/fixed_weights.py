@@ -23,6 +23,7 @@ from torch.nn.grad import conv2d_input
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
 from sparrow.inference import split_convolution
+from sparrow.networks.grafting import Grafted
 from sparrow.networks.modes import eval_mode
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
@@ -192,9 +193,16 @@ def _gives_the_same_logits(view: View, model: nn.Module, images: Tensor) -> bool
     return torch.allclose(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
 
 
+class _Tracer(fx.Tracer):
+    """Takes grafted ReLUs for layers, as which they read the parameters that they have when they are run."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, Grafted) or super().is_leaf_module(m, module_qualified_name)
+
+
 def _trace(model: nn.Module) -> View | None:
     """A view of `model`; None if it uses a parameter outside layers. Raises whatever torch.fx does if it cannot follow."""
-    network = fx.symbolic_trace(model)
+    network = fx.GraphModule(model, _Tracer().trace(model))
     nodes, modules = list(network.graph.nodes), dict(network.named_modules())
     folded: list[FoldedLayer] = []
     if any(node.op == "get_attr" for node in nodes):  # A parameter by itself might be another one by then.

@@ -12,9 +12,17 @@ batch. It never learns what the objective is.
   activations of some batches while the network stays as it is: then nothing is optimised, and batch norm is frozen;
   `"schedule"`, if it trains along the study's `training.prune`. `needs: ClassVar[Needs] = "schedule"`, or a property,
   where it depends on the settings.
-- `steps_of(total, per_epoch)`: how many of the `total` steps of the schedule it takes. This is what pruning runs and
-  what `sparrow cost` prices. None for a method that needs nothing, all for one that needs a schedule; a method that
-  needs batches derives from `Batches`, whose setting `batches` says how many, or defines `steps_of`.
+- `steps_of(total, per_epoch)`: how many of the `total` steps of the schedule it takes. This is what pruning runs, unless
+  the pruner says after an epoch that its search is `finished`, and what `sparrow cost` prices. None for a method that
+  needs nothing, all for one that needs a schedule; a method that needs batches derives from `Batches`, whose setting
+  `batches` says how many, or defines `steps_of`.
+- `pipeline`: `"after"` training (default), where the dense network is pruned and fine-tuned; `"before"`, where the initial
+  network is pruned and what is left trained as the dense one was; `"during"`, where the initial network is pruned while
+  it trains, and what is left fine-tuned.
+- `schedule(ratio, own, pretrain)`: what it makes of the schedule that it would have, such as a longer one in cycles.
+- `too_short(total, per_epoch)`: a sentence if the schedule has no place for all that the settings ask for, with which the
+  study is refused; `batch_norm_only`: likewise, if it cannot do without batch norm.
+- `iterative`, `locality`, `structure`, `criterion`: what it is in the words of the Adversarial Pruning Benchmark.
 - `trains`, for a method that needs a schedule: `"scores"` (default), or `"weights"`, which then move by the
   optimiser, learning rate and clipping of `training.finetune`.
 - `traces`: True, if its pruner's `trace` gives quantities worth a figure.

@@ -32,7 +32,7 @@ from sparrow.pruning.params import Criterion, Granular, Needs, PerLayer, Trains
 
 if TYPE_CHECKING:
     from sparrow.networks.structure import Layout
-    from sparrow.pruning.pruner import Masks, Pruner, Step, Weights
+    from sparrow.pruning.pruner import Pruner, Step, Weights
 
 
 class Params(PerLayer, Granular):
@@ -52,32 +52,15 @@ class Params(PerLayer, Granular):
 
 def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
     """A pruner that trains all parameters under the penalty."""
-    from sparrow.pruning.masks import budget_of, is_by_filter, masks_of
-    from sparrow.pruning.pruner import Pruner, gradient_of
+    from sparrow.pruning.sparse_targets import SparseTargets, distance
 
-    class Admm(Pruner):
-        others = "all"
-        budget = "filters" if is_by_filter(params) else "weights"
-
+    class Admm(SparseTargets):
         def start(self, weights: Weights, layout: Layout) -> list[torch.Tensor]:
-            self.layout, self.rho, self.done = layout, params.rho, 0
-            self.drops = budget_of(weights, layout, ratio, params)
-            self.duals = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-            self.targets = self.project({name: weight.detach() for name, weight in weights.items()})
-            self.moved = 0.0
-            return list(weights.values())
-
-        def keep(self, values: Weights) -> Masks:
-            squares = {name: value.square() for name, value in values.items()}
-            return masks_of(squares, self.layout, self.drops, params, values)
-
-        def project(self, values: Weights) -> Weights:
-            masks = self.keep(values)
-            return {name: value * masks[name] for name, value in values.items()}
+            self.rho, self.done, self.moved = params.rho, 0, 0.0
+            return super().start(weights, layout)
 
         def after_backward(self, weights: Weights, step: Step) -> None:
-            for name, weight in weights.items():
-                gradient_of(weight).add_(self.rho * (weight.detach() - self.targets[name] + self.duals[name]))
+            self.pull(weights, self.rho)
 
         def after_step(self, weights: Weights, step: Step) -> None:
             if (step.number + 1) * params.updates >= (self.done + 1) * step.total and self.done + 1 < params.updates:
@@ -88,25 +71,14 @@ def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
             self.done += 1
             self.rho *= params.rho_growth
             before = self.targets
-            self.targets = self.project({name: weight.detach() + self.duals[name] for name, weight in weights.items()})
+            super().update(weights)
             self.moved = distance(before, self.targets)
-            for name, dual in self.duals.items():
-                dual += weights[name].detach() - self.targets[name]
 
         def trace(self) -> dict[str, float]:
-            weights = {name: weight.detach() for name, weight in self.weights.items()}
             return {
                 "rho": self.rho,
-                "primal residual |W - Z|": distance(weights, self.targets),
+                "primal residual |W - Z|": distance(self.weights, self.targets),
                 "dual residual rho |Z - Z'|": self.rho * self.moved,
             }
 
-        def end(self, weights: Weights) -> Masks:
-            return self.keep({name: weight.detach() for name, weight in weights.items()})
-
-    return Admm()
-
-
-def distance(first: Weights, second: Weights) -> float:
-    """Euclidean distance over all layers."""
-    return sum(float((first[name] - second[name]).square().sum()) for name in first) ** 0.5
+    return Admm(params, ratio)

@@ -41,7 +41,7 @@ from pydantic import Field
 
 from sparrow.lazy_torch import torch
 from sparrow.pruning.params import Criterion, Locality, Method, Needs, Trains
-from sparrow.settings import Radius, Threat
+from sparrow.settings import Radius
 
 if TYPE_CHECKING:
     from sparrow.networks.structure import Layout
@@ -74,6 +74,7 @@ def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
     """A pruner for the whole network."""
     import copy
 
+    from sparrow.adversary.fgsm import fgsm
     from sparrow.pruning.masks import keep_highest, pruned_count
     from sparrow.pruning.pruner import Pruner, gradient_of
 
@@ -166,14 +167,3 @@ def small_mass(weights: torch.Tensor, ratio: float) -> torch.Tensor:
     magnitudes = weights.abs().sort().values
     total = magnitudes.sum().clamp_min(torch.finfo(magnitudes.dtype).tiny)
     return magnitudes[: pruned_count(len(magnitudes), ratio)].sum() / total
-
-
-def fgsm(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, threat: Threat) -> torch.Tensor:
-    """Images (n, c, h, w) one step of full length up the cross-entropy (Goodfellow et al., ICLR 2015), in eval mode."""
-    from sparrow.adversary.geometry import direction, project
-    from sparrow.networks.modes import eval_mode
-
-    images = images.detach().clone().requires_grad_()
-    with eval_mode(model):
-        (gradient,) = torch.autograd.grad(torch.nn.functional.cross_entropy(model(images), labels, reduction="sum"), images)
-    return project(images.detach() + threat.eps * direction(gradient, threat), images.detach(), threat)

@@ -137,7 +137,7 @@ def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
                 "a larger gamma, or more epochs of pruning, bring the search nearer to 1"
             )
 
-    return Harp(params, params.init_gain, params.s2ap_gamma, params.freeze_norms)
+    return Harp(params, params.init_gain, params.s2ap_gamma, params.freeze_norms, params.s2ap_warmup_epochs)
 
 
 def shares(rates: torch.Tensor, lowest: float) -> torch.Tensor:

@@ -65,4 +65,4 @@ def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
             sizes = {name: score.abs() for name, score in self.scores.items()}
             return masks_of(sizes, self.layout, self.drops, params, self.frozen)
 
-    return Hydra(params, params.init_gain, params.s2ap_gamma, params.freeze_norms)
+    return Hydra(params, params.init_gain, params.s2ap_gamma, params.freeze_norms, params.s2ap_warmup_epochs)

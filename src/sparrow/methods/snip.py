@@ -27,8 +27,7 @@ from sparrow.lazy_torch import torch
 from sparrow.pruning.params import Batches, Criterion, Global
 
 if TYPE_CHECKING:
-    from sparrow.networks.structure import Layout
-    from sparrow.pruning.pruner import Masks, Pruner, Step, Weights
+    from sparrow.pruning.pruner import Pruner
 
 
 class Params(Batches, Global):
@@ -43,21 +42,9 @@ class Params(Batches, Global):
 
 def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
     """A pruner that keeps the largest `|W * dL/dW|`."""
-    from sparrow.pruning.masks import budget_of, masks_of
-    from sparrow.pruning.pruner import Pruner, gradient_of
+    from sparrow.pruning.sensitivity import Sensitivity
 
-    class Snip(Pruner):
-        def start(self, weights: Weights, layout: Layout) -> list[torch.Tensor]:
-            self.layout = layout
-            self.gradients = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-            return []
+    def score(weight: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+        return (weight * gradient).abs()
 
-        def after_backward(self, weights: Weights, step: Step) -> None:
-            for name, total in self.gradients.items():
-                total += gradient_of(weights[name])
-
-        def end(self, weights: Weights) -> Masks:
-            scores = {name: (weight.detach() * self.gradients[name]).abs() for name, weight in weights.items()}
-            return masks_of(scores, self.layout, budget_of(weights, self.layout, ratio, params, scores), params, weights)
-
-    return Snip()
+    return Sensitivity(params, ratio, score)

@@ -8,5 +8,9 @@ raises ValueError if images of that shape (channels, height, width) do not fit, 
 
 `Params` says, besides the architecture's settings:
 
-- `batch_norm`: True, if its networks have batch norm (False by default): they do not train on single images.
+- `batch_norm`: True, if its networks have batch norm (False by default): they do not train on single images;
+- `graftable`: False, if a ReLU of it is no module of its own, torch.nn.ReLU, so that no line can take its place (True by
+  default);
+- `narrowest`: the layer with the fewest filters, `Narrowest(name of its weights, filters)` (None by default): a pruning
+  ratio that would take them all is then refused before any job. It may be a property, where it depends on the settings.
 """

@@ -21,7 +21,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from sparrow.lazy_torch import torch
-from sparrow.networks.params import Architecture
+from sparrow.networks.params import Architecture, Narrowest
 
 CONVOLUTIONS = [(64, 1), (64, 1), (128, 2), (128, 1), (128, 1)]
 """Channels and stride; kernels are 3 x 3, with padding 1."""
@@ -32,6 +32,7 @@ class Params(Architecture):
     """Nothing to set."""
 
     batch_norm: ClassVar[bool] = True
+    narrowest: ClassVar[Narrowest] = Narrowest("0.weight", CONVOLUTIONS[0][0])
 
 
 def check(params: Params, shape: tuple[int, int, int]) -> None:

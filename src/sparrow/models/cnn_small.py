@@ -24,15 +24,20 @@ BibTeX:
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from sparrow.lazy_torch import torch
 from sparrow.networks import convnet
-from sparrow.networks.params import Architecture
+from sparrow.networks.params import Architecture, Narrowest
 
 CONVOLUTIONS = [convnet.Conv(16, 4, 2), convnet.Conv(32, 4, 2)]
+HIDDEN = [100]
 
 
 class Params(Architecture):
     """Nothing to set."""
+
+    narrowest: ClassVar[Narrowest] = convnet.narrowest(CONVOLUTIONS, HIDDEN)
 
 
 def check(params: Params, shape: tuple[int, int, int]) -> None:
@@ -42,4 +47,4 @@ def check(params: Params, shape: tuple[int, int, int]) -> None:
 
 def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn.Module:
     """The network, with torch's default initialisation."""
-    return convnet.build(CONVOLUTIONS, [100], shape, classes)
+    return convnet.build(CONVOLUTIONS, HIDDEN, shape, classes)

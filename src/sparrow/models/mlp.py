@@ -25,6 +25,7 @@ from pydantic import Field
 
 from sparrow.lazy_torch import torch
 from sparrow.networks import convnet, normalise
+from sparrow.networks.params import Narrowest
 
 
 class Params(normalise.Normalised):
@@ -32,6 +33,11 @@ class Params(normalise.Normalised):
 
     hidden: list[Annotated[int, Field(ge=1)]] = Field([256, 256], min_length=1)
     """Outputs of each hidden layer."""
+
+    @property
+    def narrowest(self) -> Narrowest:
+        """The smallest hidden layer."""
+        return convnet.narrowest([], self.hidden)
 
 
 def check(params: Params, shape: tuple[int, int, int]) -> None:

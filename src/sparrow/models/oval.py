@@ -24,6 +24,7 @@ from typing import Literal
 
 from sparrow.lazy_torch import torch
 from sparrow.networks import convnet, normalise
+from sparrow.networks.params import Narrowest
 
 CONVOLUTIONS = {
     "base": [convnet.Conv(8, 4, 2), convnet.Conv(16, 4, 2)],
@@ -39,6 +40,11 @@ class Params(normalise.Normalised):
     form: Literal["base", "wide", "deep"] = "base"
     """Which of the three networks. The released ones normalise their images by the mean 0.485, 0.456, 0.406 and the deviation
     0.225."""
+
+    @property
+    def narrowest(self) -> Narrowest:
+        """The first convolution."""
+        return convnet.narrowest(CONVOLUTIONS[self.form], HIDDEN)
 
 
 def check(params: Params, shape: tuple[int, int, int]) -> None:

@@ -20,13 +20,14 @@ from __future__ import annotations
 from typing import ClassVar
 
 from sparrow.lazy_torch import torch
-from sparrow.networks.params import Architecture
+from sparrow.networks.params import Architecture, Narrowest
 
 
 class Params(Architecture):
     """The last layers, in which the two forms in use differ."""
 
     batch_norm: ClassVar[bool] = True
+    narrowest: ClassVar[Narrowest] = Narrowest("conv1.weight", 64)
     bn_before_fc: bool = True
     """Batch norm and ReLU before the last average, as in the paper and in Rice et al., "Overfitting in Adversarially Robust
     Deep Learning", ICML 2020 (RobustBench's `bn_before_fc` and `out_shortcut`); kuangliu/pytorch-cifar does without."""

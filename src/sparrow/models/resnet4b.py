@@ -20,12 +20,19 @@ BibTeX:
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from sparrow.lazy_torch import torch
 from sparrow.networks import normalise
+from sparrow.networks.params import Narrowest
+
+CHANNELS = 16
 
 
 class Params(normalise.Normalised):
     """The released network normalises its images: mean 0.4914, 0.4822, 0.4465, deviation 0.2471, 0.2435, 0.2616."""
+
+    narrowest: ClassVar[Narrowest] = Narrowest("conv1.weight", CHANNELS)
 
 
 def check(params: Params, shape: tuple[int, int, int]) -> None:
@@ -37,4 +44,4 @@ def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn
     """The network, with torch's default initialisation."""
     from sparrow.networks.small_residual import SmallResidual
 
-    return SmallResidual(16, 2, shape, classes, normalise.front(params, shape[0]))
+    return SmallResidual(CHANNELS, 2, shape, classes, normalise.front(params, shape[0]))

@@ -19,11 +19,13 @@ BibTeX:
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import ClassVar
 
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
 from sparrow.networks import normalise
+from sparrow.networks.params import Narrowest
 
 CHANNELS, HIDDEN = (32, 64), (200, 200)
 
@@ -31,6 +33,7 @@ CHANNELS, HIDDEN = (32, 64), (200, 200)
 class Params(normalise.Normalised):
     """Dropout in training, and normalisation."""
 
+    narrowest: ClassVar[Narrowest] = Narrowest("feature_extractor.conv1.weight", CHANNELS[0])
     dropout: float = Field(0.5, ge=0, lt=1)
     """Share of the first hidden layer's outputs that dropout sets to zero in training; bounds are of the network without it."""
 

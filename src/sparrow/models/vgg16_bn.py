@@ -21,7 +21,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from sparrow.lazy_torch import torch
-from sparrow.networks.params import Architecture
+from sparrow.networks.params import Architecture, Narrowest
 
 CHANNELS = [[64, 64], [128, 128], [256, 256, 256], [512, 512, 512], [512, 512, 512]]
 SMALLEST = 2 ** (len(CHANNELS) - 1)
@@ -31,6 +31,7 @@ class Params(Architecture):
     """Nothing to set."""
 
     batch_norm: ClassVar[bool] = True
+    narrowest: ClassVar[Narrowest] = Narrowest("features.0.weight", CHANNELS[0][0])
 
 
 def check(params: Params, shape: tuple[int, int, int]) -> None:

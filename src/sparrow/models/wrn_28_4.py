@@ -19,13 +19,14 @@ from __future__ import annotations
 from typing import ClassVar
 
 from sparrow.lazy_torch import torch
-from sparrow.networks.params import Architecture
+from sparrow.networks.params import Architecture, Narrowest
 
 
 class Params(Architecture):
     """Nothing to set."""
 
     batch_norm: ClassVar[bool] = True
+    narrowest: ClassVar[Narrowest] = Narrowest("conv1.weight", 16)
 
 
 def check(params: Params, shape: tuple[int, int, int]) -> None:

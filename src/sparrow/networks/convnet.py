@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sparrow.lazy_torch import torch
+from sparrow.networks.params import Narrowest
 
 
 class Conv(NamedTuple):
@@ -20,6 +21,14 @@ def check_size(convolutions: list[Conv], shape: tuple[int, int, int]) -> None:
     height, width = _output_size(convolutions, shape)
     if min(height, width) < 1:
         raise ValueError(f"images of {shape[1]} x {shape[2]} pixels are too small for its {len(convolutions)} convolutions")
+
+
+def narrowest(convolutions: list[Conv], hidden: list[int]) -> Narrowest:
+    """The narrowest of the layers that `build` puts before the output layer, the first of several."""
+    layers = [Narrowest(f"{2 * place}.weight", conv.channels) for place, conv in enumerate(convolutions)]
+    behind = 2 * len(convolutions) + 1
+    layers += [Narrowest(f"{behind + 2 * place}.weight", width) for place, width in enumerate(hidden)]
+    return min(layers, key=lambda layer: layer.filters)
 
 
 def build(

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from sparrow.settings import Settings
+
+
+class Narrowest(NamedTuple):
+    """A layer of a network, and how many filters it has."""
+
+    layer: str
+    """State dict name of its weights."""
+    filters: int
 
 
 class Architecture(Settings):
@@ -12,3 +20,14 @@ class Architecture(Settings):
 
     batch_norm: ClassVar[bool] = False
     """Whether its networks have batch norm: they then train on two images or more at a time."""
+    graftable: ClassVar[bool] = True
+    """Whether lines can take the place of its ReLUs (`grafting`): each of these is a module of its own, torch.nn.ReLU."""
+
+    @property
+    def narrowest(self) -> Narrowest | None:
+        """The layer with the fewest of the filters that can be removed, and how many it has. None, if that is not known before
+        a network is built: a ratio that takes them all is then refused when pruning begins, and not before any job.
+
+        `narrowest: ClassVar[Narrowest] = ("conv1.weight", 64)`, where that does not depend on the parameters.
+        """
+        return None

@@ -7,7 +7,6 @@ whole map, which is 4 x 4 for images of 32 x 32.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 
@@ -23,10 +22,11 @@ class Basic(nn.Module):
         self.shortcut = nn.Sequential()
         if (channels, stride) != (planes, 1):
             self.shortcut = nn.Sequential(_conv(channels, planes, 1, stride), nn.BatchNorm2d(planes))
+        self.relu1, self.relu2 = nn.ReLU(), nn.ReLU()
 
     def forward(self, images: Tensor) -> Tensor:
-        inside = self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(images)))))
-        return torch.relu(inside + self.shortcut(images))
+        inside = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(images)))))
+        return self.relu2(inside + self.shortcut(images))
 
 
 class PreActivated(nn.Module):
@@ -40,11 +40,12 @@ class PreActivated(nn.Module):
         self.bn2, self.conv2 = nn.BatchNorm2d(planes), _conv(planes, planes, 3)
         if (channels, stride) != (planes, 1):
             self.shortcut = nn.Sequential(_conv(channels, planes, 1, stride))
+        self.relu1, self.relu2 = nn.ReLU(), nn.ReLU()
 
     def forward(self, images: Tensor) -> Tensor:
-        active = torch.relu(self.bn1(images))
+        active = self.relu1(self.bn1(images))
         straight = self.shortcut(active) if hasattr(self, "shortcut") else images
-        return self.conv2(torch.relu(self.bn2(self.conv1(active)))) + straight
+        return self.conv2(self.relu2(self.bn2(self.conv1(active)))) + straight
 
 
 class Residual(nn.Module):
@@ -58,23 +59,23 @@ class Residual(nn.Module):
         super().__init__()
         self.conv1 = _conv(shape[0], 64, 3)
         if norm == "first":
-            self.bn1 = nn.BatchNorm2d(64)
+            self.bn1, self.relu1 = nn.BatchNorm2d(64), nn.ReLU()
         self.layer1 = nn.Sequential(block(64, 64, 1), block(64, 64, 1))
         self.layer2 = nn.Sequential(block(64, 128, 2), block(128, 128, 1))
         self.layer3 = nn.Sequential(block(128, 256, 2), block(256, 256, 1))
         self.layer4 = nn.Sequential(block(256, 512, 2), block(512, 512, 1))
         if norm == "last":
-            self.bn = nn.BatchNorm2d(512)
+            self.bn, self.relu = nn.BatchNorm2d(512), nn.ReLU()
         self.linear = nn.Linear(512, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         inside = self.conv1(images)
         if hasattr(self, "bn1"):
-            inside = torch.relu(self.bn1(inside))
+            inside = self.relu1(self.bn1(inside))
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
             inside = layer(inside)
         if hasattr(self, "bn"):
-            inside = torch.relu(self.bn(inside))
+            inside = self.relu(self.bn(inside))
         return self.linear(inside.mean(dim=(2, 3)))
 
 

@@ -5,7 +5,6 @@ Source: Verified-Intelligence/alpha-beta-CROWN, complete_verifier/model_defs.py 
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 HIDDEN = 100
@@ -19,9 +18,10 @@ class Block(nn.Module):
         self.conv1 = nn.Conv2d(channels, planes, 3, stride, padding=1)
         self.conv2 = nn.Conv2d(planes, planes, 3, padding=1)
         self.shortcut = nn.Sequential(*([nn.Conv2d(channels, planes, 1, stride)] if stride > 1 or channels != planes else []))
+        self.relu1, self.relu2 = nn.ReLU(), nn.ReLU()
 
     def forward(self, images: Tensor) -> Tensor:
-        return torch.relu(self.conv2(torch.relu(self.conv1(images))) + self.shortcut(images))
+        return self.relu2(self.conv2(self.relu1(self.conv1(images))) + self.shortcut(images))
 
 
 class SmallResidual(nn.Module):
@@ -43,9 +43,10 @@ class SmallResidual(nn.Module):
             channels, height, width = planes, -(-height // 2), -(-width // 2)
         self.linear1 = nn.Linear(channels * height * width, HIDDEN)
         self.linear2 = nn.Linear(HIDDEN, classes)
+        self.relu1, self.relu2 = nn.ReLU(), nn.ReLU()
 
     def forward(self, images: Tensor) -> Tensor:
-        inside = torch.relu(self.conv1(self.front(images)))
+        inside = self.relu1(self.conv1(self.front(images)))
         for name in self.groups:
             inside = getattr(self, name)(inside)
-        return self.linear2(torch.relu(self.linear1(inside.flatten(1))))
+        return self.linear2(self.relu2(self.linear1(inside.flatten(1))))

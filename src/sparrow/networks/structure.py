@@ -34,6 +34,12 @@ class FilterGroup:
     readers: tuple[str, ...]
     """State dict names of the weights whose inputs are the filters' outputs."""
 
+    @property
+    def besides(self) -> list[str]:
+        """Names of what else may have an entry for each filter: biases of the layers, scales and shifts of the norms."""
+        biases = [f"{name.removesuffix('.weight')}.bias" for name in self.layers]
+        return biases + [f"{norm}.{parameter}" for norm in self.norms for parameter in ("weight", "bias")]
+
 
 class Layout(RebuiltOnResume):
     """Facts about a network for images of `shape` (channels, height, width), each computed when first asked for."""
@@ -68,6 +74,10 @@ class Layout(RebuiltOnResume):
                 layers, reading = (tuple(name for name in order if name in chosen) for chosen in (outputs, readers))
                 found[layers] = FilterGroup(layers, tuple(name for name in names.values() if name in norms), reading)
         return list(found.values())
+
+    def filters(self, weights: Mapping[str, Tensor]) -> dict[str, int]:
+        """How many filters each group has, by the name of its first layer."""
+        return {group.layers[0]: len(weights[group.layers[0]]) for group in self.groups}
 
     @cached_property
     def positions(self) -> dict[str, int]:
@@ -179,12 +189,11 @@ def filter_masks(model: nn.Module, layout: Layout, masks: Mapping[str, Tensor]) 
     result: dict[str, Tensor] = {}
     for group in layout.groups:
         kept = ~removed_filters(group, masks)
-        names = [f"{name.removesuffix('.weight')}.bias" for name in group.layers]
-        names += [f"{norm}.{parameter}" for norm in group.norms for parameter in ("weight", "bias")]
+        names = [name for name in group.besides if name in parameters]
         for name in names:
-            if name in parameters and len(parameters[name]) != len(kept):
+            if len(parameters[name]) != len(kept):
                 raise SparrowError(f"{name} has {len(parameters[name])} entries for {len(kept)} filters: not supported")
-        result |= {name: kept.to(parameters[name].device) for name in names if name in parameters}
+        result |= {name: kept.to(parameters[name].device) for name in names}
     return result
 
 

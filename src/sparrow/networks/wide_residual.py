@@ -6,7 +6,6 @@ Source: Zagoruyko and Komodakis, "Wide Residual Networks", BMVC 2016; names and 
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 
@@ -18,10 +17,11 @@ class Block(nn.Module):
         self.bn1, self.conv1 = nn.BatchNorm2d(channels), nn.Conv2d(channels, planes, 3, stride, padding=1, bias=False)
         self.bn2, self.conv2 = nn.BatchNorm2d(planes), nn.Conv2d(planes, planes, 3, padding=1, bias=False)
         self.convShortcut = nn.Conv2d(channels, planes, 1, stride, bias=False) if channels != planes else None
+        self.relu1, self.relu2 = nn.ReLU(), nn.ReLU()
 
     def forward(self, images: Tensor) -> Tensor:
-        active = torch.relu(self.bn1(images))
-        inside = self.conv2(torch.relu(self.bn2(self.conv1(active))))
+        active = self.relu1(self.bn1(images))
+        inside = self.conv2(self.relu2(self.bn2(self.conv1(active))))
         return inside + (images if self.convShortcut is None else self.convShortcut(active))
 
 
@@ -47,7 +47,7 @@ class WideResidual(nn.Module):
         self.block1 = Group(blocks, channels[0], channels[1], 1)
         self.block2 = Group(blocks, channels[1], channels[2], 2)
         self.block3 = Group(blocks, channels[2], channels[3], 2)
-        self.bn1 = nn.BatchNorm2d(channels[3])
+        self.bn1, self.relu = nn.BatchNorm2d(channels[3]), nn.ReLU()
         self.fc = nn.Linear(channels[3], classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -56,4 +56,4 @@ class WideResidual(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         inside = self.block3(self.block2(self.block1(self.conv1(images))))
-        return self.fc(torch.relu(self.bn1(inside)).mean(dim=(2, 3)))
+        return self.fc(self.relu(self.bn1(inside)).mean(dim=(2, 3)))

@@ -6,7 +6,8 @@ summed over the filter where the unit is one.
 
 S2AP minimises the loss at the worst scores nearby, `min_s max_z L(W0 * M(s + z))` with `|z_l| <= gamma |s_l|` in each
 layer l. `z` is one ascent step of full length from `s`, `z_l = gamma |s_l| g_l / |g_l|`; the scores then descend along
-the gradient at `s + z`, against the same adversarial examples.
+the gradient at `s + z`, against the same adversarial examples. In the paper's searches of 20 epochs, reviews of it say, the
+first five do without.
 
 Source: Sehwag et al., "HYDRA: Pruning Adversarially Robust Neural Networks", NeurIPS 2020; S2AP after Piras et al.,
 "S2AP: Score-space Sharpness Minimization for Adversarial Pruning", arXiv 2510.18381 (its problem statement; the ascent
@@ -28,25 +29,36 @@ from sparrow.training.loop import Step
 class Scored(Pruner):
     """A pruner that learns scores of frozen weights; a method defines `masks`, which follow from the scores."""
 
-    def __init__(self, params: Method, gain: float, gamma: float, freeze_norms: bool) -> None:
-        self._params, self._gain, self._gamma = params, gain, gamma
+    def __init__(
+        self, params: Method, gain: float = 6.0, gamma: float = 0.0, freeze_norms: bool = False, warmup: float = 0.0
+    ) -> None:
+        """`gain` is that of the first scores; `gamma` the radius of S2AP, which begins after `warmup` epochs, and 0 without."""
+        self._params, self._gain, self._gamma, self._warmup = params, gain, gamma, warmup
         self.others = "frozen" if freeze_norms else "norms"
 
     def masks(self) -> Masks:
         """The masks that follow from `self.scores` as they are now."""
         raise NotImplementedError
 
+    def frozen_values(self, weight: Tensor) -> Tensor:
+        """The values of a layer's kept weights as long as the scores learn: those of `weight`, the layer as it was."""
+        return weight.clone()
+
+    def first_scores(self, weight: Tensor) -> Tensor:
+        """The scores that a layer begins with, of its frozen weights."""
+        return initial_scores(weight, self._gain, is_by_filter(self._params))
+
     def start(self, weights: Weights, layout: Layout) -> list[Tensor]:
         self.layout = layout
-        self.frozen = {name: weight.detach().clone() for name, weight in weights.items()}
+        self.frozen = {name: self.frozen_values(weight.detach()) for name, weight in weights.items()}
         names = [name for group in layout.groups for name in group.layers] if is_by_filter(self._params) else list(weights)
-        self.scores = {name: initial_scores(self.frozen[name], self._gain, is_by_filter(self._params)) for name in names}
+        self.scores = {name: self.first_scores(self.frozen[name]) for name in names}
         self._show(weights)
         return list(self.scores.values())
 
     def after_backward(self, weights: Weights, step: Step) -> None:
         self.differentiate(weights)
-        if self._gamma:
+        if self._gamma and step.number >= self._warmup * step.per_epoch:
             self._at_worst_scores(weights, step)
 
     def after_step(self, weights: Weights, step: Step) -> None:

@@ -7,9 +7,11 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from sparrow.errors import SparrowError
 from sparrow.networks.structure import Layout
-from sparrow.pruning.masks import Budget, divide, pruned_count
+from sparrow.pruning.masks import Budget, divide
 from sparrow.pruning.pruner import Weights
+from sparrow.pruning.ratio import pruned_count, shortage_of_each
 from sparrow.settings import RebuiltOnResume
 
 
@@ -39,10 +41,15 @@ class WeightBudget(RebuiltOnResume):
 
 
 class FilterBudget(RebuiltOnResume):
-    """The network keeps the multiply-adds that it would keep if every group lost the share `ratio` of its filters."""
+    """The network keeps the multiply-adds that it would keep if every group lost the share `ratio` of its filters.
+
+    Raises SparrowError for a ratio that would leave a group none.
+    """
 
     def __init__(self, weights: Weights, layout: Layout, ratio: float) -> None:
-        self.sizes = {group.layers[0]: len(weights[group.layers[0]]) for group in layout.groups}
+        self.sizes = layout.filters(weights)
+        if line := shortage_of_each(self.sizes, ratio):
+            raise SparrowError(line)
         blocks = {name: place for place, group in enumerate(layout.groups) for name in group.layers}
         inputs = {name: place for place, group in enumerate(layout.groups) for name in group.readers}
         whole = len(layout.groups)  # Stands for the images, and for the classes.
@@ -50,7 +57,7 @@ class FilterBudget(RebuiltOnResume):
             (layout.positions[name] * weight.numel(), blocks.get(name, whole), inputs.get(name, whole))
             for name, weight in weights.items()
         ]
-        uniform = [1 - min(pruned_count(size, ratio), size - 1) / size for size in self.sizes.values()]
+        uniform = [1 - pruned_count(size, ratio) / size for size in self.sizes.values()]
         self._target = float(self._multiply_adds(torch.tensor(uniform, dtype=torch.float64)))
 
     def kept(self, shares: Tensor) -> Tensor:

@@ -15,8 +15,10 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from sparrow.errors import SparrowError
 from sparrow.networks.structure import Layout
-from sparrow.pruning.params import FromScratch, Global, Granular, Method, PerLayer
+from sparrow.pruning.params import FromScratch, Global, Method, PerLayer
+from sparrow.pruning.ratio import pruned_count, shortage
 
 Budget = dict[str, int]
 
@@ -27,26 +29,24 @@ def budget_of(
     """How many units each block loses, by the `allocation` of `params`.
 
     `weights` are those to prune, whose magnitudes decide under `lamp`; `scores` (shaped like them) decide under `global`.
+    Of filters every group keeps one. Raises SparrowError for a ratio that does not leave that.
     """
     magnitudes = units({name: weight.detach().abs() for name, weight in weights.items()}, layout, params)
     sizes = {block: len(values) for block, values in magnitudes.items()}
+    # A layer without filters would cut the network in two.
+    spared = 1 if is_by_filter(params) else 0
+    if spared and (line := shortage(params, sizes, ratio)):
+        raise SparrowError(line)
     allocation = params.allocation if isinstance(params, PerLayer | Global | FromScratch) else "uniform"
     if allocation == "uniform":
-        budget = {block: pruned_count(size, ratio) for block, size in sizes.items()}
-    elif allocation == "erk":
-        budget = divide(
-            {block: 1 - density for block, density in erk_densities(weights, sizes, 1 - ratio).items()}, sizes, ratio
-        )
-    elif allocation == "igq":
-        budget = divide({block: 1 - density for block, density in igq_densities(sizes, 1 - ratio).items()}, sizes, ratio)
-    elif allocation == "lamp":
-        budget = _lowest_everywhere({block: lamp_scores(values) for block, values in magnitudes.items()}, ratio)
-    else:
-        budget = _lowest_everywhere(units(scores or weights, layout, params), ratio)
-    if is_by_filter(params):
-        # A layer without filters would cut the network in two.
-        budget = {block: min(count, sizes[block] - 1) for block, count in budget.items()}
-    return budget
+        return {block: pruned_count(size, ratio) for block, size in sizes.items()}
+    lost = pruned_count(sum(sizes.values()), ratio)
+    if allocation == "lamp":
+        return lowest_everywhere({block: lamp_scores(values) for block, values in magnitudes.items()}, lost, spared)
+    if allocation == "global":
+        return lowest_everywhere(units(scores or weights, layout, params), lost, spared)
+    kept = erk_densities(weights, sizes, 1 - ratio) if allocation == "erk" else igq_densities(sizes, 1 - ratio)
+    return divide({block: 1 - density for block, density in kept.items()}, sizes, ratio, spared)
 
 
 def masks_of(
@@ -85,12 +85,7 @@ def spread(kept: Mapping[str, Tensor], layout: Layout, params: Method, weights: 
 
 def is_by_filter(params: Method) -> bool:
     """Whether the units are filters."""
-    return isinstance(params, Granular) and params.granularity == "filter"
-
-
-def pruned_count(size: int, ratio: float) -> int:
-    """How many of `size` units the pruning ratio removes, to the nearest one; HYDRA's and HARP's released codes round down."""
-    return round(ratio * size)
+    return params.structure == "filters"
 
 
 def keep_highest(scores: Tensor, dropped: int) -> Tensor:
@@ -111,7 +106,7 @@ def erk_densities(weights: Mapping[str, Tensor], sizes: Mapping[str, int], densi
     """The share that each block keeps: proportional to `(sum of the weight's dimensions) / (their product)`, at most 1."""
     raw = {block: sum(weights[block].shape) / weights[block].numel() for block in sizes}
     whole: set[str] = set()
-    while True:
+    while len(whole) < len(sizes):
         # Blocks that would keep more than they have keep all, and the others share what is left.
         rest = density * sum(sizes.values()) - sum(sizes[block] for block in whole)
         factor = rest / sum(raw[block] * sizes[block] for block in sizes if block not in whole)
@@ -119,6 +114,7 @@ def erk_densities(weights: Mapping[str, Tensor], sizes: Mapping[str, int], densi
         if not full:
             return {block: 1.0 if block in whole else factor * raw[block] for block in sizes}
         whole |= full
+    return dict.fromkeys(sizes, 1.0)
 
 
 def igq_densities(sizes: Mapping[str, int], density: float) -> dict[str, float]:
@@ -161,8 +157,17 @@ def divide(shares: Mapping[str, float], sizes: Mapping[str, int], ratio: float, 
     return budget
 
 
-def _lowest_everywhere(scores: Mapping[str, Tensor], ratio: float) -> Budget:
-    """How many of each block are among the lowest share `ratio` of all units together."""
-    everything = torch.cat(list(scores.values()))
-    kept = keep_highest(everything, pruned_count(len(everything), ratio)).split([len(values) for values in scores.values()])
+def lowest_everywhere(scores: Mapping[str, Tensor], lost: int, spared: int = 0) -> Budget:
+    """How many of each block are among the `lost` lowest ones of all units together, by their scores (n,).
+
+    The `spared` highest ones of every block stay, and others go for them.
+    """
+    everything = torch.cat([_out_of_reach(values, spared) for values in scores.values()])
+    kept = keep_highest(everything, lost).split([len(values) for values in scores.values()])
     return {block: int((~part).sum()) for block, part in zip(scores, kept, strict=True)}
+
+
+def _out_of_reach(scores: Tensor, spared: int) -> Tensor:
+    """The scores (n,) with infinity in the place of the `spared` highest ones."""
+    highest = scores.sort(stable=True).indices[len(scores) - spared :]
+    return scores.index_fill(0, highest, torch.inf)

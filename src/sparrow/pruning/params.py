@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sparrow.settings import Ratios, Settings
 from sparrow.training.schedule import Schedule
+
+S2AP = """
+@misc{piras2025s2ap,
+  author = {Piras, Giorgio and Zhao, Qi and Brau, Fabio and Pintor, Maura and Wressnegger, Christian and Biggio, Battista},
+  title = {{S2AP}: Score-space Sharpness Minimization for Adversarial Pruning},
+  year = {2025},
+  eprint = {2510.18381},
+  archiveprefix = {arXiv},
+}
+
+@inproceedings{wu2020adversarial,
+  author = {Wu, Dongxian and Xia, Shu-Tao and Wang, Yisen},
+  title = {Adversarial Weight Perturbation Helps Robust Generalization},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2020},
+}
+"""
 
 Pipeline = Literal["after", "before", "during"]
 Needs = Literal["nothing", "batches", "schedule"]
@@ -57,6 +74,12 @@ class Method(Settings):
         return "weights"
 
     @property
+    def batch_norm_only(self) -> str | None:
+        """Why it does not serve networks without batch norm, and what is valid for them, as the end of a sentence; None if it
+        does."""
+        return None
+
+    @property
     def needs(self) -> Needs:
         """`nothing`: the weights alone. `batches`: losses on some batches, of a network that stays as it is (see `Batches`).
         `schedule`: the whole schedule `training.prune`, along which it trains.
@@ -75,9 +98,17 @@ class Method(Settings):
     def steps_of(self, total: int, per_epoch: int) -> int:
         """How many of the `total` steps of its schedule, `per_epoch` in an epoch, it takes: what is run is what is priced.
 
-        All, for a method that needs a schedule; none, for one that needs nothing.
+        All, for a method that needs a schedule; none, for one that needs nothing. Where training says when the search is over
+        (`Pruner.finished`), these are the most that it may take.
         """
         return total if self.needs == "schedule" else 0
+
+    def too_short(self, total: int, per_epoch: int) -> str | None:
+        """What of it has no place in a schedule of `total` steps, `per_epoch` in an epoch, and what is valid; None if all has.
+
+        A sentence without a full stop that begins with a setting's name: the study is then refused with it.
+        """
+        return None
 
 
 class Batches(Method):
@@ -132,11 +163,39 @@ class Granular(Method):
         return "filters" if self.granularity == "filter" else "weights"
 
 
-class Sharpness(Settings):
+class WholeFilters(Granular):
+    """A method that removes whole filters, and nothing else."""
+
+    granularity: Literal["filter"] = "filter"
+    """It removes whole output filters with their bias and norm (neurons in linear layers): the pruning ratio is a share of
+    the filters, at least one stays in a layer, and the output layer keeps all of its own."""
+
+
+class Sharpness(Method):
     """S2AP: scores are learned at the worst point of a neighbourhood."""
 
     s2ap_gamma: float = Field(0.0, ge=0)
     """S2AP: radius of the perturbation of each layer's scores, relative to their norm; 0 does without."""
+    s2ap_warmup_epochs: float = Field(0.0, ge=0)
+    """S2AP: epochs of the search before the scores are perturbed; 5 of 20 in the paper's experiments."""
+
+    @model_validator(mode="after")
+    def _something_begins(self) -> Self:
+        if self.s2ap_warmup_epochs and not self.s2ap_gamma:
+            raise ValueError(f"s2ap_warmup_epochs is {self.s2ap_warmup_epochs:g}, which needs an s2ap_gamma above 0")
+        return self
+
+    def too_short(self, total: int, per_epoch: int) -> str | None:
+        """The warm-up has to leave a step."""
+        if self.s2ap_warmup_epochs * per_epoch < total:
+            return None
+        epochs = total // per_epoch
+        return f"s2ap_warmup_epochs: {self.s2ap_warmup_epochs:g} leaves none of {epochs} epochs; valid: less, or more epochs"
+
+    @property
+    def bibtex(self) -> str:
+        """BibTeX of the papers behind the perturbation, where there is one."""
+        return S2AP if self.s2ap_gamma else ""
 
 
 class FromScratch(Method):

@@ -5,7 +5,7 @@ never biases or norms), in the network's order, *in place* in an ordinary networ
 schedule (see `sparrow.pruning.params.Method.needs`) is given the study's, `training.prune` or what its `schedule` makes of it:
 
     for each batch:  loss -> backward -> after_backward -> optimiser step -> after_step
-    for each epoch:  epoch -> trace
+    for each epoch:  epoch -> trace -> finished
 
 and `end` returns the masks. A method that needs a few batches has the same loop for as many steps as its `steps_of` says, of a
 network that stays as it is; one that needs nothing skips the loop. The caller applies the masks.
@@ -86,6 +86,10 @@ class Pruner:
     def trace(self) -> dict[str, float]:
         """Your own quantities at the end of an epoch, by name: they are written beside the learning curve."""
         return {}
+
+    def finished(self) -> bool:
+        """Whether the search is over, asked at the end of each epoch: what is left of its steps is not taken."""
+        return False
 
     def end(self, weights: Weights) -> Masks:
         """The masks by weight's name: bool tensors, True where a weight is kept. `weights` must hold the values to keep."""

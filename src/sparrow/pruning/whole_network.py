@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from sparrow.pruning.masks import pruned_count
+from sparrow.pruning.ratio import pruned_count
 
 
 def keep_highest_everywhere(

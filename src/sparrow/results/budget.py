@@ -38,8 +38,7 @@ def chains(costs: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
         rows.append({column: row[column] for column in (*CELL_COLUMNS, "stage")} | {"gradient_evaluations": total})
     found = pd.DataFrame(rows, columns=[*CELL_COLUMNS, "stage", "gradient_evaluations"])
     found["gradient_evaluations"] = pd.to_numeric(found["gradient_evaluations"], errors="coerce")
-    cells = found.groupby([*CELL_COLUMNS, "stage"], as_index=False)
-    return cells["gradient_evaluations"].mean()
+    return found.groupby([*CELL_COLUMNS, "stage"], as_index=False).mean()
 
 
 def _pretrained(costs: pd.DataFrame) -> dict[tuple, float]:

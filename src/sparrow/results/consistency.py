@@ -23,6 +23,7 @@ from sparrow.files.outcome_table import COLUMNS, FAILED, require_origin, require
 from sparrow.files.paths import (
     DATA_FILE,
     DENSE,
+    GRAFTED,
     INITIAL,
     Checkpoint,
     Parent,
@@ -204,7 +205,7 @@ def _configured(one: Checkpoint, family: ExpectedFamily) -> Places | None:
     """How the study makes a checkpoint; None, for a pruned network of a method that only an import has."""
     if one.cell is None:
         return family.initial if one.stage == INITIAL else family.dense
-    of = family.pruned if one.stage == "pruned" else family.finetuned
+    of = {"pruned": family.pruned, GRAFTED: family.grafted}.get(one.stage, family.finetuned)
     return of.get(cell_name(one.cell))
 
 

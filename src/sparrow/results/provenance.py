@@ -24,9 +24,8 @@ from sparrow.files.paths import CELL_COLUMNS, IDENTITY, UNPRUNED, identity_of
 from sparrow.results.environment import environment, environment_table
 from sparrow.results.tables import KEYS, write_html
 
-STAGES = ("initial", "dense", "pruned", "finetuned")
+STAGES = ("initial", "dense", "pruned", "finetuned", "grafted")
 ASPECTS = ("sha256", "code", "config", "device", "versions")
-COLUMNS = [*IDENTITY, "data", "lineage", *(f"{stage}_{aspect}" for stage in STAGES for aspect in ASPECTS)]
 SHORT = 12
 CAPTION = (
     "Which files each row was computed from, by the first digits of their digests, and by which code; provenance.csv has all "
@@ -53,7 +52,7 @@ def write_provenance(
     lines = [_line(row) for row in rows]
     found = list(warnings(rows))
     with replacing(table) as partial:
-        pd.DataFrame(lines, columns=COLUMNS).to_csv(partial, index=False, lineterminator="\n")
+        pd.DataFrame(lines, columns=_columns(rows)).to_csv(partial, index=False, lineterminator="\n")
     write_html(*_shown(rows, lines, table_html, found))
     about = environment(root or Path(os.environ["SPARROW_HOME"]))
     with replacing(surroundings) as partial:
@@ -77,6 +76,15 @@ def _rows(networks: list[Path]) -> list[Row]:
                 content.require(link.path, link.said, link.content)
         rows.append(Row(identity_of(header), links))
     return sorted(rows, key=lambda row: tuple(row.identity.values()))
+
+
+def _stages(rows: list[Row]) -> list[str]:
+    """The stages that have columns: all, but that of grafting only where a network is grafted."""
+    return [stage for stage in STAGES if stage != "grafted" or any(stage in row.links for row in rows)]
+
+
+def _columns(rows: list[Row]) -> list[str]:
+    return [*IDENTITY, "data", "lineage", *(f"{stage}_{aspect}" for stage in _stages(rows) for aspect in ASPECTS)]
 
 
 def _line(row: Row) -> dict[str, Any]:
@@ -133,15 +141,15 @@ def warnings(rows: list[Row]) -> Iterator[str]:
 
 def _shown(rows: list[Row], lines: list[dict[str, Any]], output: Path, found: list[str]) -> tuple[pd.DataFrame, Path, str]:
     """Table, output and caption of the page: short digests; device and versions are columns only if they differ."""
-    table = pd.DataFrame(lines, columns=COLUMNS).astype(object)
-    shown = table[[*KEYS, "data", *(f"{stage}_{aspect}" for aspect in ("sha256", "code") for stage in STAGES)]].copy()
+    table = pd.DataFrame(lines, columns=_columns(rows)).astype(object)
+    shown = table[[*KEYS, "data", *(f"{stage}_{aspect}" for aspect in ("sha256", "code") for stage in _stages(rows))]].copy()
     shown["ratio"] = [f"{row.identity['ratio']:g}" for row in rows]
     for column in shown.columns[len(KEYS) :]:
         shown[column] = shown[column].str[:SHORT]
     shown["files"] = table["lineage"]
     alike = []
     for aspect, where in (("device", "on"), ("versions", "with")):
-        values = table[[f"{stage}_{aspect}" for stage in STAGES]]
+        values = table[[f"{stage}_{aspect}" for stage in _stages(rows)]]
         kinds = sorted({value for value in values.to_numpy().flat if isinstance(value, str)})
         if len(kinds) == 1:
             alike.append(f"{where} {html.escape(kinds[0])}")

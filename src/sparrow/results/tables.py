@@ -173,7 +173,7 @@ def ranking_table(ranking: pd.DataFrame, costs: pd.DataFrame, summary: pd.DataFr
         return
     spent = jobs_of_cells(costs).groupby([*CELL_COLUMNS, "stage"])[["gradient_evaluations", "seconds"]].mean()
     for quantity, form in (("gradient_evaluations", _count), ("seconds", "{:,.1f}".format)):
-        for stage in ("prune", "finetune"):
+        for stage in ("prune", "finetune", *(["graft"] if (costs["stage"] == "graft").any() else [])):
             cells = ranking[CELL_COLUMNS].assign(stage=stage).merge(spent[quantity].reset_index(), how="left")
             shown[f"{stage}: {quantity.replace('_', ' ')}"] = cells[quantity].map(form)
     whole = ranking[[*CELL_COLUMNS, "stage"]].merge(chains(costs, summary), how="left")["gradient_evaluations"]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-
-from torch import Tensor, nn
 
 from sparrow.files import checkpoint
 from sparrow.files.headers import sha256
@@ -16,34 +14,11 @@ from sparrow.jobs.costs import record_cost
 from sparrow.jobs.resume_point import resumable
 from sparrow.reproducible import pick_device, seed_everything
 from sparrow.stages._failure import recorded
+from sparrow.stages._held_masks import HeldMasks
 from sparrow.stages._origin import header, require_data
 from sparrow.stages._training import failed_training, loss_function, penalty, perturbs, training_data, write_curve
 from sparrow.stages.specs.training import TrainingSpec
-from sparrow.training.loop import Hooks, Step, train
-
-
-class HeldMasks(Hooks):
-    """Hooks that hold pruned weights at zero, and keep their gradients out of the gradient's norm.
-
-    `minimised(objective, images, labels)` is what is minimised in the place of the objective, if it is given.
-    """
-
-    def __init__(self, model: nn.Module, masks: dict[str, Tensor], minimised: Callable[..., Tensor] | None = None) -> None:
-        parameters = dict(model.named_parameters())
-        self._pairs = [(parameters[name], mask) for name, mask in masks.items()]
-        self._minimised = minimised
-
-    def loss(self, objective: Callable[[], Tensor], images: Tensor, labels: Tensor) -> Tensor:
-        return objective() if self._minimised is None else self._minimised(objective, images, labels)
-
-    def after_backward(self, step: Step) -> None:
-        for parameter, mask in self._pairs:
-            if parameter.grad is not None:
-                parameter.grad.mul_(mask)
-
-    def after_step(self, step: Step) -> None:
-        for parameter, mask in self._pairs:
-            parameter.data.mul_(mask)
+from sparrow.training.loop import train
 
 
 @opened(TrainingSpec)

@@ -16,12 +16,13 @@ from sparrow.files.csv_table import write_csv
 from sparrow.files.headers import sha256
 from sparrow.files.specs import opened
 from sparrow.jobs import interruption
-from sparrow.jobs.costs import record_cost
+from sparrow.jobs.costs import METER, record_cost
 from sparrow.jobs.no_gradient import loss_blamed
 from sparrow.jobs.resume_point import resumable
 from sparrow.networks.prunable import norm_layers, norm_parameters, prunable_weights
 from sparrow.networks.structure import Layout, filter_masks, require_cuttable
 from sparrow.pruning.pruner import Batch, Pruner, Weights
+from sparrow.pruning.ratio import shortage
 from sparrow.reproducible import derive_seed, pick_device, seed_everything
 from sparrow.settings import Threat
 from sparrow.stages._failure import recorded
@@ -35,7 +36,7 @@ from sparrow.training.checked_result import require_gradient, require_scalar
 from sparrow.training.loop import CurveRow, Hooks, Step, train
 
 TRACE_COLUMNS = ["epoch", "name", "value"]
-LOOP_HOOKS = ("loss", "after_backward", "after_step", "epoch", "trace")
+LOOP_HOOKS = ("loss", "after_backward", "after_step", "epoch", "trace", "finished")
 """The methods of a pruner that only the training loop calls."""
 
 
@@ -49,7 +50,8 @@ def _failed(message: str, trace: Path, **arguments: Any) -> None:
 def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost: Path, spec: PruneSpec) -> str | None:
     """Prune `parent` by one method at one ratio. Returns the method's warning, if it has one.
 
-    Raises SparrowError if the method's masks do not have the ratio, NetworkError if filters cannot be cut out.
+    Raises SparrowError if the method's masks do not have the ratio, or if the ratio leaves a layer no filter, NetworkError if
+    filters cannot be cut out.
     """
     with interruption.deferred(), resumable(output, spec.model_dump(), parent, data) as resume, record_cost(cost):
         kind = spec.method["kind"]
@@ -66,6 +68,8 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
         alive = {key: weight.detach() != 0 for key, weight in weights.items()}
         if pruner.budget != "weights":
             require_cuttable(model, about.shape)
+            if line := shortage(params, layout.filters(weights), spec.ratio):
+                raise SparrowError(f"{name}: {line}")
         pruner.network = model
         optimised = require_tensors(pruner.start(weights, layout), name)
         if optimised and params.needs != "schedule":
@@ -156,11 +160,16 @@ class _PrunerHooks(Hooks):
         self._pruner.after_backward(self._weights, step)
 
     def after_step(self, step: Step) -> None:
-        self._pruner.after_step(self._weights, step)
+        # What a method finds out by itself between two steps has its cost, too.
+        with METER.watching(self._model):
+            self._pruner.after_step(self._weights, step)
 
     def after_epoch(self, row: CurveRow) -> None:
         self._pruner.epoch(row)
         self.trace += [(row.epoch, name, float(value)) for name, value in self._pruner.trace().items()]
+
+    def finished(self) -> bool:
+        return self._pruner.finished()
 
     def state_dict(self) -> dict:
         return {"trace": self.trace, "pruner": self._pruner.state_dict()}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from sparrow import radius
 from sparrow.catalogue import EVALUATED_ROOMS, EvaluatedRoom
 from sparrow.errors import SparrowError
-from sparrow.files.paths import DENSE, INITIAL, Cell, Checkpoint, Parent, outcome_job, parse
+from sparrow.files.paths import DENSE, GRAFTED, INITIAL, Cell, Checkpoint, Parent, outcome_job, parse
 from sparrow.study.config import Study
 from sparrow.study.pipelines import PIPELINES, Stages
 
@@ -126,7 +126,14 @@ def is_trained_on(study: Study, model: str, objective: str) -> bool:
 
 def prunes(study: Study) -> bool:
     """Whether any pruned network is evaluated."""
-    return bool({"pruned", "finetuned"} & set(study.evaluate))
+    return bool({"pruned", "finetuned", GRAFTED} & set(study.evaluate))
+
+
+def shown_stage(study: Study) -> Literal["pruned", "finetuned", "grafted"]:
+    """The stage of pruned networks that figures and comparisons with published results show, of those that are evaluated."""
+    if "finetuned" in study.evaluate:
+        return "finetuned"
+    return "grafted" if GRAFTED in study.evaluate else "pruned"
 
 
 def cells(study: Study) -> list[Cell]:
@@ -148,8 +155,9 @@ def parent_of(study: Study, one: Checkpoint) -> Checkpoint | None:
     """The checkpoint that the study makes another one from; None for an initial network."""
     if one.cell is None:
         return None if one.stage == INITIAL else Checkpoint(one.parent, None, INITIAL)
-    if one.stage == "finetuned":
-        return Checkpoint(one.parent, one.cell, "pruned")
+    before = {"finetuned": "pruned", GRAFTED: "finetuned"}.get(one.stage)
+    if before:
+        return Checkpoint(one.parent, one.cell, before)
     return Checkpoint(one.parent, None, pipeline_of(study, one.cell).parent)
 
 
@@ -169,10 +177,12 @@ def checkpoints(study: Study) -> Iterator[Checkpoint]:
     for parent in parents(study):
         yield Checkpoint(parent, None, DENSE)
     for cell in cells(study):
-        for stage in ("pruned", "finetuned"):
+        own = _is_own(study, cell)
+        for stage in ("pruned", "finetuned", *([GRAFTED] if study.grafting else [])):
             found = Checkpoint(cell.parent, cell, stage)
-            # Without a method of the study's, only what was imported is there, and what can be fine-tuned.
-            if _is_own(study, cell) or {found.path, f"{cell.path}/pruned"} & study.imports.keys():
+            # Without a method of the study's, only what was imported is there, and what can be fine-tuned and grafted.
+            own = own or found.path in study.imports
+            if own:
                 yield found
 
 
@@ -203,9 +213,16 @@ def evaluated(study: Study) -> Iterator[Checkpoint]:
 
 
 def compacted(study: Study) -> Iterator[Checkpoint]:
-    """The evaluated checkpoints that lost whole filters, which are cut out of a copy."""
+    """The evaluated checkpoints that lost whole filters, which are cut out of a copy.
+
+    Without grafted ones: each of their neurons is one of its own kind, which what cuts filters out does not know.
+    """
     for checkpoint in evaluated(study):
-        if checkpoint.cell and _granularity(study, checkpoint.path, checkpoint.cell) == "filter":
+        if (
+            checkpoint.cell
+            and checkpoint.stage != GRAFTED
+            and _granularity(study, checkpoint.path, checkpoint.cell) == "filter"
+        ):
             yield checkpoint
 
 

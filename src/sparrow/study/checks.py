@@ -9,13 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from graphlib import CycleError, TopologicalSorter
+from itertools import product
 from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from sparrow import catalogue, radius
 from sparrow.catalogue import EVALUATED_ROOMS
+from sparrow.data import extra
+from sparrow.data.split import sizes
 from sparrow.errors import SparrowError
 from sparrow.exchange import keymap, keymap_files
-from sparrow.files.paths import DENSE, INITIAL, UNPRUNED, Checkpoint, parse
+from sparrow.files.paths import DENSE, GRAFTED, INITIAL, UNPRUNED, Checkpoint, parse
+from sparrow.pruning.ratio import prunes_alike, shortage_of_each
 from sparrow.settings import Settings, distances_in_pixels
 from sparrow.study import figures
 from sparrow.study.analysis_contract import SUMMARISED
@@ -59,7 +65,7 @@ def _labels_are_free(study: Study) -> Iterator[str]:
 
 def _methods_prune(study: Study) -> Iterator[str]:
     """Where pruned networks are evaluated, there are some."""
-    if not {"pruned", "finetuned"} & set(study.evaluate):
+    if set(study.evaluate) == {DENSE}:
         return
     if not study.methods and all(path.endswith(f"/{DENSE}") for path in study.imports):
         yield f"methods: none, and evaluate is {study.evaluate}; give a method, or set evaluate to ['dense']"
@@ -212,6 +218,21 @@ def _schedules_fit(study: Study) -> Iterator[str]:
                 yield str(error)
 
 
+def _schedules_of_methods_fit(study: Study) -> Iterator[str]:
+    """What methods make of the study's schedules are valid ones, at every ratio."""
+    for objective in study.objectives:
+        if len(list(_schedules(study, objective))) < len(TRAINING_STAGES):
+            continue
+        for label, method in study.methods.items():
+            for ratio in method.ratios or study.ratios or ():
+                try:
+                    study.pruning_schedule(objective, label, ratio)
+                except ValidationError as error:
+                    yield f"methods.{label}: {error.errors()[0]['msg'].removeprefix('Value error, ')}"
+                except ValueError as error:
+                    yield f"methods.{label}: {error}"
+
+
 def _schedules(study: Study, objective: str) -> Iterator[tuple[TrainingStage, Schedule]]:
     """The valid ones of an objective's schedules, with their stages."""
     for stage in TRAINING_STAGES:
@@ -235,6 +256,38 @@ def _batches_fit(study: Study) -> Iterator[str]:
                     )
 
 
+def _norms_are_there(study: Study) -> Iterator[str]:
+    """No network without batch norm is pruned by a method that cannot do without."""
+    for label, method in study.methods.items():
+        for model in study.models if method.batch_norm_only else ():
+            if not study.models[model].batch_norm:
+                yield f"methods.{label}: models.{model} has no batch norm, but {method.batch_norm_only}"
+
+
+def _searches_have_time(study: Study) -> Iterator[str]:
+    """The schedule of every method has a place for all that it does, as far as it is known how many images an epoch has."""
+    trained = {label: method for label, method in study.methods.items() if method.needs == "schedule"}
+    for dataset, objective, model in product(study.datasets, study.objectives, study.models) if trained else ():
+        images = _training_images(study.datasets[dataset])
+        for label, method in trained.items():
+            for ratio in method.ratios or study.ratios:
+                with suppress(ValueError):
+                    schedule = study.pruning_schedule(objective, label, ratio)
+                    # Of as many as nobody has, every number of steps finds a place, but not every number of epochs.
+                    per_epoch = len(schedule.batches(images, study.models[model].batch_norm)) if images else 10**9
+                    told = method.too_short(schedule.epochs * per_epoch, per_epoch)
+                    if told:
+                        yield f"methods.{label}.{told}"
+
+
+def _training_images(params: Any) -> int | None:
+    """How many images an epoch of a study's data set has, with the extra ones; None if that is not known or cannot be read."""
+    own = sizes(params)
+    with suppress(SparrowError):
+        return own and own[0] + (0 if params.extra_share else extra.count(params))
+    return None
+
+
 def _precisions_fit(study: Study) -> Iterator[str]:
     """No objective that needs single precision trains in another."""
     for objective, entry in study.objectives.items():
@@ -254,6 +307,27 @@ def _penalties_fit(study: Study) -> Iterator[str]:
             yield f"{key}: {entry.kind} trains against no radius, at which bounds could be; valid: null"
         elif norm != "linf":
             yield f"{key}: its bounds are over boxes, and the norm of the threat is {norm!r}; valid: null, or linf"
+
+
+def _grafting_fits(study: Study) -> Iterator[str]:
+    """What is grafted is evaluated, and the other way round; and its schedule fits models and objectives."""
+    grafting = study.grafting
+    if grafting is None:
+        if GRAFTED in study.evaluate:
+            yield "evaluate: 'grafted', but the study has no section `grafting`; valid: add it (`grafting: {}`)"
+        return
+    if GRAFTED not in study.evaluate:
+        yield "grafting: nothing evaluates its networks; add 'grafted' to evaluate, or leave the section out"
+    for label, model in study.models.items():
+        if not model.graftable:
+            valid = ", ".join(kind for kind in catalogue.kinds("models") if catalogue.load("models", kind).Params.graftable)
+            yield f"models.{label}: {model.kind} runs a ReLU layer more than once and cannot be grafted; valid: {valid}"
+        if model.batch_norm and grafting.batch_size == 1:
+            yield f"grafting.batch_size: 1, but models.{label} has batch norm, which needs two images; valid: 2 or more"
+    for objective, entry in study.objectives.items():
+        if entry.float32_only and grafting.precision != "float32":
+            what = f"grafting.precision is {grafting.precision}"
+            yield f"objectives.{objective}: {what}, but {entry.float32_only}; valid: float32"
 
 
 def _radii_fit(study: Study) -> Iterator[str]:
@@ -338,6 +412,21 @@ def _nobody_waits_in_a_circle(study: Study) -> Iterator[str]:
         yield f"attacks: {circle}; valid: a `skip_verified` or `attacks` without one of them"
 
 
+def _filters_are_left(study: Study) -> Iterator[str]:
+    """No ratio takes all filters of a layer, as far as the model says beforehand how many its narrowest one has."""
+    if not {"pruned", "finetuned"} & set(study.evaluate):
+        return
+    for label, method in study.methods.items():
+        if method.structure != "filters" or not prunes_alike(method):
+            continue
+        where = "ratios" if method.ratios is None else f"methods.{label}.ratios"
+        for model, entry in study.models.items():
+            sizes = dict([entry.narrowest]) if entry.narrowest else {}
+            for ratio in method.ratios or study.ratios:
+                if line := shortage_of_each(sizes, ratio):
+                    yield f"{where}: methods.{label} removes filters, and of models.{model} {line}"
+
+
 def _imports_fit(study: Study) -> Iterator[str]:
     """Every import takes the place of a checkpoint that somebody asks for."""
     for path, entry in study.imports.items():
@@ -373,9 +462,11 @@ def _place_fits(study: Study, found: Checkpoint) -> Iterator[str]:
         yield f"{found.cell.method!r} names the network before {UNPRUNED[found.cell.method]}; choose another label"
     if found.stage == INITIAL:
         yield "nothing is imported as an initial network; valid: dense, pruned or finetuned"
-    if found.stage == "finetuned" and "finetuned" not in study.evaluate:
+    if found.stage == GRAFTED:
+        yield "nothing is imported as a grafted network; valid: dense, pruned or finetuned"
+    if found.stage == "finetuned" and not {"finetuned", GRAFTED} & set(study.evaluate):
         yield "nothing evaluates it; add 'finetuned' to evaluate"
-    if found.stage == "pruned" and not {"pruned", "finetuned"} & set(study.evaluate):
+    if found.stage == "pruned" and set(study.evaluate) <= {DENSE}:
         yield "nothing evaluates it; add 'pruned' or 'finetuned' to evaluate"
 
 
@@ -393,6 +484,7 @@ def _known(labels: list[str] | None, known: dict[str, Any]) -> list[str]:
 CHECKS: tuple[Check, ...] = (
     _labels_are_free,
     _methods_prune,
+    _filters_are_left,
     _analyses_fit,
     _threats_are_in_pixels,
     _methods_are_in_pixels,
@@ -410,7 +502,11 @@ CHECKS: tuple[Check, ...] = (
     _radii_fit,
     _cascades_fit,
     _schedules_fit,
+    _schedules_of_methods_fit,
     _batches_fit,
+    _norms_are_there,
+    _searches_have_time,
     _precisions_fit,
     _penalties_fit,
+    _grafting_fits,
 )

@@ -8,7 +8,7 @@ from typing import Any
 from sparrow import radius
 from sparrow.catalogue import EvaluatedRoom
 from sparrow.files import published_figures
-from sparrow.files.paths import DENSE, parse
+from sparrow.files.paths import DENSE, GRAFTED, parse
 from sparrow.results.specs.comparison import HeadlineSpec, Kinds, MethodKind, PublishedSpec
 from sparrow.study import cells
 from sparrow.study.code_digest import code_digest
@@ -101,7 +101,7 @@ def _kinds(study: Study) -> Kinds:
         models={label: entry.kind for label, entry in study.models.items()},
         objectives={label: entry.kind for label, entry in study.objectives.items()},
         methods=methods,
-        stage="finetuned" if "finetuned" in study.evaluate else "pruned",
+        stage=cells.shown_stage(study),
     )
 
 
@@ -130,5 +130,7 @@ def _epochs(study: Study, objective: str, method: str) -> str:
         # Ratios may differ in it; the first is told.
         ratio = (entry.ratios or study.ratios)[0]
         stages += [study.pruning_schedule(objective, method, ratio)] if entry.needs != "nothing" else []
-        stages += [study.schedule(objective, pipeline.afterwards)] if "finetuned" in study.evaluate else []
+        shown = cells.shown_stage(study)
+        stages += [study.schedule(objective, pipeline.afterwards)] if shown != "pruned" else []
+        stages += [study.grafting.schedule] if study.grafting and shown == GRAFTED else []
     return " + ".join(str(schedule.epochs) for schedule in stages)

@@ -10,7 +10,7 @@ from sparrow.settings import Ratios, Settings, Threat, unique
 from sparrow.study.entry_types import entries
 from sparrow.study.mistakes import FOLDER
 from sparrow.study.pipelines import PIPELINES
-from sparrow.study.sections import Import, ObjectiveOptions, Published, Training, TrainingStage
+from sparrow.study.sections import Grafting, Import, ObjectiveOptions, Published, Training, TrainingStage
 from sparrow.training.additions import Addition, Distillation
 from sparrow.training.schedule import Schedule
 
@@ -34,7 +34,7 @@ else:
     DataSets, Models, Objectives = entries("datasets"), entries("models"), entries("objectives", ObjectiveOptions)
     Methods, Attacks, Verifiers = entries("methods"), entries("attacks"), entries("verifiers")
     Analyses = entries("analyses")
-EvaluatedStage = Literal["dense", "pruned", "finetuned"]
+EvaluatedStage = Literal["dense", "pruned", "finetuned", "grafted"]
 
 
 class Study(Settings):
@@ -58,6 +58,9 @@ class Study(Settings):
     """Pruning ratios: shares of the prunable weights that are removed; needed for every method that has none of its own."""
     training: Training
     """Schedules shared by all objectives; an objective's own `training` changes what it needs to."""
+    grafting: Grafting | None = None
+    """Graft fine-tuned networks, if given (`{}` for the defaults): a further stage, whose networks `evaluate` calls `grafted`.
+    Filters that were pruned are not cut out of these."""
     attacks: Attacks = Field(min_length=1)
     """Attacks by label."""
     verifiers: Verifiers = Field(min_length=1)

@@ -48,8 +48,9 @@ def expected(study: Study) -> Expected:
     """`datasets` by label; `families` by `dataset/model/objective`; `imports` by the checkpoint's path; `values`; `code`.
 
     A data set is a place in `values`, an import `Places`. A family has `Places` for `initial` and `dense`; for `pruned` and
-    `finetuned` by method and ratio, and for `tables` by path. Of each of the `analyses` that are not timed, by label, there is
-    the `scope`, and in `specs` the `Places` by the labels of what it is about, such as `dataset/model/objective`.
+    `finetuned` (and `grafted`) by method and ratio, and for `tables` by path. Of each of the `analyses` that are not timed, by
+    label, there is the `scope`, and in `specs` the `Places` by the labels of what it is about, such as
+    `dataset/model/objective`.
     """
     pool, families = _Pool(), {}
     for parent in cells.parents(study):
@@ -80,6 +81,7 @@ def _family(study: Study, parent: Parent, pool: _Pool) -> ExpectedFamily:
         dense=pool.places(job_specs.pretrain_spec(study, parent)),
         pruned=pool.by_name({cell_name(one): job_specs.prune_spec(study, one) for one in own if one.method in study.methods}),
         finetuned=pool.by_name({cell_name(one): job_specs.finetune_spec(study, one) for one in own}),
+        grafted=pool.by_name({cell_name(one): job_specs.graft_spec(study, one) for one in own} if study.grafting else {}),
         tables=pool.by_name(tables),
     )
 

@@ -102,7 +102,7 @@ def spec(study: Study, dataset: str, model: str, figure: str) -> PanelsSpec:
     own: dict[str, Any] = {"dataset": dataset, "model": model, "objectives": shown, "code": _code(study, figure)}
     if found.of_runs:
         return RunsFigureSpec(**own, runs=[run.identity() for run in _runs(study, dataset, model, found)])
-    own["stage"] = "finetuned" if "finetuned" in study.evaluate else "pruned"
+    own["stage"] = cells.shown_stage(study)
     own["threats"] = {objective: study.threat_of(objective) for objective in shown}
     if figure in MEASURED:
         return MeasuredFigureSpec(**own, measured={objective: cells.metrics_of(study, objective) for objective in shown})

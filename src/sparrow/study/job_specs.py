@@ -23,6 +23,7 @@ from sparrow.stages.specs.base import Labels
 from sparrow.stages.specs.compact import CompactSpec
 from sparrow.stages.specs.data import DataSpec
 from sparrow.stages.specs.evaluation import AttackSpec, VerifySpec
+from sparrow.stages.specs.graft import GraftSpec
 from sparrow.stages.specs.imported import ImportedFile, ImportSpec
 from sparrow.stages.specs.initial import InitialSpec
 from sparrow.stages.specs.pruning import PruneSpec
@@ -124,6 +125,16 @@ def finetune_spec(study: Study, cell: Cell) -> TrainingSpec:
         "distillation": distillation,
     }
     return TrainingSpec(**_trained_on(study, cell.parent, "finetune", modules) | own)
+
+
+def graft_spec(study: Study, cell: Cell) -> GraftSpec:
+    """What grafting reads: nothing of the method. The study has a section `grafting`."""
+    grafting = study.grafting
+    assert grafting is not None, "nothing is grafted in a study without it"
+    shared = _trained_on(study, cell.parent, "finetune", ("sparrow.stages.graft",))
+    own = grafting.model_dump(include=GraftSpec.model_fields.keys() & type(grafting).model_fields.keys())
+    own |= {"schedule": grafting.schedule, "bounded": study.threat_of(cell.parent.objective)}
+    return GraftSpec(cell=_labels(cell.parent, cell), **shared | own)
 
 
 def prune_spec(study: Study, cell: Cell) -> PruneSpec:

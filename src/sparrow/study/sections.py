@@ -79,6 +79,37 @@ class Training(Settings):
     """Fine-tuning under fixed masks: the same budget for every method."""
 
 
+class Grafting(Schedule):
+    """Lines in the place of unstable neurons of fine-tuned networks, and the schedule under which these then train on.
+
+    The schedule's defaults are those of Chen et al., "Linearity Grafting", ICML 2022; it is the same for every objective.
+    """
+
+    share: float = Field(0.5, gt=0, le=1)
+    """Most neurons that become lines, as a share of all that the network has. Those that are stable on all images stay."""
+    slope: float = 0.4
+    """Slope with which each line begins to learn."""
+    intercept: float = 0.0
+    """Its intercept."""
+    lr_lines: float = Field(0.01, gt=0)
+    """Initial learning rate of slopes and intercepts, which have no weight decay."""
+    images: int = Field(1000, ge=1)
+    """Neurons are chosen by this many training images (all, if there are fewer)."""
+    memory_mb: int | None = Field(3000, ge=64)
+    """Memory that the bounds by which they are chosen may take, in MiB; no limit but the machine's if null."""
+    epochs: int = Field(100, ge=1)
+    """Passes over the training images."""
+    lr: float = Field(0.001, gt=0)
+    """Initial learning rate of weights, biases and norms."""
+    weight_decay: float = Field(5e-4, ge=0)
+    """L2 penalty of the same."""
+
+    @property
+    def schedule(self) -> Schedule:
+        """How the grafted network trains."""
+        return Schedule(**self.model_dump(include=set(Schedule.model_fields)))
+
+
 def _figure_source(text: str) -> str:
     published_figures.sources_matching(text, published_figures.figures())
     return text

@@ -44,6 +44,14 @@ class CurveRow(NamedTuple):
 CURVE_COLUMNS = list(CurveRow._fields)
 
 
+class OwnRate(NamedTuple):
+    """Tensors that learn at a rate of their own, and without weight decay."""
+
+    tensors: list[Tensor]
+    lr: float
+    """Their initial learning rate; it decays as the schedule's does."""
+
+
 @dataclass(frozen=True)
 class Step:
     """One optimisation step, as hooks see it."""
@@ -94,6 +102,10 @@ class Hooks:
     def after_epoch(self, row: CurveRow) -> None:
         """Called after an epoch has been validated, with its row of the learning curve."""
 
+    def finished(self) -> bool:
+        """Whether training ends here; asked after `after_epoch`."""
+        return False
+
     def state_dict(self) -> dict[str, Any]:
         """The hooks' state for a resume point, by reference; of what `sparrow.jobs.packing` can write down."""
         return {}
@@ -115,21 +127,24 @@ def train(
     steps_of: Callable[[int, int], int] | None = None,
     perturbs: bool = False,
     name: str = "objective",
+    own_rate: OwnRate | None = None,
 ) -> list[tuple]:
     """Minimise `objective` over the tensors in `optimised`; returns the learning curve, one row (`CURVE_COLUMNS`) an epoch.
 
     `data` holds the parts `train` and `validation`, on the model's device; `generator` (on the CPU) orders the batches.
     The validation loss is the objective's own, at the ramp's present state. One line an epoch goes to `report`.
     Training takes the steps of the whole schedule, or `steps_of(those, steps of an epoch)`; an epoch cut short is validated.
+    It ends earlier, after an epoch, if the hooks say that it is `finished`.
     `perturbs` says that `objective` perturbs images once the ramp has begun, which `Step.again` then insists on; its errors
-    begin with `name`.
+    begin with `name`. `own_rate` says which of `optimised` learn at another rate.
     With `resume`, training goes on from that point if it is there, and is saved to it between steps.
     Raises NetworkError if the loss of an epoch, or a tensor, is not finite, or if a batch norm would see single images;
     Interrupted, after saving, at SIGTERM.
     """
     train_part, validation = data["train"], data["validation"]
     optimised, hooks = list(optimised), hooks or Hooks()
-    optimiser = _optimiser(schedule, optimised) if optimised else None
+    optimiser = _optimiser(schedule, optimised, own_rate) if optimised else None
+    rates = [1.0, *([own_rate.lr / schedule.lr] if own_rate else [])]
     sizes = _batches(train_part, schedule, model)
     steps_per_epoch = len(sizes)
     total_steps = schedule.epochs * steps_per_epoch
@@ -175,8 +190,8 @@ def train(
                 now = Step(place.step, total_steps, steps_per_epoch, steps_per_cycle, place.lr, partial(replay, gradients))
                 hooks.after_backward(now)
             if optimiser:
-                for group in optimiser.param_groups:
-                    group["lr"] = place.lr
+                for group, rate in zip(optimiser.param_groups, rates, strict=True):
+                    group["lr"] = place.lr * rate
                 if schedule.max_grad_norm is not None:
                     nn.utils.clip_grad_norm_(optimised, schedule.max_grad_norm)
                 optimiser.step()
@@ -227,6 +242,9 @@ def train(
             f"epoch {epoch + 1}/{schedule.epochs}  loss {train_loss:.4f}  validation loss {validation_loss:.4f}  "
             f"benign {benign:.2%}  ETA {left:.0f} s"
         )
+        if hooks.finished() and place.step < last:
+            report(f"training ends after epoch {epoch + 1}: what was looked for is found")
+            break
     model.eval()
     return place.rows
 
@@ -294,10 +312,15 @@ def _laid_out(images: Tensor, schedule: Schedule) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last) if schedule.channels_last else images
 
 
-def _optimiser(schedule: Schedule, tensors: list[Tensor]) -> torch.optim.Optimizer:
+def _optimiser(schedule: Schedule, tensors: list[Tensor], own_rate: OwnRate | None) -> torch.optim.Optimizer:
+    groups: list[Any] = tensors
+    if own_rate:
+        apart = {id(tensor) for tensor in own_rate.tensors}
+        shared = [tensor for tensor in tensors if id(tensor) not in apart]
+        groups = [{"params": shared}, {"params": own_rate.tensors, "lr": own_rate.lr, "weight_decay": 0.0}]
     if schedule.optimizer == "adam":
-        return torch.optim.Adam(tensors, lr=schedule.lr, weight_decay=schedule.weight_decay)
-    return torch.optim.SGD(tensors, lr=schedule.lr, momentum=schedule.momentum, weight_decay=schedule.weight_decay)
+        return torch.optim.Adam(groups, lr=schedule.lr, weight_decay=schedule.weight_decay)
+    return torch.optim.SGD(groups, lr=schedule.lr, momentum=schedule.momentum, weight_decay=schedule.weight_decay)
 
 
 def _learning_rate(schedule: Schedule, done: float) -> float:

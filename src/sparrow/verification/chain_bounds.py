@@ -1,11 +1,11 @@
 """IBP and CROWN-IBP bounds of plain networks, written out for training; auto_LiRPA bounds all others.
 
 A plain network is a chain of convolutions, a flattening and linear layers, with ReLUs between them and a batch norm directly
-behind any of them, as certified training uses it. The bounds are auto_LiRPA's (but for rounding): the ReLU's lower line has
-slope 1 where `u > -l`, else 0, and batch norm in train mode takes the statistics of the images that the boxes are around, or of
-others. They cost about half as much: batch norms are folded into the weights before them, both bounds share their intervals, a
-ReLU's relaxation keeps one matrix for the backward pass, and on a CPU a few images are computed at a time, so that matrices
-stay in its cache.
+behind any of them, as certified training uses it; some neurons may be lines (`networks.grafting`). The bounds are
+auto_LiRPA's (but for rounding): the ReLU's lower line has slope 1 where `u > -l`, else 0, and batch norm in train mode takes
+the statistics of the images that the boxes are around, or of others. They cost about half as much: batch norms are folded into
+the weights before them, both bounds share their intervals, a ReLU's relaxation keeps one matrix for the backward pass, and on a
+CPU a few images are computed at a time, so that matrices stay in its cache.
 
 Source: Zhang et al., "Towards Stable and Efficient Training of Verifiably Robust Neural Networks", ICLR 2020, sec. 3;
 Zhang et al., "Efficient Neural Network Robustness Certification with General Activation Functions" (CROWN), NeurIPS 2018.
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sparrow.networks.grafting import Grafted
 from sparrow.settings import Threat
 from sparrow.verification.bounds import Range, margin_matrix
 
@@ -29,7 +30,7 @@ CACHED_IMAGES = 32
 SMALLEST_WIDTH = 1e-8  # As in auto_LiRPA: an interval of one point has a slope, too.
 NORM_OF: dict[type[nn.Module], type[nn.Module]] = {nn.Conv2d: nn.BatchNorm2d, nn.Linear: nn.BatchNorm1d}
 NORMS = tuple(NORM_OF.values())
-Layer = nn.Conv2d | nn.Linear | nn.BatchNorm1d | nn.BatchNorm2d | nn.ReLU | nn.Flatten
+Layer = nn.Conv2d | nn.Linear | nn.BatchNorm1d | nn.BatchNorm2d | nn.ReLU | Grafted | nn.Flatten
 """A layer of a plain network, of exactly one of these types."""
 
 
@@ -59,7 +60,7 @@ class Affine(NamedTuple):
         return functional.conv_transpose2d(rows, self.weight, None, layer.stride, padding, rest, layer.groups, layer.dilation)
 
 
-Step = Affine | nn.ReLU | nn.Flatten
+Step = Affine | nn.ReLU | Grafted | nn.Flatten
 """A layer of a plain network without batch norms."""
 
 
@@ -100,7 +101,7 @@ def _is_plain(layer: nn.Module) -> bool:
         return layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
     if type(layer) is nn.Flatten:
         return (layer.start_dim, layer.end_dim) == (1, -1)
-    return type(layer) in (nn.Linear, nn.ReLU)
+    return type(layer) in (nn.Linear, nn.ReLU, Grafted)
 
 
 def margins(
@@ -129,7 +130,7 @@ def relu_inputs(layers: list[Layer], images: Tensor, eps: float) -> list[Range]:
     `layers` come from `chain`. Batch norms in train mode take the statistics of `images`.
     """
     before = [None, *layers]
-    norms = [norm for norm, layer in zip(before, layers, strict=False) if isinstance(layer, nn.ReLU)]
+    norms = [norm for norm, layer in zip(before, layers, strict=False) if isinstance(layer, nn.ReLU | Grafted)]
     scales = [norm.weight if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d) else None for norm in norms]
     found = _intervals(_folded(layers, images), _channels_last(images), eps).ranges
     return [Range(*limits, scale) for limits, scale in zip(filter(None, found), scales, strict=True)]
@@ -187,8 +188,13 @@ def _bounds_of_batch(
             constant = constant + (matrix.sum((3, 4)) if matrix.dim() == 5 else matrix) @ step.bias
             matrix = step.transposed(matrix.flatten(0, 1), shape).unflatten(0, matrix.shape[:2])
         elif limits is not None:
+            behind = matrix
             matrix, offset = _relaxed(matrix, *_lines(*limits))
             constant = constant + offset
+            if isinstance(step, Grafted):
+                # The ReLU's relaxation is that of its input, which is 0 where a line is.
+                matrix = matrix * step.kept + behind * step.slope
+                constant = constant + (behind.flatten(2) @ step.intercept.flatten())
         else:
             matrix = _channels_last(matrix.flatten(0, 1).unflatten(1, shape)).unflatten(0, matrix.shape[:2])
     return loose, _lowest(matrix.flatten(2), constant, *(part.flatten(1) for part in box))
@@ -219,14 +225,24 @@ def _intervals(steps: list[Step], images: Tensor, eps: float) -> _Intervals:
         ranges.append(None)
         if isinstance(step, Affine):
             centre, radius = step(centre, step.weight, step.bias), step(radius, step.size)
-        elif isinstance(step, nn.ReLU):
+        elif isinstance(step, nn.ReLU | Grafted):
+            line = _line(step, centre, radius) if isinstance(step, Grafted) else None
+            if isinstance(step, Grafted):
+                centre, radius = centre * step.kept, radius * step.kept
             lower, upper = centre - radius, centre + radius
             ranges[-1] = lower, upper
             lower, upper = lower.relu(), upper.relu()
             centre, radius = (lower + upper) / 2, (upper - lower) / 2
+            if line is not None:
+                centre, radius = centre + line[0], radius + line[1]
         else:
             centre, radius = centre.flatten(1), radius.flatten(1)
     return _Intervals((centre, radius), box, shapes, ranges)
+
+
+def _line(step: Grafted, centre: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
+    """Centre and radius of the box that the lines of `step` make of another; of one point where its ReLUs are kept."""
+    return centre * step.slope + step.intercept, radius * step.slope.abs()
 
 
 def _lowest(matrix: Tensor, constant: Tensor, centre: Tensor, radius: Tensor) -> Tensor:

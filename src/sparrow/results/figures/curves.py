@@ -14,7 +14,7 @@ from sparrow.results.specs.figures import RunsFigureSpec
 DRAWN_FROM = "*.curve.csv"
 WITHOUT_PRUNING = True
 
-STAGES = {"dense": "pre-training", "pruned": "pruning", "finetuned": "fine-tuning"}
+STAGES = {"dense": "pre-training", "pruned": "pruning", "finetuned": "fine-tuning", "grafted": "grafting"}
 
 
 @opened(RunsFigureSpec)
@@ -28,8 +28,10 @@ def draw_curves(source: list[Path], svg: Path, png: Path, spec: RunsFigureSpec) 
     methods = sorted(set(runs["method"]) - {"dense"})
     ratios = sorted(set(runs["ratio"]) - {0.0})
     objectives = spec.objectives
-    figure, grid = style.panels(2 * len(STAGES), len(objectives), height=1.5, sharey=False)
-    for number, (stage, title) in enumerate(STAGES.items()):
+    # Few studies graft.
+    stages = {stage: title for stage, title in STAGES.items() if stage != "grafted" or stage in set(runs["stage"])}
+    figure, grid = style.panels(2 * len(stages), len(objectives), height=1.5, sharey=False)
+    for number, (stage, title) in enumerate(stages.items()):
         for column, objective in enumerate(objectives):
             loss, benign = grid[2 * number, column], grid[2 * number + 1, column]
             for table, run in zip(tables, spec.runs, strict=True):

@@ -25,7 +25,7 @@ class Kinds(PlainValues):
     models: dict[str, str]
     objectives: dict[str, str]
     methods: dict[str, MethodKind]
-    stage: Literal["pruned", "finetuned"]
+    stage: Literal["pruned", "finetuned", "grafted"]
     """At which pruned networks are compared."""
 
 

@@ -18,7 +18,8 @@ class ExpectedFamily(PlainValues):
     dense: Places
     pruned: dict[str, Places]
     finetuned: dict[str, Places]
-    """Both by method and ratio (`files.paths.cell_name`)."""
+    grafted: dict[str, Places]
+    """All three by method and ratio (`files.paths.cell_name`); none is grafted in a study without `grafting`."""
     tables: dict[str, Places]
     """By path."""
 

@@ -26,7 +26,7 @@ class RunsFigureSpec(PanelsSpec):
 class FigureSpec(PanelsSpec):
     """A figure drawn from tables."""
 
-    stage: Literal["pruned", "finetuned"]
+    stage: Literal["pruned", "finetuned", "grafted"]
     """At which pruned networks are shown."""
     threats: dict[str, Threat]
     """By objective."""
