@@ -162,3 +162,11 @@ def test_one_key_of_two_texts_is_refused(monkeypatch, capsys):
     assert (
         capsys.readouterr().err == "error: methods.lwm: the BibTeX key 'han2015learning' is that of another text at another\n"
     )
+
+
+def test_a_study_that_grafts_cites_where_that_comes_from(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    study = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(study | {"grafting": {}, "evaluate": ["dense", "grafted"]}))
+    assert main(["cite", str(path)]) == 0
+    assert "% grafting\n@inproceedings{chen2022linearity," in capsys.readouterr().out

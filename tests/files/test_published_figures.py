@@ -87,7 +87,7 @@ def test_no_source_has_one_network_twice():
             ("CIFAR-10", "WRN-28-10", "HYDRA", 0.9),
             {"benign": 88.98, "eps": 8 / 255, "attack_kind": "autoattack"},
         ),
-        ("VITA", ("CIFAR-10", "CNN7-BN", "IMP", 0.87), {"vra": 50.1, "method_kind": "lwm", "eps": 2 / 255}),
+        ("VITA", ("CIFAR-10", "CNN7-BN", "IMP", 0.87), {"vra": 50.1, "method_kind": "imp", "eps": 2 / 255}),
     ],
 )
 def test_a_row_says_what_its_source_says(source, network, expected):

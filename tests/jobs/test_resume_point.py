@@ -141,6 +141,10 @@ METHODS = {
     "random-scratch": {"kind": "random-scratch"},
     "imp": {"kind": "imp"},
     "snip": {"kind": "snip", "batches": None},
+    "fre": {"kind": "fre", "steps": 3},
+    "ccrp": {"kind": "ccrp", "rounds": 2, "population": 2, "generations": 1, "images": 600, "pgd_steps": 1},
+    "mrpf": {"kind": "mrpf", "batches": None, "ascents": 2},
+    "iwi": {"kind": "iwi"},
     "mad": {"kind": "mad", "steps": 2, "mask_steps": 2},
     "pwoa": {"kind": "pwoa"},
     "bcs": {"kind": "bcs"},
@@ -174,10 +178,10 @@ def test_pruning_goes_on(label: str, stops: list[int], dense: Path, digits: Path
     assert evaluations[0] == evaluations[1] > 0
 
 
-@pytest.mark.parametrize(
-    "label",
-    ["admm", "deadwooding", "harp", "lwm-iterative", "pwoa", "bcs", "twinrep", "dnr", "flying-bird", "flying-bird-plus"],
-)
+CHANGING = ["admm", "deadwooding", "harp", "lwm-iterative", "fre", "ccrp", "iwi", "pwoa", "bcs", "twinrep", "dnr"]
+
+
+@pytest.mark.parametrize("label", [*CHANGING, "flying-bird", "flying-bird-plus"])
 def test_pruning_goes_on_after_the_method_has_changed_its_mind(
     label: str, dense: Path, digits: Path, tmp_path: Path, stopping: Callable
 ) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from sparrow import catalogue
+from sparrow.errors import SparrowError
 from sparrow.files import checkpoint
 from sparrow.methods import harp
 from sparrow.models import cnn_small
@@ -49,6 +50,14 @@ def test_filters_are_kept_while_they_fit() -> None:
     lost = budget.exactly(shares)
     assert [size - count for size, count in zip(sizes, lost.values(), strict=True)] == [1, 6, 14]
     assert multiply_adds([1, 6, 14]) == target
+
+
+def test_a_ratio_that_leaves_a_layer_no_filter_has_no_budget() -> None:
+    model = cnn_small.build(cnn_small.Params(), (1, 8, 8), 10)
+    with pytest.raises(
+        SparrowError, match=r"^the ratio 0\.97 would remove all 16 filters of 0\.weight; valid: at most 0\.9687$"
+    ):
+        FilterBudget(prunable_weights(model), Layout(model, (1, 8, 8)), 0.97)
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+import yaml
 from torch import Tensor, nn
 
+from sparrow.estimate.work import works
 from sparrow.methods import imp
 from sparrow.networks.prunable import prunable_weights
 from sparrow.pruning.pruner import Pruner
+from sparrow.study.load import load_study
 from sparrow.training.loop import CurveRow, Step
 from sparrow.training.schedule import Schedule
 
@@ -177,6 +182,18 @@ def test_batch_norm_is_rewound_too(residual: nn.Module) -> None:
 def test_a_round_is_a_pre_training() -> None:
     schedule = imp.Params().schedule(0.9, OWN, PRETRAIN)
     assert schedule == Schedule(**PRETRAIN.model_dump() | {"epochs": 330, "cycles": 11})
+
+
+def test_a_search_is_priced_as_so_many_pre_trainings_as_it_has_rounds() -> None:
+    config = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())
+    own = {"methods": {"imp": {"round_epochs": 10}}, "ratios": [0.5, 0.9], "objectives": {"benign": None}}
+    study = load_study(config | own)
+    steps = {(work.stage, *(job.rsplit("/")[-2] for job in work.jobs)): work.steps for work in works(study)}
+    # Thirty epochs of pre-training; 4 and 11 rounds of ten, and a last training each, as long as pre-training.
+    dense = steps["pretrain", "seed0"]
+    assert steps["prune", "imp-0.50"] == 4 * dense / 3
+    assert steps["prune", "imp-0.90"] == 11 * dense / 3
+    assert steps["finetune", "imp-0.50", "imp-0.90"] == dense
 
 
 def test_accelerated_rounds_have_their_ramp_in_proportion() -> None:

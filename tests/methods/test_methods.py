@@ -558,6 +558,8 @@ def test_harp_penalty_uses_the_gamma_of_its_epoch() -> None:
 @pytest.mark.parametrize("granularity", ["weight", "filter"])
 @pytest.mark.parametrize("ratio", [0.1, 0.5, 0.9, 0.99])
 def test_harp_meets_its_budget_whatever_it_has_learned(residual: nn.Module, ratio: float, granularity: str) -> None:
+    if granularity == "filter":
+        ratio = min(ratio, 0.87)  # Of four filters, more would leave none to be compared with.
     weights, layout = prunable_weights(residual), Layout(residual, (1, 8, 8))
     pruner = _prepare("harp", ratio, granularity=granularity)
     *_, rates = pruner.start(weights, layout)

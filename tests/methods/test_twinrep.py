@@ -120,7 +120,7 @@ def test_products_of_all_layers_compete_and_none_loses_everything() -> None:
     pruner, _ = _start(weights, 1 / 3, initialisation="split")
     pruner.after_step(weights, _step(3))
     assert [mask.tolist() for mask in pruner.end(weights).values()] == [[[False, False, True]], [[True, True, True]]]
-    assert pruner.warning() == "of small one weight is left; prune later, or set allocation to erk"
+    assert pruner.warning() == "of small one weight is left; valid: a larger prune_at, or allocation erk"
     weights = {"small": _double([[0.1, -0.2, 0.3]]), "large": _double([[5.0, 0.5, -4.0]])}
     pruner, _ = _start(weights, 0.5, initialisation="split")
     pruner.after_step(weights, _step(3))

@@ -16,7 +16,11 @@ from sparrow.inference.window import Window
 from sparrow.inference.window_updates import window_updates
 from sparrow.networks.grafting import Grafted, chosen, graft, grafted_layers, relu_inputs
 from sparrow.settings import Threat
+from sparrow.training.additions import StabilityLoss
+from sparrow.training.relu_stability import Penalty
 from sparrow.verification import bounds, chain_bounds
+from sparrow.verification.splitting import Splitting
+from sparrow.verifiers import branch_and_bound
 
 THREAT = Threat(eps=0.05)
 METHODS = ("IBP", "CROWN-IBP", "CROWN", "CROWN-Optimized")
@@ -215,3 +219,47 @@ def test_lines_can_take_the_place_of_all_relus_of_our_networks(kind: str) -> Non
     # No other ReLU is left in the graph than those of the layers that know lines.
     network = bounds.bounded(model, images)
     assert len([node for node in bounds.nodes(network) if type(node).__name__ == "BoundRelu"]) == len(found)
+
+
+@pytest.mark.parametrize(("eps", "verified"), [(0.15, True), (0.3, False)])
+def test_branch_and_bound_splits_no_line_and_ends(eps: float, verified: bool) -> None:
+    torch.manual_seed(0)
+    image = torch.rand(1, 1, 3, 3)
+    layers = [nn.Flatten(), nn.Linear(9, 12), nn.ReLU(), nn.Linear(12, 12), nn.ReLU(), nn.Linear(12, 3)]
+    model = nn.Sequential(*layers)
+    for parameter in model.parameters():
+        parameter.data.mul_(3)
+    model = random_lines(model, image)
+    label, threat = int(model(image).argmax()), Threat(eps=eps)
+    splitting = Splitting(model, image, label, threat, 3, 5, 0.5)
+    assert splitting.only_relus
+    assert (splitting.margins < 0).any()  # So that something has to be split.
+    unstable = splitting.unstable([torch.zeros(1, 12, dtype=torch.int8) for _ in range(2)])
+    assert any(layer.any() for layer in unstable)
+    for layer, which in zip(grafted_layers(model).values(), unstable, strict=True):
+        assert not which[:, layer.mask].any()
+    # Without the PGD that comes first: by splits and linear programmes alone.
+    found = branch_and_bound._search(model, image, label, branch_and_bound.Params(iterations=5), threat, 3)
+    assert found.domains > 1
+    assert found.verified == verified
+    assert (found.example is None) == verified
+    if found.example is not None:
+        assert int(model(found.example).argmax()) != label
+        assert float((found.example - image).abs().max()) <= eps + 1e-6
+        return
+    points = (image + (torch.rand(5000, 1, 3, 3) * 2 - 1) * eps).clamp(0, 1)
+    with torch.no_grad():
+        logits = model(points)
+    others = logits[:, [other for other in range(3) if other != label]]
+    assert float((logits[:, [label]] - others).min()) >= found.margin - 1e-5
+
+
+def test_the_penalty_for_unstable_relus_is_the_same_by_both_bounds_of_lines(
+    images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = random_lines(convolutional(), images)
+    nn.init.uniform_(model.get_parameter("1.weight"), 0.2, 0.5)  # The scale of the batch norm before the first lines.
+    ours = Penalty(StabilityLoss(weight=1.0), THREAT)(model, images)
+    monkeypatch.setattr(chain_bounds, "chain", lambda model: None)
+    theirs = Penalty(StabilityLoss(weight=1.0), THREAT)(model, images)
+    assert torch.allclose(ours, theirs, atol=1e-6)

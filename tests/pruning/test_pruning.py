@@ -468,8 +468,7 @@ def test_every_method_works_with_every_objective(kind, params, objective, dense,
     pruned = checkpoint.load(_prune(dense, digits, tmp_path, spec))
     with open(tmp_path / "pruned.csv") as file:
         rows = list(csv.DictReader(file))
-    epochs = {"nothing": 0, "batches": 1, "schedule": 2}
-    assert len(rows) == epochs[catalogue.load("methods", kind).Params(**params).needs]
+    assert len(rows) == catalogue.load("methods", kind).Params(**params).steps_of(2, 1)
     assert 0 < sum(int(mask.sum()) for mask in pruned.masks.values()) < 0.5 * 22_248
 
 
@@ -587,6 +586,15 @@ def test_hooks_that_nothing_would_call_are_refused(hook, dense, digits, training
     told = rf"^methods\.random: its pruner defines `{hook}`, .* Params\.needs is 'nothing'; valid: 'batches' or 'schedule'$"
     with pytest.raises(SparrowError, match=told):
         _prune(dense, digits, tmp_path, _spec(training_spec, "random"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_ratio_that_leaves_a_layer_no_filter_is_refused_before_training(dense, digits, training_spec, tmp_path) -> None:
+    # A schedule that nobody would wait for.
+    spec = _spec(training_spec, "lwm", 0.97, {"granularity": "filter", "steps": 2}, epochs=10**6)
+    told = r"^methods\.lwm: the ratio 0\.97 would remove all 16 filters of 0\.weight; valid: at most 0\.9687$"
+    with pytest.raises(SparrowError, match=told):
+        _prune(dense, digits, tmp_path, spec)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sparrow.cli.main import main
 from sparrow.data import store
 from sparrow.exchange import network as exported
 from sparrow.exchange import onnx_file, state_dict
@@ -155,3 +156,16 @@ def test_lines_learn_at_a_rate_of_their_own_without_decay(optimizer: str, digits
     assert not torch.equal(weight, start)
     if optimizer == "sgd":
         assert torch.allclose(weight, start * (1 - 0.5 * 0.1))
+
+
+@pytest.mark.parametrize(
+    ("form", "options"), [("ap-benchmark", []), ("state-dict", ["--naming", "hydra"])], ids=["ap-benchmark", "others' names"]
+)
+def test_it_is_not_exported_where_others_know_no_lines(
+    grafted: Path, tmp_path: Path, capsys: pytest.CaptureFixture, form: str, options: list[str]
+) -> None:
+    output = str(tmp_path / "out.safetensors")
+    assert main(["export", str(grafted), "--format", form, "--output", output, *options]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "lines are in the place of its ReLUs" in said

@@ -204,7 +204,7 @@ def test_what_learns_from_the_dense_network_is_nearer_to_it(
     distances, evaluations = [], []
     for addition in ({}, {"distillation": {"temperature": 4.0}}):
         output = finetuned(pruned, digits, training_spec | {"schedule": schedule} | addition, *([dense] if addition else []))
-        distances.append(float(divergence(wanted, checkpoint.load(output, model).model(images))))
+        distances.append(divergence(wanted, checkpoint.load(output, model).model(images)).item())
         evaluations.append(json.loads((output.with_name("cost.json")).read_text())["gradient_evaluations"])
     assert distances[1] < distances[0]
     assert evaluations[0] == evaluations[1] > 0

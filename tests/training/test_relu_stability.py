@@ -189,6 +189,6 @@ def test_fewer_relus_are_unstable_on_digits(dense: Path, digits: Path, training_
     spec = training_spec | {"nrs": {"weight": 0.1}}
     pretrain(parent, digits, output, tmp_path / "curve.csv", tmp_path / "cost.json", spec)
     (without, _), (left, accuracy) = unstable(dense, digits), unstable(output, digits)
-    # Of 308; on one machine, 58 without and 39 with it.
+    # Of 484; on one machine, 58 without and 39 with it.
     assert left < 0.8 * without
     assert accuracy > 0.85

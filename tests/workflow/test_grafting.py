@@ -16,7 +16,7 @@ STUDY = TINY | {
     "training": {stage: {"epochs": 6, "batch_size": 64} for stage in ("pretrain", "prune", "finetune")},
     "grafting": {"epochs": 4, "batch_size": 64, "lr": 0.01, "images": 100},
     "attacks": {"pgd": {"samples": 60, "steps": 5}},
-    "verifiers": {"crown": {"samples": 60}, "branch-and-bound": {"samples": 10, "seconds": 5}},
+    "verifiers": {"crown": {"samples": 60}, "branch-and-bound": {"samples": 3, "seconds": 2}},
     "analyses": {"stability": {"samples": 60}, "latency": {"batch_sizes": [1], "runtimes": ["torch"], "repeats": 6}},
     "evaluate": ["dense", "finetuned", "grafted"],
 }

@@ -29,7 +29,7 @@ SIZES = {
     "sehwag2019": (2 + 1 + 1 + 2, 6 * (3 + 2)),
     "hydra2020": (2 * (2 + 2 + 1 + 1 + 2), 16 * 2 * 3),
     "deadwooding2022": (2, 2 * 5 * 3),
-    "ap-benchmark": (2 * 2, 4 * 12 * 3),
+    "ap-benchmark": (2 * 2, 4 * 21 * 3),
     "certified-pruning2022": (2, 2 * (3 * 2 + 3 + 2)),
 }
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import yaml
@@ -105,6 +107,8 @@ def _citations(studies: list[Study]) -> list[tuple[str, str]]:
     """Pairs of a thing in use (Sparrow, a tool, an entry, what is added to objectives) and its BibTeX."""
     used = [("Sparrow", own_bibtex()), *TOOLS.items()]
     for study in studies:
+        if study.grafting:
+            used.append(("grafting", _grafting_bibtex()))
         for room in catalogue.PACKAGES:
             for label, params in getattr(study, room).items():
                 used.append((f"{room}.{label}", catalogue.bibtex(room, params.kind)))
@@ -117,6 +121,14 @@ def _citations(studies: list[Study]) -> list[tuple[str, str]]:
         for objective in study.objectives:
             used += [(key, catalogue.bibtex_of(one.load())) for key, one in study.additions(objective).items()]
     return used
+
+
+def _grafting_bibtex() -> str:
+    """BibTeX of linearity grafting, from the docstring of what is no entry, and imports torch."""
+    found = find_spec("sparrow.networks.grafting")
+    assert found is not None, "it is a module of this package"
+    doc = ast.get_docstring(ast.parse(Path(str(found.origin)).read_text(encoding="utf-8"))) or ""
+    return doc.partition("\nBibTeX:\n")[2].strip()
 
 
 def own_bibtex() -> str:

@@ -81,7 +81,8 @@ def works(study: Study) -> list[Work]:
             add(one.path, _grafting, stage, one.parent.labels, "", study.grafting.schedule)
         elif one.cell is None or one.stage != "pruned":
             under = "pretrain" if one.cell is None else cells.pipeline_of(study, one.cell).afterwards
-            add(one.path, _training, stage, one.parent.labels, "", study.schedule(one.parent.objective, under))
+            method = one.cell.method if one.cell else None
+            add(one.path, _training, stage, one.parent.labels, "", study.schedule(one.parent.objective, under, method))
         elif study.methods[one.cell.method].needs == "nothing":
             add(one.path, _nothing, stage, one.parent.labels, one.cell.method)
         else:

@@ -55,6 +55,8 @@ class Params(Granular, Sharpness):
     needs: ClassVar[Needs] = "schedule"
     trains: ClassVar[Trains] = "scores"
     traces: ClassVar[bool] = True
+    allocation: ClassVar[str] = "uniform"
+    """Of filters, the budget is what is left where each layer loses the same share: a ratio has to leave filters in each."""
     gamma: float = Field(0.01, gt=0)
     """Weight of the budget in the loss in the first epoch; twice that in the second, and so on."""
     floor: float = Field(0.1, ge=0, lt=1)

@@ -12,8 +12,8 @@ their norm. That is what is computed here. So what is our reading is
   its ball); the loss is the study's objective, on perturbed images that are found once, where the weights are; it is averaged
   over batches, each with a worst place of its own (RiFT has one for all images, and takes those of the test set); the ascent is
   `ascents` normalised steps of 2.5 radii / `ascents`, projected each time (RiFT: plain SGD, projected once an epoch);
-- how sensitivities become ratios: each module keeps a share proportional to its own, at most all of it, that of no module
-  being counted for less than `floor` times their mean; one number makes the shares meet the ratio. At least one filter stays;
+- how sensitivities become ratios: each module keeps a share proportional to `1 - strength + strength * s / mean s`, s being its
+  sensitivity, at most all of it; one factor makes the shares meet the ratio. At least one filter stays;
 - that the filters with the largest L1 norm stay, and that pruning is done at once. The fine-tuning is the study's, as for
   every method.
 
@@ -67,8 +67,8 @@ class Params(Batches, Granular):
     """How far the weights of a layer may go, relative to their L2 norm; 0.1 in RiFT's code."""
     ascents: int = Field(10, ge=1)
     """Steps up the loss for each module and batch; RiFT's code has 10 epochs."""
-    floor: float = Field(0.1, ge=0, le=1)
-    """No module counts for less than so many times the modules' mean sensitivity."""
+    strength: float = Field(0.25, ge=0, le=1)
+    """How much sensitivities count: 0 for the same share in all modules, 1 for shares that are proportional to them."""
 
 
 def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
@@ -87,7 +87,7 @@ def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
             else:
                 self.modules = {name: [name] for name in weights}
                 self.sizes = {name: weight.numel() for name, weight in weights.items()}
-            self.sensitivities = dict.fromkeys(self.modules, 0.0)
+            self.sensitivities, self.last = dict.fromkeys(self.modules, 0.0), 0.0
             return []
 
         def loss(self, batch: Batch) -> torch.Tensor:
@@ -119,7 +119,8 @@ def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
             return max(losses)
 
         def end(self, weights: Weights) -> Masks:
-            lost = {module: 1 - share for module, share in shares(self.sensitivities, self.sizes, ratio, params.floor).items()}
+            kept = shares(self.sensitivities, self.sizes, ratio, params.strength)
+            lost = {module: 1 - share for module, share in kept.items()}
             scores = {name: weight.detach().abs() for name, weight in weights.items()}
             return masks_of(scores, self.layout, divide(lost, self.sizes, ratio, spared=1), params, weights)
 
@@ -131,12 +132,12 @@ def unit(gradient: torch.Tensor) -> torch.Tensor:
     return gradient / gradient.norm().clamp_min(torch.finfo(gradient.dtype).tiny)
 
 
-def shares(sensitivities: Mapping[str, float], sizes: Mapping[str, int], ratio: float, floor: float) -> dict[str, float]:
-    """The share that each module keeps: proportional to its sensitivity, at most 1, and together what the ratio leaves."""
-    if not any(sensitivities.values()):
+def shares(sensitivities: Mapping[str, float], sizes: Mapping[str, int], ratio: float, strength: float) -> dict[str, float]:
+    """The share that each module keeps: the larger the more sensitive it is, at most 1, and together what the ratio leaves."""
+    mean = sum(sensitivities.values()) / len(sensitivities)
+    if mean == 0:
         return dict.fromkeys(sizes, 1 - ratio)
-    least = floor * sum(sensitivities.values()) / len(sensitivities)
-    wanted = {module: max(value, least) for module, value in sensitivities.items()}
+    wanted = {module: 1 - strength + strength * value / mean for module, value in sensitivities.items()}
     low, high = 0.0, 1 / min(value for value in wanted.values() if value)
     for _ in range(200):  # More halvings than a float has digits.
         factor = (low + high) / 2

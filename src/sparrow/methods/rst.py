@@ -10,11 +10,13 @@ training makes of it, its `ft_inherit`.
 A layer loses `round(ratio * size)` weights; in the released code `int(ratio * size)`. `decay` takes the place of the schedule's
 `weight_decay`, so that Adam and clipping treat it as they treat that one. The objective is the study's; there, PGD with 7 steps
 whose network is in train mode. Networks have no biases there, where batch norm would undo them; here those of the network keep
-their initial values. Every convolution and linear layer is pruned, as there.
+their initial values. At zero a CNN-small hardly learned (on digits with `scale_fan`, tickets of two seeds had 23 and 10 %
+empirical robust accuracy in place of 48 and 42 %). Every convolution and linear layer is pruned, as there.
 
 Without batch norm each layer shrinks its signal by the square root of the share that it keeps, by 0.32 at ratio 0.9, and logits
-of four layers by 0.01. `scale_fan` counts the inputs that are kept, which undoes it. (In the released code that option counts
-those that are removed, and is off.)
+of four layers by 0.01. `scale_fan` counts the inputs that are kept, which undoes it: on digits a CNN-small's ticket has 48 %
+empirical robust accuracy in place of 27 %, though training makes no more of it (77 and 80 %, one seed). (In the released code
+that option counts the inputs that are removed, and is off.)
 
 Source: Fu et al., "Drawing Robust Scratch Tickets: Subnetworks with Inborn Robustness Are Found within Randomly Initialized
 Networks", NeurIPS 2021; as in its released code (GATECH-EIC/Robust-Scratch-Ticket). Scores and estimator: Ramanujan et al.,

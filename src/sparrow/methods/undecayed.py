@@ -13,8 +13,9 @@ Ours: the objective in place of the cross-entropy (they are the same for the obj
 running statistics, there by those of the batch; all at once, where the code removes a fifth of what is left in each of several
 rounds with training between them; `decay` is given, also where the study's own weight decay is another, as its default of 0 is.
 
-On an adversarially trained network of the digits, at ratio 0.9 and before fine-tuning, it is level with `snip`, of whose
-weights it keeps 92 %, and far behind magnitude, of whose it keeps 48 %.
+On an adversarially trained CNN-small of the digits, at ratio 0.9 and before fine-tuning, it is a little behind `snip`, of whose
+weights it keeps 87 %, and far behind global magnitude, of whose it keeps 52 %: empirical robust accuracies of 24, 32 and 68 %.
+After fine-tuning they are 84, 83 and 86 %, a difference that one seed does not settle.
 
 Source: after Good et al., "Recall Distortion in Neural Network Pruning and the Undecayed Pruning Algorithm", NeurIPS 2022.
 

@@ -6,8 +6,8 @@ projected anew; so a weight that has grown takes the place of one that has not. 
 part of an epoch it comes after. The optimiser keeps its momentum throughout; with `filter`, a projection sets the
 biases of removed filters to zero as well, and leaves norms alone.
 
-Nothing is trained after the last projection, so that the `pruned` network is worse than the one of an epoch before:
-`finetuned` is the network to look at. Meant for certified objectives (`crown-ibp`), it works with any.
+Nothing is trained after the last projection, which costs the more the more the weights still move: `finetuned` is the network
+to look at (era on digits, cnn-small, 0.9: 75.6, then 81.7). Meant for certified objectives (`crown-ibp`), it works with any.
 
 `granularity: weight` is our reading of SparseVLR, whose code is not public. `filter` is after VeriCompress's released code, but
 for these: there, linear layers lose input features, here as everywhere output neurons, which are the same but for

@@ -21,12 +21,14 @@ from sparrow.data.split import sizes
 from sparrow.errors import SparrowError
 from sparrow.exchange import keymap, keymap_files
 from sparrow.files.paths import DENSE, GRAFTED, INITIAL, UNPRUNED, Checkpoint, parse
+from sparrow.pruning.params import Method
 from sparrow.pruning.ratio import prunes_alike, shortage_of_each
 from sparrow.settings import Settings, distances_in_pixels
 from sparrow.study import figures
 from sparrow.study.analysis_contract import SUMMARISED
 from sparrow.study.analysis_tables import OWN_TABLES
 from sparrow.study.descriptions import described
+from sparrow.study.pipelines import PIPELINES
 from sparrow.study.sections import TRAINING_STAGES, TrainingStage
 
 if TYPE_CHECKING:
@@ -224,13 +226,37 @@ def _schedules_of_methods_fit(study: Study) -> Iterator[str]:
         if len(list(_schedules(study, objective))) < len(TRAINING_STAGES):
             continue
         for label, method in study.methods.items():
-            for ratio in method.ratios or study.ratios or ():
+            wrong = list(_own_schedules_wrong(study, objective, label))
+            yield from wrong
+            for ratio in () if wrong else method.ratios or study.ratios or ():
                 try:
                     study.pruning_schedule(objective, label, ratio)
                 except ValidationError as error:
                     yield f"methods.{label}: {error.errors()[0]['msg'].removeprefix('Value error, ')}"
                 except ValueError as error:
                     yield f"methods.{label}: {error}"
+
+
+def _methods_change_what_they_read(study: Study) -> Iterator[str]:
+    """Methods change no schedule that their networks are not trained under."""
+    for label, method in study.methods.items():
+        pipeline = PIPELINES[method.pipeline]
+        read = ([pipeline.search] if method.needs != "nothing" else []) + [pipeline.afterwards]
+        for stage in TRAINING_STAGES:
+            if stage not in read and getattr(method.training, stage).model_fields_set:
+                yield (
+                    f"methods.{label}.training.{stage}: {method.kind} prunes {method.pipeline} training, and no network of it "
+                    f"is trained under training.{stage}; valid: {' or '.join(read)}"
+                )
+
+
+def _own_schedules_wrong(study: Study, objective: str, method: str) -> Iterator[str]:
+    """What is wrong with the schedules as a method changes them."""
+    for stage in TRAINING_STAGES:
+        try:
+            study.schedule(objective, stage, method)
+        except ValueError as error:
+            yield str(error)
 
 
 def _schedules(study: Study, objective: str) -> Iterator[tuple[TrainingStage, Schedule]]:
@@ -266,15 +292,15 @@ def _norms_are_there(study: Study) -> Iterator[str]:
 
 def _searches_have_time(study: Study) -> Iterator[str]:
     """The schedule of every method has a place for all that it does, as far as it is known how many images an epoch has."""
-    trained = {label: method for label, method in study.methods.items() if method.needs == "schedule"}
-    for dataset, objective, model in product(study.datasets, study.objectives, study.models) if trained else ():
-        images = _training_images(study.datasets[dataset])
-        for label, method in trained.items():
-            for ratio in method.ratios or study.ratios:
-                with suppress(ValueError):
-                    schedule = study.pruning_schedule(objective, label, ratio)
+    asked = {label: method for label, method in study.methods.items() if type(method).too_short is not Method.too_short}
+    for (label, method), objective in product(asked.items(), study.objectives):
+        for ratio in method.ratios or study.ratios if method.needs == "schedule" else ():
+            with suppress(ValueError):
+                schedule = study.pruning_schedule(objective, label, ratio)
+                for dataset, model in product(study.datasets.values(), study.models.values()):
+                    images = _training_images(dataset)
                     # Of as many as nobody has, every number of steps finds a place, but not every number of epochs.
-                    per_epoch = len(schedule.batches(images, study.models[model].batch_norm)) if images else 10**9
+                    per_epoch = len(schedule.batches(images, model.batch_norm)) if images else 10**9
                     told = method.too_short(schedule.epochs * per_epoch, per_epoch)
                     if told:
                         yield f"methods.{label}.{told}"
@@ -424,7 +450,7 @@ def _filters_are_left(study: Study) -> Iterator[str]:
             sizes = dict([entry.narrowest]) if entry.narrowest else {}
             for ratio in method.ratios or study.ratios:
                 if line := shortage_of_each(sizes, ratio):
-                    yield f"{where}: methods.{label} removes filters, and of models.{model} {line}"
+                    yield f"{where}: methods.{label} removes filters of models.{model}: {line}"
 
 
 def _imports_fit(study: Study) -> Iterator[str]:
@@ -503,6 +529,7 @@ CHECKS: tuple[Check, ...] = (
     _cascades_fit,
     _schedules_fit,
     _schedules_of_methods_fit,
+    _methods_change_what_they_read,
     _batches_fit,
     _norms_are_there,
     _searches_have_time,

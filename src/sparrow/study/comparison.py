@@ -86,7 +86,7 @@ def _kinds(study: Study) -> Kinds:
     """Labels by kind, of data sets the kind that they stand in for; and the stage at which pruned networks are compared."""
     methods = {DENSE: MethodKind(kind=DENSE, granularity="", settings="")}
     for label, entry in study.methods.items():
-        own = entry.model_dump(exclude={"kind", "granularity", "ratios"}, exclude_defaults=True)
+        own = entry.model_dump(exclude={"kind", "granularity", "ratios", "training"}, exclude_defaults=True)
         settings = ", ".join(f"{key} {radius.text(value) if key == 'eps' else value}" for key, value in own.items())
         methods[label] = MethodKind(kind=entry.kind, granularity=getattr(entry, "granularity", "weight"), settings=settings)
     for path, entry in study.imports.items():
@@ -131,6 +131,6 @@ def _epochs(study: Study, objective: str, method: str) -> str:
         ratio = (entry.ratios or study.ratios)[0]
         stages += [study.pruning_schedule(objective, method, ratio)] if entry.needs != "nothing" else []
         shown = cells.shown_stage(study)
-        stages += [study.schedule(objective, pipeline.afterwards)] if shown != "pruned" else []
+        stages += [study.schedule(objective, pipeline.afterwards, method)] if shown != "pruned" else []
         stages += [study.grafting.schedule] if study.grafting and shown == GRAFTED else []
     return " + ".join(str(schedule.epochs) for schedule in stages)

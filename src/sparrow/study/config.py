@@ -10,7 +10,7 @@ from sparrow.settings import Ratios, Settings, Threat, unique
 from sparrow.study.entry_types import entries
 from sparrow.study.mistakes import FOLDER
 from sparrow.study.pipelines import PIPELINES
-from sparrow.study.sections import Grafting, Import, ObjectiveOptions, Published, Training, TrainingStage
+from sparrow.study.sections import Grafting, Import, MethodOptions, ObjectiveOptions, Published, Training, TrainingStage
 from sparrow.training.additions import Addition, Distillation
 from sparrow.training.schedule import Schedule
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Analyses: TypeAlias = dict[str, Any]
 else:
     DataSets, Models, Objectives = entries("datasets"), entries("models"), entries("objectives", ObjectiveOptions)
-    Methods, Attacks, Verifiers = entries("methods"), entries("attacks"), entries("verifiers")
+    Methods, Attacks, Verifiers = entries("methods", MethodOptions), entries("attacks"), entries("verifiers")
     Analyses = entries("analyses")
 EvaluatedStage = Literal["dense", "pruned", "finetuned", "grafted"]
 
@@ -87,14 +87,20 @@ class Study(Settings):
         entries = getattr(self, room).items()
         return {label: entry for label, entry in entries if entry.objectives is None or objective in entry.objectives}
 
-    def schedule(self, objective: str, stage: TrainingStage) -> Schedule:
-        """The study's schedule of `stage` with the changes that an objective makes to it."""
-        patch = getattr(self.objectives[objective].training, stage).model_dump(exclude_unset=True, exclude={"distillation"})
+    def schedule(self, objective: str, stage: TrainingStage, method: str | None = None) -> Schedule:
+        """The study's schedule of `stage` with the changes that an objective makes to it and, behind it, a method."""
+        values = getattr(self.training, stage).model_dump(exclude={"distillation"})
+        owner = ("objectives", objective)
+        for room, label in (owner, ("methods", method or "")):
+            if label in getattr(self, room):
+                patch = getattr(getattr(self, room)[label].training, stage)
+                changes = patch.model_dump(exclude_unset=True, exclude={"distillation"})
+                values, owner = values | changes, (room, label) if changes else owner
         try:
-            return Schedule(**getattr(self.training, stage).model_dump(exclude={"distillation"}) | patch)
+            return Schedule(**values)
         except ValidationError as error:
             mistake = error.errors()[0]
-            key = ".".join(map(str, ("objectives", objective, "training", stage, *mistake["loc"])))
+            key = ".".join(map(str, (*owner, "training", stage, *mistake["loc"])))
             message = mistake["msg"].removeprefix("Value error, ").replace("Input should be", f"{mistake['input']!r} must be")
             raise ValueError(f"{key}: {message}") from None
 
@@ -119,10 +125,12 @@ class Study(Settings):
 
         A method that moves weights does so as the stage that moves them next, but for how long.
         """
-        entry, pretrain = self.methods[method], self.schedule(objective, "pretrain")
+        entry, pretrain = self.methods[method], self.schedule(objective, "pretrain", method)
         pipeline = PIPELINES[entry.pipeline]
-        own = self.schedule(objective, pipeline.search)
+        own = self.schedule(objective, pipeline.search, method)
         if entry.trains == "weights" and pipeline.search == "prune":
             keys = {"optimizer", "lr", "momentum", "weight_decay", "max_grad_norm"}
-            own = Schedule(**own.model_dump() | self.schedule(objective, pipeline.afterwards).model_dump(include=keys))
+            moved = self.schedule(objective, pipeline.afterwards, method).model_dump(include=keys)
+            # What the method says of this stage itself stands.
+            own = Schedule(**own.model_dump() | moved | entry.training.prune.model_dump(exclude_unset=True))
         return entry.schedule(ratio, own, pretrain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from types import GenericAlias
 from typing import Annotated, Any, Literal, Optional, Union
 
@@ -59,13 +60,14 @@ def entries(room: Room, options: type[Settings] | None = None) -> Any:
     return annotated[GenericAlias(dict, (label, entry)), BeforeValidator(_fill_kinds)]
 
 
-def optional(model: type[Settings], name: str) -> type[Settings]:
-    """A patch of `model`: the same fields, each of them optional and unset by default."""
+def optional(model: type[Settings], name: str, without: Collection[str] = ()) -> type[Settings]:
+    """A patch of `model`: the same fields but for `without`, each of them optional and unset by default."""
     optional_of: Any = Optional
     fields: dict[str, Any] = {
         key: (optional_of[field.annotation], Field(None, description=field.description))
         for key, field in model.model_fields.items()
+        if key not in without
     }
     patch = create_model(name, __base__=Settings, __cls_kwargs__=DESCRIBED, **fields)
-    patch.__doc__ = f"What to change in {model.__name__} for one objective."
+    patch.__doc__ = f"What to change in {model.__name__}."
     return patch

@@ -121,7 +121,7 @@ def finetune_spec(study: Study, cell: Cell) -> TrainingSpec:
     modules = ("sparrow.stages.finetune", *([distillation.module] if distillation else []))
     own = {
         "cell": _labels(cell.parent, cell),
-        "schedule": study.schedule(cell.parent.objective, cells.pipeline_of(study, cell).afterwards),
+        "schedule": study.schedule(cell.parent.objective, cells.pipeline_of(study, cell).afterwards, cell.method),
         "distillation": distillation,
     }
     return TrainingSpec(**_trained_on(study, cell.parent, "finetune", modules) | own)

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     # Their fields are known at run time alone.
     SchedulePatch = Settings
     FineTuningPatch = Settings
+    MethodSchedulePatch = Settings
 else:
+    # What batches are like is a matter of the network and of the machine.
+    MethodSchedulePatch = optional(Schedule, "MethodSchedulePatch", {"batch_size", "precision", "channels_last", "cycles"})
     SchedulePatch = optional(Schedule, "SchedulePatch")
     FineTuningPatch = optional(FineTuning, "FineTuningPatch")
 
@@ -42,6 +45,27 @@ class TrainingPatch(Settings):
     """Changes to `training.prune`."""
     finetune: FineTuningPatch = Field(default_factory=FineTuningPatch)
     """Changes to `training.finetune`."""
+
+
+class MethodTrainingPatch(Settings):
+    """Changes to the schedules of one method's networks, for studies that repeat what was published.
+
+    Methods are then no longer compared at the same budget. The dense network stays the same.
+    """
+
+    pretrain: MethodSchedulePatch = Field(default_factory=MethodSchedulePatch)
+    """Changes to `training.pretrain`, for a method that prunes before or during training."""
+    prune: MethodSchedulePatch = Field(default_factory=MethodSchedulePatch)
+    """Changes to `training.prune`."""
+    finetune: MethodSchedulePatch = Field(default_factory=MethodSchedulePatch)
+    """Changes to `training.finetune`."""
+
+
+class MethodOptions(Settings):
+    """What every method may change of the study."""
+
+    training: MethodTrainingPatch = Field(default_factory=MethodTrainingPatch)
+    """Changes to `training` for this method, behind those of the objective."""
 
 
 class OwnThreat(Settings):

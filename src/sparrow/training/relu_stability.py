@@ -9,7 +9,8 @@ and u have the same sign and are far from 0.
 The tanh saturates: where l u is below -4 gamma^2, its slope is about 0 (0.01 there, 0.0005 at -5.5 gamma^2). So a neuron whose
 bounds are wide around 0 is hardly moved at all; what the penalty does is to finish off those that are nearly stable. At a
 large radius, in a deep network, or before an objective has tightened its bounds, most neurons are of the first kind, and more
-`weight` does not help them.
+`weight` helps them little. On digits (CNN-small, `adversarial` at 0.1, 30 epochs), 217 of 484 ReLUs were unstable without it,
+205 at a weight of 0.01 and 123 at 0.1, with the same benign accuracy and era; a weight of 1 ended at chance (in 6 epochs).
 
 As in the released code for a chain of layers. Ours: a power of |gamma|, so that any power goes with scales below 0; batch norm
 has its own constant beside the variance (1e-8 there); residual networks, in which all ReLUs count, those behind a sum with

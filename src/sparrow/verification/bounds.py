@@ -322,7 +322,10 @@ def relu_inputs(network: BoundedNetwork, model: nn.Module, images: Tensor, threa
 
 
 def _norm_scale(node: Node) -> Tensor | None:
-    """The scale (channels,) of a batch norm; None for another node."""
+    """The scale (channels,) of a batch norm, also where lines behind it leave out what is no ReLU's input; None for another
+    node."""
+    if any((given.ori_name or "").endswith(".kept") for given in node.inputs if type(given).__name__ == "BoundBuffers"):
+        node = node.inputs[0]
     return node.inputs[1].forward() if type(node).__name__ == "BoundBatchNormalization" else None
 
 
