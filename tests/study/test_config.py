@@ -188,6 +188,15 @@ OPTIONS = [
     *[("pwoa.alpha", 0, "greater than 0"), ("pwoa.temperature", 0, "greater than 0"), ("pwoa.sigma", 0, "greater than 0")],
     *[("pwoa.admm_share", 0, "greater than 0"), ("pwoa.admm_share", 1, "less than 1"), ("pwoa.admm_epochs", 0, "equal to 1")],
     *[("pwoa.rho", 0, "greater than 0"), ("pwoa.rho", 1.1, "equal to 1"), ("pwoa.rho_growth", 0.9, "equal to 1")],
+    *[("twinrep.decay", -0.1, "equal to 0"), ("twinrep.prune_at", 0, "greater than 0"), ("twinrep.prune_at", 1, "less than 1")],
+    *[("twinrep.initialisation", "twin", "'product' or 'split'"), ("twinrep.granularity", None, "'weight' or 'filter'")],
+    *[("twinrep.allocation", "even", "'uniform', 'erk', 'lamp' or 'global'"), ("bcs.rescale", "so", "boolean")],
+    *[("bcs.decay", -0.1, "equal to 0"), ("bcs.decay", 1, "less than 1"), ("bcs.noise", -1, "equal to 0")],
+    *[
+        ("bcs.allocation", "lamp", "'uniform', 'erk' or 'igq'"),
+        ("vericompress.allocation", "igq", "'uniform', 'erk' or 'lamp'"),
+    ],
+    *[("vericompress.thickening_epochs", 0, "equal to 1"), ("vericompress.granularity", None, "'weight' or 'filter'")],
     *[("pwoa.lambda_x", -1, "equal to 0"), ("pwoa.lambda_y", -1, "equal to 0"), ("pwoa.reset_targets", "some", "boolean")],
     *[(f"{kind}.granularity", None, "'weight' or 'filter'") for kind in ("admm", "harp", "hydra", "lwm", "random")],
     *[(f"{kind}.norm_statistics", "fresh", "'kept' or 'recompute'") for kind in catalogue.kinds("methods")],
@@ -332,10 +341,10 @@ def test_kind_lets_two_labels_share_a_method():
 SCHEDULES = {
     "prune": {"epochs": 15, "batch_size": 64, "optimizer": "sgd", "lr": 0.1, "lr_decay": "constant", "momentum": 0.9}
     | {"weight_decay": 0.0, "max_grad_norm": None, "warmup_epochs": 1, "ramp_epochs": 2}
-    | {"precision": "bfloat16", "channels_last": True},
+    | {"precision": "bfloat16", "channels_last": True, "cycles": 5},
     "finetune": {"epochs": 20, "batch_size": 32, "optimizer": "adam", "lr": 0.005, "lr_decay": "cosine", "momentum": 0.5}
     | {"weight_decay": 0.25, "max_grad_norm": 4.0, "warmup_epochs": 3, "ramp_epochs": 4}
-    | {"precision": "float32", "channels_last": False},
+    | {"precision": "float32", "channels_last": False, "cycles": 2},
 }
 TAKEN_OVER = {"optimizer", "lr", "momentum", "weight_decay", "max_grad_norm"}
 
@@ -343,6 +352,8 @@ TAKEN_OVER = {"optimizer", "lr", "momentum", "weight_decay", "max_grad_norm"}
 def two_schedules(*changes):
     """A study with a method of every kind, with schedules that have nothing in common, and whatever radius it is given."""
     methods = dict.fromkeys(catalogue.kinds("methods")) | {"lwm-iterative": {"kind": "lwm", "steps": 5}}
+    # What fits cnn-small at all of the ratios.
+    methods |= {"twinrep": {"initialisation": "split"}, "ccrp": {"ratios": [0.5]}}
     stages = [(f"training.{stage}", dict(schedule)) for stage, schedule in SCHEDULES.items()]
     return load_study(changed(("methods", methods), ("verifiers.cascade.eps", None), *stages, *changes))
 
