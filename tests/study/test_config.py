@@ -372,10 +372,10 @@ def test_a_method_that_trains_scores_does_so_under_the_pruning_schedule(method):
 @pytest.mark.parametrize(
     ("method", "stage", "patch", "change"),
     [
-        ("hydra", "prune", {"lr": 0.5, "epochs": 7}, {"lr": 0.5, "epochs": 7}),
-        ("hydra", "finetune", {"lr": 0.5, "epochs": 7}, {}),
-        ("admm", "prune", {"lr": 0.5, "epochs": 7}, {"epochs": 7}),
-        ("admm", "finetune", {"lr": 0.5, "epochs": 7, "optimizer": "sgd"}, {"lr": 0.5, "optimizer": "sgd"}),
+        ("hydra", "prune", {"lr": 0.5, "epochs": 30}, {"lr": 0.5, "epochs": 30}),
+        ("hydra", "finetune", {"lr": 0.5, "epochs": 30}, {}),
+        ("admm", "prune", {"lr": 0.5, "epochs": 30}, {"epochs": 30}),
+        ("admm", "finetune", {"lr": 0.5, "epochs": 30, "optimizer": "sgd"}, {"lr": 0.5, "optimizer": "sgd"}),
         ("admm", "finetune", {"max_grad_norm": None}, {"max_grad_norm": None}),
         ("lwm-iterative", "finetune", {"momentum": 0.1, "weight_decay": 0.5}, {"momentum": 0.1, "weight_decay": 0.5}),
     ],
