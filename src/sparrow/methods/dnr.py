@@ -17,6 +17,9 @@ often enough; that as many come as go (there the numbers are rounded up, and wha
 later); that `m` is of the loss alone, without weight decay; and `rescale` (see `random-scratch`). Left out: the "dynamic L2
 regulariser" that the paper is said to have, and its pruning of channels.
 
+At 90 % on digits, CNN-small's first layer fills up, and a third of its weights stay 0, since they read the border pixels, which
+are always black; from `allocation: igq`, where most of that layer is there from the start, next to none does.
+
 Source: after Kundu et al., "DNR: A Tunable Robust Pruning Framework Through Dynamic Network Rewiring of DNNs", ASP-DAC 2021;
 rules and numbers as in the released code of Dettmers and Zettlemoyer, "Sparse Networks from Scratch: Faster Training without
 Losing Performance", arXiv 1907.04840 (TimDettmers/sparse_learning).

@@ -18,6 +18,12 @@ not run); all layers together meet the ratio to the weight, for which rows may d
 the radius is the threat's (0.03 there), and batches are those of `training.prune` (of 128 there). Fine-tuning is the study's;
 theirs has 60 epochs of MART with beta 0.5.
 
+Measured on digits (cnn-small, eps 0.1, 0.9 pruned, PGD-40, seeds 0 to 2): a third of all scores are negative, and right after
+pruning the network answers with one class. Fine-tuned for 20 epochs, empirical robust accuracy is 69, 60 and 39 %, that of
+`random` 50, 63 and 39; for 8 epochs, with shorter schedules before, 39, 25 and 27 against 9, 17 and 11. Where each layer keeps
+as many weights as here, but random ones, it is 49, 70 and 71, and with its largest ones 86, 83 and 83: what is chosen within a
+layer does not help there.
+
 Source: Lee, Kim and Ro, "Masking Adversarial Damage: Finding Adversarial Saliency for Robust and Sparse Network", CVPR 2022
 (ByungKwanLee/Masking-Adversarial-Damage, commit d6bb254).
 
@@ -163,9 +169,9 @@ def saliency(
 def layer_saliency(layer: torch.nn.Module, change: torch.Tensor, inputs: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
     """`1/2 G_ii dW_ij (dW A)_ij`, shaped like `change`, which is dW.
 
-    `inputs` (n, ...) are the layer's, `gradient` is that of the mean loss at its outputs: (n, out, ...) for a convolution,
+    `inputs` (n, ...) are the layer's; `gradient` is that of the mean loss at its outputs: (n, out, ...) for a convolution,
     (n, ..., out) for a linear layer. With outputs `Y` under dW and no bias, `dW A` is the gradient of
-    `|Y|^2 / (2 n P^2)` by dW, whatever kind of layer it is.
+    `|Y|^2 / (2 n P^2)` by dW, also of a grouped or dilated convolution.
     """
     by_output = (gradient if isinstance(layer, torch.nn.Linear) else gradient.movedim(1, -1)).flatten(0, -2).to(change.dtype)
     images, places = len(gradient), len(by_output)
@@ -195,7 +201,10 @@ def masks_of_two_budgets(scores: Mapping[str, torch.Tensor], ratio: float) -> Ma
 
 
 def keep_highest_of_rows(scores: torch.Tensor, dropped: int) -> torch.Tensor:
-    """Mask, shaped like `scores` (rows, ...), without `dropped` of them: the lowest of each row, equally many but for one."""
+    """Mask, shaped like `scores` (rows, ...), without the lowest of each row, `dropped` in all: equally many, or one more.
+
+    Of equal scores, the first in memory are dropped first.
+    """
     rows = scores.flatten(1)
     each, more = divmod(dropped, len(rows))
     values, order = rows.sort(dim=1, stable=True)
