@@ -170,3 +170,12 @@ def test_a_study_that_grafts_cites_where_that_comes_from(tmp_path: Path, capsys:
     path.write_text(yaml.safe_dump(study | {"grafting": {}, "evaluate": ["dense", "grafted"]}))
     assert main(["cite", str(path)]) == 0
     assert "% grafting\n@inproceedings{chen2022linearity," in capsys.readouterr().out
+
+
+def test_what_is_grafted_may_have_learned_from_a_teacher(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    study = yaml.safe_load((ROOT / "config.yaml").read_text()) | {"grafting": {}, "evaluate": ["dense", "grafted"]}
+    study["training"]["finetune"]["distillation"] = {}
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(study))
+    assert main(["cite", str(path)]) == 0
+    assert "@inproceedings{goldblum2020adversarially," in capsys.readouterr().out

@@ -297,6 +297,15 @@ def test_jobs_that_have_run_say_more_than_steps(ran: Path) -> None:
     assert prices([dense], Rates(ROWS, "gpu"), known())[0].hours == 1.5
 
 
+def test_initial_networks_that_have_been_drawn_count_as_all_that_has_run(ran: Path) -> None:
+    job = DENSE[0].replace("dense", "initial")
+    spec = job_specs.initial_spec(load_study(STUDY), parse(job).parent)
+    header = dict.fromkeys(KEYS) | {"format": FORMAT, "stage": "initial", "model": spec.model, "versions": {}}
+    _write(ran / f"{job}.safetensors", header | {"config": spec.config()})
+    (ran / f"{job}.cost.json").write_text(json.dumps({"seconds": 7}))
+    assert known() == TRAINED | ATTACKED | {job: 7.0}
+
+
 LONGER = {"training": STUDY["training"] | {"pretrain": {"epochs": 4000, "batch_size": 128}}}
 CHANGES = {
     "a schedule": (LONGER, {}),
@@ -395,8 +404,8 @@ def test_the_command_prints_the_table_and_writes_all_rows(study: Path, capsys: p
     assert main(["cost", str(study), "--steps", "steps.csv", "--csv", "rows.csv"]) == 0
     said = capsys.readouterr().out
     assert (
-        "study.yaml: 36 cells, 4 dense networks, 237 jobs (data 1, pretrain 4, prune 36, finetune 36, attack 80, verify 80"
-        in said
+        "study.yaml: 36 cells, 4 dense networks, 241 jobs (data 1, initial 4, pretrain 4, prune 36, finetune 36, attack 80, "
+        "verify 80" in said
     )
     rows = list(csv.DictReader(Path("rows.csv").read_text().splitlines()))
     assert {line["by"] for line in rows if line["stage"] in ("pretrain", "finetune", "attack")} == {"measured"}

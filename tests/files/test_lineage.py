@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from sparrow.cli.main import main
@@ -159,6 +160,29 @@ def test_a_mismatch_is_an_error_and_a_missing_file_is_none(
     found, text = printed(capsys, family.finetuned)
     (line,) = [line for line in text.splitlines() if word in line]
     assert (found, named in line) == (status, True)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "status", "state"), [(None, 0, "ok"), (replace_network, 1, "MISMATCH"), (Path.unlink, 0, "missing")]
+)
+def test_whom_a_network_learned_from_is_told(
+    family: SimpleNamespace, capsys: pytest.CaptureFixture, spoil, status: int, state: str
+) -> None:
+    """Of one that was pruned during training, the teacher is no ancestor."""
+    with safe_open(family.finetuned, framework="np") as file:
+        header = json.loads(file.metadata()["sparrow"])
+    header["config"]["distillation"] = {"teacher": "dense"}
+    save_file(
+        load_file(family.finetuned), family.finetuned, {"sparrow": json.dumps(header | {"teacher": sha256(family.dense)})}
+    )
+    family.pruned.unlink()
+    if spoil:
+        spoil(family.dense)
+    found, text = printed(capsys, family.finetuned)
+    told = " ".join(text.partition("  learned from ")[2].partition("  model ")[0].split())
+    assert (found, told.startswith(f"{family.dense}, "), state in told) == (status, True, True)
+    teachers = [one.get("teacher") for one in json.loads(printed(capsys, family.finetuned, "--json")[1])["chain"]]
+    assert [one and (one["path"], one["state"]) for one in teachers] == [None, None, (str(family.dense), state)]
 
 
 def test_programs_get_full_digests_and_headers(family: SimpleNamespace, capsys: pytest.CaptureFixture) -> None:

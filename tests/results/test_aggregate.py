@@ -127,6 +127,26 @@ def test_what_was_held_out_is_in_every_row(study, run):
     assert list(table.columns).index("data_regime") == list(table.columns).index("failed") + 1
 
 
+def test_a_row_says_whom_the_network_learned_from(study, run, tmp_path):
+    assert run(study)["teacher"].isna().all()
+    finetuned = study[1]
+    rewritten(finetuned, config={"distillation": {"teacher": "dense", "alpha": 1.0, "temperature": 30.0}})
+    grafted = write_network(tmp_path, FINETUNED._replace(stage="grafted"))
+    rewritten(grafted, parent=sha256(finetuned), parent_stage="finetuned")
+    write_outcomes(grafted, FINETUNED_OUTCOMES)
+    table = run([*study, grafted])
+    assert table.set_index("stage")["teacher"].dropna().to_dict() == {"finetuned": "dense", "grafted": "dense"}
+    # What is not there cannot be asked.
+    finetuned.unlink()
+    assert run([study[0], grafted])["teacher"].isna().all()
+
+
+def rewritten(path, **changes):
+    """The same tensors below a header with `changes`."""
+    header, tensors = read(path, framework="np")
+    save_file(tensors, path, {"sparrow": json.dumps(header | changes)})
+
+
 def test_the_threat_is_in_every_row(study, run):
     assert run(study)[["norm", "eps"]].to_numpy().tolist() == [["linf", 0.1]] * 2
 

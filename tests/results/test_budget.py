@@ -55,3 +55,9 @@ def test_what_is_not_known_is_not_zero() -> None:
     known = costs()
     (found,) = chains(known[known["stage"] != "prune"], summary("finetuned", "after")).to_dict("records")
     assert math.isnan(found["gradient_evaluations"])
+
+
+@pytest.mark.parametrize(("pipeline", "total"), [("after", 1037), ("before", 1037), ("during", 1037)])
+def test_a_teacher_is_paid_for_once(pipeline: str, total: int) -> None:
+    (found,) = chains(costs(), summary("finetuned", pipeline).assign(teacher="dense")).to_dict("records")
+    assert found["gradient_evaluations"] == total

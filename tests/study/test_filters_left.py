@@ -37,6 +37,14 @@ def test_it_is_one_line_with_layer_ratio_and_largest_ratio(methods: dict, key: s
         load_study(_study(methods, ratios=[0.97]))
 
 
+def test_networks_that_are_grafted_are_pruned_too() -> None:
+    told = _study(
+        {"small": {"kind": "lwm", "granularity": "filter"}}, ratios=[0.97], grafting={}, evaluate=["dense", "grafted"]
+    )
+    with pytest.raises(ConfigError, match=re.escape(TOLD)):
+        load_study(told)
+
+
 @pytest.mark.parametrize(
     "methods",
     [

@@ -73,6 +73,38 @@ def test_a_schedule_that_nothing_reads_is_refused(method: str, stage: str, told:
         study({method: {"training": {stage: {"epochs": 40}}}})
 
 
+@pytest.mark.parametrize(
+    ("method", "stage", "change"),
+    [
+        ("imp", "prune", {"epochs": 7}),
+        ("imp", "prune", {"max_grad_norm": None}),
+        ("rst", "prune", {"optimizer": "adam"}),
+        ("bcs", "pretrain", {"weight_decay": 0.1}),
+        ("twinrep", "pretrain", {"weight_decay": 0.0}),
+    ],
+)
+def test_a_change_that_a_method_replaces_by_its_own_is_refused(method: str, stage: str, change: dict[str, Any]) -> None:
+    (key,) = change
+    told = rf"methods\.mine\.training\.{stage}\.{key}: changes nothing, for {method} sets it .*; valid: without it(\n|$)"
+    with pytest.raises(ConfigError, match=told):
+        study({"mine": {"kind": method, "training": {stage: change}}})
+
+
+@pytest.mark.parametrize(
+    ("method", "stage", "change"),
+    [
+        ("imp", "pretrain", {"lr": 0.3, "warmup_epochs": 1}),
+        ("rst", "pretrain", {"epochs": 7}),
+        ("bcs", "pretrain", {"lr": 0.3, "max_grad_norm": 2}),
+        ("boosting-ticket", "prune", {"lr": 0.3, "lr_decay": "constant"}),
+        ("hydra", "prune", {"epochs": 1, "ramp_epochs": 1, "optimizer": "adam"}),
+    ],
+)
+def test_a_change_that_a_method_reads_is_taken(method: str, stage: str, change: dict[str, Any]) -> None:
+    read = study({"mine": {"kind": method, "training": {stage: change}}}).pruning_schedule("benign", "mine", 0.9)
+    assert read != study({"mine": {"kind": method}}).pruning_schedule("benign", "mine", 0.9)
+
+
 def test_a_schedule_that_is_none_names_the_method() -> None:
     with pytest.raises(
         ConfigError, match=r"methods\.hydra\.training\.prune: warmup_epochs \+ ramp_epochs is 16, must be at most"

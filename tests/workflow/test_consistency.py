@@ -230,6 +230,16 @@ def test_a_network_in_anothers_place_is_refused(results: Path) -> None:
     assert f"{NETWORK}: lies where another network belongs: stage is 'pruned', the study says 'finetuned'" in said
 
 
+def test_another_teacher_than_a_network_learned_from_is_refused(results: Path) -> None:
+    with safe_open(NETWORK, framework="np") as file:
+        tensors, header = {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["sparrow"])  # noqa: SIM118
+    header["config"]["distillation"] = {"teacher": "dense", "alpha": 1.0, "temperature": 30.0}
+    save_file(tensors, NETWORK, {"sparrow": json.dumps(header | {"teacher": "0" * 64})})
+    said = refused({"training.finetune.distillation": {}})
+    assert said.startswith(f"{NETWORK}: learned from another {SEED}/dense.safetensors than lies there now (sha256 ")
+    assert "its header names 000000" in said
+
+
 def test_how_many_files_are_wrong_is_said(results: Path, capsys: pytest.CaptureFixture) -> None:
     said = refused({"attacks.pgd.steps": 3})
     found = [line for line in capsys.readouterr().out.splitlines() if "is about another configuration" in line]

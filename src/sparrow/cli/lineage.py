@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sparrow import radius
-from sparrow.files.lineage import DATA_SET, Link, chain
+from sparrow.files.lineage import DATA_SET, Link, chain, teacher_of
 from sparrow.files.outcome_table import ORIGIN
 from sparrow.files.paths import INITIAL
 
@@ -30,20 +30,29 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the chain; the exit status: 1 if a file is not the one that was used, or was changed."""
+    """Print the chain, and whom its networks learned from; the exit status: 1 if a file is not the one that was used, or was
+    changed."""
     links = chain(options.file)
-    ok = not any(link.wrong for link in links)
-    print(_as_json(links, ok) if options.json else "\n\n".join(_block(link) for link in links))
+    teachers = {link.path: teacher for link in links if (teacher := teacher_of(link))}
+    ok = not any(link.wrong for link in (*links, *teachers.values()))
+    print(_as_json(links, teachers, ok) if options.json else "\n\n".join(_block(one, teachers.get(one.path)) for one in links))
     return 0 if ok else 1
 
 
-def _as_json(links: list[Link], ok: bool) -> str:
-    keys = ("what", "digest", "named", "content", "said", "state", "header")
-    found = [{"path": str(link.path), **{key: getattr(link, key) for key in keys}} for link in links]
+def _as_json(links: list[Link], teachers: dict[Path, Link], ok: bool) -> str:
+    found = [_values(link) for link in links]
+    for link, values in zip(links, found, strict=True):
+        if link.path in teachers:
+            values["teacher"] = _values(teachers[link.path])
     return json.dumps({"file": found[-1]["path"], "ok": ok, "chain": found}, indent=2, sort_keys=True)
 
 
-def _block(link: Link) -> str:
+def _values(link: Link) -> dict[str, Any]:
+    keys = ("what", "digest", "named", "content", "said", "state", "header")
+    return {"path": str(link.path), **{key: getattr(link, key) for key in keys}}
+
+
+def _block(link: Link, teacher: Link | None) -> str:
     header = link.header
     lines = [f"{link.what:<{KEY}}{link.path}"]
     lines += _line("content" if link.what == DATA_SET else "sha256", _digest(link))
@@ -53,6 +62,8 @@ def _block(link: Link) -> str:
     if "imported" in header:
         origin = header["imported"]
         lines += _line("imported from", f"{origin['file']} (sha256 {origin['sha256'][:SHORT]}), where nothing more is known")
+    if teacher:
+        lines += _line("learned from", f"{teacher.path}, {_digest(teacher)}")
     if "failed" in header:
         lines += _line("failed", header["failed"])
     lines += _line("cell", _in_words(header.get("cell")))
@@ -87,8 +98,9 @@ def _short(digest: str | None) -> str:
 
 
 def _line(key: str, text: str) -> list[str]:
-    """A key and its text, wrapped; no line for an empty text."""
-    return textwrap.wrap(text, WIDTH, initial_indent=f"  {key:<{KEY - 2}}", subsequent_indent=" " * KEY) if text else []
+    """A key and its text, wrapped, but for paths; no line for an empty text."""
+    wrapper = textwrap.TextWrapper(WIDTH, f"  {key:<{KEY - 2}}", " " * KEY, break_long_words=False, break_on_hyphens=False)
+    return wrapper.wrap(text)
 
 
 def _in_words(value: Any) -> str:

@@ -143,3 +143,16 @@ def _table(path: Path, digest: Digests) -> Link:
 def data_of(path: Path, header: dict[str, Any]) -> Path:
     """Path of the data set of the checkpoint `path`, by the layout of a results folder."""
     return data_file(path, header["stage"], kind(header) == "compact")
+
+
+def teacher_file(path: Path, header: dict[str, Any]) -> Path | None:
+    """Path of the checkpoint that the one at `path` learned from; None if it learned from none."""
+    if not header.get("teacher"):
+        return None
+    return parent_file(path, "pruned", header["config"]["distillation"]["teacher"])
+
+
+def teacher_of(link: Link, digest: Digests | None = None) -> Link | None:
+    """The checkpoint that the one of a `link` learned from, by its header; None if it learned from none."""
+    path = None if link.wrong else teacher_file(link.path, link.header)
+    return None if path is None else _parent(path, link.header["teacher"], digest or Digests())

@@ -17,7 +17,7 @@ from sparrow.files import content
 from sparrow.files.headers import COMPACT_FORMAT, FORMAT, failure, read, read_header, sha256
 from sparrow.files.outcome_table import ABSTAINED
 from sparrow.files.parentage import refuse_other_parents
-from sparrow.files.paths import DENSE, IDENTITY, Parent, identity_of, study_table
+from sparrow.files.paths import DENSE, GRAFTED, IDENTITY, Parent, identity_of, parent_file, study_table
 from sparrow.files.specs import opened
 from sparrow.results import analyses, marks
 from sparrow.results.decisions import decisions
@@ -60,6 +60,8 @@ class Row:
     """The units that were pruned: `weight` or `filter`; empty for a dense network."""
     warnings: str | None
     """Warnings in its header, joined; None without any."""
+    teacher: str | None
+    """The stage of the network that fine-tuning learned from; None where it learned from labels, or was none."""
     about: tuple[str, str]
     """The first digits of the digests of its content and of its data set's."""
 
@@ -180,6 +182,7 @@ def _row(path: Path, compact: Path | None, done: list[analyses.Done], spec: Aggr
             failed.get("data_regime"),
             granularity,
             _warning(failed),
+            _teacher(path, failed),
             _about(failed),
         )
     header, tensors = read(path, framework="np")
@@ -214,12 +217,22 @@ def _row(path: Path, compact: Path | None, done: list[analyses.Done], spec: Aggr
         size |= {"compact_parameters": smaller["parameters_left"], "compact_multiply_adds": smaller["multiply_adds"]}
     reasons += [one.failed for one in done if one.failed]
     reason = next(iter(reasons), None)
-    described = header["data_regime"], granularity, _warning(header), _about(header)
+    described = header["data_regime"], granularity, _warning(header), _teacher(path, header), _about(header)
     return Row(identity_of(header), sizes, size, outcomes, done, reason, *described)
 
 
 def _warning(header: dict[str, Any]) -> str | None:
     return "; ".join(header.get("warnings", [])) or None
+
+
+def _teacher(path: Path, header: dict[str, Any]) -> str | None:
+    """The teacher of the network at `path`: its own or, of a grafted one, that of the network which lines were put into."""
+    while header["stage"] == GRAFTED:
+        before = parent_file(path, GRAFTED)
+        if before is None or not before.is_file():
+            return None
+        path, header = before, read_header(before)
+    return (header.get("config", {}).get("distillation") or {}).get("teacher")
 
 
 def _about(header: dict[str, Any]) -> tuple[str, str]:
@@ -289,7 +302,7 @@ def _summary_line(row: Row, dense: Outcomes | None, spec: AggregateSpec) -> dict
     facts = spec.methods.get(row.identity["method"])
     line |= {name: getattr(facts, name, None) for name in MethodFacts.model_fields}
     line |= {"constant": own.constant(), "chance": own.chance()}
-    line["warnings"] = row.warnings
+    line |= {"teacher": row.teacher, "warnings": row.warnings}
     line |= {**threat.model_dump(), **row.size}
     line |= _measure("benign", own.correct())
     for name in spec.attacks:

@@ -19,8 +19,8 @@ def jobs_of_cells(costs: pd.DataFrame) -> pd.DataFrame:
 def chains(costs: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
     """Gradient evaluations of the chain behind each pruned network of a summary: `CELL_COLUMNS`, `stage`, mean over seeds.
 
-    A network that was pruned `before` or `during` training owes nothing to the dense one. NaN where a cost is not known, as of
-    imported networks.
+    A network that was pruned `before` or `during` training owes nothing to the dense one, unless that has taught it. NaN where
+    a cost is not known, as of imported networks.
     """
     spent = {
         stage: jobs.set_index([*CELL_COLUMNS, "seed"])["gradient_evaluations"]
@@ -28,12 +28,12 @@ def chains(costs: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
     }
     pretrained = _pretrained(costs)
     rows = []
-    for row in summary[summary["stage"] != DENSE].reindex(columns=[*IDENTITY, "pipeline"]).to_dict("records"):
+    for row in summary[summary["stage"] != DENSE].reindex(columns=[*IDENTITY, "pipeline", "teacher"]).to_dict("records"):
         cell = tuple(row[column] for column in (*CELL_COLUMNS, "seed"))
         parent = tuple(row[column] for column in (*LABEL_COLUMNS, "seed"))
         stages = CHAIN[: {"pruned": 1, "finetuned": 2}.get(row["stage"], len(CHAIN))]
         total = sum(spent.get(stage, pd.Series(dtype=float)).get(cell, float("nan")) for stage in stages)
-        if row["pipeline"] not in ("before", "during"):
+        if row["pipeline"] not in ("before", "during") or row["teacher"] == DENSE:
             total += pretrained.get(parent, float("nan"))
         rows.append({column: row[column] for column in (*CELL_COLUMNS, "stage")} | {"gradient_evaluations": total})
     found = pd.DataFrame(rows, columns=[*CELL_COLUMNS, "stage", "gradient_evaluations"])

@@ -17,8 +17,8 @@ from safetensors import safe_open
 
 from sparrow.errors import SparrowError
 from sparrow.files import analysis_table, content
-from sparrow.files.headers import DATA_FORMAT, kind, read_header
-from sparrow.files.lineage import data_of
+from sparrow.files.headers import DATA_FORMAT, kind, read_header, sha256
+from sparrow.files.lineage import data_of, teacher_file
 from sparrow.files.outcome_table import COLUMNS, FAILED, require_origin, require_whole
 from sparrow.files.paths import (
     DATA_FILE,
@@ -76,7 +76,7 @@ class Data(NamedTuple):
 def differences(networks: list[Path], analysed: list[Path], study: Expected) -> Iterator[str]:
     """A line for each file that differs from the study. Raises SparrowError for a file that is not Sparrow's, or was changed
     after it was written."""
-    data = cache(lambda path: _data(path, study))
+    data, digest = cache(lambda path: _data(path, study)), cache(sha256)  # Many have one teacher.
     seen: set[Any] = set()
     members = _Members({study.analyses[path.stem].scope for path in analysed})
     for path in networks:
@@ -96,6 +96,7 @@ def differences(networks: list[Path], analysed: list[Path], study: Expected) -> 
             if where not in seen:
                 seen.add(where)
                 yield from _made_otherwise(where, about, family, study, own)
+                yield from _taught_otherwise(where, about, digest)
         members.add(one, header)
         origin = {"network": content.of_header(header)[: content.SHORT], "data": header.get("data", "")[: content.SHORT]}
         for name, places in family.tables.items():
@@ -166,14 +167,24 @@ def _identity(path: Path) -> Checkpoint:
 
 
 def _ancestors(path: Path, header: dict[str, Any]) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Path and header of a checkpoint and of its ancestors that exist. (`aggregate` checks that they are the ones used.)"""
-    yield path, header
-    while header.get("parent"):
-        parent = parent_file(path, kind(header), header.get("parent_stage"))
-        if parent is None or not parent.is_file():
-            return
-        path, header = parent, read_header(parent)
+    """Path and header of a checkpoint, of its ancestors and of their teachers that exist.
+
+    `aggregate` checks that its ancestors are the ones used.
+    """
+    todo = [(path, header)]
+    while todo:
+        path, header = todo.pop()
         yield path, header
+        parent = parent_file(path, kind(header), header.get("parent_stage")) if header.get("parent") else None
+        todo += [(found, read_header(found)) for found in (parent, teacher_file(path, header)) if found and found.is_file()]
+
+
+def _taught_otherwise(path: Path, header: dict[str, Any], digest: Callable[[Path], str]) -> Iterator[str]:
+    """A line on a checkpoint that learned from another teacher than is there now. A missing teacher is fine, as a parent is."""
+    teacher = teacher_file(path, header)
+    if teacher and teacher.is_file() and digest(teacher) != header["teacher"]:
+        found, named = digest(teacher)[: content.SHORT], header["teacher"][: content.SHORT]
+        yield f"{path}: learned from another {teacher} than lies there now (sha256 {found}, its header names {named})"
 
 
 def _made_otherwise(

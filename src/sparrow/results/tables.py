@@ -43,9 +43,9 @@ RANKING_CAPTION = (
     "adjustment over the methods of a comparison; likely worse: only without. Constant: a network of the method answers with "
     "one class, whatever it sees, and has no rank. A share of the weights "
     "is not that share of the filters: each granularity is compared by itself. Costs are per network, "
-    "means over seeds; those of the whole chain are of pre-training, too, where the dense network was pruned. Methods that "
-    "prune the initial network train what is left under the pre-training schedule, before or after; all others have the same "
-    "fine-tuning, an imported fine-tuned network its own."
+    "means over seeds; those of the whole chain are of pre-training, too, where the dense network was pruned, or taught "
+    "what is left. Methods that prune the initial network train what is left under the pre-training schedule, before or "
+    "after; all others have the same fine-tuning, an imported fine-tuned network its own."
 )
 MARK = " †"
 MARK_NOTE = " †: an attack met something that may make the network look more robust than it is."

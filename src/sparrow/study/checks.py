@@ -250,6 +250,35 @@ def _methods_change_what_they_read(study: Study) -> Iterator[str]:
                 )
 
 
+def _methods_read_their_changes(study: Study) -> Iterator[str]:
+    """Methods change nothing of the schedule of their search that they replace by what is their own."""
+    for label, method in study.methods.items():
+        stage = PIPELINES[method.pipeline].search
+        for key in sorted(getattr(method.training, stage).model_fields_set if method.needs != "nothing" else ()):
+            for objective, ratio in product(study.objectives, method.ratios or study.ratios):
+                with suppress(ValueError):
+                    if not _is_read(study, objective, label, ratio, key):
+                        yield (
+                            f"methods.{label}.training.{stage}.{key}: changes nothing, for {method.kind} sets it for its "
+                            "search by itself; valid: without it"
+                        )
+
+
+def _is_read(study: Study, objective: str, label: str, ratio: float, key: str) -> bool:
+    """Whether a value of the schedule that a method is given has a share in what it trains under."""
+    method, given = study.methods[label], study.given_schedule(objective, label)
+    pretrain = study.schedule(objective, "pretrain", label)
+    other = type(given)(**given.model_dump() | {key: _another(getattr(given, key))})
+    same = PIPELINES[method.pipeline].search == "pretrain"
+    return method.schedule(ratio, other, other if same else pretrain) != method.schedule(ratio, given, pretrain)
+
+
+def _another(value: Any) -> Any:
+    """A value of a schedule that is not `value`."""
+    others = {"sgd": "adam", "adam": "sgd", "cosine": "constant", "constant": "cosine", None: 1.0, 0: 0.5}
+    return others[value] if value in others else 2 * value if isinstance(value, int) else value / 2
+
+
 def _own_schedules_wrong(study: Study, objective: str, method: str) -> Iterator[str]:
     """What is wrong with the schedules as a method changes them."""
     for stage in TRAINING_STAGES:
@@ -440,7 +469,7 @@ def _nobody_waits_in_a_circle(study: Study) -> Iterator[str]:
 
 def _filters_are_left(study: Study) -> Iterator[str]:
     """No ratio takes all filters of a layer, as far as the model says beforehand how many its narrowest one has."""
-    if not {"pruned", "finetuned"} & set(study.evaluate):
+    if set(study.evaluate) <= {DENSE}:
         return
     for label, method in study.methods.items():
         if method.structure != "filters" or not prunes_alike(method):
@@ -530,6 +559,7 @@ CHECKS: tuple[Check, ...] = (
     _schedules_fit,
     _schedules_of_methods_fit,
     _methods_change_what_they_read,
+    _methods_read_their_changes,
     _batches_fit,
     _norms_are_there,
     _searches_have_time,

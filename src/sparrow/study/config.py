@@ -116,16 +116,22 @@ class Study(Settings):
     def additions(self, objective: str) -> dict[str, Addition]:
         """What an objective's networks minimise besides, by the key of the study that says so, or could."""
         found: dict[str, Addition | None] = {"nrs": self.objectives[objective].nrs}
-        if "finetuned" in self.evaluate:
+        if {"finetuned", "grafted"} & set(self.evaluate):
             found["training.finetune.distillation"] = self.distillation(objective)
         return {f"objectives.{objective}.{key}": addition for key, addition in found.items() if addition is not None}
 
     def pruning_schedule(self, objective: str, method: str, ratio: float) -> Schedule:
-        """The schedule under which a method trains at a ratio: that of its pipeline, with what the method makes of it.
+        """The schedule under which a method trains at a ratio: `given_schedule`, with what the method makes of it."""
+        return self.methods[method].schedule(
+            ratio, self.given_schedule(objective, method), self.schedule(objective, "pretrain", method)
+        )
+
+    def given_schedule(self, objective: str, method: str) -> Schedule:
+        """The schedule that a method is given to train under: that of its pipeline.
 
         A method that moves weights does so as the stage that moves them next, but for how long.
         """
-        entry, pretrain = self.methods[method], self.schedule(objective, "pretrain", method)
+        entry = self.methods[method]
         pipeline = PIPELINES[entry.pipeline]
         own = self.schedule(objective, pipeline.search, method)
         if entry.trains == "weights" and pipeline.search == "prune":
@@ -133,4 +139,4 @@ class Study(Settings):
             moved = self.schedule(objective, pipeline.afterwards, method).model_dump(include=keys)
             # What the method says of this stage itself stands.
             own = Schedule(**own.model_dump() | moved | entry.training.prune.model_dump(exclude_unset=True))
-        return entry.schedule(ratio, own, pretrain)
+        return own
