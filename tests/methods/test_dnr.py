@@ -90,6 +90,23 @@ def test_an_exchange_by_hand() -> None:
     assert weights["b"].flatten().tolist() == pytest.approx([0.1, 0.4, -0.5, 0, 0, 0, 0, 0])
 
 
+def test_no_layer_gives_its_last_weight_away_and_the_warning_says_which_has_no_other() -> None:
+    # Of one and four weights half go: ceil(0.5) would be all of the first, which has no momentum to get it back.
+    weights = {"small": nn.Parameter(torch.zeros(1, 4)), "large": nn.Parameter(torch.zeros(1, 8))}
+    pruner = _dnr(weights)
+    pruner.masks = {"small": torch.arange(4).view(1, 4) == 2, "large": torch.arange(8).view(1, 8) < 4}
+    weights["small"].data[0, 2] = 0.5
+    weights["small"].grad, weights["large"].grad = torch.zeros(1, 4), torch.arange(8.0).view(1, 8)
+    pruner.after_backward(weights, _step(0))
+    pruner.after_step(weights, _step(0))
+    assert weights["small"].tolist() == [[0, 0, 0.5, 0]]
+    # The two that went come back where the momentum is.
+    assert pruner.masks["large"].int().tolist() == [[0, 0, 1, 1, 0, 0, 1, 1]]
+    assert pruner.warning() == "of small one weight at most is left; valid: allocation igq"
+    pruner.masks["small"] = torch.arange(4).view(1, 4) > 1
+    assert pruner.warning() is None
+
+
 def test_momentum_is_of_dense_gradients() -> None:
     weights = {"a": nn.Parameter(torch.randn(4, 4))}
     pruner = _dnr(weights, 0.75, momentum=0.5)

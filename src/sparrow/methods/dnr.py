@@ -8,7 +8,11 @@ half a cosine over the schedule:
 - the freed number is divided among the layers by v_l. A layer takes at most 99 % of its free places, and what it cannot take
   the others share equally;
 - in each layer the dormant weights with the largest `|m|` come, and start at 0. One that went just then keeps its value.
-All prunable layers take part, the first and the last included.
+All prunable layers take part, the first and the last included. 
+A layer does not give its last weight away (ours), and a warning names those that have no other in the end. Uniform densities
+leave a small layer next to nothing: then only the output layer has momentum, and takes all. On digits with cnn-small at 0.99,
+whose first layer starts with 3 weights, benign training ended at chance without that rule, at 66 % with it, and at 90 % with
+`allocation: igq`; with an exchange every 5 epochs at chance, with `igq` at 85 %.
 
 The authors released networks and the code that tests them, not the training. What the abstract says is here: the hybrid loss,
 "per-layer normalized momentum computed from the hybrid loss", one training. The rules above are those of the predecessor's
@@ -102,9 +106,10 @@ def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
             wanted = momentum_shares(self.momentum, self.masks)
             left = {}
             for name, mask in self.masks.items():
-                count, zeros = self.going(mask, step), float((~mask).double().mean())
+                kept, zeros = int(mask.sum()), float((~mask).double().mean())
+                count = min(self.going(mask, step), max(kept - 1, 0))
                 if zeros < NEARLY_DENSE and wanted[name] > 1 / len(wanted):
-                    count = min(count, math.ceil(zeros * int(mask.sum())))
+                    count = min(count, math.ceil(zeros * kept))
                 left[name] = without_smallest(mask, weights[name], count)
             freed = sum(int(self.masks[name].sum() - mask.sum()) for name, mask in left.items())
             coming = divided(freed, wanted, {name: int((~mask).sum()) for name, mask in left.items()})
@@ -112,6 +117,11 @@ def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
 
         def trace(self) -> dict[str, float]:
             return {f"density of {name}": float(mask.double().mean()) for name, mask in self.masks.items()}
+
+        def warning(self) -> str | None:
+            poor = [name for name, mask in self.masks.items() if int(mask.sum()) <= 1 < mask.numel()]
+            left = f"of {', '.join(poor)} one weight at most is left; valid: allocation igq" if poor else None
+            return "; ".join(filter(None, [super().warning(), left])) or None
 
     return Dnr()
 
