@@ -8,7 +8,8 @@ half a cosine over the schedule:
 - the freed number is divided among the layers by v_l. A layer takes at most 99 % of its free places, and what it cannot take
   the others share equally;
 - in each layer the dormant weights with the largest `|m|` come, and start at 0. One that went just then keeps its value.
-All prunable layers take part, the first and the last included. 
+All prunable layers take part, the first and the last included.
+
 A layer does not give its last weight away (ours), and a warning names those that have no other in the end. Uniform densities
 leave a small layer next to nothing: then only the output layer has momentum, and takes all. On digits with cnn-small at 0.99,
 whose first layer starts with 3 weights, benign training ended at chance without that rule, at 66 % with it, and at 90 % with
