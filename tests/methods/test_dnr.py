@@ -90,23 +90,6 @@ def test_an_exchange_by_hand() -> None:
     assert weights["b"].flatten().tolist() == pytest.approx([0.1, 0.4, -0.5, 0, 0, 0, 0, 0])
 
 
-def test_no_layer_gives_its_last_weight_away_and_the_warning_says_which_has_no_other() -> None:
-    # Of one and four weights half go: ceil(0.5) would be all of the first, which has no momentum to get it back.
-    weights = {"small": nn.Parameter(torch.zeros(1, 4)), "large": nn.Parameter(torch.zeros(1, 8))}
-    pruner = _dnr(weights)
-    pruner.masks = {"small": torch.arange(4).view(1, 4) == 2, "large": torch.arange(8).view(1, 8) < 4}
-    weights["small"].data[0, 2] = 0.5
-    weights["small"].grad, weights["large"].grad = torch.zeros(1, 4), torch.arange(8.0).view(1, 8)
-    pruner.after_backward(weights, _step(0))
-    pruner.after_step(weights, _step(0))
-    assert weights["small"].tolist() == [[0, 0, 0.5, 0]]
-    # The two that went come back where the momentum is.
-    assert pruner.masks["large"].int().tolist() == [[0, 0, 1, 1, 0, 0, 1, 1]]
-    assert pruner.warning() == "of small one weight at most is left; valid: allocation igq"
-    pruner.masks["small"] = torch.arange(4).view(1, 4) > 1
-    assert pruner.warning() is None
-
-
 def test_momentum_is_of_dense_gradients() -> None:
     weights = {"a": nn.Parameter(torch.randn(4, 4))}
     pruner = _dnr(weights, 0.75, momentum=0.5)
@@ -138,6 +121,22 @@ def test_a_nearly_full_layer_that_wants_more_loses_no_more_than_its_share_of_zer
     pruner.after_step(weights, _step(0))
     assert counts == going
     assert sum(int(mask.sum()) for mask in pruner.masks.values()) == 13
+
+
+def test_the_last_weight_of_a_layer_stays() -> None:
+    weights = {"a": nn.Parameter(torch.ones(1, 4)), "b": nn.Parameter(torch.ones(1, 40))}
+    pruner = _dnr(weights, 0.75, exchanged=1.0)
+    assert int(pruner.masks["a"].sum()) == 1
+    place = pruner.masks["a"].clone()
+    # All that is freed goes to the other layer.
+    weights["a"].grad, weights["b"].grad = torch.zeros(1, 4), torch.ones(1, 40)
+    pruner.after_backward(weights, _step(0))
+    pruner.after_step(weights, _step(0))
+    assert torch.equal(pruner.masks["a"], place)
+    assert int(pruner.masks["b"].sum()) == 10
+    assert pruner.warning() == "of a one weight at most is left; valid: allocation igq"
+    pruner.masks["a"] |= torch.arange(4) < 2
+    assert pruner.warning() is None
 
 
 def test_the_number_is_exact_whatever_moves() -> None:

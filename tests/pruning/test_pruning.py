@@ -355,7 +355,16 @@ def _prune(dense: Path, data: Path, folder: Path, spec: dict, name: str | None =
     return output
 
 
-@pytest.fixture(scope="module", params=[pytest.param(variant.values, id=variant.id) for variant in _variants("granularity")])
+def _without_norms(variants: list) -> list:
+    """Those of `variants` that serve a network without batch norm."""
+    settings = [catalogue.load("methods", variant.values[0]).Params(**variant.values[1]) for variant in variants]
+    return [variant for variant, one in zip(variants, settings, strict=True) if one.batch_norm_only is None]
+
+
+CHAINS = [pytest.param(variant.values, id=variant.id) for variant in _without_norms(_variants("granularity"))]
+
+
+@pytest.fixture(scope="module", params=CHAINS)
 def chain(request: pytest.FixtureRequest, dense: Path, digits: Path, training_spec: dict, tmp_path_factory) -> dict:
     """The files of a digits network on its way through the stages, for one method."""
     kind, params = request.param

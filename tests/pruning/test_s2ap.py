@@ -77,7 +77,9 @@ def pruned_by(dense: Path, digits: Path, training_spec: dict, tmp_path: Path, mo
     return run
 
 
-VALID = "valid: perturbed images that come from sparrow.training.inner_replay.solve, or s2ap_gamma: 0"
+VALID = (
+    "valid: perturbed images that come from sparrow.training.inner_replay.solve, or a method without (of S2AP, s2ap_gamma: 0)"
+)
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,11 @@ FURTHER = {
     "mad": {"kind": "mad"},
     "pwoa": {"kind": "pwoa"},
     "hydra-s2ap": {"kind": "hydra", "s2ap_gamma": 0.01},
+    "random-scratch": {"kind": "random-scratch"},
+    "flying-bird": {"kind": "flying-bird"},
+    "flying-bird-gradient": {"kind": "flying-bird", "growth": "gradient"},
+    "flying-bird-plus": {"kind": "flying-bird-plus"},
+    "dnr": {"kind": "dnr"},
     # A tenth of the learning rate, as for 100 epochs of CIFAR-10, leaves the initial magnitudes in their order.
     "boosting-ticket": {"kind": "boosting-ticket", "search_lr": 1},
     "imp": {"kind": "imp", "round_epochs": 3},

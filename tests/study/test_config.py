@@ -165,6 +165,10 @@ def test_a_norm_that_an_attack_does_not_know_is_one_line():
     assert line == "config.yaml: attacks.fgsm: threat.norm is 'l2', fgsm knows only linf"
 
 
+EXCHANGES = ("dnr", "flying-bird", "flying-bird-plus")
+FROM_SCRATCH = (*EXCHANGES, "bcs", "random-scratch")
+GRANULAR = ("admm", "harp", "hydra", "lwm", "mrpf", "random", "twinrep", "vericompress")
+
 # Options of the methods, with a value that each may not have and what the line has to say.
 OPTIONS = [
     *[("lwm.steps", 0, "greater than or equal to 1"), ("lwm.steps", 1.5, "integer"), ("snip.batches", 0, "equal to 1")],
@@ -189,11 +193,39 @@ OPTIONS = [
     *[("pwoa.admm_share", 0, "greater than 0"), ("pwoa.admm_share", 1, "less than 1"), ("pwoa.admm_epochs", 0, "equal to 1")],
     *[("pwoa.rho", 0, "greater than 0"), ("pwoa.rho", 1.1, "equal to 1"), ("pwoa.rho_growth", 0.9, "equal to 1")],
     *[("pwoa.lambda_x", -1, "equal to 0"), ("pwoa.lambda_y", -1, "equal to 0"), ("pwoa.reset_targets", "some", "boolean")],
-    *[(f"{kind}.granularity", None, "'weight' or 'filter'") for kind in ("admm", "harp", "hydra", "lwm", "random")],
+    *[("bcs.decay", -0.1, "equal to 0"), ("bcs.decay", 1, "less than 1"), ("bcs.noise", -1, "equal to 0")],
+    *[("ccrp.eps", 0, "greater than 0"), ("ccrp.mutation", 0, "greater than 0"), ("ccrp.mutation", 1, "less than 1")],
+    *[("ccrp.leeway", 0.9, "equal to 1"), ("ccrp.generations", -1, "equal to 0")],
+    *[(f"ccrp.{name}", 0, "equal to 1") for name in ("images", "pgd_steps", "population", "rounds")],
+    *[("dnr.clean", 1.1, "equal to 1"), ("dnr.momentum", 1, "less than 1")],
+    *[(f"flying-bird-plus.{name}", 1.1, "equal to 1") for name in ("adapts_from", "threshold")],
+    *[(f"flying-bird-plus.{name}", -0.1, "equal to 0") for name in ("extra_grown", "extra_pruned", "surplus")],
+    *[("flying-bird-plus.epochs_seen", 1, "equal to 2"), ("flying-bird.every_late", 0, "greater than 0")],
+    *[(f"{kind}.growth", "all", "'random' or 'gradient'") for kind in ("flying-bird", "flying-bird-plus")],
+    *[(f"{kind}.every", 0, "greater than 0") for kind in EXCHANGES],
+    *[(f"{kind}.exchanged", 0, "greater than 0") for kind in EXCHANGES],
+    *[(f"{kind}.exchanged_end", 1.1, "equal to 1") for kind in EXCHANGES],
+    ("flying-bird-plus.every_late", 0, "greater than 0"),
+    *[
+        ("fre.normalise", "all", "'none' or 'layer'"),
+        ("fre.size", "cube", "'absolute' or 'square'"),
+        ("fre.steps", 0, "equal to 1"),
+    ],
+    *[("iwi.inherit_ratio", 0, "greater than 0"), ("iwi.inherit_ratio", 1, "less than 1")],
+    *[("mrpf.ascents", 0, "equal to 1"), ("mrpf.batches", 0, "equal to 1"), ("mrpf.radius", 0, "greater than 0")],
+    *[("mrpf.strength", -0.1, "equal to 0"), ("mrpf.strength", 1.1, "equal to 1")],
+    *[("twinrep.decay", -0.1, "equal to 0"), ("twinrep.prune_at", 0, "greater than 0"), ("twinrep.prune_at", 1, "less than 1")],
+    *[("twinrep.initialisation", "none", "'product' or 'split'"), ("vericompress.thickening_epochs", 0, "equal to 1")],
+    *[(f"{kind}.rescale", "some", "boolean") for kind in FROM_SCRATCH],
+    *[(f"{kind}.granularity", "weight", "'filter'") for kind in ("ccrp", "fre")],
+    *[(f"{kind}.granularity", None, "'weight' or 'filter'") for kind in GRANULAR],
     *[(f"{kind}.norm_statistics", "fresh", "'kept' or 'recompute'") for kind in catalogue.kinds("methods")],
     *[
         (f"{kind}.allocation", "even", "'uniform', 'erk'")
-        for kind in ("admm", "hydra", "lwm", "pwoa", "random", "snip", "undecayed")
+        for kind in (
+            *FROM_SCRATCH,
+            *["admm", "hydra", "iwi", "lwm", "pwoa", "random", "snip", "twinrep", "undecayed", "vericompress"],
+        )
     ],
 ]
 
@@ -332,10 +364,10 @@ def test_kind_lets_two_labels_share_a_method():
 SCHEDULES = {
     "prune": {"epochs": 15, "batch_size": 64, "optimizer": "sgd", "lr": 0.1, "lr_decay": "constant", "momentum": 0.9}
     | {"weight_decay": 0.0, "max_grad_norm": None, "warmup_epochs": 1, "ramp_epochs": 2}
-    | {"precision": "bfloat16", "channels_last": True},
+    | {"precision": "bfloat16", "channels_last": True, "cycles": 1},
     "finetune": {"epochs": 20, "batch_size": 32, "optimizer": "adam", "lr": 0.005, "lr_decay": "cosine", "momentum": 0.5}
     | {"weight_decay": 0.25, "max_grad_norm": 4.0, "warmup_epochs": 3, "ramp_epochs": 4}
-    | {"precision": "float32", "channels_last": False},
+    | {"precision": "float32", "channels_last": False, "cycles": 1},
 }
 TAKEN_OVER = {"optimizer", "lr", "momentum", "weight_decay", "max_grad_norm"}
 
@@ -343,8 +375,10 @@ TAKEN_OVER = {"optimizer", "lr", "momentum", "weight_decay", "max_grad_norm"}
 def two_schedules(*changes):
     """A study with a method of every kind, with schedules that have nothing in common, and whatever radius it is given."""
     methods = dict.fromkeys(catalogue.kinds("methods")) | {"lwm-iterative": {"kind": "lwm", "steps": 5}}
+    # On a network without batch norm, at ratios that leave every layer a filter.
+    methods["twinrep"], sections = {"initialisation": "split"}, [("ratios", [0.5, 0.9])]
     stages = [(f"training.{stage}", dict(schedule)) for stage, schedule in SCHEDULES.items()]
-    return load_study(changed(("methods", methods), ("verifiers.cascade.eps", None), *stages, *changes))
+    return load_study(changed(("methods", methods), *sections, ("verifiers.cascade.eps", None), *stages, *changes))
 
 
 @pytest.mark.parametrize("method", ["admm", "deadwooding", "lwm-iterative"])

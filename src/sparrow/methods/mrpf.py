@@ -14,8 +14,14 @@ their norm. That is what is computed here. So what is our reading is
   `ascents` normalised steps of 2.5 radii / `ascents`, projected each time (RiFT: plain SGD, projected once an epoch);
 - how sensitivities become ratios: each module keeps a share proportional to `1 - strength + strength * s / mean s`, s being its
   sensitivity, at most all of it; one factor makes the shares meet the ratio. At least one filter stays;
+- that each batch so costs `ascents` gradients a module besides its own (`sparrow cost` has its own alone);
 - that the filters with the largest L1 norm stay, and that pruning is done at once. The fine-tuning is the study's, as for
   every method.
+
+Measured on digits (CNN-small, adversarially trained): the first layer's sensitivity is an eighth of the second's, and it has no
+more than 16 filters. So the more sensitivities count, the worse for whole filters: at a ratio of 0.75 an era of 80.3 % with
+`strength` 0.25 and 67.2 % with 0.5, where equal shares of random filters have 79.4 % and of the largest 81.4 %; at 0.9 one
+filter is left there and 56.9 %, below the 61.9 % of random ones. Single weights have 86.9 % at 0.9, random ones 50.3 %.
 
 Source: Bai et al., "Adaptive Pruning with Module Robustness Sensitivity: Balancing Compression and Robustness", arXiv
 2410.15176 (abstracts of v1 and v2); Zhu et al., "Improving Generalization of Adversarial Training via Robust Critical

@@ -136,6 +136,6 @@ def _replay(perturbs: bool, function: Callable[[], Any]) -> Any:
 
 def _refusal(recording: _Recording, what: str) -> SparrowError:
     return SparrowError(
-        f"{recording.objective}: {what}, and S2AP (s2ap_gamma) needs one loss at two points; valid: perturbed images that "
-        f"come from {SOLVE}, or s2ap_gamma: 0"
+        f"{recording.objective}: {what}, and the method needs one loss at two points; valid: perturbed images that come "
+        f"from {SOLVE}, or a method without (of S2AP, s2ap_gamma: 0)"
     )
