@@ -123,6 +123,22 @@ def test_a_nearly_full_layer_that_wants_more_loses_no_more_than_its_share_of_zer
     assert sum(int(mask.sum()) for mask in pruner.masks.values()) == 13
 
 
+def test_the_last_weight_of_a_layer_stays() -> None:
+    weights = {"a": nn.Parameter(torch.ones(1, 4)), "b": nn.Parameter(torch.ones(1, 40))}
+    pruner = _dnr(weights, 0.75, exchanged=1.0)
+    assert int(pruner.masks["a"].sum()) == 1
+    place = pruner.masks["a"].clone()
+    # All that is freed goes to the other layer.
+    weights["a"].grad, weights["b"].grad = torch.zeros(1, 4), torch.ones(1, 40)
+    pruner.after_backward(weights, _step(0))
+    pruner.after_step(weights, _step(0))
+    assert torch.equal(pruner.masks["a"], place)
+    assert int(pruner.masks["b"].sum()) == 10
+    assert pruner.warning() == "of a one weight at most is left; valid: allocation igq"
+    pruner.masks["a"] |= torch.arange(4) < 2
+    assert pruner.warning() is None
+
+
 def test_the_number_is_exact_whatever_moves() -> None:
     weights = {name: nn.Parameter(torch.randn(shape)) for name, shape in {"a": (8, 9), "b": (20, 30), "c": (3, 4)}.items()}
     pruner = _dnr(weights, 0.8, exchanged_end=0.005)

@@ -125,7 +125,8 @@ def test_a_network_without_an_unstable_neuron_keeps_its_relus(
     still = spec | {"bounded": {"norm": "linf", "eps": 1e-9}, "images": 2}
     output = tmp_path / "out/grafted.safetensors"
     said = graft(finetuned, digits, output, tmp_path / "curve.csv", tmp_path / "cost.json", still)
-    assert said == f"warning: {output}: no neuron is unstable, and so none became a line"
+    assert said is not None
+    assert said.startswith(f"warning: {output}: no neuron became a line: none is unstable on its images, or a share of 0.3 of")
 
 
 def test_a_grafted_network_can_be_exported(grafted: Path, tmp_path: Path) -> None:

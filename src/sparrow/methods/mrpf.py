@@ -14,6 +14,7 @@ their norm. That is what is computed here. So what is our reading is
   `ascents` normalised steps of 2.5 radii / `ascents`, projected each time (RiFT: plain SGD, projected once an epoch);
 - how sensitivities become ratios: each module keeps a share proportional to `1 - strength + strength * s / mean s`, s being its
   sensitivity, at most all of it; one factor makes the shares meet the ratio. At least one filter stays;
+- that each batch so costs `ascents` gradients a module besides its own (`sparrow cost` has its own alone);
 - that the filters with the largest L1 norm stay, and that pruning is done at once. The fine-tuning is the study's, as for
   every method.
 

@@ -13,14 +13,17 @@ As in the released code, but for this: its prune comes before the 10th of 100 ep
 schedule. The first factor is the network's own initial weight, the second a draw from U(-1/sqrt(n), 1/sqrt(n)) of n inputs
 (`product`): both are that draw in the released code. There filters of convolutions alone are pruned and layers that
 are added up each lose their own; here neurons of hidden linear layers compete too, and coupled layers lose the same filters.
-A layer that would lose all weights keeps its largest one. The classifier is pruned like all other layers.
+A layer that would lose all weights keeps its largest one. The classifier is pruned like all other layers. Biases and norms of
+removed filters learn on, as there, and are removed in the end, which costs next to nothing (on digits, of the benign images of
+validation, 82.2 became 81.1 % with cnn-small, and 96.7 stayed with cnn7).
 
 Without batch norm the product of two draws is too small by a factor of about sqrt(3 n) in every layer, and cnn-small never
 left chance: such networks need `initialisation: split`, which factorises the initial weights, and the study is refused
 otherwise. And there the prune at 9 % comes too early for short schedules: after 49 of 540 steps on digits, at 0.9, cnn-small
 stayed at chance whatever the allocation, and with `prune_at: 0.5` it ended at an era of 79 (78.9 under `global`, 78.6 under
 `erk`). Near the initial weights, magnitudes over the whole network are those of their initialisation: all but one of the second
-convolution's weights went. The same network with batch norm, as released, ended at 85.8, and at 88.1 with the later prune.
+convolution's weights went. With batch norm in it, as released, it ended at 85.8, and at 88.1 with the later
+prune, where random masks of the dense network ended at 81.7 (one seed, 360 images: some 4 points are no difference).
 
 Source: Li et al., "Learning Adversarially Robust Sparse Networks via Weight Reparameterization", AAAI 2023, and its released
 code (UCAS-LCH/Twin-Rep, b35cda3: models/layers.py, train.py).

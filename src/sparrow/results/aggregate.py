@@ -32,7 +32,7 @@ from sparrow.results.table_file import write_table
 from sparrow.results.threats import with_text
 
 LAYER_COLUMNS = ["layer", "weights", "nonzero", "sparsity"]
-SIZES = ["sparsity_prunable", "sparsity_all", "parameters", "nonzero", "multiply_adds"]
+SIZES = ["sparsity_masks", "sparsity_prunable", "sparsity_all", "parameters", "nonzero", "multiply_adds"]
 SIZES += ["compact_parameters", "compact_multiply_adds"]
 COUNTS = [
     "parameters",
@@ -194,7 +194,9 @@ def _row(path: Path, compact: Path | None, done: list[analyses.Done], spec: Aggr
     sizes["sparsity"] = 1 - sizes["nonzero"] / sizes["weights"]
     total = sum(weight.size for weight in weights.values())
     nonzero = sum(int(np.count_nonzero(weight)) for weight in weights.values())
+    masks = [tensors[name] for name in tensors if name.startswith("mask/")]
     size = {
+        "sparsity_masks": sum(int(np.count_nonzero(~mask)) for mask in masks) / sizes["weights"].sum(),
         "sparsity_prunable": 1 - sizes["nonzero"].sum() / sizes["weights"].sum(),
         "sparsity_all": 1 - nonzero / total,
         "parameters": total,

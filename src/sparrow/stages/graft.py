@@ -29,7 +29,7 @@ from sparrow.verification.instability import instability
 def graft(parent: Path, data: Path, output: Path, curve: Path, cost: Path, spec: GraftSpec) -> str | None:
     """Graft `parent`, and train weights and lines on its objective, the lines at a rate of their own without weight decay.
 
-    The same for every method. Returns a line for the user if no neuron is unstable, so that none became a line.
+    The same for every method. Returns a line for the user if no neuron became a line.
     """
     with interruption.deferred(), resumable(output, spec.model_dump(), parent, data) as resume, record_cost(cost):
         generator = seed_everything(spec.cell.seed, "graft")
@@ -50,7 +50,8 @@ def graft(parent: Path, data: Path, output: Path, curve: Path, cost: Path, spec:
         )
         own = {"lines": number, "neurons": neurons} | write_curve(curve, rows)
         checkpoint.save(output, checkpoint.Checkpoint(model, masks, header("grafted", spec, about, parent) | own))
-    return None if number else f"warning: {output}: no neuron is unstable, and so none became a line"
+    why = f"none is unstable on its images, or a share of {spec.share:g} of {neurons} is less than one"
+    return None if number else f"warning: {output}: no neuron became a line: {why}"
 
 
 def _graft(model: nn.Module, part: Part, spec: GraftSpec, classes: int) -> tuple[int, int]:
