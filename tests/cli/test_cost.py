@@ -395,8 +395,8 @@ def test_the_command_prints_the_table_and_writes_all_rows(study: Path, capsys: p
     assert main(["cost", str(study), "--steps", "steps.csv", "--csv", "rows.csv"]) == 0
     said = capsys.readouterr().out
     assert (
-        "study.yaml: 36 cells, 4 dense networks, 237 jobs (data 1, pretrain 4, prune 36, finetune 36, attack 80, verify 80"
-        in said
+        "study.yaml: 36 cells, 4 dense networks, 241 jobs (data 1, initial 4, pretrain 4, prune 36, finetune 36, attack 80, "
+        "verify 80" in said
     )
     rows = list(csv.DictReader(Path("rows.csv").read_text().splitlines()))
     assert {line["by"] for line in rows if line["stage"] in ("pretrain", "finetune", "attack")} == {"measured"}
