@@ -66,7 +66,8 @@ class Params(Batches, Granular):
     criterion: ClassVar[Criterion] = "LWM"
     allocation: ClassVar[str] = "sensitivity"
     granularity: Literal["weight", "filter"] = "filter"
-    """Remove whole output filters with their bias and norm (neurons in linear layers), as in the methods that the paper compares itself with, or single weights."""
+    """Remove whole output filters with their bias and norm (neurons in linear layers), as in the methods that the paper
+    compares itself with, or single weights."""
     batches: int | None = Field(8, ge=1)
     """Batches that sensitivities are averaged over; one whole epoch if null."""
     radius: float = Field(0.1, gt=0)
