@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from torch.nn import functional
 from sparrow.errors import ConfigError
 from sparrow.methods import ccrp
 from sparrow.networks.prunable import prunable_weights
-from sparrow.networks.structure import Layout
+from sparrow.networks.structure import FilterGroup, Layout
 from sparrow.pruning.pruner import Batch, Pruner
 from sparrow.settings import Threat
 from sparrow.stages._mask_check import check_masks
@@ -84,6 +86,69 @@ def test_children_keep_to_the_bounds_and_to_what_is_there(residual: nn.Module) -
         assert 11 <= mended.sum() <= 13
         # As many as are needed are changed.
         assert int((mended != child).sum()) == max(0, 11 - int(child.sum()), int(child.sum()) - 13)
+
+
+def test_a_child_differs_from_its_parent_in_few_filters(residual: nn.Module) -> None:
+    now = torch.ones(5000, dtype=torch.bool)
+    child = prepared(residual, 0.5, mutation=0.1).mutated(now, now, least=1)
+    assert float((child != now).float().mean()) == pytest.approx(0.1, abs=0.02)
+
+
+class Told:
+    """What is examined, with a fitness of how many of the first filters are kept and of the last ones are not."""
+
+    def __init__(self) -> None:
+        self.seen: list[ccrp.Individual] = []
+
+    @contextmanager
+    def filters(self, group: FilterGroup, kept: torch.Tensor) -> Iterator[None]:
+        self.kept = kept
+        yield
+
+    def correct(self) -> int:
+        first, last = self.kept.chunk(2)
+        self.seen.append(ccrp.Individual(int(first.sum()) + int((~last).sum()), self.kept))
+        return self.seen[-1].fitness
+
+
+def test_an_evolution_by_hand() -> None:
+    # Of 40 filters 10 to 30 stay: parents have 20 on average, and no individual is better than the winner.
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 40), nn.ReLU(), nn.Linear(40, 3))
+    found = []
+    for global_seed in (0, 1):
+        torch.manual_seed(global_seed)
+        pruner = prepared(network, 0.25, rounds=1, leeway=3.0, population=6, generations=4, mutation=0.1)
+        assert pruner.bounds(40, 40, 1) == (10, 30)
+        told = Told()
+        winner = pruner.evolve(told, pruner.layout.groups[0], 1)
+        sizes = [int(one.kept.sum()) for one in told.seen]
+        assert len(sizes) == 6 * (1 + 4)
+        assert all(10 <= size <= 30 for size in sizes)
+        assert sum(sizes[:6]) / 6 == pytest.approx(20, abs=4)
+        assert torch.equal(winner, ccrp.best_first(told.seen)[0].kept)
+        found.append([one.kept.tolist() for one in told.seen])
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("winner", "lost"), [(range(1), [3, 2]), (range(3, 4), [2, 1]), (range(4), [3, 2]), (range(3), [3, 2])]
+)
+def test_the_ratio_is_met_by_what_harms_least(winner: range, lost: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Two of four filters go: of those that the winner is without, or beside these, the last ones first.
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.ReLU(), nn.Linear(4, 3))
+    pruner = prepared(network, 0.5, rounds=1)
+    pruner.loss(Batch(network, torch.rand(2, 1, 8, 8), torch.tensor([0, 1]), THREAT, lambda: torch.zeros(())))
+    kept = torch.tensor([place in winner for place in range(4)])
+    monkeypatch.setattr(pruner, "evolve", lambda examined, group, rounds: kept)
+    monkeypatch.setattr(ccrp.Examined, "least_harmful", lambda self, layout, filters: filters[::-1])
+    pruner.search(prunable_weights(network), 1)
+    assert [place for place in range(4) if not pruner.kept["1.weight"][place]] == sorted(lost)
+
+
+def test_a_search_leaves_statistics_alone(residual: nn.Module) -> None:
+    # Each of eight steps counts one batch; what is evaluated between them counts none.
+    searched(residual, 0.5, rounds=2)
+    assert residual[1].num_batches_tracked == 8
 
 
 def test_what_is_in_the_way_of_an_evaluation_is_put_back(residual: nn.Module) -> None:

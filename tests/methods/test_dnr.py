@@ -134,6 +134,9 @@ def test_the_last_weight_of_a_layer_stays() -> None:
     pruner.after_step(weights, _step(0))
     assert torch.equal(pruner.masks["a"], place)
     assert int(pruner.masks["b"].sum()) == 10
+    assert pruner.warning() == "of a one weight at most is left; valid: allocation igq"
+    pruner.masks["a"] |= torch.arange(4) < 2
+    assert pruner.warning() is None
 
 
 def test_the_number_is_exact_whatever_moves() -> None:

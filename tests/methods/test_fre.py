@@ -67,6 +67,21 @@ def test_a_contribution_is_the_absolute_value_of_the_sum_and_not_the_sum_of_abso
     assert weight.tolist() == [[0, 0], [1, 1]]
 
 
+@pytest.mark.parametrize("then", [[1.0, 2.0, 3.0, 3.0], [0.0, 0.0, 0.0, 0.0]])
+def test_each_pruning_looks_at_what_came_since_the_last_one(then: list) -> None:
+    # Half of four filters go, the last two, and then one more: of 10 and 8 before that and 1 and 2 since, the first. Where
+    # nothing contributes any more, neither of those that are gone comes back.
+    network = network_of([[1.0, 0.0]] * 4)
+    pruner, weights = prepared(network, (1, 1, 2), 0.75, steps=2), prunable_weights(network)
+    for number, contributions in enumerate([[10.0, 8.0, 1.0, 2.0], then]):
+        for parameter in network.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        network[1].weight.grad[:, 0] = torch.tensor(contributions)
+        pruner.after_backward(weights, step(number, 2))
+        pruner.after_step(weights, step(number, 2))
+    assert pruner.end(weights)["1.weight"][:, 0].tolist() == [False, True, False, False]
+
+
 @pytest.mark.parametrize(("size", "mean"), [("absolute", [0.1, 0.3]), ("square", [0.01, 0.1])])
 def test_the_mean_is_of_values_or_of_squares(size: str, mean: list) -> None:
     network = network_of([[1.0, -1.0], [1.0, 1.0]])

@@ -80,6 +80,7 @@ def test_saliency_of_a_grouped_convolution_is_that_of_each_group() -> None:
 @pytest.mark.parametrize("inplace", [False, True])
 def test_saliency_of_a_network_is_that_of_its_layers_at_the_masked_weights(inplace: bool) -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(inplace), nn.Linear(3, 2)).double()
+    network[1].bias.data.fill_(1)  # Hidden units that are never on would have no saliency.
     weights = {name: weight.detach() for name, weight in prunable_weights(network).items()}
     masks = {name: torch.rand_like(weight) for name, weight in weights.items()}
     images, labels = torch.rand(5, 1, 2, 2).double(), torch.tensor([0, 1, 1, 0, 1])
@@ -91,6 +92,7 @@ def test_saliency_of_a_network_is_that_of_its_layers_at_the_masked_weights(inpla
     first, second = torch.autograd.grad(expected, [inside, logits])
     assert loss.item() == pytest.approx(expected.item())
     changes = {name: weight * (1 - masks[name]) for name, weight in weights.items()}
+    assert all(scores.abs().max() > 1e-6 for scores in found.values())
     assert torch.allclose(found["1.weight"], _by_the_formula(changes["1.weight"], flat, first, 5))
     assert torch.allclose(found["3.weight"], _by_the_formula(changes["3.weight"], inside.detach().relu(), second, 5))
     assert not any(module._forward_hooks for module in network.modules())
@@ -225,6 +227,22 @@ def test_scores_are_summed_over_batches(tiny: nn.Module) -> None:
     both, first, second = scores([1, 2]), scores([1]), scores([2])
     assert all(torch.allclose(both[name], first[name] + second[name]) for name in both)
     assert any(score.any() for score in both.values())
+
+
+@pytest.mark.parametrize(("options", "length"), [({}, 2.3 * 0.1 / 3), ({"step_size": 0.02}, 0.02)])
+def test_masks_and_scores_are_those_of_attacked_images(tiny: nn.Module, options: dict, length: float) -> None:
+    pruner, batch = _prepare(steps=3, mask_steps=4, mask_lr=0.3, **options), _batch(tiny, (1, 4, 4), 4)
+    pruner.start(prunable_weights(tiny), Layout(tiny, (1, 4, 4)))
+    state = torch.get_rng_state()
+    loss = pruner.loss(batch)
+    torch.set_rng_state(state)
+    weights = {name: weight.detach() for name, weight in prunable_weights(tiny).items()}
+    attacked = mad.pgd(tiny, batch.images, batch.labels, THREAT, 3, length)
+    masks = mad.soft_masks(tiny, weights, attacked, batch.labels, 4, 0.3)
+    expected, masked_loss = mad.saliency(tiny, weights, masks, attacked, batch.labels)
+    assert loss == masked_loss
+    assert all(torch.equal(pruner.saliency[name], scores) for name, scores in expected.items())
+    assert any(scores.any() for scores in expected.values())
 
 
 @pytest.mark.parametrize(("batches", "taken"), [(None, 5), (3, 3), (99, 20)])

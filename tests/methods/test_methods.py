@@ -373,10 +373,11 @@ def test_s2ap_by_hand() -> None:
     assert scores.tolist() == [[1, -0.5], [0.25, 0.75]]
 
 
-def test_s2ap_begins_after_its_warmup() -> None:
+@pytest.mark.parametrize("kind", ["hydra", "harp"])
+def test_s2ap_begins_after_its_warmup(kind: str) -> None:
     # One and a half epochs of two steps.
     weights, found = _layer(W0), []
-    pruner = _prepare("hydra", 0.5, s2ap_gamma=0.1, s2ap_warmup_epochs=1.5)
+    pruner = _prepare(kind, 0.5, s2ap_gamma=0.1, s2ap_warmup_epochs=1.5)
     pruner.start(weights, None)
     for number in range(6):
         weights["layer"].grad = torch.ones(2, 2)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -14,9 +17,20 @@ from sparrow.training.loop import Step
 
 def sensitivities(losses: dict[str, float], radius: float, ascents: int, batches: int = 1) -> tuple[Pruner, nn.Module]:
     """The pruner of a network of one row (3, 4) a layer, whose loss is each layer's sum times its number here."""
-    network = nn.ModuleDict({name: nn.Linear(2, 1, bias=False) for name in losses}).double()
-    for layer in network.values():
-        layer.weight.data = torch.tensor([[3.0, 4.0]], dtype=torch.float64)
+
+    def loss(*rows: torch.Tensor) -> torch.Tensor:
+        return sum(slope * row.sum() for slope, row in zip(losses.values(), rows, strict=True))
+
+    return measured(loss, {name: [3.0, 4.0] for name in losses}, radius, ascents, batches)
+
+
+def measured(
+    loss: Callable[..., torch.Tensor], rows: dict[str, list[float]], radius: float, ascents: int, batches: int = 1
+) -> tuple[Pruner, nn.Module]:
+    """The pruner of a network of these rows, one a layer, of which `loss` makes its loss."""
+    network = nn.ModuleDict({name: nn.Linear(2, 1, bias=False) for name in rows}).double()
+    for name, layer in network.items():
+        layer.weight.data = torch.tensor([rows[name]], dtype=torch.float64)
     weights = prunable_weights(network)
     pruner = mrpf.prepare(mrpf.Params(granularity="weight", radius=radius, ascents=ascents), 0.5, torch.Generator())
     pruner.start(weights, None)
@@ -24,8 +38,8 @@ def sensitivities(losses: dict[str, float], radius: float, ascents: int, batches
     def gradients() -> None:
         for weight in weights.values():
             weight.grad = None
-        loss = sum(slope * network[name].weight.sum() for name, slope in losses.items())
-        pruner.loss(Batch(network, torch.zeros(1), torch.zeros(1), None, lambda: loss)).backward()
+        objective = partial(loss, *weights.values())
+        pruner.loss(Batch(network, torch.zeros(1), torch.zeros(1), None, objective)).backward()
 
     for number in range(batches):
         gradients()
@@ -52,6 +66,19 @@ def test_batches_add_up() -> None:
 def test_a_layer_that_does_not_matter_has_no_sensitivity() -> None:
     pruner, _ = sensitivities({"flat": 0.0, "steep": 1.0}, 0.1, 2)
     assert pruner.sensitivities["flat.weight"] == 0
+
+
+def test_each_module_sets_out_where_all_the_others_are() -> None:
+    # Uphill is the other's row, (4, -3) and (3, 4): were the first one still 0.5 off when the second sets out, less were found.
+    rows = {"first": [3.0, 4.0], "second": [4.0, -3.0]}
+    pruner, _ = measured(lambda first, second: (first * second).sum(), rows, 0.1, 1)
+    assert pruner.sensitivities == {"first.weight": pytest.approx(2.5), "second.weight": pytest.approx(2.5)}
+
+
+def test_a_step_beyond_the_top_is_no_rise() -> None:
+    # The loss is 0.01 below its top, 0.1 away; a step of half the norm 5 leads to 2.4 beyond.
+    pruner, _ = measured(lambda row: -(row[0, 0] - 3.1).square(), {"flat": [3.0, 4.0]}, 0.5, 1)
+    assert pruner.sensitivities == {"flat.weight": 0}
 
 
 def test_shares_are_proportional_to_sensitivities_if_these_alone_count() -> None:

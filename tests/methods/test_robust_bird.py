@@ -118,6 +118,17 @@ def test_what_means_little_is_told() -> None:
     assert all(one.endswith(emptied) for one in told)
 
 
+@pytest.mark.parametrize(("ratio", "empty"), [(0.95, False), (0.96, True), (0.99, True), (0.04, True), (0.05, False)])
+def test_from_which_ratio_on_the_distance_of_the_paper_is_no_condition(ratio: float, empty: bool) -> None:
+    weights = {"layer": nn.Parameter(torch.zeros(1, 100, 1, 1))}
+    pruner = bird(ratio, masks=2)
+    pruner.start(weights, None)
+    same = torch.randn(100).tolist()
+    assert after_epochs(pruner, weights, same, same) == [False, True]
+    pruner.end(weights)
+    assert (pruner.warning() is not None) is empty
+
+
 @pytest.mark.parametrize(("model", "epochs"), [("cnn-small", 3), ("cnn7", 2)])
 def test_the_search_ends_with_the_ticket(model: str, epochs: int, digits: Path, training_spec: dict, tmp_path: Path) -> None:
     parent, output = tmp_path / "initial.safetensors", tmp_path / "pruned.safetensors"

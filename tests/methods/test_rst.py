@@ -58,6 +58,17 @@ def test_weights_are_constants_with_the_signs_that_they_had(params: dict, size: 
     assert score.std().item() == pytest.approx(54**-0.5, rel=0.05)
 
 
+def test_constants_are_for_the_inputs_that_each_layer_keeps() -> None:
+    # By the kernel the small layer keeps 14 of its 100 weights, and the large one 36 of 400; both have ten inputs.
+    weights = {"small": nn.Parameter(torch.randn(10, 10)), "large": nn.Parameter(torch.randn(40, 10))}
+    pruner, _ = started(weights, 0.9, allocation="erk", scale_fan=True)
+    sizes = {name: weight[weight != 0].abs() for name, weight in weights.items()}
+    assert [len(found) for found in sizes.values()] == [14, 36]
+    assert sizes["small"].tolist() == pytest.approx([math.sqrt(2 / (10 * 0.14))] * 14)
+    assert sizes["large"].tolist() == pytest.approx([math.sqrt(2 / (10 * 0.09))] * 36)
+    assert all(torch.equal(weights[name].data, pruner.frozen[name] * mask) for name, mask in pruner.masks().items())
+
+
 def test_scores_are_of_the_generator() -> None:
     weights = {"layer": nn.Parameter(torch.randn(4, 5))}
     scores = [started(weights, 0.5, seed)[1][0].tolist() for seed in (0, 0, 1)]

@@ -18,7 +18,7 @@ def masks(kind: str, weights: dict[str, nn.Parameter], seen: list[dict[str, Tens
     for number, gradients in enumerate(seen if kind != "lwm" else []):
         for name, weight in weights.items():
             weight.grad = gradients[name]
-        pruner.after_backward(weights, Step(number, 4, 4, lambda: None))
+        pruner.after_backward(weights, Step(number, 4, 4, 4, 0.1, lambda: None))
     return pruner.end(weights)
 
 

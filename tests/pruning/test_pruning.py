@@ -98,6 +98,11 @@ def _search(pruner: Pruner, weights: dict[str, nn.Parameter], layout: Layout | N
         for tensor in learned:
             tensor.data -= 0.1 * tensor.grad
         pruner.after_step(weights, step)
+        held = getattr(pruner, "masks", None)
+        # What keeps masks while it trains has nothing outside them after any step.
+        assert not isinstance(held, dict) or not any(
+            weights[name][~mask].any() for name, mask in held.items() if name in weights
+        )
         if step.ends_epoch:
             pruner.epoch(CurveRow(number // 2 + 1, 0.1, 1.0, 1.0, 1.0, 0.5, None))
     return pruner.end(weights)

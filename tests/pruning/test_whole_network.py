@@ -41,6 +41,12 @@ def test_nothing_outside_the_masks_is_revived() -> None:
     assert kept(exact(within, SCORES, 0.5)) == {"a": [0, 1, 1, 0], "b": [0, 1]}
 
 
+def test_a_cut_to_the_ratio_empties_no_layer() -> None:
+    masks = {name: torch.ones_like(score, dtype=torch.bool) for name, score in SCORES.items()}
+    small = {"a": SCORES["a"], "b": SCORES["b"] / 100}
+    assert kept(exact(masks, small, 0.5)) == {"a": [1, 0, 0, 1], "b": [0, 1]}
+
+
 def test_masks_share_no_memory() -> None:
     first, second = keep_highest_everywhere(SCORES, 4).values()
     assert first.untyped_storage().data_ptr() != second.untyped_storage().data_ptr()

@@ -205,6 +205,30 @@ def test_weights_are_counted_in_the_file(study, run, stage, column, value):
     assert row(run(study), stage)[column] == pytest.approx(value, rel=1e-5)
 
 
+def test_a_kept_weight_that_is_zero_is_not_pruned(study, run):
+    # As those that methods grow while they train, and whose input is always zero.
+    found = checkpoint.load(study[1])
+    weight, mask = found.model[7].weight.data, found.masks["7.weight"]
+    place = tuple(mask.nonzero()[0])
+    weight[place] = 0
+    checkpoint.save(study[1], found)
+    dense, finetuned = (row(run(study), stage) for stage in ("dense", "finetuned"))
+    assert (dense["sparsity_masks"], finetuned["sparsity_masks"]) == (0, 0.5)
+    assert finetuned["sparsity_prunable"] == pytest.approx(0.5 + 1 / 22248)
+
+
+def test_every_network_says_what_its_method_is(study, tmp_path):
+    facts = {"pipeline": "after", "iterative": False, "structure": "weights", "locality": "layer", "criterion": "LWM"}
+    (tmp_path / "tables").mkdir()
+    aggregate(study, [], [], tmp_path / "tables", SPEC | {"methods": {"lwm": facts}})
+    summary = pd.read_csv(tmp_path / "tables/summary.csv")
+    assert {name: row(summary, "finetuned")[name] for name in facts} == facts
+    assert summary[summary["stage"] == "dense"][list(facts)].isna().all(axis=None)
+    # A method that an import alone has is one of which nothing is known.
+    aggregate(study, [], [], tmp_path / "tables", SPEC)
+    assert pd.read_csv(tmp_path / "tables/summary.csv")[list(facts)].isna().all(axis=None)
+
+
 def test_every_prunable_layer_is_counted(study, run):
     layers = run(study, "layers")
     kept = layers[layers["stage"] == "finetuned"][["layer", "weights", "nonzero", "sparsity"]]

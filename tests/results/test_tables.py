@@ -1,5 +1,8 @@
 """HTML tables, from a small made-up summary, ranking and costs."""
 
+import json
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -411,3 +414,27 @@ def test_warnings_have_a_column_where_there_is_one(lay_out):
     assert "warnings" not in lay_out("summary", [network("lwm", 0.9) | {"warnings": np.nan}])[0]
     table = lay_out("summary", [network("lwm", 0.9) | {"warnings": np.nan}, network("harp", 0.9) | {"warnings": "far off"}])
     assert column(table, "warnings") == ["", "far off"]
+
+
+def test_rows_can_be_chosen_by_what_a_method_is(tmp_path):
+    facts = {"pipeline": "during", "iterative": True, "structure": "weights", "locality": "network", "criterion": "LIS"}
+    lines = [network("dense", 0) | {"stage": "dense"}, network("mine", 0.9) | facts]
+    pd.DataFrame(lines).to_csv(tmp_path / "summary.csv", index=False)
+    pd.DataFrame([job(f"{PARENT}/dense")]).to_csv(tmp_path / "costs.csv", index=False)
+    pd.DataFrame([place(1, "mine")]).to_csv(tmp_path / "ranking.csv", index=False)
+    pages = {f"{name}_html": tmp_path / f"{name}.html" for name in ("summary", "costs", "ranking")}
+    write_tables(*(tmp_path / f"{name}.csv" for name in ("summary", "costs", "ranking")), **pages)
+    head, _, mine = read(pages["summary_html"])
+    words = {"prunes": "during training", "steps": "iterative", "removes": "weights", "within": "network", "criterion": "LIS"}
+    assert {name: mine[head.index(name)] for name in words} == words
+    (menus,) = re.findall(r"for \(const name of (\[.*\])\)", pages["summary_html"].read_text())
+    assert set(words) < set(json.loads(menus))
+    # Nothing is asked of elsewhere.
+    assert not re.search(r"(src|href)=", pages["summary_html"].read_text())
+
+
+def test_a_ranking_counts_the_whole_chain(lay_out):
+    jobs = [job(f"{PARENT}/dense", gradients=1000), job(f"{PARENT}/lwm-0.90/pruned", gradients=30)]
+    jobs += [job(f"{PARENT}/lwm-0.90/finetuned", gradients=7)]
+    (head, line) = lay_out("ranking", jobs=jobs)
+    assert line[head.index("whole chain: gradient evaluations")] == "1,037"

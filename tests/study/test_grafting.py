@@ -69,7 +69,8 @@ def test_a_job_reads_the_section_the_objective_and_the_threat_that_its_networks_
 
 def test_filters_are_not_cut_out_of_grafted_networks() -> None:
     study = load_study(
-        CONFIG | {"methods": {"lwm": {"granularity": "filter"}}, "grafting": {}, "evaluate": ["finetuned", "grafted"]}
+        CONFIG
+        | {"methods": {"lwm": {"granularity": "filter"}}, "ratios": [0.5], "grafting": {}, "evaluate": ["finetuned", "grafted"]}
     )
     assert {one.stage for one in cells.compacted(study)} == {"finetuned"}
 

@@ -428,3 +428,33 @@ def test_what_differs_from_pass_to_pass_is_not_compared(layer: nn.Module) -> Non
         assert not possible
     with statistics_of(model.eval(), torch.rand(3, 1, 2, 2)) as possible:
         assert possible
+
+
+class Masked(nn.Module):
+    """Inputs times a mask, whatever that is made of."""
+
+    mask: Tensor
+
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mask", mask)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs * self.mask
+
+
+def test_a_mask_of_truth_values_is_refused_and_one_of_numbers_is_bounded() -> None:
+    # findings/auto-lirpa-boolean-mask.sh: behind one as large as the batch, CROWN is wrong without a word.
+    truths = torch.tensor([True, False, True, False])
+    torch.manual_seed(0)
+    images, threat = torch.rand(4, 3, 1, 1), Threat(norm="linf", eps=0.05)
+    nets = {}
+    for mask in (truths, truths.float()):
+        torch.manual_seed(0)
+        nets[mask.dtype] = nn.Sequential(nn.Flatten(), nn.Linear(3, 4), Masked(mask), nn.ReLU(), nn.Linear(4, 2)).eval()
+    labels = nets[torch.float32](images).argmax(dim=1)
+    expected = _bounds.smallest_margin(nets[torch.float32], images, labels, threat, 2, "CROWN")
+    found = _bounds.smallest_margin(nets[torch.bool], images, labels, threat, 2, "IBP")
+    assert (found <= expected + 1e-6).all()
+    with pytest.raises(NetworkError, match=r"an operation \(Mul\) is the first whose range is wrong"):
+        _bounds.smallest_margin(nets[torch.bool], images, labels, threat, 2, "CROWN")

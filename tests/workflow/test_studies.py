@@ -16,7 +16,7 @@ from sparrow.estimate.total import prices
 from sparrow.estimate.work import STAGES, works
 from sparrow.study import cells
 from sparrow.study.config import Study
-from sparrow.study.load import read_study
+from sparrow.study.load import load_study, read_study
 from tests.workflow.conftest import REPOSITORY, TINY, Checkout
 
 STUDIES = [REPOSITORY / "config.yaml", *sorted((REPOSITORY / "workflow/studies").glob("*.yaml"))]
@@ -49,7 +49,8 @@ def test_study_can_be_planned(checkout: Checkout, study: Path) -> None:
     shutil.copy(study, checkout.root / "study.yaml")
     planned = checkout.planned()
     settings = yaml.safe_load(study.read_text())
-    by_filter = {label: entry for label, entry in settings["methods"].items() if entry and entry.get("granularity") == "filter"}
+    methods = load_study(settings).methods
+    by_filter = {label: entry for label, entry in settings["methods"].items() if methods[label].structure == "filters"}
     found = [sum(job.startswith(word) for job in planned) for word in ("Prune", "Fine-tune", "Cut")]
     assert found == [count(settings), count(settings), count(settings, by_filter)]
 

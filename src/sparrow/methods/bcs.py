@@ -59,6 +59,7 @@ class Params(FromScratch):
     locality: ClassVar[Locality] = "network"
     criterion: ClassVar[Criterion] = "BCS"
     allocation: Literal["uniform", "erk", "igq"] = "igq"
+    """How connections are divided among the layers at the start, as in `flying-bird`; rewiring moves them between layers."""
     decay: float = Field(5e-4, ge=0, lt=1)
     """Share that all parameters lose in a step, while the learning rate is the initial one; in place of
     `training.pretrain.weight_decay`."""

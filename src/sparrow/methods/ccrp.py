@@ -13,7 +13,7 @@ What is our reading:
 - fitness is the mean of the benign accuracy and that under PGD (from the image, `pgd_steps` signed or l2 steps of 2.5 eps /
   steps), counted on fixed training images: the first ones of the round, which the mask search may see as every method here
   may. A group of layers that residual additions join is one layer;
-- the pace. CCEP keeps at least 0.9 of a layer in a round and has as many rounds as it takes; here `rounds` are equal parts of
+- the pace. CCEP keeps at least 0.9 of a layer in a round and has 20 rounds, wherever they lead; here, `rounds` equal parts of
   the schedule. In a round a layer loses at least what puts it on the even way to the ratio (the same share of what is left in
   each round), and at most `leeway` times that share. Individuals are drawn between the two bounds, and children beyond them are
   mended at random;

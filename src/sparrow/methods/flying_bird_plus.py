@@ -7,7 +7,8 @@ As in the released code, in the second half of the schedule each exchange looks 
 Ours: the gap is `validation loss - training loss`, where the release takes training minus validation accuracy under attack,
 which is not in the learning curve here. And the ratio: in the release the density at the end is what comes of it, a benchmark
 needs it beforehand. So the network starts with more weights than it will keep (`surplus`), its density may fall to the final
-one and no further, and the last exchange only removes, the smallest of all layers together, down to the ratio. For the rest,
+one and no further, and the last exchange only removes, the smallest of all layers together, down to the ratio. A full layer
+loses the further weights, too, where the release never touches one: at low ratios a network starts full. For the rest,
 and for what is ours in `flying-bird` already, see there. Under an objective with a ramp the loss also grows with the ramp; the
 first half of a schedule is meant to hold it.
 

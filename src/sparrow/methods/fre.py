@@ -2,12 +2,13 @@
 
 Of Filter Robustness Estimation (FRE) and the pruning by it (FRFP) we have read the abstract and the entry in the taxonomy of
 the Adversarial Pruning Benchmark: filters are ranked by their estimated contribution to the adversarial training's loss, over
-the whole network, and pruned iteratively. All else is our reading:
+the whole network, and pruned iteratively, with TRADES before and after; here L is the study's objective.
+All else is our reading:
 
 - the contribution of a filter is, to first order, what its removal changes the loss by: `|sum of p dL/dp|` over all parameters
   `p` that belong to the filter, in all layers of its group: weights, bias, and the scale and shift of the batch norm behind it
-  (as Molchanov et al. estimate it, CVPR 2019). L is the study's objective;
-- the sum over the filter comes first, the absolute value of it second (or its square, `criterion`), the mean over all batches
+  (as Molchanov et al. estimate it, CVPR 2019);
+- the sum over the filter comes first, the absolute value of it second (or its square, `size`), the mean over all batches
   since the last pruning third: each other order would be another criterion;
 - the schedule has `steps` equal parts, at whose ends filters are pruned, each time the same share of what was left; filters of
   all layers compete, and of each layer one stays. The last pruning is the schedule's end, behind which comes fine-tuning.

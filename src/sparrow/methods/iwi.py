@@ -1,8 +1,9 @@
 """After inverse weights inheritance (IWI): a sparse network is trained, a dense one inherits its weights, and that is pruned.
 
-IWI is no pruning method. By the abstract, the only part of the paper that we have read, it makes a *large* network more robust,
-which "inherits weights" of a small one. A benchmark of pruned networks has no place for a dense result, so what is here is our
-reading of it with a pruning behind, in three equal parts of the schedule:
+IWI is no pruning method. By the abstract, the only part of the paper that we have read, it makes a *large* network more robust
+"by inheriting weights from a small network"; what the paper prunes with is iterative magnitude pruning, by the taxonomy of the
+Adversarial Pruning Benchmark, and that is `imp`. A benchmark of pruned networks has no place for a dense result, so what is
+here is our reading of it with a pruning behind, in three equal parts of the schedule:
 
 1. the dense network is pruned by magnitude at `inherit_ratio`, and trained under that mask: the small network;
 2. all weights are set free, and trained; those that were pruned begin at zero: the large network, which has inherited;

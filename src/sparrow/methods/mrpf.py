@@ -3,7 +3,7 @@
 Of Module Robust Pruning and Fine-Tuning we have read the abstracts of both versions of the paper: its module robustness
 sensitivity (MRS) "quantifies layer-wise sensitivity to adversarial perturbations", adapts the pruning ratio of each layer, and
 goes with any adversarial training; what counts is said to be the ratios and the fine-tuning, not which of a layer's filters
-go. No code is released. The measure of that kind that comes before it, module robust criticality (MRC) of RiFT, has code, which
+go. We know of no code. The measure of that kind that comes before it, module robust criticality (MRC) of RiFT, has code, which
 we have read (microsoft/robustlearn, RiFT/main.py, commit 31580cd): the rise of the robust loss, on adversarial images that stay
 as they are, when the weights of one module go where it is largest, within a ball around them whose radius is `radius` times
 their norm. That is what is computed here. So what is our reading is
@@ -66,7 +66,8 @@ class Params(Batches, Granular):
     criterion: ClassVar[Criterion] = "LWM"
     allocation: ClassVar[str] = "sensitivity"
     granularity: Literal["weight", "filter"] = "filter"
-    """Remove whole output filters with their bias and norm (neurons in linear layers), as in the paper, or single weights."""
+    """Remove whole output filters with their bias and norm (neurons in linear layers), as in the methods that the paper
+    compares itself with, or single weights."""
     batches: int | None = Field(8, ge=1)
     """Batches that sensitivities are averaged over; one whole epoch if null."""
     radius: float = Field(0.1, gt=0)

@@ -21,11 +21,11 @@ study's objective has no part in either; it fine-tunes, as for every method.
 As in the released code, which was read line by line; defaults are those of its scripts for CIFAR-10. What is ours: `h` are the
 inputs of all prunable layers but the first, one that several layers share counted once (there, each architecture names its
 own: blocks' outputs and hidden linear layers); all prunable layers are pruned (there, convolutions and `fc` alone); one cosine
-of learning rates, that of `training.finetune`, spans both parts (there 0.01, 0.001 and 0.0001 in turn, then 0.005 and a
-cosine); magnitudes that are equal do not change the ratio; a bias of 0 goes on learning. That targets are set anew each epoch,
-without the duals, is a side effect of that code, not of the paper; `reset_targets: false` does without. Measured on digits
-(cnn-small, 0.9 pruned, seed 0), neither it nor the bottleneck makes a difference: robust accuracy is 86 % with both, and
-without either.
+of learning rates, that of `training.finetune`, spans both parts, and momentum goes on (there 0.01, 0.001 and 0.0001 in turn,
+then a new optimiser, 0.005 and a cosine); magnitudes that are equal do not change the ratio; a bias of 0 goes on learning. That
+targets are set anew each epoch, without the duals, is a side effect of that code, not of the paper; `reset_targets: false` does
+without. Measured on digits (cnn-small, 0.9 pruned, seed 0), neither it nor the bottleneck makes a difference: robust accuracy
+is 86 % with both, and without either.
 
 Source: Jian, Wang, Wang, Dy and Ioannidis, "Pruning Adversarially Robust Neural Networks without Adversarial Examples", ICDM
 2022 (neu-spiral/PwoA, commit ad22c5d); HSIC as in Wang et al., "Revisiting Hilbert-Schmidt Information Bottleneck for

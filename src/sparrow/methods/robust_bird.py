@@ -44,6 +44,7 @@ BibTeX:
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -138,7 +139,7 @@ def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
                     f"its masks have not settled in {self.epochs} epochs, and the ticket is that of the last; more epochs of "
                     "pruning may help, or a larger distance"
                 )
-            elif allowed >= largest:
+            elif allowed > largest or math.isclose(allowed, largest):  # 2 (1 - 0.96) is not 0.08 to the bit.
                 told.append(
                     f"at ratio {ratio:g} no two masks differ by more than {largest:g}, which its distance allows: the ticket "
                     f"was drawn after epoch {self.epochs}, whatever it is; relative: true makes the distance count"

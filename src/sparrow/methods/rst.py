@@ -65,7 +65,7 @@ class Params(PerLayer):
     decay: float = Field(5e-4, ge=0)
     """L2 penalty of the scores, in place of the schedule's `weight_decay`."""
     scale_fan: bool = False
-    """Constants for as many inputs as a layer keeps, `sqrt(2 / (fan_in * (1 - ratio)))`; for networks without batch norm."""
+    """Constants for as many inputs as a layer keeps, `sqrt(2 / (fan_in * density))`; for networks without batch norm."""
 
     def schedule(self, ratio: float, own: Schedule, pretrain: Schedule) -> Schedule:
         """A whole training, with the decay of the scores."""
@@ -84,11 +84,16 @@ def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
 
         def start(self, weights: Weights, layout: Layout) -> list[torch.Tensor]:
             self.drops = budget_of(weights, layout, ratio, params)
-            return super().start(weights, layout)
+            scores = super().start(weights, layout)
+            if params.scale_fan:
+                for name, constants in self.frozen.items():
+                    kept = constants.numel() - self.drops[name]
+                    constants.mul_((constants.numel() / max(kept, 1)) ** 0.5)
+                self.settle(weights, self.masks())
+            return scores
 
         def frozen_values(self, weight: torch.Tensor) -> torch.Tensor:
-            kept = 1 - ratio if params.scale_fan else 1.0
-            constant = torch.full_like(weight, (2 / (weight[0].numel() * kept)) ** 0.5)
+            constant = torch.full_like(weight, (2 / weight[0].numel()) ** 0.5)
             return torch.where(weight < 0, -constant, constant)
 
         def first_scores(self, weight: torch.Tensor) -> torch.Tensor:

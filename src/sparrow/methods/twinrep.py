@@ -13,7 +13,9 @@ As in the released code, but for this: its prune comes before the 10th of 100 ep
 schedule. The first factor is the network's own initial weight, the second a draw from U(-1/sqrt(n), 1/sqrt(n)) of n inputs
 (`product`): both are that draw in the released code. There filters of convolutions alone are pruned and layers that
 are added up each lose their own; here neurons of hidden linear layers compete too, and coupled layers lose the same filters.
-A layer that would lose all weights keeps its largest one. The classifier is pruned like all other layers.
+A layer that would lose all weights keeps its largest one. The classifier is pruned like all other layers. Biases and norms of
+removed filters learn on, as there, and are removed in the end, which costs next to nothing (on digits, of the benign images of
+validation, 82.2 became 81.1 % with cnn-small, and 96.7 stayed with cnn7).
 
 Without batch norm the product of two draws is too small by a factor of about sqrt(3 n) in every layer, and cnn-small never
 left chance: such networks need `initialisation: split`, which factorises the initial weights, and the study is refused

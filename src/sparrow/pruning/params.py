@@ -177,7 +177,7 @@ class Sharpness(Method):
     s2ap_gamma: float = Field(0.0, ge=0)
     """S2AP: radius of the perturbation of each layer's scores, relative to their norm; 0 does without."""
     s2ap_warmup_epochs: float = Field(0.0, ge=0)
-    """S2AP: epochs of the search before the scores are perturbed; 5 of 20 in the paper's experiments."""
+    """S2AP: epochs of the search before the scores are perturbed; 5 of the 20 of the paper's searches, by reviews of it."""
 
     @model_validator(mode="after")
     def _something_begins(self) -> Self:

@@ -40,10 +40,13 @@ def keep_highest_everywhere(
 
 
 def exact(masks: Mapping[str, Tensor], weights: Mapping[str, Tensor], ratio: float) -> dict[str, Tensor]:
-    """`masks` without the smallest kept `|W|` of the whole network, so many that the pruning ratio is met; none is revived."""
+    """`masks` without the smallest kept `|W|` of the whole network, so many that the pruning ratio is met; none is revived.
+
+    The largest of each layer stays, if the ratio leaves one for each.
+    """
     size = sum(mask.numel() for mask in masks.values())
     magnitudes = {name: weights[name].detach().abs() for name in masks}
-    return keep_highest_everywhere(magnitudes, size - pruned_count(size, ratio), within=masks)
+    return keep_highest_everywhere(magnitudes, size - pruned_count(size, ratio), within=masks, at_least=1)
 
 
 def _from_highest(scores: Tensor, places: Tensor) -> Tensor:
