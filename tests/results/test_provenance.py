@@ -10,11 +10,12 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from sparrow.data import store
 from sparrow.errors import CheckpointError
 from sparrow.files import checkpoint
-from sparrow.files.headers import failure, read_header, sha256
+from sparrow.files.headers import failure, read, read_header, sha256
 from sparrow.results.environment import environment, environment_table
 from sparrow.results.provenance import write_provenance
 from sparrow.stages._failure import failed_checkpoint
@@ -61,6 +62,24 @@ def test_a_row_has_the_digests_of_all_files_behind_it(family: SimpleNamespace, l
         assert finetuned[f"{stage}_code"] == f"code of {stage}"
         assert dense[f"{stage}_sha256"] == (sha256(family.dense) if stage == "dense" else "")
     assert finetuned["lineage"] == "ok"
+
+
+def test_a_teacher_that_is_no_ancestor_is_behind_a_row_too(family: SimpleNamespace, lay_out) -> None:
+    """As of a network that was pruned during training; another one's is among its ancestors already."""
+
+    def rewritten(path: Path, **changes: object) -> None:
+        header, tensors = read(path)
+        save_file(tensors, path, {"sparrow": json.dumps(header | changes)})
+
+    rewritten(family.dense, imported={"file": "x.pth", "sha256": "12" * 32})
+    taught, told = sha256(family.dense), "imported from x.pth (sha256 121212121212)"
+    for parent, line in ((taught, f"ok; dense {told}"), (None, f"ok; teacher {told}")):
+        rewritten(family.pruned, parent=parent)
+        config = {"distillation": {"teacher": "dense"}}
+        rewritten(family.finetuned, parent=sha256(family.pruned), config=config, teacher=taught)
+        assert lay_out(family.finetuned)["lineage"].tolist() == [line]
+    family.dense.unlink()
+    assert lay_out(family.finetuned)["lineage"].tolist() == ["missing: teacher"]
 
 
 def test_the_page_shows_short_digests_and_what_is_alike_once(family: SimpleNamespace, lay_out) -> None:

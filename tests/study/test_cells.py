@@ -520,7 +520,7 @@ def test_a_method_has_its_own_ratios():
     ratios = {method: [cell.ratio for cell in cells.cells(of) if cell[:2] == (PARENT, method)] for method in of.methods}
     assert ratios == {"random": of.ratios, "lwm": of.ratios, "hydra": of.ratios, "filters": [0.25]}
     # Which other ratios there are is nothing that pruning reads.
-    alone = study(**section("methods", filters={"kind": "lwm", "granularity": "filter"}))
+    alone = study(**section("methods", filters={"kind": "lwm", "granularity": "filter", "ratios": [0.25, 0.75]}))
     cell = Cell(PARENT, "filters", 0.25)
     assert job_specs.prune_spec(of, cell) == job_specs.prune_spec(alone, cell)
 

@@ -80,7 +80,7 @@ EDITS = {
     "one method": ("methods/hydra.py", "Field(6.0, gt=0)", "Field(5.0, gt=0)", ["prune hydra"]),
     "learned scores": ("pruning/learned_scores.py", "gradient.norm()", "score.norm()", ["prune hydra", "prune harp"]),
     "one shot": ("pruning/one_shot.py", "return []", "return list()", ["prune random", "prune lwm"]),
-    "all masks": ("pruning/masks.py", "round(ratio * size)", "int(ratio * size)", PRUNES),
+    "all masks": ("pruning/masks.py", "spared = 1 if is_by", "spared = 2 if is_by", PRUNES),
     "the check of the masks": ("stages/_mask_check.py", "<= slack", "< slack", PRUNES),
     "the training loop": ("training/loop.py", "0.5 * (1 +", "0.4 * (1 +", TRAININGS),
     # Branch and bound, of which a cascade may make use, begins with PGD.
@@ -98,8 +98,8 @@ EDITS = {
     # The objective is no code of a method that looks at the weights alone.
     "the objective": ("training/inner_pgd.py", "range(steps)", "range(steps + 1)", ["pretrain", *SEARCHES, "finetune"]),
     "another objective": ("objectives/trades.py", "+ 0.001 *", "+ 0.002 *", []),
-    "the model": ("models/cnn_small.py", "[100], shape", "[50], shape", TRAININGS + EVALUATIONS + ["compact"]),
-    "another model": ("models/cnn_large.py", "[512, 512], shape", "[512], shape", []),
+    "the model": ("models/cnn_small.py", "HIDDEN = [100]", "HIDDEN = [50]", TRAININGS + EVALUATIONS + ["compact"]),
+    "another model": ("models/cnn_large.py", "HIDDEN = [512, 512]", "HIDDEN = [512]", []),
     "how layers hang together": ("networks/structure.py", "return 1 if", "return 2 if", TRAININGS + EVALUATIONS + ["compact"]),
     "what is drawn of stable ReLUs": ("analyses/stability.py", '"unstable ReLUs (%)"', '"ReLUs (%)"', []),
     "cutting filters out": ("stages/compact.py", "TOLERANCE = 1e-5", "TOLERANCE = 1e-4", ["compact"]),
@@ -162,7 +162,7 @@ def test_an_import_is_followed(package, statement):
     (package / "pruning/mine.py").write_text(statement + "\n")
     (package / "stages/_by_way.py").write_text("from ..pruning.masks import keep_highest\n")
     before = code_digest(package, "sparrow.pruning.mine")
-    edit(package / "pruning/masks.py", "round(ratio * size)", "int(ratio * size)")
+    edit(package / "pruning/masks.py", "spared = 1 if is_by", "spared = 2 if is_by")
     assert code_digest(package, "sparrow.pruning.mine") != before
 
 

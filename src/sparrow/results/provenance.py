@@ -18,7 +18,7 @@ from sparrow.errors import CheckpointError
 from sparrow.files import content
 from sparrow.files.atomic import replacing
 from sparrow.files.headers import read_header
-from sparrow.files.lineage import DATA_SET, Digests, Link, chain, digest_of
+from sparrow.files.lineage import DATA_SET, Digests, Link, chain, digest_of, teacher_of
 from sparrow.files.parentage import refuse_other_parents
 from sparrow.files.paths import CELL_COLUMNS, IDENTITY, UNPRUNED, identity_of
 from sparrow.results.environment import environment, environment_table
@@ -34,7 +34,8 @@ CAPTION = (
 
 
 class Row(NamedTuple):
-    """One checkpoint of the summary, and the files that it was made from: `data set`, `dense`, `pruned`, `finetuned`."""
+    """One checkpoint of the summary, and the files that it was made from: `data set`, `dense`, `pruned`, `finetuned`; and its
+    `teacher`, if it had one that is none of these."""
 
     identity: dict[str, Any]
     links: dict[str, Link]
@@ -68,6 +69,9 @@ def _rows(networks: list[Path]) -> list[Row]:
         header = read_header(path)
         refuse_other_parents(path, header, digest.file)
         links = {link.what: link for link in chain(path, digest)}
+        teacher = next((found for link in links.values() if (found := teacher_of(link, digest))), None)
+        if teacher and teacher.path not in {link.path for link in links.values()}:
+            links["teacher"] = teacher
         data = links.get(DATA_SET)
         if data and data.named and data.state == "MISMATCH":
             raise CheckpointError(f"{path}: trained on a data set other than {data.path} (digest {data.named[:SHORT]})")
