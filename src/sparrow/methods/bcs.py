@@ -60,8 +60,7 @@ class Params(FromScratch):
     criterion: ClassVar[Criterion] = "BCS"
     allocation: Literal["uniform", "erk", "igq"] = "igq"
     """How the ratio is divided among the layers at the start: the same in all (`uniform`), by the Erdős–Rényi kernel (`erk`),
-    or by the quota `1 / (f * size + 1)` of each, with `f` such that they add up (`igq`)."""
-    """How connections are divided among the layers at the start, as in `flying-bird`; rewiring moves them between layers."""
+    or by the quota `1 / (f * size + 1)` of each, with `f` such that they add up (`igq`); rewiring moves them between layers."""
     decay: float = Field(5e-4, ge=0, lt=1)
     """Share that all parameters lose in a step, while the learning rate is the initial one; in place of
     `training.pretrain.weight_decay`."""
