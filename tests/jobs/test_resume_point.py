@@ -430,9 +430,10 @@ def test_a_job_that_fails_otherwise_keeps_its_point(digits, tmp_path, monkeypatc
     def full(*arguments: object) -> None:
         raise SparrowError("no room")
 
+    job = _pretraining(digits)
     monkeypatch.setattr("sparrow.files.checkpoint.save", full)
     with pytest.raises(SparrowError, match="no room"):
-        _pretraining(digits)(tmp_path)
+        job(tmp_path)
     assert (tmp_path / "out.resume.safetensors").exists()
 
 

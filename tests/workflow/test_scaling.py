@@ -46,10 +46,13 @@ def test_reading_a_study_names_none_of_its_files(checkout: Checkout) -> None:
 def test_a_batch_is_a_part_of_the_study(checkout: Checkout) -> None:
     checkout.write(SEEDS)
     everything, batch = checkout.planned("aggregate"), checkout.planned("--batch", "aggregate=1/2", "aggregate")
-    # The data, and of each seed three networks, of which two are evaluated in four ways; one batch is one seed.
-    assert len(everything) == 1 + 2 * (3 + 2 * 4) + 1
-    assert len(batch) == 1 + (3 + 2 * 4)
-    assert {job for job in batch if "seed" in job} == {"Pre-train cnn-small on digits (benign, seed 0)"}
+    # The data, and of each seed four networks, of which two are evaluated in four ways; one batch is one seed.
+    assert len(everything) == 1 + 2 * (4 + 2 * 4) + 1
+    assert len(batch) == 1 + (4 + 2 * 4)
+    assert {job for job in batch if "seed" in job} == {
+        "Draw the initial weights of cnn-small on digits (benign, seed 0)",
+        "Pre-train cnn-small on digits (benign, seed 0)",
+    }
 
 
 @pytest.mark.parametrize(("asked", "found"), [((), "None"), (("--max-jobs-per-timespan", "50/1s"), "50")], ids=["not", "asked"])

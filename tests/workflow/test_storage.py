@@ -20,7 +20,7 @@ TARGET = "results/digits/cnn-small/benign/seed0/lwm-0.90/finetuned.safetensors"
 
 SCRIPT = """
 mkdir results
-mount -t tmpfs -o size=300k tmpfs results
+mount -t tmpfs -o size=400k tmpfs results
 run() { {python} -m snakemake --configfile study.yaml --cores 2 {target} > $1.txt 2>&1; echo $?; }
 run full
 find results -name '*.partial' -o -name '*.resume.*'
@@ -43,7 +43,8 @@ def test_a_study_completes_once_there_is_room(checkout: Checkout) -> None:
     checkout.write(STUDY)
     script = SCRIPT.replace("{python}", sys.executable).replace("{target}", TARGET)
     done = subprocess.run([*ALONE, "bash", "-c", script], cwd=checkout.root, capture_output=True, text=True, check=False)
-    # A data set and a dense network fit; then nothing does. What was computed stays, and nothing half. To look is no harm.
+    # A data set, an initial and a dense network fit; then nothing does. What was computed stays, nothing half. To look is no
+    # harm.
     assert done.stdout.split() == ["1", "1", "0", "0"], done.stdout + done.stderr
     full, readonly = ((checkout.root / f"{name}.txt").read_text() for name in ("full", "readonly"))
     assert "pruned.safetensors: cannot be written: no space left on device; run again once that is mended" in full
