@@ -69,8 +69,8 @@ def expected(study: Study) -> Expected:
 
 def _family(study: Study, parent: Parent, pool: _Pool) -> ExpectedFamily:
     """What `expected` says of the networks of `parent`'s family."""
-    # Of imported networks, there may be others at each seed.
-    own = [cell for cell in cells.cells(study) if cell.parent.labels == parent.labels]
+    # One of all seeds, whose specs say the same; of imported networks, there may be others at each seed.
+    own = {cell_name(cell): cell for cell in cells.cells(study) if cell.parent.labels == parent.labels}
     tables: dict[str, Spec] = {}
     for table in cells.tables(study, "attacks", parent.objective).values():
         tables[table.path] = job_specs.attack_spec(study, parent, table.name)
@@ -79,9 +79,11 @@ def _family(study: Study, parent: Parent, pool: _Pool) -> ExpectedFamily:
     return ExpectedFamily(
         initial=pool.places(job_specs.initial_spec(study, parent)),
         dense=pool.places(job_specs.pretrain_spec(study, parent)),
-        pruned=pool.by_name({cell_name(one): job_specs.prune_spec(study, one) for one in own if one.method in study.methods}),
-        finetuned=pool.by_name({cell_name(one): job_specs.finetune_spec(study, one) for one in own}),
-        grafted=pool.by_name({cell_name(one): job_specs.graft_spec(study, one) for one in own} if study.grafting else {}),
+        pruned=pool.by_name(
+            {name: job_specs.prune_spec(study, one) for name, one in own.items() if one.method in study.methods}
+        ),
+        finetuned=pool.by_name({name: job_specs.finetune_spec(study, one) for name, one in own.items()}),
+        grafted=pool.by_name({name: job_specs.graft_spec(study, one) for name, one in own.items()} if study.grafting else {}),
         tables=pool.by_name(tables),
     )
 
