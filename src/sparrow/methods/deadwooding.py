@@ -75,8 +75,9 @@ def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
     import copy
 
     from sparrow.adversary.fgsm import fgsm
+    from sparrow.pruning.held_weights import hold, hold_gradients
     from sparrow.pruning.masks import keep_highest, pruned_count
-    from sparrow.pruning.pruner import Pruner, gradient_of
+    from sparrow.pruning.pruner import Pruner
 
     functional = torch.nn.functional
 
@@ -127,8 +128,7 @@ def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
             return (1 - params.distillation) * functional.cross_entropy(logits, batch.labels) + params.distillation * distance
 
         def after_backward(self, weights: Weights, step: Step) -> None:
-            for name, mask in (self.masks or {}).items():
-                gradient_of(weights[name]).mul_(mask)
+            hold_gradients(weights, self.masks or {})
 
         def after_step(self, weights: Weights, step: Step) -> None:
             if self.masks is None and (step.number + 1) % step.per_epoch == 0:
@@ -138,8 +138,7 @@ def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
                     self.violations[name] = 0.0
             if self.masks is None and step.number + 1 >= params.dual_share * step.total:
                 self.masks = self.smallest(weights)
-            for name, mask in (self.masks or {}).items():
-                weights[name].data.mul_(mask)
+            hold(weights, self.masks or {})
 
         def smallest(self, weights: Weights) -> Masks:
             magnitudes = torch.cat([weight.detach().abs().flatten() for weight in weights.values()])

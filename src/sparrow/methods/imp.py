@@ -166,8 +166,8 @@ def kept_after(done: int, size: int, ratio: float, fraction: float) -> int:
 
 def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
     """A pruner that trains in rounds and removes the smallest `|W|` of all layers at the end of each."""
-    from sparrow.pruning.pruner import Pruner, gradient_of
-    from sparrow.pruning.sparse_training import hold
+    from sparrow.pruning.held_weights import hold, hold_gradients
+    from sparrow.pruning.pruner import Pruner
     from sparrow.pruning.whole_network import keep_highest_everywhere
 
     count = rounds(ratio, params.fraction)
@@ -188,8 +188,7 @@ def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
             return {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
 
         def after_backward(self, weights: Weights, step: Step) -> None:
-            for name, mask in self.masks.items():
-                gradient_of(weights[name]).mul_(mask)
+            hold_gradients(weights, self.masks)
 
         def after_step(self, weights: Weights, step: Step) -> None:
             hold(weights, self.masks)

@@ -66,8 +66,9 @@ PARTS = 3
 
 def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
     """A pruner that trains a sparse, a dense and a sparse network, each from the one before."""
+    from sparrow.pruning.held_weights import hold, hold_gradients
     from sparrow.pruning.masks import budget_of, masks_of
-    from sparrow.pruning.pruner import Pruner, gradient_of
+    from sparrow.pruning.pruner import Pruner
 
     class Iwi(Pruner):
         others = "all"
@@ -85,12 +86,10 @@ def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
             self.hold(weights)
 
         def hold(self, weights: Weights) -> None:
-            for name, mask in self.masks.items():
-                weights[name].data.mul_(mask)
+            hold(weights, self.masks)
 
         def after_backward(self, weights: Weights, step: Step) -> None:
-            for name, mask in self.masks.items():
-                gradient_of(weights[name]).mul_(mask)
+            hold_gradients(weights, self.masks)
 
         def after_step(self, weights: Weights, step: Step) -> None:
             self.hold(weights)

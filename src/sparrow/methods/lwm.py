@@ -82,8 +82,9 @@ def step_ratio(ratio: float, step: int, steps: int) -> float:
 
 
 def _iterative(params: Params, ratio: float) -> Pruner:
+    from sparrow.pruning.held_weights import hold, hold_gradients
     from sparrow.pruning.masks import budget_of, is_by_filter, masks_of
-    from sparrow.pruning.pruner import Pruner, gradient_of
+    from sparrow.pruning.pruner import Pruner
 
     class Iterative(Pruner):
         others = "all"
@@ -107,12 +108,10 @@ def _iterative(params: Params, ratio: float) -> Pruner:
             self.apply(weights)
 
         def apply(self, weights: Weights) -> None:
-            for name, mask in self.masks.items():
-                weights[name].data.mul_(mask)
+            hold(weights, self.masks)
 
         def after_backward(self, weights: Weights, step: Step) -> None:
-            for name, mask in self.masks.items():
-                gradient_of(weights[name]).mul_(mask)
+            hold_gradients(weights, self.masks)
 
         def after_step(self, weights: Weights, step: Step) -> None:
             self.apply(weights)

@@ -98,7 +98,7 @@ def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
     """A pruner that trains all parameters, at first under a penalty, then without the smallest weights."""
     import copy
 
-    from sparrow.pruning.pruner import gradient_of
+    from sparrow.pruning.held_weights import hold, hold_gradients
     from sparrow.pruning.sparse_targets import SparseTargets, distance
 
     class Pwoa(SparseTargets):
@@ -127,8 +127,7 @@ def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
 
         def after_backward(self, weights: Weights, step: Step) -> None:
             if self.masks is not None:
-                for name, mask in self.masks.items():
-                    gradient_of(weights[name]).mul_(mask)
+                hold_gradients(weights, self.masks)
                 return
             epoch, batch = divmod(step.number, step.per_epoch)
             if batch == 0 and params.reset_targets:
@@ -141,8 +140,7 @@ def prepare(params: Params, ratio: float, generator: torch.Generator) -> Pruner:
         def after_step(self, weights: Weights, step: Step) -> None:
             if self.masks is None and step.number + 1 >= params.admm_share * step.total:
                 self.masks = self.keep(weights)
-            for name, mask in (self.masks or {}).items():
-                weights[name].data.mul_(mask)
+            hold(weights, self.masks or {})
 
         def trace(self) -> dict[str, float]:
             missed = distance(self.weights, self.targets)

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from sparrow.networks.prunable import norm_layers
 from sparrow.networks.structure import Layout
+from sparrow.pruning.held_weights import hold, hold_gradients
 from sparrow.pruning.params import FromScratch
-from sparrow.pruning.pruner import Masks, Pruner, Weights, gradient_of
+from sparrow.pruning.pruner import Masks, Pruner, Weights
 from sparrow.training.loop import Step
 
 
@@ -47,8 +48,7 @@ class SparseTraining(Pruner):
 
     def after_backward(self, weights: Weights, step: Step) -> None:
         self.seen(weights, step)
-        for name, mask in self.masks.items():
-            gradient_of(weights[name]).mul_(mask)
+        hold_gradients(weights, self.masks)
 
     def after_step(self, weights: Weights, step: Step) -> None:
         hold(weights, self.masks)
@@ -57,12 +57,6 @@ class SparseTraining(Pruner):
 
     def end(self, weights: Weights) -> Masks:
         return self.masks
-
-
-def hold(weights: Weights, masks: Masks) -> None:
-    """Set all weights outside their masks to zero, in place."""
-    for name, mask in masks.items():
-        weights[name].data.mul_(mask)
 
 
 @torch.no_grad()
