@@ -139,7 +139,7 @@ def test_new_text_of_the_script_plans_everything_and_words_nothing(finished: Che
         assert finished.planned(*PROFILE) == []
     with finished.edited("workflow/scripts/job.py", "snakemake.threads", "snakemake.threads + 0"):
         planned = finished.planned(*PROFILE)
-    assert planned[0].startswith("Prepare digits")
+    assert any(job.startswith("Prepare digits") for job in planned)
     assert sorted(planned) == sorted(finished.planned(*PROFILE, "--forceall"))
 
 
