@@ -92,6 +92,7 @@ rule all:
         f"{RESULTS}/{paths.study_table('summary')}",
         f"{RESULTS}/{paths.study_table('costs')}",
         f"{RESULTS}/{paths.study_table('recall')}",
+        f"{RESULTS}/{paths.study_table('budgets')}",
         f"{RESULTS}/{paths.study_page('ranking')}",
         f"{RESULTS}/{paths.study_page('summary')}",
         f"{RESULTS}/{paths.study_page('costs')}",

@@ -9,7 +9,7 @@ import pytest
 
 from sparrow.results.tables import jobs_of_cells, write_tables
 
-STAGES = {"pruned": "prune", "finetuned": "finetune", "compact": "compact"}
+STAGES = {"pruned": "prune", "finetuned": "finetune", "grafted": "graft", "compact": "compact"}
 
 
 def who(method, ratio, stage="finetuned", seed=0):
@@ -91,13 +91,13 @@ def lay_out(tmp_path):
 
     def lay_out(name, networks=None, places=None, jobs=None):
         given = {
-            "summary": networks or [network("lwm", 0.9)],
+            "summary": networks or [network(one["method"], one["ratio"]) for one in places or [place(1, "lwm")]],
             "costs": jobs or [job(f"{PARENT}/dense")],
             "ranking": places or [place(1, "lwm")],
         }
         for table, lines in given.items():
             pd.DataFrame(lines).to_csv(tmp_path / f"{table}.csv", index=False)
-        outputs = {f"{table}_html": tmp_path / f"{table}.html" for table in given}
+        outputs = {f"{table}_html": tmp_path / f"{table}.html" for table in given} | {"budget": tmp_path / "budgets.csv"}
         write_tables(*(tmp_path / f"{table}.csv" for table in ("summary", "costs", "ranking")), **outputs)
         return read(outputs[f"{name}_html"])
 
@@ -399,7 +399,9 @@ def test_a_ratio_close_to_one_finds_its_costs(lay_out):
 def test_the_tables_are_the_same_to_the_byte(lay_out, tmp_path):
     written = []
     for _ in range(2):
-        lay_out("ranking", FILTERS, PLACES, [*SPENT, *FILTER_JOBS])
+        lay_out(
+            "ranking", [*FILTERS, *(network(one["method"], one["ratio"]) for one in PLACES)], PLACES, [*SPENT, *FILTER_JOBS]
+        )
         written.append([(tmp_path / f"{name}.html").read_bytes() for name in ("summary", "costs", "ranking")])
     assert written[0] == written[1]
 
@@ -423,6 +425,7 @@ def test_rows_can_be_chosen_by_what_a_method_is(tmp_path):
     pd.DataFrame([job(f"{PARENT}/dense")]).to_csv(tmp_path / "costs.csv", index=False)
     pd.DataFrame([place(1, "mine")]).to_csv(tmp_path / "ranking.csv", index=False)
     pages = {f"{name}_html": tmp_path / f"{name}.html" for name in ("summary", "costs", "ranking")}
+    pages["budget"] = tmp_path / "budgets.csv"
     write_tables(*(tmp_path / f"{name}.csv" for name in ("summary", "costs", "ranking")), **pages)
     head, _, mine = read(pages["summary_html"])
     words = {"prunes": "during training", "steps": "iterative", "removes": "weights", "within": "network", "criterion": "LIS"}
@@ -438,3 +441,16 @@ def test_a_ranking_counts_the_whole_chain(lay_out):
     jobs += [job(f"{PARENT}/lwm-0.90/finetuned", gradients=7)]
     (head, line) = lay_out("ranking", jobs=jobs)
     assert line[head.index("whole chain: gradient evaluations")] == "1,037"
+
+
+def test_budgets_are_a_row_for_each_network_and_count_no_stage_behind_it(lay_out, tmp_path):
+    jobs = [job(f"{PARENT}/dense", gradients=1000), job(f"{PARENT}/lwm-0.90/pruned", gradients=30)]
+    jobs += [job(f"{PARENT}/lwm-0.90/finetuned", gradients=7), job(f"{PARENT}/lwm-0.90/grafted", gradients=5)]
+    networks = [network("lwm", 0.9, stage=stage) for stage in ("pruned", "finetuned", "grafted")]
+    lay_out("ranking", networks=networks, jobs=jobs)
+    found = pd.read_csv(tmp_path / "budgets.csv").set_index("stage")
+    columns = [f"{stage}_gradient_evaluations" for stage in ("prune", "finetune", "graft", "chain")]
+    nothing = float("nan")
+    wanted = {"pruned": (30, nothing, nothing, 1030), "finetuned": (30, 7, nothing, 1037), "grafted": (30, 7, 5, 1042)}
+    for stage, counts in wanted.items():
+        assert found.loc[stage, columns].tolist() == pytest.approx(counts, nan_ok=True)

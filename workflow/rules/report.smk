@@ -101,6 +101,12 @@ rule tables:
         costs=f"{RESULTS}/{paths.study_table('costs')}",
         ranking=f"{RESULTS}/{paths.study_table('ranking')}",
     output:
+        budget=report(
+            f"{RESULTS}/{paths.study_table('budgets')}",
+            caption="../../reports/captions/budgets.rst",
+            category="Tables",
+            labels={"table": "budgets (CSV)"},
+        ),
         ranking_html=report(
             f"{RESULTS}/{paths.study_page('ranking')}",
             caption="../../reports/captions/ranking.rst",

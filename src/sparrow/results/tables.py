@@ -13,7 +13,8 @@ from sparrow.files.atomic import replacing
 from sparrow.files.csv_table import EXACT
 from sparrow.files.paths import CELL_COLUMNS, IDENTITY, LABEL_COLUMNS
 from sparrow.results import marks
-from sparrow.results.budget import chains, jobs_of_cells
+from sparrow.results.budget import CHAIN, budgets, jobs_of_cells
+from sparrow.results.table_file import write_table
 from sparrow.results.table_filter import with_menus
 from sparrow.results.threats import in_words
 
@@ -65,11 +66,15 @@ STALE_NOTE = (
 )
 
 
-def write_tables(summary: Path, costs: Path, ranking: Path, summary_html: Path, costs_html: Path, ranking_html: Path) -> None:
-    """Write summary.csv, costs.csv and ranking.csv as HTML tables."""
-    summary_table(pd.read_csv(summary, converters=EXACT), pd.read_csv(costs), summary_html)
-    cost_table(pd.read_csv(costs), costs_html)
-    ranking_table(pd.read_csv(ranking), pd.read_csv(costs), pd.read_csv(summary, converters=EXACT), ranking_html)
+def write_tables(
+    summary: Path, costs: Path, ranking: Path, budget: Path, summary_html: Path, costs_html: Path, ranking_html: Path
+) -> None:
+    """Write summary.csv, costs.csv and ranking.csv as HTML tables, and what each network cost as budgets.csv."""
+    checkpoints, jobs = pd.read_csv(summary, converters=EXACT), pd.read_csv(costs)
+    write_table(budgets(jobs, checkpoints), budget)
+    summary_table(checkpoints, jobs, summary_html)
+    ranking_table(pd.read_csv(ranking), jobs, checkpoints, ranking_html)
+    cost_table(jobs, costs_html)
 
 
 def summary_table(table: pd.DataFrame, costs: pd.DataFrame, output: Path) -> None:
@@ -171,13 +176,11 @@ def ranking_table(ranking: pd.DataFrame, costs: pd.DataFrame, summary: pd.DataFr
     if ranking.empty:
         write_html(shown, output, "No pruned network is evaluated, and so there is nothing to rank.")
         return
-    spent = jobs_of_cells(costs).groupby([*CELL_COLUMNS, "stage"])[["gradient_evaluations", "seconds"]].mean()
+    spent = ranking[[*CELL_COLUMNS, "stage"]].merge(budgets(costs, summary), how="left")
     for quantity, form in (("gradient_evaluations", _count), ("seconds", "{:,.1f}".format)):
-        for stage in ("prune", "finetune", *(["graft"] if (costs["stage"] == "graft").any() else [])):
-            cells = ranking[CELL_COLUMNS].assign(stage=stage).merge(spent[quantity].reset_index(), how="left")
-            shown[f"{stage}: {quantity.replace('_', ' ')}"] = cells[quantity].map(form)
-    whole = ranking[[*CELL_COLUMNS, "stage"]].merge(chains(costs, summary), how="left")["gradient_evaluations"]
-    shown["whole chain: gradient evaluations"] = whole.map(_count)
+        for stage in (stage for stage in CHAIN if f"{stage}_{quantity}" in spent):
+            shown[f"{stage}: {quantity.replace('_', ' ')}"] = spent[f"{stage}_{quantity}"].map(form)
+    shown["whole chain: gradient evaluations"] = spent["chain_gradient_evaluations"].map(_count)
     note = MARK_NOTE if any(marked) else ""
     write_html(shown, output, RANKING_CAPTION + note + _name_threats(shown, summary))
 
