@@ -21,8 +21,9 @@ from sparrow.files import checkpoint
 from sparrow.files.headers import sha256
 from sparrow.methods import hydra
 from sparrow.methods import random as random_method
+from sparrow.networks.cutting import without_filters
 from sparrow.networks.prunable import norm_parameters, prunable_weights
-from sparrow.networks.structure import Layout, filter_masks, without_filters
+from sparrow.networks.structure import Layout, filter_masks
 from sparrow.pruning.learned_scores import initial_scores
 from sparrow.pruning.masks import keep_highest
 from sparrow.pruning.pruner import Pruner

@@ -192,3 +192,10 @@ def test_fewer_relus_are_unstable_on_digits(dense: Path, digits: Path, training_
     # Of 484; on one machine, 58 without and 39 with it.
     assert left < 0.8 * without
     assert accuracy > 0.85
+
+
+def test_neurons_that_were_cut_out_count_as_the_zeros_that_they_would_give() -> None:
+    layers = [ranges([-1, 1, 0], [2, 2, 0], None)]
+    left = [ranges([-1, 1], [2, 2], None)]
+    assert nrs(left, 2.0, 3).tolist() == pytest.approx(nrs(layers, 2.0).tolist())
+    assert nrs(left, 2.0, 2).tolist() == nrs(left, 2.0).tolist()
