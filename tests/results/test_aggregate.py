@@ -220,12 +220,12 @@ def test_a_kept_weight_that_is_zero_is_not_pruned(study, run):
 def test_every_network_says_what_its_method_is(study, tmp_path):
     facts = {"pipeline": "after", "iterative": False, "structure": "weights", "locality": "layer", "criterion": "LWM"}
     (tmp_path / "tables").mkdir()
-    aggregate(study, [], [], tmp_path / "tables", SPEC | {"methods": {"lwm": facts}})
+    aggregate(study, [], tmp_path / "tables", SPEC | {"methods": {"lwm": facts}})
     summary = pd.read_csv(tmp_path / "tables/summary.csv")
     assert {name: row(summary, "finetuned")[name] for name in facts} == facts
     assert summary[summary["stage"] == "dense"][list(facts)].isna().all(axis=None)
     # A method that an import alone has is one of which nothing is known.
-    aggregate(study, [], [], tmp_path / "tables", SPEC)
+    aggregate(study, [], tmp_path / "tables", SPEC)
     assert pd.read_csv(tmp_path / "tables/summary.csv")[list(facts)].isna().all(axis=None)
 
 
@@ -565,7 +565,7 @@ def test_a_smoothed_classifier_stands_apart(tmp_path, run):
     verifiers = [*SPEC["verifiers"], "smoothing"]
     evaluated = EVALUATED | {"verifiers": verifiers, "smoothed": ["smoothing"]}
     spec = SPEC | {"verifiers": verifiers, "objectives": {"adversarial": evaluated}}
-    aggregate([path], [], [], tmp_path, spec)
+    aggregate([path], [], tmp_path, spec)
     summary, outcomes = pd.read_csv(tmp_path / "summary.csv"), pd.read_csv(tmp_path / "outcomes.csv").set_index("name")
     assert summary["vra_smoothing"].item() == 1 / 8
     assert (summary[["benign", "vra"]] == before[["benign", "vra"]]).all(axis=None)
@@ -823,7 +823,7 @@ def summarised(monkeypatch):
 def with_analyses(networks, paths, folder, labels):
     """The summary of a study whose tables of stable ReLUs have these labels."""
     folder.mkdir()
-    aggregate(networks, [], paths, folder, SPEC | {"analyses": labels})
+    aggregate(networks, paths, folder, SPEC | {"analyses": labels})
     return pd.read_csv(folder / "summary.csv")
 
 
@@ -866,7 +866,7 @@ def test_a_failed_analysis_of_several_networks_says_of_which(study, tmp_path, pl
     path = tmp_path / place / "analyses/votes.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_failed(path, BOUND)
-    said = aggregate(study, [], [path], tmp_path, SPEC | {"analyses": {"votes": configured_of("stability") | {"scope": scope}}})
+    said = aggregate(study, [path], tmp_path, SPEC | {"analyses": {"votes": configured_of("stability") | {"scope": scope}}})
     assert f"{words} failed: {BOUND}" in said
     assert str(tmp_path) not in said.replace(BOUND, "")
 
@@ -927,7 +927,7 @@ def test_each_objective_has_its_own_threat_and_its_own_tables(tmp_path):
         "adversarial": EVALUATED | {"verifiers": []},
         "crown-ibp": EVALUATED | {"threat": {"norm": "linf", "eps": 0.02}},
     }
-    aggregate(networks, [], [], tmp_path, SPEC | {"objectives": objectives})
+    aggregate(networks, [], tmp_path, SPEC | {"objectives": objectives})
     summary = pd.read_csv(tmp_path / "summary.csv").set_index("objective")
     assert summary["eps"].to_dict() == {"adversarial": 0.1, "crown-ibp": 0.02}
     assert summary["era"].nunique() == 1
@@ -938,4 +938,4 @@ def test_each_objective_has_its_own_threat_and_its_own_tables(tmp_path):
 def test_a_network_of_another_study_is_named(study, tmp_path):
     other = SPEC | {"objectives": {"benign": EVALUATED}}
     with pytest.raises(SparrowError, match=f"^{study[0]}: trained on 'adversarial'; this study has 'benign'$"):
-        aggregate(study, [], [], tmp_path, other)
+        aggregate(study, [], tmp_path, other)

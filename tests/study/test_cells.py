@@ -42,7 +42,7 @@ def section(name, **entries):
 def spec_of(of, label, parent=PARENT):
     """The spec of an analysis of the dense network of `parent`."""
     one = Checkpoint(parent, None, "dense")
-    return analyses.spec(of, analyses.Job(label, one.path, (one,), (), ()))
+    return analyses.spec(of, analyses.Job(label, one.path, (one,), ()))
 
 
 def specs(of):

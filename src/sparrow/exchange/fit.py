@@ -83,7 +83,7 @@ def fit(
         notes.append(f"has no {COUNTER} for {len(counters)} batch norms; nothing depends on them")
         found |= {name: own[name] for name in counters}
     found = {name: tensor.to(own[name].dtype) if name in own else tensor for name, tensor in found.items()}
-    if target.granularity == "filter" and _is_cut(found, own):
+    if target.ratio is not None and target.granularity == "filter" and _is_cut(found, own):
         found, stored_masks = _masked_twin(path, found, stored_masks, network, target, notes)
     _require_same(path, found, own, target.kind)
     network.load_state_dict(found)

@@ -146,7 +146,7 @@ def _count_anew(module: nn.Module) -> None:
     """Adapt a layer's own numbers of channels to its tensors."""
     if isinstance(module, nn.Linear):
         module.out_features, module.in_features = module.weight.shape
-    elif isinstance(module, PRUNABLE):
+    elif isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
         if is_depthwise(module):  # Filters per channel stay.
             module.groups = len(module.weight)
         module.out_channels, module.in_channels = len(module.weight), module.weight.shape[1] * module.groups
