@@ -316,10 +316,9 @@ def test_number_is_marked_where_it_stands(tmp_path: Path) -> None:
     line |= {"norm": "linf", "eps": 0.1, "constant": False, "chance": 0.1}
     for metric in ("benign", "era", "vra", "preserved_benign", "preserved_era", "preserved_vra"):
         line |= {metric: 0.5, f"{metric}_low": 0.4, f"{metric}_high": 0.6, f"{metric}_n": 10}
-    costs = pd.DataFrame({"job": [], "stage": []})
     for text in ("pgd: the gradient is 0 at the start of 3 of 9 attacked images", ""):
         summary = pd.DataFrame([identity | line | {"era_warnings": text}])
-        tables.summary_table(summary, costs, tmp_path / "page.html")
+        tables.summary_table(summary, tmp_path / "page.html")
         page = (tmp_path / "page.html").read_text()
         assert ("50.0 [40.0, 60.0] †" in page) == (text != "")
         assert ("†: an attack met" in page) == (text != "")

@@ -181,7 +181,7 @@ def test_which_neurons_are_chosen_by_hand() -> None:
     sizes = {"a": torch.tensor([0.3, 0.2, 0.0, 0.7]), "b": torch.tensor([0.1, 0.1, 0.0, 0.6])}
 
     def at(share: float) -> list[list[bool]]:
-        return [mask.tolist() for mask in chosen(unstable, sizes, 10, share).values()]
+        return [mask.tolist() for mask in chosen(unstable, sizes, 10, int(8 * share)).values()]
 
     # On more than half of ten images: a0, a1 and b0, of which b0's input is the smallest, then a1's.
     assert at(0.25) == [[False, True, False, False], [True, False, False, False]]

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sparrow.results.tables import jobs_of_cells, write_tables
+from sparrow.results.budget import jobs_of_cells
+from sparrow.results.tables import write_tables
 
-STAGES = {"pruned": "prune", "finetuned": "finetune", "grafted": "graft", "compact": "compact"}
+STAGES = {"pruned": "prune", "finetuned": "finetune", "grafted": "graft"}
 
 
 def who(method, ratio, stage="finetuned", seed=0):
@@ -233,7 +234,7 @@ def test_a_warning_is_broken_into_lines(lay_out, tmp_path, name):
     [
         (f"{PARENT}/lwm-0.90/pruned", ["trades", 0, "lwm", 0.9, "pruned"]),
         (f"{PARENT}/lwm-global-0.999/finetuned", ["trades", 0, "lwm-global", 0.999, "finetuned"]),
-        (f"{PARENT}/lwm-2-0.50/finetuned/compact", ["trades", 0, "lwm-2", 0.5, "finetuned"]),
+        (f"{PARENT}/lwm-2-0.50/finetuned/analyses/stability", ["trades", 0, "lwm-2", 0.5, "finetuned"]),
         (f"{PARENT}/hydra-0.9999999/pruned/attacks/pgd", ["trades", 0, "hydra", 0.9999999, "pruned"]),
         ("digits/cnn-small/crown-ibp/seed12/lwm-0.90/pruned", ["crown-ibp", 12, "lwm", 0.9, "pruned"]),
     ],
@@ -250,22 +251,12 @@ def test_jobs_of_no_pruned_network_are_left_out(path):
     assert jobs_of_cells(table)["job"].tolist() == [f"{PARENT}/lwm-0.90/pruned"]
 
 
-def compact_job(cell, latency, masked, seed=0, of="finetuned"):
-    path = f"digits/cnn-small/trades/seed{seed}/{cell}/{of}/compact"
-    return job(path, latency_ms=latency, latency_masked_ms=masked)
-
-
 # A dense network, one without single weights, and one without filters at two ratios.
 FILTERS = [
     network("dense", 0.0, "dense"),
     network("lwm", 0.9),
     network("lwm-filter", 0.5, left=(5960, 13940)),
     network("lwm-filter", 0.999, left=(456, 1234567)),
-]
-FILTER_JOBS = [
-    job(f"{PARENT}/lwm-0.90/finetuned"),
-    compact_job("lwm-filter-0.999", 0.0625, 0.25),
-    compact_job("lwm-filter-0.50", 0.125, 0.5),
 ]
 
 
@@ -274,34 +265,27 @@ FILTER_JOBS = [
     [
         ("parameters left", ["–", "–", "5,960", "456"]),
         ("multiply-adds left", ["–", "–", "13,940", "1,234,567"]),
-        ("latency (ms)", ["–", "–", "0.125", "0.062"]),
-        ("masked (ms)", ["–", "–", "0.500", "0.250"]),
     ],
 )
 def test_what_is_left_without_filters_is_told_of_networks_that_lost_some(lay_out, name, texts):
-    assert column(lay_out("summary", FILTERS, jobs=FILTER_JOBS), name) == texts
+    assert column(lay_out("summary", FILTERS), name) == texts
 
 
-def test_a_latency_belongs_to_one_seed_and_one_stage(lay_out):
-    networks = [network("lwm", 0.9, stage, seed, left=(1, 1)) for seed in (0, 1) for stage in ("pruned", "finetuned")]
-    jobs = [
-        compact_job("lwm-0.90", seed + (0.5 if stage == "pruned" else 0.25), 9, seed, stage)
-        for stage in ("finetuned", "pruned")
-        for seed in (1, 0)
-    ]
-    assert column(lay_out("summary", networks, jobs=jobs), "latency (ms)") == ["0.500", "0.250", "1.500", "1.250"]
+def test_a_network_that_could_not_be_cut_says_why(lay_out):
+    found = lay_out("summary", [*FILTERS[:3], network("fre", 0.5) | {"uncut": "its logits differ"}])
+    assert column(found, "stays masked") == ["", "", "", "its logits differ"]
 
 
 def test_a_study_that_removes_no_filters_has_no_columns_for_them(lay_out):
-    header = lay_out("summary", FILTERS[:2], jobs=FILTER_JOBS[:1])[0]
-    assert [name for name in header if "left" in name or "ms" in name] == []
+    header = lay_out("summary", FILTERS[:2])[0]
+    assert [name for name in header if "left" in name or "masked" in name] == []
     assert header[-1] == "preserved vra"
 
 
 @pytest.mark.parametrize(("networks", "told"), [(FILTERS, True), (FILTERS[:2], False)], ids=["filters", "weights"])
-def test_the_caption_explains_latency_where_there_is_one(lay_out, tmp_path, networks, told):
-    lay_out("summary", networks, jobs=FILTER_JOBS)
-    assert ("one image on the CPU" in (tmp_path / "summary.html").read_text(encoding="utf-8")) is told
+def test_the_caption_explains_what_is_left_where_filters_went(lay_out, tmp_path, networks, told):
+    lay_out("summary", networks)
+    assert ("without them" in (tmp_path / "summary.html").read_text(encoding="utf-8")) is told
 
 
 def test_the_costs_are_summed_by_stage_and_by_attack(lay_out):
@@ -310,7 +294,6 @@ def test_the_costs_are_summed_by_stage_and_by_attack(lay_out):
         job("digits/m/o/seed0/dense/attacks/pgd", 1.5, 20, 600.0),
         job("digits/m/o/seed1/dense/attacks/pgd", 2.5, 30, 650.0),
         job("digits/m/o/seed0/dense/attacks/fgsm", 0.5, 1, 500.0),
-        job("digits/m/o/seed0/lwm-0.90/finetuned/compact", 0.5, 0, 500.0, latency_ms=0.25, latency_masked_ms=0.5),
         # A radius of a sweep counts by itself.
         job("digits/m/o/seed0/dense/attacks/pgd-eps0.05", 3.5, 7, 500.0),
         job("digits/m/o/seed0/dense/analyses/stability", 0.25, 0, 500.0),
@@ -321,7 +304,6 @@ def test_the_costs_are_summed_by_stage_and_by_attack(lay_out):
         ["pretrain", "pretrain", "1", "1,000.2", "1,000.2", "700", "1,000,000"],
         ["attack", "pgd", "2", "4.0", "2.5", "650", "50"],
         ["attack", "fgsm", "1", "0.5", "0.5", "500", "1"],
-        ["compact", "compact", "1", "0.5", "0.5", "500", "0"],
         ["attack", "pgd-eps0.05", "1", "3.5", "3.5", "500", "7"],
         ["analyse", "stability", "2", "0.8", "0.5", "500", "0"],
     ]
@@ -399,9 +381,7 @@ def test_a_ratio_close_to_one_finds_its_costs(lay_out):
 def test_the_tables_are_the_same_to_the_byte(lay_out, tmp_path):
     written = []
     for _ in range(2):
-        lay_out(
-            "ranking", [*FILTERS, *(network(one["method"], one["ratio"]) for one in PLACES)], PLACES, [*SPENT, *FILTER_JOBS]
-        )
+        lay_out("ranking", [*FILTERS, *(network(one["method"], one["ratio"]) for one in PLACES)], PLACES, SPENT)
         written.append([(tmp_path / f"{name}.html").read_bytes() for name in ("summary", "costs", "ranking")])
     assert written[0] == written[1]
 

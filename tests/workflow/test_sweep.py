@@ -41,8 +41,7 @@ def test_every_network_has_all_its_evaluations(swept: Checkout, objective: str, 
     attacks |= {f"attacks/fmn.{kind}" for kind in ("csv", "cost.json", "examples.safetensors")}
     attacks |= {f"attacks/fgsm-eps0.00001.{kind}" for kind in ("csv", "cost.json")}
     verifiers = {f"verifiers/{name}.{kind}" for name in VERIFIERS for kind in ("csv", "cost.json")}
-    compact = {"compact.safetensors", "compact.cost.json"} if network != "dense" else set()
-    assert found == attacks | verifiers | compact | {"analyses/stability.csv", "analyses/stability.cost.json"}
+    assert found == attacks | verifiers | {"analyses/stability.csv", "analyses/stability.cost.json"}
     family = place.parents[len(network.split("/")) - 1] / "analyses"
     assert {path.name for path in family.iterdir()} == {"latency.csv", "latency.cost.json"}
 
@@ -114,7 +113,7 @@ def test_decisions_and_stable_relus_of_every_network_are_counted(swept: Checkout
 def test_every_job_has_its_cost(swept: Checkout) -> None:
     stages = pd.read_csv(swept.root / "results/costs.csv")["stage"].value_counts()
     # Two objectives, each with two evaluated networks; of the failed one all jobs have run, too.
-    trained = {"data": 1, "initial": 2, "pretrain": 2, "prune": 2, "finetune": 2, "compact": 2}
+    trained = {"data": 1, "initial": 2, "pretrain": 2, "prune": 2, "finetune": 2}
     assert stages.to_dict() == trained | {"attack": 4 * 4, "verify": 4 * 3, "analyse": 4 + 2}
 
 

@@ -2,7 +2,6 @@ rule aggregate:
     input:
         all_tables,
         networks=all_networks,
-        compact=all_compact,
         analysed=all_analysed,
     output:
         report(

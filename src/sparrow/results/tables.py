@@ -11,9 +11,9 @@ from pandas.io.formats.style import Styler
 
 from sparrow.files.atomic import replacing
 from sparrow.files.csv_table import EXACT
-from sparrow.files.paths import CELL_COLUMNS, IDENTITY, LABEL_COLUMNS
+from sparrow.files.paths import CELL_COLUMNS, LABEL_COLUMNS
 from sparrow.results import marks
-from sparrow.results.budget import CHAIN, budgets, jobs_of_cells
+from sparrow.results.budget import CHAIN, budgets
 from sparrow.results.table_file import write_table
 from sparrow.results.table_filter import with_menus
 from sparrow.results.threats import in_words
@@ -33,10 +33,7 @@ FACTS = {
 """What summary.csv says of a method, and the headers that these columns have on a page."""
 MENUS = [*KEYS[:-1], "granularity", "metric", *FACTS.values(), "verdict"]
 """Headers of the columns by which a page's rows can be chosen."""
-COMPACT_NOTE = (
-    " Left: of a network that lost whole filters, without them; its latency is that of one image on the CPU, beside its masked "
-    "twin's."
-)
+COMPACT_NOTE = " Left: of a network that lost whole filters, without them."
 RANKING_CAPTION = (
     "Accuracies in percent with 95 % intervals, over seeds where there are several (Student), else over images (Wilson). "
     "Behind: the best method's accuracy minus this one's, on the same seeds and images, with a 95 % interval that covers "
@@ -72,12 +69,12 @@ def write_tables(
     """Write summary.csv, costs.csv and ranking.csv as HTML tables, and what each network cost as budgets.csv."""
     checkpoints, jobs = pd.read_csv(summary, converters=EXACT), pd.read_csv(costs)
     write_table(budgets(jobs, checkpoints), budget)
-    summary_table(checkpoints, jobs, summary_html)
+    summary_table(checkpoints, summary_html)
     ranking_table(pd.read_csv(ranking), jobs, checkpoints, ranking_html)
     cost_table(jobs, costs_html)
 
 
-def summary_table(table: pd.DataFrame, costs: pd.DataFrame, output: Path) -> None:
+def summary_table(table: pd.DataFrame, output: Path) -> None:
     """Write a row per checkpoint: accuracies and preserved shares of them, with their intervals, in percent."""
     shown = table[KEYS].copy()
     shown["ratio"] = shown["ratio"].map("{:g}".format)
@@ -101,10 +98,8 @@ def summary_table(table: pd.DataFrame, costs: pd.DataFrame, output: Path) -> Non
         note += COMPACT_NOTE
         shown["parameters left"] = table["compact_parameters"].map(_count)
         shown["multiply-adds left"] = table["compact_multiply_adds"].map(_count)
-        cut = jobs_of_cells(costs[costs["stage"] == "compact"])
-        latency = table[IDENTITY].merge(cut.drop(columns="stage").rename(columns={"of": "stage"}), how="left")
-        shown["latency (ms)"] = latency["latency_ms"].map(_milliseconds)
-        shown["masked (ms)"] = latency["latency_masked_ms"].map(_milliseconds)
+    if "uncut" in table and table["uncut"].notna().any():
+        shown["stays masked"] = table["uncut"].fillna("")
     if table["failed"].notna().any():
         # At the end: sentences before the numbers would push these out of sight.
         shown["failed"] = table["failed"].fillna("")
@@ -122,7 +117,7 @@ def summary_table(table: pd.DataFrame, costs: pd.DataFrame, output: Path) -> Non
         f"{warning}Images: {images}. Accuracies in percent with 95 % intervals (Wilson); preserved: pruned over dense, on the "
         "same images. era: no attack of the study succeeds; vra: some verifier proves it." + note
     )
-    write_html(shown, output, caption, _wrapped(shown, ["warnings", "era warnings", "failed"]))
+    write_html(shown, output, caption, _wrapped(shown, ["warnings", "era warnings", "stays masked", "failed"]))
 
 
 def _wrapped(shown: pd.DataFrame, columns: list[str]) -> list[CSSDict]:
@@ -227,10 +222,6 @@ def _count(value: float) -> str:
 
 def _percent(value: float) -> str:
     return "–" if pd.isna(value) else f"{value:.2%}"
-
-
-def _milliseconds(value: float) -> str:
-    return "–" if pd.isna(value) else f"{value:.3f}"
 
 
 def _span(counts: pd.Series) -> str:

@@ -293,6 +293,13 @@ def input_ranges(model: nn.Module, images: Tensor, labels: Tensor, threat: Threa
         return [(node.lower.detach(), node.upper.detach()) for node in before]
 
 
+def neurons(model: nn.Module, image: Tensor) -> list[int]:
+    """Number of ReLUs in each layer of `model` for an `image` (1, c, h, w), by the layers of `input_ranges`."""
+    with torch.no_grad():
+        found = relu_inputs(bounded(model, image), model, image, Threat(eps=1e-6))
+    return [each.lower[0].numel() for each in found]
+
+
 class Range(NamedTuple):
     """Bounds on the input of a layer of ReLUs."""
 
