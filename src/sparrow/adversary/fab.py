@@ -52,7 +52,8 @@ def fab(
     """
     broken, result = torch.zeros_like(labels, dtype=torch.bool), images.clone()
     view = (-1, *[1] * (images.dim() - 1))
-    copies = targets.view(len(images), -1).shape[1]
+    targets = targets.view(len(images), -1)
+    copies = targets.shape[1]
     images, labels, targets = images.repeat(copies, *view[1:]), labels.repeat(copies), targets.T.flatten()
     now = _Walk(labels=labels, copies=copies, centre=images, point=images)
 
@@ -66,11 +67,11 @@ def fab(
             break
         _, ahead, normal = losses_and_gradients(model, now.point, towards, now.places)
         from_image = ahead + (normal * (now.centre - now.point)).flatten(1).sum(dim=1)
-        ways = to_hyperplane(
-            torch.cat([now.point, now.centre]), normal.repeat(2, *view[1:]), torch.cat([ahead, from_image]), threat.norm
+        # One after the other: together, images of 32 x 32 take twice the time.
+        here, there = (
+            to_hyperplane(point, normal, value, threat.norm) for point, value in ((now.point, ahead), (now.centre, from_image))
         )
-        here, there = ways.chunk(2)
-        size, other = _length(ways, threat.norm).clamp_min(1e-8).chunk(2)
+        size, other = (_length(change, threat.norm).clamp_min(1e-8) for change in (here, there))
         alpha = (size / (size + other)).clamp_max(ALPHA_MAX).view(view)
         now.point = ((1 - alpha) * (now.point + ETA * here) + alpha * (now.centre + ETA * there)).clamp(0, 1)
         output = logits(model, now.point)
