@@ -9,17 +9,19 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from sparrow.adversary.survivors import channels_last, logits
+from sparrow.adversary.batches import SMALLEST_BATCH, channels_last, logits, suitable_batch
 from sparrow.inference.fixed_weights import fixed_weights
+from sparrow.inference.matrix_convolution import matrix_convolutions
 from sparrow.networks.prunable import PRUNABLE
 
 
 class SearchNetwork(nn.Module):
-    """The network `full`, evaluated through a faster equivalent `view` of it, such as `fixed_weights` yields."""
+    """The network `full`, evaluated through a faster equivalent `view` of it, such as `fixed_weights` yields; on a CPU
+    `search_batch` images at a time."""
 
-    def __init__(self, full: nn.Module, view: nn.Module | None = None) -> None:
+    def __init__(self, full: nn.Module, view: nn.Module | None = None, search_batch: int = SMALLEST_BATCH) -> None:
         super().__init__()
-        self.full, self.view = full, full if view is None else view
+        self.full, self.view, self.search_batch = full, full if view is None else view, search_batch
 
     def forward(self, images: Tensor) -> Tensor:
         return self.view(images)
@@ -67,11 +69,14 @@ def search_network(model: nn.Module, images: Tensor, precision: Literal["float32
     images = channels_last(images)
     with ExitStack() as stack:
         if precision == "float32":
-            yield SearchNetwork(model, stack.enter_context(fixed_weights(model, images)))
+            view = stack.enter_context(fixed_weights(model, images))
+            view = stack.enter_context(matrix_convolutions(view, images))
+            yield SearchNetwork(model, view, suitable_batch(view, images))
             return
         with torch.autocast(images.device.type, torch.bfloat16):
             view = stack.enter_context(fixed_weights(model, images, float32_layer=_first(model)))
-        yield Bfloat16Network(model, view)
+            batch = suitable_batch(view, images)
+        yield Bfloat16Network(model, view, batch)
 
 
 def precision_of(model: nn.Module, device: torch.device) -> AbstractContextManager:
