@@ -16,6 +16,9 @@ from sparrow.attacks import pgd
 from sparrow.settings import Threat
 from sparrow.verification import linear_domain
 from sparrow.verification.bounds import margin_matrix
+from sparrow.verification.graph import traced
+from sparrow.verification.graph_splitting import GraphSplitting
+from sparrow.verification.lirpa_splitting import LirpaSplitting
 from sparrow.verification.splitting import Domains, Splitting
 from sparrow.verifiers import branch_and_bound
 
@@ -239,13 +242,23 @@ def _pre_activations(model: nn.Sequential, points: Tensor) -> list[Tensor]:
     return entered
 
 
+def _splitting(own: bool, case: Case, threat: Threat, label: int, iterations: int) -> Splitting:
+    """Bounds without splits by Sparrow's `own`, or by auto_LiRPA."""
+    if not own:
+        return LirpaSplitting(case.model, case.image, label, threat, CLASSES, iterations, 0.5)
+    graph = traced(case.model, case.image)
+    assert graph is not None
+    return GraphSplitting(graph, case.image, label, threat, CLASSES, iterations, 0.5)
+
+
+@pytest.mark.parametrize("own", [True, False])
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_no_point_of_a_domain_is_below_its_bound(norm: str) -> None:
+def test_no_point_of_a_domain_is_below_its_bound(norm: str, own: bool) -> None:
     with_points = raised = 0
     for seed in range(6):
         case = _case(seed)
         threat = Threat(norm=norm, eps=case.threat.eps)
-        splitting = Splitting(case.model, case.image, case.label, threat, CLASSES, 8, 0.5)
+        splitting = _splitting(own, case, threat, case.label, 8)
         points = _points(case.image, threat, 3000)
         entered = _pre_activations(case.model, points)
         with torch.no_grad():
@@ -552,8 +565,9 @@ def test_decisions_are_the_answers_of_the_images(solved: list) -> None:
     assert set(found.decided) == {"branch-and-bound"}
 
 
-def test_margin_matrix_row_is_the_class_that_a_domain_is_about() -> None:
+@pytest.mark.parametrize("own", [True, False])
+def test_margin_matrix_row_is_the_class_that_a_domain_is_about(own: bool) -> None:
     case = _case(0)
-    splitting = Splitting(case.model, case.image, 1, case.threat, CLASSES, 3, 0.5)
+    splitting = _splitting(own, case, case.threat, 1, 3)
     assert torch.equal(splitting.specification, margin_matrix(torch.tensor([1]), CLASSES)[0])
     assert splitting.root(torch.tensor([1])).rows.tolist() == [1]
