@@ -210,7 +210,7 @@ def test_gradients_are_those_of_autograd(build, threat: Threat) -> None:
         expected = torch.autograd.grad(value.sum(), [*moved.values(), *betas.values()])
         with torch.no_grad():
             found, entering = rows.gradients(moved, inputs=True)
-        unstable = [rows._lines[where].offset > 0 for where in moved]
+        unstable = [rows._line(where).offset > 0 for where in moved]
         for gradient, where, free in zip(expected, moved, unstable, strict=False):
             assert torch.allclose(found[where], gradient * free, rtol=1e-4, atol=1e-6)
         for gradient, where in zip(expected[len(moved) :], moved, strict=True):
@@ -253,6 +253,7 @@ def test_windows_and_batches_change_nothing(build, threat: Threat, monkeypatch: 
         after = case.margins(threat), case.margins(threat, Slopes(3, 0.5))
         assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(before, after, strict=True))
     monkeypatch.setattr(crown, "TOGETHER", 2000)
+    monkeypatch.setattr(crown, "AT_ONCE", 900)
     monkeypatch.setattr(crown, "IMAGES_TOGETHER", 1)
     after = case.margins(threat), case.margins(threat, Slopes(3, 0.5))
     assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(before, after, strict=True))
@@ -310,6 +311,19 @@ def test_what_has_no_graph(layer: nn.Module) -> None:
     images = torch.rand(1, 1, 4, 4)
     size = layer(images).numel()
     assert traced(nn.Sequential(layer, nn.Flatten(), nn.Linear(size, 2)).eval(), images) is None
+
+
+def test_a_network_that_computes_something_in_vain_has_no_graph() -> None:
+    class Vain(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = nn.Linear(4, 2)
+
+        def forward(self, images: Tensor) -> Tensor:
+            images.relu()
+            return self.last(images.flatten(1))
+
+    assert traced(Vain(), torch.rand(1, 1, 2, 2)) is None
 
 
 def test_a_layer_with_a_hook_has_no_graph() -> None:

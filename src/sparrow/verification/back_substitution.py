@@ -89,8 +89,12 @@ class Route:
         return torch.Size(shape if window is None else (shape[0], *window.size)).numel()
 
     def row_size(self) -> int:
-        """How many coefficients a row has at the images and at all ReLUs."""
+        """How many coefficients a row has at the images and at all ReLUs: what is kept for gradients."""
         return sum(self.size(place) for place in (*self.relus, 0))
+
+    def largest(self) -> int:
+        """How many coefficients a row has at most at a node: what is kept without gradients."""
+        return max(self.size(place) for place in self.nodes)
 
 
 def _pair(numbers: object) -> Pair:
@@ -150,7 +154,7 @@ class Rows:
         self._indices: dict[Window, tuple[Tensor, Tensor]] = {}
         # Rows of one image share what is the image's.
         self._one = len(owners) > 0 and bool((owners == owners[0]).all())
-        self._lines = {place: Lines(*(self._own(line, place) for line in lines[place])) for place in route.relus}
+        self._shared, self._lines = lines, dict[int, Lines]()
         operations = {place: self._graph[place].operation for place in route.relus}
         self._grafts = {
             place: tuple(self._own(line[None], place) for line in operation.lines)
@@ -180,6 +184,15 @@ class Rows:
         padded = functional.pad(maps, (0, 1, 0, 1)).permute(0, 2, 3, 1).contiguous()
         owners = torch.zeros_like(self._owners) if shared else self._owners
         return padded[owners[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+    def _line(self, place: int, keep: bool = True) -> Lines:
+        """The lines above a node's ReLUs that each row sees (m, ...); to `keep` them for the next time."""
+        if place in self._lines:
+            return self._lines[place]
+        found = Lines(*(self._own(line, place) for line in self._shared[place]))
+        if keep:
+            self._lines[place] = found
+        return found
 
     def _pixels(self, window: Window, height: int, width: int) -> tuple[Tensor, Tensor]:
         """Rows (m, h) and columns (m, w) of a window of a map; `height` and `width` where they are outside of it."""
@@ -261,7 +274,7 @@ class Rows:
         """
         found = {}
         for place in self._route.relus:
-            above, offset = self._lines[place]
+            above, offset = self._line(place)
             own = (above > 0.5).to(above.dtype).expand(len(self._owners), *above.shape[1:])
             own = own if begin is None else torch.where(offset > 0, begin[place], own)
             found[place] = _channels_last(own.clone())
@@ -283,7 +296,7 @@ class Rows:
             if isinstance(operation, Relu):
                 if keep:
                     self.coefficients[place] = rows
-                above, offset = self._lines[place]
+                above, offset = self._line(place, slopes is not None)
                 negative = rows.clamp(max=0)
                 below = (above > 0.5).to(above.dtype) if slopes is None else slopes[place]
                 constant = constant + (negative * offset).flatten(1).sum(1)
@@ -328,7 +341,7 @@ class Rows:
             operation, reads = node.operation, self._route.through(place)
             given = [self._seen(one, reads, values) for one in node.inputs]
             if isinstance(operation, Relu):
-                rows, (above, offset), below = self.coefficients.pop(place), self._lines[place], slopes[place]
+                rows, (above, offset), below = self.coefficients.pop(place), self._line(place), slopes[place]
                 (value,) = given
                 if inputs:
                     entering[place] = value

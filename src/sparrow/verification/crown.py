@@ -25,7 +25,9 @@ from sparrow.verification.bounds import margin_matrix
 from sparrow.verification.graph import Convolution, Graph, Input, Relu, traced
 
 TOGETHER = 2**20
-"""Coefficients of all rows of a batch, at all ReLUs and the images."""
+"""Coefficients of all rows of a batch whose slopes are optimised, at all ReLUs and the images."""
+AT_ONCE = 2**20
+"""Coefficients of all rows of any other batch, at the largest node."""
 IMAGES_TOGETHER = 2**20
 """Neurons of the images whose ranges are kept at a time."""
 LR_DECAY = 0.98
@@ -97,8 +99,10 @@ class Ranges:
         count, neurons = len(self.ball.centre), torch.Size(shape).numel()
         lower = self.ball.centre.new_empty(count * neurons)
         upper = torch.empty_like(lower)
-        every = torch.arange(count * neurons, device=lower.device)
-        for part in every.split(max(1, TOGETHER // (2 * route.row_size()))):
+        size = max(1, AT_ONCE // (2 * route.largest()))
+        # Batches of one image share its lines; images go together where each is less than a batch.
+        groups = torch.arange(count * neurons, device=lower.device).split(max(1, size // neurons) * neurons)
+        for part in (part for group in groups for part in group.split(size)):
             both = self._rows(route, lines, part // neurons, part % neurons).bounds()
             lower[part], upper[part] = both[: len(part)], -both[len(part) :]
         return _ordered(lower.view(count, *shape), upper.view(count, *shape))

@@ -163,8 +163,9 @@ class _Conversion:
             elif node.op != "get_attr":
                 self._convert(node)
         self.logits = self._values[last]
-        if last != len(self.graph) - 1:
-            raise Unsupported
+        read = {given for node in self.graph for given in node.inputs}
+        if last != len(self.graph) - 1 or len(read) != last:
+            raise Unsupported  # Something is computed in vain.
 
     def _add(self, operation: Operation, inputs: tuple[int, ...], value: Tensor) -> int:
         self.graph.append(Node(operation, inputs, tuple(value.shape[1:])))
