@@ -9,17 +9,23 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from sparrow.adversary.margin import margin
 from sparrow.adversary.survivors import channels_last, logits
 from sparrow.inference.fixed_weights import fixed_weights
+from sparrow.networks.live_view import live_view
 from sparrow.networks.prunable import PRUNABLE
+
+ROUNDING = 1e-4
+"""How near to 0 a margin may be, in units of the largest logit or of 1 if that is more, for the full network to be asked."""
 
 
 class SearchNetwork(nn.Module):
-    """The network `full`, evaluated through a faster equivalent `view` of it, such as `fixed_weights` yields."""
+    """The network `full`, evaluated through a faster equivalent `view` of it, such as `fixed_weights` or `live_view` give."""
 
     def __init__(self, full: nn.Module, view: nn.Module | None = None) -> None:
         super().__init__()
         self.full, self.view = full, full if view is None else view
+        self.training = full.training
 
     def forward(self, images: Tensor) -> Tensor:
         return self.view(images)
@@ -28,11 +34,16 @@ class SearchNetwork(nn.Module):
 class Bfloat16Network(SearchNetwork):
     """As `SearchNetwork`, but computed in bfloat16; the logits are float32.
 
-    The first layer gets images in their own precision: the eight bits of bfloat16 might not show a change by eps.
+    The first layer gets images in their own precision: the eight bits of bfloat16 might not show a change by eps. A `view` that
+    does not see to that itself has layers as the full network does (`layered`).
     """
 
+    def __init__(self, full: nn.Module, view: nn.Module | None = None, layered: bool = False) -> None:
+        super().__init__(full, view)
+        self.layered = layered or self.view is full
+
     def forward(self, images: Tensor) -> Tensor:
-        with _first_in_float32(self.full) if self.view is self.full else nullcontext(), precision_of(self, images.device):
+        with _first_in_float32(self.view) if self.layered else nullcontext(), precision_of(self, images.device):
             return self.view(images).float()
 
 
@@ -64,14 +75,20 @@ def _first_in_float32(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def search_network(model: nn.Module, images: Tensor, precision: Literal["float32", "bfloat16"]) -> Iterator[SearchNetwork]:
     """Yield a fast form of `model` for inputs shaped like `images`, in this precision; the weights must not change."""
-    images = channels_last(images)
+    images, live = channels_last(images), live_view(model, images.shape[1:])
     with ExitStack() as stack:
         if precision == "float32":
-            yield SearchNetwork(model, stack.enter_context(fixed_weights(model, images)))
+            yield SearchNetwork(model, stack.enter_context(fixed_weights(live, images)))
             return
         with torch.autocast(images.device.type, torch.bfloat16):
-            view = stack.enter_context(fixed_weights(model, images, float32_layer=_first(model)))
-        yield Bfloat16Network(model, view)
+            view = stack.enter_context(fixed_weights(live, images, float32_layer=_first(live)))
+        yield Bfloat16Network(model, view, layered=view is live)
+
+
+def live_network(model: nn.Module, images: Tensor) -> nn.Module:
+    """`model` without the units that cannot matter, for inputs shaped like `images`; itself if it has none."""
+    view = live_view(model, images.shape[1:])
+    return model if view is model else SearchNetwork(model, view)
 
 
 def precision_of(model: nn.Module, device: torch.device) -> AbstractContextManager:
@@ -86,3 +103,15 @@ def confirmed(model: nn.Module, images: Tensor, labels: Tensor, wrong: Tensor) -
     sure = wrong.clone()
     sure[wrong] = logits(model.full, images[wrong]).argmax(dim=1) != labels[wrong]
     return sure
+
+
+def misclassified(model: nn.Module, images: Tensor, labels: Tensor, output: Tensor) -> Tensor:
+    """Which images (n,) `model` takes for other classes than `labels` (n,), by the logits (n, classes) that it gave.
+
+    Where these are so close that rounding may decide, its full network does.
+    """
+    wrong = output.argmax(dim=1) != labels
+    if not isinstance(model, SearchNetwork):
+        return wrong
+    close = margin(output, labels).abs() <= ROUNDING * output.abs().amax(dim=1).clamp_min(1)
+    return torch.where(close, confirmed(model, images, labels, wrong & close), wrong)

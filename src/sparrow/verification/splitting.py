@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from sparrow.errors import NetworkError
 from sparrow.jobs.costs import METER
+from sparrow.networks.live_view import live_view
 from sparrow.settings import Threat
 from sparrow.verification.bounded_network import Node, ReluNode, nodes
 from sparrow.verification.bounds import bounded, flags_restored, margin_matrix, naming_unsupported_layer, perturbed
@@ -105,16 +106,18 @@ class Domains:
 class Splitting:
     """Bounds on the margins of one image (1, c, h, w), of class `label`, under splits; `model` is left as it was.
 
-    `margins` (classes - 1,) are the bounds without splits; `only_relus`: whether ReLUs are the only non-linear operations.
+    `margins` (classes - 1,) are the bounds without splits; `only_relus`: whether ReLUs are the only non-linear operations;
+    `live`: the network whose ReLUs are split, which is `model` without the units that cannot matter.
     """
 
     def __init__(self, model: nn.Module, image: Tensor, label: int, threat: Threat, classes: int, iterations: int, lr: float):
         self._model, self._image, self._threat, self._iterations = model, image, threat, iterations
+        self.live = live_view(model, image.shape[1:])
         self.specification = margin_matrix(torch.tensor([label], device=image.device), classes)[0]
         # Early stopping is decided for a whole batch; without it, no domain's bound depends on the others.
         settings = {"iteration": iterations, "lr_alpha": lr, "lr_beta": LR_BETA, "early_stop_patience": iterations}
         with flags_restored(model), contextlib.redirect_stdout(io.StringIO()):
-            self._network = bounded(model, image, {"optimize_bound_args": settings})
+            self._network = bounded(self.live, image, {"optimize_bound_args": settings})
             self._network.eval()
             with naming_unsupported_layer(model, image, "CROWN-Optimized"):
                 self.margins = _without_nan(self._root())

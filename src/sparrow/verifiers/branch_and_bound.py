@@ -178,7 +178,7 @@ def _settle(
     row, signs = splitting.specification[domain.rows[0]], [layer[0] for layer in domain.signs]
     try:
         left = end - time.monotonic()
-        margin, nearest = smallest_margin(model, image, row, splitting.active(signs), signs, threat, left)
+        margin, nearest = smallest_margin(splitting.live, image, row, splitting.active(signs), signs, threat, left)
     except ValueError:
         return bound, None
     if margin > TOLERANCE or nearest is None:
