@@ -241,7 +241,11 @@ def test_lines_are_no_constants_and_keep_the_parameters_of_their_neurons() -> No
     assert view[2].mask.tolist() == [True, False]
     assert view[3].bias.tolist() == [-5.0, -5.0]
     assert_same(view, model, (2, 1, 1))
-    assert effective_size(model, (2, 1, 1), {"2.slope", "2.intercept"})["effective_parameters"] == 4 + 2 + 4 + 2
+    # Weights and biases of both layers; lines do not count.
+    assert effective_size(model, (2, 1, 1), {"1.weight": 1, "3.weight": 1}) == {
+        "effective_parameters": 4 + 2 + 4 + 2,
+        "effective_multiply_adds": 4 + 4,
+    }
 
 
 def test_sizes_count_what_is_not_zero_in_what_is_left() -> None:
@@ -252,7 +256,7 @@ def test_sizes_count_what_is_not_zero_in_what_is_left() -> None:
         layers[1].weight[:, 32:] = 0  # Nobody reads the third.
     model = nn.Sequential(layers[0], nn.ReLU(), nn.Flatten(), layers[1])
     assert model.training
-    size = effective_size(model, (1, 4, 4), set())
+    size = effective_size(model, (1, 4, 4), {"0.weight": 16, "3.weight": 1})
     # Six weights and a bias of the filter that is left, 16 weights for each output, whose biases were 0 before.
     assert size == {"effective_parameters": 7 + 2 * 16 + 2, "effective_multiply_adds": 16 * 6 + 2 * 16}
     assert model.training

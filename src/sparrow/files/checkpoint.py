@@ -22,6 +22,7 @@ from sparrow.files.digests import content_digest
 from sparrow.files.headers import FORMAT, read, read_header
 from sparrow.files.parentage import refuse_other_parents
 from sparrow.networks.grafting import line_masks, regraft
+from sparrow.networks.live_view import effective_size
 from sparrow.networks.prunable import prunable_weights
 from sparrow.networks.structure import Layout
 from sparrow.reproducible import software_and_device
@@ -53,15 +54,18 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     # Copies: filters that are removed together share one mask tensor, which safetensors refuses to save under several names.
     tensors |= {f"mask/{name}": mask.cpu().contiguous().clone() for name, mask in checkpoint.masks.items()}
     weights, lines = prunable_weights(checkpoint.model), line_masks(checkpoint.model)
+    shape = tuple(checkpoint.header["shape"])
+    layout = Layout(checkpoint.model, shape)
     header = {
         "format": FORMAT,
         **software_and_device(next(checkpoint.model.parameters()).device),
         # Without lines, which stand for ReLUs: networks with and without them are of one size.
         "parameters": [name for name, _ in checkpoint.model.named_parameters() if name not in lines],
         "prunable": list(weights),
-        "multiply_adds": Layout(checkpoint.model, tuple(checkpoint.header["shape"])).multiply_adds(weights),
+        "multiply_adds": layout.multiply_adds(weights),
         **checkpoint.header,
-        # Last: the header passed in may come from another file, with the digest of that one's tensors.
+        # Last: the header passed in may come from another file, with the sizes and the digest of that one's tensors.
+        **effective_size(checkpoint.model, shape, layout.positions),
         "content": content_digest(sorted(tensors.items())),
     }
     # One key only: safetensors writes several in no fixed order, and the same study has to give the same bytes.

@@ -9,14 +9,16 @@ rounding.
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from sparrow.networks.dead_units import Reader, Tied, Units, nonzero_pairs, spread, units
+from sparrow.networks.grafting import line_masks
 from sparrow.networks.modes import eval_mode
 from sparrow.networks.prunable import NORMS, PRUNABLE, prunable_weights
-from sparrow.networks.structure import TOLERANCE, Layout
+from sparrow.networks.structure import TOLERANCE
 
 IMAGES = 4
 """Random images on which a view has to give the network's logits."""
@@ -46,18 +48,17 @@ def live_view(model: nn.Module, shape: tuple[int, ...]) -> nn.Module:
             return model
 
 
-def effective_size(model: nn.Module, shape: tuple[int, int, int], lines: set[str]) -> dict[str, int]:
-    """What is not zero in the `live_view` of `model`: its parameters, without those named in `lines`, and the multiply-adds of
-    its convolutions and linear layers for one image of `shape`."""
+def effective_size(model: nn.Module, shape: tuple[int, int, int], positions: Mapping[str, int]) -> dict[str, int]:
+    """What is not zero in the `live_view` of `model` for images of `shape`: parameters, lines apart, and the multiply-adds by
+    weights of convolutions and linear layers for one image, each as often as `positions` says (`Layout.positions`)."""
     with eval_mode(model):
         view = live_view(model, shape)
-        positions = Layout(view, shape).positions
-    parameters = {name: tensor for name, tensor in view.named_parameters() if name not in lines}
+    lines = line_masks(view)
+    parameters = [tensor for name, tensor in view.named_parameters() if name not in lines]
+    weights = prunable_weights(view)
     return {
-        "effective_parameters": sum(int(tensor.count_nonzero()) for tensor in parameters.values()),
-        "effective_multiply_adds": sum(
-            positions[name] * int(weight.count_nonzero()) for name, weight in prunable_weights(view).items()
-        ),
+        "effective_parameters": sum(int(tensor.count_nonzero()) for tensor in parameters),
+        "effective_multiply_adds": sum(positions[name] * int(weight.count_nonzero()) for name, weight in weights.items()),
     }
 
 

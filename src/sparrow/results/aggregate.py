@@ -33,11 +33,13 @@ from sparrow.results.threats import with_text
 
 LAYER_COLUMNS = ["layer", "weights", "nonzero", "sparsity"]
 SIZES = ["sparsity_masks", "sparsity_prunable", "sparsity_all", "parameters", "nonzero", "multiply_adds"]
-SIZES += ["compact_parameters", "compact_multiply_adds"]
+SIZES += ["effective_parameters", "effective_multiply_adds", "compact_parameters", "compact_multiply_adds"]
 COUNTS = [
     "parameters",
     "nonzero",
     "multiply_adds",
+    "effective_parameters",
+    "effective_multiply_adds",
     "compact_parameters",
     "compact_multiply_adds",
     "weights",
@@ -205,6 +207,8 @@ def _row(path: Path, compact: Path | None, done: list[analyses.Done], spec: Aggr
         "parameters": total,
         "nonzero": nonzero,
         "multiply_adds": header["multiply_adds"],
+        # Files from before these were counted have the rest.
+        **{name: header.get(name, np.nan) for name in ("effective_parameters", "effective_multiply_adds")},
         "compact_parameters": np.nan,
         "compact_multiply_adds": np.nan,
     }
