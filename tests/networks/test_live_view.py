@@ -13,6 +13,7 @@ from sparrow.networks import live_view as _live
 from sparrow.networks.grafting import Grafted
 from sparrow.networks.live_view import effective_size, live_view
 from sparrow.networks.prunable import prunable_weights
+from tests.networks.pruned_networks import pruned
 from tests.verification.random_networks import random_network
 
 SHAPES = {"vgg16-bn": (3, 16, 16), "trades-cnn": (1, 16, 16), "resnet50": (3, 32, 32)}
@@ -56,23 +57,6 @@ def assert_same(view: nn.Module, model: nn.Module, shape: tuple[int, ...], toler
     images = torch.rand(5, *shape, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
         torch.testing.assert_close(view(images), model(images), rtol=tolerance, atol=tolerance)
-
-
-def pruned(model: nn.Module, ratio: float, seed: int = 0) -> nn.Module:
-    """The network in eval mode with random masks, biases and batch norm statistics, and weights of a scale to match."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for module in model.eval().modules():
-            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-                module.running_mean.normal_(0, 0.1, generator=generator)
-                module.running_var.uniform_(0.5, 2, generator=generator)
-                module.weight.uniform_(0.5, 2, generator=generator)
-            if isinstance(getattr(module, "bias", None), nn.Parameter):
-                module.bias.normal_(0, 0.3, generator=generator)
-        for weight in prunable_weights(model).values():
-            weight.normal_(0, (2 / (1 - ratio) / weight[0].numel()) ** 0.5, generator=generator)
-            weight.mul_(torch.rand(weight.shape, generator=generator) >= ratio)
-    return model
 
 
 def built(kind: str) -> tuple[nn.Module, tuple[int, int, int]]:

@@ -43,7 +43,7 @@ class Bfloat16Network(SearchNetwork):
         self.layered = layered or self.view is full
 
     def forward(self, images: Tensor) -> Tensor:
-        with _first_in_float32(self.view) if self.layered else nullcontext(), precision_of(self, images.device):
+        with _lowered_behind_first(self.view, images.device) if self.layered else precision_of(self, images.device):
             return self.view(images).float()
 
 
@@ -53,23 +53,21 @@ def _first(model: nn.Module) -> nn.Module | None:
 
 
 @contextmanager
-def _first_in_float32(model: nn.Module) -> Iterator[None]:
-    """While the context is active, the first layer of `model` computes without autocast."""
+def _lowered_behind_first(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """While the context is active, one forward pass of `model` is in bfloat16 behind its first layer, and as it is until there:
+    a normalisation before that layer must not lower images, either."""
     first = _first(model)
-    left = ExitStack()
+    with ExitStack() as stack:
+        stack.enter_context(torch.autocast(device.type, enabled=False))
 
-    def enter(layer: nn.Module, arguments: tuple[Tensor]) -> None:
-        left.enter_context(torch.autocast(arguments[0].device.type, enabled=False))
+        def lower(*given: object) -> None:
+            stack.enter_context(torch.autocast(device.type, torch.bfloat16))
 
-    def leave(layer: nn.Module, arguments: tuple[Tensor], output: Tensor) -> None:
-        left.close()
-
-    hooks = [first.register_forward_pre_hook(enter), first.register_forward_hook(leave)] if first is not None else []
-    try:
+        if first is None:
+            lower()
+        else:
+            stack.callback(first.register_forward_hook(lower).remove)
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 @contextmanager
