@@ -389,6 +389,24 @@ def test_tensors_that_stay_are_shared() -> None:
     assert view[3][1].weight is not model[3][1].weight
 
 
+class Random(nn.Module):
+    """Drops some of its neurons whatever its mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside = dead()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return nn.functional.dropout(self.inside(images), 0.5)
+
+
+def test_a_random_network_uses_up_nobody_else_s_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # Its logits are never the same.
+    model, state = Random().eval(), torch.get_rng_state()
+    assert live_view(model, (2, 1, 1)) is model
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_a_view_that_would_say_something_else_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     model, cut = dead(), _live._cut

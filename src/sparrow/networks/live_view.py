@@ -36,7 +36,9 @@ def live_view(model: nn.Module, shape: tuple[int, ...]) -> nn.Module:
     if any(module.training for module in model.modules()) or not _may_have_dead_units(model) or _has_hooks_inside(model):
         return model
     parameter = next(model.parameters())
-    with torch.no_grad(), torch.autocast(parameter.device.type, enabled=False):
+    # A network that draws random numbers must not use up those of others.
+    own = torch.random.fork_rng([parameter.device] if parameter.device.type == "cuda" else [])
+    with torch.no_grad(), torch.autocast(parameter.device.type, enabled=False), own:
         try:
             found = units(model, parameter.new_zeros(1, *shape))
             if all(bool(mask.all()) for mask in found.kept.values()):
