@@ -199,10 +199,28 @@ def test_a_rate_says_how_many_images_it_rests_on(study, run, column):
         ("dense", "multiply_adds", 50664),
         # What single weights cost is not less without them.
         ("finetuned", "multiply_adds", 50664),
+        # None of its units is dead.
+        ("dense", "effective_parameters", 22406),
+        ("dense", "effective_multiply_adds", 50664),
+        # Of its 100 neurons, 50 are read: those with weights in the even columns of the last layer. With biases, 128 + 16 and
+        # 4096 + 32 of the convolutions, 50 * 64 + 50 and 500 + 10 of the linear layers.
+        ("finetuned", "effective_parameters", 8032),
+        ("finetuned", "effective_multiply_adds", 16 * 128 + 4 * 4096 + 3200 + 500),
     ],
 )
 def test_weights_are_counted_in_the_file(study, run, stage, column, value):
     assert row(run(study), stage)[column] == pytest.approx(value, rel=1e-5)
+
+
+@pytest.mark.parametrize("column", ["effective_parameters", "effective_multiply_adds"])
+def test_a_checkpoint_of_before_effective_sizes_were_counted_has_none(study, run, column):
+    header, tensors = read(study[1], framework="np")
+    del header[column]
+    save_file(tensors, study[1], {"sparrow": json.dumps(header)})
+    write_outcomes(study[1], FINETUNED_OUTCOMES)
+    table = run(study)
+    assert pd.isna(row(table, "finetuned")[column])
+    assert row(table, "dense")[column] > 0
 
 
 def test_a_kept_weight_that_is_zero_is_not_pruned(study, run):

@@ -38,6 +38,7 @@ def network(method, ratio, stage="finetuned", seed=0, era=0.65, left=None, regim
         **THREAT,
     }
     line |= {"sparsity_prunable": ratio, "sparsity_all": ratio / 2, "nonzero": 12345, "multiply_adds": 50664}
+    line |= {"effective_parameters": 2345, "effective_multiply_adds": 5066}
     line |= dict(zip(("compact_parameters", "compact_multiply_adds"), left or (np.nan, np.nan), strict=True))
     for metric, value in (("benign", 0.9), ("era", era), ("vra", 0.2)):
         line |= {metric: value, f"{metric}_low": value - 0.05, f"{metric}_high": value + 0.05, f"{metric}_n": 360}
@@ -133,6 +134,7 @@ def summary_html(lay_out):
         ("sparsity", "99.50%"),
         ("sparsity (all)", "49.75%"),
         ("nonzero", "12,345"),
+        ("effective", "2,345"),
         ("era", "40.2 [35.2, 45.2]"),
         ("preserved benign", "100.0 [100.0, 100.0]"),
         ("preserved era", "–"),  # the dense network was never robust
@@ -201,7 +203,7 @@ def test_a_gap_has_no_number(lay_out):
     found = dict(zip(*(lay_out("summary", [network("lwm", 0.9), gap()])[row] for row in (0, 2)), strict=True))
     empty = {name for name, text in found.items() if text == "–"}
     metrics = {f"{prefix}{metric}" for prefix in ("", "preserved ") for metric in ("benign", "era", "vra")}
-    assert empty == {"sparsity", "sparsity (all)", "nonzero"} | metrics
+    assert empty == {"sparsity", "sparsity (all)", "nonzero", "effective"} | metrics
 
 
 def test_what_a_reason_quotes_is_no_html(lay_out, tmp_path):

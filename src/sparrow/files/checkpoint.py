@@ -27,6 +27,7 @@ from sparrow.files.parentage import refuse_other_parents
 from sparrow.networks import cutting
 from sparrow.networks.cutting import Kept
 from sparrow.networks.grafting import grafted_layers, line_masks, regraft
+from sparrow.networks.live_view import effective_size
 from sparrow.networks.prunable import prunable_weights
 from sparrow.networks.structure import Layout
 from sparrow.reproducible import software_and_device
@@ -60,7 +61,8 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     tensors |= {f"{MASK}{name}": mask.cpu().contiguous().clone() for name, mask in checkpoint.masks.items()}
     tensors |= {f"{KEPT}{dim}/{name}": kept for name, slices in checkpoint.kept.items() for dim, kept in slices.items()}
     weights, lines = prunable_weights(checkpoint.model), line_masks(checkpoint.model)
-    layout = Layout(checkpoint.model, tuple(checkpoint.header["shape"]))
+    shape = tuple(checkpoint.header["shape"])
+    layout = Layout(checkpoint.model, shape)
     whole = {
         name: layout.positions[name] * math.prod(full_shape(weight.shape, checkpoint.kept.get(name, {})))
         for name, weight in weights.items()
@@ -77,6 +79,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         **checkpoint.header,
         # Last: the header passed in may come from another file, with the sizes and the digest of that one's tensors.
         **(left if checkpoint.masks else {}),
+        **effective_size(checkpoint.model, shape, layout.positions),
         "content": content_digest(sorted(tensors.items())),
     }
     # One key only: safetensors writes several in no fixed order, and the same study has to give the same bytes.

@@ -34,11 +34,13 @@ from sparrow.results.threats import with_text
 
 LAYER_COLUMNS = ["layer", "weights", "nonzero", "sparsity"]
 SIZES = ["sparsity_masks", "sparsity_prunable", "sparsity_all", "parameters", "nonzero", "multiply_adds"]
-SIZES += ["compact_parameters", "compact_multiply_adds", "uncut"]
+SIZES += ["effective_parameters", "effective_multiply_adds", "compact_parameters", "compact_multiply_adds", "uncut"]
 COUNTS = [
     "parameters",
     "nonzero",
     "multiply_adds",
+    "effective_parameters",
+    "effective_multiply_adds",
     "compact_parameters",
     "compact_multiply_adds",
     "weights",
@@ -207,6 +209,8 @@ def _row(path: Path, done: list[analyses.Done], spec: AggregateSpec) -> Row:
         "parameters": total,
         "nonzero": nonzero,
         "multiply_adds": header["multiply_adds"],
+        # Files from before these were counted have the rest.
+        **{name: header.get(name, np.nan) for name in ("effective_parameters", "effective_multiply_adds")},
         "compact_parameters": np.nan,
         "compact_multiply_adds": np.nan,
         "uncut": header.get("uncut"),

@@ -82,6 +82,7 @@ def summary_table(table: pd.DataFrame, output: Path) -> None:
     shown["sparsity"] = table["sparsity_prunable"].map(_percent)
     shown["sparsity (all)"] = table["sparsity_all"].map(_percent)
     shown["nonzero"] = table["nonzero"].map(_count)
+    shown["effective"] = table["effective_parameters"].map(_count)
     for metric in METRICS:
         shown[metric] = [_with_interval(row, metric) for _, row in table.iterrows()]
     odd = _warned(table)
@@ -115,7 +116,8 @@ def summary_table(table: pd.DataFrame, output: Path) -> None:
     images = "; ".join(f"{metric} {_span(table[f'{metric}_n'])}" for metric in METRICS)
     caption = (
         f"{warning}Images: {images}. Accuracies in percent with 95 % intervals (Wilson); preserved: pruned over dense, on the "
-        "same images. era: no attack of the study succeeds; vra: some verifier proves it." + note
+        "same images. era: no attack of the study succeeds; vra: some verifier proves it. Effective: parameters that are not "
+        "zero, without the units that cannot matter." + note
     )
     write_html(shown, output, caption, _wrapped(shown, ["warnings", "era warnings", "stays masked", "failed"]))
 

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from sparrow.networks.live_view import live_view
 from sparrow.settings import Threat
 from sparrow.verification import bounds, guard
 from sparrow.verification.back_substitution import Ball, Lines, Route, Rows
@@ -218,11 +219,11 @@ def smallest_margin(
 ) -> Tensor:
     """Lower bounds (n,) on the smallest margin over all other classes, by CROWN; by alpha-CROWN with `slopes`.
 
-    auto_LiRPA's, where `model` has no graph; it is left as it was. Raises NetworkError if auto_LiRPA cannot bound it either, or
-    if a point of a perturbation set refutes a bound.
+    Of the network without the units that cannot matter; auto_LiRPA's, where that has no graph. `model` is left as it was.
+    Raises NetworkError if auto_LiRPA cannot bound it either, or if a point of a perturbation set refutes a bound.
     """
     method = "CROWN" if slopes is None else "CROWN-Optimized"
-    graph = traced(model, images[:1])
+    graph = traced(live_view(model, images.shape[1:]), images[:1])
     if graph is None:
         return bounds.smallest_margin(
             model, images, labels, threat, classes, method, slopes and _options(slopes, model, images)

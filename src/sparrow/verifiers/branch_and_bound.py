@@ -87,12 +87,17 @@ def decide(
 
 
 def search(model: torch.nn.Module, image: torch.Tensor, label: int, params: Params, threat: Threat, classes: int) -> Answer:
-    """Decide one image (1, c, h, w) that `model` classifies as `label`; undecided, if memory runs out for it alone."""
+    """Decide one image (1, c, h, w) that `model` classifies as `label`; undecided, if memory runs out for it alone.
+
+    Bounded, and split, is the network without the units that cannot matter.
+    """
+    from sparrow.networks.live_view import live_view
     from sparrow.verification.memory import out_of_memory
 
+    live = live_view(model, image.shape[1:])
     begun: GraphSplitting | None = None
     try:
-        begun = _begun(model, image, label, params, threat, classes)
+        begun = _begun(live, image, label, params, threat, classes)
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
@@ -103,7 +108,7 @@ def search(model: torch.nn.Module, image: torch.Tensor, label: int, params: Para
         image_found, margin_found = example
         return Answer(False, image_found, margin_found, 0)
     try:
-        return _search(model, image, label, params, threat, classes, begun)
+        return _search(model, live, image, label, params, threat, classes, begun)
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
@@ -136,6 +141,7 @@ def _begun(
 
 def _search(
     model: torch.nn.Module,
+    live: torch.nn.Module,
     image: torch.Tensor,
     label: int,
     params: Params,
@@ -149,7 +155,7 @@ def _search(
     end = time.monotonic() + params.seconds
     splitting: Splitting
     if begun is None:
-        splitting = LirpaSplitting(model, image, label, threat, classes, params.iterations, params.lr)
+        splitting = LirpaSplitting(live, image, label, threat, classes, params.iterations, params.lr)
     else:
         begun.tighten()
         splitting = begun
@@ -168,7 +174,7 @@ def _search(
         settled = left.choices < 0
         for number in settled.nonzero().squeeze(1).tolist():
             domain = left.take(torch.tensor([number], device=left.rows.device))
-            bound, example = _settle(model, image, label, splitting, domain, threat, end)
+            bound, example = _settle(model, live, image, label, splitting, domain, threat, end)
             if example is not None:
                 return Answer(False, example, bound, seen)
             proved, stuck = (min(proved, bound), stuck) if bound > 0 else (proved, min(stuck, bound))
@@ -209,7 +215,14 @@ def _attack(
 
 
 def _settle(
-    model: torch.nn.Module, image: torch.Tensor, label: int, splitting: Splitting, domain: Domains, threat: Threat, end: float
+    model: torch.nn.Module,
+    live: torch.nn.Module,
+    image: torch.Tensor,
+    label: int,
+    splitting: Splitting,
+    domain: Domains,
+    threat: Threat,
+    end: float,
 ) -> tuple[float, torch.Tensor | None]:
     """The exact smallest margin of a domain without unstable ReLUs, and an adversarial example if there is one.
 
@@ -224,7 +237,7 @@ def _settle(
     row, signs = splitting.specification[domain.rows[0]], [layer[0] for layer in domain.signs]
     try:
         left = end - time.monotonic()
-        margin, nearest = smallest_margin(model, image, row, splitting.active(signs), signs, threat, left)
+        margin, nearest = smallest_margin(live, image, row, splitting.active(signs), signs, threat, left)
     except ValueError:
         return bound, None
     if margin > TOLERANCE or nearest is None:
