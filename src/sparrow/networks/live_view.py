@@ -14,11 +14,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from sparrow.networks.cutting import TOLERANCE
 from sparrow.networks.dead_units import Reader, Tied, Units, nonzero_pairs, spread, units
 from sparrow.networks.grafting import line_masks
 from sparrow.networks.modes import eval_mode
 from sparrow.networks.prunable import NORMS, PRUNABLE, prunable_weights
-from sparrow.networks.structure import TOLERANCE
 
 IMAGES = 4
 """Random images on which a view has to give the network's logits."""
