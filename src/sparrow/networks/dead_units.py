@@ -29,8 +29,10 @@ ELEMENTWISE = {
     *(torch.relu, functional.relu, torch.tanh, torch.sigmoid, "relu", "tanh", "sigmoid"),
 }
 """Layers, functions and methods whose outputs each depend on one input alone; dropout in eval mode is one of them."""
-POOLS = {nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, PooledByFour}
-POOLS |= {functional.max_pool2d, functional.avg_pool2d, functional.adaptive_avg_pool2d}
+POOLS: set[object] = {
+    *(nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, PooledByFour),
+    *(functional.max_pool2d, functional.avg_pool2d, functional.adaptive_avg_pool2d),
+}
 FLATTENINGS = {nn.Flatten, torch.flatten, "flatten"}
 SUMS = {operator.add, operator.iadd, torch.add, "add"}
 MEANS = {torch.mean, "mean"}
@@ -158,7 +160,7 @@ class _Walk(fx.Interpreter):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(fx.GraphModule(model, _Tracer().trace(model)))
-        called = (id(self._module(node)) for node in self.module.graph.nodes if node.op == "call_module")
+        called = (id(self._module(node)) for node in self.graph.nodes if node.op == "call_module")
         self._calls = Counter(called)
         self._signals: dict[fx.Node, Signal] = {}
         self._parents: list[int] = []
