@@ -70,10 +70,15 @@ class Ranges:
         found = {}
         for place, node in enumerate(self._graph):
             if isinstance(node.operation, Relu) and node.inputs[0] in self.of:
-                lower, upper = self.of[node.inputs[0]]
-                kept = 1 if node.operation.lines is None else node.operation.lines[0]
-                found[place] = Lines.between(lower * kept, upper * kept)
+                found[place] = Lines.between(*self.entering(place))
         return found
+
+    def entering(self, place: int) -> Range:
+        """The range of what the ReLUs of a node take: of what it reads, and 0 where a line is in a ReLU's place."""
+        node = self._graph[place]
+        lower, upper = self.of[node.inputs[0]]
+        lines = node.operation.lines if isinstance(node.operation, Relu) else None
+        return (lower, upper) if lines is None else (lower * lines[0], upper * lines[0])
 
     def _first(self, place: int) -> Range | None:
         """The range of what reads the images and nothing else, or of a ReLU, in closed form; None of another node."""

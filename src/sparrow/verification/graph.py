@@ -46,7 +46,7 @@ class Convolution:
 
     def __call__(self, maps: Tensor, padded: bool = True) -> Tensor:
         """Its output for maps (n, c, h, w); of maps that are `padded` no more, windows of a larger map."""
-        padding = self.padding if padded else 0
+        padding = self.padding if padded else (0, 0)
         return functional.conv2d(maps, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
     def weighed(self, weight: Tensor) -> Convolution:
@@ -192,8 +192,12 @@ class _Conversion:
                 raise Unsupported
             self._places[node] = self._add(Add(), (given, other), value + self._values[other])
         elif name in ("flatten", "view", "reshape") or node.target is torch.flatten:
-            arguments = [1 if isinstance(one, fx.Node) else one for one in node.args[1:]]
-            flat = value.flatten(*arguments, **node.kwargs) if "flatten" in str(node.target) else value.reshape(*arguments)
+            arguments: list[Any] = [1 if isinstance(one, fx.Node) else one for one in node.args[1:]]
+            flat = (
+                value.flatten(*arguments, **cast(dict[str, Any], node.kwargs))
+                if "flatten" in str(node.target)
+                else value.reshape(*arguments)
+            )
             self._flatten(node, given, flat)
         elif name == "mean" or node.target is torch.mean:
             dims = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -31,12 +33,8 @@ class GraphSplitting(Splitting):
         """Take over bounds on the margins, where they are larger than those that there are, and the ranges."""
         new = without_nan(torch.cat(found))
         self.margins = torch.maximum(self.margins, new) if hasattr(self, "margins") else new
-        self.ranges = []
-        for place in self._relus:
-            node = self._graph[place]
-            kept = 1 if node.operation.lines is None else node.operation.lines[0]
-            lower, upper = (without_nan((side * kept).flatten()) for side in self._crown.of[node.inputs[0]])
-            self.ranges.append((lower, upper))
+        entering = [self._crown.entering(place) for place in self._relus]
+        self.ranges = [(without_nan(lower.flatten()), without_nan(upper.flatten())) for lower, upper in entering]
 
     @torch.no_grad()
     def optimise(self) -> None:
@@ -88,7 +86,10 @@ class GraphSplitting(Splitting):
 
     def _ascended(self, rows: Rows, slopes: dict[int, Tensor], betas: dict[int, Tensor], signs: dict[int, Tensor]) -> Tensor:
         """The best bounds (n,) while slopes and multipliers are optimised, in place; the last ones' coefficients are kept."""
-        groups = [{"params": list(slopes.values()), "lr": self._slopes.lr}, {"params": list(betas.values()), "lr": LR_BETA}]
+        groups: list[dict[str, Any]] = [
+            {"params": list(slopes.values()), "lr": self._slopes.lr},
+            {"params": list(betas.values()), "lr": LR_BETA},
+        ]
         adam = torch.optim.Adam(groups, maximize=True, fused=True)
         best = rows.bounds(slopes, _signed(betas, signs), keep=True)
         for _ in range(1, self._slopes.iterations):
