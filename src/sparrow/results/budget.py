@@ -56,9 +56,8 @@ def budgets(costs: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
         part = found["stage"].map({"pruned": 1, "finetuned": 2}).fillna(len(CHAIN)) > place
         for quantity in ("gradient_evaluations", "seconds"):
             found[f"{stage}_{quantity}"] = cells[quantity].where(part)
-    counts = [column for column in found if column.endswith("gradient_evaluations")]
-    found[counts] = found[counts].round().astype("Int64")
-    return found
+    counts = [name for name in (f"{stage}_gradient_evaluations" for stage in ("chain", *CHAIN)) if name in found]
+    return found.assign(**{name: found[name].round().astype("Int64") for name in counts})
 
 
 def _pretrained(costs: pd.DataFrame) -> dict[tuple, float]:

@@ -17,7 +17,7 @@ constraints), NeurIPS 2021.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -97,8 +97,8 @@ class Route:
         return max(self.size(place) for place in self.nodes)
 
 
-def _pair(numbers: object) -> Pair:
-    first, second = numbers  # type: ignore[misc]
+def _pair(numbers: Any) -> Pair:
+    first, second = numbers
     return first, second
 
 
