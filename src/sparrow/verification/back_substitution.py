@@ -16,6 +16,7 @@ constraints), NeurIPS 2021.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -97,8 +98,8 @@ class Route:
         return max(self.size(place) for place in self.nodes)
 
 
-def _pair(numbers: object) -> Pair:
-    first, second = numbers  # type: ignore[misc]
+def _pair(numbers: Iterable[int]) -> Pair:
+    first, second = numbers
     return first, second
 
 
