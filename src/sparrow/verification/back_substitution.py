@@ -16,8 +16,9 @@ constraints), NeurIPS 2021.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -97,7 +98,7 @@ class Route:
         return max(self.size(place) for place in self.nodes)
 
 
-def _pair(numbers: Any) -> Pair:
+def _pair(numbers: Iterable[int]) -> Pair:
     first, second = numbers
     return first, second
 
