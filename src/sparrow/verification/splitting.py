@@ -13,9 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparrow.errors import NetworkError
+from sparrow.networks.live_view import live_view
 from sparrow.verification.bounds import margin_matrix
 
 LR_BETA = 0.05
@@ -77,6 +78,11 @@ class Domains:
             signs.append(fixed)
             start += layer.shape[1]
         return Domains(pair.rows, signs, pair.alphas, pair.betas, pair.bounds, pair.choices)
+
+
+def split_network(model: nn.Module, image: Tensor) -> nn.Module:
+    """The network whose ReLUs are split to bound `model` at an image (1, c, h, w): without the units that cannot matter."""
+    return live_view(model, image.shape[1:])
 
 
 class Splitting:

@@ -91,10 +91,10 @@ def search(model: torch.nn.Module, image: torch.Tensor, label: int, params: Para
 
     Bounded, and split, is the network without the units that cannot matter.
     """
-    from sparrow.networks.live_view import live_view
     from sparrow.verification.memory import out_of_memory
+    from sparrow.verification.splitting import split_network
 
-    live = live_view(model, image.shape[1:])
+    live = split_network(model, image)
     begun: GraphSplitting | None = None
     try:
         begun = _begun(live, image, label, params, threat, classes)
