@@ -11,6 +11,7 @@ from sparrow.networks.live_view import live_view
 from sparrow.networks.small_residual import SmallResidual
 from sparrow.settings import Threat
 from sparrow.verification import bounds, splitting
+from sparrow.verification import crown as crown_bounds
 from sparrow.verification.chain_bounds import chain
 from sparrow.verifiers import alpha_crown, branch_and_bound, crown, crown_ibp, ibp
 from tests.networks.pruned_networks import pruned, small
@@ -56,11 +57,15 @@ def test_bounds_are_those_of_the_whole_network(
 ) -> None:
     model, images, labels = build()
     assert sum(one.numel() for one in live_view(model, (1, 8, 8)).parameters()) < sum(one.numel() for one in model.parameters())
-    bounded, seen = bounds.bounded, []
-    monkeypatch.setattr(bounds, "bounded", lambda network, *rest: seen.append(network) or bounded(network, *rest))
+    seen: list[nn.Module] = []
+    for module, name in ((bounds, "bounded"), (crown_bounds, "traced")):
+        own = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda network, *rest, own=own: seen.append(network) or own(network, *rest))
     found = entry.bound(model, images, labels, params, threat, 4)
+    assert seen
     assert all(network is not model for network in seen)
-    monkeypatch.setattr(bounds, "live_view", lambda model, shape: model)
+    for module in (bounds, crown_bounds):
+        monkeypatch.setattr(module, "live_view", lambda model, shape: model)
     expected = entry.bound(model, images, labels, params, threat, 4)
     assert seen[-1] is model
     largest = float(model(images).detach().abs().max())

@@ -27,8 +27,8 @@ def test_all_results_are_there(finished: Checkout) -> None:
     assert sorted(summary["method"]) == ["dense", "harp", "hydra", "lwm"]
     assert {"benign", "era", "era_fgsm", "vra", "vra_alpha-crown", "preserved_era"} <= set(summary.columns)
     costs = pd.read_csv(finished.root / "results/costs.csv")
-    # The data set, an initial and a dense network, three pruned and fine-tuned, four evaluated in four ways, and one cut.
-    assert len(costs) == 1 + 2 + 3 * 2 + 4 * 4 + 1
+    # The data set, an initial and a dense network, three pruned and fine-tuned, four evaluated in four ways.
+    assert len(costs) == 1 + 2 + 3 * 2 + 4 * 4
     figures = ["accuracy", "preservation", "sparsity", "ranking", "recall", "robustness", "decisions", "curves", "traces"]
     for figure in figures:
         for suffix in ("svg", "png"):

@@ -61,7 +61,7 @@ def _line(mistake: ErrorDetails, key: str, location: list, kind: str | None, stu
             return message if not location else f"{key}: {message}"
         case "too_short":
             return f"{key}: {value!r} is empty; give at least one entry"
-        case "model_type" | "dict_type":
+        case "model_type" | "model_attributes_type" | "dict_type":
             return f"{key}: {value!r} is not valid: must be a mapping of keys to values"
         case "string_pattern_mismatch":
             pattern = mistake["ctx"]["pattern"]
