@@ -44,7 +44,6 @@ include: "workflow/rules/prune.smk"
 include: "workflow/rules/finetune.smk"
 include: "workflow/rules/graft.smk"
 include: "workflow/rules/imported.smk"
-include: "workflow/rules/compact.smk"
 include: "workflow/rules/attack.smk"
 include: "workflow/rules/verify.smk"
 include: "workflow/rules/analyses.smk"
@@ -92,6 +91,7 @@ rule all:
         f"{RESULTS}/{paths.study_table('summary')}",
         f"{RESULTS}/{paths.study_table('costs')}",
         f"{RESULTS}/{paths.study_table('recall')}",
+        f"{RESULTS}/{paths.study_table('budgets')}",
         f"{RESULTS}/{paths.study_page('ranking')}",
         f"{RESULTS}/{paths.study_page('summary')}",
         f"{RESULTS}/{paths.study_page('costs')}",

@@ -53,7 +53,6 @@ def floor(study: Study, root: Path) -> None:
     from sparrow.results.aggregate import aggregate
     from sparrow.stages.analyse import analyse
     from sparrow.stages.attack import attack
-    from sparrow.stages.compact import compact
     from sparrow.stages.data import prepare_data
     from sparrow.stages.finetune import finetune
     from sparrow.stages.initial import initial
@@ -80,14 +79,7 @@ def floor(study: Study, root: Path) -> None:
         else:
             parent = root / one.cell.path / "pruned.safetensors"
             finetune(parent, data, *files, path(".cost.json"), job_specs.finetune_spec(study, one.cell))
-    cut, counted = [], []
-    for one in cells.compacted(study):
-        path = _made(root / one.path / "compact")
-        cut.append(path(".safetensors"))
-        spec = job_specs.compact_spec(study, one.parent.model)
-        compact(
-            root / f"{one.path}.safetensors", root / one.parent.dataset / "data.safetensors", cut[-1], path(".cost.json"), spec
-        )
+    counted = []
     for one in cells.evaluated(study):
         inputs = root / f"{one.path}.safetensors", root / one.parent.dataset / "data.safetensors"
         kept = cells.attacks_with_examples(study)
@@ -104,11 +96,10 @@ def floor(study: Study, root: Path) -> None:
         path = _made(root / job.path)
         counted.append(path(".csv"))
         networks, dense = ([root / f"{one.path}.safetensors" for one in found] for found in (job.networks, job.dense))
-        smaller = [root / one.path / "compact.safetensors" for one in job.compact]
         data = root / job.place.split("/")[0] / "data.safetensors"
-        analyse(path(".csv"), path(".cost.json"), analyses.spec(study, job), data, networks, dense, smaller)
+        analyse(path(".csv"), path(".cost.json"), analyses.spec(study, job), data, networks, dense)
     networks = [root / f"{one.path}.safetensors" for one in cells.evaluated(study)]
-    aggregate(networks, cut, counted, root, job_specs.aggregate_spec(study))
+    aggregate(networks, counted, root, job_specs.aggregate_spec(study))
     _draw(study, root)
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sparrow.data import store
-from sparrow.files import checkpoint, compact
+from sparrow.files import checkpoint
 from sparrow.files.csv_table import write_csv
 from sparrow.files.headers import sha256
 from sparrow.files.outcome_table import FAILED
@@ -24,6 +24,7 @@ from sparrow.stages.data import prepare_data
 from sparrow.stages.pretrain import pretrain
 from sparrow.stages.specs.training import TrainingSpec
 from sparrow.versions import versions
+from tests.older import save_compact
 from tests.specs import data_spec, initial_network, labels
 
 torch.set_num_threads(1)
@@ -140,7 +141,7 @@ def _family(tmp_path_factory: pytest.TempPathFactory) -> Path:
         parent = places[stage]
     own = checkpoint.load(parent).header | {"parent": sha256(parent), "code": "code of cutting", "config": {}}
     own |= {"parameters_left": 22406, "cut_from": own["content"]}
-    compact.save(places["compact"], copy.deepcopy(model), own)
+    save_compact(places["compact"], copy.deepcopy(model), own)
     places["table"].write_text("index,label\n")
     return root
 

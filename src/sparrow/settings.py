@@ -131,7 +131,7 @@ class Evaluation(Settings):
 
 
 Scope = Literal["dataset", "network", "pair", "family", "seeds", "tables"]
-Need = Literal["threat", "compact"]
+Need = Literal["threat"]
 Columns = dict[str, tuple[str, ...]]
 """The columns of several tables, by the table's name."""
 
@@ -145,6 +145,6 @@ class Analysis(Settings):
     tables: ClassVar[Columns]
     """Columns of each table, by the table's name; the first has the name of the file."""
     needs: ClassVar[tuple[Need, ...]] = ()
-    """What it reads besides checkpoints and images: the networks' `threat`, their `compact` forms."""
+    """What it reads besides checkpoints and images: the networks' `threat`."""
     timed: ClassVar[bool] = False
     """Whether its numbers are timings, which no two runs have alike; those of a family alone can be compared."""

@@ -13,7 +13,7 @@ from sparrow.stages.analyse import analyse
 
 def on_network(network: Path, data: Path, output: Path, cost: Path, spec: dict[str, Any]) -> str | None:
     """An analysis of one network."""
-    return analyse(output=output, cost=cost, spec=spec, data=data, networks=[network], dense=[], compact=[])
+    return analyse(output=output, cost=cost, spec=spec, data=data, networks=[network], dense=[])
 
 
 def columns(kind: str) -> list[str]:

@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 
 from sparrow.analyses.latency import draw, turns
-from sparrow.errors import SparrowError
+from sparrow.errors import NetworkError, SparrowError
 from sparrow.exchange import onnx_file
 from sparrow.files import checkpoint
 from sparrow.files.content import of_spec
-from sparrow.files.headers import COMPACT_FORMAT, FORMAT
 from sparrow.files.outcome_table import FAILED
 from sparrow.files.specs import Spec
+from sparrow.networks.cutting import cut
 from sparrow.results.timings import write_timings
 from sparrow.stages._evaluation import origin
 from sparrow.stages._failure import failed_checkpoint
@@ -47,18 +47,30 @@ QUICK = {"batch_sizes": [1, 3], "runtimes": ["torch"], "threads": 1, "repeats": 
 def timed(family: SimpleNamespace, tmp_path: Path):
     """Times the networks of a family; the table."""
 
-    def run(compact: list[Path] | None = None, **params: object) -> pd.DataFrame:
+    def run(**params: object) -> pd.DataFrame:
         spec = SPEC_OF_JOB | {"analysis": {"kind": "latency"} | QUICK | params}
         output = place(tmp_path)
         output.parent.mkdir(parents=True, exist_ok=True)
-        cut = [family.compact] if compact is None else compact
-        analyse(output, tmp_path / "cost.json", spec, family.data, [family.finetuned], [family.dense], cut)
+        analyse(output, tmp_path / "cost.json", spec, family.data, [family.finetuned], [family.dense])
         return pd.read_csv(output)
 
     return run
 
 
-def test_every_network_is_timed_in_every_form(timed) -> None:
+@pytest.fixture
+def without_filters(family: SimpleNamespace) -> None:
+    """The pruned network of the family without every second filter of its first layer."""
+    loaded = checkpoint.load(family.finetuned)
+    masks = {name: torch.ones_like(mask) for name, mask in loaded.masks.items()}
+    masks["0.weight"][::2] = False
+    masks["0.bias"] = masks["0.weight"][:, 0, 0, 0].clone()
+    for name in ("0.weight", "0.bias"):
+        loaded.model.get_parameter(name).data.mul_(masks[name])
+    smaller, masks, kept = cut(loaded.model, (1, 8, 8), masks, torch.rand(2, 1, 8, 8))
+    checkpoint.save(family.finetuned, checkpoint.Checkpoint(smaller, masks, loaded.header, kept))
+
+
+def test_every_network_is_timed_in_every_form(timed, without_filters) -> None:
     table = timed()
     assert list(table.columns) == columns("latency")
     who = table[["method", "ratio", "stage", "form", "batch_size"]].to_numpy().tolist()
@@ -72,7 +84,7 @@ def test_every_network_is_timed_in_every_form(timed) -> None:
     assert ((table["speedup_low"] <= table["speedup"]) & (table["speedup"] <= table["speedup_high"])).all()
 
 
-def test_onnx_runtime_is_beside_torch(timed) -> None:
+def test_onnx_runtime_is_beside_torch(timed, without_filters) -> None:
     table = timed(runtimes=["torch", "onnxruntime"], batch_sizes=[2])
     assert table["runtime"].tolist() == ["torch", "onnxruntime"] * 3
 
@@ -98,13 +110,20 @@ def test_networks_take_turns() -> None:
 
 
 def test_a_pruned_network_that_failed_is_left_out(timed, family) -> None:
-    failed_checkpoint("diverged", family.finetuned, "finetuned", {"method": "lwm", "ratio": 0.5}, FORMAT)
-    assert set(timed(compact=[])["method"]) == {"dense"}
+    failed_checkpoint("diverged", family.finetuned, "finetuned", {"method": "lwm", "ratio": 0.5})
+    assert set(timed()["method"]) == {"dense"}
 
 
-def test_a_compact_network_that_failed_takes_nothing_from_the_masked_one(timed, family) -> None:
-    failed_checkpoint("diverged", family.compact, "compact", {}, COMPACT_FORMAT)
+def test_a_network_that_lost_single_weights_has_one_form(timed) -> None:
     assert set(timed()["form"]) == {"dense", "masked"}
+
+
+def test_a_masked_twin_that_cannot_be_had_takes_nothing_from_the_network_itself(timed, without_filters, monkeypatch) -> None:
+    def refused(path: Path, loaded: object) -> None:
+        raise NetworkError(f"{path}: no twin")
+
+    monkeypatch.setattr(checkpoint, "expanded", refused)
+    assert set(timed()["form"]) == {"dense", "compact"}
 
 
 @pytest.mark.parametrize("which", ["dense", "finetuned"])
@@ -113,8 +132,7 @@ def test_a_network_whose_logits_are_no_numbers_is_not_timed(timed, family, which
     for parameter in loaded.model.parameters():
         parameter.data = torch.where(parameter == 0, parameter, torch.tensor(3e38))
     checkpoint.save(getattr(family, which), loaded)
-    family.compact.unlink()
-    table = timed(compact=[])
+    table = timed()
     if which == "dense":
         assert "logits are not finite" in table.iloc[0, 0]
     else:
@@ -133,7 +151,7 @@ def test_more_threads_than_the_job_has_are_refused(timed) -> None:
 
 
 def test_of_a_dense_network_that_failed_nothing_is_timed(timed, family) -> None:
-    failed_checkpoint("diverged", family.dense, "dense", {}, FORMAT)
+    failed_checkpoint("diverged", family.dense, "dense", {})
     table = timed()
     assert list(table.columns) == FAILED
     assert "diverged" in table.iloc[0, 0]
@@ -158,7 +176,7 @@ def summary(family: SimpleNamespace, tmp_path: Path) -> Path:
 SPECS = {FAMILY: of_spec(SPEC_OF_JOB | {"analysis": {"kind": "latency"} | QUICK})}
 
 
-def test_latencies_stand_beside_what_is_preserved(timed, summary, tmp_path) -> None:
+def test_latencies_stand_beside_what_is_preserved(timed, without_filters, summary, tmp_path) -> None:
     table, failed, output = timed(), place(tmp_path / "failed"), tmp_path / "all.csv"
     failed.parent.mkdir(parents=True)
     write_failed(failed, "the loss is nan")

@@ -15,6 +15,7 @@ from sparrow.adversary.geometry import project, random_start
 from sparrow.data import store
 from sparrow.errors import CheckpointError
 from sparrow.files import checkpoint
+from sparrow.networks.cutting import cut
 from sparrow.settings import Threat
 from sparrow.verification.bounds import input_ranges
 from tests.analyses.jobs import columns, on_network, tables
@@ -124,6 +125,26 @@ def test_a_pruned_filter_is_off(count, dense: Path, tmp_path: Path) -> None:
 
     row = count(0.1, with_weights(tmp_path / "pruned", dense, change), samples=20).iloc[0]
     assert row["inactive"] >= 12 * 16
+
+
+def test_a_filter_that_was_cut_out_is_off(count, dense: Path, digits: Path, tmp_path: Path) -> None:
+    loaded, images = checkpoint.load(dense), store.read(digits, "test")[0].images[:5]
+    masks = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in loaded.model.named_parameters()}
+    masks["0.weight"][:3] = masks["0.bias"][:3] = False
+    for name, mask in masks.items():
+        loaded.model.get_parameter(name).data.mul_(mask)
+    checkpoint.save(
+        tmp_path / "masked.safetensors", checkpoint.Checkpoint(loaded.model, masks, loaded.header | {"parent": None})
+    )
+    smaller, masks, kept = cut(loaded.model, (1, 8, 8), masks, images)
+    checkpoint.save(
+        tmp_path / "small.safetensors", checkpoint.Checkpoint(smaller, masks, loaded.header | {"parent": None}, kept)
+    )
+    masked, small = (count(0.02, tmp_path / f"{name}.safetensors", samples=20) for name in ("masked", "small"))
+    assert small["neurons"].tolist() == [256, 128, 100]
+    pd.testing.assert_frame_equal(
+        small.drop(columns=["network", "spec"], errors="ignore"), masked.drop(columns=["network", "spec"], errors="ignore")
+    )
 
 
 @pytest.mark.parametrize("size", [1, 7])

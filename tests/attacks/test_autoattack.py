@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from scipy.optimize import linprog, minimize
 from torch import Tensor, nn
 
 from sparrow import catalogue
-from sparrow.adversary import apgd, fab, square
+from sparrow.adversary import apgd, batches, fab, square
 from sparrow.adversary import search as _search
+from sparrow.adversary.batches import SMALLEST_BATCH, logits, losses_and_gradients
 from sparrow.adversary.geometry import distance
-from sparrow.adversary.survivors import CHUNK, Survivors, logits, losses_and_gradients
+from sparrow.adversary.survivors import Survivors
 from sparrow.attacks import autoattack
 from sparrow.data import store
 from sparrow.files import checkpoint
@@ -173,6 +175,7 @@ def test_square_through_windows_finds_what_it_would_find_in_whole_images(
     model, images, labels = untrained
     kinds, found, looking = [], [], square._window_updates
     monkeypatch.setattr(square, "_window_updates", lambda *given: kinds.append(type(updates := looking(*given))) or updates)
+    monkeypatch.setattr(square, "batch_size", lambda *given: 64)
     for smallest in (0, 10**9):
         monkeypatch.setattr(square, "SMALLEST", smallest)
         with _search.search_network(model, images, precision) as search:
@@ -204,7 +207,8 @@ def test_square_of_a_network_that_cannot_be_traced_keeps_no_graph(precision: str
     model.seen.clear()
     with _search.search_network(model, images, precision) as search:
         square.square(search, images, labels, Threat(eps=0.01), 5, _generator())
-    assert len(model.seen) >= 6
+    # Several queries of each of four images at once.
+    assert max(len(output) for output in model.seen) > 4 * 5
     assert not any(output.requires_grad for output in model.seen)
     # The first layer, and here there is no other, gets images in float32.
     assert {output.dtype for output in model.seen} == {torch.float32}
@@ -215,7 +219,7 @@ def test_images_of_all_batches_meet_the_same_windows(case: tuple, monkeypatch: p
     monkeypatch.setattr(square, "SMALLEST", 0)
     with _search.search_network(model, images, "float32") as search:
         whole = square.square(search, images, labels, LINF, 100, _generator())
-        monkeypatch.setattr(square, "batch_size", lambda images: 7)
+        monkeypatch.setattr(square, "batch_size", lambda *given: 7)
         parts = square.square(search, images, labels, LINF, 100, _generator())
     assert 0 < int(whole[0].sum()) < len(images)
     for one, other in zip(parts, whole, strict=True):
@@ -242,8 +246,8 @@ def test_images_leave_as_soon_as_they_are_broken(case: tuple) -> None:
         hook.remove()
     # Eleven passes over all images, but for those removed; batches are packed anew.
     assert sum(seen) < 11 * len(images)
-    assert seen[-1] == int((~broken).sum()) % CHUNK
-    assert max(seen) <= CHUNK
+    assert seen[-1] == int((~broken).sum()) % SMALLEST_BATCH
+    assert max(seen) <= SMALLEST_BATCH
 
 
 def test_gradient_is_that_of_the_loss_whatever_the_batches(case: tuple) -> None:
@@ -338,24 +342,27 @@ def test_what_is_kept_stays_together() -> None:
     assert (now.labels.tolist(), now.number.tolist(), now.places.tolist(), len(now)) == ([2, 3], [20, 30], [2, 3], 2)
 
 
-def test_autoattack_is_the_standard_version(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("batch", "groups"), [(3, [1] * 9), (27, [9]), (12, [3, 3, 3]), (16, [5, 4])])
+def test_autoattack_is_the_standard_version(batch: int, groups: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
-    def spied(name: str, *wanted: int):
-        def attack(model, images, labels, *arguments):
-            calls.append((name, *(arguments[place] for place in wanted)))
+    def spied(name: str, steps: int, targets: Callable[[tuple, dict], int]):
+        def attack(model, images, labels, *arguments, **named):
+            calls.append((name, arguments[steps], targets(arguments, named)))
             return torch.zeros_like(labels, dtype=torch.bool), images
 
         return attack
 
-    monkeypatch.setattr(apgd, "apgd", spied("apgd", 2))
-    monkeypatch.setattr(fab, "fab", spied("fab", 2))
-    monkeypatch.setattr(square, "square", spied("square", 1))
+    monkeypatch.setattr(apgd, "apgd", spied("apgd", 2, lambda arguments, named: named.get("copies", 0)))
+    monkeypatch.setattr(fab, "fab", spied("fab", 2, lambda arguments, named: arguments[0].shape[1]))
+    monkeypatch.setattr(square, "square", spied("square", 1, lambda arguments, named: 0))
+    monkeypatch.setattr(batches, "batch_size", lambda *given: batch)
     network = nn.Sequential(nn.Flatten(), nn.Linear(16, 100))
     images = torch.rand(3, 1, 4, 4)
     labels = logits(network, images).argmax(dim=1)
     autoattack.attack(network, images, labels, autoattack.Params(), LINF, 100)
-    assert calls == [("apgd", 100)] * 10 + [("fab", 100)] * 9 + [("square", 5000)]
+    targeted = [(name, 100, count) for name in ("apgd", "fab") for count in groups]
+    assert calls == [("apgd", 100, 0), *targeted, ("square", 5000, 0)]
 
 
 def test_each_part_meets_only_what_the_others_left(case: tuple, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,9 +15,9 @@ import torchattacks
 from torch import Tensor, nn
 
 from sparrow.adversary import apgd, fab, square
+from sparrow.adversary.batches import logits
 from sparrow.adversary.geometry import distance
 from sparrow.adversary.search import search_network
-from sparrow.adversary.survivors import logits
 from sparrow.attacks import autoattack
 from sparrow.data import store
 from sparrow.files import checkpoint

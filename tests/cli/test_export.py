@@ -16,12 +16,11 @@ from sparrow.cli.main import main
 from sparrow.errors import NetworkError
 from sparrow.exchange import fit, keymap, keymap_files, network, onnx_file, state_dict
 from sparrow.files import checkpoint
-from sparrow.files import compact as compact_file
 from sparrow.files.headers import read_header, sha256
 from sparrow.files.outcome_table import COLUMNS
+from sparrow.networks.cutting import cut
 from sparrow.networks.prunable import NORMS, prunable_weights
-from sparrow.networks.structure import Layout, filter_masks, without_filters
-from sparrow.reproducible import software_and_device
+from sparrow.networks.structure import Layout, filter_masks
 from sparrow.stages._failure import failed_checkpoint
 from tests.conftest import ABOUT, write_failed
 
@@ -101,19 +100,31 @@ def test_onnx_gives_torchs_logits_for_any_number_of_images(kind: str, tmp_path: 
 def test_a_network_without_its_filters_becomes_onnx(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     source = _write(tmp_path / "finetuned.safetensors", "cnn-small", 0.5, filters=True)
     loaded = checkpoint.load(source)
-    smaller = without_filters(loaded.model, (1, 8, 8), loaded.masks)
-    (tmp_path / "finetuned").mkdir()
-    compact = tmp_path / "finetuned/compact.safetensors"
-    own = {"parent": sha256(source), "parameters_left": sum(p.numel() for p in smaller.parameters())}
-    compact_file.save(compact, smaller, loaded.header | own | software_and_device(torch.device("cpu")))
+    smaller, masks, kept = cut(loaded.model, (1, 8, 8), loaded.masks, torch.rand(2, 1, 8, 8))
+    compact = tmp_path / "small.safetensors"
+    checkpoint.save(compact, checkpoint.Checkpoint(smaller, masks, loaded.header, kept))
     assert _export(capsys, compact, "--format", "onnx", "--output", tmp_path / "net.onnx")[0] == 0
     assert (tmp_path / "net.onnx").stat().st_size < compact.stat().st_size + 20_000 < source.stat().st_size
     images = torch.rand(3, 1, 8, 8)
     with torch.no_grad():
         assert torch.allclose(_logits(tmp_path / "net.onnx", images), loaded.model(images), atol=1e-5)
-    # Its plain state dict, too.
+    # Its plain state dict, too; and with zeros in their places, as its architecture has them.
     assert _export(capsys, compact, "--format", "state-dict", "--output", tmp_path / "net.safetensors")[0] == 0
-    assert load_file(tmp_path / "net.safetensors")["0.weight"].shape == (8, 1, 4, 4)
+    small = load_file(tmp_path / "net.safetensors")["0.weight"]
+    assert small.shape == (8, 1, 4, 4)
+    options = ("--format", "state-dict", "--masked", "--output", tmp_path / "masked.safetensors")
+    assert _export(capsys, compact, *options)[0] == 0
+    wide = load_file(tmp_path / "masked.safetensors")["0.weight"]
+    assert wide.shape == (16, 1, 4, 4)
+    assert torch.equal(wide[wide.flatten(1).any(dim=1)], small)
+
+
+def test_a_network_without_filters_of_an_earlier_version_can_be_exported(
+    family: SimpleNamespace, capsys: pytest.CaptureFixture
+) -> None:
+    output = family.root / "net.safetensors"
+    assert _export(capsys, family.compact, "--format", "state-dict", "--output", output)[0] == 0
+    assert load_file(output)["0.weight"].shape == (16, 1, 4, 4)
 
 
 def test_onnx_names_the_network_and_no_machine(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -13,6 +13,7 @@ from sparrow import catalogue
 from sparrow.errors import CheckpointError
 from sparrow.exchange import fit, keymap
 from sparrow.exchange.fit import Target
+from sparrow.networks.cutting import without_filters
 from sparrow.networks.prunable import prunable_weights
 
 SHAPE = (1, 8, 8)
@@ -207,6 +208,39 @@ def test_a_ratio_that_is_one_of_filters_is_pointed_to() -> None:
 def test_filters_that_still_give_something_are_not_gone() -> None:
     with pytest.raises(CheckpointError, match=r"0.bias is not zero where the filters are"):
         _fit(_filters(0.1).state_dict(), 0.5, granularity="filter")
+
+
+def _cut(masked: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a network of `_filters` without what these would have been."""
+    masks = {name: weight != 0 for name, weight in prunable_weights(masked).items()}
+    return without_filters(masked, SHAPE, masks).state_dict()
+
+
+def test_a_network_whose_filters_are_cut_out_is_the_masked_one() -> None:
+    theirs, images = _filters(0.0), torch.rand(4, *SHAPE)
+    small = _cut(theirs)
+    assert small["0.weight"].shape == (8, 1, 4, 4)
+    network, found = _fit(small, 0.5, granularity="filter")
+    assert found.ratio == 0.5
+    # Which ones went is not known: the first ones stay.
+    assert found.masks["0.weight"].flatten(1).all(dim=1).tolist() == [True] * 8 + [False] * 8
+    assert not any(network.get_parameter(name)[~mask].any() for name, mask in found.masks.items())
+    assert torch.equal(network.get_parameter("0.weight")[:8], theirs.get_parameter("0.weight")[8:])
+    assert found.notes == [
+        "74 filters were cut out of it; which ones is not known, and the last of each layer have their places"
+    ]
+    with torch.no_grad():
+        assert torch.allclose(network(images), theirs(images), atol=1e-6)
+
+
+def test_layers_that_were_cut_and_do_not_fit_together_are_refused_by_name() -> None:
+    small = _cut(_filters(0.0))
+    small["2.weight"] = small["2.weight"][:, :5].clone()
+    with pytest.raises(CheckpointError, match=r"not a cnn-small: 2\.weight is \(16, 5, 4, 4\), expected \(16, 8, 4, 4\)$"):
+        _fit(small, 0.5, granularity="filter")
+    # Without its being said, a network of another size is none of this architecture.
+    with pytest.raises(CheckpointError, match=r"not a cnn-small: 0\.weight is \(8, 1, 4, 4\), expected \(16, 1, 4, 4\)"):
+        _fit(_cut(_filters(0.0)), 0.5)
 
 
 def _without(name: str):

@@ -17,6 +17,7 @@ from sparrow.files import checkpoint, lineage
 from sparrow.files.headers import read_header, sha256
 from sparrow.files.parentage import refuse_other_parents
 from sparrow.models import cnn_small
+from sparrow.networks.cutting import without_filters
 from sparrow.networks.prunable import prunable_weights
 from sparrow.stages.imported import import_checkpoint
 from sparrow.study import job_specs
@@ -74,6 +75,31 @@ def test_the_same_file_gives_the_same_bytes(laid_out: SimpleNamespace, tmp_path:
     for output in outputs:
         import_checkpoint(file, laid_out.data, output, _spec(f"{SEED}/dense", file))
     assert outputs[0].read_bytes() == outputs[1].read_bytes()
+
+
+def test_a_network_without_filters_is_taken_over_masked_or_cut_with_the_same_numbers(
+    laid_out: SimpleNamespace, tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    network, images = cnn_small.build(cnn_small.Params(), (1, 8, 8), 10), torch.rand(5, 1, 8, 8)
+    *hidden, _ = prunable_weights(network)
+    for name in hidden:
+        for tensor in (network.get_parameter(name), network.get_parameter(name.replace("weight", "bias"))):
+            tensor.data[::2] = 0
+    masks = {name: weight != 0 for name, weight in prunable_weights(network).items()}
+    found = []
+    for name, model in (("masked", network), ("cut", without_filters(network, (1, 8, 8), masks))):
+        file, place = tmp_path / f"{name}.pth", f"theirs-0.50/{'pruned' if name == 'cut' else 'finetuned'}"
+        torch.save({"state_dict": model.state_dict()}, file)
+        output = laid_out.seed / f"{place}.safetensors"
+        import_checkpoint(file, laid_out.data, output, _spec(f"{SEED}/{place}", file, granularity="filter"))
+        found.append(checkpoint.load(output))
+    for loaded in found:
+        assert loaded.header["parameters_left"] == 5960
+        assert loaded.model[0].out_channels == 8
+        with torch.no_grad():
+            assert torch.allclose(loaded.model(images), network(images), atol=1e-6)
+    assert all(torch.equal(one, found[1].model.state_dict()[name]) for name, one in found[0].model.state_dict().items())
 
 
 def test_lineage_says_where_it_comes_from(laid_out: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

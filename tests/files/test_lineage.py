@@ -20,7 +20,7 @@ from sparrow.cli.main import main
 from sparrow.data import store
 from sparrow.files import examples, lineage
 from sparrow.files.headers import read_header, sha256
-from sparrow.stages._failure import failed_checkpoint, failed_compact
+from sparrow.stages._failure import failed_checkpoint
 from sparrow.versions import SPARROW
 from tests.conftest import replace_network
 
@@ -111,8 +111,6 @@ def test_a_failed_network_has_a_chain_too(family: SimpleNamespace) -> None:
     origin = {key: pruned[key] for key in ("data", "parent")}
     failed_checkpoint("diverged", family.pruned, "pruned", pruned["cell"], **origin)
     assert states(family.pruned) == {"data set": "ok", "dense": "ok", "pruned": ""}
-    failed_compact("diverged", family.compact, family.pruned)
-    assert states(family.compact) == {"finetuned": "MISMATCH", "compact": ""}
 
 
 def test_the_formats_are_those_of_the_files(family: SimpleNamespace) -> None:

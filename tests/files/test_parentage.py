@@ -18,7 +18,6 @@ from sparrow.files.parentage import refuse_other_parents
 from sparrow.results.aggregate import aggregate
 from sparrow.stages._failure import failed_checkpoint
 from sparrow.stages.attack import attack
-from sparrow.stages.compact import compact
 from sparrow.stages.finetune import finetune
 from sparrow.stages.prune import prune
 from sparrow.stages.verify import verify
@@ -115,7 +114,6 @@ STAGES = {
     "attack": (attack, EVALUATION | {"attack": {"kind": "fgsm"}}),
     "verify": (verify, EVALUATION | {"verifier": {"kind": "ibp"}}),
     "stability": (on_network, EVALUATION | {"analysis": {"kind": "stability"}}),
-    "compact": (compact, MODEL),
 }
 
 
@@ -143,12 +141,12 @@ def test_training_goes_on_with_the_data_that_it_began_with(family: SimpleNamespa
     assert not outputs["output"].exists()
 
 
-@pytest.mark.parametrize("replaced", ["dense", "pruned", "finetuned"])
+@pytest.mark.parametrize("replaced", ["dense", "pruned"])
 def test_aggregation_refuses_it_before_anything_is_written(family: SimpleNamespace, tmp_path: Path, replaced: str) -> None:
     replace_network(getattr(family, replaced))
     (tmp_path / "tables").mkdir()
     with pytest.raises(CheckpointError, match=f": was made from another {getattr(family, replaced)} than"):
-        aggregate([family.dense, family.finetuned], [family.compact], [], tmp_path / "tables", AGGREGATION)
+        aggregate([family.dense, family.finetuned], [], tmp_path / "tables", AGGREGATION)
     assert list((tmp_path / "tables").iterdir()) == []
 
 
@@ -156,8 +154,8 @@ def test_aggregation_reads_every_file_once_for_its_digest(family: SimpleNamespac
     read = []
     monkeypatch.setattr("sparrow.results.aggregate.sha256", lambda path: read.append(path) or sha256(path))
     with pytest.raises(SparrowError, match="pgd"):  # There is no outcome table to go on with.
-        aggregate([family.dense, family.pruned, family.finetuned], [family.compact], [], family.root, AGGREGATION)
-    assert sorted(read) == sorted([family.dense, family.pruned, family.finetuned])
+        aggregate([family.dense, family.pruned, family.finetuned], [], family.root, AGGREGATION)
+    assert sorted(read) == sorted([family.dense, family.pruned])
 
 
 def test_a_digest_that_is_known_is_not_computed_again(family: SimpleNamespace) -> None:

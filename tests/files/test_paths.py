@@ -89,7 +89,6 @@ PRUNED = Checkpoint(PARENT, Cell(PARENT, "harp-authors", 0.995), "finetuned")
         (f"{PRUNED.cell.path}/pruned", "prune", Checkpoint(PARENT, PRUNED.cell, "pruned")),
         (f"{DENSE.path}/attacks/pgd-eps0.1", "attack", DENSE),
         (f"{PRUNED.path}/verifiers/crown", "verify", PRUNED),
-        (f"{PRUNED.path}/compact", "compact", PRUNED),
         (f"{PRUNED.path}/analyses/latency", "analyse", PRUNED),
         (f"{PARENT.path}/analyses/latency", "analyse", None),
         ("cifar10/analyses/sizes", "analyse", None),
@@ -150,7 +149,6 @@ def test_an_analysis_table_lies_in_its_place() -> None:
 
 def test_jobs_tables_and_logs_lie_where_the_layout_says() -> None:
     assert stage_of(data_job("cifar10")) == "data"
-    assert stage_of(PRUNED.compact) == "compact"
     assert stage_of(f"{PRUNED.path}/{outcome_job('attacks', 'pgd')}") == "attack"
     assert table_below(Path(PRUNED.path), outcome_job("attacks", "pgd")) == Path(
         f"{ATTACK_PATTERN}.csv".format(**PARENT._asdict(), checkpoint=PRUNED.path.removeprefix(f"{PARENT.path}/"), attack="pgd")

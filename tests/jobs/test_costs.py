@@ -154,8 +154,6 @@ JOBS = {
     "digits/cnn-small/benign/seed0/dense/attacks/pgd": "attack",
     "digits/cnn-small/benign/seed0/lwm-0.90/pruned": "prune",
     "digits/cnn-small/benign/seed0/lwm-0.90/finetuned": "finetune",
-    "digits/cnn-small/benign/seed0/lwm-0.90/finetuned/compact": "compact",
-    "digits/cnn-small/benign/seed0/lwm-0.90/pruned/compact": "compact",
     "digits/cnn-small/benign/seed0/lwm-0.90/finetuned/verifiers/crown": "verify",
     "digits/cnn-small/benign/seed0/dense/attacks/pgd-eps0.00001": "attack",
     "digits/cnn-small/benign/seed0/lwm-0.90/finetuned/verifiers/cascade-eps0.05": "verify",
@@ -190,16 +188,14 @@ def test_a_row_holds_its_jobs_cost(files, tmp_path):
     )
 
 
-def test_a_latency_is_in_the_rows_that_have_one(files, tmp_path):
-    files[5].write_text(json.dumps({"seconds": 1.5, "latency_ms": 0.25, "latency_masked_ms": 0.5}))
+def test_what_only_some_jobs_have_is_in_their_rows(files, tmp_path):
+    files[5].write_text(json.dumps({"seconds": 1.5, "tried": 0.25, "kept": 0.5}))
     collect_costs(files, tmp_path / "costs.csv")
     table = pd.read_csv(tmp_path / "costs.csv").set_index("job")
-    assert table[["latency_ms", "latency_masked_ms"]].dropna().to_dict("index") == {
-        list(JOBS)[5]: {"latency_ms": 0.25, "latency_masked_ms": 0.5}
-    }
+    assert table[["tried", "kept"]].dropna().to_dict("index") == {list(JOBS)[5]: {"tried": 0.25, "kept": 0.5}}
 
 
-def test_a_study_without_compact_networks_has_no_latencies(files, tmp_path):
+def test_there_is_no_column_for_what_no_job_has(files, tmp_path):
     collect_costs(files, tmp_path / "costs.csv")
     assert list(pd.read_csv(tmp_path / "costs.csv").columns) == [
         *("job", "stage", "seconds", "peak_memory_mb", "gradient_evaluations")

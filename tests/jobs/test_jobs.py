@@ -638,15 +638,15 @@ PROBE = """
 import sys, torch
 from sparrow.jobs import run
 from sparrow.jobs import journal
-from sparrow.stages import compact
+from sparrow.stages import data
 
 def probe(output):
     # As large as it takes for several threads; all of it denormal.
     output.write_text(str(int((torch.full((1 << 22,), 1e-39) * 1).count_nonzero())))
 
-probe.__module__ = compact.__name__
-compact.probe = probe
-run.run("sparrow.stages.compact:probe", sys.argv[1], 2, output=sys.argv[2])
+probe.__module__ = data.__name__
+data.probe = probe
+run.run("sparrow.stages.data:probe", sys.argv[1], 2, output=sys.argv[2])
 """
 
 

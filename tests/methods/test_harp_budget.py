@@ -109,7 +109,7 @@ def test_the_warning_stands_in_headers_log_and_summary(dense: Path, digits: Path
     objectives = {"adversarial": {"attacks": [], "not_in_era": [], "minimum_norm": [], "verifiers": [], "smoothed": []}}
     objectives["adversarial"]["threat"] = {"norm": "linf", "eps": 0.1}
     of_none = {"attacks": [], "verifiers": [], "objectives": objectives, "analyses": {}, "code": "test"}
-    aggregate([tuned], [], [], tmp_path, of_none)
+    aggregate([tuned], [], tmp_path, of_none)
     table = pd.read_csv(tmp_path / "summary.csv")
     assert table["warnings"].tolist() == [message]
 

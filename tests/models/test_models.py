@@ -11,8 +11,8 @@ from torch import nn
 
 from sparrow import catalogue
 from sparrow.networks import residual, wide_residual
+from sparrow.networks.cutting import without_filters
 from sparrow.networks.prunable import norm_parameters, prunable_weights
-from sparrow.networks.structure import without_filters
 from sparrow.settings import Threat
 from sparrow.verification.bounds import smallest_margin
 

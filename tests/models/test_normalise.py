@@ -8,7 +8,8 @@ from torch import nn
 
 from sparrow import catalogue
 from sparrow.errors import ConfigError
-from sparrow.networks.structure import Layout, without_filters
+from sparrow.networks.cutting import without_filters
+from sparrow.networks.structure import Layout
 from sparrow.settings import Threat
 from sparrow.verification.bounds import smallest_margin
 from tests.workflow.conftest import TINY

@@ -12,8 +12,10 @@ from torch import nn
 from sparrow import catalogue
 from sparrow.errors import NetworkError
 from sparrow.files import compact
+from sparrow.networks.cutting import require_cuttable, without_filters
 from sparrow.networks.prunable import prunable_weights
-from sparrow.networks.structure import Layout, filter_masks, require_cuttable, without_filters
+from sparrow.networks.structure import Layout, filter_masks
+from tests.older import save_compact
 
 SHAPE = (1, 8, 8)
 
@@ -61,7 +63,7 @@ def test_without_its_filters_a_network_as_written_gives_the_same_logits(monkeypa
     monkeypatch.setattr(compact, "refuse_other_parents", lambda *given: None)
     monkeypatch.setattr(compact, "read_header", lambda *given: header)
     monkeypatch.setattr(compact, "read", lambda path, expected: (header, load_file(path)))
-    compact.save(tmp_path / "compact.safetensors", smaller, header)
+    save_compact(tmp_path / "compact.safetensors", smaller, header)
     read, _ = compact.load(tmp_path / "compact.safetensors")
     assert sum(p.numel() for p in read.parameters()) < sum(p.numel() for p in model.parameters())
     assert torch.allclose(read(images), model(images), atol=1e-6)

@@ -19,6 +19,9 @@ from sparrow.settings import Threat
 from sparrow.training.additions import StabilityLoss
 from sparrow.training.relu_stability import Penalty
 from sparrow.verification import bounds, chain_bounds
+from sparrow.verification.graph import traced
+from sparrow.verification.graph_splitting import GraphSplitting
+from sparrow.verification.lirpa_splitting import LirpaSplitting
 from sparrow.verification.splitting import Splitting
 from sparrow.verifiers import branch_and_bound
 
@@ -181,7 +184,7 @@ def test_which_neurons_are_chosen_by_hand() -> None:
     sizes = {"a": torch.tensor([0.3, 0.2, 0.0, 0.7]), "b": torch.tensor([0.1, 0.1, 0.0, 0.6])}
 
     def at(share: float) -> list[list[bool]]:
-        return [mask.tolist() for mask in chosen(unstable, sizes, 10, share).values()]
+        return [mask.tolist() for mask in chosen(unstable, sizes, 10, int(8 * share)).values()]
 
     # On more than half of ten images: a0, a1 and b0, of which b0's input is the smallest, then a1's.
     assert at(0.25) == [[False, True, False, False], [True, False, False, False]]
@@ -221,8 +224,9 @@ def test_lines_can_take_the_place_of_all_relus_of_our_networks(kind: str) -> Non
     assert len([node for node in bounds.nodes(network) if type(node).__name__ == "BoundRelu"]) == len(found)
 
 
+@pytest.mark.parametrize("own", [True, False])
 @pytest.mark.parametrize(("eps", "verified"), [(0.15, True), (0.3, False)])
-def test_branch_and_bound_splits_no_line_and_ends(eps: float, verified: bool) -> None:
+def test_branch_and_bound_splits_no_line_and_ends(eps: float, verified: bool, own: bool) -> None:
     torch.manual_seed(0)
     image = torch.rand(1, 1, 3, 3)
     layers = [nn.Flatten(), nn.Linear(9, 12), nn.ReLU(), nn.Linear(12, 12), nn.ReLU(), nn.Linear(12, 3)]
@@ -231,7 +235,12 @@ def test_branch_and_bound_splits_no_line_and_ends(eps: float, verified: bool) ->
         parameter.data.mul_(3)
     model = random_lines(model, image)
     label, threat = int(model(image).argmax()), Threat(eps=eps)
-    splitting = Splitting(model, image, label, threat, 3, 5, 0.5)
+    begun: GraphSplitting | None = None
+    splitting: Splitting = LirpaSplitting(model, image, label, threat, 3, 5, 0.5)
+    if own:
+        graph = traced(model, image)
+        assert graph is not None
+        splitting = begun = GraphSplitting(graph, image, label, threat, 3, 5, 0.5)
     assert splitting.only_relus
     assert (splitting.margins < 0).any()  # So that something has to be split.
     unstable = splitting.unstable([torch.zeros(1, 12, dtype=torch.int8) for _ in range(2)])
@@ -239,7 +248,7 @@ def test_branch_and_bound_splits_no_line_and_ends(eps: float, verified: bool) ->
     for layer, which in zip(grafted_layers(model).values(), unstable, strict=True):
         assert not which[:, layer.mask].any()
     # Without the PGD that comes first: by splits and linear programmes alone.
-    found = branch_and_bound._search(model, image, label, branch_and_bound.Params(iterations=5), threat, 3)
+    found = branch_and_bound._search(model, model, image, label, branch_and_bound.Params(iterations=5), threat, 3, begun)
     assert found.domains > 1
     assert found.verified == verified
     assert (found.example is None) == verified

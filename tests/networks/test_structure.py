@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from sparrow import catalogue
 from sparrow.errors import SparrowError
+from sparrow.networks.cutting import without_filters
 from sparrow.networks.prunable import prunable_weights
-from sparrow.networks.structure import FilterGroup, Layout, filter_masks, removed_filters, without_filters
+from sparrow.networks.structure import FilterGroup, Layout, filter_masks, removed_filters
 
 SHAPE = (1, 8, 8)
 

@@ -12,18 +12,17 @@ from sparrow import catalogue
 from sparrow.data.store import Header
 from sparrow.errors import CheckpointError, ContradictionError, SparrowError
 from sparrow.files import analysis_table, checkpoint
-from sparrow.files import compact as compact_file
 from sparrow.files.csv_table import write_csv
 from sparrow.files.headers import read, sha256
 from sparrow.files.outcome_table import COLUMNS
 from sparrow.files.paths import IDENTITY, Cell, Checkpoint, Parent
 from sparrow.models import cnn_small
+from sparrow.networks.cutting import cut as cut_out
 from sparrow.networks.prunable import prunable_weights
-from sparrow.networks.structure import without_filters
 from sparrow.radius import text
 from sparrow.results.aggregate import aggregate
 from sparrow.results.collected import write_collected
-from sparrow.stages._failure import failed_checkpoint, failed_compact
+from sparrow.stages._failure import failed_checkpoint
 from sparrow.stages._origin import header
 from sparrow.stages.specs.base import CheckpointSpec
 from sparrow.study.analysis_contract import SUMMARISED
@@ -33,6 +32,7 @@ from tests.conftest import ABOUT, write_failed
 TABLES = {"attacks": ["fgsm", "pgd"], "verifiers": ["ibp", "crown"]}
 EVALUATED = TABLES | {"smoothed": [], "minimum_norm": [], "not_in_era": [], "threat": {"norm": "linf", "eps": 0.1}}
 SPEC = TABLES | {"objectives": {"adversarial": EVALUATED}, "analyses": {}, "code": "test"}
+SPEC |= {"lost_filters": ["digits/cnn-small/adversarial/seed0/lwm-filter-0.50/finetuned"]}
 PARENT = Parent("digits", "cnn-small", "adversarial", 0)
 CELL = Cell(PARENT, "lwm", 0.5)
 DENSE = Checkpoint(PARENT, None, "dense")
@@ -92,10 +92,10 @@ def study(tmp_path):
     return paths
 
 
-def aggregated(networks, folder, compact=()):
+def aggregated(networks, folder):
     """The folder of the five tables."""
     folder.mkdir(exist_ok=True)
-    aggregate(networks, list(compact), [], folder, SPEC)
+    aggregate(networks, [], folder, SPEC)
     return folder
 
 
@@ -103,8 +103,8 @@ def aggregated(networks, folder, compact=()):
 def run(tmp_path):
     """Aggregates networks and reads one of the tables back."""
 
-    def run(networks, name="summary", compact=()):
-        return pd.read_csv(aggregated(networks, tmp_path / "tables", compact) / f"{name}.csv")
+    def run(networks, name="summary"):
+        return pd.read_csv(aggregated(networks, tmp_path / "tables") / f"{name}.csv")
 
     return run
 
@@ -199,10 +199,28 @@ def test_a_rate_says_how_many_images_it_rests_on(study, run, column):
         ("dense", "multiply_adds", 50664),
         # What single weights cost is not less without them.
         ("finetuned", "multiply_adds", 50664),
+        # None of its units is dead.
+        ("dense", "effective_parameters", 22406),
+        ("dense", "effective_multiply_adds", 50664),
+        # Of its 100 neurons, 50 are read: those with weights in the even columns of the last layer. With biases, 128 + 16 and
+        # 4096 + 32 of the convolutions, 50 * 64 + 50 and 500 + 10 of the linear layers.
+        ("finetuned", "effective_parameters", 8032),
+        ("finetuned", "effective_multiply_adds", 16 * 128 + 4 * 4096 + 3200 + 500),
     ],
 )
 def test_weights_are_counted_in_the_file(study, run, stage, column, value):
     assert row(run(study), stage)[column] == pytest.approx(value, rel=1e-5)
+
+
+@pytest.mark.parametrize("column", ["effective_parameters", "effective_multiply_adds"])
+def test_a_checkpoint_of_before_effective_sizes_were_counted_has_none(study, run, column):
+    header, tensors = read(study[1], framework="np")
+    del header[column]
+    save_file(tensors, study[1], {"sparrow": json.dumps(header)})
+    write_outcomes(study[1], FINETUNED_OUTCOMES)
+    table = run(study)
+    assert pd.isna(row(table, "finetuned")[column])
+    assert row(table, "dense")[column] > 0
 
 
 def test_a_kept_weight_that_is_zero_is_not_pruned(study, run):
@@ -220,12 +238,12 @@ def test_a_kept_weight_that_is_zero_is_not_pruned(study, run):
 def test_every_network_says_what_its_method_is(study, tmp_path):
     facts = {"pipeline": "after", "iterative": False, "structure": "weights", "locality": "layer", "criterion": "LWM"}
     (tmp_path / "tables").mkdir()
-    aggregate(study, [], [], tmp_path / "tables", SPEC | {"methods": {"lwm": facts}})
+    aggregate(study, [], tmp_path / "tables", SPEC | {"methods": {"lwm": facts}})
     summary = pd.read_csv(tmp_path / "tables/summary.csv")
     assert {name: row(summary, "finetuned")[name] for name in facts} == facts
     assert summary[summary["stage"] == "dense"][list(facts)].isna().all(axis=None)
     # A method that an import alone has is one of which nothing is known.
-    aggregate(study, [], [], tmp_path / "tables", SPEC)
+    aggregate(study, [], tmp_path / "tables", SPEC)
     assert pd.read_csv(tmp_path / "tables/summary.csv")[list(facts)].isna().all(axis=None)
 
 
@@ -385,7 +403,7 @@ FILTERED = Checkpoint(PARENT, Cell(PARENT, "lwm-filter", 0.5), "finetuned")
 
 @pytest.fixture
 def cut(study, tmp_path):
-    """The study with a third network, in which every second filter is zero, and its compact file."""
+    """The study with a third network, which lost every second filter; of which these are cut out."""
     path = write_network(tmp_path, FILTERED)
     loaded = checkpoint.load(path)
     model, masks = loaded.model, {name: torch.ones_like(mask) for name, mask in loaded.masks.items()}
@@ -396,9 +414,9 @@ def cut(study, tmp_path):
             masks[f"{layer}.weight"][1::2] = False
         for name, parameter in model.named_parameters():
             parameter.fill_(1).mul_(masks.get(name, 1))
-    checkpoint.save(path, checkpoint.Checkpoint(model, masks, header_of(path)))
+    smaller, masks, kept = cut_out(model, (1, 8, 8), masks, torch.rand(2, 1, 8, 8))
+    checkpoint.save(path, checkpoint.Checkpoint(smaller, masks, header_of(path), kept))
     write_outcomes(path, FINETUNED_OUTCOMES)
-    write_compact(path)
     return [*study, path]
 
 
@@ -406,65 +424,58 @@ def header_of(path):
     return read(path, framework="np")[0]
 
 
-def compact_of(path):
-    return path.with_suffix("") / "compact.safetensors"
+def rewrite_header(path, **changes):
+    """The same file, but for keys of its header."""
+    header, tensors = read(path, framework="np")
+    kept = {key: value for key, value in (header | changes).items() if key not in changes or value is not None}
+    save_file(tensors, path, {"sparrow": json.dumps(kept)})
 
 
-def write_compact(path):
-    """What the stage would write; its header holds numbers that no count could give."""
-    loaded = checkpoint.load(path)
-    smaller = without_filters(loaded.model, (1, 8, 8), loaded.masks)
-    sizes = {"parameters_left": 123, "multiply_adds": 456, "parent": sha256(path)}
-    compact_file.save(compact_of(path), smaller, loaded.header | sizes)
+LEFT = ["compact_parameters", "compact_multiply_adds"]
 
 
-def test_what_is_left_without_the_pruned_filters_stands_beside_the_network(cut, run):
-    table = run(cut, compact=[compact_of(cut[2])]).set_index("method")
-    columns = ["multiply_adds", "compact_parameters", "compact_multiply_adds"]
-    assert table.loc["lwm-filter", columns].tolist() == [50664, 123, 456]
+def test_what_is_left_without_filters_stands_beside_the_network(cut, run):
+    rewrite_header(cut[2], parameters_left=123, multiply_adds_left=456)
+    table = run(cut).set_index("method")
+    assert table.loc["lwm-filter", ["multiply_adds", *LEFT]].tolist() == [50664, 123, 456]
 
 
 def test_a_network_that_was_not_cut_has_nothing_left_to_tell(cut, run):
-    table = run(cut, compact=[compact_of(cut[2])]).set_index("method")
-    columns = ["compact_parameters", "compact_multiply_adds"]
-    assert table.loc[["dense", "lwm"], columns].isna().to_numpy().tolist() == [[True, True]] * 2
+    assert run(cut).set_index("method").loc[["dense", "lwm"], LEFT].isna().to_numpy().tolist() == [[True, True]] * 2
 
 
-def test_a_compact_file_of_another_network_is_refused(cut, run):
+def test_sizes_and_shares_are_those_of_the_network_as_it_is_built(cut, run):
+    # Half of the filters of each hidden layer: weights of 16 x 1 x 4 x 4, 32 x 16 x 4 x 4, 100 x 128 and 10 x 100.
+    found = run(cut).set_index("method").loc["lwm-filter"]
+    prunable, biases = 256 + 8192 + 12_800 + 1000, 16 + 32 + 100 + 10
+    left, biases_left = 8 * 16 + 16 * 8 * 16 + 50 * 64 + 10 * 50, 8 + 16 + 50 + 10
+    assert (found["parameters"], found["nonzero"]) == (prunable + biases, left + biases_left)
+    assert found["sparsity_prunable"] == pytest.approx(1 - left / prunable, abs=1e-6)  # The table has six digits.
+    # Whole filters, and their biases; the weights that would read them are not masked.
+    masked = 8 * 16 + 16 * 256 + 50 * 128 + 8 + 16 + 50
+    assert found["sparsity_masks"] == pytest.approx(masked / prunable, abs=1e-6)
+    assert found[LEFT].tolist() == [left + biases_left, 16 * (8 * 16) + 4 * (16 * 8 * 16) + 50 * 64 + 10 * 50]
+
+
+def test_a_masked_network_of_an_earlier_version_says_the_same_but_what_is_left(cut, run):
+    before = run(cut).set_index("method").loc["lwm-filter"]
     loaded = checkpoint.load(cut[2])
-    with torch.no_grad():
-        loaded.model.get_parameter("7.bias").add_(1)
-    checkpoint.save(cut[2], loaded)
-    with pytest.raises(CheckpointError, match=rf"^{compact_of(cut[2])}: was made from another {cut[2]} than lies there now"):
-        run(cut, compact=[compact_of(cut[2])])
+    twin = checkpoint.expanded(cut[2], loaded)
+    checkpoint.save(cut[2], twin)
+    rewrite_header(cut[2], parameters_left=None, multiply_adds_left=None)
+    after = run(cut).set_index("method").loc["lwm-filter"]
+    same = ["granularity", "parameters", "nonzero", "multiply_adds", "sparsity_masks", "sparsity_prunable", "sparsity_all"]
+    assert after[same].equals(before[same])
+    assert after[LEFT].isna().all()
 
 
-def test_a_refused_compact_file_leaves_nothing_behind(cut, tmp_path):
-    compact_of(cut[2]).write_bytes(compact_of(cut[2]).read_bytes()[:500])
-    with pytest.raises(SparrowError):
-        aggregated(cut, tmp_path / "tables", [compact_of(cut[2])])
-    assert list((tmp_path / "tables").iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (lambda path: path.read_bytes(), "format 'sparrow-checkpoint/2', expected 'sparrow-compact/2'"),
-        (lambda path: compact_of(path).read_bytes()[:500], "truncated, or not a safetensors file"),
-        (lambda path: b"", "truncated, or not a safetensors file"),
-    ],
-    ids=["a checkpoint", "truncated", "empty"],
-)
-def test_a_file_that_is_no_compact_network_is_named(cut, run, content, message):
-    compact_of(cut[2]).write_bytes(content(cut[2]))
-    with pytest.raises(CheckpointError, match=f"{compact_of(cut[2])}: {message}"):
-        run(cut, compact=[compact_of(cut[2])])
-
-
-def test_a_compact_file_that_is_not_there_is_named(cut, run):
-    compact_of(cut[2]).unlink()
-    with pytest.raises(CheckpointError, match=f"{compact_of(cut[2])}: no such file"):
-        run(cut, compact=[compact_of(cut[2])])
+def test_a_network_that_could_not_be_cut_says_why(cut, run):
+    rewrite_header(cut[2], uncut="its logits differ")
+    table = run(cut).set_index("method")
+    found = table.loc["lwm-filter"]
+    assert (found["uncut"], found["granularity"], found["era"]) == ("its logits differ", "filter", 4 / 8)
+    assert found[LEFT].isna().all()
+    assert table.loc[["dense", "lwm"], "uncut"].isna().all()
 
 
 def test_recall_is_one_row_for_every_class_of_every_network(study, run):
@@ -529,8 +540,7 @@ def test_there_are_nine_tables(study, tmp_path):
 
 @every_table
 def test_the_order_of_the_networks_does_not_matter(cut, tmp_path, name):
-    compact = [compact_of(cut[2])]
-    one, two = aggregated(cut, tmp_path / "one", compact), aggregated(cut[::-1], tmp_path / "two", compact)
+    one, two = aggregated(cut, tmp_path / "one"), aggregated(cut[::-1], tmp_path / "two")
     assert (one / f"{name}.csv").read_bytes() == (two / f"{name}.csv").read_bytes()
 
 
@@ -545,8 +555,7 @@ def test_the_order_of_the_rows_does_not_matter(study, tmp_path, name):
 
 @every_table
 def test_a_second_run_writes_the_same_bytes(cut, tmp_path, name):
-    compact = [compact_of(cut[2])]
-    one, two = (aggregated(cut, tmp_path / folder, compact) for folder in ("one", "two"))
+    one, two = (aggregated(cut, tmp_path / folder) for folder in ("one", "two"))
     assert (one / f"{name}.csv").read_bytes() == (two / f"{name}.csv").read_bytes()
 
 
@@ -574,7 +583,7 @@ def test_a_smoothed_classifier_stands_apart(tmp_path, run):
     verifiers = [*SPEC["verifiers"], "smoothing"]
     evaluated = EVALUATED | {"verifiers": verifiers, "smoothed": ["smoothing"]}
     spec = SPEC | {"verifiers": verifiers, "objectives": {"adversarial": evaluated}}
-    aggregate([path], [], [], tmp_path, spec)
+    aggregate([path], [], tmp_path, spec)
     summary, outcomes = pd.read_csv(tmp_path / "summary.csv"), pd.read_csv(tmp_path / "outcomes.csv").set_index("name")
     assert summary["vra_smoothing"].item() == 1 / 8
     assert (summary[["benign", "vra"]] == before[["benign", "vra"]]).all(axis=None)
@@ -595,11 +604,11 @@ def fail(network):
             write_failed(network.with_suffix("") / room / f"{name}.csv", REASON)
 
 
-def told(networks, folder, compact=(), analysed=()):
+def told(networks, folder, analysed=()):
     """What the user is told; with all tables of the study in `folder`, those of analyses, too."""
     folder.mkdir(exist_ok=True)
     own = {"stability": configured_of("stability")} if analysed else {}
-    said = aggregate(networks, list(compact), list(analysed), folder, SPEC | ({"analyses": own} if own else {}))
+    said = aggregate(networks, list(analysed), folder, SPEC | ({"analyses": own} if own else {}))
     for label in own:
         write_collected(list(analysed), folder / f"{label}.csv", own)
     return said
@@ -649,13 +658,10 @@ def test_a_failed_network_changes_nothing_of_the_others(study, counted, tmp_path
 @pytest.mark.parametrize("gap", [True, False], ids=["beside a failed network", "beside none"])
 @pytest.mark.parametrize("column", ["multiply_adds", "compact_parameters", "compact_multiply_adds"])
 def test_a_count_keeps_all_its_digits(cut, tmp_path, column, gap):
-    loaded = checkpoint.load(cut[2])
-    checkpoint.save(cut[2], checkpoint.Checkpoint(loaded.model, loaded.masks, loaded.header | {"multiply_adds": 12345678}))
-    counts = {"parameters_left": 12345678, "multiply_adds": 12345678, "parent": sha256(cut[2])}
-    compact_file.save(compact_of(cut[2]), without_filters(loaded.model, (1, 8, 8), loaded.masks), loaded.header | counts)
+    rewrite_header(cut[2], **dict.fromkeys(("multiply_adds", "parameters_left", "multiply_adds_left"), 12345678))
     if gap:
         fail(cut[1])
-    told(cut, tmp_path / "told", [compact_of(cut[2])])
+    told(cut, tmp_path / "told")
     summary = pd.read_csv(tmp_path / "told/summary.csv", dtype=str).set_index("method")
     assert summary.loc["lwm-filter", column] == "12345678"
 
@@ -749,19 +755,11 @@ def test_a_method_of_which_a_verifier_failed_is_ranked_by_era(study, run, tmp_pa
     ]
 
 
-def test_a_failed_network_that_was_to_be_cut_is_a_gap_like_any_other(cut, run):
+def test_a_failed_network_that_was_to_lose_filters_is_a_gap_like_any_other(cut, run):
     fail(cut[2])
-    failed_compact(REASON, compact_of(cut[2]))
-    found = run(cut, compact=[compact_of(cut[2])]).set_index("method").loc["lwm-filter"]
-    assert found["failed"] == REASON
-    assert found[["compact_parameters", "compact_multiply_adds"]].isna().all()
-
-
-def test_a_network_that_could_not_be_cut_is_a_gap_of_its_own(cut, run):
-    failed_compact(BOUND, compact_of(cut[2]))
-    found = run(cut, compact=[compact_of(cut[2])]).set_index("method").loc["lwm-filter"]
-    assert (found["failed"], found["era"], found["multiply_adds"]) == (BOUND, 4 / 8, 50664)
-    assert found[["compact_parameters", "compact_multiply_adds"]].isna().all()
+    found = run(cut).set_index("method").loc["lwm-filter"]
+    assert (found["failed"], found["granularity"]) == (REASON, "filter")
+    assert found[LEFT].isna().all()
 
 
 def test_what_is_preserved_is_measured_on_images_that_the_dense_network_was_asked_about(study, run):
@@ -843,7 +841,7 @@ def summarised(monkeypatch):
 def with_analyses(networks, paths, folder, labels):
     """The summary of a study whose tables of stable ReLUs have these labels."""
     folder.mkdir()
-    aggregate(networks, [], paths, folder, SPEC | {"analyses": labels})
+    aggregate(networks, paths, folder, SPEC | {"analyses": labels})
     return pd.read_csv(folder / "summary.csv")
 
 
@@ -886,7 +884,7 @@ def test_a_failed_analysis_of_several_networks_says_of_which(study, tmp_path, pl
     path = tmp_path / place / "analyses/votes.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_failed(path, BOUND)
-    said = aggregate(study, [], [path], tmp_path, SPEC | {"analyses": {"votes": configured_of("stability") | {"scope": scope}}})
+    said = aggregate(study, [path], tmp_path, SPEC | {"analyses": {"votes": configured_of("stability") | {"scope": scope}}})
     assert f"{words} failed: {BOUND}" in said
     assert str(tmp_path) not in said.replace(BOUND, "")
 
@@ -947,7 +945,7 @@ def test_each_objective_has_its_own_threat_and_its_own_tables(tmp_path):
         "adversarial": EVALUATED | {"verifiers": []},
         "crown-ibp": EVALUATED | {"threat": {"norm": "linf", "eps": 0.02}},
     }
-    aggregate(networks, [], [], tmp_path, SPEC | {"objectives": objectives})
+    aggregate(networks, [], tmp_path, SPEC | {"objectives": objectives})
     summary = pd.read_csv(tmp_path / "summary.csv").set_index("objective")
     assert summary["eps"].to_dict() == {"adversarial": 0.1, "crown-ibp": 0.02}
     assert summary["era"].nunique() == 1
@@ -958,4 +956,4 @@ def test_each_objective_has_its_own_threat_and_its_own_tables(tmp_path):
 def test_a_network_of_another_study_is_named(study, tmp_path):
     other = SPEC | {"objectives": {"benign": EVALUATED}}
     with pytest.raises(SparrowError, match=f"^{study[0]}: trained on 'adversarial'; this study has 'benign'$"):
-        aggregate(study, [], [], tmp_path, other)
+        aggregate(study, [], tmp_path, other)

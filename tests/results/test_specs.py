@@ -49,9 +49,9 @@ def test_a_spec_is_the_plain_values_that_it_dumps(study: Study) -> None:
 
 def test_what_aggregation_is_not_to_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="objektives"):
-        aggregate([], [], [], tmp_path, NOTHING | {"objektives": {}})
+        aggregate([], [], tmp_path, NOTHING | {"objektives": {}})
     with pytest.raises(ValidationError, match="families"):
-        aggregate_consistent([], [], [], tmp_path / "summary.csv", NOTHING, NO_FILES | {"families": {"a/b/c": {}}})
+        aggregate_consistent([], [], tmp_path / "summary.csv", NOTHING, NO_FILES | {"families": {"a/b/c": {}}})
     with pytest.raises(ValidationError, match="scope"):
         write_timings(FILE, [FILE], FILE, {"latency": {"kind": "latency", "scope": "familiy", "tables": {}}}, {})
 
@@ -60,7 +60,7 @@ def test_both_of_what_aggregation_reads_are_opened(monkeypatch: pytest.MonkeyPat
     given: list[Any] = []
     monkeypatch.setattr("sparrow.results.consistency.differences", lambda networks, analysed, study: given.append(study) or [])
     monkeypatch.setattr("sparrow.results.consistency.aggregate", lambda *of: given.append(of[-1]))
-    aggregate_consistent([], [], [], FILE, NOTHING, NO_FILES)
+    aggregate_consistent([], [], FILE, NOTHING, NO_FILES)
     assert given == [Expected.model_validate(NO_FILES), AggregateSpec.model_validate(NOTHING)]
 
 

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sparrow.results.tables import jobs_of_cells, write_tables
+from sparrow.results.budget import jobs_of_cells
+from sparrow.results.tables import write_tables
 
-STAGES = {"pruned": "prune", "finetuned": "finetune", "compact": "compact"}
+STAGES = {"pruned": "prune", "finetuned": "finetune", "grafted": "graft"}
 
 
 def who(method, ratio, stage="finetuned", seed=0):
@@ -37,6 +38,7 @@ def network(method, ratio, stage="finetuned", seed=0, era=0.65, left=None, regim
         **THREAT,
     }
     line |= {"sparsity_prunable": ratio, "sparsity_all": ratio / 2, "nonzero": 12345, "multiply_adds": 50664}
+    line |= {"effective_parameters": 2345, "effective_multiply_adds": 5066}
     line |= dict(zip(("compact_parameters", "compact_multiply_adds"), left or (np.nan, np.nan), strict=True))
     for metric, value in (("benign", 0.9), ("era", era), ("vra", 0.2)):
         line |= {metric: value, f"{metric}_low": value - 0.05, f"{metric}_high": value + 0.05, f"{metric}_n": 360}
@@ -91,13 +93,13 @@ def lay_out(tmp_path):
 
     def lay_out(name, networks=None, places=None, jobs=None):
         given = {
-            "summary": networks or [network("lwm", 0.9)],
+            "summary": networks or [network(one["method"], one["ratio"]) for one in places or [place(1, "lwm")]],
             "costs": jobs or [job(f"{PARENT}/dense")],
             "ranking": places or [place(1, "lwm")],
         }
         for table, lines in given.items():
             pd.DataFrame(lines).to_csv(tmp_path / f"{table}.csv", index=False)
-        outputs = {f"{table}_html": tmp_path / f"{table}.html" for table in given}
+        outputs = {f"{table}_html": tmp_path / f"{table}.html" for table in given} | {"budget": tmp_path / "budgets.csv"}
         write_tables(*(tmp_path / f"{table}.csv" for table in ("summary", "costs", "ranking")), **outputs)
         return read(outputs[f"{name}_html"])
 
@@ -132,6 +134,7 @@ def summary_html(lay_out):
         ("sparsity", "99.50%"),
         ("sparsity (all)", "49.75%"),
         ("nonzero", "12,345"),
+        ("effective", "2,345"),
         ("era", "40.2 [35.2, 45.2]"),
         ("preserved benign", "100.0 [100.0, 100.0]"),
         ("preserved era", "–"),  # the dense network was never robust
@@ -200,7 +203,7 @@ def test_a_gap_has_no_number(lay_out):
     found = dict(zip(*(lay_out("summary", [network("lwm", 0.9), gap()])[row] for row in (0, 2)), strict=True))
     empty = {name for name, text in found.items() if text == "–"}
     metrics = {f"{prefix}{metric}" for prefix in ("", "preserved ") for metric in ("benign", "era", "vra")}
-    assert empty == {"sparsity", "sparsity (all)", "nonzero"} | metrics
+    assert empty == {"sparsity", "sparsity (all)", "nonzero", "effective"} | metrics
 
 
 def test_what_a_reason_quotes_is_no_html(lay_out, tmp_path):
@@ -233,7 +236,7 @@ def test_a_warning_is_broken_into_lines(lay_out, tmp_path, name):
     [
         (f"{PARENT}/lwm-0.90/pruned", ["trades", 0, "lwm", 0.9, "pruned"]),
         (f"{PARENT}/lwm-global-0.999/finetuned", ["trades", 0, "lwm-global", 0.999, "finetuned"]),
-        (f"{PARENT}/lwm-2-0.50/finetuned/compact", ["trades", 0, "lwm-2", 0.5, "finetuned"]),
+        (f"{PARENT}/lwm-2-0.50/finetuned/analyses/stability", ["trades", 0, "lwm-2", 0.5, "finetuned"]),
         (f"{PARENT}/hydra-0.9999999/pruned/attacks/pgd", ["trades", 0, "hydra", 0.9999999, "pruned"]),
         ("digits/cnn-small/crown-ibp/seed12/lwm-0.90/pruned", ["crown-ibp", 12, "lwm", 0.9, "pruned"]),
     ],
@@ -250,22 +253,12 @@ def test_jobs_of_no_pruned_network_are_left_out(path):
     assert jobs_of_cells(table)["job"].tolist() == [f"{PARENT}/lwm-0.90/pruned"]
 
 
-def compact_job(cell, latency, masked, seed=0, of="finetuned"):
-    path = f"digits/cnn-small/trades/seed{seed}/{cell}/{of}/compact"
-    return job(path, latency_ms=latency, latency_masked_ms=masked)
-
-
 # A dense network, one without single weights, and one without filters at two ratios.
 FILTERS = [
     network("dense", 0.0, "dense"),
     network("lwm", 0.9),
     network("lwm-filter", 0.5, left=(5960, 13940)),
     network("lwm-filter", 0.999, left=(456, 1234567)),
-]
-FILTER_JOBS = [
-    job(f"{PARENT}/lwm-0.90/finetuned"),
-    compact_job("lwm-filter-0.999", 0.0625, 0.25),
-    compact_job("lwm-filter-0.50", 0.125, 0.5),
 ]
 
 
@@ -274,34 +267,27 @@ FILTER_JOBS = [
     [
         ("parameters left", ["–", "–", "5,960", "456"]),
         ("multiply-adds left", ["–", "–", "13,940", "1,234,567"]),
-        ("latency (ms)", ["–", "–", "0.125", "0.062"]),
-        ("masked (ms)", ["–", "–", "0.500", "0.250"]),
     ],
 )
 def test_what_is_left_without_filters_is_told_of_networks_that_lost_some(lay_out, name, texts):
-    assert column(lay_out("summary", FILTERS, jobs=FILTER_JOBS), name) == texts
+    assert column(lay_out("summary", FILTERS), name) == texts
 
 
-def test_a_latency_belongs_to_one_seed_and_one_stage(lay_out):
-    networks = [network("lwm", 0.9, stage, seed, left=(1, 1)) for seed in (0, 1) for stage in ("pruned", "finetuned")]
-    jobs = [
-        compact_job("lwm-0.90", seed + (0.5 if stage == "pruned" else 0.25), 9, seed, stage)
-        for stage in ("finetuned", "pruned")
-        for seed in (1, 0)
-    ]
-    assert column(lay_out("summary", networks, jobs=jobs), "latency (ms)") == ["0.500", "0.250", "1.500", "1.250"]
+def test_a_network_that_could_not_be_cut_says_why(lay_out):
+    found = lay_out("summary", [*FILTERS[:3], network("fre", 0.5) | {"uncut": "its logits differ"}])
+    assert column(found, "stays masked") == ["", "", "", "its logits differ"]
 
 
 def test_a_study_that_removes_no_filters_has_no_columns_for_them(lay_out):
-    header = lay_out("summary", FILTERS[:2], jobs=FILTER_JOBS[:1])[0]
-    assert [name for name in header if "left" in name or "ms" in name] == []
+    header = lay_out("summary", FILTERS[:2])[0]
+    assert [name for name in header if "left" in name or "masked" in name] == []
     assert header[-1] == "preserved vra"
 
 
 @pytest.mark.parametrize(("networks", "told"), [(FILTERS, True), (FILTERS[:2], False)], ids=["filters", "weights"])
-def test_the_caption_explains_latency_where_there_is_one(lay_out, tmp_path, networks, told):
-    lay_out("summary", networks, jobs=FILTER_JOBS)
-    assert ("one image on the CPU" in (tmp_path / "summary.html").read_text(encoding="utf-8")) is told
+def test_the_caption_explains_what_is_left_where_filters_went(lay_out, tmp_path, networks, told):
+    lay_out("summary", networks)
+    assert ("without them" in (tmp_path / "summary.html").read_text(encoding="utf-8")) is told
 
 
 def test_the_costs_are_summed_by_stage_and_by_attack(lay_out):
@@ -310,7 +296,6 @@ def test_the_costs_are_summed_by_stage_and_by_attack(lay_out):
         job("digits/m/o/seed0/dense/attacks/pgd", 1.5, 20, 600.0),
         job("digits/m/o/seed1/dense/attacks/pgd", 2.5, 30, 650.0),
         job("digits/m/o/seed0/dense/attacks/fgsm", 0.5, 1, 500.0),
-        job("digits/m/o/seed0/lwm-0.90/finetuned/compact", 0.5, 0, 500.0, latency_ms=0.25, latency_masked_ms=0.5),
         # A radius of a sweep counts by itself.
         job("digits/m/o/seed0/dense/attacks/pgd-eps0.05", 3.5, 7, 500.0),
         job("digits/m/o/seed0/dense/analyses/stability", 0.25, 0, 500.0),
@@ -321,7 +306,6 @@ def test_the_costs_are_summed_by_stage_and_by_attack(lay_out):
         ["pretrain", "pretrain", "1", "1,000.2", "1,000.2", "700", "1,000,000"],
         ["attack", "pgd", "2", "4.0", "2.5", "650", "50"],
         ["attack", "fgsm", "1", "0.5", "0.5", "500", "1"],
-        ["compact", "compact", "1", "0.5", "0.5", "500", "0"],
         ["attack", "pgd-eps0.05", "1", "3.5", "3.5", "500", "7"],
         ["analyse", "stability", "2", "0.8", "0.5", "500", "0"],
     ]
@@ -399,7 +383,7 @@ def test_a_ratio_close_to_one_finds_its_costs(lay_out):
 def test_the_tables_are_the_same_to_the_byte(lay_out, tmp_path):
     written = []
     for _ in range(2):
-        lay_out("ranking", FILTERS, PLACES, [*SPENT, *FILTER_JOBS])
+        lay_out("ranking", [*FILTERS, *(network(one["method"], one["ratio"]) for one in PLACES)], PLACES, SPENT)
         written.append([(tmp_path / f"{name}.html").read_bytes() for name in ("summary", "costs", "ranking")])
     assert written[0] == written[1]
 
@@ -423,6 +407,7 @@ def test_rows_can_be_chosen_by_what_a_method_is(tmp_path):
     pd.DataFrame([job(f"{PARENT}/dense")]).to_csv(tmp_path / "costs.csv", index=False)
     pd.DataFrame([place(1, "mine")]).to_csv(tmp_path / "ranking.csv", index=False)
     pages = {f"{name}_html": tmp_path / f"{name}.html" for name in ("summary", "costs", "ranking")}
+    pages["budget"] = tmp_path / "budgets.csv"
     write_tables(*(tmp_path / f"{name}.csv" for name in ("summary", "costs", "ranking")), **pages)
     head, _, mine = read(pages["summary_html"])
     words = {"prunes": "during training", "steps": "iterative", "removes": "weights", "within": "network", "criterion": "LIS"}
@@ -438,3 +423,16 @@ def test_a_ranking_counts_the_whole_chain(lay_out):
     jobs += [job(f"{PARENT}/lwm-0.90/finetuned", gradients=7)]
     (head, line) = lay_out("ranking", jobs=jobs)
     assert line[head.index("whole chain: gradient evaluations")] == "1,037"
+
+
+def test_budgets_are_a_row_for_each_network_and_count_no_stage_behind_it(lay_out, tmp_path):
+    jobs = [job(f"{PARENT}/dense", gradients=1000), job(f"{PARENT}/lwm-0.90/pruned", gradients=30)]
+    jobs += [job(f"{PARENT}/lwm-0.90/finetuned", gradients=7), job(f"{PARENT}/lwm-0.90/grafted", gradients=5)]
+    networks = [network("lwm", 0.9, stage=stage) for stage in ("pruned", "finetuned", "grafted")]
+    lay_out("ranking", networks=networks, jobs=jobs)
+    found = pd.read_csv(tmp_path / "budgets.csv").set_index("stage")
+    columns = [f"{stage}_gradient_evaluations" for stage in ("prune", "finetune", "graft", "chain")]
+    nothing = float("nan")
+    wanted = {"pruned": (30, nothing, nothing, 1030), "finetuned": (30, 7, nothing, 1037), "grafted": (30, 7, 5, 1042)}
+    for stage, counts in wanted.items():
+        assert found.loc[stage, columns].tolist() == pytest.approx(counts, nan_ok=True)

@@ -18,7 +18,7 @@ from sparrow.data import store
 from sparrow.errors import CheckpointError, InheritedError, NetworkError, SparrowError
 from sparrow.files import checkpoint
 from sparrow.files import examples as examples_file
-from sparrow.files.headers import COMPACT_FORMAT, failure, read, read_header, sha256
+from sparrow.files.headers import failure, read_header, sha256
 from sparrow.files.outcome_table import FAILED
 from sparrow.files.specs import Spec
 from sparrow.results.aggregate import aggregate
@@ -29,7 +29,6 @@ from sparrow.stages._failure import failed_checkpoint, recorded
 from sparrow.stages._origin import header
 from sparrow.stages.analyse_tables import analyse_tables
 from sparrow.stages.attack import attack
-from sparrow.stages.compact import compact
 from sparrow.stages.finetune import finetune
 from sparrow.stages.pretrain import pretrain
 from sparrow.stages.prune import prune
@@ -46,7 +45,6 @@ REASON = "results/digits/cnn-small/benign/seed0/dense.safetensors: epoch 1: the 
 TRAINING = {"code": "test", "model": {"kind": "cnn-small"}, "objective": {"kind": "benign"}}
 TRAINING |= {"schedule": {"epochs": 2, "batch_size": 256}}
 SPEC = Spec(code="test")
-COMPACT = {"code": "test", "model": {"kind": "cnn-small"}}
 EVALUATION = {"seed": 0, "code": "test", "model": {"kind": "cnn-small"}, "threat": {"norm": "linf", "eps": 0.1}}
 
 
@@ -239,15 +237,6 @@ def test_pruning_that_failed_has_an_empty_trace(job: Job, failed: Path) -> None:
     assert job.path("trace.csv").read_text() == "epoch,name,value\n"
 
 
-def test_cutting_filters_out_inherits_a_failure(job: Job, failed: Path) -> None:
-    assert job.run(compact, failed, COMPACT) is None
-    with pytest.raises(InheritedError) as caught:
-        read(job.path("output"), expected=COMPACT_FORMAT)
-    assert str(caught.value) == REASON
-    assert read_header(job.path("output"), COMPACT_FORMAT)["parent"] == sha256(failed)
-    assert job.files() == {"output", "cost.json"}
-
-
 def test_an_attack_that_inherits_a_failure_keeps_no_examples(job: Job, failed: Path) -> None:
     job.run(attack, failed, STAGES["attack"][1], examples=job.path("examples"))
     indices, images = examples_file.read(job.path("examples"))
@@ -406,11 +395,6 @@ def test_a_network_whose_logits_are_no_numbers_is_a_gap(job: Job, overflowing: P
     assert told == f"warning: {job.reason()}; recorded, the study goes on without it"
 
 
-def test_cutting_filters_out_of_a_network_whose_logits_are_no_numbers_is_a_gap(job: Job, overflowing: Path) -> None:
-    told = job.run(compact, overflowing, COMPACT)
-    assert told.startswith("warning: ")
-
-
 def test_an_analysis_of_all_tables_that_cannot_use_a_network_is_a_gap(
     failed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -449,14 +433,12 @@ def test_a_failed_network_is_a_gap_in_every_table(tmp_path: Path, digits: Path) 
         attack(network, digits, folder / "attacks/fgsm.csv", files[1], STAGES["attack"][1])
         verify(network, digits, folder / "verifiers/ibp.csv", files[1], STAGES["verify"][1])
         on_network(network, digits, folder / "analyses/stability.csv", files[1], STAGES["stability"][1])
-    compact(finetuned, digits, finetuned.with_suffix("") / "compact.safetensors", files[1], COMPACT)
     tables = {"attacks": ["fgsm"], "verifiers": ["ibp"]}
     evaluated = tables | {"minimum_norm": [], "not_in_era": [], "smoothed": [], "threat": EVALUATION["threat"]}
     spec = tables | {"code": "test", "objectives": {"benign": evaluated}, "analyses": {"stability": configured_of("stability")}}
     counted = [network.with_suffix("") / "analyses/stability.csv" for network in (dense, finetuned)]
     told = aggregate(
         [dense, finetuned],
-        [finetuned.with_suffix("") / "compact.safetensors"],
         counted,
         tmp_path,
         spec,

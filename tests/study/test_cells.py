@@ -42,7 +42,7 @@ def section(name, **entries):
 def spec_of(of, label, parent=PARENT):
     """The spec of an analysis of the dense network of `parent`."""
     one = Checkpoint(parent, None, "dense")
-    return analyses.spec(of, analyses.Job(label, one.path, (one,), (), ()))
+    return analyses.spec(of, analyses.Job(label, one.path, (one,), ()))
 
 
 def specs(of):
@@ -244,18 +244,12 @@ def test_a_method_without_an_eps_is_given_no_threat():
     ("evaluate", "stages"),
     [(["dense", "finetuned"], ["finetuned"]), (["pruned", "finetuned"], ["pruned", "finetuned"])],
 )
-def test_networks_that_lost_filters_are_made_smaller(evaluate, stages):
+def test_networks_that_lose_filters_are_known(evaluate, stages):
     methods = {"lwm": {}, "lwm-filter": {"kind": "lwm", "granularity": "filter"}, "snip": {}}
     of = study(methods=methods, ratios=[0.5], evaluate=evaluate)
-    made = [(one.parent.objective, one.cell.method, one.stage) for one in cells.compacted(of)]
+    made = [(one.parent.objective, one.cell.method, one.stage) for one in cells.without_filters(of)]
     assert made == [(objective, "lwm-filter", stage) for objective in of.objectives for stage in stages]
-
-
-def test_making_a_network_smaller_reads_its_architecture_alone():
-    assert job_specs.compact_spec(study(), "cnn-small") == job_specs.compact_spec(
-        study(threat={"norm": "linf", "eps": 0.2}, ratios=[0.5], seeds=[3], methods={"harp": {}}), "cnn-small"
-    )
-    assert set(job_specs.compact_spec(study(), "cnn-small").model_dump()) == {"model", "code"}
+    assert job_specs.aggregate_spec(of).lost_filters == [one.path for one in cells.without_filters(of)]
 
 
 def test_an_objective_that_names_the_studys_eps_is_the_same():
@@ -611,11 +605,11 @@ def test_an_import_brings_a_method_and_a_ratio_of_its_own():
     assert [one.path for one in cells.trainings(found) if "theirs" in one.path] == [f"{cell}/finetuned"]
 
 
-def test_imported_networks_without_filters_are_cut():
+def test_imported_networks_without_filters_are_known():
     path = "digits/cnn-small/benign/seed0/theirs-0.73/finetuned"
     found = study(imports={path: {"file": "theirs.pt", "granularity": "filter"}})
-    assert [one.path for one in cells.compacted(found)] == [path]
-    assert list(cells.compacted(imported(path))) == []
+    assert [one.path for one in cells.without_filters(found)] == [path]
+    assert list(cells.without_filters(imported(path))) == []
 
 
 def test_an_import_reads_its_files_and_nothing_of_training():

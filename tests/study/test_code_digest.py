@@ -64,7 +64,6 @@ def codes(package):
             specs[f"attack {attack}"] = job_specs.attack_spec(STUDY, parent, attack)
         for verifier in VERIFIERS:
             specs[f"verify {verifier}"] = job_specs.verify_spec(STUDY, parent, verifier)
-        specs["compact"] = job_specs.compact_spec(STUDY, "cnn-small")
         job = next(job for job in analyses.jobs(STUDY, "stability") if job.networks[0].parent == parent)
         specs["stability"] = analyses.spec(STUDY, job)
     return {name: one.code for name, one in specs.items()}
@@ -86,23 +85,24 @@ EDITS = {
     # Branch and bound, of which a cascade may make use, begins with PGD.
     "one attack": ("attacks/pgd.py", "2.5 * threat.eps", "2.0 * threat.eps", ["attack pgd", "verify cascade"]),
     "another attack": ("attacks/fmn.py", "(1 - change)", "(2 - change)", ["attack fmn"]),
-    "one verifier": ("verifiers/crown.py", '"CROWN")', '"CROWN-IBP")', ["verify crown", "verify cascade"]),
+    "one verifier": ("verifiers/crown.py", "torch.no_grad()", "torch.inference_mode()", ["verify crown", "verify cascade"]),
     "the cascade": ("verifiers/cascade.py", "1 if settings.one_by_one", "2 if settings.one_by_one", ["verify cascade"]),
     "branch and bound": ("verifiers/branch_and_bound.py", "seen += len(parts)", "seen += 1", ["verify cascade"]),
     "stable ReLUs": ("analyses/stability.py", "(lower >= 0)", "(lower > 0)", ["stability"]),
     "kept examples": ("files/examples.py", "indices.argsort()", "indices.argsort(stable=True)", EVALUATIONS[:-1]),
     "how a failure is written down": (
         *("stages/_failure.py", '"failed": message', '"failed": message + "!"'),
-        [*TRAININGS, *EVALUATIONS, "compact"],
+        [*TRAININGS, *EVALUATIONS],
     ),
     # The objective is no code of a method that looks at the weights alone.
     "the objective": ("training/inner_pgd.py", "range(steps)", "range(steps + 1)", ["pretrain", *SEARCHES, "finetune"]),
     "another objective": ("objectives/trades.py", "+ 0.001 *", "+ 0.002 *", []),
-    "the model": ("models/cnn_small.py", "HIDDEN = [100]", "HIDDEN = [50]", TRAININGS + EVALUATIONS + ["compact"]),
+    "the model": ("models/cnn_small.py", "HIDDEN = [100]", "HIDDEN = [50]", TRAININGS + EVALUATIONS),
     "another model": ("models/cnn_large.py", "HIDDEN = [512, 512]", "HIDDEN = [512]", []),
-    "how layers hang together": ("networks/structure.py", "return 1 if", "return 2 if", TRAININGS + EVALUATIONS + ["compact"]),
+    "how layers hang together": ("networks/structure.py", "return 1 if", "return 2 if", TRAININGS + EVALUATIONS),
     "what is drawn of stable ReLUs": ("analyses/stability.py", '"unstable ReLUs (%)"', '"ReLUs (%)"', []),
-    "cutting filters out": ("stages/compact.py", "TOLERANCE = 1e-5", "TOLERANCE = 1e-4", ["compact"]),
+    "cutting filters out": ("networks/cutting.py", "TOLERANCE = 1e-5", "TOLERANCE = 1e-4", TRAININGS + EVALUATIONS),
+    "when filters are cut out": ("stages/_physical_size.py", "IMAGES = 256", "IMAGES = 128", PRUNES),
     "the data set": ("datasets/digits.py", "(1, 8, 8), 10)", "(1, 8, 8), 9)", ["data"]),
     "the outcome table": ("files/outcome_table.py", '"distance", ', "", EVALUATIONS),
     "the statistics": ("results/statistics.py", "LEVEL = 0.95", "LEVEL = 0.9", []),

@@ -120,7 +120,7 @@ MISTAKES = {
     "stage twice": ("evaluate", ["pruned", "pruned"], "evaluate", ["pruned appears 2 times", "once"]),
     # Of the wrong type or form.
     "one ratio": ("ratios", 0.5, "ratios", ["0.5 is", "valid list"]),
-    "entry": ("methods.hydra", 3, "methods.hydra", ["3 is", "valid dictionary"]),
+    "entry": ("methods.hydra", 3, "methods.hydra", ["3 is", "mapping of keys to values"]),
     "label": ("methods.My_Label", {"kind": "lwm"}, "methods.My_Label", ["'My_Label'", "must be small letters"]),
     "label analyses": ("datasets.analyses", {"kind": "digits"}, "datasets.analyses", ["'analyses'", "another label"]),
     "label dense": ("methods.dense", {"kind": "lwm"}, "methods.dense", ["'dense'", "another label"]),
@@ -297,7 +297,7 @@ def test_a_missing_section_is_named(section):
 @pytest.mark.parametrize("value", [None, ["lwm"], "lwm", 3], ids=repr)
 def test_a_section_of_the_wrong_type_is_named(section, value):
     (line,) = complaints(changed((section, value)))
-    assert line.startswith(f"config.yaml: {section}: {value!r} is not valid: must be a valid dictionary")
+    assert line.startswith(f"config.yaml: {section}: {value!r} is not valid: must be a mapping of keys to values")
 
 
 def test_a_study_that_is_no_mapping_is_refused():
@@ -625,8 +625,8 @@ def test_an_analysis_is_made_if_told():
 @pytest.mark.parametrize(
     ("value", "key", "words"),
     [
-        (True, "analyses", "valid dictionary"),
-        ([], "analyses", "valid dictionary"),
+        (True, "analyses", "mapping of keys to values"),
+        ([], "analyses", "mapping of keys to values"),
         (
             {"stable": None},
             "analyses.stable",

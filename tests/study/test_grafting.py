@@ -67,12 +67,12 @@ def test_a_job_reads_the_section_the_objective_and_the_threat_that_its_networks_
     assert expected.expected(grafting()).families["digits/cnn-small/benign"].grafted.keys() >= {"lwm-0.90"}
 
 
-def test_filters_are_not_cut_out_of_grafted_networks() -> None:
+def test_grafted_networks_lost_what_those_have_lost_that_they_come_from() -> None:
     study = load_study(
         CONFIG
         | {"methods": {"lwm": {"granularity": "filter"}}, "ratios": [0.5], "grafting": {}, "evaluate": ["finetuned", "grafted"]}
     )
-    assert {one.stage for one in cells.compacted(study)} == {"finetuned"}
+    assert {one.stage for one in cells.without_filters(study)} == {"finetuned", "grafted"}
 
 
 def test_figures_show_fine_tuned_networks_where_there_are_any() -> None:

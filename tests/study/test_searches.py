@@ -45,6 +45,9 @@ def test_a_method_that_needs_norms_is_refused_on_a_network_without() -> None:
         ({"kind": "vericompress", "thickening_epochs": 2}, 3, None),
         ({"kind": "twinrep", "initialisation": "split", "prune_at": 0.91}, 2, "prune_at: 0.91 leaves none of 10 steps"),
         ({"kind": "twinrep", "initialisation": "split", "prune_at": 0.9}, 2, None),
+        ({"kind": "flying-bird"}, 5, "every: 2.56 epochs leave no exchange in a schedule of 5; valid: at most 2.5"),
+        ({"kind": "flying-bird", "every": 2.5}, 5, None),
+        ({"kind": "dnr"}, 1, "every: 1 epochs leave no exchange in a schedule of 1; valid: at most 0.5"),
         # It trains under the schedule of pre-training.
         ({"kind": "bcs"}, 1, None),
     ],

@@ -39,10 +39,6 @@ def test_networks_are_what_is_evaluated() -> None:
     ]
 
 
-def test_only_networks_that_lost_filters_are_compact() -> None:
-    assert targets.compact_networks(study()) == [f"{FOLDER}/harp-0.90/finetuned/compact.safetensors"]
-
-
 def test_every_network_has_every_table() -> None:
     tables = ("attacks/pgd-eps0.05", "attacks/pgd", "attacks/fgsm", "verifiers/cascade-eps0.05", "verifiers/cascade")
     assert targets.outcome_tables(study()) == [
@@ -70,7 +66,7 @@ def test_a_table_that_is_not_there_is_named() -> None:
 
 def test_whatever_is_made_has_a_cost_of_a_known_stage() -> None:
     costs = targets.costs(study())
-    made = [*targets.networks(study()), *targets.compact_networks(study()), *targets.outcome_tables(study())]
+    made = [*targets.networks(study()), *targets.outcome_tables(study())]
     assert {targets.cost_beside(file) for file in made} < set(costs)
     jobs = [path.removeprefix("somewhere/").removesuffix(".cost.json") for path in costs]
     assert {stage_of(job) for job in jobs} == {
@@ -79,7 +75,6 @@ def test_whatever_is_made_has_a_cost_of_a_known_stage() -> None:
         "pretrain",
         "prune",
         "finetune",
-        "compact",
         "attack",
         "verify",
     }

@@ -9,9 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sparrow import catalogue
 from sparrow.data.store import read
 from sparrow.files import checkpoint
 from sparrow.jobs.costs import METER
+from sparrow.networks.cutting import kept_slices, narrowed, sliced
+from sparrow.networks.prunable import prunable_weights
 from sparrow.settings import Threat
 from sparrow.stages._training import loss_function
 from sparrow.stages.pretrain import pretrain
@@ -192,3 +195,32 @@ def test_fewer_relus_are_unstable_on_digits(dense: Path, digits: Path, training_
     # Of 484; on one machine, 58 without and 39 with it.
     assert left < 0.8 * without
     assert accuracy > 0.85
+
+
+def test_neurons_that_were_cut_out_count_as_the_zeros_that_they_would_give() -> None:
+    layers = [ranges([-1, 1, 0], [2, 2, 0], None)]
+    left = [ranges([-1, 1], [2, 2], None)]
+    assert nrs(left, 2.0, 3).tolist() == pytest.approx(nrs(layers, 2.0).tolist())
+    assert nrs(left, 2.0, 2).tolist() == nrs(left, 2.0).tolist()
+
+
+def test_the_penalty_of_a_network_that_was_cut_is_that_of_its_masked_twin() -> None:
+    entry, images = catalogue.load("models", "cnn-small"), torch.rand(4, 1, 8, 8)
+    masked = entry.build(entry.Params(), (1, 8, 8), 10)
+    for name in ("0", "2", "5"):
+        for parameter in (masked.get_parameter(f"{name}.weight"), masked.get_parameter(f"{name}.bias")):
+            parameter.data[::3] = 0
+    masks = {name: weight != 0 for name, weight in prunable_weights(masked).items()}
+    kept = kept_slices(masked, (1, 8, 8), masks)
+    small, whole = narrowed(masked, kept), entry.build(entry.Params(), (1, 8, 8), 10).eval()
+    values = [Penalty(NRS, THREAT)(masked, images), Penalty(NRS, THREAT, whole)(small, images)]
+    for value in values:
+        value.backward()
+    masked_value, small_value = (value.item() for value in values)
+    assert small_value == pytest.approx(masked_value, abs=1e-6)
+    for name, parameter in small.named_parameters():
+        if name.startswith("7."):  # No ReLU is behind the output layer.
+            continue
+        expected = sliced(masked.get_parameter(name).grad, kept.get(name, {}))
+        torch.testing.assert_close(parameter.grad, expected, atol=1e-6, rtol=1e-4)
+    assert small.get_parameter("0.weight").grad.any()

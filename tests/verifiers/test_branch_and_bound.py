@@ -16,6 +16,9 @@ from sparrow.attacks import pgd
 from sparrow.settings import Threat
 from sparrow.verification import linear_domain
 from sparrow.verification.bounds import margin_matrix
+from sparrow.verification.graph import traced
+from sparrow.verification.graph_splitting import GraphSplitting
+from sparrow.verification.lirpa_splitting import LirpaSplitting
 from sparrow.verification.splitting import Domains, Splitting
 from sparrow.verifiers import branch_and_bound
 
@@ -239,13 +242,23 @@ def _pre_activations(model: nn.Sequential, points: Tensor) -> list[Tensor]:
     return entered
 
 
+def _splitting(own: bool, case: Case, threat: Threat, label: int, iterations: int) -> Splitting:
+    """Bounds without splits by Sparrow's `own`, or by auto_LiRPA."""
+    if not own:
+        return LirpaSplitting(case.model, case.image, label, threat, CLASSES, iterations, 0.5)
+    graph = traced(case.model, case.image)
+    assert graph is not None
+    return GraphSplitting(graph, case.image, label, threat, CLASSES, iterations, 0.5)
+
+
+@pytest.mark.parametrize("own", [True, False])
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_no_point_of_a_domain_is_below_its_bound(norm: str) -> None:
+def test_no_point_of_a_domain_is_below_its_bound(norm: str, own: bool) -> None:
     with_points = raised = 0
     for seed in range(6):
         case = _case(seed)
         threat = Threat(norm=norm, eps=case.threat.eps)
-        splitting = Splitting(case.model, case.image, case.label, threat, CLASSES, 8, 0.5)
+        splitting = _splitting(own, case, threat, case.label, 8)
         points = _points(case.image, threat, 3000)
         entered = _pre_activations(case.model, points)
         with torch.no_grad():
@@ -552,8 +565,40 @@ def test_decisions_are_the_answers_of_the_images(solved: list) -> None:
     assert set(found.decided) == {"branch-and-bound"}
 
 
-def test_margin_matrix_row_is_the_class_that_a_domain_is_about() -> None:
+@pytest.mark.parametrize("own", [True, False])
+def test_margin_matrix_row_is_the_class_that_a_domain_is_about(own: bool) -> None:
     case = _case(0)
-    splitting = Splitting(case.model, case.image, 1, case.threat, CLASSES, 3, 0.5)
+    splitting = _splitting(own, case, case.threat, 1, 3)
     assert torch.equal(splitting.specification, margin_matrix(torch.tensor([1]), CLASSES)[0])
     assert splitting.root(torch.tensor([1])).rows.tolist() == [1]
+
+
+@pytest.mark.parametrize(("iterations", "cheap"), [(2, True), (1, False)])
+def test_what_a_cheap_bound_proves_is_neither_attacked_nor_split(
+    iterations: int, cheap: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The margin is relu(z) - z / 2 + 0.1 with z in [-1, 1]: CROWN says -0.4, one step of its slope 0.1.
+    model = nn.Sequential(nn.Flatten(), nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 2)).eval()
+    model[1].weight.data, model[1].bias.data = torch.tensor([[4.0], [4.0]]), torch.tensor([-2.0, 0.0])
+    model[3].weight.data, model[3].bias.data = torch.tensor([[1.0, -0.5], [0.0, 0.0]]), torch.tensor([1.1, 0.0])
+    done: list[str] = []
+    monkeypatch.setattr(branch_and_bound, "_attack", lambda *unused: done.append("attack"))
+    monkeypatch.setattr(GraphSplitting, "tighten", lambda self: done.append("tighten"))
+    params = QUICK.model_copy(update={"iterations": iterations})
+    answer = branch_and_bound.search(model, torch.full((1, 1, 1, 1), 0.5), 0, params, Threat(eps=0.25), 2)
+    assert answer.verified
+    assert answer.margin == pytest.approx(0.1, abs=1e-5)
+    assert (answer.domains, done) == (0, []) if cheap else (answer.domains > 0 and done == ["attack", "tighten"])
+
+
+def test_what_does_not_fit_into_memory_is_attacked_all_the_same(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def full(*unused: object, **unused_too: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(GraphSplitting, "__init__", full)
+    monkeypatch.setattr(LirpaSplitting, "__init__", full)
+    case, tried = _case(0), list[int]()
+    monkeypatch.setattr(branch_and_bound, "_attack", lambda *unused: tried.append(1))
+    answer = case.search()
+    assert (answer.verified, answer.example, tried) == (False, None, [1])
+    assert "an image does not fit into memory" in capsys.readouterr().out

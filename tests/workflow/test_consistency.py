@@ -43,10 +43,9 @@ def aggregated(changes: dict | None = None, of: dict = SWEPT) -> None:
     study, root = load_study(told), Path("results")
     evaluated = list(cells.evaluated(study))
     networks = [root / f"{one.path}.safetensors" for one in evaluated]
-    compact = [root / f"{one.path}/compact.safetensors" for one in cells.compacted(study)]
     analysed = [root / f"{job.path}.csv" for job in analyses.all_jobs(study, timed=False)]
     summary = Path("tables/summary.csv")
-    aggregate_consistent(networks, compact, analysed, summary, job_specs.aggregate_spec(study), expected(study))
+    aggregate_consistent(networks, analysed, summary, job_specs.aggregate_spec(study), expected(study))
 
 
 def refused(changes: dict | None = None, of: dict = SWEPT) -> str:

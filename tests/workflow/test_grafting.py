@@ -62,8 +62,11 @@ def test_the_report_has_its_stage_and_its_costs(ran: Checkout) -> None:
     costs = pd.read_csv(ran.root / "results/costs.csv")
     assert (costs["stage"] == "graft").sum() == 1
     assert "graft: seconds" in (ran.root / "results/tables/ranking.html").read_text()
-    # No filter is cut out of a grafted network: the fine-tuned one beside it has lost the same.
-    assert [path.parent.name for path in (ran.root / "results").rglob("compact.safetensors")] == ["finetuned"]
+    # Its lines are those of the neurons that the fine-tuned network beside it has left.
+    summary = pd.read_csv(ran.root / "results/summary.csv").set_index("stage")
+    left = summary["compact_parameters"]
+    assert left["grafted"] == left["finetuned"] < summary.loc["grafted", "parameters"]
+    assert summary.loc[["finetuned", "grafted"], "granularity"].tolist() == ["filter"] * 2
 
 
 def test_another_schedule_of_grafting_runs_nothing_but_that_and_what_comes_of_it(ran: Checkout) -> None:

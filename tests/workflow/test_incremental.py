@@ -60,24 +60,23 @@ def test_new_code_of_what_two_methods_share_plans_their_cells_alone(finished: Ch
     with finished.edited("src/sparrow/pruning/learned_scores.py", "** 0.5 * sizes / largest", "** 0.25 * sizes / largest"):
         jobs = computed(finished.planned())
     assert len([job for job in jobs if "hydra" in job]) == 2 + 4
-    assert len([job for job in jobs if "harp" in job]) == 2 + 4 + 1
-    assert len(jobs) == 13
+    assert len([job for job in jobs if "harp" in job]) == 2 + 4
+    assert len(jobs) == 12
 
 
-def test_new_code_of_cutting_filters_out_plans_that_alone(finished: Checkout) -> None:
-    with finished.edited("src/sparrow/stages/compact.py", "TOLERANCE = 1e-5", "TOLERANCE = 1e-6"):
-        planned = finished.planned()
-    assert computed(planned) == ["Cut the pruned filters out of benign cnn-small harp-0.90/finetuned"]
-    assert any(job.startswith("Aggregate") for job in planned)
+def test_new_code_of_when_filters_are_cut_out_plans_all_pruned_networks_and_no_training_before(finished: Checkout) -> None:
+    with finished.edited("src/sparrow/stages/_physical_size.py", "IMAGES = 256", "IMAGES = 128"):
+        jobs = computed(finished.planned())
+    assert len([job for job in jobs if job.startswith("Prune")]) == 3
+    assert not [job for job in jobs if job.startswith("Pre-train")]
 
 
-def test_a_method_that_removes_filters_instead_is_pruned_anew_and_cut(finished: Checkout, study: dict) -> None:
+def test_a_method_that_removes_filters_instead_is_pruned_anew(finished: Checkout, study: dict) -> None:
     study["methods"]["hydra"] = {"granularity": "filter"}
     finished.write(study)
     jobs = computed(finished.planned())
-    assert len(jobs) == 2 + 4 + 1
+    assert len(jobs) == 2 + 4
     assert all("hydra" in job for job in jobs)
-    assert sum(job.startswith("Cut") for job in jobs) == 1
 
 
 def test_new_code_of_the_ranking_computes_no_network_anew(finished: Checkout) -> None:

@@ -16,7 +16,7 @@ from sparrow.estimate.total import prices
 from sparrow.estimate.work import STAGES, works
 from sparrow.study import cells
 from sparrow.study.config import Study
-from sparrow.study.load import load_study, read_study
+from sparrow.study.load import read_study
 from tests.workflow.conftest import REPOSITORY, TINY, Checkout
 
 STUDIES = [REPOSITORY / "config.yaml", *sorted((REPOSITORY / "workflow/studies").glob("*.yaml"))]
@@ -34,11 +34,10 @@ SIZES = {
 }
 
 
-def count(settings: dict[str, Any], only: dict[str, Any] | None = None) -> int:
-    """Cells of a study as its file has them, of all methods or of those in `only`."""
+def count(settings: dict[str, Any]) -> int:
+    """Cells of a study as its file has them."""
     networks = sum(len((entry or {}).get("models", settings["models"])) for entry in settings["objectives"].values())
-    methods = settings["methods"] if only is None else only
-    ratios = sum(len((entry or {}).get("ratios", settings["ratios"])) for entry in methods.values())
+    ratios = sum(len((entry or {}).get("ratios", settings["ratios"])) for entry in settings["methods"].values())
     return len(settings["seeds"]) * len(settings["datasets"]) * networks * ratios
 
 
@@ -49,10 +48,8 @@ def test_study_can_be_planned(checkout: Checkout, study: Path) -> None:
     shutil.copy(study, checkout.root / "study.yaml")
     planned = checkout.planned()
     settings = yaml.safe_load(study.read_text())
-    methods = load_study(settings).methods
-    by_filter = {label: entry for label, entry in settings["methods"].items() if methods[label].structure == "filters"}
-    found = [sum(job.startswith(word) for job in planned) for word in ("Prune", "Fine-tune", "Cut")]
-    assert found == [count(settings), count(settings), count(settings, by_filter)]
+    found = [sum(job.startswith(word) for job in planned) for word in ("Prune", "Fine-tune")]
+    assert found == [count(settings), count(settings)]
 
 
 @pytest.mark.parametrize(("verified", "drawn"), [("benign", ["cnn-small"]), ("trades", ["cnn7"])])

@@ -41,8 +41,7 @@ def test_every_network_has_all_its_evaluations(swept: Checkout, objective: str, 
     attacks |= {f"attacks/fmn.{kind}" for kind in ("csv", "cost.json", "examples.safetensors")}
     attacks |= {f"attacks/fgsm-eps0.00001.{kind}" for kind in ("csv", "cost.json")}
     verifiers = {f"verifiers/{name}.{kind}" for name in VERIFIERS for kind in ("csv", "cost.json")}
-    compact = {"compact.safetensors", "compact.cost.json"} if network != "dense" else set()
-    assert found == attacks | verifiers | compact | {"analyses/stability.csv", "analyses/stability.cost.json"}
+    assert found == attacks | verifiers | {"analyses/stability.csv", "analyses/stability.cost.json"}
     family = place.parents[len(network.split("/")) - 1] / "analyses"
     assert {path.name for path in family.iterdir()} == {"latency.csv", "latency.cost.json"}
 
@@ -114,7 +113,7 @@ def test_decisions_and_stable_relus_of_every_network_are_counted(swept: Checkout
 def test_every_job_has_its_cost(swept: Checkout) -> None:
     stages = pd.read_csv(swept.root / "results/costs.csv")["stage"].value_counts()
     # Two objectives, each with two evaluated networks; of the failed one all jobs have run, too.
-    trained = {"data": 1, "initial": 2, "pretrain": 2, "prune": 2, "finetune": 2, "compact": 2}
+    trained = {"data": 1, "initial": 2, "pretrain": 2, "prune": 2, "finetune": 2}
     assert stages.to_dict() == trained | {"attack": 4 * 4, "verify": 4 * 3, "analyse": 4 + 2}
 
 
@@ -159,8 +158,8 @@ def test_a_network_that_failed_leaves_a_line_in_every_log(swept: Checkout) -> No
     # All but the initial network's, which is well.
     logs = [log for log in (swept.root / "results/logs" / SEED.format("diverging")).rglob("*.log") if log.stem != "initial"]
     texts = [log.read_text() for log in logs]
-    # Three trainings, two networks evaluated in eight ways, one of them cut, both timed together.
-    assert len(texts) == 3 + 2 * 8 + 1 + 1
+    # Three trainings, two networks evaluated in eight ways, both timed together.
+    assert len(texts) == 3 + 2 * 8 + 1
     assert all(f"failed: {DIVERGED}" in text for text in texts)
     assert not any("Traceback" in text for text in texts)
 
@@ -174,7 +173,7 @@ def test_a_gap_is_closed_by_what_it_came_from(swept: Checkout, study: dict) -> N
     swept.write(study)
     jobs = computed(swept.planned())
     assert all(" diverging " in job or "(diverging, " in job for job in jobs)
-    assert len(jobs) == 3 + 2 * 8 + 1 + 1
+    assert len(jobs) == 3 + 2 * 8 + 1
 
 
 def test_a_new_radius_plans_its_own_attacks_alone(swept: Checkout, study: dict) -> None:

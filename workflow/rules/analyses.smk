@@ -3,7 +3,6 @@ rule analyse_dataset:
     input:
         networks=lambda wildcards: targets.analysed(STUDY, analysis_of("dataset", wildcards), "networks"),
         dense=lambda wildcards: targets.analysed(STUDY, analysis_of("dataset", wildcards), "dense"),
-        compact=lambda wildcards: targets.analysed(STUDY, analysis_of("dataset", wildcards), "compact"),
         data=DATA,
     output:
         multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['dataset']}", output=paths.TABLE, cost=paths.COST),
@@ -31,7 +30,6 @@ rule analyse_network:
     input:
         networks=lambda wildcards: targets.analysed(STUDY, analysis_of("network", wildcards), "networks"),
         dense=lambda wildcards: targets.analysed(STUDY, analysis_of("network", wildcards), "dense"),
-        compact=lambda wildcards: targets.analysed(STUDY, analysis_of("network", wildcards), "compact"),
         data=DATA,
     output:
         multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['network']}", output=paths.TABLE, cost=paths.COST),
@@ -60,7 +58,6 @@ rule analyse_pair:
     input:
         networks=lambda wildcards: targets.analysed(STUDY, analysis_of("pair", wildcards), "networks"),
         dense=lambda wildcards: targets.analysed(STUDY, analysis_of("pair", wildcards), "dense"),
-        compact=lambda wildcards: targets.analysed(STUDY, analysis_of("pair", wildcards), "compact"),
         data=DATA,
     output:
         multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['pair']}", output=paths.TABLE, cost=paths.COST),
@@ -90,7 +87,6 @@ rule analyse_family:
     input:
         networks=lambda wildcards: targets.analysed(STUDY, analysis_of("family", wildcards), "networks"),
         dense=lambda wildcards: targets.analysed(STUDY, analysis_of("family", wildcards), "dense"),
-        compact=lambda wildcards: targets.analysed(STUDY, analysis_of("family", wildcards), "compact"),
         data=DATA,
     output:
         multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['family']}", output=paths.TABLE, cost=paths.COST),
@@ -119,7 +115,6 @@ rule analyse_seeds:
     input:
         networks=lambda wildcards: targets.analysed(STUDY, analysis_of("seeds", wildcards), "networks"),
         dense=lambda wildcards: targets.analysed(STUDY, analysis_of("seeds", wildcards), "dense"),
-        compact=lambda wildcards: targets.analysed(STUDY, analysis_of("seeds", wildcards), "compact"),
         data=DATA,
     output:
         multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['seeds']}", output=paths.TABLE, cost=paths.COST),

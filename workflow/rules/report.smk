@@ -2,7 +2,6 @@ rule aggregate:
     input:
         all_tables,
         networks=all_networks,
-        compact=all_compact,
         analysed=all_analysed,
     output:
         report(
@@ -101,6 +100,12 @@ rule tables:
         costs=f"{RESULTS}/{paths.study_table('costs')}",
         ranking=f"{RESULTS}/{paths.study_table('ranking')}",
     output:
+        budget=report(
+            f"{RESULTS}/{paths.study_table('budgets')}",
+            caption="../../reports/captions/budgets.rst",
+            category="Tables",
+            labels={"table": "budgets (CSV)"},
+        ),
         ranking_html=report(
             f"{RESULTS}/{paths.study_page('ranking')}",
             caption="../../reports/captions/ranking.rst",

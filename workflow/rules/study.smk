@@ -101,10 +101,6 @@ def all_tables(wildcards):
     return targets.outcome_tables(STUDY)
 
 
-def all_compact(wildcards):
-    return targets.compact_networks(STUDY)
-
-
 def all_analysed(wildcards):
     return targets.analysis_tables(STUDY, timed=False)
 

@@ -1,6 +1,6 @@
 """Auto-PGD: projected gradient ascent that halves its steps where the loss stops rising, and continues from the best point.
 
-An image is removed from the search as soon as it is misclassified.
+An image is removed from the search as soon as it is misclassified, with all its copies on the way to other targets.
 
 Source: Croce and Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
 Attacks", ICML 2020, algorithm 1 and sec. 3; the step sizes are set anew at the iterations of the authors' code
@@ -15,10 +15,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from sparrow.adversary.batches import Loss, losses_and_gradients
 from sparrow.adversary.geometry import direction, project
+from sparrow.adversary.margin import margin
 from sparrow.adversary.record import Record
 from sparrow.adversary.search import confirmed
-from sparrow.adversary.survivors import Loss, Survivors, losses_and_gradients
+from sparrow.adversary.survivors import Survivors
 from sparrow.settings import Threat
 
 MOMENTUM = 0.75  # alpha in eq. 1
@@ -27,7 +29,7 @@ RHO = 0.75
 
 @dataclass
 class _Ascent(Survivors):
-    """The state of the ascent of each image: points and gradients (n, c, h, w), step sizes (n, 1, 1, 1), all others (n,)."""
+    """The state of each ascent: points and gradients (rows, c, h, w), step sizes (rows, 1, 1, 1), all others (rows,)."""
 
     centre: Tensor
     """The images."""
@@ -57,11 +59,14 @@ def cross_entropy(labels: Tensor) -> Loss:
 
 
 def targeted_dlr(labels: Tensor, targets: Tensor) -> Loss:
-    """The difference of logits ratio of each image towards its class in `targets` (n,), eq. 7."""
+    """The difference of logits ratio, eq. 7, of each image towards its class in `targets` (n,), or of its copies towards theirs
+    (n, copies)."""
+    goals = targets.view(len(labels), -1).T.flatten()
+    labels = labels.repeat(len(goals) // max(len(labels), 1))
 
     def loss(logits: Tensor, places: Tensor) -> Tensor:
         ordered = logits.sort(dim=1, descending=True).values
-        own, other = (logits.gather(1, of[places, None]).squeeze(1) for of in (labels, targets))
+        own, other = (logits.gather(1, of[places, None]).squeeze(1) for of in (labels, goals))
         return (other - own) / (ordered[:, 0] - (ordered[:, 2] + ordered[:, 3]) / 2 + 1e-12)
 
     return loss
@@ -76,19 +81,24 @@ def apgd(
     steps: int,
     generator: torch.Generator,
     record: Record | None = None,
+    copies: int = 1,
 ) -> tuple[Tensor, Tensor]:
     """Which images (n,) are misclassified within `threat`, and these adversarial images (n, c, h, w), `images` elsewhere.
 
-    `record`, if given, notes the points of smallest margin and the gradients at the start.
+    With `copies` of each image, `loss` tells them apart by their places: the first of all images, then the second of all, and
+    so on, each with a start of its own. Of copies that are misclassified at the same step the first counts. `record`, if given,
+    notes the points of smallest margin and the gradients at the start.
     """
     broken, result = torch.zeros_like(labels, dtype=torch.bool), images.clone()
     view = (-1, *[1] * (images.dim() - 1))
+    images, labels = images.repeat(copies, *view[1:]), labels.repeat(copies)
     start = _start(images, threat, generator)
     output, losses, gradient = losses_and_gradients(model, start, loss, torch.arange(len(images), device=images.device))
     if record is not None:
         record.note_start(gradient)
     now = _Ascent(
         labels=labels,
+        copies=copies,
         centre=images,
         point=start,
         loss=losses,
@@ -105,10 +115,12 @@ def apgd(
 
     def remove_misclassified(output: Tensor) -> None:
         if record is not None:
-            record.note_logits(now.places, now.point, output, now.labels)
+            record.note(now.images, now.point, margin(output, now.labels))
         wrong = confirmed(model, now.point, now.labels, output.argmax(dim=1) != now.labels)
-        broken[now.places[wrong]], result[now.places[wrong]] = True, now.point[wrong]
-        now.keep(~wrong)
+        if bool(wrong.any()):
+            gone, rows = now.first_rows(wrong)
+            broken[now.images[gone]], result[now.images[gone]] = True, now.point[rows]
+            now.keep(~wrong.view(copies, -1).any(dim=0))
 
     remove_misclassified(output)
     period, since = max(int(0.22 * steps), 1), 0

@@ -18,6 +18,8 @@ def direction(gradient: Tensor, threat: Threat) -> Tensor:
 def project(images: Tensor, centre: Tensor, threat: Threat, radius: Tensor | None = None) -> Tensor:
     """The nearest images within `threat` of `centre`, then clipped to [0, 1]; `radius` (n, 1, ...) instead of `threat.eps`."""
     difference = images - centre
+    if threat.norm == "linf" and radius is None:
+        return (centre + difference.clamp(-threat.eps, threat.eps)).clamp(0, 1)
     radius = torch.as_tensor(threat.eps, dtype=images.dtype, device=images.device) if radius is None else radius
     if threat.norm == "linf":
         difference = torch.minimum(torch.maximum(difference, -radius), radius)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sparrow.adversary.margin import margin
-
 
 class Record:
     """The points of smallest margin evaluated inside the balls: `points` (n, c, h, w), at first the images, and `margins` (n,).
@@ -27,17 +25,21 @@ class Record:
         return part
 
     def note_start(self, gradient: Tensor) -> None:
-        """Note the gradient (n, c, h, w) with which a search of all its images starts."""
-        self.zero_gradient[self.places] &= ~gradient.flatten(1).any(dim=1)
+        """Note the gradients (rows, c, h, w) with which a search of all its images starts: of the first copy of each, then of
+        the second of each, and so on."""
+        self.zero_gradient[self.places] &= ~gradient.flatten(1).any(dim=1).view(-1, len(self.places)).any(dim=0)
 
     def note(self, places: Tensor, points: Tensor, margins: Tensor) -> None:
-        """Keep points (k, c, h, w) in the balls of the search's images `places` (k,) where their margins (k,) are smaller."""
-        mine = self.places[places]
-        better = margins < self.margins[mine]
-        if bool(better.any()):
-            self.margins[mine[better]] = margins[better]
-            self.points[mine[better]] = points[better]
+        """Keep the points in the balls of the search's images `places` (k,) that have smaller margins than those before.
 
-    def note_logits(self, places: Tensor, points: Tensor, output: Tensor, labels: Tensor) -> None:
-        """As `note`, with the margins that follow from the logits `output` (k, classes) of the points and their labels (k,)."""
-        self.note(places, points, margin(output, labels))
+        There may be several of each image, as in `note_start`: `points` (rows, c, h, w) and `margins` (rows,), rows a multiple
+        of k. The smallest margin counts; of equal ones, the first.
+        """
+        if not len(places):
+            return
+        mine = self.places[places]
+        lowest, copy = margins.view(-1, len(places)).min(dim=0)
+        better = (lowest < self.margins[mine]).nonzero().squeeze(1)
+        if len(better):
+            self.margins[mine[better]] = lowest[better]
+            self.points[mine[better]] = points[copy[better] * len(places) + better]

@@ -9,17 +9,25 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from sparrow.adversary.survivors import channels_last, logits
+from sparrow.adversary.batches import SMALLEST_BATCH, channels_last, logits, suitable_batch
+from sparrow.adversary.margin import margin
 from sparrow.inference.fixed_weights import fixed_weights
+from sparrow.inference.matrix_convolution import matrix_convolutions
+from sparrow.networks.live_view import live_view
 from sparrow.networks.prunable import PRUNABLE
+
+ROUNDING = 1e-4
+"""How near to 0 a margin may be, in units of the largest logit or of 1 if that is more, for the full network to be asked."""
 
 
 class SearchNetwork(nn.Module):
-    """The network `full`, evaluated through a faster equivalent `view` of it, such as `fixed_weights` yields."""
+    """The network `full`, evaluated through a faster equivalent `view` of it, such as `fixed_weights` or `live_view` give; on a
+    CPU `search_batch` images at a time."""
 
-    def __init__(self, full: nn.Module, view: nn.Module | None = None) -> None:
+    def __init__(self, full: nn.Module, view: nn.Module | None = None, search_batch: int = SMALLEST_BATCH) -> None:
         super().__init__()
-        self.full, self.view = full, full if view is None else view
+        self.full, self.view, self.search_batch = full, full if view is None else view, search_batch
+        self.training = full.training
 
     def forward(self, images: Tensor) -> Tensor:
         return self.view(images)
@@ -28,11 +36,18 @@ class SearchNetwork(nn.Module):
 class Bfloat16Network(SearchNetwork):
     """As `SearchNetwork`, but computed in bfloat16; the logits are float32.
 
-    The first layer gets images in their own precision: the eight bits of bfloat16 might not show a change by eps.
+    The first layer gets images in their own precision: the eight bits of bfloat16 might not show a change by eps. A `view` that
+    does not see to that itself has layers as the full network does (`layered`).
     """
 
+    def __init__(
+        self, full: nn.Module, view: nn.Module | None = None, search_batch: int = SMALLEST_BATCH, layered: bool = False
+    ) -> None:
+        super().__init__(full, view, search_batch)
+        self.layered = layered or self.view is full
+
     def forward(self, images: Tensor) -> Tensor:
-        with _first_in_float32(self.full) if self.view is self.full else nullcontext(), precision_of(self, images.device):
+        with _lowered_behind_first(self.view, images.device) if self.layered else precision_of(self, images.device):
             return self.view(images).float()
 
 
@@ -42,36 +57,43 @@ def _first(model: nn.Module) -> nn.Module | None:
 
 
 @contextmanager
-def _first_in_float32(model: nn.Module) -> Iterator[None]:
-    """While the context is active, the first layer of `model` computes without autocast."""
+def _lowered_behind_first(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """While the context is active, one forward pass of `model` is in bfloat16 behind its first layer, and as it is until there:
+    a normalisation before that layer must not lower images, either."""
     first = _first(model)
-    left = ExitStack()
+    with ExitStack() as stack:
+        stack.enter_context(torch.autocast(device.type, enabled=False))
 
-    def enter(layer: nn.Module, arguments: tuple[Tensor]) -> None:
-        left.enter_context(torch.autocast(arguments[0].device.type, enabled=False))
+        def lower(*given: object) -> None:
+            stack.enter_context(torch.autocast(device.type, torch.bfloat16))
 
-    def leave(layer: nn.Module, arguments: tuple[Tensor], output: Tensor) -> None:
-        left.close()
-
-    hooks = [first.register_forward_pre_hook(enter), first.register_forward_hook(leave)] if first is not None else []
-    try:
+        if first is None:
+            lower()
+        else:
+            stack.callback(first.register_forward_hook(lower).remove)
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 @contextmanager
 def search_network(model: nn.Module, images: Tensor, precision: Literal["float32", "bfloat16"]) -> Iterator[SearchNetwork]:
     """Yield a fast form of `model` for inputs shaped like `images`, in this precision; the weights must not change."""
-    images = channels_last(images)
+    images, live = channels_last(images), live_view(model, images.shape[1:])
     with ExitStack() as stack:
         if precision == "float32":
-            yield SearchNetwork(model, stack.enter_context(fixed_weights(model, images)))
+            view = stack.enter_context(fixed_weights(live, images))
+            view = stack.enter_context(matrix_convolutions(view, images))
+            yield SearchNetwork(model, view, suitable_batch(view, images))
             return
         with torch.autocast(images.device.type, torch.bfloat16):
-            view = stack.enter_context(fixed_weights(model, images, float32_layer=_first(model)))
-        yield Bfloat16Network(model, view)
+            view = stack.enter_context(fixed_weights(live, images, float32_layer=_first(live)))
+            batch = suitable_batch(view, images)
+        yield Bfloat16Network(model, view, batch, layered=view is live)
+
+
+def live_network(model: nn.Module, images: Tensor) -> nn.Module:
+    """`model` without the units that cannot matter, for inputs shaped like `images`; itself if it has none."""
+    view = live_view(model, images.shape[1:])
+    return model if view is model else SearchNetwork(model, view)
 
 
 def precision_of(model: nn.Module, device: torch.device) -> AbstractContextManager:
@@ -86,3 +108,15 @@ def confirmed(model: nn.Module, images: Tensor, labels: Tensor, wrong: Tensor) -
     sure = wrong.clone()
     sure[wrong] = logits(model.full, images[wrong]).argmax(dim=1) != labels[wrong]
     return sure
+
+
+def misclassified(model: nn.Module, images: Tensor, labels: Tensor, output: Tensor) -> Tensor:
+    """Which images (n,) `model` takes for other classes than `labels` (n,), by the logits (n, classes) that it gave.
+
+    Where these are so close that rounding may decide, its full network does.
+    """
+    wrong = output.argmax(dim=1) != labels
+    if not isinstance(model, SearchNetwork):
+        return wrong
+    close = margin(output, labels).abs() <= ROUNDING * output.abs().amax(dim=1).clamp_min(1)
+    return torch.where(close, confirmed(model, images, labels, wrong & close), wrong)

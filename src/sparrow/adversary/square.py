@@ -18,10 +18,12 @@ from itertools import pairwise
 import torch
 from torch import Tensor, fx, nn
 
+from sparrow.adversary.batches import batch_size, channels_last, logits
 from sparrow.adversary.margin import margin
+from sparrow.adversary.queries_ahead import Proposals, search_ahead
 from sparrow.adversary.record import Record
 from sparrow.adversary.search import SearchNetwork, confirmed, precision_of
-from sparrow.adversary.survivors import Survivors, batch_size, channels_last, logits
+from sparrow.adversary.survivors import Survivors
 from sparrow.inference.window import Window
 from sparrow.inference.window_updates import WholeImages, WindowUpdates, window_updates
 from sparrow.settings import Threat
@@ -57,16 +59,26 @@ def square(
     `record`, if given, notes the points of smallest margin.
     """
     broken, result = torch.zeros_like(labels, dtype=torch.bool), images.clone()
-    start, proposal = (_stripes, _window) if threat.norm == "linf" else (_tiles, _swap)
+    in_linf = threat.norm == "linf"
+    start, proposal = (_stripes, _window) if in_linf else (_tiles, _swap)
+    by_windows = in_linf and _worth_window_updates(model, images)
+    evaluator = _window_updates if by_windows else _whole_images
     # In l_2 all of an image changes, and each has random numbers of its own.
-    by_windows = threat.norm == "linf" and _worth_window_updates(model, images)
-    evaluator, size = (_window_updates, batch_size(images)) if by_windows else (_whole_images, len(images))
+    size = batch_size(model, images) if in_linf else len(images)
     points, shared = start(images, threat, generator), generator.get_state()
     propose = partial(proposal, threat=threat, generator=generator)
-    for part in torch.arange(len(images), device=images.device).split(size):
+    proposals = _proposals(images, threat, queries, generator) if in_linf and not by_windows else None
+
+    def search(part: Tensor, mine: Record | None) -> Iterator[tuple[Tensor, Tensor]]:
+        """The search of the images `part`; all parts meet the same windows."""
+        given = model, points[part], images[part], labels[part]
+        if proposals is not None:
+            return search_ahead(*given, proposals, size, mine)
         generator.set_state(shared)
-        mine = None if record is None else record.at(part)
-        for places, found in _search(model, points[part], images[part], labels[part], queries, propose, evaluator, mine):
+        return _search(*given, queries, propose, evaluator, mine)
+
+    for part in torch.arange(len(images), device=images.device).split(size):
+        for places, found in search(part, None if record is None else record.at(part)):
             broken[part[places]], result[part[places]] = True, found
     return broken, result
 
@@ -154,6 +166,22 @@ def _window(points: Tensor, centre: Tensor, threat: Threat, side: int, generator
     window = _corner(points, side, generator)
     signs = _signs((points.shape[1], 1, 1), generator, points)
     return window, (window.of(centre) + threat.eps * signs).clamp(0, 1)
+
+
+def _proposals(images: Tensor, threat: Threat, queries: int, generator: torch.Generator) -> Proposals:
+    """What `_window` proposes at each query."""
+    windows, signs = list[Window](), list[Tensor]()
+    for query in range(queries):
+        windows.append(_corner(images, _side(query, images), generator))
+        signs.append(torch.randint(2, (images.shape[1], 1, 1), generator=generator))
+    change = threat.eps * (torch.stack(signs).to(images) * 2 - 1)
+    inside = []
+    for spans, extent in zip(zip(*windows, strict=True), images.shape[-2:], strict=True):
+        first, end = torch.tensor(spans).T.unsqueeze(2)
+        pixels = torch.arange(extent)
+        inside.append(((pixels >= first) & (pixels < end)).to(images.device))
+    rows, columns = inside
+    return Proposals(rows[:, None, :, None], columns[:, None, None, :], change)
 
 
 def _tiles(images: Tensor, threat: Threat, generator: torch.Generator) -> Tensor:

@@ -2,8 +2,8 @@
 
 How long the evaluated networks take to classify images on a CPU, and how many times as fast as the dense network by the same
 runtime: the median over turns that they take with it in one job, with its 95 % interval. ``masked`` networks do the dense
-one's arithmetic, with zeros in it; ``compact`` ones have lost their pruned filters. A dense network against itself shows how
-far to trust the rest.
+one's arithmetic, with zeros in it; ``compact`` ones are without the filters that they lost, as they were trained. A dense
+network against itself shows how far to trust the rest.
 
 Source: the interval is that of the quantile test (scipy.stats.quantile_test); turns in random order are Sparrow's own.
 """
@@ -20,7 +20,7 @@ from pydantic import AfterValidator, Field
 from sparrow.files.specs import opened
 from sparrow.lazy_torch import torch
 from sparrow.results.specs.figures import FigureSpec
-from sparrow.settings import Analysis, Columns, Need, Scope, unique
+from sparrow.settings import Analysis, Columns, Scope, unique
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +36,6 @@ class Params(Analysis):
     """On how many images, by what, and how often."""
 
     scope: ClassVar[Scope] = "family"
-    needs: ClassVar[tuple[Need, ...]] = ("compact",)
     timed: ClassVar[bool] = True
     # A checkpoint; whether it was timed as it is (`dense`, `masked`) or without its pruned filters (`compact`), by what, on how
     # many images; milliseconds of a forward pass, and how many times as fast as the dense network by the same.
@@ -91,23 +90,26 @@ def _pruned(network: Network, base: list[Runner], images: torch.Tensor, params: 
     """The rows of a pruned network, as far as it can be used."""
     from sparrow.errors import NetworkError
 
-    forms = {"masked": network.path} | ({"compact": network.compact} if network.compact else {})
     runners = []
-    for form, path in forms.items():
+    for form in ("masked", "compact"):
         try:
-            runners += _runners(form, network, _runnable(path, images), params, folder)
+            found = _runnable(network.path, images, masked=form == "masked")
+            runners += _runners(form, network, found, params, folder) if form == "masked" or found.cut else []
         except NetworkError as error:
-            print(f"{path}: left out: {error}")
+            print(f"{network.path}: left out as {form}: {error}")
     return _rows(runners, base, images, params) if runners else []
 
 
-def _runnable(path: Path, images: torch.Tensor) -> Plain:
-    """The network at `path`. Raises NetworkError if it failed, if it cannot be run, or if its logits are no numbers."""
+def _runnable(path: Path, images: torch.Tensor, masked: bool = False) -> Plain:
+    """The network at `path`; if `masked`, with zeros for filters that were cut out.
+
+    Raises NetworkError if it failed, if it cannot be run, or if its logits are no numbers.
+    """
     from sparrow.errors import NetworkError
     from sparrow.exchange import network
     from sparrow.networks.finite import require_numbers
 
-    found = network.load(path)
+    found = network.load(path, masked=masked)
     try:
         require_numbers(found.model, images, len(images))
     except RuntimeError as error:

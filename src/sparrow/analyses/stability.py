@@ -59,7 +59,7 @@ def members(params: Params) -> dict[str, Settings]:
 def analyse(subject: OneNetwork, params: Params) -> list[tuple[float, ...]]:
     """A row for each layer of ReLUs."""
     from sparrow.networks.batched import batches, predict
-    from sparrow.verification.bounds import input_ranges
+    from sparrow.verification.bounds import input_ranges, neurons
 
     part = subject.data.part("test", params.samples)
     model = subject.network.load(part.images, params.batch_size)
@@ -71,10 +71,16 @@ def analyse(subject: OneNetwork, params: Params) -> list[tuple[float, ...]]:
         ranges = input_ranges(model, part.images[batch], part.labels[batch], subject.threat, subject.data.about.classes)
         totals, sizes = totals or [[0.0, 0.0] for _ in ranges], [lower[0].numel() for lower, _ in ranges]
         for total, (lower, upper) in zip(totals, ranges, strict=True):
-            # What is always zero hands nothing on, such as a filter that was pruned.
+            # What is always zero hands nothing on, such as a neuron without weights.
             total[0] += float(((lower >= 0) & (upper > 0)).sum())
             total[1] += float((upper <= 0).sum())
     count = int(chosen.sum())
+    if subject.network.cut:
+        # Of filters that are not there the ReLUs are off, so that shares are of as many as the dense network has.
+        whole = neurons(subject.network.as_built(part.images), part.images[:1])
+        for total, all_of_them, left in zip(totals, whole, sizes, strict=True):
+            total[1] += count * (all_of_them - left)
+        sizes = whole
     rows: list[tuple[float, ...]] = [
         (layer, size, on / count, off / count, size - (on + off) / count, count)
         for layer, (size, (on, off)) in enumerate(zip(sizes, totals, strict=True), start=1)

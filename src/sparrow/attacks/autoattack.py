@@ -6,6 +6,13 @@ papers and the authors' package (fra31/auto-attack), with which they share all s
 `fab` and `square` of `sparrow.adversary`, and that random numbers are drawn on the CPU, so that they are the same on every
 device.
 
+The order differs, too. The authors' targeted attacks follow one target of all images after the other, the likeliest first.
+Here images too few to fill a batch (`sparrow.adversary.batches`) follow several at once, and an image that one of them breaks
+leaves with all: the same searches, for as many steps, of which that to the likeliest target need not be the one that counts.
+Where an image is broken on the way to one of several targets, later ones draw their random starts with fewer images, as the
+authors' do after each target. In l_inf, Square's next queries of an image are evaluated at once, too, with the same result
+(`sparrow.adversary.queries_ahead`).
+
 Source: Croce and Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
 Attacks", ICML 2020.
 
@@ -92,12 +99,13 @@ def search(
     Margins are those that the search sees: in bfloat16, where it is lowered. Raises SparrowError as `attack` does.
     """
     from sparrow.adversary.apgd import apgd, cross_entropy, targeted_dlr
+    from sparrow.adversary.batches import batch_size, logits
     from sparrow.adversary.fab import fab
     from sparrow.adversary.margin import margin
     from sparrow.adversary.record import Record
     from sparrow.adversary.search import search_network
     from sparrow.adversary.square import square
-    from sparrow.adversary.survivors import logits
+    from sparrow.adversary.target_groups import targets_at_once
     from sparrow.errors import SparrowError
 
     if classes < params.classes_needed:
@@ -108,35 +116,42 @@ def search(
     clean = logits(model, images)
     record = Record(images, margin(clean, labels))
     left = (clean.argmax(dim=1) == labels).nonzero().squeeze(1)
-    ranks = range(1, min(TARGETS, classes - 1) + 1)
-    likeliest = clean.argsort(dim=1, descending=True)
+    # The classes of targets, of images that are classified correctly: the likeliest but the label.
+    likeliest = clean.argsort(dim=1, descending=True)[:, 1 : TARGETS + 1]
 
-    def run(part: str, one: Callable[..., tuple[torch.Tensor, torch.Tensor]]) -> None:
+    def run(part: str, one: Callable[..., tuple[torch.Tensor, torch.Tensor]], ranks: slice) -> None:
+        """Attack what is left by a part; a targeted one goes to the classes of these `ranks` at once."""
         nonlocal left
         if len(left):
-            broken, results = one(images[left], labels[left], likeliest[left], record.at(left))
+            broken, results = one(images[left], labels[left], likeliest[left, ranks], record.at(left))
             found[left[broken]] = results[broken]
             for place in left[broken].tolist():
                 by[place] = part
             left = left[~broken]
 
+    def run_targeted(part: str, one: Callable[..., tuple[torch.Tensor, torch.Tensor]]) -> None:
+        done, all_of_them = 0, likeliest.shape[1]
+        while len(left) and done < all_of_them:
+            count = targets_at_once(len(left), all_of_them - done, batch)
+            run(part, one, slice(done, done + count))
+            done += count
+
     def seeded() -> torch.Generator:
         return torch.Generator().manual_seed(params.attack_seed)
 
     with search_network(model, images, params.precision) as view:
+        batch, steps, none = batch_size(view, images), params.steps, slice(0)
         generator = seeded()
-        run("apgd-ce", lambda x, y, order, seen: apgd(view, x, y, cross_entropy(y), threat, params.steps, generator, seen))
+        run("apgd-ce", lambda x, y, goals, seen: apgd(view, x, y, cross_entropy(y), threat, steps, generator, seen), none)
         generator = seeded()
-        for rank in ranks:
-            run(
-                "apgd-t",
-                lambda x, y, order, seen, rank=rank: apgd(
-                    view, x, y, targeted_dlr(y, order[:, rank]), threat, params.steps, generator, seen
-                ),
-            )
-        for rank in ranks:
-            run("fab-t", lambda x, y, order, seen, rank=rank: fab(view, x, y, order[:, rank], threat, params.steps, seen))
+        run_targeted(
+            "apgd-t",
+            lambda x, y, goals, seen: apgd(
+                view, x, y, targeted_dlr(y, goals), threat, steps, generator, seen, copies=goals.shape[1]
+            ),
+        )
+        run_targeted("fab-t", lambda x, y, goals, seen: fab(view, x, y, goals, threat, steps, seen))
         generator = seeded()
-        run(SQUARE, lambda x, y, order, seen: square(view, x, y, threat, params.queries, generator, seen))
+        run(SQUARE, lambda x, y, goals, seen: square(view, x, y, threat, params.queries, generator, seen), none)
     found[left] = record.points[left]
     return AttackResult(found, by, record.zero_gradient & (clean.argmax(dim=1) == labels))

@@ -39,5 +39,6 @@ def attack(
     import torchattacks
 
     from sparrow.adversary.contiguous import Contiguous
+    from sparrow.adversary.search import live_network
 
-    return torchattacks.FGSM(Contiguous(model), eps=threat.eps)(images.contiguous(), labels)
+    return torchattacks.FGSM(Contiguous(live_network(model, images)), eps=threat.eps)(images.contiguous(), labels)

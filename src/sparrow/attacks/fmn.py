@@ -108,11 +108,12 @@ def _search(
 ) -> torch.Tensor:
     from sparrow.adversary.geometry import distance, project
     from sparrow.adversary.margin import margin
+    from sparrow.adversary.search import live_network, misclassified
     from sparrow.errors import SparrowError
 
     if params.loss == "dlr" and classes < 3:
         raise SparrowError(f"fmn: the data set has {classes} classes; the loss dlr needs at least 3")
-    view = (-1, *[1] * (images.dim() - 1))
+    view, searched = (-1, *[1] * (images.dim() - 1)), live_network(model, images)
     nearest = images.clone()
     farthest = distance(torch.where(images < 0.5, 1.0, 0.0), images, threat.norm)
     shortest, radius = farthest.clone(), distance(start, images, threat.norm)
@@ -124,13 +125,13 @@ def _search(
         change = params.radius_change_end + (params.radius_change - params.radius_change_end) * cosine
         with torch.enable_grad():
             current.requires_grad_(True)
-            logits = model(current)
+            logits = searched(current)
             edge, loss = margin(logits, labels), _loss(logits, labels, params.loss)
             (gradient,) = torch.autograd.grad(loss.sum(), current, retain_graph=True)
             (steepness,) = torch.autograd.grad(edge.sum(), current)
         current = current.detach()
         length = distance(current, images, threat.norm)
-        fooled = logits.detach().argmax(dim=1) != labels
+        fooled = misclassified(searched, current, labels, logits.detach())
         better = fooled & (length <= shortest)
         shortest = torch.where(better, length, shortest)
         nearest = torch.where(better.view(view), current, nearest)

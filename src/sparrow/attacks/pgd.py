@@ -47,11 +47,12 @@ def attack(
     import torchattacks
 
     from sparrow.adversary.contiguous import Contiguous
+    from sparrow.adversary.search import live_network
 
     images = images.contiguous()
     step_size = params.step_size if params.step_size is not None else 2.5 * threat.eps / params.steps
     walk = torchattacks.PGD if threat.norm == "linf" else torchattacks.PGDL2
-    pgd = walk(Contiguous(model), eps=threat.eps, alpha=step_size, steps=params.steps, random_start=True)
+    pgd = walk(Contiguous(live_network(model, images)), eps=threat.eps, alpha=step_size, steps=params.steps, random_start=True)
     adversarial = images.clone()
     left = torch.arange(len(images), device=images.device)
     for _ in range(params.restarts):

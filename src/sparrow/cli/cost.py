@@ -31,9 +31,11 @@ MEANING = {
 }
 BOUNDS = (
     "Upper bounds: every image survives every attack, and comes to every bound of a cascade. A batch of validation images\n"
-    "counts as a step, and a pruning step as one of its objective: what a method adds (S2AP about 15 %) is not counted.\n"
+    "counts as a step, and a pruning step as one of its objective: what a method adds (S2AP about 15 %, the search of CCRP\n"
+    "many times its training) is not counted.\n"
     "A teacher and the penalty `nrs` count as forward passes, and that as six for an image, though bounds may take longer.\n"
-    "Starting a job, data sets, compact networks, tables and figures are seconds each, and not counted; nor is how long\n"
+    "A network that lost filters is priced as a whole one, though it takes less.\n"
+    "Starting a job, data sets, tables and figures are seconds each, and not counted; nor is how long\n"
     "analyses time networks, or read tables."
 )
 

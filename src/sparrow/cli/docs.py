@@ -91,7 +91,7 @@ def _facts(kind: str) -> list[str]:
 
 def options_table() -> str:
     """Every key of the config, its type, default and description; STAGE stands for pretrain, prune and finetune,
-    CHECKPOINT for the path of one."""
+    OBJECTIVE for any objective, CHECKPOINT for the path of a checkpoint."""
     document = Study.model_json_schema()
     lines = ["| key | type | default | what it does |", "|---|---|---|---|"]
     schedule = document["$defs"]["Schedule"]
@@ -100,6 +100,9 @@ def options_table() -> str:
     for name, field in document["$defs"]["FineTuning"]["properties"].items():
         if name not in schedule["properties"]:
             lines += _rows(document, field, f"training.finetune.{name}", False)
+    for name, key in (("Distillation", "training.finetune.distillation"), ("StabilityLoss", "objectives.OBJECTIVE.nrs")):
+        for option, field in document["$defs"][name]["properties"].items():
+            lines += _rows(document, field, f"{key}.{option}", False)
     for name in document["properties"]:
         if name not in TITLES and name != "training":
             lines += _rows(document, document["properties"][name], name, name in document["required"])

@@ -20,7 +20,7 @@ SUFFIX = ".safetensors"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("file", type=Path, metavar="CHECKPOINT", help="a checkpoint, or a compact network")
+    parser.add_argument("file", type=Path, metavar="CHECKPOINT", help="a checkpoint")
     parser.add_argument("--format", required=True, choices=FORMATS)
     parser.add_argument(
         "--output",
@@ -33,6 +33,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--naming",
         metavar="MAP",
         help=f"state-dict: whose names the tensors get: {', '.join(keymap_files.names())} (default: ours), or a YAML file",
+    )
+    parser.add_argument(
+        "--masked",
+        action="store_true",
+        help="with zeros for the filters that it lost, as its architecture has them (ap-benchmark: always)",
     )
     parser.add_argument(
         "--ap-key", metavar="KEY", help="ap-benchmark: the method's key there, such as HYDRA_Sehwag2020Hydra; open if not given"
@@ -53,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
     if options.format == "state-dict" and options.output.suffix != SUFFIX:
         raise SparrowError(f"{options.output}: a state dict is written as safetensors; end its name in {SUFFIX}")
     {"onnx": _onnx, "state-dict": _state_dict, "ap-benchmark": _ap_benchmark}[options.format](
-        options, network.load(options.file)
+        options, network.load(options.file, masked=options.masked or options.format == "ap-benchmark")
     )
     return 0
 

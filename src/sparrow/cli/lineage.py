@@ -22,9 +22,7 @@ NAMES = {"network": "network", "data": "data set", "spec": "configuration"}
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument(
-        "file", type=Path, metavar="FILE", help="a checkpoint, a compact network, adversarial examples or an outcome table"
-    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="a checkpoint, adversarial examples or an outcome table")
     parser.add_argument("--json", action="store_true", help="for programs: full digests and headers")
     parser.epilog = "The exit status is 1 if a file is another one than was used, or was changed after it was written."
 
@@ -72,6 +70,10 @@ def _block(link: Link, teacher: Link | None) -> str:
         lines += _line("parts", _in_words(header.get("parts")))
     else:
         lines += _line("model", _in_words(header.get("model")))
+    if "uncut" in header:
+        lines += _line("size", f"masked: {header['uncut']}")
+    elif header.get("multiply_adds_left", header.get("multiply_adds")) != header.get("multiply_adds"):
+        lines += _line("size", f"without the filters that it lost: {header['parameters_left']} parameters are left")
     config = header.get("config")
     if config:
         lines += _line("config", hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:SHORT])

@@ -20,13 +20,13 @@ from sparrow.study import analyses, cells, job_specs
 from sparrow.study.config import Study
 from sparrow.training.schedule import Schedule
 
-STAGES = ("data", "initial", "pretrain", "prune", "finetune", "graft", "compact", "attack", "verify", "analyse")
+STAGES = ("data", "initial", "pretrain", "prune", "finetune", "graft", "attack", "verify", "analyse")
 """In the order of the workflow."""
 EVALUATIONS: tuple[tuple[Literal["attacks", "verifiers"], str], ...] = (("attacks", "attack"), ("verifiers", "verify"))
 """Rooms whose entries evaluate networks, and their stages."""
 FORWARD_AND_BACK = 3
 """Forward passes that one takes together with its backward pass through weights and activations."""
-NOT_PRICED = ("data", "initial", "compact")
+NOT_PRICED = ("data", "initial")
 """Stages without units: they take seconds."""
 
 
@@ -88,8 +88,6 @@ def works(study: Study) -> list[Work]:
         else:
             own = study.pruning_schedule(one.parent.objective, one.cell.method, one.cell.ratio)
             add(one.path, _pruning, stage, one.parent.labels, one.cell.method, own)
-    for one in cells.compacted(study):
-        add(one.compact, _nothing, "compact", one.parent.labels, "")
     for one in cells.evaluated(study):
         for room, stage in EVALUATIONS:
             for table in cells.tables(study, room, one.parent.objective).values():

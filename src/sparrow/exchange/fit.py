@@ -20,6 +20,7 @@ from sparrow.exchange.keymap import KeyMap
 from sparrow.exchange.masked import apply_masks
 from sparrow.exchange.normalisation import Normalisation
 from sparrow.exchange.plain_tensors import COUNTER, MOST_LINES, dense_tensors
+from sparrow.networks import cutting
 from sparrow.networks.normalise_layer import fixed_tensors
 from sparrow.networks.prunable import prunable_weights
 from sparrow.networks.structure import Layout, filter_masks, removed_filters
@@ -82,6 +83,8 @@ def fit(
         notes.append(f"has no {COUNTER} for {len(counters)} batch norms; nothing depends on them")
         found |= {name: own[name] for name in counters}
     found = {name: tensor.to(own[name].dtype) if name in own else tensor for name, tensor in found.items()}
+    if target.ratio is not None and target.granularity == "filter" and _is_cut(found, own):
+        found, stored_masks = _masked_twin(path, found, stored_masks, network, target, notes)
     _require_same(path, found, own, target.kind)
     network.load_state_dict(found)
     if in_layers and normalised and not in_layers.agrees(normalised):
@@ -100,6 +103,39 @@ def fit(
             f"with allow_ratio (--allow-ratio){_or_by_filters(network, masks, target)}"
         )
     return Fitted(masks, ratio, notes)
+
+
+def _is_cut(found: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> bool:
+    """Whether tensors have the network's names and dimensions, but not its sizes."""
+    shapes = [(found[name].shape, own[name].shape) for name in own if name in found]
+    return any(small != whole for small, whole in shapes) and all(len(small) == len(whole) for small, whole in shapes)
+
+
+def _masked_twin(
+    path: Path,
+    found: Mapping[str, Tensor],
+    masks: Mapping[str, Tensor],
+    network: nn.Module,
+    target: Target,
+    notes: list[str],
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The tensors, and `masks`, of a network whose filters were cut out, with zeros for these, as if the last had been removed.
+
+    Raises CheckpointError, one line each, for tensors that do not fit together.
+    """
+    gone = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in prunable_weights(network).items()}
+    lost = 0
+    for group in Layout(network, target.shape).groups:
+        size = len(found.get(group.layers[0], gone[group.layers[0]]))
+        lost += max(len(gone[group.layers[0]]) - size, 0)
+        for name in group.layers:
+            gone[name][size:] = False
+    kept = cutting.kept_slices(network, target.shape, gone)
+    smaller = cutting.narrowed(network, kept)
+    _require_same(path, found, smaller.state_dict(), target.kind)
+    smaller.load_state_dict(found)
+    notes.append(f"{lost} filters were cut out of it; which ones is not known, and the last of each layer have their places")
+    return cutting.expanded(smaller, network, kept).state_dict(), cutting.expanded_masks(masks, kept)
 
 
 def _has_place(kind: str) -> bool:

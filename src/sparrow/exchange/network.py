@@ -1,4 +1,4 @@
-"""The network to export: from a checkpoint, or from a compact network's file."""
+"""The network to export, at its physical size or masked."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ class Network:
     model: nn.Module
     masks: dict[str, Tensor]
     header: dict[str, Any]
+    cut: bool = False
+    """Whether it is smaller than its architecture: filters were cut out of it."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -32,10 +34,15 @@ class Network:
         return {"sha256": sha256(self.path), **{key: self.header[key] for key in keys}}
 
 
-def load(path: Path) -> Network:
-    """The network of a checkpoint or of a compact network's file. Raises CheckpointError or NetworkError, naming the file."""
+def load(path: Path, masked: bool = False) -> Network:
+    """The network of a checkpoint; if `masked`, with zeros for the filters that were cut out of it. Raises CheckpointError or
+    NetworkError, naming the file.
+
+    Of a study made before there were such checkpoints, also that of a `compact.safetensors`, which lay beside a masked one.
+    """
     if read_header(path, FORMAT, COMPACT_FORMAT)["format"] == COMPACT_FORMAT:
         model, header = compact.load(path)
-        return Network(path, model, {}, header)
+        return Network(path, model, {}, header, cut=True)
     loaded = checkpoint.load(path)
-    return Network(path, loaded.model, loaded.masks, loaded.header)
+    loaded = checkpoint.expanded(path, loaded) if masked else loaded
+    return Network(path, loaded.model, loaded.masks, loaded.header, cut=bool(loaded.kept))

@@ -1,13 +1,16 @@
 """Checkpoints: one safetensors file with the weights, the masks and, in its header, their origin.
 
 Tensors are named `weight/NAME` (the model's state dict) and `mask/NAME` (bool, True where kept; none for a dense
-network). The header's one key, `sparrow`, holds JSON. Nothing is ever unpickled.
+network). A network that lost whole filters is there at its physical size: its weights and masks are those of what is left, and
+`kept/DIMENSION/NAME` (bool) says which slices of the tensor that the architecture has these are. (Such a network was written
+with zeros for its filters before, and can still be.) The header's one key, `sparrow`, holds JSON. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +22,12 @@ from sparrow import catalogue
 from sparrow.errors import CheckpointError, NetworkError
 from sparrow.files.atomic import replacing
 from sparrow.files.digests import content_digest
-from sparrow.files.headers import FORMAT, read, read_header
+from sparrow.files.headers import FORMAT, KEPT, MASK, full_shape, kept_in, read, read_header
 from sparrow.files.parentage import refuse_other_parents
-from sparrow.networks.grafting import line_masks, regraft
+from sparrow.networks import cutting
+from sparrow.networks.cutting import Kept
+from sparrow.networks.grafting import grafted_layers, line_masks, regraft
+from sparrow.networks.live_view import effective_size
 from sparrow.networks.prunable import prunable_weights
 from sparrow.networks.structure import Layout
 from sparrow.reproducible import software_and_device
@@ -29,11 +35,12 @@ from sparrow.reproducible import software_and_device
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A network, its masks (empty for a dense one) and its header."""
+    """A network, its masks (empty for a dense one), its header, and what it kept of filters (empty, if all are there)."""
 
     model: nn.Module
     masks: dict[str, Tensor]
     header: dict[str, Any] = field(default_factory=dict)
+    kept: Kept = field(default_factory=dict)
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
@@ -51,17 +58,28 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
             raise CheckpointError(f"{path}: {revived} pruned weights of {name} are not zero")
     tensors = {f"weight/{name}": tensor for name, tensor in state.items()}
     # Copies: filters that are removed together share one mask tensor, which safetensors refuses to save under several names.
-    tensors |= {f"mask/{name}": mask.cpu().contiguous().clone() for name, mask in checkpoint.masks.items()}
+    tensors |= {f"{MASK}{name}": mask.cpu().contiguous().clone() for name, mask in checkpoint.masks.items()}
+    tensors |= {f"{KEPT}{dim}/{name}": kept for name, slices in checkpoint.kept.items() for dim, kept in slices.items()}
     weights, lines = prunable_weights(checkpoint.model), line_masks(checkpoint.model)
+    shape = tuple(checkpoint.header["shape"])
+    layout = Layout(checkpoint.model, shape)
+    whole = {
+        name: layout.positions[name] * math.prod(full_shape(weight.shape, checkpoint.kept.get(name, {})))
+        for name, weight in weights.items()
+    }
+    # Without lines, which stand for ReLUs: networks with and without them are of one size.
+    parameters = {name: parameter.numel() for name, parameter in checkpoint.model.named_parameters() if name not in lines}
+    left = {"parameters_left": sum(parameters.values()), "multiply_adds_left": layout.multiply_adds(weights)}
     header = {
         "format": FORMAT,
         **software_and_device(next(checkpoint.model.parameters()).device),
-        # Without lines, which stand for ReLUs: networks with and without them are of one size.
-        "parameters": [name for name, _ in checkpoint.model.named_parameters() if name not in lines],
+        "parameters": list(parameters),
         "prunable": list(weights),
-        "multiply_adds": Layout(checkpoint.model, tuple(checkpoint.header["shape"])).multiply_adds(weights),
+        "multiply_adds": sum(whole.values()),
         **checkpoint.header,
-        # Last: the header passed in may come from another file, with the digest of that one's tensors.
+        # Last: the header passed in may come from another file, with the sizes and the digest of that one's tensors.
+        **(left if checkpoint.masks else {}),
+        **effective_size(checkpoint.model, shape, layout.positions),
         "content": content_digest(sorted(tensors.items())),
     }
     # One key only: safetensors writes several in no fixed order, and the same study has to give the same bytes.
@@ -73,29 +91,29 @@ def load(path: Path, model: dict | None = None) -> Checkpoint:
     """The checkpoint in `path`, its network in eval mode on the CPU.
 
     `model` is the specification that is expected (`{"kind": ..., **parameters}`). Raises CheckpointError, naming the
-    file, if it is truncated, changed, not Sparrow's, of another architecture, if a weight that its masks prune is not zero, or
-    if the checkpoint that it was made from is no longer the same; NetworkError if a weight is not finite, or if the file
-    records that there is no network, and why.
+    file, if it is truncated, changed, not Sparrow's, of another architecture, if a weight that its masks prune is not zero, if
+    its size is not what it says to have kept, or if the checkpoint that it was made from is no longer the same; NetworkError if
+    a weight is not finite, or if the file records that there is no network, and why.
     """
     refuse_other_parents(path, read_header(path))
     header, tensors = read(path)
     if model is not None and header["model"] != model:
         raise CheckpointError(f"{path}: holds the model {header['model']}, expected {model}")
-    try:
-        entry, parameters = catalogue.from_spec("models", header["model"])
-    except (ModuleNotFoundError, KeyError, ValueError):
-        raise CheckpointError(f"{path}: holds a model that is not known here: {header['model']}") from None
-    network = entry.build(parameters, tuple(header["shape"]), header["classes"])
+    network = _built(path, header)
+    kept = _kept(path, tensors, network)
+    network = cutting.narrowed(network, kept) if kept else network
     state = {name.removeprefix("weight/"): t for name, t in tensors.items() if name.startswith("weight/")}
     regraft(network, state)
-    masks = {name.removeprefix("mask/"): t for name, t in tensors.items() if name.startswith("mask/")}
+    masks = {name.removeprefix(MASK): t for name, t in tensors.items() if name.startswith(MASK)}
+    kind = header["model"]["kind"]
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
-            kind = header["model"]["kind"]
+            by = f" by what it kept of the {kind}'s filters" if kept else ""
             raise CheckpointError(
-                f"{path}: not a {kind}: {name} is {found.get(name, 'missing')}, expected {expected.get(name, 'no such tensor')}"
+                f"{path}: not a {kind}: {name} is {found.get(name, 'missing')}, expected "
+                f"{expected.get(name, 'no such tensor')}{by}"
             )
     for name, mask in masks.items():
         if name not in state or mask.dtype != torch.bool or mask.shape != state[name].shape or state[name][~mask].any():
@@ -103,5 +121,70 @@ def load(path: Path, model: dict | None = None) -> Checkpoint:
     for name, tensor in state.items():
         if not tensor.isfinite().all():
             raise NetworkError(f"{path}: {name} holds values that are not finite")
+    there = sum(state[name].numel() for name in header["parameters"] if name in state)
+    if header.get("parameters_left", there) != there:
+        raise CheckpointError(
+            f"{path}: the header says that {header['parameters_left']} parameters are left, {there} are there"
+        )
     network.load_state_dict(state)
-    return Checkpoint(network.eval(), masks, header)
+    if kept:
+        _require_runnable(path, network.eval(), tuple(header["shape"]))
+    return Checkpoint(network.eval(), masks, header, kept)
+
+
+def expanded(path: Path, checkpoint: Checkpoint) -> Checkpoint:
+    """The masked twin of the network in `path`, with zeros for the filters that it lost; itself, if none was cut out.
+
+    Raises NetworkError for a grafted network: what was cut out of it had no ReLU for which it could have a line;
+    CheckpointError if what layers say to have kept of each other's filters does not fit together.
+    """
+    if not checkpoint.kept:
+        return checkpoint
+    if grafted_layers(checkpoint.model):
+        raise NetworkError(f"{path}: has lines for the ReLUs that are left, and none for those of the filters that it lost")
+    twin = cutting.expanded(checkpoint.model, untrained(path, checkpoint.header), checkpoint.kept)
+    images = torch.rand(2, *checkpoint.header["shape"], generator=torch.Generator().manual_seed(0))
+    if not cutting.difference(checkpoint.model.eval(), twin.eval(), images) <= cutting.TOLERANCE:
+        raise CheckpointError(f"{path}: with zeros for the filters that it says to have lost it gives other logits")
+    return replace(checkpoint, model=twin, masks=cutting.expanded_masks(checkpoint.masks, checkpoint.kept), kept={})
+
+
+def _require_runnable(path: Path, network: nn.Module, shape: tuple[int, int, int]) -> None:
+    """Raise CheckpointError if the layers of a network that was cut do not fit together."""
+    try:
+        with torch.no_grad():
+            network(torch.zeros(1, *shape))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(
+            f"{path}: what its layers kept of each other's filters does not fit together ({reason})"
+        ) from None
+
+
+def untrained(path: Path, header: dict[str, Any]) -> nn.Module:
+    """A network of the architecture of the one in `path`, in eval mode, whatever that lost; no random number is used up."""
+    with torch.random.fork_rng(devices=[]):
+        return _built(path, header).eval()
+
+
+def _built(path: Path, header: dict[str, Any]) -> nn.Module:
+    """The network of a header's architecture, as it is built. Raises CheckpointError if that is not known here."""
+    try:
+        entry, parameters = catalogue.from_spec("models", header["model"])
+    except (ModuleNotFoundError, KeyError, ValueError):
+        raise CheckpointError(f"{path}: holds a model that is not known here: {header['model']}") from None
+    return entry.build(parameters, tuple(header["shape"]), header["classes"])
+
+
+def _kept(path: Path, tensors: dict[str, Tensor], network: nn.Module) -> Kept:
+    """What a file says to have kept of the tensors of `network`. Raises CheckpointError if it has none such."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    found = kept_in(tensors)
+    for name, slices in found.items():
+        shape = shapes.get(name, ())
+        for dim, there in slices.items():
+            fits = 0 <= dim < len(shape) and tuple(there.shape) == (shape[dim],)
+            if not fits or there.dtype != torch.bool or not there.any():
+                size = shape or "no tensor"
+                raise CheckpointError(f"{path}: what it kept of {name} does not fit: that is {size} in this architecture")
+    return found

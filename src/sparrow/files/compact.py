@@ -1,28 +1,19 @@
-"""Files of compact networks (pruned filters cut out): a checkpoint's tensor names, with smaller tensors."""
+"""Files of compact networks, which studies have made beside masked checkpoints: a copy of these with its filters cut out.
+
+A checkpoint's tensor names, with smaller tensors. Nothing writes them any more; they can still be exported and looked at.
+"""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
 from torch import nn
 
 from sparrow import catalogue
 from sparrow.errors import CheckpointError
-from sparrow.files.atomic import replacing
-from sparrow.files.digests import content_digest
 from sparrow.files.headers import COMPACT_FORMAT, read, read_header
 from sparrow.files.parentage import refuse_other_parents
-
-
-def save(path: Path, network: nn.Module, header: dict[str, Any]) -> None:
-    """Write a compact network in one step; `header` is that of the checkpoint it was cut from, with the changed keys."""
-    tensors = {f"weight/{name}": tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    header = header | {"format": COMPACT_FORMAT, "content": content_digest(sorted(tensors.items()))}
-    with replacing(path) as partial:
-        save_file(tensors, partial, {"sparrow": json.dumps(header, sort_keys=True)})
 
 
 def load(path: Path) -> tuple[nn.Module, dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ FORMAT = "sparrow-checkpoint/2"
 COMPACT_FORMAT = "sparrow-compact/2"
 DATA_FORMAT = "sparrow-data/3"
 EXAMPLES_FORMAT = "sparrow-examples/3"
+"""(`COMPACT_FORMAT` is that of a file beside the checkpoint of an older study, which held the network without its filters.)"""
 STAGES = ("initial", "dense", "pruned", "finetuned", "grafted", "compact")
 KEYS = (
     *("stage", "cell", "model", "shape", "classes", "data", "data_regime", "parameters", "prunable", "multiply_adds"),
@@ -29,6 +31,8 @@ KEYS_OF = {
     EXAMPLES_FORMAT: ("content",),
 }
 """Keys that the header of each format must have, unless it records a failure."""
+MASK, KEPT = "mask/", "kept/"
+"""What the names of a checkpoint's tensors begin with besides its weights; see `checkpoint`."""
 
 
 def read(path: Path, framework: Literal["pt", "np"] = "pt", expected: str = FORMAT) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -44,6 +48,20 @@ def read(path: Path, framework: Literal["pt", "np"] = "pt", expected: str = FORM
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     content.require(path, header["content"], content_digest(sorted(tensors.items())))
     return header, tensors
+
+
+def kept_in(tensors: Mapping[str, Any]) -> dict[str, dict[int, Any]]:
+    """What the tensors of a file say to have kept, by the name of the tensor that lost something, and by dimension."""
+    found: dict[str, dict[int, Any]] = {}
+    for key in sorted(name for name in tensors if name.startswith(KEPT)):
+        dimension, _, name = key.removeprefix(KEPT).partition("/")
+        found.setdefault(name, {})[int(dimension) if dimension.isdecimal() else -1] = tensors[key]
+    return found
+
+
+def full_shape(shape: Sequence[int], slices: Mapping[int, Any]) -> tuple[int, ...]:
+    """The shape of a tensor before it lost all but these `slices` (see `kept_in`); `shape` is what it has now."""
+    return tuple(len(slices[dimension]) if dimension in slices else size for dimension, size in enumerate(shape))
 
 
 def failure(path: Path) -> dict[str, Any] | None:

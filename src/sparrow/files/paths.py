@@ -5,8 +5,7 @@
     DATASET/MODEL/OBJECTIVE/seedN/dense.safetensors                       a dense network
     DATASET/MODEL/OBJECTIVE/seedN/METHOD-RATIO/pruned.safetensors         a pruned one, finetuned.safetensors, and
     DATASET/MODEL/OBJECTIVE/seedN/METHOD-RATIO/grafted.safetensors        with lines in the place of some of its ReLUs
-    DATASET/MODEL/OBJECTIVE/seedN/.../CHECKPOINT/attacks/NAME.csv         what was made of a checkpoint: attacks, verifiers,
-    DATASET/MODEL/OBJECTIVE/seedN/.../CHECKPOINT/compact.safetensors      and what is about the network itself
+    DATASET/MODEL/OBJECTIVE/seedN/.../CHECKPOINT/attacks/NAME.csv         what was made of a checkpoint: attacks, verifiers
     .../analyses/NAME.csv                                                 beside data, dense or a folder of what was made of a
                                                                           checkpoint; also below the results, and with seeds in
                                                                           the place of seedN: what an analysis says of it
@@ -56,7 +55,7 @@ CURVE, TRACE = f".curve{TABLE}", f".trace{TABLE}"
 RESUME = f".resume{NETWORK}"
 """Suffix of the resume point beside the output of a job that has not ended."""
 
-DATA, COMPACT = "data", "compact"
+DATA = "data"
 DATA_FILE = f"{DATA}{NETWORK}"
 DATA_PATTERN = f"{{dataset}}/{DATA}"
 PARENT_PATTERN = "{dataset}/{model}/{objective}/seed{seed}"
@@ -70,7 +69,6 @@ INITIAL_PATTERN, DENSE_PATTERN, PRUNED_PATTERN, FINETUNED_PATTERN, GRAFTED_PATTE
     f"{CELL_PATTERN}/finetuned",
     f"{CELL_PATTERN}/{GRAFTED}",
 )
-COMPACT_PATTERN = f"{CHECKPOINT_PATTERN}/{COMPACT}"
 ATTACK_PATTERN = f"{CHECKPOINT_PATTERN}/attacks/{{attack}}"
 VERIFIER_PATTERN = f"{CHECKPOINT_PATTERN}/verifiers/{{verifier}}"
 FIGURE_PATTERN, FIGURE_JOB = "figures/{dataset}.{model}.{figure}", "{dataset}/{model}/{figure}"
@@ -101,7 +99,7 @@ JOB_OF_CELL = (
 
 _BY_FOLDER = {"attacks": "attack", "verifiers": "verify", "analyses": "analyse"}
 _BY_NAME = {DENSE: "pretrain", "pruned": "prune", "finetuned": "finetune", GRAFTED: "graft"}
-_BY_NAME |= {stage: stage for stage in (DATA, INITIAL, COMPACT)}
+_BY_NAME |= {stage: stage for stage in (DATA, INITIAL)}
 SHAPE = "DATASET/MODEL/OBJECTIVE/seedN/dense or .../seedN/METHOD-RATIO/pruned or .../finetuned or .../grafted"
 
 
@@ -150,11 +148,6 @@ class Checkpoint(NamedTuple):
     @property
     def path(self) -> str:
         return f"{(self.cell or self.parent).path}/{self.stage}"
-
-    @property
-    def compact(self) -> str:
-        """The path of its copy without the filters that it lost."""
-        return f"{self.path}/{COMPACT}"
 
     def identity(self) -> dict[str, Any]:
         """The checkpoint's identity: values of `IDENTITY` by name."""
@@ -267,7 +260,7 @@ def parent_file(path: Path, kind: str, parent_stage: str | None = None) -> Path 
 
     `parent_stage` says of a pruned network what it was before: `dense`, also if not given, or `initial`.
     """
-    # A compact network is in a folder with the checkpoint's name; Path(".") has no name.
+    # A compact network, of an older study, is in a folder with the checkpoint's name; Path(".") has no name.
     folder = Path(os.path.abspath(path)).parent.name
     place = {
         DENSE: path.parent / f"{INITIAL}{NETWORK}",

@@ -40,10 +40,9 @@ class Data:
 
 @dataclass(frozen=True)
 class Network:
-    """A checkpoint: where it lies, and where its copy without the pruned filters does, if it has one and `needs` names it."""
+    """A checkpoint, and where it lies. One that lost whole filters is there at its physical size."""
 
     path: Path
-    compact: Path | None
     data: Data
     architecture: dict[str, Any]
     """The model's specification, which the checkpoint has to have."""
@@ -64,9 +63,20 @@ class Network:
         found = failure(self.path)
         return None if found is None else str(found["failed"])
 
+    @property
+    def cut(self) -> bool:
+        """Whether it lost whole filters, and is smaller than its architecture."""
+        header = self.header
+        return header.get("multiply_adds_left", header["multiply_adds"]) < header["multiply_adds"]
+
+    def as_built(self, images: torch.Tensor) -> nn.Module:
+        """A network of its architecture before training, in eval mode on the device of `images`, whatever it lost."""
+        return checkpoint.untrained(self.path, self.header).to(images.device)
+
     def load(self, images: torch.Tensor, batch_size: int) -> nn.Module:
         """The network in eval mode with its effective weights, on the device of `images` (n, c, h, w).
 
+        One that lost whole filters has its physical size; `sparrow.exchange.network.load(path, masked=True)` its masked twin.
         Raises NetworkError if it failed, or if its logits on `images` are not finite; CheckpointError if it has another
         architecture, or was trained on another data set.
         """

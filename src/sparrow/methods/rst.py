@@ -1,7 +1,7 @@
-"""Robust scratch ticket (RST): scores choose a subnetwork of random constants on the robust objective; no weight is trained.
+"""Robust scratch ticket (RST): scores choose a subnetwork of random constants on the robust objective; then it is trained.
 
-Every weight is the constant `sqrt(2 / fan_in)` with the sign of its initial value, and stays it. As in `hydra`, scores `s` are
-learned, of which each layer keeps the largest `|s|`, and by the straight-through estimator
+While scores learn, every weight is the constant `sqrt(2 / fan_in)` with the sign of its initial value. As in `hydra`, scores
+`s` are learned, of which each layer keeps the largest `|s|`, and by the straight-through estimator
 `dL/ds = dL/dW * W0 * sign(s) + decay * s`. Scores start uniformly in `+-1 / sqrt(fan_in)`. Batch norm normalises, without
 learning a scale or a shift, and biases stay as they are. The search is as long as a whole training, and under its schedule,
 `training.pretrain`. `evaluate: [pruned]` shows the paper's ticket, whose weights nobody has trained; `finetuned` is what

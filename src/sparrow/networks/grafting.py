@@ -116,8 +116,8 @@ def regraft(model: nn.Module, state: Mapping[str, Tensor]) -> None:
             graft(model, {name: torch.zeros(kept.shape, dtype=torch.bool)}, 0.0, 0.0)
 
 
-def chosen(unstable: Mapping[str, Tensor], magnitudes: Mapping[str, Tensor], images: int, share: float) -> dict[str, Tensor]:
-    """Masks (*neurons) of the neurons to graft, over all layers together: as many as `share` of all, or fewer.
+def chosen(unstable: Mapping[str, Tensor], magnitudes: Mapping[str, Tensor], images: int, most: int) -> dict[str, Tensor]:
+    """Masks (*neurons) of the neurons to graft, over all layers together: `most`, or fewer.
 
     `unstable` says on how many of the `images` each was unstable, `magnitudes` how large its input was on average. First come
     those that are unstable on more than half of the images, the smallest inputs first; then the others, the most unstable first
@@ -130,7 +130,7 @@ def chosen(unstable: Mapping[str, Tensor], magnitudes: Mapping[str, Tensor], ima
     order = sizes.argsort(stable=True)
     rank = torch.where(mostly, torch.full_like(counts, images), counts)
     order = order[rank[order].argsort(stable=True, descending=True)]
-    number = min(int(len(counts) * share), int((counts > 0).sum()))
+    number = min(most, int((counts > 0).sum()))
     flat = torch.zeros(len(counts), dtype=torch.bool)
     flat[order[:number]] = True
     parts = flat.split([layer.numel() for layer in unstable.values()])

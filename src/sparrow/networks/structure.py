@@ -12,15 +12,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from sparrow.errors import NetworkError, SparrowError
+from sparrow.errors import SparrowError
 from sparrow.networks.prunable import NORMS, PRUNABLE, prunable_weights
 from sparrow.settings import RebuiltOnResume
 
 if TYPE_CHECKING:
     from torch_pruning import DependencyGraph
-
-TOLERANCE = 1e-5
-"""Largest difference of a logit up to which two networks count as the same, relative to the largest logit, or to 1 if more."""
 
 
 @dataclass(frozen=True)
@@ -53,19 +50,19 @@ class Layout(RebuiltOnResume):
         model = copy.deepcopy(self._model).cpu().eval()
         names = {module: name for name, module in model.named_modules()}
         order = list(prunable_weights(model))
-        graph, pruning = _dependencies(model, self._shape)
+        graph, pruning = dependencies(model, self._shape)
         found: dict[tuple[str, ...], FilterGroup] = {}
         for module in model.modules():
             if not isinstance(module, PRUNABLE) or module not in graph.module2node:  # A layer that no image goes through.
                 continue
-            removed = graph.get_pruning_group(module, _filter_removal(pruning, module), idxs=[0])
+            removed = graph.get_pruning_group(module, filter_removal(pruning, module), idxs=[0])
             outputs: set[str] = set()
             readers: set[str] = set()
             norms: set[str] = set()
             for dependency, _ in removed:
                 target = dependency.target.module
                 if isinstance(target, PRUNABLE):
-                    own = _depthwise(target) or dependency.handler == _filter_removal(pruning, target)
+                    own = is_depthwise(target) or dependency.handler == filter_removal(pruning, target)
                     side = outputs if own else readers
                     side.add(f"{names[target]}.weight")
                 elif isinstance(target, NORMS):
@@ -97,83 +94,6 @@ class Layout(RebuiltOnResume):
         return sum(self.positions[name] * weight.numel() for name, weight in weights.items())
 
 
-def without_filters(model: nn.Module, shape: tuple[int, int, int], masks: Mapping[str, Tensor]) -> nn.Module:
-    """A physically smaller copy of `model` (in eval mode, on the CPU): the filters that are all False in `masks` are cut out.
-
-    A filter is removed where all layers of its group mask it whole. Logits are the same if such filters put out zeros, that is,
-    if their biases and the norms behind them are zero, too (see `filter_masks`). Of a group that is masked whole the first
-    filter is kept, with its zeros: a layer without filters cannot be run.
-    """
-    layout = Layout(model, shape)
-    smaller = copy.deepcopy(model).cpu().eval()
-    modules = dict(smaller.named_modules())
-    for group in layout.groups:
-        removed = removed_filters(group, masks)
-        if removed.all():
-            removed[0] = False
-        if removed.any():
-            # A new graph each time: the old one's indices are those of the network as it was.
-            graph, pruning = _dependencies(smaller, shape)
-            module = modules[group.layers[0].removesuffix(".weight")]
-            removal = _filter_removal(pruning, module)
-            graph.get_pruning_group(module, removal, idxs=removed.nonzero().flatten().tolist()).prune()
-    return smaller
-
-
-def require_cuttable(model: nn.Module, shape: tuple[int, int, int]) -> None:
-    """Raise NetworkError, naming the layers, if of some group a filter cannot be cut out without changing other outputs.
-
-    A filter is cut out of each group, and the logits are compared: so any kind of layer that ties channels together is found.
-    """
-    masks = {name: torch.ones_like(weight, dtype=torch.bool, device="cpu") for name, weight in prunable_weights(model).items()}
-    for group in _groups(model, shape):
-        if _filters(group, masks) > 1 and not _cuts(model, shape, group, masks):
-            layers = ", ".join(name.removesuffix(".weight") for name in group.layers)
-            raise NetworkError(
-                f"{layers}: filters cannot be cut out of this network without changing what the others give (another layer "
-                "ties their channels together); valid: methods with granularity weight"
-            )
-
-
-def _groups(model: nn.Module, shape: tuple[int, int, int]) -> list[FilterGroup]:
-    """`Layout.groups`. Raises NetworkError where torch_pruning cannot trace the network."""
-    try:
-        return Layout(model, shape).groups
-    except Exception as error:  # torch_pruning's tracing, on layers that it does not know
-        message = " ".join(str(error).split())
-        raise NetworkError(
-            f"filters cannot be cut out of this network ({message}); valid: methods with granularity weight"
-        ) from None
-
-
-def _filters(group: FilterGroup, masks: Mapping[str, Tensor]) -> int:
-    """Number of filters of each layer of the group."""
-    return len(masks[group.layers[0]])
-
-
-def _cuts(model: nn.Module, shape: tuple[int, int, int], group: FilterGroup, masks: Mapping[str, Tensor]) -> bool:
-    """Whether cutting out the last filter of `group` gives the logits that zeros in its place give."""
-    last = _filters(group, masks) - 1
-    trial = {name: mask.clone() for name, mask in masks.items()}
-    zeroed = copy.deepcopy(model).cpu().eval()
-    images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
-    try:
-        for name in group.layers:
-            trial[name][last] = False
-        others = filter_masks(zeroed, Layout(zeroed, shape), trial)
-        with torch.no_grad():
-            for name, parameter in zeroed.named_parameters():
-                mask = trial[name] if name in trial else others.get(name)
-                if mask is not None:
-                    parameter.mul_(mask)
-        smaller = without_filters(zeroed, shape, trial)  # Traced by what autograd remembers.
-        with torch.no_grad():
-            before, after = zeroed(images), smaller(images)
-    except Exception:  # Of whatever kind: the layers behind it do not fit any more.
-        return False
-    return bool((before - after).abs().max() <= TOLERANCE * before.abs().max().clamp(min=1))
-
-
 def removed_filters(group: FilterGroup, masks: Mapping[str, Tensor]) -> Tensor:
     """Whether each filter (n,) of `group` is masked whole in all of its layers."""
     kept = torch.stack([masks[name].flatten(1).any(dim=1).cpu() for name in group.layers])
@@ -197,19 +117,19 @@ def filter_masks(model: nn.Module, layout: Layout, masks: Mapping[str, Tensor]) 
     return result
 
 
-def _dependencies(model: nn.Module, shape: tuple[int, int, int]) -> tuple[DependencyGraph, ModuleType]:
+def dependencies(model: nn.Module, shape: tuple[int, int, int]) -> tuple[DependencyGraph, ModuleType]:
     """torch_pruning's graph of the network, and torch_pruning itself, which is imported late."""
     import torch_pruning
 
     return torch_pruning.DependencyGraph().build_dependency(model, example_inputs=torch.zeros(1, *shape)), torch_pruning
 
 
-def _filter_removal(pruning: ModuleType, module: nn.Module) -> Callable[..., object]:
+def filter_removal(pruning: ModuleType, module: nn.Module) -> Callable[..., object]:
     """The function of torch_pruning that removes filters of a layer of this kind."""
     return pruning.prune_linear_out_channels if isinstance(module, nn.Linear) else pruning.prune_conv_out_channels
 
 
-def _depthwise(module: nn.Module) -> bool:
+def is_depthwise(module: nn.Module) -> bool:
     """Whether it is a convolution with one filter for each channel, which can only be removed with that channel."""
     groups = getattr(module, "groups", 1)
     return groups > 1 and groups == module.in_channels == module.out_channels

@@ -20,6 +20,13 @@ class Exchanging(FromScratch):
     every: float = Field(1.0, gt=0)
     """Epochs between two exchanges."""
 
+    def too_short(self, total: int, per_epoch: int) -> str | None:
+        """There has to be an exchange, and as long an interval behind it."""
+        if 2 * max(1, round(self.every * per_epoch)) <= total:
+            return None
+        epochs = total // per_epoch
+        return f"every: {self.every:g} epochs leave no exchange in a schedule of {epochs}; valid: at most {epochs / 2:g}"
+
 
 class ExchangingLayerwise(Exchanging):
     """A method whose layers get back as many weights as they gave away."""

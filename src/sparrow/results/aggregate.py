@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,12 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sparrow.errors import InheritedError, SparrowError
+from sparrow.errors import SparrowError
 from sparrow.files import content
-from sparrow.files.headers import COMPACT_FORMAT, FORMAT, failure, read, read_header, sha256
+from sparrow.files.headers import MASK, failure, full_shape, kept_in, read, read_header, sha256
 from sparrow.files.outcome_table import ABSTAINED
 from sparrow.files.parentage import refuse_other_parents
-from sparrow.files.paths import DENSE, GRAFTED, IDENTITY, Parent, identity_of, parent_file, study_table
+from sparrow.files.paths import DENSE, GRAFTED, IDENTITY, Parent, checkpoint_in, identity_of, parent_file, study_table
 from sparrow.files.specs import opened
 from sparrow.results import analyses, marks
 from sparrow.results.decisions import decisions
@@ -33,11 +34,13 @@ from sparrow.results.threats import with_text
 
 LAYER_COLUMNS = ["layer", "weights", "nonzero", "sparsity"]
 SIZES = ["sparsity_masks", "sparsity_prunable", "sparsity_all", "parameters", "nonzero", "multiply_adds"]
-SIZES += ["compact_parameters", "compact_multiply_adds"]
+SIZES += ["effective_parameters", "effective_multiply_adds", "compact_parameters", "compact_multiply_adds", "uncut"]
 COUNTS = [
     "parameters",
     "nonzero",
     "multiply_adds",
+    "effective_parameters",
+    "effective_multiply_adds",
     "compact_parameters",
     "compact_multiply_adds",
     "weights",
@@ -72,23 +75,22 @@ class Row:
 
 
 @opened(AggregateSpec)
-def aggregate(networks: list[Path], compact: list[Path], analysed: list[Path], folder: Path, spec: AggregateSpec) -> str | None:
+def aggregate(networks: list[Path], analysed: list[Path], folder: Path, spec: AggregateSpec) -> str | None:
     """Read the tables of all `networks` and write those of the study to `folder`, sorted by who the checkpoint is.
 
-    `compact` are those of the networks that lost whole filters, with these cut out, `analysed` the tables of all analyses that
-    are not timed. Returns a line on what failed, if anything did.
+    `analysed` are the tables of all analyses that are not timed. Returns a line on what failed, if anything did.
 
     Raises SparrowError before anything is written if one file is not what it should be, if it was made from another file than
     lies there, or if two contradict each other.
     """
     digest = cache(sha256)  # Many have one parent.
-    cut, done = {path.parent: path for path in compact}, [analyses.read(path, spec.analyses) for path in analysed]
-    for path in (*networks, *compact):
-        refuse_other_parents(path, read_header(path, FORMAT, COMPACT_FORMAT), digest)
+    done = [analyses.read(path, spec.analyses) for path in analysed]
+    for path in networks:
+        refuse_other_parents(path, read_header(path), digest)
     own: dict[Path, list[analyses.Done]] = {path.with_suffix(""): [] for path in networks}
     for one in done:
         own.get(one.place, []).append(one)
-    rows = [_row(path, cut.get(path.with_suffix("")), own[path.with_suffix("")], spec) for path in networks]
+    rows = [_row(path, own[path.with_suffix("")], spec) for path in networks]
     rows.sort(key=_order)
     dense = {row.parent: row.outcomes for row in rows if row.identity["stage"] == "dense"}
     tables = {
@@ -108,13 +110,13 @@ def aggregate(networks: list[Path], compact: list[Path], analysed: list[Path], f
         table[counts] = table[counts].astype("Int64")
         write_table(table, folder / study_table(name))
     failed = sum(row.failed is not None for row in rows)
-    # Not analysed, or not cut, a network has its accuracies all the same.
+    # Not analysed, a network has its accuracies all the same.
     lost = sum(row.failed is not None and (row.layers.empty or bool(row.outcomes.failed)) for row in rows)
     summary = folder / study_table("summary")
     lines = marks.sentences(tables["summary"])
     if failed:
         counts = [f"{lost} of {len(rows)} networks have no full result"] if lost else []
-        beside = f"{failed - lost} of {len(rows)} networks have their accuracies, but not all analyses, or no compact form"
+        beside = f"{failed - lost} of {len(rows)} networks have their accuracies, but not all analyses"
         counts += [beside] if failed > lost else []
         lines = [f"{', '.join(counts)}; the column `failed` of {summary} says why", *lines]
     # Of what is not about one network, no line of the summary says it.
@@ -163,14 +165,14 @@ def _pairs(rows: list[Row], dense: dict[tuple, Outcomes]) -> Iterator[Pair]:
             yield Pair(row.identity, own.labels(), before[row.parent], hits(own), bool(own.constant()))
 
 
-def _row(path: Path, compact: Path | None, done: list[analyses.Done], spec: AggregateSpec) -> Row:
+def _row(path: Path, done: list[analyses.Done], spec: AggregateSpec) -> Row:
     failed = failure(path)
     objective = (failed or read_header(path))["cell"]["objective"]
     if objective not in spec.objectives:
         raise SparrowError(f"{path}: trained on {objective!r}; this study has {', '.join(map(repr, spec.objectives))}")
     outcomes = read_outcomes(path.with_suffix(""), spec.objectives[objective])
-    # Pruned filters are cut out of every network that lost some, and of no other.
-    granularity = "" if path.stem == DENSE else "weight" if compact is None else "filter"
+    lost = checkpoint_in(failed or read_header(path)).path in spec.lost_filters
+    granularity = "" if path.stem == DENSE else "filter" if lost else "weight"
     if failed:
         nothing = pd.DataFrame(columns=LAYER_COLUMNS), dict.fromkeys(SIZES, np.nan)
         return Row(
@@ -187,38 +189,50 @@ def _row(path: Path, compact: Path | None, done: list[analyses.Done], spec: Aggr
         )
     header, tensors = read(path, framework="np")
     weights = {name: tensors[f"weight/{name}"] for name in header["parameters"]}
+    kept = kept_in(tensors)
+    shapes = {name: full_shape(weight.shape, kept.get(name, {})) for name, weight in weights.items()}
     sizes = pd.DataFrame(
         {
             "layer": header["prunable"],
-            "weights": [weights[name].size for name in header["prunable"]],
+            "weights": [math.prod(shapes[name]) for name in header["prunable"]],
             "nonzero": [np.count_nonzero(weights[name]) for name in header["prunable"]],
         }
     )
     sizes["sparsity"] = 1 - sizes["nonzero"] / sizes["weights"]
-    total = sum(weight.size for weight in weights.values())
+    total = sum(map(math.prod, shapes.values()))
     nonzero = sum(int(np.count_nonzero(weight)) for weight in weights.values())
-    masks = [tensors[name] for name in tensors if name.startswith("mask/")]
+    masks = {name.removeprefix(MASK): tensors[name] for name in tensors if name.startswith(MASK)}
     size = {
-        "sparsity_masks": sum(int(np.count_nonzero(~mask)) for mask in masks) / sizes["weights"].sum(),
+        "sparsity_masks": sum(_masked(mask, shapes[name]) for name, mask in masks.items()) / sizes["weights"].sum(),
         "sparsity_prunable": 1 - sizes["nonzero"].sum() / sizes["weights"].sum(),
         "sparsity_all": 1 - nonzero / total,
         "parameters": total,
         "nonzero": nonzero,
         "multiply_adds": header["multiply_adds"],
+        # Files from before these were counted have the rest.
+        **{name: header.get(name, np.nan) for name in ("effective_parameters", "effective_multiply_adds")},
         "compact_parameters": np.nan,
         "compact_multiply_adds": np.nan,
+        "uncut": header.get("uncut"),
     }
+    if lost and "uncut" not in header:  # Earlier versions cut nothing out of checkpoints, and did not count what is left.
+        size["compact_parameters"] = header.get("parameters_left", np.nan)
+        size["compact_multiply_adds"] = header.get("multiply_adds_left", np.nan)
     reasons = list(outcomes.failed.values())
-    try:
-        smaller = read(compact, framework="np", expected=COMPACT_FORMAT)[0] if compact is not None else None
-    except InheritedError as error:
-        smaller, reasons = None, [*reasons, str(error)]
-    if smaller is not None:
-        size |= {"compact_parameters": smaller["parameters_left"], "compact_multiply_adds": smaller["multiply_adds"]}
     reasons += [one.failed for one in done if one.failed]
     reason = next(iter(reasons), None)
     described = header["data_regime"], granularity, _warning(header), _teacher(path, header), _about(header)
     return Row(identity_of(header), sizes, size, outcomes, done, reason, *described)
+
+
+def _masked(mask: np.ndarray, shape: tuple[int, ...]) -> int:
+    """How many entries masks remove of a tensor of a `shape`, filters that were cut out with them; `mask` is of what is left.
+
+    What a filter would read of others that were cut out is not masked, unless the filter is.
+    """
+    rows = mask.reshape(len(mask), -1)
+    there = rows[rows.any(axis=1)]
+    return math.prod(shape) - len(there) * math.prod(shape[1:]) + int(np.count_nonzero(~there))
 
 
 def _warning(header: dict[str, Any]) -> str | None:

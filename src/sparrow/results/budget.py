@@ -41,6 +41,25 @@ def chains(costs: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
     return found.groupby([*CELL_COLUMNS, "stage"], as_index=False).mean()
 
 
+def budgets(costs: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
+    """What each pruned network of a summary cost: `CELL_COLUMNS`, `stage`, and means over seeds.
+
+    `STAGE_gradient_evaluations` and `STAGE_seconds` are those of its jobs of each stage of `CHAIN` that the study has, empty
+    where that comes after the network; `chain_gradient_evaluations` are those of `chains`.
+    """
+    found = chains(costs, summary).rename(columns={"gradient_evaluations": "chain_gradient_evaluations"})
+    spent = jobs_of_cells(costs).groupby([*CELL_COLUMNS, "stage"])[["gradient_evaluations", "seconds"]].mean()
+    for place, stage in enumerate(CHAIN):
+        if (costs["stage"] != stage).all():
+            continue
+        cells = found[CELL_COLUMNS].assign(stage=stage).merge(spent.reset_index(), how="left")
+        part = found["stage"].map({"pruned": 1, "finetuned": 2}).fillna(len(CHAIN)) > place
+        for quantity in ("gradient_evaluations", "seconds"):
+            found[f"{stage}_{quantity}"] = cells[quantity].where(part)
+    counts = [name for name in (f"{stage}_gradient_evaluations" for stage in ("chain", *CHAIN)) if name in found]
+    return found.assign(**{name: found[name].round().astype("Int64") for name in counts})
+
+
 def _pretrained(costs: pd.DataFrame) -> dict[tuple, float]:
     """Gradient evaluations of pre-training by data set, model, objective and seed."""
     jobs = costs[costs["stage"] == "pretrain"]

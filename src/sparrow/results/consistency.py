@@ -51,7 +51,7 @@ CURE = (
 @opened(Expected, "study")
 @opened(AggregateSpec)
 def aggregate_consistent(
-    networks: list[Path], compact: list[Path], analysed: list[Path], summary: Path, spec: AggregateSpec, study: Expected
+    networks: list[Path], analysed: list[Path], summary: Path, spec: AggregateSpec, study: Expected
 ) -> str | None:
     """Call `aggregate`, into the folder of `summary`, if all files are as the `study` (see `expected.expected`) has them.
 
@@ -63,7 +63,7 @@ def aggregate_consistent(
     if found:
         more = f" ({len(found)} such files; the log of aggregate names all)" if len(found) > 1 else ""
         raise SparrowError(f"{found[0]}{more}; {CURE}")
-    return aggregate(networks, compact, analysed, summary.parent, spec)
+    return aggregate(networks, analysed, summary.parent, spec)
 
 
 class Data(NamedTuple):

@@ -11,9 +11,10 @@ from pandas.io.formats.style import Styler
 
 from sparrow.files.atomic import replacing
 from sparrow.files.csv_table import EXACT
-from sparrow.files.paths import CELL_COLUMNS, IDENTITY, LABEL_COLUMNS
+from sparrow.files.paths import CELL_COLUMNS, LABEL_COLUMNS
 from sparrow.results import marks
-from sparrow.results.budget import chains, jobs_of_cells
+from sparrow.results.budget import CHAIN, budgets
+from sparrow.results.table_file import write_table
 from sparrow.results.table_filter import with_menus
 from sparrow.results.threats import in_words
 
@@ -32,10 +33,7 @@ FACTS = {
 """What summary.csv says of a method, and the headers that these columns have on a page."""
 MENUS = [*KEYS[:-1], "granularity", "metric", *FACTS.values(), "verdict"]
 """Headers of the columns by which a page's rows can be chosen."""
-COMPACT_NOTE = (
-    " Left: of a network that lost whole filters, without them; its latency is that of one image on the CPU, beside its masked "
-    "twin's."
-)
+COMPACT_NOTE = " Left: of a network that lost whole filters, without them."
 RANKING_CAPTION = (
     "Accuracies in percent with 95 % intervals, over seeds where there are several (Student), else over images (Wilson). "
     "Behind: the best method's accuracy minus this one's, on the same seeds and images, with a 95 % interval that covers "
@@ -65,14 +63,18 @@ STALE_NOTE = (
 )
 
 
-def write_tables(summary: Path, costs: Path, ranking: Path, summary_html: Path, costs_html: Path, ranking_html: Path) -> None:
-    """Write summary.csv, costs.csv and ranking.csv as HTML tables."""
-    summary_table(pd.read_csv(summary, converters=EXACT), pd.read_csv(costs), summary_html)
-    cost_table(pd.read_csv(costs), costs_html)
-    ranking_table(pd.read_csv(ranking), pd.read_csv(costs), pd.read_csv(summary, converters=EXACT), ranking_html)
+def write_tables(
+    summary: Path, costs: Path, ranking: Path, budget: Path, summary_html: Path, costs_html: Path, ranking_html: Path
+) -> None:
+    """Write summary.csv, costs.csv and ranking.csv as HTML tables, and what each network cost as budgets.csv."""
+    checkpoints, jobs = pd.read_csv(summary, converters=EXACT), pd.read_csv(costs)
+    write_table(budgets(jobs, checkpoints), budget)
+    summary_table(checkpoints, summary_html)
+    ranking_table(pd.read_csv(ranking), jobs, checkpoints, ranking_html)
+    cost_table(jobs, costs_html)
 
 
-def summary_table(table: pd.DataFrame, costs: pd.DataFrame, output: Path) -> None:
+def summary_table(table: pd.DataFrame, output: Path) -> None:
     """Write a row per checkpoint: accuracies and preserved shares of them, with their intervals, in percent."""
     shown = table[KEYS].copy()
     shown["ratio"] = shown["ratio"].map("{:g}".format)
@@ -80,6 +82,7 @@ def summary_table(table: pd.DataFrame, costs: pd.DataFrame, output: Path) -> Non
     shown["sparsity"] = table["sparsity_prunable"].map(_percent)
     shown["sparsity (all)"] = table["sparsity_all"].map(_percent)
     shown["nonzero"] = table["nonzero"].map(_count)
+    shown["effective"] = table["effective_parameters"].map(_count)
     for metric in METRICS:
         shown[metric] = [_with_interval(row, metric) for _, row in table.iterrows()]
     odd = _warned(table)
@@ -96,10 +99,8 @@ def summary_table(table: pd.DataFrame, costs: pd.DataFrame, output: Path) -> Non
         note += COMPACT_NOTE
         shown["parameters left"] = table["compact_parameters"].map(_count)
         shown["multiply-adds left"] = table["compact_multiply_adds"].map(_count)
-        cut = jobs_of_cells(costs[costs["stage"] == "compact"])
-        latency = table[IDENTITY].merge(cut.drop(columns="stage").rename(columns={"of": "stage"}), how="left")
-        shown["latency (ms)"] = latency["latency_ms"].map(_milliseconds)
-        shown["masked (ms)"] = latency["latency_masked_ms"].map(_milliseconds)
+    if "uncut" in table and table["uncut"].notna().any():
+        shown["stays masked"] = table["uncut"].fillna("")
     if table["failed"].notna().any():
         # At the end: sentences before the numbers would push these out of sight.
         shown["failed"] = table["failed"].fillna("")
@@ -115,9 +116,10 @@ def summary_table(table: pd.DataFrame, costs: pd.DataFrame, output: Path) -> Non
     images = "; ".join(f"{metric} {_span(table[f'{metric}_n'])}" for metric in METRICS)
     caption = (
         f"{warning}Images: {images}. Accuracies in percent with 95 % intervals (Wilson); preserved: pruned over dense, on the "
-        "same images. era: no attack of the study succeeds; vra: some verifier proves it." + note
+        "same images. era: no attack of the study succeeds; vra: some verifier proves it. Effective: parameters that are not "
+        "zero, without the units that cannot matter." + note
     )
-    write_html(shown, output, caption, _wrapped(shown, ["warnings", "era warnings", "failed"]))
+    write_html(shown, output, caption, _wrapped(shown, ["warnings", "era warnings", "stays masked", "failed"]))
 
 
 def _wrapped(shown: pd.DataFrame, columns: list[str]) -> list[CSSDict]:
@@ -171,13 +173,11 @@ def ranking_table(ranking: pd.DataFrame, costs: pd.DataFrame, summary: pd.DataFr
     if ranking.empty:
         write_html(shown, output, "No pruned network is evaluated, and so there is nothing to rank.")
         return
-    spent = jobs_of_cells(costs).groupby([*CELL_COLUMNS, "stage"])[["gradient_evaluations", "seconds"]].mean()
+    spent = ranking[[*CELL_COLUMNS, "stage"]].merge(budgets(costs, summary), how="left")
     for quantity, form in (("gradient_evaluations", _count), ("seconds", "{:,.1f}".format)):
-        for stage in ("prune", "finetune", *(["graft"] if (costs["stage"] == "graft").any() else [])):
-            cells = ranking[CELL_COLUMNS].assign(stage=stage).merge(spent[quantity].reset_index(), how="left")
-            shown[f"{stage}: {quantity.replace('_', ' ')}"] = cells[quantity].map(form)
-    whole = ranking[[*CELL_COLUMNS, "stage"]].merge(chains(costs, summary), how="left")["gradient_evaluations"]
-    shown["whole chain: gradient evaluations"] = whole.map(_count)
+        for stage in (stage for stage in CHAIN if f"{stage}_{quantity}" in spent):
+            shown[f"{stage}: {quantity.replace('_', ' ')}"] = spent[f"{stage}_{quantity}"].map(form)
+    shown["whole chain: gradient evaluations"] = spent["chain_gradient_evaluations"].map(_count)
     note = MARK_NOTE if any(marked) else ""
     write_html(shown, output, RANKING_CAPTION + note + _name_threats(shown, summary))
 
@@ -224,10 +224,6 @@ def _count(value: float) -> str:
 
 def _percent(value: float) -> str:
     return "–" if pd.isna(value) else f"{value:.2%}"
-
-
-def _milliseconds(value: float) -> str:
-    return "–" if pd.isna(value) else f"{value:.3f}"
 
 
 def _span(counts: pd.Series) -> str:

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from sparrow.errors import InheritedError, NetworkError
 from sparrow.files.atomic import replacing
-from sparrow.files.headers import COMPACT_FORMAT, FORMAT, sha256
+from sparrow.files.headers import FORMAT
 
 P = ParamSpec("P")
 
@@ -43,13 +43,8 @@ def recorded(record: Callable[..., None]) -> Callable[[Callable[P, str | None]],
     return decorate
 
 
-def failed_checkpoint(message: str, output: Path, stage: str, cell: dict, form: str = FORMAT, **origin: Any) -> None:
+def failed_checkpoint(message: str, output: Path, stage: str, cell: dict, **origin: Any) -> None:
     """Write a checkpoint without tensors, whose header has the reason and `origin`. What is made from it fails alike."""
-    header = {**origin, "format": form, "stage": stage, "cell": cell, "failed": message}
+    header = {**origin, "format": FORMAT, "stage": stage, "cell": cell, "failed": message}
     with replacing(output) as partial:
         save_file({}, partial, {"sparrow": json.dumps(header, sort_keys=True)})
-
-
-def failed_compact(message: str, output: Path, network: Path | None = None, **unused: object) -> None:
-    """Write a compact network without tensors, whose header says why its filters could not be cut out."""
-    failed_checkpoint(message, output, "compact", {}, COMPACT_FORMAT, parent=network and sha256(network))

@@ -17,7 +17,8 @@ class HeldMasks(Hooks):
 
     def __init__(self, model: nn.Module, masks: dict[str, Tensor], minimised: Callable[..., Tensor] | None = None) -> None:
         parameters = dict(model.named_parameters())
-        self._pairs = [(parameters[name], mask) for name, mask in masks.items()]
+        # A network that was cut has no more to hold, but for a layer that lost all of its filters.
+        self._pairs = [(parameters[name], mask) for name, mask in masks.items() if not mask.all()]
         self._minimised = minimised
 
     def loss(self, objective: Callable[[], Tensor], images: Tensor, labels: Tensor) -> Tensor:

@@ -32,6 +32,8 @@ def header(
         "code": spec.code,
         "parent": sha256(parent) if parent is not None else None,
         "parent_stage": before.get("stage"),
+        # Why filters are there as zeros, where they are.
+        **({"uncut": before["uncut"]} if "uncut" in before else {}),
     }
 
 

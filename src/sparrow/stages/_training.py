@@ -26,19 +26,22 @@ from sparrow.training.loop import CURVE_COLUMNS
 from sparrow.training.loss import Loss
 
 
-def loss_function(objective: Entry, threat: Threat | None, nrs: StabilityLoss | None = None) -> Loss:
+def loss_function(
+    objective: Entry, threat: Threat | None, nrs: StabilityLoss | None = None, whole: nn.Module | None = None
+) -> Loss:
     """The loss of an entry of `objectives`, against `threat` where it is a robust one; a result that is none is refused.
 
-    With `nrs`, ReLUs that the adversary may switch are penalised on top.
+    With `nrs`, ReLUs that the adversary may switch are penalised on top; `whole` is a network of the architecture, if
+    filters were cut out of the one that is trained.
     """
     entry, params = catalogue.from_spec("objectives", objective)
     loss = checked(entry.prepare(params, threat), f"objectives.{objective['kind']}")
-    return nrs.load().penalised(loss, penalty(nrs, threat)) if nrs else loss
+    return nrs.load().penalised(loss, penalty(nrs, threat, whole)) if nrs else loss
 
 
-def penalty(nrs: StabilityLoss | None, threat: Threat | None) -> Any:
+def penalty(nrs: StabilityLoss | None, threat: Threat | None, whole: nn.Module | None = None) -> Any:
     """The penalty for ReLUs that an adversary may switch, `relu_stability.Penalty`; None without `nrs`."""
-    return nrs.load().Penalty(nrs, threat) if nrs else None
+    return nrs.load().Penalty(nrs, threat, whole) if nrs else None
 
 
 def perturbs(objective: Entry) -> bool:

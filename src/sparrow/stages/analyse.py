@@ -35,20 +35,17 @@ def analyse(
     data: Path,
     networks: list[Path],
     dense: list[Path],
-    compact: list[Path],
 ) -> None:
     """Run `spec.analysis` on `networks`, in the study's order; of a data set, on none.
 
-    `dense` is what they were pruned from: of a pair or family one network, of seeds one for each. `compact` are the copies
-    of those that lost filters, without these.
+    `dense` is what they were pruned from: of a pair or family one network, of seeds one for each.
     """
 
     def subject(params: Analysis, generator: torch.Generator) -> Subject:
         given = Data(data, pick_device()), generator, spec.threat
-        cut = {path.parent: path for path in compact}
 
         def opened(paths: list[Path]) -> tuple[Network, ...]:
-            return tuple(Network(path, cut.get(path.with_suffix("")), given[0], spec.model or {}) for path in paths)
+            return tuple(Network(path, given[0], spec.model or {}) for path in paths)
 
         match params.scope:
             case "network":
@@ -61,7 +58,7 @@ def analyse(
                 return Seeds(*given, opened(networks), opened(dense))
         return OneDataSet(*given)
 
-    read = [data, *dict.fromkeys([*dense, *networks]), *compact]
+    read = [data, *dict.fromkeys([*dense, *networks])]
     _analysis.run(output, cost, spec, _about(spec, networks, dense), read, subject)
 
 

@@ -38,17 +38,19 @@ def finetune(
         require_data(parent, pruned.header, data, about)
         model = pruned.model.to(device)
         masks = {name: mask.to(device) for name, mask in pruned.masks.items()}
+        whole = checkpoint.untrained(parent, pruned.header) if pruned.kept and spec.nrs else None
         minimised, origin = None, {}
         if spec.distillation is not None:
             (path,) = teacher
             known = checkpoint.load(path, spec.model)
             require_data(path, known.header, data, about)
-            robust = perturbs(spec.objective), penalty(spec.nrs, spec.threat)
+            robust = perturbs(spec.objective), penalty(spec.nrs, spec.threat, whole)
             distilled = spec.distillation.load().Distilled
             minimised = distilled(spec.distillation, model, known.model.to(device), spec.threat, *robust)
             origin = {"teacher": sha256(path)}
         hooks = HeldMasks(model, masks, minimised)
-        loss = loss_function(spec.objective, spec.threat, spec.nrs)
+        loss = loss_function(spec.objective, spec.threat, spec.nrs, whole)
         rows = train(model, loss, parts, spec.schedule, list(model.parameters()), generator, hooks, resume=resume)
         drawn = write_curve(curve, rows)
-        checkpoint.save(output, checkpoint.Checkpoint(model, masks, header("finetuned", spec, about, parent) | drawn | origin))
+        own = header("finetuned", spec, about, parent) | drawn | origin
+        checkpoint.save(output, checkpoint.Checkpoint(model, masks, own, pruned.kept))

@@ -15,6 +15,7 @@ from sparrow.files import checkpoint
 from sparrow.files.headers import sha256
 from sparrow.files.specs import opened
 from sparrow.stages._origin import header
+from sparrow.stages._physical_size import at_physical_size
 from sparrow.stages.specs.imported import ImportSpec
 
 
@@ -33,7 +34,10 @@ def import_checkpoint(file: Path, data: Path, output: Path, spec: ImportSpec) ->
     origin = {"file": spec.imported.file, "sha256": sha256(file)}
     # On which images it was trained is not known here, either.
     own = header(spec.stage, spec, about) | {"imported": origin, "data_regime": "imported"}
-    checkpoint.save(output, checkpoint.Checkpoint(network, fitted.masks, own))
+    taken = checkpoint.Checkpoint(network, fitted.masks, own)
+    if fitted.masks and spec.imported.granularity == "filter":
+        taken = at_physical_size(taken, validation.images)
+    checkpoint.save(output, taken)
     # What a network recognises before it is fine-tuned says little of where it comes from.
     return f"warning: {output}: {found.warning}" if found.warning and spec.stage != "pruned" else ""
 

@@ -19,8 +19,9 @@ from sparrow.jobs import interruption
 from sparrow.jobs.costs import METER, record_cost
 from sparrow.jobs.no_gradient import loss_blamed
 from sparrow.jobs.resume_point import resumable
+from sparrow.networks.cutting import require_cuttable
 from sparrow.networks.prunable import norm_layers, norm_parameters, prunable_weights
-from sparrow.networks.structure import Layout, filter_masks, require_cuttable
+from sparrow.networks.structure import Layout, filter_masks
 from sparrow.pruning.pruner import Batch, Pruner, Weights
 from sparrow.pruning.ratio import shortage
 from sparrow.reproducible import derive_seed, pick_device, seed_everything
@@ -29,6 +30,7 @@ from sparrow.stages._failure import recorded
 from sparrow.stages._mask_check import raise_for
 from sparrow.stages._norm_statistics import recompute
 from sparrow.stages._origin import header, require_data
+from sparrow.stages._physical_size import at_physical_size
 from sparrow.stages._pruner_check import require_masks, require_pruner, require_tensors
 from sparrow.stages._training import failed_training, loss_function, perturbs, training_data, write_curve
 from sparrow.stages.specs.pruning import PruneSpec
@@ -49,6 +51,8 @@ def _failed(message: str, trace: Path, **arguments: Any) -> None:
 @recorded(_failed)
 def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost: Path, spec: PruneSpec) -> str | None:
     """Prune `parent` by one method at one ratio. Returns the method's warning, if it has one.
+
+    Filters that it removes are cut out at the end, also by a method that trains, where removed ones may come back until then.
 
     Raises SparrowError if the method's masks do not have the ratio, or if the ratio leaves a layer no filter, NetworkError if
     filters cannot be cut out.
@@ -118,7 +122,11 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
         drawn["trace"] = sha256(trace)
         warning = pruner.warning()
         told = f"{name}: {warning}" if warning else None
-        checkpoint.save(output, checkpoint.Checkpoint(model, masks, header("pruned", spec, about, parent, told) | drawn))
+        pruned = checkpoint.Checkpoint(model, masks, header("pruned", spec, about, parent, told) | drawn)
+        if pruner.budget != "weights":
+            # For all that comes next, fine-tuning first. What masks do not hold is in the network that this was pruned from.
+            pruned = at_physical_size(pruned, parts["validation"].images)
+        checkpoint.save(output, pruned)
         if told:
             print(f"WARNING: {told}")
         return f"warning: {output}: {told}" if told else None

@@ -25,8 +25,6 @@ class Job(NamedTuple):
     """The networks that it measures: of a pair the pruned one, of a family the pruned ones, of a data set none."""
     dense: tuple[Checkpoint, ...]
     """The dense networks that `networks` were pruned from."""
-    compact: tuple[Checkpoint, ...]
-    """Those of `networks` whose copies without the pruned filters are read."""
 
     @property
     def path(self) -> str:
@@ -38,9 +36,8 @@ def jobs(study: Study, label: str) -> Iterator[Job]:
     """All jobs of one analysis, in the order of the study's networks."""
     params = study.analyses[label]
     if params.scope == "dataset":
-        yield from (Job(label, dataset, (), (), ()) for dataset in study.datasets)
+        yield from (Job(label, dataset, (), ()) for dataset in study.datasets)
         return
-    cut = set(cells.compacted(study)) if "compact" in params.needs else set()
     found: dict[str, list[Checkpoint]] = {}
     for one in cells.evaluated(study):
         if one.cell or params.scope not in ("pair", "family"):
@@ -51,7 +48,7 @@ def jobs(study: Study, label: str) -> Iterator[Job]:
             dense = dense[:1]
         elif params.scope in ("network", "tables") or (params.scope == "seeds" and DENSE not in study.evaluate):
             dense = []
-        yield Job(label, place, tuple(networks), tuple(dense), tuple(one for one in networks if one in cut))
+        yield Job(label, place, tuple(networks), tuple(dense))
 
 
 def labels(study: Study, scope: Scope | None = None, timed: bool | None = None) -> list[str]:

@@ -14,7 +14,7 @@ from sparrow.settings import Analysis
 COMPARED = tuple(column for column in IDENTITY if column not in SCOPE_COLUMNS["family"])
 """Columns that tell the networks of a family apart."""
 _COLUMN = "[a-z0-9_]+"
-SUMMARISED = ("benign", "compact", "data", "eps", "era", "multiply", "preserved", "sparsity", "vra")
+SUMMARISED = ("benign", "compact", "data", "effective", "eps", "era", "multiply", "preserved", "sparsity", "vra")
 """What the study's own columns of summary.csv begin with, up to their first `_`: no analysis that has a summary is labelled so,
 since its columns are LABEL_NAME."""
 

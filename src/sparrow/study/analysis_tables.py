@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sparrow.study.config import Study
 
 OWN_TABLES = (
-    *("outcomes", "summary", "layers", "recall", "intensification", "ranking", "security", "decisions", "costs"),
+    *("outcomes", "summary", "layers", "recall", "intensification", "ranking", "security", "decisions", "costs", "budgets"),
     *("provenance", "published", "headline"),
 )
 """What every study may have in its results folder; no analysis has one of these labels, nor that of a figure."""

@@ -212,17 +212,10 @@ def evaluated(study: Study) -> Iterator[Checkpoint]:
     return (checkpoint for checkpoint in checkpoints(study) if checkpoint.stage in study.evaluate)
 
 
-def compacted(study: Study) -> Iterator[Checkpoint]:
-    """The evaluated checkpoints that lost whole filters, which are cut out of a copy.
-
-    Without grafted ones: each of their neurons is one of its own kind, which what cuts filters out does not know.
-    """
+def without_filters(study: Study) -> Iterator[Checkpoint]:
+    """The evaluated checkpoints whose method removes whole filters, of which they are smaller."""
     for checkpoint in evaluated(study):
-        if (
-            checkpoint.cell
-            and checkpoint.stage != GRAFTED
-            and _granularity(study, checkpoint.path, checkpoint.cell) == "filter"
-        ):
+        if checkpoint.cell and _granularity(study, checkpoint.path, checkpoint.cell) == "filter":
             yield checkpoint
 
 

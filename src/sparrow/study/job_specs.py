@@ -20,7 +20,6 @@ from sparrow.results.specs.aggregate import AggregateSpec, MethodFacts
 from sparrow.results.specs.outcomes import OutcomeTables
 from sparrow.settings import Settings, Threat
 from sparrow.stages.specs.base import Labels
-from sparrow.stages.specs.compact import CompactSpec
 from sparrow.stages.specs.data import DataSpec
 from sparrow.stages.specs.evaluation import AttackSpec, VerifySpec
 from sparrow.stages.specs.graft import GraftSpec
@@ -193,6 +192,7 @@ def aggregate_spec(study: Study) -> AggregateSpec:
         objectives=outcome_tables(study),
         analyses=analysis_tables.collect_spec(study, timed=False),
         methods={label: method_facts(method) for label, method in study.methods.items()},
+        lost_filters=[one.path for one in cells.without_filters(study)],
         code=code_digest("sparrow.results.aggregate"),
     )
 
@@ -218,13 +218,6 @@ def _evaluated_by(study: Study, objective: str) -> OutcomeTables:
         smoothed=[name for name, table in verifiers.items() if cells.is_smoothed(study, table)],
         threat=study.threat_of(objective),
     )
-
-
-def compact_spec(study: Study, model: str) -> CompactSpec:
-    """What cutting pruned filters out reads."""
-    architecture = entry_spec(study, "models", model)
-    code = code_digest("sparrow.stages.compact", catalogue.module_name("models", architecture["kind"]))
-    return CompactSpec(code=code, model=architecture)
 
 
 def _labels(parent: Parent, cell: Cell | None = None) -> Labels:

@@ -61,6 +61,8 @@ def _line(mistake: ErrorDetails, key: str, location: list, kind: str | None, stu
             return message if not location else f"{key}: {message}"
         case "too_short":
             return f"{key}: {value!r} is empty; give at least one entry"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return f"{key}: {value!r} is not valid: must be a mapping of keys to values"
         case "string_pattern_mismatch":
             pattern = mistake["ctx"]["pattern"]
             return f"{key}: {value!r} is not valid: must {PATTERNS.get(pattern, f'match {pattern}')}"

@@ -20,11 +20,6 @@ def pruned_from(study: Study, cell: Cell) -> str:
     return f"{study.results}/{Checkpoint(cell.parent, None, cells.pipeline_of(study, cell).parent).path}{NETWORK}"
 
 
-def compact_networks(study: Study) -> list[str]:
-    """The copies of those that lost filters, without these."""
-    return [f"{study.results}/{one.compact}{NETWORK}" for one in cells.compacted(study)]
-
-
 def outcome_tables(study: Study) -> list[str]:
     """The tables of all attacks and verifiers, network by network."""
     tables = {
@@ -41,9 +36,9 @@ def analysis_tables(study: Study, timed: bool | None = None, label: str | None =
     return [f"{study.results}/{job.path}{TABLE}" for job in found]
 
 
-def analysed(study: Study, job: analyses.Job, what: Literal["networks", "dense", "compact"]) -> list[str]:
-    """The checkpoints that an analysis is about, those that they come from, or the copies of them without lost filters."""
-    return [f"{study.results}/{one.compact if what == 'compact' else one.path}{NETWORK}" for one in getattr(job, what)]
+def analysed(study: Study, job: analyses.Job, what: Literal["networks", "dense"]) -> list[str]:
+    """The checkpoints that an analysis is about, or those that they come from."""
+    return [f"{study.results}/{one.path}{NETWORK}" for one in getattr(job, what)]
 
 
 def timings(study: Study) -> list[str]:
@@ -60,7 +55,7 @@ def costs(study: Study) -> list[str]:
     """What all jobs of the study cost, each beside what it made."""
     made = [f"{study.results}/{data_job(dataset)}" for dataset in study.datasets]
     made += [f"{study.results}/{one.path}" for one in cells.made(study)]
-    made_besides = outcome_tables(study) + compact_networks(study) + analysis_tables(study)
+    made_besides = outcome_tables(study) + analysis_tables(study)
     return [f"{path}{COST}" for path in made] + [cost_beside(file) for file in made_besides]
 
 

@@ -40,6 +40,7 @@ BibTeX:
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
@@ -62,9 +63,12 @@ class Penalty:
     """`weight` times the NRS loss of a network that is being trained: by Sparrow's own bounds for plain networks, else by
     auto_LiRPA's."""
 
-    def __init__(self, params: StabilityLoss, threat: Threat) -> None:
-        """`threat` is the l-inf ball that the network is trained against."""
-        self._params, self._threat = params, threat
+    def __init__(self, params: StabilityLoss, threat: Threat, whole: nn.Module | None = None) -> None:
+        """`threat` is the l-inf ball that the network is trained against. `whole` is a network of its architecture (in eval
+        mode), if filters were cut out of it: these then count as the zeros that they would give, and the mean is over as many
+        neurons as `whole` has."""
+        self._params, self._threat, self._whole = params, threat, whole
+        self._neurons: int | None = None
         self._views: weakref.WeakKeyDictionary[nn.Module, BoundedNetwork] = weakref.WeakKeyDictionary()
 
     def __call__(self, model: nn.Module, images: Tensor) -> Tensor:
@@ -74,9 +78,12 @@ class Penalty:
         """
         with torch.autocast(images.device.type, enabled=False):
             ranges = self._ranges(model, images)
+            if self._whole is not None and self._neurons is None:
+                with inner_replay.unrecorded():
+                    self._neurons = sum(bounds.neurons(self._whole, images[:1].cpu()))
             if not ranges:
                 return images.new_zeros(())
-            each = METER.watch(nrs(ranges, self._params.gamma_power))
+            each = METER.watch(nrs(ranges, self._params.gamma_power, self._neurons))
         return self._params.weight * each.mean()
 
     def on_top(self, model: nn.Module, images: Tensor, loss: Callable[[], Tensor]) -> Tensor:
@@ -101,14 +108,18 @@ class Penalty:
         return bounds.relu_inputs(self._views[model], model, images, self._threat)
 
 
-def nrs(ranges: list[bounds.Range], gamma_power: float) -> Tensor:
-    """The NRS loss (n,) of each image: the mean over all ReLU inputs, of all layers together."""
+def nrs(ranges: list[bounds.Range], gamma_power: float, neurons: int | None = None) -> Tensor:
+    """The NRS loss (n,) of each image: the mean over all ReLU inputs, of all layers together.
+
+    If they are fewer than `neurons`, the others are always 0.
+    """
     sums, count = [], 0
     for lower, upper, scale in ranges:
         gamma = 1.0 if scale is None else scale.detach().abs().view(-1, *[1] * (lower.dim() - 2)) ** gamma_power + 1e-20
         sums.append(-torch.tanh(1 + lower * upper / gamma).flatten(1).sum(dim=1))
         count += lower[0].numel()
-    return torch.stack(sums).sum(dim=0) / count
+    neurons = count if neurons is None else neurons
+    return (torch.stack(sums).sum(dim=0) - (neurons - count) * math.tanh(1)) / neurons
 
 
 def penalised(loss: Loss, penalty: Penalty) -> Loss:

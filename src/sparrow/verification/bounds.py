@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sparrow.errors import NetworkError, SparrowError
+from sparrow.networks.live_view import live_view
 from sparrow.networks.modes import eval_mode, modes_restored
 from sparrow.settings import Threat
 from sparrow.verification import guard
@@ -190,19 +191,21 @@ def smallest_margin(
 ) -> Tensor:
     """Lower bound (n,) on the smallest margin over all other classes; `model` is left as it was.
 
-    A fresh BoundedModule each time: one that has computed other bounds keeps some of their state. Raises NetworkError if
-    auto_LiRPA cannot bound one of the network's layers by this method, or a point of a perturbation set refutes a bound.
+    Bounded is the network without the units that cannot matter. A fresh BoundedModule each time: one that has computed other
+    bounds keeps some of their state. Raises NetworkError if auto_LiRPA cannot bound one of the network's layers by this method,
+    or a point of a perturbation set refutes a bound.
     """
+    live = live_view(model, images.shape[1:])
     with flags_restored(model):
         with naming_unsupported_layer(model, images[:1], method):
-            network = bounded(model, images, options)
+            network = bounded(live, images, options)
             try:
                 found = _smallest_margin(network, images, labels, threat, classes, method)
             except Exception as error:
                 if out_of_memory(error) or network.conv_mode != "patches":
                     raise
                 # Kernels larger than their input, for one.
-                network = bounded(model, images, (options or {}) | {"conv_mode": "matrix"})
+                network = bounded(live, images, (options or {}) | {"conv_mode": "matrix"})
                 found = _smallest_margin(network, images, labels, threat, classes, method)
         diagnosis = partial(_diagnosis, network, model, images, labels, threat)
         guard.check(method, model, images, labels, found, threat, diagnosis)
@@ -291,6 +294,13 @@ def input_ranges(model: nn.Module, images: Tensor, labels: Tensor, threat: Threa
         if wrong is not None:
             raise NetworkError(f"CROWN gave {_description(wrong)} a range that it leaves at a point of the perturbation set")
         return [(node.lower.detach(), node.upper.detach()) for node in before]
+
+
+def neurons(model: nn.Module, image: Tensor) -> list[int]:
+    """Number of ReLUs in each layer of `model` for an `image` (1, c, h, w), by the layers of `input_ranges`."""
+    with torch.no_grad():
+        found = relu_inputs(bounded(model, image), model, image, Threat(eps=1e-6))
+    return [each.lower[0].numel() for each in found]
 
 
 class Range(NamedTuple):

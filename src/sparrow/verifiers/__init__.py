@@ -1,4 +1,4 @@
-"""Verified robustness: one file per verifier; the bounds are auto_LiRPA's, for plain networks also Sparrow's own.
+"""Verified robustness: one file per verifier; bounds are auto_LiRPA's, of plain and residual networks often Sparrow's own.
 
 A file defines `Params`, a subclass of `Verifier` or, if its bounds take much memory, of `Verification`
 (`sparrow.verification.params`), and one of three functions:

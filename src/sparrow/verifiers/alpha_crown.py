@@ -15,17 +15,13 @@ BibTeX:
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
 from sparrow.settings import Norm, Threat
 from sparrow.verification.params import Verification
-
-SMALL_IMAGE = 12 * 12
-"""Pixels up to which auto_LiRPA is asked for whole matrices: a neuron's patch of the image is hardly smaller then. The bounds
-are the same. On digits that takes three quarters of the time; from 16 x 16 on there is no difference to speak of."""
 
 
 class Params(Verification):
@@ -45,12 +41,7 @@ def bound(
 ) -> torch.Tensor:
     """Lower bound (n,) on the smallest margin."""
     from sparrow.jobs.costs import METER
-    from sparrow.verification.bounds import smallest_margin
+    from sparrow.verification import crown
 
-    # Patience is a batch's; without it, no image's bound depends on the others.
-    settings = {"iteration": params.iterations, "lr_alpha": params.lr, "early_stop_patience": params.iterations}
-    options: dict[str, Any] = {"optimize_bound_args": settings}
-    if images[0, 0].numel() <= SMALL_IMAGE and any(isinstance(layer, torch.nn.Conv2d) for layer in model.modules()):
-        options["conv_mode"] = "matrix"
     METER.add((params.iterations - 1) * len(images))  # The last iteration takes no gradient.
-    return smallest_margin(model, images, labels, threat, classes, "CROWN-Optimized", options)
+    return crown.smallest_margin(model, images, labels, threat, classes, crown.Slopes(params.iterations, params.lr))

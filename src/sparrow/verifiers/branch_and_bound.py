@@ -1,6 +1,7 @@
 """Branch and bound: complete verification, by beta-CROWN bounds on ever smaller parts of the perturbation set.
 
-Of the parts of the perturbation set, the one with the worst bound is split at the ReLU whose relaxation may cost most. A
+CROWN's bound comes first, then that with optimised slopes, then an attack: what these decide is never split. Of the parts of
+the perturbation set, the one with the worst bound is split at the ReLU whose relaxation may cost most. A
 part where every ReLU is settled is solved exactly as a linear programme (in linf), whose solution is an adversarial example
 if its margin is not positive. So it ends, on a network of ReLUs and linear layers, with one answer or the other, given
 time; with neither within the limits, or with another activation than ReLU, the image is unknown. `domains` limits the same
@@ -33,6 +34,7 @@ from sparrow.verification.params import Verification
 
 if TYPE_CHECKING:
     from sparrow.verification.decision import Decision
+    from sparrow.verification.graph_splitting import GraphSplitting
     from sparrow.verification.splitting import Domains, Splitting
 
 
@@ -85,15 +87,28 @@ def decide(
 
 
 def search(model: torch.nn.Module, image: torch.Tensor, label: int, params: Params, threat: Threat, classes: int) -> Answer:
-    """Decide one image (1, c, h, w) that `model` classifies as `label`; undecided, if memory runs out for it alone."""
-    from sparrow.verification.memory import out_of_memory
+    """Decide one image (1, c, h, w) that `model` classifies as `label`; undecided, if memory runs out for it alone.
 
+    Bounded, and split, is the network without the units that cannot matter.
+    """
+    from sparrow.verification.memory import out_of_memory
+    from sparrow.verification.splitting import split_network
+
+    live = split_network(model, image)
+    begun: GraphSplitting | None = None
+    try:
+        begun = _begun(live, image, label, params, threat, classes)
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+    if begun is not None and _proven(begun):
+        return Answer(True, None, float(begun.margins.min()), 0)
     example = _attack(model, image, label, params, threat)
     if example is not None:
         image_found, margin_found = example
         return Answer(False, image_found, margin_found, 0)
     try:
-        return _search(model, image, label, params, threat, classes)
+        return _search(model, live, image, label, params, threat, classes, begun)
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
@@ -101,14 +116,51 @@ def search(model: torch.nn.Module, image: torch.Tensor, label: int, params: Para
     return Answer(False, None, -torch.inf, 0)
 
 
-def _search(model: torch.nn.Module, image: torch.Tensor, label: int, params: Params, threat: Threat, classes: int) -> Answer:
+def _proven(splitting: Splitting) -> bool:
+    return bool((splitting.margins > 0).all())
+
+
+def _begun(
+    model: torch.nn.Module, image: torch.Tensor, label: int, params: Params, threat: Threat, classes: int
+) -> GraphSplitting | None:
+    """The bounds that are cheaper than an attack: CROWN's, then those with the margins' slopes optimised.
+
+    None of a network of which only auto_LiRPA knows bounds.
+    """
+    from sparrow.verification.graph import traced
+    from sparrow.verification.graph_splitting import GraphSplitting
+
+    graph = traced(model, image)
+    if graph is None:
+        return None
+    splitting = GraphSplitting(graph, image, label, threat, classes, params.iterations, params.lr)
+    if not _proven(splitting):
+        splitting.optimise()
+    return splitting
+
+
+def _search(
+    model: torch.nn.Module,
+    live: torch.nn.Module,
+    image: torch.Tensor,
+    label: int,
+    params: Params,
+    threat: Threat,
+    classes: int,
+    begun: GraphSplitting | None,
+) -> Answer:
+    from sparrow.verification.lirpa_splitting import LirpaSplitting
     from sparrow.verification.memory import out_of_memory
-    from sparrow.verification.splitting import Splitting
 
     end = time.monotonic() + params.seconds
-    splitting = Splitting(model, image, label, threat, classes, params.iterations, params.lr)
+    splitting: Splitting
+    if begun is None:
+        splitting = LirpaSplitting(live, image, label, threat, classes, params.iterations, params.lr)
+    else:
+        begun.tighten()
+        splitting = begun
     if not splitting.only_relus:
-        return Answer(bool((splitting.margins > 0).all()), None, float(splitting.margins.min()), 0)
+        return Answer(_proven(splitting), None, float(splitting.margins.min()), 0)
     rows = (~(splitting.margins > 0)).nonzero().squeeze(1)
     proved = float(splitting.margins[splitting.margins > 0].min()) if len(rows) < len(splitting.margins) else torch.inf
     if not len(rows):
@@ -122,7 +174,7 @@ def _search(model: torch.nn.Module, image: torch.Tensor, label: int, params: Par
         settled = left.choices < 0
         for number in settled.nonzero().squeeze(1).tolist():
             domain = left.take(torch.tensor([number], device=left.rows.device))
-            bound, example = _settle(model, image, label, splitting, domain, threat, end)
+            bound, example = _settle(model, live, image, label, splitting, domain, threat, end)
             if example is not None:
                 return Answer(False, example, bound, seen)
             proved, stuck = (min(proved, bound), stuck) if bound > 0 else (proved, min(stuck, bound))
@@ -163,7 +215,14 @@ def _attack(
 
 
 def _settle(
-    model: torch.nn.Module, image: torch.Tensor, label: int, splitting: Splitting, domain: Domains, threat: Threat, end: float
+    model: torch.nn.Module,
+    live: torch.nn.Module,
+    image: torch.Tensor,
+    label: int,
+    splitting: Splitting,
+    domain: Domains,
+    threat: Threat,
+    end: float,
 ) -> tuple[float, torch.Tensor | None]:
     """The exact smallest margin of a domain without unstable ReLUs, and an adversarial example if there is one.
 
@@ -178,7 +237,7 @@ def _settle(
     row, signs = splitting.specification[domain.rows[0]], [layer[0] for layer in domain.signs]
     try:
         left = end - time.monotonic()
-        margin, nearest = smallest_margin(model, image, row, splitting.active(signs), signs, threat, left)
+        margin, nearest = smallest_margin(live, image, row, splitting.active(signs), signs, threat, left)
     except ValueError:
         return bound, None
     if margin > TOLERANCE or nearest is None:

@@ -32,7 +32,7 @@ def bound(
     model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, params: Params, threat: Threat, classes: int
 ) -> torch.Tensor:
     """Lower bound (n,) on the smallest margin."""
-    from sparrow.verification.bounds import smallest_margin
+    from sparrow.verification.crown import smallest_margin
 
     with torch.no_grad():
-        return smallest_margin(model, images, labels, threat, classes, "CROWN")
+        return smallest_margin(model, images, labels, threat, classes)

@@ -1,4 +1,4 @@
-"""Weights left: how many weights of each network of a family are not zero, and how large its file without filters is.
+"""Weights left: how many weights of each network of a family are not zero, and whether it lost filters.
 
 Source: the tests of Sparrow.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from sparrow.settings import Analysis, Columns, Need, Scope
+from sparrow.settings import Analysis, Columns, Scope
 
 if TYPE_CHECKING:
     from sparrow.inference.subjects import Family
@@ -17,7 +17,6 @@ class Params(Analysis):
     """It has none."""
 
     scope: ClassVar[Scope] = "family"
-    needs: ClassVar[tuple[Need, ...]] = ("compact",)
     tables: ClassVar[Columns] = {"weights-left": ("stage", "method", "ratio", "weights", "cut")}
 
 
@@ -29,5 +28,5 @@ def analyse(subject: Family, params: Params) -> list[tuple]:
         if not network.failed:
             who, model = network.who.identity(), network.load(images, 1)
             nonzero = sum(int(parameter.count_nonzero()) for parameter in model.parameters())
-            rows.append((who["stage"], who["method"], repr(who["ratio"]), nonzero, network.compact is not None))
+            rows.append((who["stage"], who["method"], repr(who["ratio"]), nonzero, network.cut))
     return rows

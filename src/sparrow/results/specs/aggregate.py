@@ -28,3 +28,5 @@ class AggregateSpec(Spec):
     analyses: dict[str, AnalysisTables]
     methods: dict[str, MethodFacts] = Field(default_factory=dict)
     """By label; of a method that only an import has, nothing is known."""
+    lost_filters: list[str] = Field(default_factory=list)
+    """The evaluated checkpoints (`paths.Checkpoint.path`) whose methods remove whole filters; of others, single weights go."""
