@@ -14,10 +14,10 @@ from functools import cache, partial
 import torch
 from _digits import correct, parts, trained
 from _paired import Pair, main
+from _whole import networks_whole
 from torch import Tensor, nn
 
 from sparrow import catalogue
-from sparrow.adversary import search
 from sparrow.attacks import autoattack
 from sparrow.networks.live_view import live_view
 from sparrow.networks.prunable import prunable_weights
@@ -26,13 +26,14 @@ from sparrow.pruning.pruner import Batch, Pruner
 from sparrow.settings import Threat
 from sparrow.training.loop import Hooks, Step, train
 from sparrow.training.schedule import Schedule
-from sparrow.verification import bounds
+from sparrow.verifiers import crown, ibp
 
 MODEL, SHAPE, THREAT, STEPS = "cnn-large", (3, 32, 32), Threat(eps=0.12), 5
 EPOCHS = 3
 METHODS, RATIOS = ("lwm", "hydra"), (0.95, 0.99)
 CASES = {"AutoAttack": 256 if torch.cuda.is_available() else 8, "IBP": 100, "CROWN": 2}
 """What looks at the networks, and on how many digits."""
+BOUNDS = {"IBP": ibp, "CROWN": crown}
 RADIUS = Threat(eps=1 / 255)
 """Of the bounds, which say little of a larger one on a network that was not trained for them."""
 
@@ -97,21 +98,22 @@ def pruned(method: str, ratio: float) -> nn.Module:
     return model.eval().requires_grad_(False)
 
 
-def look(what: str, method: str, ratio: float, view: Callable) -> Tensor:
-    """Whether each digit stands, or the bound on its margin, of the network as `view` shows it."""
-    before = search.live_view, bounds.live_view
-    search.live_view = bounds.live_view = view
-    try:
-        model = pruned(method, ratio)
-        images, labels = correct(model, SHAPE, CASES[what])
-        if what != "AutoAttack":
-            with torch.no_grad():
-                return bounds.smallest_margin(model, images, labels, RADIUS, 10, what)
-        found = autoattack.attack(model, images, labels, autoattack.Params(), THREAT, 10)
-        with torch.no_grad():
-            return model(found).argmax(dim=1) == labels
-    finally:
-        search.live_view, bounds.live_view = before
+def look(what: str, method: str, ratio: float) -> Tensor:
+    """Whether each digit stands, or the bound on its margin."""
+    model = pruned(method, ratio)
+    images, labels = correct(model, SHAPE, CASES[what])
+    if what in BOUNDS:
+        entry = BOUNDS[what]
+        return entry.bound(model, images, labels, entry.Params(), RADIUS, 10)
+    found = autoattack.attack(model, images, labels, autoattack.Params(), THREAT, 10)
+    with torch.no_grad():
+        return model(found).argmax(dim=1) == labels
+
+
+def look_at_all(what: str, method: str, ratio: float) -> Tensor:
+    """The same, with the units that cannot matter."""
+    with networks_whole():
+        return look(what, method, ratio)
 
 
 def alike(method: str, ratio: float, theirs: Tensor, ours: Tensor) -> str:
@@ -130,16 +132,12 @@ def alike(method: str, ratio: float, theirs: Tensor, ours: Tensor) -> str:
     return f"{found}; {whole / left:.2f} times as few multiply-adds"
 
 
-def whole(model: nn.Module, shape: tuple[int, ...]) -> nn.Module:
-    return model
-
-
 def pairs() -> list[Pair]:
     found = []
     for method in METHODS:
         for ratio in RATIOS:
             for what, count in CASES.items():
-                runs = (partial(look, what, method, ratio, view) for view in (whole, live_view))
+                runs = (partial(one, what, method, ratio) for one in (look_at_all, look))
                 case = f"{what}, {MODEL}, {method} {ratio}, {count} digits"
                 packages = () if what == "AutoAttack" else ("auto_LiRPA",)
                 found.append(Pair(case, "the whole network", *runs, partial(alike, method, ratio), packages, in_a_job=True))

@@ -2,7 +2,8 @@
 
     python benchmarks/physical_size.py [--only "resnet18, 0.9"]
 
-Both are the same network before training with the same random filters gone from each layer, in one process. Fine-tuning takes
+Both are the same network before training with the same random filters gone from each layer, in one process. Attacks and bounds
+see the masked twin with all of its zeros, as they did before they looked at views without what cannot matter. Fine-tuning takes
 64 steps of batches of 32 with PGD-10; AutoAttack looks at 32 images, of which half stand (the radius is chosen so, by PGD);
 IBP bounds 100. All cases take hours on one core.
 """
@@ -10,12 +11,14 @@ IBP bounds 100. All cases take hours on one core.
 from __future__ import annotations
 
 import copy
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache, partial
 from typing import NamedTuple
 
 import torch
 from _digits import DEVICE
 from _paired import Pair, main
+from _whole import networks_whole
 from torch import Tensor, nn
 from training import network, random_part
 
@@ -89,6 +92,11 @@ def setting(kind: str, ratio: float) -> Setting:
     return Setting(images, labels, Threat(eps=high))
 
 
+def seen(which: str) -> AbstractContextManager[None]:
+    """A context in which the masked twin is looked at with its zeros."""
+    return networks_whole() if which == "masked" else nullcontext()
+
+
 def fine_tuning(kind: str, ratio: float, which: str) -> float:
     """Steps of fine-tuning; the mean loss."""
     side = sides(kind, ratio)[which]
@@ -108,7 +116,8 @@ def attacking(kind: str, ratio: float, which: str) -> float:
     """AutoAttack; the share in percent that stands."""
     model, (images, labels, threat) = sides(kind, ratio)[which].model.eval(), setting(kind, ratio)
     images, labels = images[:ATTACKED], labels[:ATTACKED]
-    found = autoattack.attack(model, images, labels, autoattack.Params(), threat, CLASSES)
+    with seen(which):
+        found = autoattack.attack(model, images, labels, autoattack.Params(), threat, CLASSES)
     with torch.no_grad():
         return 100 * (model(found).argmax(dim=1) == labels).float().mean().item()
 
@@ -116,7 +125,8 @@ def attacking(kind: str, ratio: float, which: str) -> float:
 def bounding(kind: str, ratio: float, which: str) -> Tensor:
     """Lower bounds (n,) on the smallest margins by IBP."""
     images, labels, _ = setting(kind, ratio)
-    return smallest_margin(sides(kind, ratio)[which].model.eval(), images, labels, THREAT, CLASSES, "IBP")
+    with seen(which):
+        return smallest_margin(sides(kind, ratio)[which].model.eval(), images, labels, THREAT, CLASSES, "IBP")
 
 
 def _losses(theirs: float, ours: float) -> str:

@@ -26,7 +26,7 @@ from sparrow.estimate.measure import measure
 from sparrow.estimate.rates import Rates, Row, read_rows, write_rows
 from sparrow.estimate.total import prices
 from sparrow.estimate.unit import Unit, label_of
-from sparrow.estimate.work import Work, phases, works
+from sparrow.estimate.work import Work, at_their_sizes, phases, works
 from sparrow.files.headers import FORMAT, KEYS, KEYS_OF
 from sparrow.files.lineage import DATA
 from sparrow.files.paths import parse
@@ -151,6 +151,52 @@ def test_a_teacher_costs_its_passes(objective: str, distillation: dict, forwards
     for stage in ("pretrain", "prune"):
         entry = "hydra" if stage == "prune" else ""
         assert FORWARD not in work(stage, objective, entry, objectives=objectives, training=training).units
+
+
+def test_networks_that_lost_filters_are_priced_at_their_size_and_what_came_before_as_a_whole() -> None:
+    methods = {"lwm": None, "filters": {"kind": "hydra", "granularity": "filter"}}
+    training = STUDY["training"] | {"finetune": {"epochs": 3, "batch_size": 128, "distillation": {}}}
+    changes = {"methods": methods, "ratios": [0.5, 0.75], "training": training}
+    found = works(load_study(STUDY | changes | {"analyses": {"stability": {"samples": 30}}}))
+
+    def units(stage: str, entry: str) -> dict[tuple[float, ...], dict[Unit, float]]:
+        return {
+            one.filters_gone: one.units for one in found if (one.stage, one.objective, one.entry) == (stage, "benign", entry)
+        }
+
+    whole = units("prune", "filters")
+    assert list(whole) == [(0.0,)]
+    assert {unit.filters_gone for unit in whole[0.0,]} == {0.0}
+    finetuned = units("finetune", "")
+    # The weights' method in one line, of both ratios; the teacher is dense.
+    assert finetuned.keys() == {(0.0,), (0.5,), (0.75,)}
+    each = 3 * (TRAIN_BATCHES + VALIDATION_BATCHES)
+    for gone in (0.0, 0.5, 0.75):
+        assert finetuned[gone,] == {step("benign")._replace(filters_gone=gone): each, FORWARD: 3 * TRAIN}
+    crown = units("verify", "crown")
+    assert {gone: list(one) for gone, one in crown.items()} == {
+        (gone,): [CROWN._replace(filters_gone=gone)] for gone in (0.0, 0.5, 0.75)
+    }
+    # Two dense networks and four that lost weights; two that lost half of their filters.
+    assert [len(one.jobs) for one in found if (one.stage, one.objective, one.entry) == ("verify", "benign", "crown")] == [
+        6,
+        2,
+        2,
+    ]
+
+
+def test_an_analysis_of_several_networks_counts_each_at_its_size() -> None:
+    one = Work("analyse", "", "", "", "", units={CROWN: 60}, filters_gone=(0.0, 0.0, 0.5))
+    at_their_sizes(one)
+    assert one.units == {CROWN: 40, CROWN._replace(filters_gone=0.5): 20}
+
+
+def test_what_is_left_of_a_network_is_priced_as_the_whole_one_until_it_has_been_counted() -> None:
+    half = FORWARD._replace(filters_gone=0.5)
+    assert Rates([row(FORWARD, 1.0, 1)], "gpu").seconds(half) == (1.0, "whole")
+    assert Rates([row(FORWARD, None, 10**9)], "gpu", 4.0).seconds(half) == (pytest.approx(2e9 / 4e12), "whole")
+    assert Rates([row(FORWARD, 1.0, 1), row(half, 0.3, 1)], "gpu").seconds(half) == (0.3, "measured")
+    assert Rates([row(step("benign"), 1.0, 1)], "gpu").seconds(half) is None
 
 
 def test_a_penalty_costs_two_passes_both_ways_wherever_the_objective_trains() -> None:
@@ -366,6 +412,17 @@ def test_a_table_of_step_times_is_read_as_it_was_written(tmp_path: Path) -> None
     assert read_rows(path) == rows
 
 
+def test_a_table_from_before_networks_were_cut_is_read_as_of_whole_ones(tmp_path: Path) -> None:
+    path = tmp_path / "steps.csv"
+    write_rows(path, ROWS)
+    lines = list(csv.DictReader(path.read_text().splitlines()))
+    with open(path, "w", newline="") as file:
+        table = csv.DictWriter(file, [name for name in Row._fields if name != "filters_gone"], extrasaction="ignore")
+        table.writeheader()
+        table.writerows(lines)
+    assert read_rows(path) == ROWS
+
+
 @pytest.mark.parametrize(("text", "message"), [("a,b\n", "columns must be"), (None, "line 2: not a step time")])
 def test_a_damaged_table_is_named(tmp_path: Path, text: str | None, message: str) -> None:
     path = tmp_path / "steps.csv"
@@ -433,6 +490,25 @@ def test_the_command_measures_what_is_missing_and_keeps_it(study: Path, capsys: 
     assert main(["cost", str(study), "--measure", "--repeats", "1"]) == 0
     assert read_rows(Path("steps.csv")) == rows
     assert capsys.readouterr().err == ""
+
+
+def test_what_is_measured_here_is_counted_for_another_device(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = {"objectives": {"benign": None}, "verifiers": {"ibp": {"samples": 5}}, "attacks": {"fgsm": None}}
+    study.write_text(yaml.safe_dump(STUDY | small))
+    assert main(["cost", str(study), "--measure", "--repeats", "1", "--device", "gpu"]) == 0
+    assert {r.kind for r in read_rows(Path("steps.csv"))} == {"cpu"}
+    said = capsys.readouterr().out
+    assert "Hours of a GPU." in said
+    assert "derived" in said
+    assert "unknown" not in said
+
+
+def test_what_is_left_of_a_network_is_measured_where_its_filters_are_gone() -> None:
+    half = GRADIENT._replace(filters_gone=0.5)
+    (found,) = measure(load_study(STUDY), [half], 1, pytest.fail)
+    # 8 filters, 16 filters and 50 neurons are left.
+    assert found.multiply_adds == 2 * (4 * 4 * 8 * 16 + 2 * 2 * 16 * 8 * 16 + 64 * 50 + 50 * 10)
+    assert found.unit == half
 
 
 def test_steps_and_bounds_are_measured_against_their_objectives_threat(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from sparrow.models import cnn_small
 from sparrow.networks.cutting import cut as cut_out
 from sparrow.networks.prunable import prunable_weights
 from sparrow.radius import text
-from sparrow.results.aggregate import aggregate
+from sparrow.results.aggregate import EARLIER, aggregate
 from sparrow.results.collected import write_collected
 from sparrow.stages._failure import failed_checkpoint
 from sparrow.stages._origin import header
@@ -462,11 +462,16 @@ def test_a_masked_network_of_an_earlier_version_says_the_same_but_what_is_left(c
     loaded = checkpoint.load(cut[2])
     twin = checkpoint.expanded(cut[2], loaded)
     checkpoint.save(cut[2], twin)
+    # What is made from it by this version counts what is there.
+    after = run(cut).set_index("method").loc["lwm-filter"]
+    assert after[LEFT].isna().all()
+    assert after["uncut"] == EARLIER
     rewrite_header(cut[2], parameters_left=None, multiply_adds_left=None)
     after = run(cut).set_index("method").loc["lwm-filter"]
     same = ["granularity", "parameters", "nonzero", "multiply_adds", "sparsity_masks", "sparsity_prunable", "sparsity_all"]
     assert after[same].equals(before[same])
     assert after[LEFT].isna().all()
+    assert after["uncut"] == EARLIER
 
 
 def test_a_network_that_could_not_be_cut_says_why(cut, run):

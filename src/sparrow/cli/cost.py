@@ -17,7 +17,7 @@ from sparrow.study import cells
 from sparrow.study.config import Study
 from sparrow.study.load import read_study
 
-COLUMNS = ("study", "stage", "dataset", "model", "objective", "entry", "jobs", "steps", "images", "hours", "by")
+COLUMNS = ("study", "stage", "dataset", "model", "objective", "entry", "filters_gone", "jobs", "steps", "images", "hours", "by")
 HEAD = ("stage", "data set", "model", "objective", "jobs", "steps", "hours", "by")
 MEANING = {
     "run": "run: from jobs of this study that have run, whatever device they had; those of networks that were made under\n"
@@ -25,6 +25,8 @@ MEANING = {
     "measured": "measured: time of a step on this kind of device ({table})",
     "derived": "derived: an estimate, from counted multiply-adds and an assumed rate of {speed};\n"
     "  --tflops assumes another{small}",
+    "whole": "whole: of networks that lost filters, as if they had them all: nobody has counted what is left, which\n"
+    "  `sparrow cost --measure` does",
     "limit": "limit: a complete verifier may take its time limit for every image",
     "unknown": "unknown: neither measured nor counted; `sparrow cost --measure` does both, on this machine,\n"
     "  but for an entry whose file declares no `passes`",
@@ -34,7 +36,7 @@ BOUNDS = (
     "counts as a step, and a pruning step as one of its objective: what a method adds (S2AP about 15 %, the search of CCRP\n"
     "many times its training) is not counted.\n"
     "A teacher and the penalty `nrs` count as forward passes, and that as six for an image, though bounds may take longer.\n"
-    "A network that lost filters is priced as a whole one, though it takes less.\n"
+    "A network that lost filters is priced as if every layer had lost the same share of them.\n"
     "Starting a job, data sets, tables and figures are seconds each, and not counted; nor is how long\n"
     "analyses time networks, or read tables."
 )
@@ -71,7 +73,8 @@ def run(options: argparse.Namespace) -> int:
         own = read_rows(mine) if mine.is_file() else []
         rows += own
         for path, study in studies.items():
-            kind = options.device or _measure(study, found[path], rows, own, mine, options.repeats)
+            here = _measure(study, found[path], rows, own, mine, options.repeats)
+            kind = options.device or here
     elif options.steps:
         rows += read_rows(options.steps)
     rates, table = Rates(rows, kind, options.tflops), []
@@ -99,7 +102,7 @@ def _measure(study: Study, found: list[Work], rows: list[Row], own: list[Row], p
         print(f"warning: {message}; not measured", file=sys.stderr)
 
     for row in measure(study, units, repeats, warn):
-        print(f"{row.model}, {row.entry or row.what}: {row.seconds:.3g} s", file=sys.stderr, flush=True)
+        print(f"{row.model}{row.unit.size}, {row.entry or row.what}: {row.seconds:.3g} s", file=sys.stderr, flush=True)
         rows.append(row)
         own.append(row)
         write_rows(path, own)  # After each: an interrupted measurement loses one row at most.
@@ -158,7 +161,8 @@ def _legend(priced: list[Price], rates: Rates, kind: str) -> str:
 
 def _line(path: Path, price: Price) -> tuple:
     work = price.work
-    counts = (len(work.jobs), len(work.jobs) * work.steps, len(work.jobs) * work.images)
+    gone = sum(work.filters_gone) / len(work.filters_gone)
+    counts = (round(gone, 4), len(work.jobs), len(work.jobs) * work.steps, len(work.jobs) * work.images)
     return (str(path), *(getattr(work, name) for name in COLUMNS[1:6]), *counts, price.hours, " ".join(sorted(price.by)))
 
 

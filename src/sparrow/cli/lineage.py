@@ -73,7 +73,7 @@ def _block(link: Link, teacher: Link | None) -> str:
     if "uncut" in header:
         lines += _line("size", f"masked: {header['uncut']}")
     elif header.get("multiply_adds_left", header.get("multiply_adds")) != header.get("multiply_adds"):
-        lines += _line("size", f"without the filters that it lost: {header['parameters_left']} parameters are left")
+        lines += _line("size", f"without the filters that it lost: {header.get('parameters_left', '?')} parameters are left")
     config = header.get("config")
     if config:
         lines += _line("config", hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:SHORT])

@@ -14,8 +14,7 @@ from sparrow.estimate.work import Work
 from sparrow.files.cost import read_cost
 from sparrow.files.headers import read_header
 from sparrow.files.lineage import DATA
-from sparrow.files.paths import COST, GRAFTED, INITIAL, NETWORK, TABLE, Checkpoint, checkpoint_of, data_path, parse, study_table
-from sparrow.stages.specs.base import CheckpointSpec
+from sparrow.files.paths import COST, INITIAL, NETWORK, TABLE, checkpoint_of, data_path, parse, study_table
 from sparrow.study import analyses, job_specs
 from sparrow.study.config import Study
 
@@ -67,7 +66,7 @@ def _current(study: Study) -> Callable[[Work, str], bool]:
 
     @cache
     def network(path: str) -> bool:
-        own, spec = _header(results / f"{path}{NETWORK}"), _spec_of(study, parse(path))
+        own, spec = _header(results / f"{path}{NETWORK}"), job_specs.checkpoint_spec(study, parse(path))
         same = (own.get("model"), own.get("config")) == (_plain(spec.model), _plain(spec.config()))
         # An initial network knows no images.
         return same and (own["stage"] == INITIAL or own["data"] == data(parse(path).parent.dataset))
@@ -85,15 +84,6 @@ def _current(study: Study) -> Callable[[Work, str], bool]:
         return checkpoint is not None and network(checkpoint.path)
 
     return current
-
-
-def _spec_of(study: Study, one: Checkpoint) -> CheckpointSpec:
-    if one.path in study.imports:
-        return job_specs.import_spec(study, one.path)
-    if one.cell is None:
-        return (job_specs.initial_spec if one.stage == INITIAL else job_specs.pretrain_spec)(study, one.parent)
-    make = {"pruned": job_specs.prune_spec, "finetuned": job_specs.finetune_spec, GRAFTED: job_specs.graft_spec}
-    return make[one.stage](study, one.cell)
 
 
 def _header(path: Path, *expected: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from sparrow.errors import NetworkError
 from sparrow.estimate.operations import count_operations
 from sparrow.estimate.rates import Row, row_of
 from sparrow.estimate.unit import CHANNELS_LAST, Unit, bound_spec, label_of
+from sparrow.networks.cutting import with_fewer_filters
 from sparrow.reproducible import device_name, flush_denormals, pick_device, seed_everything
 from sparrow.settings import Settings, Threat
 from sparrow.study import cells, job_specs
@@ -53,17 +54,21 @@ def measure(study: Study, units: Iterable[Unit], repeats: int, warn: Callable[[s
     made, known = this_device(), _Entries(study)
     for unit in units:
         seed_everything("cost", unit)
-        model = known.network(unit).to(pick_device())
         try:
+            model = known.network(unit).to(pick_device())
             row = _step(known, unit, model, repeats) if unit.what == "step" else _image(known, unit, model, repeats)
         except NetworkError as error:
-            warn(f"{unit.model}, {unit.entry or unit.what}: {error}")
+            warn(f"{_name(unit)}: {error}")
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
-            warn(f"{unit.model}, {unit.entry or unit.what}: does not fit into memory")
+            warn(f"{_name(unit)}: does not fit into memory")
         else:
             yield row_of(unit, made, *row, repeats)
+
+
+def _name(unit: Unit) -> str:
+    return f"{unit.model}{unit.size}, {unit.entry or unit.what}"
 
 
 class _Entries:
@@ -83,8 +88,10 @@ class _Entries:
         self._found.setdefault(("verifiers", "crown"), {"kind": "crown"})  # The bounds of stable ReLUs.
 
     def network(self, unit: Unit) -> nn.Module:
+        """A network as large as the unit's. Raises NetworkError if filters cannot be cut out of this model."""
         entry, params = catalogue.from_spec("models", self._found["models", unit.model])
-        return entry.build(params, unit.shape, unit.classes)
+        whole = entry.build(params, unit.shape, unit.classes)
+        return with_fewer_filters(whole, unit.shape, unit.filters_gone).train() if unit.filters_gone else whole
 
     def loss(self, unit: Unit) -> Callable:
         """The loss of the unit's objective, at its place on the ramp, against the objective's threat."""

@@ -49,6 +49,7 @@ class Row(NamedTuple):
     classes: int
     batch_size: int
     precision: str
+    filters_gone: float
     seconds: float | None
     """For a step, or for one image; None if only the multiply-adds were counted."""
     multiply_adds: int
@@ -59,7 +60,8 @@ class Row(NamedTuple):
         """The unit that the row is about. Raises ValueError if `shape` is not three numbers."""
         channels, height, width = map(int, self.shape.split("x"))
         shape = (channels, height, width)
-        return Unit(self.what, self.model, self.entry, self.progress, shape, self.classes, self.batch_size, self.precision)
+        about = self.what, self.model, self.entry, self.progress, shape, self.classes, self.batch_size, self.precision
+        return Unit(*about, self.filters_gone)
 
 
 def row_of(unit: Unit, made: dict[str, Any], seconds: float | None, multiply_adds: int, repeats: int) -> Row:
@@ -75,12 +77,21 @@ def read_rows(path: Path) -> list[Row]:
         raise SparrowError(f"{path}: no such file; valid: a table that `sparrow cost --measure` wrote")
     with open(path, newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != Row._fields:
+        # Tables from before cut networks have no column for them.
+        if tuple(reader.fieldnames or ()) not in (Row._fields, tuple(name for name in Row._fields if name != "filters_gone")):
             raise SparrowError(f"{path}: not a table of step times; its columns must be {', '.join(Row._fields)}")
-        return [_row(path, reader.line_num, line) for line in reader]
+        return [_row(path, reader.line_num, {"filters_gone": "0"} | line) for line in reader]
 
 
-_NUMBERS = {"threads": int, "progress": float, "classes": int, "batch_size": int, "multiply_adds": int, "repeats": int}
+_NUMBERS = {
+    "threads": int,
+    "progress": float,
+    "classes": int,
+    "batch_size": int,
+    "filters_gone": float,
+    "multiply_adds": int,
+    "repeats": int,
+}
 
 
 def _row(path: Path, number: int, line: dict[str, str]) -> Row:
@@ -113,7 +124,17 @@ class Rates:
         self._by_image = {_any_batch(row.unit): row.multiply_adds / row.batch_size for row in rows}
 
     def seconds(self, unit: Unit) -> tuple[float, str] | None:
-        """Seconds, and `measured` or `derived`; None if the unit's multiply-adds are unknown."""
+        """Seconds, and `measured` or `derived`; None if the unit's multiply-adds are unknown.
+
+        Of a network that lost filters, if nobody has counted those of what is left, `whole`: the seconds with all filters.
+        """
+        found = self._of(unit)
+        if found is None and unit.filters_gone and (whole := self._of(unit._replace(filters_gone=0.0))):
+            return whole[0], "whole"
+        return found
+
+    def _of(self, unit: Unit) -> tuple[float, str] | None:
+        """Seconds, and `measured` or `derived`, of a network of this very size."""
         if unit in self._seconds:
             return self._seconds[unit], "measured"
         counted: float | None = self._multiply_adds.get(unit)

@@ -17,8 +17,9 @@ class Price(NamedTuple):
     hours: float | None
     """The jobs' hours together; None if unknown."""
     by: frozenset[str]
-    """Sources of the hours: `measured` (steps), `derived` (from multiply-adds), `limit` (a verifier's time limit), `run` (jobs
-    of this study that have run), `unknown`; empty for stages that take seconds."""
+    """Sources of the hours: `measured` (steps), `derived` (from multiply-adds), `whole` (of a network with all of its filters,
+    where some are gone), `limit` (a verifier's time limit), `run` (jobs of this study that have run), `unknown`; empty for
+    stages that take seconds."""
     missing: tuple[Unit, ...] = ()
     """Units whose multiply-adds are unknown."""
 

@@ -30,6 +30,13 @@ class Unit(NamedTuple):
     """Images of a step; 1 for units that are for one image, whatever the batch."""
     precision: str = "float32"
     """Precision of a step, followed by `CHANNELS_LAST` if batches have that layout."""
+    filters_gone: float = 0.0
+    """The share of each layer's filters that have been cut out of the network, in [0, 1)."""
+
+    @property
+    def size(self) -> str:
+        """What a line that names the model says behind it of its size; nothing, of a whole network."""
+        return f" without {100 * self.filters_gone:g} % of its filters" if self.filters_gone else ""
 
 
 def label_of(spec: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +35,8 @@ NOT_PRICED = ("data", "initial")
 class Work:
     """The jobs of one kind: all seeds and ratios of a data set x model x objective x method, attack or verifier.
 
-    Only those that train under the same schedule, if it is not the same for all.
+    Only those that train under the same schedule, if it is not the same for all, and networks of one size: of those that lost
+    filters, the ones of a ratio.
     """
 
     stage: str
@@ -49,6 +51,8 @@ class Work:
     """Optimisation steps of one job."""
     images: int = 0
     """Test images of one job."""
+    filters_gone: tuple[float, ...] = (0.0,)
+    """The share of the filters that each network which it trains or looks at is without."""
     limit: float = 0.0
     """Seconds that time limits allow one job, in addition to its units."""
     not_priced: bool = False
@@ -64,25 +68,34 @@ def works(study: Study) -> list[Work]:
     found = {name: _Images(study, name) for name in study.datasets}
     every: dict[Any, Work] = {}
 
-    def add(job: str, make: Callable[..., Work], stage: str, labels: tuple[str, str, str], entry: str, *arguments: Any) -> None:
-        key = (stage, *labels, entry, *(repr(one) for one in arguments if isinstance(one, Schedule)))
+    def add(
+        job: str,
+        make: Callable[..., Work],
+        stage: str,
+        labels: tuple[str, str, str],
+        entry: str,
+        *arguments: Any,
+        gone: tuple[float, ...] = (0.0,),
+    ) -> None:
+        key = (stage, *labels, entry, gone, *(repr(one) for one in arguments if isinstance(one, Schedule)))
         if key not in every:
-            every[key] = make(study, Work(stage, *labels, entry), found.get(labels[0]), *arguments)
+            every[key] = make(study, Work(stage, *labels, entry, filters_gone=gone), found.get(labels[0]), *arguments)
         every[key].jobs.append(job)
 
     for name in study.datasets:
         add(data_job(name), _nothing, "data", (name, "", ""), "")
     for one in cells.made(study):
-        stage = stage_of(one.path)
+        stage, gone = stage_of(one.path), (cells.filters_gone(study, one),)
         if one.stage == INITIAL:
             add(one.path, _nothing, stage, one.parent.labels, "")
         elif one.stage == GRAFTED:
             assert study.grafting is not None, "nothing is grafted without it"
-            add(one.path, _grafting, stage, one.parent.labels, "", study.grafting.schedule)
+            add(one.path, _grafting, stage, one.parent.labels, "", study.grafting.schedule, gone=gone)
         elif one.cell is None or one.stage != "pruned":
             under = "pretrain" if one.cell is None else cells.pipeline_of(study, one.cell).afterwards
             method = one.cell.method if one.cell else None
-            add(one.path, _training, stage, one.parent.labels, "", study.schedule(one.parent.objective, under, method))
+            own = study.schedule(one.parent.objective, under, method)
+            add(one.path, _training, stage, one.parent.labels, "", own, gone=gone)
         elif study.methods[one.cell.method].needs == "nothing":
             add(one.path, _nothing, stage, one.parent.labels, one.cell.method)
         else:
@@ -91,11 +104,13 @@ def works(study: Study) -> list[Work]:
     for one in cells.evaluated(study):
         for room, stage in EVALUATIONS:
             for table in cells.tables(study, room, one.parent.objective).values():
-                add(f"{one.path}/{table.path}", _evaluation, stage, one.parent.labels, table.name, table)
+                gone = (cells.filters_gone(study, one),)
+                add(f"{one.path}/{table.path}", _evaluation, stage, one.parent.labels, table.name, table, gone=gone)
     for job in analyses.all_jobs(study):
         parent = job.networks[0].parent.labels if job.networks else (job.place, "", "")
         labels = ("", "", "") if study.analyses[job.label].scope == "tables" else parent
-        add(job.path, _analysis, "analyse", labels, job.label, len({*job.networks, *job.dense}))
+        gone = tuple(sorted(cells.filters_gone(study, one) for one in {*job.networks, *job.dense}))
+        add(job.path, _analysis, "analyse", labels, job.label, len(gone), gone=gone)
     return sorted(every.values(), key=lambda work: STAGES.index(work.stage))
 
 
@@ -136,16 +151,31 @@ def _training(study: Study, work: Work, images: _Images, schedule: Schedule) -> 
     _steps(study, work, schedule, images)
     if work.stage == "finetune":
         _distilled(study, work, images, schedule)
+    at_their_sizes(work)
+    if work.stage == "finetune" and study.distillation(work.objective):
+        # The teacher has lost nothing.
+        _add_passes(study, work, images, schedule.epochs * images.train)
     return work
 
 
+def at_their_sizes(work: Work) -> None:
+    """Share the units of `work` out among its networks, each of its own size."""
+    shares = Counter(work.filters_gone)
+    work.units = {
+        unit._replace(filters_gone=gone): count * networks / len(work.filters_gone)
+        for unit, count in work.units.items()
+        for gone, networks in shares.items()
+    }
+
+
 def _distilled(study: Study, work: Work, images: _Images, schedule: Schedule) -> None:
-    """Add what learning from a teacher takes on top of the objective's own steps, whose backward pass is that of this loss."""
+    """Add what learning from a teacher takes of the student, on top of the objective's own steps, whose backward pass is that
+    of this loss."""
     params, objective = study.distillation(work.objective), study.objectives[work.objective]
     if params is None:
         return
-    # The teacher's pass, the objective's around its search, and the clean images' both ways.
-    forwards = 1 + objective.perturbs + (FORWARD_AND_BACK if params.alpha < 1 else 0)
+    # The objective's pass around its search, and the clean images' both ways.
+    forwards = objective.perturbs + (FORWARD_AND_BACK if params.alpha < 1 else 0)
     searches = hasattr(objective, "eps") and not objective.perturbs
     seen = schedule.epochs * images.train
     _add_passes(study, work, images, seen * forwards, seen * params.steps if searches else 0)
@@ -172,6 +202,7 @@ def _grafting(study: Study, work: Work, images: _Images, schedule: Schedule) -> 
         "bound", label_of(job_specs.entry_spec(study, "models", work.model)), "crown", 1.0, images.shape, images.classes, 1
     )
     work.units[unit] = min(grafting.images, images.train)
+    at_their_sizes(work)
     return work
 
 
@@ -211,6 +242,7 @@ def _evaluation(study: Study, work: Work, images: _Images, table: cells.Table) -
     work.images = min(params.samples or images.test, images.test)
     model = label_of(job_specs.entry_spec(study, "models", work.model))
     _decide(work, catalogue.load(table.room, params.kind), table.room, params.kind, params, model, images)
+    at_their_sizes(work)
     return work
 
 
@@ -260,4 +292,5 @@ def _analysis(study: Study, work: Work, images: _Images | None, networks: int) -
     work.images = min(samples, images.test) * networks
     model = label_of(job_specs.entry_spec(study, "models", work.model))
     _decide(work, catalogue.load("analyses", params.kind), "analyses", params.kind, params, model, images)
+    at_their_sizes(work)
     return work

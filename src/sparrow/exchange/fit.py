@@ -85,7 +85,9 @@ def fit(
     found = {name: tensor.to(own[name].dtype) if name in own else tensor for name, tensor in found.items()}
     if target.ratio is not None and target.granularity == "filter" and _is_cut(found, own):
         found, stored_masks = _masked_twin(path, found, stored_masks, network, target, notes)
-    _require_same(path, found, own, target.kind)
+    cut = target.ratio is not None and _is_cut(found, own) and all(found[name].numel() <= own[name].numel() for name in found)
+    hint = "filters may have been cut out of it: with granularity filter (--filters) it is taken as such" if cut else ""
+    _require_same(path, found, own, target.kind, hint)
     network.load_state_dict(found)
     if in_layers and normalised and not in_layers.agrees(normalised):
         raise CheckpointError(f"{path}: says twice by what it normalises its images: {in_layers}; {normalised}")
@@ -207,8 +209,8 @@ def _renamed(path: Path, found: dict[str, Tensor], kind: str, keymap: KeyMap | N
     return result
 
 
-def _require_same(path: Path, found: Mapping[str, Tensor], own: Mapping[str, Tensor], kind: str) -> None:
-    """Raise CheckpointError, one line each, if names or shapes are not the network's, or a value is not finite."""
+def _require_same(path: Path, found: Mapping[str, Tensor], own: Mapping[str, Tensor], kind: str, hint: str = "") -> None:
+    """Raise CheckpointError, one line each, if names or shapes are not the network's, or a value is not finite; `hint` last."""
     lines = []
     for name in [*own, *(name for name in found if name not in own)]:
         if name not in found:
@@ -221,6 +223,7 @@ def _require_same(path: Path, found: Mapping[str, Tensor], own: Mapping[str, Ten
             lines.append(f"{name} holds values that are not finite")
     if lines:
         more = [f"and {len(lines) - MOST_LINES} more"] if len(lines) > MOST_LINES else []
+        more += [hint] if hint else []
         raise CheckpointError("\n".join(f"{path}: not a {kind}: {line}" for line in [*lines[:MOST_LINES], *more]))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from sparrow.errors import CheckpointError
 from sparrow.files import checkpoint, compact
 from sparrow.files.headers import COMPACT_FORMAT, FORMAT, read_header, sha256
 
@@ -41,6 +42,10 @@ def load(path: Path, masked: bool = False) -> Network:
     Of a study made before there were such checkpoints, also that of a `compact.safetensors`, which lay beside a masked one.
     """
     if read_header(path, FORMAT, COMPACT_FORMAT)["format"] == COMPACT_FORMAT:
+        if masked:
+            raise CheckpointError(
+                f"{path}: its filters were cut out, and which ones is not in it; give the masked checkpoint beside it"
+            )
         model, header = compact.load(path)
         return Network(path, model, {}, header, cut=True)
     loaded = checkpoint.load(path)

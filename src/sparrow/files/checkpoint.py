@@ -20,9 +20,10 @@ from torch import Tensor, nn
 
 from sparrow import catalogue
 from sparrow.errors import CheckpointError, NetworkError
+from sparrow.files import _kept_filters as kept_filters
 from sparrow.files.atomic import replacing
 from sparrow.files.digests import content_digest
-from sparrow.files.headers import FORMAT, KEPT, MASK, full_shape, kept_in, read, read_header
+from sparrow.files.headers import FORMAT, KEPT, MASK, full_shape, read, read_header
 from sparrow.files.parentage import refuse_other_parents
 from sparrow.networks import cutting
 from sparrow.networks.cutting import Kept
@@ -92,16 +93,16 @@ def load(path: Path, model: dict | None = None) -> Checkpoint:
 
     `model` is the specification that is expected (`{"kind": ..., **parameters}`). Raises CheckpointError, naming the
     file, if it is truncated, changed, not Sparrow's, of another architecture, if a weight that its masks prune is not zero, if
-    its size is not what it says to have kept, or if the checkpoint that it was made from is no longer the same; NetworkError if
-    a weight is not finite, or if the file records that there is no network, and why.
+    its size is not what it says to have kept and what its masks leave, or if the checkpoint that it was made from is no longer
+    the same; NetworkError if a weight is not finite, or if the file records that there is no network, and why.
     """
     refuse_other_parents(path, read_header(path))
     header, tensors = read(path)
     if model is not None and header["model"] != model:
         raise CheckpointError(f"{path}: holds the model {header['model']}, expected {model}")
     network = _built(path, header)
-    kept = _kept(path, tensors, network)
-    network = cutting.narrowed(network, kept) if kept else network
+    whole, kept = network, kept_filters.of(path, tensors, network)
+    network = cutting.narrowed(whole, kept) if kept else whole
     state = {name.removeprefix("weight/"): t for name, t in tensors.items() if name.startswith("weight/")}
     regraft(network, state)
     masks = {name.removeprefix(MASK): t for name, t in tensors.items() if name.startswith(MASK)}
@@ -121,44 +122,24 @@ def load(path: Path, model: dict | None = None) -> Checkpoint:
     for name, tensor in state.items():
         if not tensor.isfinite().all():
             raise NetworkError(f"{path}: {name} holds values that are not finite")
-    there = sum(state[name].numel() for name in header["parameters"] if name in state)
-    if header.get("parameters_left", there) != there:
-        raise CheckpointError(
-            f"{path}: the header says that {header['parameters_left']} parameters are left, {there} are there"
-        )
     network.load_state_dict(state)
+    kept_filters.require_own_size(path, network.eval(), header, kept)
     if kept:
-        _require_runnable(path, network.eval(), tuple(header["shape"]))
+        kept_filters.require_same_as_masks(path, whole, header, masks, kept)
     return Checkpoint(network.eval(), masks, header, kept)
 
 
 def expanded(path: Path, checkpoint: Checkpoint) -> Checkpoint:
     """The masked twin of the network in `path`, with zeros for the filters that it lost; itself, if none was cut out.
 
-    Raises NetworkError for a grafted network: what was cut out of it had no ReLU for which it could have a line;
-    CheckpointError if what layers say to have kept of each other's filters does not fit together.
+    Raises NetworkError for a grafted network: what was cut out of it had no ReLU for which it could have a line.
     """
     if not checkpoint.kept:
         return checkpoint
     if grafted_layers(checkpoint.model):
         raise NetworkError(f"{path}: has lines for the ReLUs that are left, and none for those of the filters that it lost")
     twin = cutting.expanded(checkpoint.model, untrained(path, checkpoint.header), checkpoint.kept)
-    images = torch.rand(2, *checkpoint.header["shape"], generator=torch.Generator().manual_seed(0))
-    if not cutting.difference(checkpoint.model.eval(), twin.eval(), images) <= cutting.TOLERANCE:
-        raise CheckpointError(f"{path}: with zeros for the filters that it says to have lost it gives other logits")
     return replace(checkpoint, model=twin, masks=cutting.expanded_masks(checkpoint.masks, checkpoint.kept), kept={})
-
-
-def _require_runnable(path: Path, network: nn.Module, shape: tuple[int, int, int]) -> None:
-    """Raise CheckpointError if the layers of a network that was cut do not fit together."""
-    try:
-        with torch.no_grad():
-            network(torch.zeros(1, *shape))
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise CheckpointError(
-            f"{path}: what its layers kept of each other's filters does not fit together ({reason})"
-        ) from None
 
 
 def untrained(path: Path, header: dict[str, Any]) -> nn.Module:
@@ -174,17 +155,3 @@ def _built(path: Path, header: dict[str, Any]) -> nn.Module:
     except (ModuleNotFoundError, KeyError, ValueError):
         raise CheckpointError(f"{path}: holds a model that is not known here: {header['model']}") from None
     return entry.build(parameters, tuple(header["shape"]), header["classes"])
-
-
-def _kept(path: Path, tensors: dict[str, Tensor], network: nn.Module) -> Kept:
-    """What a file says to have kept of the tensors of `network`. Raises CheckpointError if it has none such."""
-    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    found = kept_in(tensors)
-    for name, slices in found.items():
-        shape = shapes.get(name, ())
-        for dim, there in slices.items():
-            fits = 0 <= dim < len(shape) and tuple(there.shape) == (shape[dim],)
-            if not fits or there.dtype != torch.bool or not there.any():
-                size = shape or "no tensor"
-                raise CheckpointError(f"{path}: what it kept of {name} does not fit: that is {size} in this architecture")
-    return found

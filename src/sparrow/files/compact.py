@@ -14,6 +14,7 @@ from sparrow import catalogue
 from sparrow.errors import CheckpointError
 from sparrow.files.headers import COMPACT_FORMAT, read, read_header
 from sparrow.files.parentage import refuse_other_parents
+from sparrow.networks.cutting import count_anew
 
 
 def load(path: Path) -> tuple[nn.Module, dict[str, Any]]:
@@ -43,14 +44,5 @@ def _resize(module: nn.Module, tensors: dict) -> None:
     """Replace the parameters of `module` by `tensors` of other sizes, and adapt attributes such as `out_channels`."""
     for key, tensor in tensors.items():
         setattr(module, key, nn.Parameter(tensor.clone()))
-    weight = tensors.get("weight")
-    if weight is None:
-        return
-    if isinstance(module, nn.Linear):
-        module.out_features, module.in_features = weight.shape
-    elif isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
-        if 1 < module.groups == module.in_channels:  # Depthwise: filters per channel stay.
-            module.groups = weight.shape[0] * module.groups // module.out_channels
-        module.out_channels, module.in_channels = weight.shape[0], weight.shape[1] * module.groups
-    elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
-        module.num_features = len(weight)
+    if "weight" in tensors:
+        count_anew(module)

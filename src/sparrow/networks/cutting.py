@@ -48,6 +48,8 @@ def cut(
         kept = kept_slices(whole, shape, masks)
         smaller = narrowed(whole, kept)
         apart = difference(whole, smaller, images) if kept else 0.0
+    except MemoryError:
+        raise
     except Exception as error:  # The layers of a network are the user's, and torch_pruning fails in ways of its own.
         raise NetworkError(f"its removed filters cannot be cut out ({' '.join(str(error).split())})") from None
     if not apart <= TOLERANCE:
@@ -64,6 +66,18 @@ def without_filters(model: nn.Module, shape: tuple[int, int, int], masks: Mappin
     filter is kept, with its zeros: a layer without filters cannot be run.
     """
     return narrowed(copy.deepcopy(model).cpu().eval(), kept_slices(model, shape, masks))
+
+
+def with_fewer_filters(model: nn.Module, shape: tuple[int, int, int], gone: float) -> nn.Module:
+    """A copy of `model` (in eval mode, on the CPU) without the share `gone` of each layer's filters, to the nearest filter.
+
+    It is as large as what a pruning ratio leaves that all layers share, and computes something else than `model`.
+    """
+    masks = {name: torch.ones_like(weight, dtype=torch.bool, device="cpu") for name, weight in prunable_weights(model).items()}
+    for group in Layout(model, shape).groups:
+        for name in group.layers:
+            masks[name][: round(gone * len(masks[name]))] = False
+    return without_filters(model, shape, masks)
 
 
 def kept_slices(model: nn.Module, shape: tuple[int, int, int], masks: Mapping[str, Tensor]) -> Kept:
@@ -131,7 +145,7 @@ def narrowed(model: nn.Module, kept: Kept) -> nn.Module:
                 small = nn.Parameter(small, requires_grad=tensor.requires_grad)
             setattr(module, key, small)
         if lost:
-            _count_anew(module)
+            count_anew(module)
     return smaller
 
 
@@ -142,7 +156,7 @@ def sliced(tensor: Tensor, slices: Slices) -> Tensor:
     return tensor.clone()
 
 
-def _count_anew(module: nn.Module) -> None:
+def count_anew(module: nn.Module) -> None:
     """Adapt a layer's own numbers of channels to its tensors."""
     if isinstance(module, nn.Linear):
         module.out_features, module.in_features = module.weight.shape

@@ -35,6 +35,7 @@ from sparrow.results.threats import with_text
 LAYER_COLUMNS = ["layer", "weights", "nonzero", "sparsity"]
 SIZES = ["sparsity_masks", "sparsity_prunable", "sparsity_all", "parameters", "nonzero", "multiply_adds"]
 SIZES += ["effective_parameters", "effective_multiply_adds", "compact_parameters", "compact_multiply_adds", "uncut"]
+EARLIER = "its filters were removed by an earlier version, which cut nothing out of checkpoints"
 COUNTS = [
     "parameters",
     "nonzero",
@@ -215,7 +216,9 @@ def _row(path: Path, done: list[analyses.Done], spec: AggregateSpec) -> Row:
         "compact_multiply_adds": np.nan,
         "uncut": header.get("uncut"),
     }
-    if lost and "uncut" not in header:  # Earlier versions cut nothing out of checkpoints, and did not count what is left.
+    if lost and not kept and size["uncut"] is None and not all(mask.all() for mask in masks.values()):
+        size["uncut"] = EARLIER
+    if lost and size["uncut"] is None:
         size["compact_parameters"] = header.get("parameters_left", np.nan)
         size["compact_multiply_adds"] = header.get("multiply_adds_left", np.nan)
     reasons = list(outcomes.failed.values())

@@ -215,8 +215,14 @@ def evaluated(study: Study) -> Iterator[Checkpoint]:
 def without_filters(study: Study) -> Iterator[Checkpoint]:
     """The evaluated checkpoints whose method removes whole filters, of which they are smaller."""
     for checkpoint in evaluated(study):
-        if checkpoint.cell and _granularity(study, checkpoint.path, checkpoint.cell) == "filter":
+        if filters_gone(study, checkpoint):
             yield checkpoint
+
+
+def filters_gone(study: Study, checkpoint: Checkpoint) -> float:
+    """The share of its filters that a checkpoint's network is without: its ratio, if whole filters have been pruned, else 0."""
+    by_filter = checkpoint.cell and _granularity(study, checkpoint.path, checkpoint.cell) == "filter"
+    return checkpoint.cell.ratio if checkpoint.cell and by_filter else 0.0
 
 
 def _is_own(study: Study, cell: Cell) -> bool:

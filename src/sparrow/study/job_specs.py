@@ -13,13 +13,13 @@ from sparrow.catalogue import Room
 from sparrow.data import extra
 from sparrow.errors import SparrowError
 from sparrow.exchange import keymap_files
-from sparrow.files.paths import Cell, Parent, parse
+from sparrow.files.paths import GRAFTED, INITIAL, Cell, Checkpoint, Parent, parse
 from sparrow.files.specs import Entry
 from sparrow.pruning.params import Method
 from sparrow.results.specs.aggregate import AggregateSpec, MethodFacts
 from sparrow.results.specs.outcomes import OutcomeTables
 from sparrow.settings import Settings, Threat
-from sparrow.stages.specs.base import Labels
+from sparrow.stages.specs.base import CheckpointSpec, Labels
 from sparrow.stages.specs.data import DataSpec
 from sparrow.stages.specs.evaluation import AttackSpec, VerifySpec
 from sparrow.stages.specs.graft import GraftSpec
@@ -77,6 +77,16 @@ def extra_memory(study: Study, dataset: str) -> int:
     except SparrowError:
         return 0
     return images * prod(catalogue.load("datasets", params.kind).describe(params).shape) // 2**20
+
+
+def checkpoint_spec(study: Study, one: Checkpoint) -> CheckpointSpec:
+    """What making a checkpoint reads, whichever stage makes it, or the import that takes its place."""
+    if one.path in study.imports:
+        return import_spec(study, one.path)
+    if one.cell is None:
+        return (initial_spec if one.stage == INITIAL else pretrain_spec)(study, one.parent)
+    make = {"pruned": prune_spec, "finetuned": finetune_spec, GRAFTED: graft_spec}
+    return make[one.stage](study, one.cell)
 
 
 def initial_spec(study: Study, parent: Parent) -> InitialSpec:
