@@ -47,5 +47,15 @@ def test_logits_and_gradients_take_the_networks_own_batch(precision: str, monkey
     assert batches.batch_size(SearchNetwork(model), images) == batches.batch_size(model, images) == batches.SMALLEST_BATCH
 
 
+def test_a_search_follows_as_many_ways_at_once_on_every_device() -> None:
+    assert batches.rows_at_once(SearchNetwork(network(), search_batch=77).to("meta")) == 77
+    assert batches.rows_at_once(network()) == batches.SMALLEST_BATCH
+
+
+def test_no_more_images_are_evaluated_at_once_than_are_asked_for() -> None:
+    with search_network(network(), torch.rand(3, 1, 4, 4), "float32", 8) as search:
+        assert batches.batch_size(search, torch.rand(20, 1, 4, 4)) == batches.rows_at_once(search) == 8
+
+
 def test_elsewhere_all_images_go_at_once() -> None:
     assert batches.batch_size(SearchNetwork(network()), torch.rand(999, 1, 4, 4, device="meta")) == 999

@@ -342,8 +342,13 @@ def test_what_is_kept_stays_together() -> None:
     assert (now.labels.tolist(), now.number.tolist(), now.places.tolist(), len(now)) == ([2, 3], [20, 30], [2, 3], 2)
 
 
-@pytest.mark.parametrize(("batch", "groups"), [(3, [1] * 9), (27, [9]), (12, [3, 3, 3]), (16, [5, 4])])
-def test_autoattack_is_the_standard_version(batch: int, groups: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("batch", "limit", "groups"),
+    [(3, 512, [1] * 9), (27, 512, [9]), (12, 512, [3, 3, 3]), (16, 512, [5, 4]), (512, 12, [3, 3, 3]), (512, 3, [1] * 9)],
+)
+def test_autoattack_is_the_standard_version(
+    batch: int, limit: int, groups: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = []
 
     def spied(name: str, steps: int, targets: Callable[[tuple, dict], int]):
@@ -356,11 +361,12 @@ def test_autoattack_is_the_standard_version(batch: int, groups: list[int], monke
     monkeypatch.setattr(apgd, "apgd", spied("apgd", 2, lambda arguments, named: named.get("copies", 0)))
     monkeypatch.setattr(fab, "fab", spied("fab", 2, lambda arguments, named: arguments[0].shape[1]))
     monkeypatch.setattr(square, "square", spied("square", 1, lambda arguments, named: 0))
-    monkeypatch.setattr(batches, "batch_size", lambda *given: batch)
+    monkeypatch.setattr(batches, "SMALLEST_BATCH", batch)
+    monkeypatch.setattr(batches, "LARGEST_BATCH", batch)
     network = nn.Sequential(nn.Flatten(), nn.Linear(16, 100))
     images = torch.rand(3, 1, 4, 4)
     labels = logits(network, images).argmax(dim=1)
-    autoattack.attack(network, images, labels, autoattack.Params(), LINF, 100)
+    autoattack.attack(network, images, labels, autoattack.Params(batch_size=limit), LINF, 100)
     targeted = [(name, 100, count) for name in ("apgd", "fab") for count in groups]
     assert calls == [("apgd", 100, 0), *targeted, ("square", 5000, 0)]
 

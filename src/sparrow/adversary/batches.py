@@ -43,9 +43,16 @@ def losses_and_gradients(model: nn.Module, images: Tensor, loss: Loss, places: T
 
 
 def batch_size(model: nn.Module, images: Tensor) -> int:
-    """Images of a batch: on a CPU the `search_batch` of a `SearchNetwork`, else the fewest; on other devices all."""
-    if images.device.type != "cpu":
-        return max(1, len(images))
+    """Images of a batch: on a CPU `rows_at_once`; on other devices all."""
+    return rows_at_once(model) if images.device.type == "cpu" else max(1, len(images))
+
+
+def rows_at_once(model: nn.Module) -> int:
+    """How many images a search evaluates together that follows several ways from each image at once.
+
+    The same on every device, for it decides which random numbers an image meets: the `search_batch` of a `SearchNetwork`, else
+    the fewest.
+    """
     batch = getattr(model, "search_batch", None)
     return batch if isinstance(batch, int) else SMALLEST_BATCH
 

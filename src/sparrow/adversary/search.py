@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from sparrow.adversary.batches import SMALLEST_BATCH, channels_last, logits, suitable_batch
+from sparrow.adversary.batches import LARGEST_BATCH, SMALLEST_BATCH, channels_last, logits, suitable_batch
 from sparrow.adversary.margin import margin
 from sparrow.inference.fixed_weights import fixed_weights
 from sparrow.inference.matrix_convolution import matrix_convolutions
@@ -21,8 +21,8 @@ ROUNDING = 1e-4
 
 
 class SearchNetwork(nn.Module):
-    """The network `full`, evaluated through a faster equivalent `view` of it, such as `fixed_weights` or `live_view` give; on a
-    CPU `search_batch` images at a time."""
+    """The network `full`, evaluated through a faster equivalent `view` of it, such as `fixed_weights` or `live_view` give;
+    `search_batch` images at a time (see `batches`)."""
 
     def __init__(self, full: nn.Module, view: nn.Module | None = None, search_batch: int = SMALLEST_BATCH) -> None:
         super().__init__()
@@ -75,18 +75,21 @@ def _lowered_behind_first(model: nn.Module, device: torch.device) -> Iterator[No
 
 
 @contextmanager
-def search_network(model: nn.Module, images: Tensor, precision: Literal["float32", "bfloat16"]) -> Iterator[SearchNetwork]:
-    """Yield a fast form of `model` for inputs shaped like `images`, in this precision; the weights must not change."""
+def search_network(
+    model: nn.Module, images: Tensor, precision: Literal["float32", "bfloat16"], most: int = LARGEST_BATCH
+) -> Iterator[SearchNetwork]:
+    """Yield a fast form of `model` for inputs shaped like `images`, in this precision, of which searches evaluate at `most` so
+    many at once; the weights must not change."""
     images, live = channels_last(images), live_view(model, images.shape[1:])
     with ExitStack() as stack:
         if precision == "float32":
             view = stack.enter_context(fixed_weights(live, images))
             view = stack.enter_context(matrix_convolutions(view, images))
-            yield SearchNetwork(model, view, suitable_batch(view, images))
+            yield SearchNetwork(model, view, min(suitable_batch(view, images), most))
             return
         with torch.autocast(images.device.type, torch.bfloat16):
             view = stack.enter_context(fixed_weights(live, images, float32_layer=_first(live)))
-            batch = suitable_batch(view, images)
+            batch = min(suitable_batch(view, images), most)
         yield Bfloat16Network(model, view, batch, layered=view is live)
 
 

@@ -18,7 +18,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, fx, nn
 
-from sparrow.adversary.batches import batch_size, channels_last, logits
+from sparrow.adversary.batches import batch_size, channels_last, logits, rows_at_once
 from sparrow.adversary.margin import margin
 from sparrow.adversary.queries_ahead import Proposals, search_ahead
 from sparrow.adversary.record import Record
@@ -73,7 +73,7 @@ def square(
         """The search of the images `part`; all parts meet the same windows."""
         given = model, points[part], images[part], labels[part]
         if proposals is not None:
-            return search_ahead(*given, proposals, size, mine)
+            return search_ahead(*given, proposals, rows_at_once(model), mine)
         generator.set_state(shared)
         return _search(*given, queries, propose, evaluator, mine)
 

@@ -7,7 +7,7 @@ papers and the authors' package (fra31/auto-attack), with which they share all s
 device.
 
 The order differs, too. The authors' targeted attacks follow one target of all images after the other, the likeliest first.
-Here images too few to fill a batch (`sparrow.adversary.batches`) follow several at once, and an image that one of them breaks
+Here images too few to fill a batch (`sparrow.adversary.batches`, the same on every device) follow several at once, and an image that one of them breaks
 leaves with all: the same searches, for as many steps, of which that to the likeliest target need not be the one that counts.
 Where an image is broken on the way to one of several targets, later ones draw their random starts with fewer images, as the
 authors' do after each target. In l_inf, Square's next queries of an image are evaluated at once, too, with the same result
@@ -99,7 +99,7 @@ def search(
     Margins are those that the search sees: in bfloat16, where it is lowered. Raises SparrowError as `attack` does.
     """
     from sparrow.adversary.apgd import apgd, cross_entropy, targeted_dlr
-    from sparrow.adversary.batches import batch_size, logits
+    from sparrow.adversary.batches import logits, rows_at_once
     from sparrow.adversary.fab import fab
     from sparrow.adversary.margin import margin
     from sparrow.adversary.record import Record
@@ -139,8 +139,8 @@ def search(
     def seeded() -> torch.Generator:
         return torch.Generator().manual_seed(params.attack_seed)
 
-    with search_network(model, images, params.precision) as view:
-        batch, steps, none = batch_size(view, images), params.steps, slice(0)
+    with search_network(model, images, params.precision, params.batch_size) as view:
+        batch, steps, none = rows_at_once(view), params.steps, slice(0)
         generator = seeded()
         run("apgd-ce", lambda x, y, goals, seen: apgd(view, x, y, cross_entropy(y), threat, steps, generator, seen), none)
         generator = seeded()
