@@ -51,11 +51,15 @@ class Pair:
 
 
 def compare(pair: Pair, repeats: int = REPEATS) -> dict[str, Any]:
-    """Run both in turn, once unmeasured and `repeats` times for the clock; the row of the table, which is printed, too."""
+    """Run both in turn, once unmeasured and `repeats` times for the clock; the row of the table, which is printed, too.
+
+    What is asked for once, since it takes long, runs once.
+    """
     sides = (pair.theirs, pair.in_a_job), (pair.ours, True)
-    same = pair.same(*(timed(*side)[1] for side in sides))
-    times: list[tuple[float, float]] = []
-    for number in range(repeats):
+    first = [timed(*side) for side in sides]
+    same = pair.same(*(result for _, result in first))
+    times: list[tuple[float, ...]] = [tuple(seconds for seconds, _ in first)] if repeats == 1 else []
+    for number in range(repeats - len(times)):
         # Who goes first changes: the second finds a cache filled, or a processor that has slowed down.
         taken = [timed(*side)[0] for side in (sides if number % 2 == 0 else reversed(sides))]
         times.append(tuple(taken if number % 2 == 0 else reversed(taken)))
