@@ -84,7 +84,7 @@ bounds = {
     kind: one.bound(network.eval(), batch[:4], labels[:4], one.Params(), threat, about.classes)
     for kind, one in {"own": verifier, **{kind: catalogue.load("verifiers", kind) for kind in ("ibp", "crown")}}.items()
 }
-said["tighter"] = bool(torch.equal(bounds["own"], torch.maximum(bounds["ibp"], bounds["crown"])))
+said["tighter"] = bool(torch.allclose(bounds["own"], torch.maximum(bounds["ibp"], bounds["crown"]), atol=1e-5))
 said["sound"] = bool((bounds["own"] <= after[:4]).all())
 print(json.dumps(said))
 """
