@@ -79,8 +79,27 @@ def relu_first() -> nn.Module:
     return nn.Sequential(nn.ReLU(), nn.Conv2d(2, 3, 3, 2), nn.ReLU(), nn.ReLU(), nn.Flatten(), nn.Linear(27, CLASSES))
 
 
-NETWORKS = {build.__name__: build for build in (strided, normalised, grafted, flat, relu_first, Averaged)}
-PADDED = (strided, normalised)
+class Framed(nn.Module):
+    """Convolutions of one pixel that pad what has no ReLU: a convolution, a sum, and a batch norm that is not folded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(2, 3, 3, padding=1), nn.Conv2d(3, 3, 1, padding=1)
+        self.norm, self.fourth = nn.BatchNorm2d(3), nn.Conv2d(3, 2, 1, 2, padding=2)
+        self.last = nn.Linear(98, CLASSES)
+        # Of pixels that do not exist there would be much.
+        for layer in (self.first, self.second):
+            nn.init.uniform_(layer.bias, 1, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        active = self.second(self.first(images)).relu()
+        inside = self.norm(active + self.second(self.first(images)))
+        again = self.fourth(inside + active).relu()
+        return self.last(again.flatten(1))
+
+
+NETWORKS = {build.__name__: build for build in (strided, normalised, grafted, flat, relu_first, Averaged, Framed)}
+PADDED = (strided, normalised, Framed)
 NETWORK = pytest.mark.parametrize("build", NETWORKS.values(), ids=NETWORKS)
 
 

@@ -207,9 +207,12 @@ class Rows:
         return self._indices[window]
 
     def _inside(self, place: int, rows: Tensor) -> Tensor:
-        """Coefficients of a node, 0 where its window is outside of the map."""
+        """Coefficients of a node, or its values, 0 where its window is outside of the map.
+
+        Nothing to do at the start, whose pixels are all inside; a window of one pixel may be outside behind a padded one.
+        """
         window = self._route.windows[place]
-        if window is None or window.size == (1, 1):
+        if window is None or place == self._route.start:
             return rows
         height, width = self._graph[place].shape[1:]
         y, x = self._pixels(window, height, width)
