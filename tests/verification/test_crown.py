@@ -98,8 +98,26 @@ class Framed(nn.Module):
         return self.last(again.flatten(1))
 
 
-NETWORKS = {build.__name__: build for build in (strided, normalised, grafted, flat, relu_first, Averaged, Framed)}
-PADDED = (strided, normalised, Framed)
+class Stacked(nn.Module):
+    """Padded convolutions that read a convolution and a sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(2, 3, 3, padding=1), nn.Conv2d(3, 3, 3, padding=1)
+        self.third, self.last = nn.Conv2d(3, 2, 3, padding=1), nn.Linear(128, CLASSES)
+        # Of pixels that do not exist there would be much, and of those that do, little is left before ReLUs.
+        nn.init.uniform_(self.first.bias, 2, 3)
+        for layer in (self.second, self.third):
+            layer.bias.data = -3.75 * layer.weight.data.sum((1, 2, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        first = self.first(images)
+        active = self.second(first).relu()
+        return self.last(self.third(first + active).relu().flatten(1))
+
+
+NETWORKS = {build.__name__: build for build in (strided, normalised, grafted, flat, relu_first, Averaged, Framed, Stacked)}
+PADDED = (strided, normalised, Framed, Stacked)
 NETWORK = pytest.mark.parametrize("build", NETWORKS.values(), ids=NETWORKS)
 
 
@@ -276,6 +294,19 @@ def test_windows_and_batches_change_nothing(build, threat: Threat, monkeypatch: 
     monkeypatch.setattr(crown, "IMAGES_TOGETHER", 1)
     after = case.margins(threat), case.margins(threat, Slopes(3, 0.5))
     assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(before, after, strict=True))
+
+
+def test_windows_change_no_tightened_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A gradient that sees a value outside of the map is another one, and what it leads to is looser.
+    case, threat, found = Case(Stacked), Threat(eps=0.12), list[Ranges]()
+    for largest in (back_substitution.LARGEST_WINDOW, 0.0):
+        monkeypatch.setattr(back_substitution, "LARGEST_WINDOW", largest)
+        with torch.no_grad():
+            found.append(Ranges(case.graph, Ball.of(case.images, threat)).tightened(torch.arange(4), Slopes(10, 0.5)))
+    assert any(window is not None and window.size != (1, 1) for window in found[0]._route(found[0].read[-1]).windows.values())
+    for place in found[0].read:
+        for one, other in zip(found[0].of[place], found[1].of[place], strict=True):
+            assert torch.allclose(one, other, atol=1e-4)
 
 
 def test_same_bytes_again() -> None:

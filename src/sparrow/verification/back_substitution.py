@@ -56,6 +56,8 @@ class Route:
         self.nodes = list(self.windows)
         """Their places, the start first."""
         self.relus = [place for place in self.nodes if isinstance(graph[place].operation, Relu)]
+        self.bare = {one for place in self.nodes if place not in self.relus for one in graph[place].inputs}
+        """Places of the nodes that others than ReLUs read: a ReLU's line is 0 outside of the map, whatever enters it."""
 
     def _first(self) -> Window | None:
         return Window((1, 1), (1, 1), (0, 0)) if len(self.graph[self.start].shape) == 3 else None
@@ -362,6 +364,8 @@ class Rows:
                 values[place] = out
             elif isinstance(operation, Convolution):
                 values[place] = operation(given[0], padded=reads is None)
+                if place in self._route.bare:
+                    values[place] = self._inside(place, values[place])
             elif isinstance(operation, Linear):
                 values[place] = functional.linear(given[0], operation.weight, operation.bias)
             elif isinstance(operation, Flatten):
