@@ -10,6 +10,7 @@ from sparrow import catalogue
 from sparrow.networks.grafting import graft, relu_inputs
 from sparrow.settings import Threat
 from sparrow.verification import back_substitution, bounds, crown
+from sparrow.verification import graph as graphs
 from sparrow.verification.back_substitution import Ball, Lines, Route, Rows
 from sparrow.verification.crown import Ranges, Slopes, optimised
 from sparrow.verification.graph import Add, Convolution, Flatten, Graph, Input, Linear, Mean, Relu, traced
@@ -374,6 +375,47 @@ def test_a_network_that_computes_something_in_vain_has_no_graph() -> None:
             return self.last(images.flatten(1))
 
     assert traced(Vain(), torch.rand(1, 1, 2, 2)) is None
+
+
+class Overwritten(nn.Module):
+    """A ReLU in place of what is read again, which a trace takes for two values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.relu, self.last = nn.Conv2d(1, 1, 1), nn.ReLU(inplace=True), nn.Linear(16, 2)
+        self.first.weight.data, self.first.bias.data = torch.ones(1, 1, 1, 1), torch.tensor([-0.5])
+
+    def forward(self, images: Tensor) -> Tensor:
+        inside = self.first(images)
+        return self.last((self.relu(inside) + inside).flatten(1))
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-5])
+@pytest.mark.parametrize("pixel", [0.1, 0.9])
+def test_a_trace_is_held_against_the_network_at_any_size_of_logits(pixel: float, size: float) -> None:
+    # Where pixels are above a half, nothing is overwritten: the image itself does not tell.
+    model, image = Overwritten().eval(), torch.full((1, 1, 4, 4), pixel)
+    for parameter in model.last.parameters():
+        parameter.data.mul_(size)
+    assert traced(model, image) is None
+    model.relu.inplace = False
+    assert traced(model, image) is not None
+
+
+def test_tracing_leaves_images_as_they_are() -> None:
+    model, image = nn.Sequential(nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(4, 2)), torch.full((1, 1, 2, 2), -1.0)
+    assert traced(model.eval(), image) is not None
+    assert (image == -1).all()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't allocate memory")], ids=["python", "torch"])
+def test_tracing_says_that_memory_runs_out(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*unused: object) -> None:
+        raise error
+
+    monkeypatch.setattr(graphs, "_Conversion", full)
+    with pytest.raises(type(error)):
+        traced(flat().eval(), torch.rand(1, 2, 8, 8))
 
 
 def test_a_layer_with_a_hook_has_no_graph() -> None:
