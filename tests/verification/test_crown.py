@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from sparrow import catalogue
+from sparrow.errors import NetworkError
 from sparrow.networks.grafting import graft, relu_inputs
 from sparrow.settings import Threat
 from sparrow.verification import back_substitution, bounds, crown
 from sparrow.verification import graph as graphs
 from sparrow.verification.back_substitution import Ball, Lines, Route, Rows
-from sparrow.verification.crown import Ranges, Slopes, optimised
-from sparrow.verification.graph import Add, Convolution, Flatten, Graph, Input, Linear, Mean, Relu, traced
+from sparrow.verification.crown import OutOfTime, Ranges, Slopes, optimised
+from sparrow.verification.graph import Add, Convolution, Flatten, Graph, Input, Linear, Mean, Node, Relu, traced
 
 LINF, L2 = Threat(eps=0.05), Threat(norm="l2", eps=0.2)
 CLASSES = 4
@@ -267,6 +270,88 @@ def test_one_slope_by_hand() -> None:
     assert torch.cat(found).tolist() == pytest.approx([-0.4, -0.4, 0.1], abs=1e-6)
 
 
+def _blind(rows: Rows, place: int, values: Tensor) -> Tensor:
+    """What is outside of a map, as if it were inside."""
+    return values
+
+
+@pytest.mark.parametrize("slopes", [None, Slopes(3, 0.5)], ids=["crown", "alpha-crown"])
+@THREATS
+def test_ranges_are_held_against_points(threat: Threat, slopes: Slopes | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case(Framed)
+    crown.smallest_margin(case.model, case.images, case.labels, threat, CLASSES, slopes)
+    monkeypatch.setattr(Rows, "_inside", _blind)
+    with pytest.raises(NetworkError, match=r"CROWN gave an operation \(Convolution\) .* a range that it leaves at a point"):
+        crown.smallest_margin(case.model, case.images, case.labels, threat, CLASSES, slopes)
+
+
+def test_tightened_ranges_are_held_against_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case(flat)
+
+    def too_tight(ranges: Ranges, place: int, slopes: Slopes) -> None:
+        lower, upper = ranges.of[place]
+        ranges.of[place] = (lower + upper) / 2, upper
+
+    monkeypatch.setattr(Ranges, "_tighten", too_tight)
+    with pytest.raises(NetworkError, match="a range that it leaves at a point"):
+        crown.margins(case.graph, case.images, case.labels, Threat(eps=0.2), CLASSES, Slopes(3, 0.5))
+
+
+def test_bounds_may_cross_by_rounding_and_no_more() -> None:
+    node = Node(Linear(torch.eye(2), torch.zeros(2)), (0,), (2,))
+    lower, upper = crown._ordered(torch.tensor([[1.0, 2.0]]), torch.tensor([[1 - 5e-5, 3.0]]), node)
+    assert (lower.tolist(), upper.tolist()) == ([[pytest.approx(1 - 5e-5), 2.0]], [[1.0, 3.0]])
+    for wrong in (0.99, torch.nan):
+        with pytest.raises(NetworkError, match=r"lower bounds above upper ones, or none, for an operation \(Linear\)"):
+            crown._ordered(torch.tensor([[1.0, 2.0]]), torch.tensor([[wrong, 3.0]]), node)
+
+
+def test_crossing_bounds_are_no_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    case, before = Case(flat), Rows.bounds
+    monkeypatch.setattr(Rows, "bounds", lambda self, *given, **more: before(self, *given, **more) + 5)
+    with pytest.raises(NetworkError, match="lower bounds above upper ones"):
+        case.margins(LINF)
+
+
+class Clock:
+    """Moves by one with each bound of rows."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, before = 0, Rows.bounds
+
+        def slow(rows: Rows, *given: object, **more: object) -> Tensor:
+            self.now += 1
+            return before(rows, *given, **more)
+
+        monkeypatch.setattr(Rows, "bounds", slow)
+        monkeypatch.setattr(crown, "time", SimpleNamespace(monotonic=lambda: self.now))
+
+
+def test_ranges_are_tightened_as_far_as_time_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    case, threat, clock = Case(Stacked), Threat(eps=0.12), Clock(monkeypatch)
+    monkeypatch.setattr(crown, "TOGETHER", 5000)
+    ball, every = Ball.of(case.images, threat), torch.arange(4)
+    with torch.no_grad():
+        ranges = Ranges(case.graph, ball, 1000)
+        tightened = []
+        for left in (-1, 15, 1000):
+            ranges._end, begun = clock.now + left, clock.now
+            tightened.append(ranges.tightened(every, Slopes(5, 0.5)))
+            assert clock.now - begun <= max(left + 1, 0)
+    changed = [int((one.of[ranges.read[-1]][0] > ranges.of[ranges.read[-1]][0]).sum()) for one in tightened]
+    assert changed[0] == 0 < changed[1] < changed[2]
+
+
+def test_ranges_that_are_not_there_in_time_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    case, clock = Case(Stacked), Clock(monkeypatch)
+    Ranges(case.graph, Ball.of(case.images, LINF))
+    needed, clock.now = clock.now, 0
+    assert needed > 1
+    with pytest.raises(OutOfTime):
+        Ranges(case.graph, Ball.of(case.images, LINF), needed - 2)
+    assert clock.now == needed - 1
+
+
 def test_nothing_is_optimised_where_all_is_stable(monkeypatch: pytest.MonkeyPatch) -> None:
     case = Case(flat)
     case.model[1].bias.data[:6], case.model[1].bias.data[6:] = 50, -50
@@ -308,6 +393,11 @@ def test_windows_change_no_tightened_range(monkeypatch: pytest.MonkeyPatch) -> N
     for place in found[0].read:
         for one, other in zip(found[0].of[place], found[1].of[place], strict=True):
             assert torch.allclose(one, other, atol=1e-4)
+
+
+def test_a_gpu_takes_more_at_a_time() -> None:
+    assert crown.room(100, torch.zeros(1)) == 100
+    assert crown.room(100, SimpleNamespace(is_cuda=True)) == 100 * crown.ON_CUDA
 
 
 def test_same_bytes_again() -> None:

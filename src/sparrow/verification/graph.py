@@ -153,8 +153,8 @@ def _output(operation: Operation, given: list[Tensor]) -> Tensor:
 def traced(model: nn.Module, image: Tensor) -> Graph | None:
     """The graph of `model` in eval mode for images shaped like `image` (1, c, h, w); None where it cannot be had.
 
-    A graph has to give the network's logits for the image and a few random ones, but for rounding: a trace may mistake, say, what
-    is overwritten in place and read again. Errors for want of memory pass.
+    A graph has to give the network's logits for the image and a few random ones, but for rounding: a trace may mistake, say,
+    what is overwritten in place and read again. Errors for want of memory pass.
     """
     inside = [module for module in model.modules() if module is not model]
     if any(module._forward_hooks or module._forward_pre_hooks for module in inside) or image.dim() != 4:
