@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sparrow import catalogue
 from sparrow.errors import NetworkError
+from sparrow.estimate.operations import count_operations
 from sparrow.networks.grafting import graft, relu_inputs
 from sparrow.settings import Threat
 from sparrow.verification import back_substitution, bounds, crown
@@ -393,6 +394,38 @@ def test_windows_change_no_tightened_range(monkeypatch: pytest.MonkeyPatch) -> N
     for place in found[0].read:
         for one, other in zip(found[0].of[place], found[1].of[place], strict=True):
             assert torch.allclose(one, other, atol=1e-4)
+
+
+@pytest.mark.parametrize("build", [strided, flat, Averaged, Stacked])
+def test_multiply_adds_are_counted_before_they_are_done(build) -> None:
+    case = Case(build)
+    ball = Ball.of(case.images[:1], L2)
+    with torch.no_grad():
+        with count_operations() as count:
+            ranges = Ranges(case.graph, ball)
+            for rows in ranges.rows(bounds.margin_matrix(case.labels[:1], CLASSES)):
+                rows.bounds()
+        with count_operations() as closed:
+            for node in (case.graph[place] for place in ranges.read):
+                if isinstance(node.operation, Convolution) and node.inputs == (0,):
+                    # Their middle and their reach.
+                    node.operation(ball.centre), node.operation(ball.centre)
+    assert crown.multiply_adds(case.graph, CLASSES) == count.multiply_adds - closed.multiply_adds
+    assert count.multiply_adds > 10_000
+
+
+def test_images_at_a_time_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Two ReLUs of three pixels, two classes: 6 multiply-adds for each of two bounds on two neurons, and 4 + 6 for the margin.
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 2)).eval()
+    graph = traced(model, torch.rand(1, 1, 1, 3))
+    assert crown.multiply_adds(graph, 2) == 24 + 10
+    # 0.2 of 2 * 5 - 1 passes through the former on top of CROWN's, and three times as many through the latter.
+    assert crown.multiply_adds(graph, 2, Slopes(5, 0.5)) == 24 + int(0.2 * 9 * 24) + 3 * 9 * 10
+    for part, expected in ((33, 1), (34, 1), (70, 2), (340, 10)):
+        monkeypatch.setattr(crown, "PART", part)
+        assert crown.at_a_time(model, torch.rand(1, 1, 1, 3), 2) == expected
+    model[2] = nn.Tanh()
+    assert crown.at_a_time(model, torch.rand(1, 1, 1, 3), 2) is None
 
 
 def test_a_gpu_takes_more_at_a_time() -> None:

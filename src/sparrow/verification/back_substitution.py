@@ -91,6 +91,18 @@ class Route:
         shape, window = self.graph[place].shape, self.windows[place]
         return torch.Size(shape if window is None else (shape[0], *window.size)).numel()
 
+    def multiply_adds(self) -> int:
+        """How many multiply-adds a row takes on its way back to the images, those of ReLUs and sums apart."""
+        total = 0
+        for place in self.nodes:
+            operation, window = self.graph[place].operation, self.windows[place]
+            if isinstance(operation, Convolution):
+                pixels = self.graph[place].shape[1:] if window is None else window.size
+                total += torch.Size(pixels).numel() * operation.weight.numel()
+            elif isinstance(operation, Linear):
+                total += operation.weight.numel()
+        return total
+
     def row_size(self) -> int:
         """How many coefficients a row has at the images and at all ReLUs: what is kept for gradients."""
         return sum(self.size(place) for place in (*self.relus, 0))

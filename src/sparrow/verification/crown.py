@@ -28,6 +28,7 @@ from sparrow.verification import bounds, guard
 from sparrow.verification.back_substitution import Ball, Lines, Route, Rows
 from sparrow.verification.bounds import margin_matrix
 from sparrow.verification.graph import Convolution, Graph, Input, Node, Relu, computed, traced
+from sparrow.verification.memory import out_of_memory
 
 TOGETHER = 2**20
 """Coefficients of all rows of a batch whose slopes are optimised, at all ReLUs and the images."""
@@ -38,6 +39,10 @@ IMAGES_TOGETHER = 2**20
 ON_CUDA = 16
 """By how much more these are on a GPU: they are what fits the cache of a core, and few numbers leave a GPU idle. (64 MiB a
 tensor, of which there are about ten at a time; not timed.)"""
+PART = 6 * 10**11
+"""Multiply-adds after which a job should have finished something to keep: a minute or so on a core."""
+UNSTABLE = 0.2
+"""The share of neurons that is taken to be unstable where work is counted, which nobody knows before."""
 LR_DECAY = 0.98
 """Factor of the learning rate from step to step, as in auto_LiRPA."""
 
@@ -101,13 +106,13 @@ class Ranges:
         """The range of what reads the images and nothing else, or of a ReLU, in closed form; None of another node."""
         node, (centre, radius) = self._graph[place], (self.ball.centre, self.ball.radius)
         operation = node.operation
-        if isinstance(operation, Input):
-            return centre - radius, centre + radius
-        if isinstance(operation, Relu) and operation.lines is None:
+        if not _is_closed(self._graph, node):
+            return None
+        if isinstance(operation, Relu):
             lower, upper = self.of[node.inputs[0]]
             return lower.relu(), upper.relu()
-        if not isinstance(operation, Convolution) or not isinstance(self._graph[node.inputs[0]].operation, Input):
-            return None
+        if not isinstance(operation, Convolution):
+            return centre - radius, centre + radius
         middle = operation(centre)
         if isinstance(radius, Tensor):
             reach = operation.weighed(operation.weight.abs())(radius)
@@ -198,6 +203,14 @@ class Ranges:
         return [Rows(route, self.ball, lines, who, None, rows) for who, rows in parts]
 
 
+def _is_closed(graph: Graph, node: Node) -> bool:
+    """Whether the range of a node has a closed form: that of the images, of a convolution of them, and of a ReLU."""
+    operation = node.operation
+    if isinstance(operation, Convolution):
+        return isinstance(graph[node.inputs[0]].operation, Input)
+    return isinstance(operation, Input) or (isinstance(operation, Relu) and operation.lines is None)
+
+
 def _ordered(lower: Tensor, upper: Tensor, node: Node) -> Range:
     """Bounds of which rounding has made none cross: of two that are equal, either may come out above the other.
 
@@ -268,6 +281,31 @@ def _margins(graph: Graph, images: Tensor, threat: Threat, specification: Tensor
     smaller = slopes._replace(lr=slopes.lr / LATER)
     best += [optimised(some, smaller, some.slopes(below)) for some, below in zip(tight, kept, strict=True)]
     return torch.cat(best).view(3, *shape).amax(0)
+
+
+def multiply_adds(graph: Graph, classes: int, slopes: Slopes | None = None) -> int:
+    """How many multiply-adds the bounds on an image take by CROWN; about, by alpha-CROWN with `slopes`."""
+    closed = [place for place, node in enumerate(graph) if _is_closed(graph, node)]
+    read = sorted({node.inputs[0] for node in graph if isinstance(node.operation, Relu)} - set(closed))
+    rows = sum(2 * torch.Size(graph[place].shape).numel() * Route(graph, place).multiply_adds() for place in read)
+    margins = (classes - 1) * Route(graph, len(graph) - 1).multiply_adds()
+    if slopes is None:
+        return rows + margins
+    # Each step goes back and forth; the margins are optimised three times.
+    steps = 2 * slopes.iterations - 1
+    return rows + int(UNSTABLE * steps * rows) + 3 * steps * margins
+
+
+def at_a_time(model: nn.Module, image: Tensor, classes: int, slopes: Slopes | None = None) -> int | None:
+    """How many images like `image` (1, c, h, w) have bounds after `PART` multiply-adds, 1 at least; None where only auto_LiRPA
+    has bounds, or if memory runs out."""
+    try:
+        graph = traced(live_view(model, image.shape[1:]), image)
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        return None
+    return None if graph is None else max(1, PART // max(1, multiply_adds(graph, classes, slopes)))
 
 
 def smallest_margin(
