@@ -15,6 +15,7 @@ from sparrow.networks.grafting import graft, relu_inputs
 from sparrow.settings import Threat
 from sparrow.verification import back_substitution, bounds, crown
 from sparrow.verification import graph as graphs
+from sparrow.verification import instability as counting
 from sparrow.verification.back_substitution import Ball, Lines, Route, Rows
 from sparrow.verification.crown import OutOfTime, Ranges, Slopes, optimised
 from sparrow.verification.graph import Add, Convolution, Flatten, Graph, Input, Linear, Mean, Node, Relu, traced
@@ -174,6 +175,53 @@ def test_crown_is_that_of_auto_lirpa(build, threat: Threat) -> None:
         return
     assert torch.allclose(found, expected, rtol=1e-5, atol=1e-5)
     assert found.std() > 0.01
+
+
+@NETWORK
+@THREATS
+def test_ranges_of_relus_are_those_of_auto_lirpa(build, threat: Threat, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case(build)
+    monkeypatch.setattr(bounds, "BOUND_OPTIONS", bounds.BOUND_OPTIONS | {"conv_mode": "matrix"})
+    given = case.model.train(), case.images, case.labels, threat, CLASSES
+    expected = bounds.input_ranges(*given)
+    case.model.train()
+    monkeypatch.setattr(crown, "IMAGES_TOGETHER", 300)
+    found = crown.input_ranges(*given)
+    assert case.model.training
+    assert [lower.shape for lower, _ in found] == [lower.shape for lower, _ in expected]
+    for pair, whole in zip(found, expected, strict=True):
+        for one, other, side in zip(pair, whole, (1, -1), strict=True):
+            if threat.norm == "l2" and build in PADDED:
+                assert (side * (one - other) >= -1e-5).all()
+            else:
+                assert torch.allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_ranges_of_relus_where_there_is_no_graph() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Tanh(), nn.Linear(3, 2))
+    images = 0.1 + 0.8 * torch.rand(2, 1, 2, 2)
+    ((lower, upper),) = crown.input_ranges(model, images, torch.tensor([0, 1]), LINF, 2)
+    middle, reach = model[:2](images), 0.05 * model[1].weight.abs().sum(1)
+    assert torch.allclose(lower, middle - reach, atol=1e-5)
+    assert torch.allclose(upper, middle + reach, atol=1e-5)
+
+
+def test_unstable_neurons_are_counted_in_parts_that_take_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case(strided)
+    seen, ranges = list[int](), crown.input_ranges(case.model, case.images, case.labels, LINF, CLASSES)
+    monkeypatch.setattr(
+        counting, "input_ranges", lambda model, some, *rest: seen.append(len(some)) or crown.input_ranges(model, some, *rest)
+    )
+    monkeypatch.setattr(bounds, "bounded", lambda *unused: pytest.fail("auto_LiRPA is not needed"))
+    given = case.model, case.images, case.labels, LINF, CLASSES, 512, None
+    whole = counting.instability(*given)
+    monkeypatch.setattr(crown, "PART", 3 * crown.multiply_adds(case.graph, CLASSES))
+    parts = counting.instability(*given)
+    assert seen == [4, 3, 1]
+    for (lower, upper), one, other in zip(ranges, whole.unstable.values(), parts.unstable.values(), strict=True):
+        assert torch.equal(one, ((lower < 0) & (upper > 0)).sum(0))
+        assert torch.equal(one, other)
+    assert any(count.any() for count in whole.unstable.values())
 
 
 @NETWORK

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from sparrow.errors import NetworkError
 from sparrow.networks.live_view import live_view
+from sparrow.networks.modes import eval_mode
 from sparrow.settings import Threat
 from sparrow.verification import bounds, guard
 from sparrow.verification.back_substitution import Ball, Lines, Route, Rows
@@ -256,8 +257,7 @@ def margins(graph: Graph, images: Tensor, labels: Tensor, threat: Threat, classe
     Raises NetworkError if a point of a perturbation set refutes a range.
     """
     specification = margin_matrix(labels, classes).to(images.dtype)
-    neurons = sum(torch.Size(node.shape).numel() for node in graph if isinstance(node.operation, Relu))
-    size = max(1, room(IMAGES_TOGETHER, images) // max(neurons, 1))
+    size = _images_together(graph, images)
     with torch.no_grad():
         parts = zip(images.split(size), specification.split(size), strict=True)
         return torch.cat([_margins(graph, some.detach(), threat, rows, slopes) for some, rows in parts])
@@ -325,6 +325,35 @@ def smallest_margin(
     found = margins(graph, images, labels, threat, classes, slopes).amin(dim=1)
     guard.check(method, model, images, labels, found, threat)
     return found
+
+
+def input_ranges(model: nn.Module, images: Tensor, labels: Tensor, threat: Threat, classes: int) -> list[Range]:
+    """Lower and upper bounds (n, ...) by CROWN on the input of each ReLU layer, in the network's order; empty without ReLUs.
+
+    auto_LiRPA's, where the network has no graph. `model` is left as it was. Raises NetworkError if auto_LiRPA cannot bound it
+    either, or if a point of a perturbation set refutes a bound.
+    """
+    graph = traced(model, images[:1])
+    if graph is None:
+        return bounds.input_ranges(model, images, labels, threat, classes)
+    relus = [place for place, node in enumerate(graph) if isinstance(node.operation, Relu)]
+    found = []
+    with eval_mode(model), torch.no_grad():
+        size = _images_together(graph, images)
+        for some, own in zip(images.split(size), labels.split(size), strict=True):
+            ranges = Ranges(graph, Ball.of(some.detach(), threat))
+            ranges.hold(guard.probes(model, some, own, threat))
+            found.append([ranges.entering(place) for place in relus])
+    return [
+        (torch.cat(lower), torch.cat(upper))
+        for lower, upper in (zip(*layer, strict=True) for layer in zip(*found, strict=True))
+    ]
+
+
+def _images_together(graph: Graph, images: Tensor) -> int:
+    """Of how many images the ranges are kept at a time."""
+    neurons = sum(torch.Size(node.shape).numel() for node in graph if isinstance(node.operation, Relu))
+    return max(1, room(IMAGES_TOGETHER, images) // max(neurons, 1))
 
 
 def _options(slopes: Slopes, model: nn.Module, images: Tensor) -> dict[str, object]:
