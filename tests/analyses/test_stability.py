@@ -17,7 +17,7 @@ from sparrow.errors import CheckpointError
 from sparrow.files import checkpoint
 from sparrow.networks.cutting import cut
 from sparrow.settings import Threat
-from sparrow.verification.bounds import input_ranges
+from sparrow.verification.crown import input_ranges
 from tests.analyses.jobs import columns, on_network, tables
 
 LINF, L2 = Threat(norm="linf", eps=0.1), Threat(norm="l2", eps=0.5)

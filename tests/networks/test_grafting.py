@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 
 import pytest
 import torch
@@ -248,7 +249,8 @@ def test_branch_and_bound_splits_no_line_and_ends(eps: float, verified: bool, ow
     for layer, which in zip(grafted_layers(model).values(), unstable, strict=True):
         assert not which[:, layer.mask].any()
     # Without the PGD that comes first: by splits and linear programmes alone.
-    found = branch_and_bound._search(model, model, image, label, branch_and_bound.Params(iterations=5), threat, 3, begun)
+    params, end = branch_and_bound.Params(iterations=5), time.monotonic() + 1000
+    found = branch_and_bound._search(model, model, image, label, params, threat, 3, begun, end)
     assert found.domains > 1
     assert found.verified == verified
     assert (found.example is None) == verified

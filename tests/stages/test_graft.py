@@ -23,7 +23,7 @@ from sparrow.settings import Threat
 from sparrow.stages.graft import graft
 from sparrow.training.loop import OwnRate, train
 from sparrow.training.schedule import Schedule
-from sparrow.verification.bounds import input_ranges
+from sparrow.verification.crown import input_ranges
 from tests.specs import labels
 
 THREAT = Threat(eps=0.05)

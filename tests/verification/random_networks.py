@@ -1,6 +1,7 @@
 """Small random networks as others write them: whole layers, and arithmetic in the forward pass.
 
-Each is made of pieces that say which kind of layer they are. All depend on the seed alone.
+Each is made of pieces that say which kind of layer they are. All depend on the seed alone. Of every three the last is of layers
+that a graph may have (sparrow.verification.graph), and is bounded without auto_LiRPA by CROWN and what builds on it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,23 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+OF_GRAPHS = frozenset(
+    {
+        *("Conv2d", "Conv2d, strided", "Conv2d, no bias", "Conv2d, depthwise", "Conv2d, grouped", "Conv2d, dilated"),
+        *("Conv2d, not square", "BatchNorm2d", "BatchNorm2d, not affine", "batch norm first", "ReLU", "ReLU first"),
+        *("residual addition", "residual with a projection", "same branch twice", "one pixel padded, behind a convolution"),
+        *("Dropout2d", "Flatten", "torch.flatten(x, 1)", "view by size", "AdaptiveAvgPool2d(1)", "mean over pixels"),
+    }
+)
+"""The kinds that have a graph."""
+
+
+class Choices(random.Random):
+    """Random choices."""
+
+    only: frozenset[str] = frozenset()
+    """The kinds of layers to choose from; all, if empty."""
 
 
 class Operation(nn.Module):
@@ -49,7 +67,8 @@ class RandomNetwork(NamedTuple):
 
 def random_network(seed: int, count: int = 8) -> RandomNetwork:
     """The network of a seed, and `count` images for it."""
-    rng, state = random.Random(seed), torch.get_rng_state()
+    rng, state = Choices(seed), torch.get_rng_state()
+    rng.only = OF_GRAPHS if seed % 3 == 2 else frozenset()
     torch.manual_seed(seed)
     try:
         shape = (rng.choice([1, 1, 2, 3]), rng.randint(4, 8), rng.randint(4, 8))
@@ -70,7 +89,7 @@ def random_network(seed: int, count: int = 8) -> RandomNetwork:
     return RandomNetwork(model, kinds, all(piece.affine for piece in pieces), images, labels, classes)
 
 
-def _weights(model: nn.Module, rng: random.Random) -> None:
+def _weights(model: nn.Module, rng: Choices) -> None:
     """Weights of one to two and a half times torch's own size, and norms that are anything but the identity."""
     scale = rng.uniform(1, 2.5)
     model.eval()
@@ -85,7 +104,7 @@ def _weights(model: nn.Module, rng: random.Random) -> None:
                 parameter.data.mul_(scale)
 
 
-def _pieces(rng: random.Random, shape: tuple[int, int, int], classes: int) -> list[Piece]:
+def _pieces(rng: Choices, shape: tuple[int, int, int], classes: int) -> list[Piece]:
     pieces: list[Piece] = []
     x = torch.rand(1, *shape)
 
@@ -112,7 +131,7 @@ def _pieces(rng: random.Random, shape: tuple[int, int, int], classes: int) -> li
             add(_activation(rng))
         if rng.random() < 0.3:
             add(_block(rng, x, bends))
-        if rng.random() < 0.35 and min(x.shape[2:]) > 2:
+        if rng.random() < 0.35 and min(x.shape[2:]) > 2 and not rng.only:
             add(_pooling(rng, x, bends))
         if rng.random() < 0.12:
             add(_arithmetic(rng, x))
@@ -130,13 +149,13 @@ def _pieces(rng: random.Random, shape: tuple[int, int, int], classes: int) -> li
     return pieces
 
 
-def _weighted(rng: random.Random, table: dict[str, tuple[float, Callable]]) -> tuple[str, Callable]:
-    names = list(table)
+def _weighted(rng: Choices, table: dict[str, tuple[float, Callable]]) -> tuple[str, Callable]:
+    names = [name for name in table if not rng.only or name in rng.only]
     name = rng.choices(names, [table[name][0] for name in names])[0]
     return name, table[name][1]
 
 
-def _first(rng: random.Random, shape: tuple[int, int, int], bends: bool) -> Piece:
+def _first(rng: Choices, shape: tuple[int, int, int], bends: bool) -> Piece:
     """What stands before the first layer that has weights."""
     mean, std = torch.rand(1, shape[0], 1, 1) * 0.5 + 0.2, torch.rand(1, shape[0], 1, 1) * 0.4 + 0.2
     number, by = round(rng.uniform(0.1, 0.9), 2), round(rng.uniform(0.2, 3), 2)
@@ -167,11 +186,11 @@ def _first(rng: random.Random, shape: tuple[int, int, int], bends: bool) -> Piec
     return Piece(build(), frozenset(kinds), name != "ReLU first")
 
 
-def _convolution(rng: random.Random, x: Tensor) -> Piece:
+def _convolution(rng: Choices, x: Tensor) -> Piece:
     channels, side = x.shape[1], min(x.shape[2:])
     out, size = rng.randint(2, 4), rng.choice([1, 2, 3, 3, 3])
     size = min(size, side)
-    padding = rng.randint(0, 1) if size > 1 else 0
+    padding = rng.randint(0, 1) if size > 1 else out % 2
     if size == side:
         padding = max(padding, int(size > 1))
     groups = next((number for number in (2, 3) if channels % number == 0), 1)
@@ -192,7 +211,7 @@ def _convolution(rng: random.Random, x: Tensor) -> Piece:
     return Piece(build(), frozenset({name}))
 
 
-def _norm(rng: random.Random, x: Tensor) -> Piece:
+def _norm(rng: Choices, x: Tensor) -> Piece:
     channels = x.shape[1]
     table = {
         "BatchNorm2d": (3, lambda: nn.BatchNorm2d(channels)),
@@ -205,7 +224,7 @@ def _norm(rng: random.Random, x: Tensor) -> Piece:
     return Piece(build(), frozenset({name}), name.startswith("Batch"))
 
 
-def _activation(rng: random.Random) -> Piece:
+def _activation(rng: Choices) -> Piece:
     table = {
         "ReLU": (8, nn.ReLU),
         "LeakyReLU": (1, lambda: nn.LeakyReLU(0.1)),
@@ -230,7 +249,7 @@ def _activation(rng: random.Random) -> Piece:
     return Piece(build(), frozenset({name}), False)
 
 
-def _block(rng: random.Random, x: Tensor, bends: bool) -> Piece:
+def _block(rng: Choices, x: Tensor, bends: bool) -> Piece:
     """Two paths that meet again; as many channels as before, but for the concatenation."""
     channels = x.shape[1]
 
@@ -257,6 +276,15 @@ def _block(rng: random.Random, x: Tensor, bends: bool) -> Piece:
                 short=nn.Conv2d(channels, channels, 1),
             ),
         ),
+        "one pixel padded, behind a convolution": (
+            1,
+            lambda: Operation(
+                lambda me, x: me.end(me.second(me.first(x))),
+                first=conv(),
+                second=nn.Conv2d(channels, channels, 1, padding=1),
+                end=relu(),
+            ),
+        ),
         "residual, subtracted": (0.7, lambda: Operation(lambda me, x: x - me.relu(me.first(x)), first=conv(), relu=relu())),
         "concatenation": (
             1.5,
@@ -274,7 +302,7 @@ def _block(rng: random.Random, x: Tensor, bends: bool) -> Piece:
     return Piece(build(), frozenset({name}), plain or name == "same branch twice")
 
 
-def _pooling(rng: random.Random, x: Tensor, bends: bool) -> Piece:
+def _pooling(rng: Choices, x: Tensor, bends: bool) -> Piece:
     odd = min(3, *x.shape[2:])
     table = {
         "AvgPool2d": (2, lambda: nn.AvgPool2d(2)),
@@ -295,7 +323,7 @@ def _pooling(rng: random.Random, x: Tensor, bends: bool) -> Piece:
     return Piece(build(), frozenset({name}), "Max" not in name)
 
 
-def _arithmetic(rng: random.Random, x: Tensor) -> Piece:
+def _arithmetic(rng: Choices, x: Tensor) -> Piece:
     channels, number = x.shape[1], round(rng.uniform(-2, 2), 2)
     table = {
         "times a number": (1, lambda: Operation(lambda me, x: x * number)),
@@ -324,7 +352,7 @@ def _arithmetic(rng: random.Random, x: Tensor) -> Piece:
     return Piece(build(), frozenset({name}))
 
 
-def _flattening(rng: random.Random, x: Tensor) -> Piece:
+def _flattening(rng: Choices, x: Tensor) -> Piece:
     size = x[0].numel()
     table = {
         "Flatten": (3, nn.Flatten),

@@ -14,7 +14,8 @@ from sparrow import catalogue
 from sparrow.adversary.margin import margin
 from sparrow.errors import NetworkError
 from sparrow.settings import Threat
-from sparrow.verification.bounds import input_ranges, margin_matrix
+from sparrow.verification.bounds import margin_matrix
+from sparrow.verification.crown import input_ranges
 from sparrow.verification.decision import decide_by
 from tests.verification.random_networks import RandomNetwork
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from sparrow import catalogue
+from sparrow.errors import NetworkError
+from sparrow.estimate.operations import count_operations
 from sparrow.networks.grafting import graft, relu_inputs
 from sparrow.settings import Threat
 from sparrow.verification import back_substitution, bounds, crown
+from sparrow.verification import graph as graphs
+from sparrow.verification import instability as counting
 from sparrow.verification.back_substitution import Ball, Lines, Route, Rows
-from sparrow.verification.crown import Ranges, Slopes, optimised
-from sparrow.verification.graph import Add, Convolution, Flatten, Graph, Input, Linear, Mean, Relu, traced
+from sparrow.verification.crown import OutOfTime, Ranges, Slopes, optimised
+from sparrow.verification.graph import Add, Convolution, Flatten, Graph, Input, Linear, Mean, Node, Relu, traced
 
 LINF, L2 = Threat(eps=0.05), Threat(norm="l2", eps=0.2)
 CLASSES = 4
@@ -79,8 +85,45 @@ def relu_first() -> nn.Module:
     return nn.Sequential(nn.ReLU(), nn.Conv2d(2, 3, 3, 2), nn.ReLU(), nn.ReLU(), nn.Flatten(), nn.Linear(27, CLASSES))
 
 
-NETWORKS = {build.__name__: build for build in (strided, normalised, grafted, flat, relu_first, Averaged)}
-PADDED = (strided, normalised)
+class Framed(nn.Module):
+    """Convolutions of one pixel that pad what has no ReLU: a convolution, a sum, and a batch norm that is not folded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(2, 3, 3, padding=1), nn.Conv2d(3, 3, 1, padding=1)
+        self.norm, self.fourth = nn.BatchNorm2d(3), nn.Conv2d(3, 2, 1, 2, padding=2)
+        self.last = nn.Linear(98, CLASSES)
+        # Of pixels that do not exist there would be much.
+        for layer in (self.first, self.second):
+            nn.init.uniform_(layer.bias, 1, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        active = self.second(self.first(images)).relu()
+        inside = self.norm(active + self.second(self.first(images)))
+        again = self.fourth(inside + active).relu()
+        return self.last(again.flatten(1))
+
+
+class Stacked(nn.Module):
+    """Padded convolutions that read a convolution and a sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(2, 3, 3, padding=1), nn.Conv2d(3, 3, 3, padding=1)
+        self.third, self.last = nn.Conv2d(3, 2, 3, padding=1), nn.Linear(128, CLASSES)
+        # Of pixels that do not exist there would be much, and of those that do, little is left before ReLUs.
+        nn.init.uniform_(self.first.bias, 2, 3)
+        for layer in (self.second, self.third):
+            layer.bias.data = -3.75 * layer.weight.data.sum((1, 2, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        first = self.first(images)
+        active = self.second(first).relu()
+        return self.last(self.third(first + active).relu().flatten(1))
+
+
+NETWORKS = {build.__name__: build for build in (strided, normalised, grafted, flat, relu_first, Averaged, Framed, Stacked)}
+PADDED = (strided, normalised, Framed, Stacked)
 NETWORK = pytest.mark.parametrize("build", NETWORKS.values(), ids=NETWORKS)
 
 
@@ -132,6 +175,53 @@ def test_crown_is_that_of_auto_lirpa(build, threat: Threat) -> None:
         return
     assert torch.allclose(found, expected, rtol=1e-5, atol=1e-5)
     assert found.std() > 0.01
+
+
+@NETWORK
+@THREATS
+def test_ranges_of_relus_are_those_of_auto_lirpa(build, threat: Threat, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case(build)
+    monkeypatch.setattr(bounds, "BOUND_OPTIONS", bounds.BOUND_OPTIONS | {"conv_mode": "matrix"})
+    given = case.model.train(), case.images, case.labels, threat, CLASSES
+    expected = bounds.input_ranges(*given)
+    case.model.train()
+    monkeypatch.setattr(crown, "IMAGES_TOGETHER", 300)
+    found = crown.input_ranges(*given)
+    assert case.model.training
+    assert [lower.shape for lower, _ in found] == [lower.shape for lower, _ in expected]
+    for pair, whole in zip(found, expected, strict=True):
+        for one, other, side in zip(pair, whole, (1, -1), strict=True):
+            if threat.norm == "l2" and build in PADDED:
+                assert (side * (one - other) >= -1e-5).all()
+            else:
+                assert torch.allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_ranges_of_relus_where_there_is_no_graph() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Tanh(), nn.Linear(3, 2))
+    images = 0.1 + 0.8 * torch.rand(2, 1, 2, 2)
+    ((lower, upper),) = crown.input_ranges(model, images, torch.tensor([0, 1]), LINF, 2)
+    middle, reach = model[:2](images), 0.05 * model[1].weight.abs().sum(1)
+    assert torch.allclose(lower, middle - reach, atol=1e-5)
+    assert torch.allclose(upper, middle + reach, atol=1e-5)
+
+
+def test_unstable_neurons_are_counted_in_parts_that_take_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case(strided)
+    seen, ranges = list[int](), crown.input_ranges(case.model, case.images, case.labels, LINF, CLASSES)
+    monkeypatch.setattr(
+        counting, "input_ranges", lambda model, some, *rest: seen.append(len(some)) or crown.input_ranges(model, some, *rest)
+    )
+    monkeypatch.setattr(bounds, "bounded", lambda *unused: pytest.fail("auto_LiRPA is not needed"))
+    given = case.model, case.images, case.labels, LINF, CLASSES, 512, None
+    whole = counting.instability(*given)
+    monkeypatch.setattr(crown, "PART", 3 * crown.multiply_adds(case.graph, CLASSES))
+    parts = counting.instability(*given)
+    assert seen == [4, 3, 1]
+    for (lower, upper), one, other in zip(ranges, whole.unstable.values(), parts.unstable.values(), strict=True):
+        assert torch.equal(one, ((lower < 0) & (upper > 0)).sum(0))
+        assert torch.equal(one, other)
+    assert any(count.any() for count in whole.unstable.values())
 
 
 @NETWORK
@@ -229,6 +319,88 @@ def test_one_slope_by_hand() -> None:
     assert torch.cat(found).tolist() == pytest.approx([-0.4, -0.4, 0.1], abs=1e-6)
 
 
+def _blind(rows: Rows, place: int, values: Tensor) -> Tensor:
+    """What is outside of a map, as if it were inside."""
+    return values
+
+
+@pytest.mark.parametrize("slopes", [None, Slopes(3, 0.5)], ids=["crown", "alpha-crown"])
+@THREATS
+def test_ranges_are_held_against_points(threat: Threat, slopes: Slopes | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case(Framed)
+    crown.smallest_margin(case.model, case.images, case.labels, threat, CLASSES, slopes)
+    monkeypatch.setattr(Rows, "_inside", _blind)
+    with pytest.raises(NetworkError, match=r"CROWN gave an operation \(Convolution\) .* a range that it leaves at a point"):
+        crown.smallest_margin(case.model, case.images, case.labels, threat, CLASSES, slopes)
+
+
+def test_tightened_ranges_are_held_against_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case(flat)
+
+    def too_tight(ranges: Ranges, place: int, slopes: Slopes) -> None:
+        lower, upper = ranges.of[place]
+        ranges.of[place] = (lower + upper) / 2, upper
+
+    monkeypatch.setattr(Ranges, "_tighten", too_tight)
+    with pytest.raises(NetworkError, match="a range that it leaves at a point"):
+        crown.margins(case.graph, case.images, case.labels, Threat(eps=0.2), CLASSES, Slopes(3, 0.5))
+
+
+def test_bounds_may_cross_by_rounding_and_no_more() -> None:
+    node = Node(Linear(torch.eye(2), torch.zeros(2)), (0,), (2,))
+    lower, upper = crown._ordered(torch.tensor([[1.0, 2.0]]), torch.tensor([[1 - 5e-5, 3.0]]), node)
+    assert (lower.tolist(), upper.tolist()) == ([[pytest.approx(1 - 5e-5), 2.0]], [[1.0, 3.0]])
+    for wrong in (0.99, torch.nan):
+        with pytest.raises(NetworkError, match=r"lower bounds above upper ones, or none, for an operation \(Linear\)"):
+            crown._ordered(torch.tensor([[1.0, 2.0]]), torch.tensor([[wrong, 3.0]]), node)
+
+
+def test_crossing_bounds_are_no_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    case, before = Case(flat), Rows.bounds
+    monkeypatch.setattr(Rows, "bounds", lambda self, *given, **more: before(self, *given, **more) + 5)
+    with pytest.raises(NetworkError, match="lower bounds above upper ones"):
+        case.margins(LINF)
+
+
+class Clock:
+    """Moves by one with each bound of rows."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, before = 0, Rows.bounds
+
+        def slow(rows: Rows, *given: object, **more: object) -> Tensor:
+            self.now += 1
+            return before(rows, *given, **more)
+
+        monkeypatch.setattr(Rows, "bounds", slow)
+        monkeypatch.setattr(crown, "time", SimpleNamespace(monotonic=lambda: self.now))
+
+
+def test_ranges_are_tightened_as_far_as_time_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    case, threat, clock = Case(Stacked), Threat(eps=0.12), Clock(monkeypatch)
+    monkeypatch.setattr(crown, "TOGETHER", 5000)
+    ball, every = Ball.of(case.images, threat), torch.arange(4)
+    with torch.no_grad():
+        ranges = Ranges(case.graph, ball, 1000)
+        tightened = []
+        for left in (-1, 15, 1000):
+            ranges._end, begun = clock.now + left, clock.now
+            tightened.append(ranges.tightened(every, Slopes(5, 0.5)))
+            assert clock.now - begun <= max(left + 1, 0)
+    changed = [int((one.of[ranges.read[-1]][0] > ranges.of[ranges.read[-1]][0]).sum()) for one in tightened]
+    assert changed[0] == 0 < changed[1] < changed[2]
+
+
+def test_ranges_that_are_not_there_in_time_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    case, clock = Case(Stacked), Clock(monkeypatch)
+    Ranges(case.graph, Ball.of(case.images, LINF))
+    needed, clock.now = clock.now, 0
+    assert needed > 1
+    with pytest.raises(OutOfTime):
+        Ranges(case.graph, Ball.of(case.images, LINF), needed - 2)
+    assert clock.now == needed - 1
+
+
 def test_nothing_is_optimised_where_all_is_stable(monkeypatch: pytest.MonkeyPatch) -> None:
     case = Case(flat)
     case.model[1].bias.data[:6], case.model[1].bias.data[6:] = 50, -50
@@ -257,6 +429,56 @@ def test_windows_and_batches_change_nothing(build, threat: Threat, monkeypatch: 
     monkeypatch.setattr(crown, "IMAGES_TOGETHER", 1)
     after = case.margins(threat), case.margins(threat, Slopes(3, 0.5))
     assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(before, after, strict=True))
+
+
+def test_windows_change_no_tightened_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A gradient that sees a value outside of the map is another one, and what it leads to is looser.
+    case, threat, found = Case(Stacked), Threat(eps=0.12), list[Ranges]()
+    for largest in (back_substitution.LARGEST_WINDOW, 0.0):
+        monkeypatch.setattr(back_substitution, "LARGEST_WINDOW", largest)
+        with torch.no_grad():
+            found.append(Ranges(case.graph, Ball.of(case.images, threat)).tightened(torch.arange(4), Slopes(10, 0.5)))
+    assert any(window is not None and window.size != (1, 1) for window in found[0]._route(found[0].read[-1]).windows.values())
+    for place in found[0].read:
+        for one, other in zip(found[0].of[place], found[1].of[place], strict=True):
+            assert torch.allclose(one, other, atol=1e-4)
+
+
+@pytest.mark.parametrize("build", [strided, flat, Averaged, Stacked])
+def test_multiply_adds_are_counted_before_they_are_done(build) -> None:
+    case = Case(build)
+    ball = Ball.of(case.images[:1], L2)
+    with torch.no_grad():
+        with count_operations() as count:
+            ranges = Ranges(case.graph, ball)
+            for rows in ranges.rows(bounds.margin_matrix(case.labels[:1], CLASSES)):
+                rows.bounds()
+        with count_operations() as closed:
+            for node in (case.graph[place] for place in ranges.read):
+                if isinstance(node.operation, Convolution) and node.inputs == (0,):
+                    # Their middle and their reach.
+                    node.operation(ball.centre), node.operation(ball.centre)
+    assert crown.multiply_adds(case.graph, CLASSES) == count.multiply_adds - closed.multiply_adds
+    assert count.multiply_adds > 10_000
+
+
+def test_images_at_a_time_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Two ReLUs of three pixels, two classes: 6 multiply-adds for each of two bounds on two neurons, and 4 + 6 for the margin.
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 2)).eval()
+    graph = traced(model, torch.rand(1, 1, 1, 3))
+    assert crown.multiply_adds(graph, 2) == 24 + 10
+    # 0.2 of 2 * 5 - 1 passes through the former on top of CROWN's, and three times as many through the latter.
+    assert crown.multiply_adds(graph, 2, Slopes(5, 0.5)) == 24 + int(0.2 * 9 * 24) + 3 * 9 * 10
+    for part, expected in ((33, 1), (34, 1), (70, 2), (340, 10)):
+        monkeypatch.setattr(crown, "PART", part)
+        assert crown.at_a_time(model, torch.rand(1, 1, 1, 3), 2) == expected
+    model[2] = nn.Tanh()
+    assert crown.at_a_time(model, torch.rand(1, 1, 1, 3), 2) is None
+
+
+def test_a_gpu_takes_more_at_a_time() -> None:
+    assert crown.room(100, torch.zeros(1)) == 100
+    assert crown.room(100, SimpleNamespace(is_cuda=True)) == 100 * crown.ON_CUDA
 
 
 def test_same_bytes_again() -> None:
@@ -324,6 +546,47 @@ def test_a_network_that_computes_something_in_vain_has_no_graph() -> None:
             return self.last(images.flatten(1))
 
     assert traced(Vain(), torch.rand(1, 1, 2, 2)) is None
+
+
+class Overwritten(nn.Module):
+    """A ReLU in place of what is read again, which a trace takes for two values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.relu, self.last = nn.Conv2d(1, 1, 1), nn.ReLU(inplace=True), nn.Linear(16, 2)
+        self.first.weight.data, self.first.bias.data = torch.ones(1, 1, 1, 1), torch.tensor([-0.5])
+
+    def forward(self, images: Tensor) -> Tensor:
+        inside = self.first(images)
+        return self.last((self.relu(inside) + inside).flatten(1))
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-5])
+@pytest.mark.parametrize("pixel", [0.1, 0.9])
+def test_a_trace_is_held_against_the_network_at_any_size_of_logits(pixel: float, size: float) -> None:
+    # Where pixels are above a half, nothing is overwritten: the image itself does not tell.
+    model, image = Overwritten().eval(), torch.full((1, 1, 4, 4), pixel)
+    for parameter in model.last.parameters():
+        parameter.data.mul_(size)
+    assert traced(model, image) is None
+    model.relu.inplace = False
+    assert traced(model, image) is not None
+
+
+def test_tracing_leaves_images_as_they_are() -> None:
+    model, image = nn.Sequential(nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(4, 2)), torch.full((1, 1, 2, 2), -1.0)
+    assert traced(model.eval(), image) is not None
+    assert (image == -1).all()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't allocate memory")], ids=["python", "torch"])
+def test_tracing_says_that_memory_runs_out(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*unused: object) -> None:
+        raise error
+
+    monkeypatch.setattr(graphs, "_Conversion", full)
+    with pytest.raises(type(error)):
+        traced(flat().eval(), torch.rand(1, 2, 8, 8))
 
 
 def test_a_layer_with_a_hook_has_no_graph() -> None:

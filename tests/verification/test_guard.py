@@ -24,7 +24,9 @@ from sparrow.stages.verify import verify
 from sparrow.training import certified_loss
 from sparrow.verification import bounds as _bounds
 from sparrow.verification import chain_bounds, guard
+from sparrow.verification import crown as own
 from sparrow.verification.decision import Decision, decide_by
+from sparrow.verification.graph import traced
 from sparrow.verification.guard import check, out_of_range, random_points, statistics_of
 from sparrow.verifiers import branch_and_bound, crown, crown_ibp, ibp
 from tests.analyses.jobs import on_network
@@ -320,6 +322,45 @@ def test_a_stopped_job_whose_bound_is_refuted_ends_with_the_same_bytes(
     assert again.replace("parts", "whole") == said
 
 
+@pytest.mark.parametrize("cascaded", [False, True])
+@pytest.mark.parametrize("kind", ["crown", "alpha-crown"])
+def test_a_stopped_job_has_the_images_that_were_bounded(
+    kind: str, cascaded: bool, run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    # A network whose images take so long that four of them are a part.
+    settings = {"iterations": 2} if cascaded or kind == "alpha-crown" else {}
+    spec = _spec(0.03, [kind], samples=15, **settings)
+    if not cascaded:
+        spec["verifier"] = spec["verifier"] | {"kind": kind}
+        del spec["verifier"]["bounds"]
+    asked, original = [], own.margins
+    slopes = own.Slopes(2, 0.5) if kind == "alpha-crown" else None
+    each = own.multiply_adds(traced(cnn_small.build(cnn_small.Params(), (1, 8, 8), 10), torch.rand(1, 1, 8, 8)), 10, slopes)
+    monkeypatch.setattr(own, "PART", 4 * each + 1)
+    monkeypatch.setattr(
+        own, "margins", lambda graph, images, *rest: asked.append(len(images)) or original(graph, images, *rest)
+    )
+    table, _ = run(spec, "whole.csv")
+    assert asked[:3] == [4, 4, 4]
+    assert sum(asked) == (table["label"] == table["prediction"]).sum() > 12
+    assert "4 of" in capsys.readouterr().out
+    parts, left = len(asked), [2]
+
+    def offer(self: ResumePoint, *arguments: object) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            self.save(*arguments)
+            raise Interrupted
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr(ResumePoint, "save_if_due", offer)
+        with pytest.raises(Interrupted):
+            run(spec, "parts.csv")
+    run(spec, "parts.csv")
+    assert len(asked) == 2 * parts
+    assert (tmp_path / "parts.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
 def test_a_decision_s_failures_survive_the_journal() -> None:
     found = Decision(torch.ones(1, dtype=torch.bool), torch.zeros(1, dtype=torch.bool), torch.ones(1), ["ibp"], ("crown: no",))
     assert Decision(*tuple(found)).failures == ("crown: no",)
@@ -329,13 +370,11 @@ def test_a_decision_s_failures_survive_the_journal() -> None:
 
 
 def test_a_wrong_range_is_a_failed_network(dense: Path, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = _bounds.margins
+    original = own.Ranges._bounded
 
-    def narrowed(network: nn.Module, *rest: object) -> Tensor:
-        found = original(network, *rest)
-        last = [relu for relu in network.relus if relu.used][-1].inputs[0]
-        last.upper = last.upper - 0.9 * (last.upper - last.lower)
-        return found
+    def narrowed(ranges: own.Ranges, place: int) -> tuple[Tensor, Tensor]:
+        lower, upper = original(ranges, place)
+        return (lower, upper) if upper.dim() > 2 else (lower, upper - 0.9 * (upper - lower))
 
     spec = {
         "seed": 0,
@@ -345,9 +384,9 @@ def test_a_wrong_range_is_a_failed_network(dense: Path, digits: Path, tmp_path: 
         "threat": {"norm": "linf", "eps": 0.05},
     }
     assert on_network(dense, digits, tmp_path / "right.csv", tmp_path / "cost.json", spec) is None
-    monkeypatch.setattr(_bounds, "margins", narrowed)
+    monkeypatch.setattr(own.Ranges, "_bounded", narrowed)
     said = on_network(dense, digits, tmp_path / "wrong.csv", tmp_path / "cost.json", spec)
-    assert "CROWN gave layer 5 (Linear) a range that it leaves at a point of the perturbation set" in said
+    assert "CROWN gave an operation (Linear) that puts out (100,) a range that it leaves at a point of the" in said
 
 
 def test_message_names_the_layer_whose_range_is_wrong_first(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from benchmarks.soundness import table
 from torch import nn
 
 from sparrow.settings import Threat
+from sparrow.verification.graph import traced
 from tests.verification import refutation as held
 from tests.verification.random_networks import RandomNetwork, random_network
 from tests.verification.refutation import BOUNDS, RADII, refutation, smallest_affine, verdicts
@@ -40,6 +41,24 @@ def test_bounds_are_sound_or_refused_by_name_never_otherwise(kind: str, counts: 
     assert set(+counts[kind]) <= {"sound", "refused"}
     # Of 64.
     assert counts[kind]["sound"] >= 24
+
+
+@pytest.mark.parametrize("seed", [20, 170, 197, 311, 578])
+def test_bounds_of_graphs_are_sound(seed: int) -> None:
+    # Networks that pad a convolution's output once more, by one pixel.
+    network = random_network(seed, 4)
+    assert traced(network.model, network.images[:1]) is not None
+    for norm in ("linf", "l2"):
+        threat = Threat(norm=norm, eps=random.Random(f"{seed} {norm}").choice(RADII))
+        for verdict in verdicts(network, threat, ("crown", "alpha-crown")):
+            assert {name for name, number in verdict.counts.items() if number} == {"sound"}, verdict
+
+
+def test_every_third_network_has_a_graph() -> None:
+    every = [random_network(seed, 1) for seed in range(30)]
+    assert all(traced(network.model, network.images) is not None for network in every[2::3])
+    kinds = frozenset().union(*(network.kinds for network in every[2::3]))
+    assert {"Conv2d", "Conv2d, strided", "BatchNorm2d", "residual addition", "mean over pixels"} <= kinds
 
 
 def test_a_network_depends_on_its_seed_alone() -> None:

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from sparrow.adversary.geometry import distance, project
 from sparrow.adversary.margin import margin
 from sparrow.attacks import pgd
+from sparrow.errors import NetworkError
 from sparrow.settings import Threat
-from sparrow.verification import linear_domain
+from sparrow.verification import crown, graph_splitting, linear_domain
+from sparrow.verification.back_substitution import Rows
 from sparrow.verification.bounds import margin_matrix
 from sparrow.verification.graph import traced
 from sparrow.verification.graph_splitting import GraphSplitting
@@ -329,6 +331,71 @@ def test_limit_leaves_an_image_unknown(limit: dict, solved: list) -> None:
         answer = case.search(QUICK.model_copy(update=limit))
         assert (answer.verified, answer.example) == (False, None)
         assert answer.margin <= 0
+
+
+class _Clock:
+    """Stands still but where it is moved."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("seconds", [0.5, 3.0, 10.0, 35.0])
+def test_no_bound_is_begun_after_the_limit(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    _without_attack(monkeypatch)
+    clock, before = _Clock(), Rows.bounds
+    for module in (branch_and_bound, crown, graph_splitting):
+        monkeypatch.setattr(module, "time", clock)
+
+    def slow(rows: Rows, *given: object, **more: object) -> Tensor:
+        clock.now += 1
+        return before(rows, *given, **more)
+
+    monkeypatch.setattr(Rows, "bounds", slow)
+    for module in (crown, graph_splitting):
+        monkeypatch.setattr(module, "TOGETHER", 100)
+    unknown = 0
+    for seed in (6, 7, 9, 12, 15):
+        case, clock.now = _case(seed), 0.0
+        answer = case.search(QUICK.model_copy(update={"seconds": seconds, "iterations": 12}))
+        unknown += not answer.verified and answer.example is None
+        # One evaluation of each margin, and of each of the parts of a split, are what has begun.
+        assert clock.now <= seconds + 2 * CLASSES
+        assert answer.margin <= case.exact + 1e-5
+    assert unknown
+
+
+def test_what_is_proved_before_memory_runs_out_stays(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    _without_attack(monkeypatch)
+
+    def full(*unused: object) -> None:
+        raise MemoryError
+
+    case = _case(6)
+    monkeypatch.setattr(LirpaSplitting, "__init__", lambda *unused: pytest.fail("needs more memory still"))
+    whole = GraphSplitting(
+        traced(case.model, case.image), case.image, case.label, case.threat, CLASSES, QUICK.iterations, QUICK.lr
+    )
+    bounds = [float(whole.margins.min())]
+    whole.optimise()
+    bounds.append(float(whole.margins.min()))
+    assert bounds[0] < bounds[1] < 0
+    for name, expected in (("tighten", bounds[1]), ("optimise", bounds[0]), ("__init__", -torch.inf)):
+        monkeypatch.setattr(GraphSplitting, name, full)
+        answer = case.search()
+        assert (answer.verified, answer.example) == (False, None)
+        assert answer.margin == pytest.approx(expected, abs=1e-6)
+        assert "an image does not fit into memory" in capsys.readouterr().out
+
+
+def test_ranges_are_held_against_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    case, before = _case(6), Rows.bounds
+    monkeypatch.setattr(crown.Ranges, "tightened", lambda self, *unused: self)
+    monkeypatch.setattr(Rows, "bounds", lambda rows, *given, **more: before(rows, *given, **more) + 0.3)
+    with pytest.raises(NetworkError, match=r"a range that it leaves|lower bounds above upper ones"):
+        case.search()
 
 
 def test_parts_at_a_time_do_not_change_the_answer(solved: list) -> None:

@@ -59,7 +59,8 @@ def members(params: Params) -> dict[str, Settings]:
 def analyse(subject: OneNetwork, params: Params) -> list[tuple[float, ...]]:
     """A row for each layer of ReLUs."""
     from sparrow.networks.batched import batches, predict
-    from sparrow.verification.bounds import input_ranges, neurons
+    from sparrow.verification.bounds import neurons
+    from sparrow.verification.crown import input_ranges
 
     part = subject.data.part("test", params.samples)
     model = subject.network.load(part.images, params.batch_size)

@@ -109,8 +109,8 @@ def works(study: Study) -> list[Work]:
     for job in analyses.all_jobs(study):
         parent = job.networks[0].parent.labels if job.networks else (job.place, "", "")
         labels = ("", "", "") if study.analyses[job.label].scope == "tables" else parent
-        gone = tuple(sorted(cells.filters_gone(study, one) for one in {*job.networks, *job.dense}))
-        add(job.path, _analysis, "analyse", labels, job.label, len(gone), gone=gone)
+        shares = tuple(sorted(cells.filters_gone(study, one) for one in {*job.networks, *job.dense}))
+        add(job.path, _analysis, "analyse", labels, job.label, len(shares), gone=shares)
     return sorted(every.values(), key=lambda work: STAGES.index(work.stage))
 
 

@@ -30,7 +30,7 @@ from sparrow.settings import Threat
 from sparrow.stages._evaluation import failed_table, open_case, origin, write_outcomes
 from sparrow.stages._failure import recorded
 from sparrow.stages.specs.evaluation import VerifySpec
-from sparrow.verification.decision import Decision, decide_by
+from sparrow.verification.decision import Decision, decide_by, part_size
 from sparrow.verification.memory import in_parts, memory_limited
 from sparrow.verification.params import Verifier
 
@@ -128,7 +128,9 @@ def _bounded(entry: ModuleType, kind: str, case: Case, examples: Sequence[Path],
     indices = left.nonzero().squeeze(1)
     with memory_limited(getattr(case.params, "memory_mb", None)):
         # A cascade packs its own batches.
-        size = 1 if case.params.one_by_one else max(len(indices), 1) if hasattr(entry, "members") else size
+        size = max(len(indices), 1)
+        if not hasattr(entry, "members"):
+            size = part_size(entry, case.model, images[indices[:1]], case.params, case.classes)
         in_parts(work, accept, indices, size, kind)
     return predictions, status, margins, decided
 

@@ -56,6 +56,8 @@ class Route:
         self.nodes = list(self.windows)
         """Their places, the start first."""
         self.relus = [place for place in self.nodes if isinstance(graph[place].operation, Relu)]
+        self.bare = {one for place in self.nodes if place not in self.relus for one in graph[place].inputs}
+        """Places of the nodes that others than ReLUs read: a ReLU's line is 0 outside of the map, whatever enters it."""
 
     def _first(self) -> Window | None:
         return Window((1, 1), (1, 1), (0, 0)) if len(self.graph[self.start].shape) == 3 else None
@@ -88,6 +90,18 @@ class Route:
         """How many coefficients a row has at a node."""
         shape, window = self.graph[place].shape, self.windows[place]
         return torch.Size(shape if window is None else (shape[0], *window.size)).numel()
+
+    def multiply_adds(self) -> int:
+        """How many multiply-adds a row takes on its way back to the images, those of ReLUs and sums apart."""
+        total = 0
+        for place in self.nodes:
+            operation, window = self.graph[place].operation, self.windows[place]
+            if isinstance(operation, Convolution):
+                pixels = self.graph[place].shape[1:] if window is None else window.size
+                total += torch.Size(pixels).numel() * operation.weight.numel()
+            elif isinstance(operation, Linear):
+                total += operation.weight.numel()
+        return total
 
     def row_size(self) -> int:
         """How many coefficients a row has at the images and at all ReLUs: what is kept for gradients."""
@@ -207,9 +221,12 @@ class Rows:
         return self._indices[window]
 
     def _inside(self, place: int, rows: Tensor) -> Tensor:
-        """Coefficients of a node, 0 where its window is outside of the map."""
+        """Coefficients of a node, or its values, 0 where its window is outside of the map.
+
+        Nothing to do at the start, whose pixels are all inside; a window of one pixel may be outside behind a padded one.
+        """
         window = self._route.windows[place]
-        if window is None or window.size == (1, 1):
+        if window is None or place == self._route.start:
             return rows
         height, width = self._graph[place].shape[1:]
         y, x = self._pixels(window, height, width)
@@ -359,6 +376,8 @@ class Rows:
                 values[place] = out
             elif isinstance(operation, Convolution):
                 values[place] = operation(given[0], padded=reads is None)
+                if place in self._route.bare:
+                    values[place] = self._inside(place, values[place])
             elif isinstance(operation, Linear):
                 values[place] = functional.linear(given[0], operation.weight, operation.bias)
             elif isinstance(operation, Flatten):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sparrow.files.outcome_table import NOTHING
 from sparrow.settings import Evaluation, Threat
+from sparrow.verification.params import Verifier
 
 
 class Decision(NamedTuple):
@@ -64,6 +65,17 @@ def decide_by(
         bounds = torch.where(found.falsified & ~found.margins.isnan(), -torch.inf, found.margins)
         guard.check(kind, model, images, labels, bounds, threat)
     return found
+
+
+def part_size(entry: ModuleType, model: nn.Module, image: Tensor, params: Verifier, classes: int) -> int:
+    """How many images like `image` (1, c, h, w) the verifier whose module is `entry` is given at a time, 1 at least.
+
+    A part that is finished is in the journal; where there is no image (0, c, h, w), nothing depends on its size.
+    """
+    if params.one_by_one:
+        return 1
+    most = entry.together(model, image, params, classes) if hasattr(entry, "together") and len(image) else None
+    return params.batch_size if most is None else min(params.batch_size, most)
 
 
 class Answer(Protocol):

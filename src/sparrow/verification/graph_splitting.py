@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import Any
 
 import torch
@@ -9,8 +11,9 @@ from torch import Tensor
 
 from sparrow.jobs.costs import METER
 from sparrow.settings import Threat
+from sparrow.verification import guard
 from sparrow.verification.back_substitution import Ball, Lines, Route, Rows
-from sparrow.verification.crown import LR_DECAY, TOGETHER, Ranges, Slopes, optimised
+from sparrow.verification.crown import LR_DECAY, TOGETHER, Ranges, Slopes, optimised, room
 from sparrow.verification.graph import Graph, Relu
 from sparrow.verification.splitting import LR_BETA, Domains, Splitting, without_nan
 
@@ -20,13 +23,29 @@ class GraphSplitting(Splitting):
 
     only_relus = True
 
-    def __init__(self, graph: Graph, image: Tensor, label: int, threat: Threat, classes: int, iterations: int, lr: float):
+    def __init__(
+        self,
+        graph: Graph,
+        image: Tensor,
+        label: int,
+        threat: Threat,
+        classes: int,
+        iterations: int,
+        lr: float,
+        end: float = math.inf,
+    ) -> None:
+        """At `end` (as `time.monotonic` has it) all optimisation stops, and its bounds are those that there are.
+
+        Raises OutOfTime if there are none by then, and NetworkError if a point of the perturbation set refutes a range.
+        """
         super().__init__(image, label, classes)
-        self._graph, self._slopes = graph, Slopes(iterations, lr)
+        self._graph, self._slopes, self._end = graph, Slopes(iterations, lr), end
         self._relus = [place for place, node in enumerate(graph) if isinstance(node.operation, Relu)]
         self._route = Route(graph, len(graph) - 1)
         with torch.no_grad():
-            self._crown = Ranges(graph, Ball.of(image.detach(), threat))
+            self._points = [image.detach(), *guard.random_points(image, threat)]
+            self._crown = Ranges(graph, Ball.of(image.detach(), threat), end)
+            self._crown.hold(self._points)
             self._bounds([rows.bounds() for rows in self._crown.rows(self.specification.unsqueeze(0))])
 
     def _bounds(self, found: list[Tensor]) -> None:
@@ -41,12 +60,13 @@ class GraphSplitting(Splitting):
         """Optimise the slopes of the margins' bounds, under the ranges that there are."""
         METER.add(self._slopes.iterations - 1)
         rows = self._crown.rows(self.specification.unsqueeze(0))
-        self._bounds([optimised(some, self._slopes) for some in rows])
+        self._bounds([optimised(some, self._slopes, end=self._end) for some in rows])
 
     @torch.no_grad()
     def tighten(self) -> None:
         """Optimise the slopes of each range's bounds, then those of the margins' once more."""
         self._crown = self._crown.tightened(torch.tensor([0], device=self._image.device), self._slopes)
+        self._crown.hold(self._points)
         self.optimise()
 
     @torch.no_grad()
@@ -54,7 +74,7 @@ class GraphSplitting(Splitting):
         """The same domains with bounds, slopes, multipliers and choices optimised under their signs."""
         if not self._relus:
             return domains
-        size = max(1, TOGETHER // self._route.row_size())
+        size = max(1, room(TOGETHER, domains.rows) // self._route.row_size())
         found: Domains | None = None
         for some in torch.arange(len(domains), device=domains.rows.device).split(size):
             part = self._optimised(domains.take(some))
@@ -93,7 +113,7 @@ class GraphSplitting(Splitting):
         adam = torch.optim.Adam(groups, maximize=True, fused=True)
         best = rows.bounds(slopes, _signed(betas, signs), keep=True)
         for _ in range(1, self._slopes.iterations):
-            if (best > 0).all():
+            if (best > 0).all() or time.monotonic() > self._end:
                 break
             gradients, entering = rows.gradients(slopes, inputs=True)
             for place in slopes:

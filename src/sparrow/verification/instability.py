@@ -11,7 +11,7 @@ from sparrow.errors import NetworkError
 from sparrow.networks.grafting import relu_inputs
 from sparrow.settings import Threat
 from sparrow.verification import guard
-from sparrow.verification.bounds import input_ranges
+from sparrow.verification.crown import at_a_time, input_ranges
 from sparrow.verification.memory import in_parts, memory_limited
 
 
@@ -31,6 +31,7 @@ def instability(
 ) -> Instability:
     """Of `model` in eval mode on `images` (n, c, h, w), at most `batch_size` at a time and in at most `memory_mb` MiB.
 
+    Fewer at a time where each takes long: what is finished is in the journal.
     Raises NetworkError if the ReLUs that are bounded are not those of its layers, or if no image's bounds fit into memory.
     """
     unstable: dict[str, Tensor] = {}
@@ -56,8 +57,9 @@ def instability(
             unstable[name] = unstable.get(name, 0) + count
             sums[name] = sums.get(name, 0) + total
 
+    size = min(batch_size, at_a_time(model, images[:1], classes) or batch_size)
     with memory_limited(memory_mb):
-        in_parts(work, accept, torch.arange(len(images), device=images.device), batch_size, "grafting")
+        in_parts(work, accept, torch.arange(len(images), device=images.device), size, "grafting")
     if not counted:
         raise NetworkError("which of its neurons are unstable is not known: no bound fits into memory; raise memory_mb")
     return Instability(unstable, {name: total / counted for name, total in sums.items()}, counted)

@@ -26,6 +26,9 @@ A file may define
 
 - `members(params)`: the `Params` of the verifiers that it is made of, by kind. It then packs its own batches, and its
   members are held against the network, and priced, in its place.
+- `together(model, image, params, classes)`: how many images like `image` (1, c, h, w) it should be given at a time, at
+  least 1, if that may be fewer than `batch_size`; None, if it does not know. What it has been given is finished before a
+  job that is stopped has it. It must depend on nothing but the network and the settings, not on the machine.
 - for `sparrow cost`, where there is no `bound` to be measured and there are no members: `passes(params, classes)`,
   how many forward passes and how many gradients an image takes, or `longest(params)`, the seconds that an image may
   take.

@@ -60,7 +60,7 @@ class Params(Verification):
 
 
 def longest(params: Params) -> float:
-    """Seconds for an image, at most (a step that has begun is finished)."""
+    """Seconds for an image, at most (an attack and a step that have begun are finished)."""
     return params.seconds
 
 
@@ -89,31 +89,49 @@ def decide(
 def search(model: torch.nn.Module, image: torch.Tensor, label: int, params: Params, threat: Threat, classes: int) -> Answer:
     """Decide one image (1, c, h, w) that `model` classifies as `label`; undecided, if memory runs out for it alone.
 
-    Bounded, and split, is the network without the units that cannot matter.
+    Bounded, and split, is the network without the units that cannot matter. What has been proved of the margin before time or
+    memory runs out stays.
     """
-    from sparrow.verification.memory import out_of_memory
+    from sparrow.verification.crown import OutOfTime
     from sparrow.verification.splitting import split_network
 
+    end = time.monotonic() + params.seconds
     live = split_network(model, image)
     begun: GraphSplitting | None = None
+    fits = True
     try:
-        begun = _begun(live, image, label, params, threat, classes)
+        begun = _begun(live, image, label, params, threat, classes, end)
+        if begun is not None and not _proven(begun):
+            begun.optimise()
+    except OutOfTime:
+        pass
     except (MemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
-            raise
+        _require_memory_error(error)
+        fits = False
     if begun is not None and _proven(begun):
         return Answer(True, None, float(begun.margins.min()), 0)
     example = _attack(model, image, label, params, threat)
     if example is not None:
         image_found, margin_found = example
         return Answer(False, image_found, margin_found, 0)
-    try:
-        return _search(model, live, image, label, params, threat, classes, begun)
-    except (MemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
-            raise
-    print("branch-and-bound: an image does not fit into memory; it stays unknown", flush=True)
-    return Answer(False, None, -torch.inf, 0)
+    # What is hungrier than that for which there was no memory is not tried.
+    if fits and time.monotonic() <= end:
+        try:
+            return _search(model, live, image, label, params, threat, classes, begun, end)
+        except (MemoryError, RuntimeError) as error:
+            _require_memory_error(error)
+            fits = False
+    if not fits:
+        print("branch-and-bound: an image does not fit into memory; it stays unknown", flush=True)
+    return Answer(False, None, -torch.inf if begun is None else float(begun.margins.min()), 0)
+
+
+def _require_memory_error(error: Exception) -> None:
+    """Raise `error` unless it says that there is no more memory."""
+    from sparrow.verification.memory import out_of_memory
+
+    if not out_of_memory(error):
+        raise error
 
 
 def _proven(splitting: Splitting) -> bool:
@@ -121,22 +139,16 @@ def _proven(splitting: Splitting) -> bool:
 
 
 def _begun(
-    model: torch.nn.Module, image: torch.Tensor, label: int, params: Params, threat: Threat, classes: int
+    model: torch.nn.Module, image: torch.Tensor, label: int, params: Params, threat: Threat, classes: int, end: float
 ) -> GraphSplitting | None:
-    """The bounds that are cheaper than an attack: CROWN's, then those with the margins' slopes optimised.
-
-    None of a network of which only auto_LiRPA knows bounds.
-    """
+    """CROWN's bounds; None of a network of which only auto_LiRPA knows bounds. Raises OutOfTime at `end`."""
     from sparrow.verification.graph import traced
     from sparrow.verification.graph_splitting import GraphSplitting
 
     graph = traced(model, image)
     if graph is None:
         return None
-    splitting = GraphSplitting(graph, image, label, threat, classes, params.iterations, params.lr)
-    if not _proven(splitting):
-        splitting.optimise()
-    return splitting
+    return GraphSplitting(graph, image, label, threat, classes, params.iterations, params.lr, end)
 
 
 def _search(
@@ -148,11 +160,11 @@ def _search(
     threat: Threat,
     classes: int,
     begun: GraphSplitting | None,
+    end: float,
 ) -> Answer:
     from sparrow.verification.lirpa_splitting import LirpaSplitting
     from sparrow.verification.memory import out_of_memory
 
-    end = time.monotonic() + params.seconds
     splitting: Splitting
     if begun is None:
         splitting = LirpaSplitting(live, image, label, threat, classes, params.iterations, params.lr)

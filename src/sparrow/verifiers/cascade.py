@@ -83,7 +83,7 @@ def decide(
     """
     from sparrow.errors import NetworkError
     from sparrow.jobs.progress import Progress
-    from sparrow.verification.decision import NOTHING, Decision
+    from sparrow.verification.decision import NOTHING, Decision, part_size
     from sparrow.verification.memory import in_parts
 
     count, device = len(labels), images.device
@@ -117,7 +117,7 @@ def decide(
             progress.done(len(part), int(trial.verified[part].sum()))
 
         try:
-            in_parts(work, accept, left, 1 if settings.one_by_one else settings.batch_size, kind)
+            in_parts(work, accept, left, part_size(FILES[kind], model, images[left[:1]], settings, classes), kind)
         except NetworkError:
             if not failed:
                 raise

@@ -36,3 +36,10 @@ def bound(
 
     with torch.no_grad():
         return smallest_margin(model, images, labels, threat, classes)
+
+
+def together(model: torch.nn.Module, image: torch.Tensor, params: Params, classes: int) -> int | None:
+    """How many images like `image` (1, c, h, w) are bounded within a minute or so on a core; None, if that is not known."""
+    from sparrow.verification.crown import at_a_time
+
+    return at_a_time(model, image, classes)
