@@ -3,9 +3,10 @@
     python benchmarks/physical_size.py [--only "resnet18, 0.9"] [--repeats 1]
 
 Both are the same network before training with the same random filters gone from each layer, in one process. Attacks and bounds
-see the masked twin with all of its zeros, as they did before they looked at views without what cannot matter. Fine-tuning takes
-steps of batches of 32 with PGD-10; AutoAttack, of a tenth of its steps and queries, looks at 32 images, of which half stand (the
-radius is chosen so, by PGD); IBP bounds 100. Ratios do not depend on how many steps there are. All cases take an hour on one core.
+see the masked twin with all of its zeros, as they did before they looked at views without what cannot matter. Fine-tuning
+takes steps of batches of 32 with PGD-10; AutoAttack, of a tenth of its steps and queries, looks at 32 images, of which half
+stand (the radius is chosen so, by PGD); IBP bounds 100. Ratios do not depend on how many steps there are.
+All cases take an hour on one core.
 """
 
 from __future__ import annotations

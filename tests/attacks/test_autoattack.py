@@ -346,9 +346,7 @@ def test_what_is_kept_stays_together() -> None:
     ("batch", "limit", "groups"),
     [(3, 512, [1] * 9), (27, 512, [9]), (12, 512, [3, 3, 3]), (16, 512, [5, 4]), (512, 12, [3, 3, 3]), (512, 3, [1] * 9)],
 )
-def test_autoattack_is_the_standard_version(
-    batch: int, limit: int, groups: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_autoattack_is_the_standard_version(batch: int, limit: int, groups: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
     def spied(name: str, steps: int, targets: Callable[[tuple, dict], int]):

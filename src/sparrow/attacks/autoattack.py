@@ -7,11 +7,11 @@ papers and the authors' package (fra31/auto-attack), with which they share all s
 device.
 
 The order differs, too. The authors' targeted attacks follow one target of all images after the other, the likeliest first.
-Here images too few to fill a batch (`sparrow.adversary.batches`, the same on every device) follow several at once, and an image that one of them breaks
-leaves with all: the same searches, for as many steps, of which that to the likeliest target need not be the one that counts.
-Where an image is broken on the way to one of several targets, later ones draw their random starts with fewer images, as the
-authors' do after each target. In l_inf, Square's next queries of an image are evaluated at once, too, with the same result
-(`sparrow.adversary.queries_ahead`).
+Here images too few to fill a batch (`sparrow.adversary.batches`, the same on every device) follow several at once, and an image
+that one of them breaks leaves with all: the same searches, for as many steps, of which that to the likeliest target need not be
+the one that counts. Where an image is broken on the way to one of several targets, later ones draw their random starts with
+fewer images, as the authors' do after each target. In l_inf, Square's next queries of an image are evaluated at once, too, with
+the same result (`sparrow.adversary.queries_ahead`).
 
 Source: Croce and Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
 Attacks", ICML 2020.
