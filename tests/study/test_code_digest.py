@@ -86,7 +86,12 @@ EDITS = {
     "one attack": ("attacks/pgd.py", "2.5 * threat.eps", "2.0 * threat.eps", ["attack pgd", "verify cascade"]),
     "another attack": ("attacks/fmn.py", "(1 - change)", "(2 - change)", ["attack fmn"]),
     "one verifier": ("verifiers/crown.py", "torch.no_grad()", "torch.inference_mode()", ["verify crown", "verify cascade"]),
-    "the cascade": ("verifiers/cascade.py", "1 if settings.one_by_one", "2 if settings.one_by_one", ["verify cascade"]),
+    "the cascade": (
+        "verifiers/cascade.py",
+        "falsified=trial.falsified, margins",
+        "falsified=trial.verified, margins",
+        ["verify cascade"],
+    ),
     "branch and bound": ("verifiers/branch_and_bound.py", "seen += len(parts)", "seen += 1", ["verify cascade"]),
     "stable ReLUs": ("analyses/stability.py", "(lower >= 0)", "(lower > 0)", ["stability"]),
     "kept examples": ("files/examples.py", "indices.argsort()", "indices.argsort(stable=True)", EVALUATIONS[:-1]),
