@@ -466,6 +466,10 @@ def test_trace_has_the_methods_quantities_once_an_epoch(chain: dict) -> None:
     assert len({row[1] for row in rows}) == len(rows)
 
 
+SHORTER = {"mrpf": {"batches": 1, "ascents": 1}}
+"""Settings of methods that look at the loss many times."""
+
+
 # In one batch an epoch there is a search, if a short one: one epoch before Deadwooding prunes, one after.
 @pytest.mark.parametrize(
     "objective",
@@ -479,6 +483,7 @@ def test_trace_has_the_methods_quantities_once_an_epoch(chain: dict) -> None:
 )
 @pytest.mark.parametrize(("kind", "params"), _variants("granularity"))
 def test_every_method_works_with_every_objective(kind, params, objective, dense, digits, training_spec, tmp_path) -> None:
+    params = params | SHORTER.get(kind, {})
     spec = _spec(training_spec, kind, params=params, epochs=2, batch_size=2000, lr=0.01) | {"objective": objective}
     pruned = checkpoint.load(_prune(dense, digits, tmp_path, spec))
     with open(tmp_path / "pruned.csv") as file:
