@@ -2,7 +2,8 @@
 
     python benchmarks/physical_size.py [--only "resnet18, 0.9"] [--repeats 1]
 
-Both are the same network before training with the same random filters gone from each layer, in one process. Attacks and bounds
+Both are the same network, in one process: random filters are gone from each layer, and what is left has learned digits as large
+as CIFAR-10's images for a while. Attacks and bounds
 see the masked twin with all of its zeros, as they did before they looked at views without what cannot matter. Fine-tuning
 takes steps of batches of 32 with PGD-10; AutoAttack, of a tenth of its steps and queries, looks at 32 images, of which half
 stand (the radius is chosen so, by PGD); IBP bounds 100. Ratios do not depend on how many steps there are.
@@ -17,7 +18,7 @@ from functools import cache, partial
 from typing import NamedTuple
 
 import torch
-from _digits import DEVICE
+from _digits import DEVICE, correct, parts
 from _paired import Pair, main
 from _whole import networks_whole
 from torch import Tensor, nn
@@ -38,6 +39,7 @@ MODELS = ("resnet18", "vgg16-bn", "cnn-large")
 RATIOS = (0.5, 0.75, 0.9)
 SHAPE, CLASSES = (3, 32, 32), 10
 STEPS, BATCH, ATTACKED, BOUNDED = 8, 32, 32, 100
+EPOCHS = 3
 TENTH = autoattack.Params(steps=10, queries=500)
 THREAT = Threat(eps=8 / 255)
 
@@ -50,7 +52,7 @@ class Side(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """What both are asked: images (n, c, h, w), the labels that both give them, and a radius at which half of some stand."""
+    """What both are asked: images (n, c, h, w) that both get right, their labels, and a radius at which half of some stand."""
 
     images: Tensor
     labels: Tensor
@@ -71,19 +73,28 @@ def sides(kind: str, ratio: float) -> dict[str, Side]:
     masks |= filter_masks(model, layout, masks)
     for name, mask in masks.items():
         model.get_parameter(name).data.mul_(mask)
-    smaller, left, _ = cutting.cut(model, SHAPE, masks, torch.rand(8, *SHAPE, generator=generator))
+    smaller, left, kept = cutting.cut(model, SHAPE, masks, torch.rand(8, *SHAPE, generator=generator))
+    learn(smaller.to(DEVICE))
     return {
         which: Side(one.to(DEVICE), {name: mask.to(DEVICE) for name, mask in own.items()})
-        for which, one, own in (("masked", model, masks), ("small", smaller, left))
+        for which, one, own in (("masked", cutting.expanded(smaller, model, kept), masks), ("small", smaller, left))
     }
+
+
+def learn(model: nn.Module) -> None:
+    """Train a network on digits, benignly: before that, it says the same of all images."""
+    entry = catalogue.load("objectives", "benign")
+    schedule = Schedule(epochs=EPOCHS, batch_size=50, optimizer="adam", lr=0.001)
+    data = {"train": parts(SHAPE)["train"], "validation": parts(SHAPE)["test"].first(1)}
+    loss, tensors, generator = entry.prepare(entry.Params(), THREAT), list(model.parameters()), torch.Generator().manual_seed(0)
+    train(model, loss, data, schedule, tensors, generator, report=lambda line: None)
 
 
 @cache
 def setting(kind: str, ratio: float) -> Setting:
     """Images, and a radius found by halving, at which PGD leaves about half of those that are attacked."""
-    model, images = sides(kind, ratio)["small"].model.eval(), random_part(BOUNDED).images
-    with torch.no_grad():
-        labels = model(images).argmax(dim=1)
+    model = sides(kind, ratio)["small"].model.eval()
+    images, labels = correct(model, SHAPE, BOUNDED)
     low, high = 0.0, 0.5
     for _ in range(12):
         middle = (low + high) / 2

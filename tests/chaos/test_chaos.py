@@ -184,7 +184,7 @@ def _compare(root: Path, calm: Path) -> None:
 
 def _contents(root: Path) -> dict[str, bytes]:
     """All results but those that hold times, by name: nothing more, and nothing less."""
-    timed = {"costs.csv", "tables/costs.html", "tables/summary.html", "tables/ranking.html"}
+    timed = {"costs.csv", "budgets.csv", "tables/costs.html", "tables/summary.html", "tables/ranking.html"}
     return {
         str(path.relative_to(root / "results")): path.read_bytes()
         for path in sorted((root / "results").rglob("*"))
