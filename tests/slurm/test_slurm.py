@@ -68,7 +68,8 @@ def test_a_cell_is_one_submission(finished: tuple[Checkout, Watch]) -> None:
     checkout, _ = finished
     jobs = len(pd.read_csv(checkout.root / "results/costs.csv"))
     submitted = re.findall(r"has been submitted with SLURM jobid (\d+)", checkout.said)
-    # The data, an initial and a dense network, two cells, the dense network's evaluations (the verifier waits for an attack), the report.
+    # The data, an initial and a dense network, two cells, the dense network's evaluations (the verifier waits for an attack),
+    # the report.
     assert len(submitted) == 1 + 1 + 1 + 2 + 4 + 1 < jobs
     logs = list((checkout.root / "logs/slurm").rglob("*.log"))
     assert sorted(path.stem for path in logs) == sorted(submitted)
