@@ -233,6 +233,12 @@ def test_a_network_whose_filters_are_cut_out_is_the_masked_one() -> None:
         assert torch.allclose(network(images), theirs(images), atol=1e-6)
 
 
+@pytest.mark.parametrize("more", [{}, {"head.weight": torch.zeros(2, 2)}])
+def test_a_network_whose_filters_are_cut_out_is_told_how_it_is_taken(more: dict[str, Tensor]) -> None:
+    with pytest.raises(CheckpointError, match=r"not a cnn-small: filters may have been cut out of it: with granularity filter"):
+        _fit(_cut(_filters(0.0)) | more, 0.5)
+
+
 def test_layers_that_were_cut_and_do_not_fit_together_are_refused_by_name() -> None:
     small = _cut(_filters(0.0))
     small["2.weight"] = small["2.weight"][:, :5].clone()

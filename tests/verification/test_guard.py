@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -286,6 +287,23 @@ def test_a_cascade_keeps_what_it_has_when_a_bound_does_not_know_a_layer() -> Non
     assert all("layer 2 (Softplus)" in line for line in together.failures)
 
 
+@contextmanager
+def stopped_at(point: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A context in which a job is stopped, and has to be, once it has something to keep for the `point`th time."""
+    left = [point]
+
+    def offer(self: ResumePoint, *arguments: object) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            self.save(*arguments)
+            raise Interrupted
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr(ResumePoint, "save_if_due", offer)
+        with pytest.raises(Interrupted):
+            yield
+
+
 @pytest.mark.parametrize("stop", [1, 2, 5])
 def test_a_stopped_job_whose_bound_is_refuted_ends_with_the_same_bytes(
     stop: int, run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -304,18 +322,8 @@ def test_a_stopped_job_whose_bound_is_refuted_ends_with_the_same_bytes(
     monkeypatch.setattr(crown_ibp, "bound", bound)
     _, said = run(spec, "whole.csv")
     assert "without crown-ibp" in said
-    left = [stop]
-
-    def offer(self: ResumePoint, *arguments: object) -> None:
-        left[0] -= 1
-        if left[0] == 0:
-            self.save(*arguments)
-            raise Interrupted
-
-    with monkeypatch.context() as stopping:
-        stopping.setattr(ResumePoint, "save_if_due", offer)
-        with pytest.raises(Interrupted):
-            run(spec, "parts.csv")
+    with stopped_at(stop, monkeypatch):
+        run(spec, "parts.csv")
     torch.manual_seed(99)
     _, again = run(spec, "parts.csv")
     assert (tmp_path / "parts.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
@@ -344,18 +352,9 @@ def test_a_stopped_job_has_the_images_that_were_bounded(
     assert asked[:3] == [4, 4, 4]
     assert sum(asked) == (table["label"] == table["prediction"]).sum() > 12
     assert "4 of" in capsys.readouterr().out
-    parts, left = len(asked), [2]
-
-    def offer(self: ResumePoint, *arguments: object) -> None:
-        left[0] -= 1
-        if left[0] == 0:
-            self.save(*arguments)
-            raise Interrupted
-
-    with monkeypatch.context() as stopping:
-        stopping.setattr(ResumePoint, "save_if_due", offer)
-        with pytest.raises(Interrupted):
-            run(spec, "parts.csv")
+    parts = len(asked)
+    with stopped_at(2, monkeypatch):
+        run(spec, "parts.csv")
     run(spec, "parts.csv")
     assert len(asked) == 2 * parts
     assert (tmp_path / "parts.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()

@@ -85,7 +85,8 @@ def fit(
     found = {name: tensor.to(own[name].dtype) if name in own else tensor for name, tensor in found.items()}
     if target.ratio is not None and target.granularity == "filter" and _is_cut(found, own):
         found, stored_masks = _masked_twin(path, found, stored_masks, network, target, notes)
-    cut = target.ratio is not None and _is_cut(found, own) and all(found[name].numel() <= own[name].numel() for name in found)
+    smaller = all(tensor.numel() <= own[name].numel() for name, tensor in found.items() if name in own)
+    cut = target.ratio is not None and _is_cut(found, own) and smaller
     hint = "filters may have been cut out of it: with granularity filter (--filters) it is taken as such" if cut else ""
     _require_same(path, found, own, target.kind, hint)
     network.load_state_dict(found)
