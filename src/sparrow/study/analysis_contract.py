@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from types import ModuleType
+from typing import get_args
 
 from sparrow.errors import ConfigError
 from sparrow.files.analysis_table import ROWS, TABLE
 from sparrow.files.outcome_table import ORIGIN
 from sparrow.files.paths import IDENTITY, LABEL, SCOPE_COLUMNS
-from sparrow.settings import Analysis
+from sparrow.settings import Analysis, Need
 
 COMPARED = tuple(column for column in IDENTITY if column not in SCOPE_COLUMNS["family"])
 """Columns that tell the networks of a family apart."""
@@ -49,8 +50,12 @@ def _wrong(entry: ModuleType, params: type[Analysis]) -> str | None:
     scope, tables = params.scope, params.tables
     if not tables or not all(tables.values()):
         return f"Params.tables is {tables!r}; valid: at least one table, each with its columns"
-    if params.needs and scope in ("dataset", "tables"):
-        return f"Params.needs has {params.needs[0]!r}, but an analysis of scope {scope} is given no network"
+    unknown = [need for need in params.needs if need not in get_args(Need)]
+    if unknown:
+        return f"Params.needs has {unknown[0]!r}; valid: {', '.join(get_args(Need))}"
+    lacking = [need for need in params.needs if scope == "dataset" or (scope == "tables" and need != "outputs")]
+    if lacking:
+        return f"Params.needs has {lacking[0]!r}, but an analysis of scope {scope} is given no network"
     for name, columns in tables.items():
         twice = sorted({column for column in columns if columns.count(column) > 1})
         known = sorted(set(columns) & {*SCOPE_COLUMNS[scope], TABLE, ROWS, *ORIGIN})

@@ -102,6 +102,12 @@ def _threats_are_in_pixels(study: Study) -> Iterator[str]:
         yield from _settings_too_large(f"objectives.{objective}", entry)
 
 
+def _noise_is_in_pixels(study: Study) -> Iterator[str]:
+    """No radius of noise was meant for pixels of 0 to 255, whatever the norm of the threat."""
+    if study.outputs:
+        yield from _settings_too_large("outputs", study.outputs)
+
+
 def _methods_are_in_pixels(study: Study) -> Iterator[str]:
     """No l-inf radius or step of a method was meant for pixels of 0 to 255, either."""
     for label, entry in study.methods.items() if _objectives_in_linf(study) else ():
@@ -542,6 +548,7 @@ CHECKS: tuple[Check, ...] = (
     _filters_are_left,
     _analyses_fit,
     _threats_are_in_pixels,
+    _noise_is_in_pixels,
     _methods_are_in_pixels,
     _evaluations_are_in_pixels,
     _data_sets_describe_themselves,
