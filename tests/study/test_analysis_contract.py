@@ -59,7 +59,6 @@ WRONG = {
     ),
     "outputs of a data set": (entry("dataset", needs=("outputs",)), "needs has 'outputs', but an analysis of scope dataset"),
     "the threat of all tables": (entry("tables", needs=("outputs", "threat")), "needs has 'threat', but an analysis of scope"),
-    "an unknown need": (entry(needs=("logits",)), "Params.needs has 'logits'; valid: threat, outputs"),
     "timings of one network": (entry(timed=True), "Params.timed is True; valid: for scope family, with one table that has"),
     "timings of nobody": (entry("family", timed=True), "Params.timed is True; valid: for scope family, with one table that"),
     "two tables of timings": (entry("family", {**TIMED, "b": ("x",)}, timed=True), "Params.timed is True; valid: for scope"),

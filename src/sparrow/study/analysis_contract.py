@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from types import ModuleType
-from typing import get_args
 
 from sparrow.errors import ConfigError
 from sparrow.files.analysis_table import ROWS, TABLE
 from sparrow.files.outcome_table import ORIGIN
 from sparrow.files.paths import IDENTITY, LABEL, SCOPE_COLUMNS
-from sparrow.settings import Analysis, Need
+from sparrow.settings import Analysis
 
 COMPARED = tuple(column for column in IDENTITY if column not in SCOPE_COLUMNS["family"])
 """Columns that tell the networks of a family apart."""
@@ -50,9 +49,6 @@ def _wrong(entry: ModuleType, params: type[Analysis]) -> str | None:
     scope, tables = params.scope, params.tables
     if not tables or not all(tables.values()):
         return f"Params.tables is {tables!r}; valid: at least one table, each with its columns"
-    unknown = [need for need in params.needs if need not in get_args(Need)]
-    if unknown:
-        return f"Params.needs has {unknown[0]!r}; valid: {', '.join(get_args(Need))}"
     lacking = [need for need in params.needs if scope == "dataset" or (scope == "tables" and need != "outputs")]
     if lacking:
         return f"Params.needs has {lacking[0]!r}, but an analysis of scope {scope} is given no network"

@@ -83,7 +83,10 @@ def _analyses_fit(study: Study) -> Iterator[str]:
             yield f"analyses.{label}: {label} is the name of a table or figure of every study; choose another label"
         if label in SUMMARISED and hasattr(catalogue.load("analyses", entry.kind), "summary"):
             yield f"analyses.{label}: columns of every study's summary.csv begin with {label}_; choose another label"
-        if entry.scope in ("pair", "family"):
+        if "distances" in entry.requires and not _without_radius(study.attacks):
+            known = [kind for kind in catalogue.kinds("attacks") if catalogue.load("attacks", kind).Params.minimum_norm]
+            yield f"analyses.{label}: reads distances of the nearest adversarial images; valid: with {' or '.join(known)}"
+        if entry.scope in ("pair", "family") or "dense" in entry.requires:
             against = f"analyses.{label}: compares networks with their dense one"
             if study.evaluate == ["dense"]:
                 yield f"{against}, and evaluate names no others; leave it out"
