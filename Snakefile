@@ -46,6 +46,7 @@ include: "workflow/rules/graft.smk"
 include: "workflow/rules/imported.smk"
 include: "workflow/rules/attack.smk"
 include: "workflow/rules/verify.smk"
+include: "workflow/rules/outputs.smk"
 include: "workflow/rules/analyses.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/unfinished.smk"
@@ -96,6 +97,7 @@ rule all:
         f"{RESULTS}/{paths.study_page('summary')}",
         f"{RESULTS}/{paths.study_page('costs')}",
         f"{RESULTS}/{paths.study_page('provenance')}",
+        targets.outputs(STUDY),
         targets.collected_tables(STUDY),
         targets.timings(STUDY),
         targets.published_tables(STUDY),

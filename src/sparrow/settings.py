@@ -131,7 +131,8 @@ class Evaluation(Settings):
 
 
 Scope = Literal["dataset", "network", "pair", "family", "seeds", "tables"]
-Need = Literal["threat"]
+Need = Literal["threat", "outputs"]
+Requirement = Literal["dense", "distances"]
 Columns = dict[str, tuple[str, ...]]
 """The columns of several tables, by the table's name."""
 
@@ -145,6 +146,9 @@ class Analysis(Settings):
     tables: ClassVar[Columns]
     """Columns of each table, by the table's name; the first has the name of the file."""
     needs: ClassVar[tuple[Need, ...]] = ()
-    """What it reads besides checkpoints and images: the networks' `threat`."""
+    """What it reads besides checkpoints and images, or tables: the networks' `threat`; their logits (`outputs`)."""
+    requires: ClassVar[tuple[Requirement, ...]] = ()
+    """What a study has to evaluate for it, or is refused: `dense` networks beside pruned ones (which `pair` and `family` always
+    compare), an attack that seeks the nearest adversarial image and so `distances`."""
     timed: ClassVar[bool] = False
     """Whether its numbers are timings, which no two runs have alike; those of a family alone can be compared."""

@@ -247,6 +247,15 @@ def test_attacks_are_counted_as_if_every_image_survived() -> None:
     assert len(pgd.jobs) == len(auto.jobs) == 20
 
 
+def test_logits_are_a_pass_for_each_image_and_each_draw_of_noise() -> None:
+    found = work("outputs", outputs={"noise": [0.02, 0.05, 0.1], "draws": 4, "samples": 100})
+    assert found.units == {FORWARD: 100 * (1 + 3 * 4)}
+    # A dense network and its nine pruned ones for each seed.
+    assert len(found.jobs) == 20
+    assert work("outputs", outputs={}).units == {FORWARD: 360}
+    assert not [one for one in works(load_study(STUDY)) if one.stage == "outputs"]
+
+
 def test_verifiers() -> None:
     assert work("verify", entry="crown").units == {CROWN: 50}
     assert work("verify", entry="smoothing").units == {FORWARD: SMOOTHING_FORWARDS}

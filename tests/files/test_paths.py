@@ -89,6 +89,7 @@ PRUNED = Checkpoint(PARENT, Cell(PARENT, "harp-authors", 0.995), "finetuned")
         (f"{PRUNED.cell.path}/pruned", "prune", Checkpoint(PARENT, PRUNED.cell, "pruned")),
         (f"{DENSE.path}/attacks/pgd-eps0.1", "attack", DENSE),
         (f"{PRUNED.path}/verifiers/crown", "verify", PRUNED),
+        (f"{PRUNED.path}/outputs", "outputs", PRUNED),
         (f"{PRUNED.path}/analyses/latency", "analyse", PRUNED),
         (f"{PARENT.path}/analyses/latency", "analyse", None),
         ("cifar10/analyses/sizes", "analyse", None),

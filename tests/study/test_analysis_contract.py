@@ -37,6 +37,10 @@ def test_a_table_of_its_own_columns_is_valid_for_every_scope(scope: str) -> None
     require_tables(entry(scope))
 
 
+def test_logits_go_with_tables() -> None:
+    require_tables(entry("tables", needs=("outputs",)))
+
+
 def test_a_family_names_its_networks_and_may_be_timed() -> None:
     require_tables(entry("family", TIMED))
     require_tables(entry("family", TIMED, timed=True))
@@ -53,6 +57,8 @@ WRONG = {
         entry("dataset", needs=("threat",)),
         "needs has 'threat', but an analysis of scope dataset is given",
     ),
+    "outputs of a data set": (entry("dataset", needs=("outputs",)), "needs has 'outputs', but an analysis of scope dataset"),
+    "the threat of all tables": (entry("tables", needs=("outputs", "threat")), "needs has 'threat', but an analysis of scope"),
     "timings of one network": (entry(timed=True), "Params.timed is True; valid: for scope family, with one table that has"),
     "timings of nobody": (entry("family", timed=True), "Params.timed is True; valid: for scope family, with one table that"),
     "two tables of timings": (entry("family", {**TIMED, "b": ("x",)}, timed=True), "Params.timed is True; valid: for scope"),

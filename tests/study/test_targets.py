@@ -85,3 +85,18 @@ def test_whatever_is_made_has_a_cost_of_a_known_stage() -> None:
 def test_tables_of_published_results_are_made_where_they_are_asked_for() -> None:
     assert targets.published_tables(study()) == []
     assert targets.published_tables(study(published={})) == ["somewhere/tables/published.html"]
+
+
+def test_logits_are_there_where_somebody_asks_for_them() -> None:
+    assert targets.outputs(study()) == targets.outputs(study(analyses={"stability": None})) == []
+    asked = study(outputs={"noise": "8/255"})
+    assert targets.outputs(asked) == [
+        f"{FOLDER}/{name}/outputs.safetensors" for name in ("dense", "lwm-0.90/finetuned", "harp-0.90/finetuned")
+    ]
+    assert f"{FOLDER}/dense/outputs.cost.json" in targets.costs(asked)
+    assert asked.recorded_outputs.noise == [8 / 255]
+
+
+def test_noise_is_in_pixel_units() -> None:
+    with pytest.raises(SparrowError, match=r"outputs.noise: 8 is not valid: images lie in .0, 1., in l-inf it must be below 1"):
+        study(outputs={"noise": [0.1, 8]})

@@ -30,6 +30,7 @@ STUDY = TINY | {
     "methods": {"lwm": {"granularity": "filter"}},
     "attacks": {"fgsm": {"samples": 40}},
     "verifiers": {"ibp": {"samples": 40}},
+    "outputs": {"noise": 0.05, "draws": 2, "samples": 40},
     "analyses": dict.fromkeys(LABELS),
 }
 
@@ -73,7 +74,7 @@ COLUMNS = {
     "agreement": ["dataset", "model", "objective", "method", "ratio", "seed", "stage", "images", "agreeing"],
     "weights-left": ["dataset", "model", "objective", "method", "ratio", "seed", "stage", "weights", "cut"],
     "votes": ["dataset", "model", "objective", "method", "ratio", "stage", "seeds", "agreed", "with_dense"],
-    "eras": ["method", "ratio", "seed", "own", "dense"],
+    "eras": ["method", "ratio", "seed", "own", "dense", "right", "noisy"],
 }
 
 

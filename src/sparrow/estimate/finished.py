@@ -12,9 +12,9 @@ from typing import Any
 from sparrow.errors import CheckpointError, SparrowError
 from sparrow.estimate.work import Work
 from sparrow.files.cost import read_cost
-from sparrow.files.headers import read_header
+from sparrow.files.headers import OUTPUTS_FORMAT, read_header
 from sparrow.files.lineage import DATA
-from sparrow.files.paths import COST, INITIAL, NETWORK, TABLE, checkpoint_of, data_path, parse, study_table
+from sparrow.files.paths import COST, INITIAL, NETWORK, OUTPUTS, TABLE, checkpoint_of, data_path, parse, study_table
 from sparrow.study import analyses, job_specs
 from sparrow.study.config import Study
 
@@ -80,6 +80,10 @@ def _current(study: Study) -> Callable[[Work, str], bool]:
             return False
         if work.stage == "analyse":
             return all(map(network, analysed[job])) if analysed[job] else data(work.dataset) is not None
+        if work.stage == OUTPUTS:
+            config = job_specs.outputs_spec(study, work.model).config()
+            if _header(results / f"{job}{NETWORK}", OUTPUTS_FORMAT).get("config") != _plain(config):
+                return False
         checkpoint = checkpoint_of(job)
         return checkpoint is not None and network(checkpoint.path)
 

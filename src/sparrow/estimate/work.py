@@ -16,12 +16,12 @@ from sparrow.errors import SparrowError
 from sparrow.estimate.unit import CHANNELS_LAST, Unit, bound_spec, label_of
 from sparrow.files.headers import read_header
 from sparrow.files.lineage import DATA
-from sparrow.files.paths import GRAFTED, INITIAL, data_job, data_path, stage_of
+from sparrow.files.paths import GRAFTED, INITIAL, OUTPUTS, data_job, data_path, outputs_job, stage_of
 from sparrow.study import analyses, cells, job_specs
 from sparrow.study.config import Study
 from sparrow.training.schedule import Schedule
 
-STAGES = ("data", "initial", "pretrain", "prune", "finetune", "graft", "attack", "verify", "analyse")
+STAGES = ("data", "initial", "pretrain", "prune", "finetune", "graft", "attack", "verify", "outputs", "analyse")
 """In the order of the workflow."""
 EVALUATIONS: tuple[tuple[Literal["attacks", "verifiers"], str], ...] = (("attacks", "attack"), ("verifiers", "verify"))
 """Rooms whose entries evaluate networks, and their stages."""
@@ -106,6 +106,8 @@ def works(study: Study) -> list[Work]:
             for table in cells.tables(study, room, one.parent.objective).values():
                 gone = (cells.filters_gone(study, one),)
                 add(f"{one.path}/{table.path}", _evaluation, stage, one.parent.labels, table.name, table, gone=gone)
+        if study.recorded_outputs:
+            add(outputs_job(one.path), _outputs, OUTPUTS, one.parent.labels, "", gone=(cells.filters_gone(study, one),))
     for job in analyses.all_jobs(study):
         parent = job.networks[0].parent.labels if job.networks else (job.place, "", "")
         labels = ("", "", "") if study.analyses[job.label].scope == "tables" else parent
@@ -242,6 +244,16 @@ def _evaluation(study: Study, work: Work, images: _Images, table: cells.Table) -
     work.images = min(params.samples or images.test, images.test)
     model = label_of(job_specs.entry_spec(study, "models", work.model))
     _decide(work, catalogue.load(table.room, params.kind), table.room, params.kind, params, model, images)
+    at_their_sizes(work)
+    return work
+
+
+def _outputs(study: Study, work: Work, images: _Images) -> Work:
+    """A forward pass for each test image as it is, and one for each draw of noise."""
+    asked = study.recorded_outputs
+    assert asked is not None, "no logits are written down in a study that does not ask for them"
+    work.images = min(asked.samples or images.test, images.test)
+    _add_passes(study, work, images, work.images * (1 + len(asked.noise or ()) * asked.draws))
     at_their_sizes(work)
     return work
 

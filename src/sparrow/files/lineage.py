@@ -12,10 +12,13 @@ from sparrow.files import content
 from sparrow.files.headers import COMPACT_FORMAT, FORMAT, kind, read_header, sha256
 from sparrow.files.headers import DATA_FORMAT as DATA
 from sparrow.files.headers import EXAMPLES_FORMAT as EXAMPLES
+from sparrow.files.headers import OUTPUTS_FORMAT as OUTPUTS
 from sparrow.files.outcome_table import origin
 from sparrow.files.paths import NETWORK, TABLE, data_file, parent_file, subject_of
 
-FORMATS = (FORMAT, COMPACT_FORMAT, DATA, EXAMPLES)
+FORMATS = (FORMAT, COMPACT_FORMAT, DATA, EXAMPLES, OUTPUTS)
+BESIDE = {EXAMPLES: "examples", OUTPUTS: "outputs"}
+"""Formats of what was made of a checkpoint, and what a link of the chain calls it."""
 
 DATA_SET = "data set"
 
@@ -83,7 +86,8 @@ def chain(path: Path, digest: Digests | None = None) -> list[Link]:
     while links[-1].state in ("ok", "") and (found := _behind(links[-1], digest)):
         links.append(_parent(*found, digest))
     # The header of a file that is not the one that was used says nothing about the data set.
-    known = [link for link in links if link.what != "table" and link.header.get("data") and not link.wrong]
+    unknowing = {"table", *BESIDE.values()}
+    known = [link for link in links if link.what not in unknowing and link.header.get("data") and not link.wrong]
     if links[-1].what != DATA_SET and known:
         links.append(_parent(data_of(known[-1].path, known[-1].header), known[-1].header["data"], digest))
     return links[::-1]
@@ -93,7 +97,7 @@ def _behind(link: Link, digest: Digests) -> tuple[Path, str | None] | None:
     """Path and digest, as the link names them, of the file that it was made from; None for a data set, or if unknown."""
     if link.what == DATA_SET:
         return None
-    if link.what in ("table", "examples"):
+    if link.what in ("table", *BESIDE.values()):
         checkpoint, named = subject_of(link.path), link.header.get("network")
         if link.what == "table" and checkpoint and named and _content(checkpoint) == named:
             # Tables name the first digits of the content's digest.
@@ -127,7 +131,7 @@ def _link(path: Path, named: str | None, digest: Digests) -> Link:
     if header["format"] == DATA:
         # If no other file names the digest, its own header does.
         return Link(DATA_SET, path, digest.file(path), named or header.get("digest"), header)
-    what = "examples" if header["format"] == EXAMPLES else kind(header)
+    what = BESIDE.get(header["format"]) or kind(header)
     said = header.get("content")
     return Link(what, path, digest.file(path), named, header, digest.content(path) if said else None, said)
 

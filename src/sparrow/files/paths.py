@@ -6,6 +6,7 @@
     DATASET/MODEL/OBJECTIVE/seedN/METHOD-RATIO/pruned.safetensors         a pruned one, finetuned.safetensors, and
     DATASET/MODEL/OBJECTIVE/seedN/METHOD-RATIO/grafted.safetensors        with lines in the place of some of its ReLUs
     DATASET/MODEL/OBJECTIVE/seedN/.../CHECKPOINT/attacks/NAME.csv         what was made of a checkpoint: attacks, verifiers
+    DATASET/MODEL/OBJECTIVE/seedN/.../CHECKPOINT/outputs.safetensors      its logits on test images
     .../analyses/NAME.csv                                                 beside data, dense or a folder of what was made of a
                                                                           checkpoint; also below the results, and with seeds in
                                                                           the place of seedN: what an analysis says of it
@@ -71,6 +72,8 @@ INITIAL_PATTERN, DENSE_PATTERN, PRUNED_PATTERN, FINETUNED_PATTERN, GRAFTED_PATTE
 )
 ATTACK_PATTERN = f"{CHECKPOINT_PATTERN}/attacks/{{attack}}"
 VERIFIER_PATTERN = f"{CHECKPOINT_PATTERN}/verifiers/{{verifier}}"
+OUTPUTS = "outputs"
+OUTPUTS_PATTERN = f"{CHECKPOINT_PATTERN}/{OUTPUTS}"
 FIGURE_PATTERN, FIGURE_JOB = "figures/{dataset}.{model}.{figure}", "{dataset}/{model}/{figure}"
 """Paths below the results folder, without suffixes, for Snakemake, with `WILDCARDS`."""
 ANALYSIS_PATTERNS = {
@@ -99,7 +102,7 @@ JOB_OF_CELL = (
 
 _BY_FOLDER = {"attacks": "attack", "verifiers": "verify", "analyses": "analyse"}
 _BY_NAME = {DENSE: "pretrain", "pruned": "prune", "finetuned": "finetune", GRAFTED: "graft"}
-_BY_NAME |= {stage: stage for stage in (DATA, INITIAL)}
+_BY_NAME |= {name: name for name in (DATA, INITIAL, OUTPUTS)}
 SHAPE = "DATASET/MODEL/OBJECTIVE/seedN/dense or .../seedN/METHOD-RATIO/pruned or .../finetuned or .../grafted"
 
 
@@ -292,6 +295,16 @@ def table_below(checkpoint: Path, job: str) -> Path:
     return checkpoint / f"{job}{TABLE}"
 
 
+def outputs_job(checkpoint: str) -> str:
+    """The job that writes down the logits of the checkpoint with that `path`."""
+    return f"{checkpoint}/{OUTPUTS}"
+
+
+def outputs_of(checkpoint: Path) -> Path:
+    """The file of the logits of the checkpoint whose file is at a path."""
+    return checkpoint.with_suffix("") / f"{OUTPUTS}{NETWORK}"
+
+
 def study_table(name: str) -> str:
     """A table of the whole study, relative to the results folder."""
     return f"{name}{TABLE}"
@@ -319,10 +332,11 @@ def data_file(path: Path, stage: str, compact: bool = False) -> Path:
 
 
 def subject_of(path: Path) -> Path | None:
-    """The checkpoint that a table or a file of examples belongs to, by its name or by the folder that it lies in; else None."""
+    """The checkpoint that a table, or a file of examples or of logits, belongs to, by its name or by the folder that it lies
+    in; else None."""
     absolute = Path(os.path.abspath(path))
     for up, name in enumerate((absolute.name.split(".")[0], absolute.parent.name, absolute.parent.parent.name)):
         found = Path(os.path.normpath(path.parent / "/".join([".."] * up) / f"{name}{NETWORK}"))
-        if found.is_file():
+        if found.is_file() and found != Path(os.path.normpath(path)):
             return found
     return None

@@ -14,6 +14,7 @@ from sparrow.data import store
 from sparrow.data.store import Header, Part
 from sparrow.errors import CheckpointError
 from sparrow.files import checkpoint
+from sparrow.files import outputs as outputs_file
 from sparrow.files.headers import failure, read_header
 from sparrow.files.paths import Checkpoint, checkpoint_in
 from sparrow.networks.finite import require_numbers
@@ -46,6 +47,8 @@ class Network:
     data: Data
     architecture: dict[str, Any]
     """The model's specification, which the checkpoint has to have."""
+    given_outputs: dict[str, Any] | None = None
+    """How its logits were written down, if they were."""
 
     @property
     def header(self) -> dict[str, Any]:
@@ -68,6 +71,13 @@ class Network:
         """Whether it lost whole filters, and is smaller than its architecture."""
         header = self.header
         return header.get("multiply_adds_left", header["multiply_adds"]) < header["multiply_adds"]
+
+    @cached_property
+    def outputs(self) -> outputs_file.Outputs:
+        """Its logits on test images, on the CPU. Raises LookupError unless `needs` names them, NetworkError if it failed."""
+        if self.given_outputs is None:
+            raise LookupError("outputs are given to an analysis whose Params say needs = ('outputs',)")
+        return outputs_file.of_network(self.path, self.given_outputs)
 
     def as_built(self, images: torch.Tensor) -> nn.Module:
         """A network of its architecture before training, in eval mode on the device of `images`, whatever it lost."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from sparrow.errors import NetworkError
+from sparrow.files import outputs as outputs_file
 from sparrow.files.headers import read_header
-from sparrow.files.paths import DENSE, SCOPE_COLUMNS, identity_of
+from sparrow.files.paths import DENSE, NETWORK, SCOPE_COLUMNS, identity_of
 from sparrow.results.outcomes import Outcomes, read_outcomes
 from sparrow.results.specs.outcomes import OutcomeTables
 
@@ -20,6 +23,18 @@ class Evaluated:
 
     identity: dict[str, Any]
     outcomes: Outcomes
+    given_outputs: dict[str, Any] | None = None
+    """How its logits were written down, if they were."""
+
+    @cached_property
+    def outputs(self) -> outputs_file.Outputs | None:
+        """Its logits on test images; None if the network failed. Raises LookupError unless `needs` names them."""
+        if self.given_outputs is None:
+            raise LookupError("outputs are given to an analysis whose Params say needs = ('outputs',)")
+        try:
+            return outputs_file.of_network(self.outcomes.path.with_suffix(NETWORK), self.given_outputs)
+        except NetworkError:
+            return None
 
     @property
     def family(self) -> tuple[Any, ...]:
@@ -41,11 +56,13 @@ class Tables:
         return next(found, None)
 
 
-def evaluated(networks: list[Path], objectives: dict[str, OutcomeTables]) -> tuple[Evaluated, ...]:
-    """The `networks` with the tables that their objective has, as `aggregate` reads them."""
+def evaluated(
+    networks: list[Path], objectives: dict[str, OutcomeTables], given_outputs: dict[str, Any] | None = None
+) -> tuple[Evaluated, ...]:
+    """The `networks` with the tables that their objective has, as `aggregate` reads them; `given_outputs` is that of each."""
     found = []
     for path in networks:
         header = read_header(path)
         outcomes = read_outcomes(path.with_suffix(""), objectives[header["cell"]["objective"]])
-        found.append(Evaluated(identity_of(header), outcomes))
+        found.append(Evaluated(identity_of(header), outcomes, given_outputs))
     return tuple(sorted(found, key=lambda one: tuple(one.identity.values())))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +36,19 @@ def analyse(
     data: Path,
     networks: list[Path],
     dense: list[Path],
+    outputs: Sequence[Path] = (),
 ) -> None:
     """Run `spec.analysis` on `networks`, in the study's order; of a data set, on none.
 
-    `dense` is what they were pruned from: of a pair or family one network, of seeds one for each.
+    `dense` is what they were pruned from: of a pair or family one network, of seeds one for each; `outputs` are the logits of
+    all of them, where it reads these.
     """
 
     def subject(params: Analysis, generator: torch.Generator) -> Subject:
         given = Data(data, pick_device()), generator, spec.threat
 
         def opened(paths: list[Path]) -> tuple[Network, ...]:
-            return tuple(Network(path, given[0], spec.model or {}) for path in paths)
+            return tuple(Network(path, given[0], spec.model or {}, spec.outputs) for path in paths)
 
         match params.scope:
             case "network":
@@ -58,7 +61,7 @@ def analyse(
                 return Seeds(*given, opened(networks), opened(dense))
         return OneDataSet(*given)
 
-    read = [data, *dict.fromkeys([*dense, *networks])]
+    read = [data, *dict.fromkeys([*dense, *networks]), *outputs]
     _analysis.run(output, cost, spec, _about(spec, networks, dense), read, subject)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,15 @@ def _failed(message: str, output: Path, spec: TablesAnalysisSpec, networks: list
 
 @opened(TablesAnalysisSpec)
 @recorded(_failed)
-def analyse_tables(output: Path, cost: Path, spec: TablesAnalysisSpec, networks: list[Path], tables: list[Path]) -> None:
-    """Run `spec.analysis` on the outcome `tables`, which lie below the checkpoints `networks`.
+def analyse_tables(
+    output: Path, cost: Path, spec: TablesAnalysisSpec, networks: list[Path], tables: list[Path], outputs: Sequence[Path] = ()
+) -> None:
+    """Run `spec.analysis` on the outcome `tables`, and the logits `outputs`, which lie below the checkpoints `networks`.
 
     `spec.objectives` says which tables there are.
     """
 
     def subject(params: object, generator: Any) -> Tables:
-        return Tables(evaluated(networks, spec.objectives), generator)
+        return Tables(evaluated(networks, spec.objectives, spec.outputs), generator)
 
-    _analysis.run(output, cost, spec, networks, [*networks, *tables], subject)
+    _analysis.run(output, cost, spec, networks, [*networks, *tables, *outputs], subject)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sparrow import catalogue
 from sparrow.files import paths
 from sparrow.files.paths import DENSE, Checkpoint
-from sparrow.settings import Scope
+from sparrow.settings import Analysis, Scope
 from sparrow.stages.specs.analysis import AnalysisSpec, NetworksAnalysisSpec
 from sparrow.stages.specs.tables_analysis import TablesAnalysisSpec
 from sparrow.study import cells, job_specs
@@ -71,7 +71,9 @@ def spec(study: Study, job: Job) -> AnalysisSpec:
     own = function_digest(module, "Params", "analyse")
     if params.scope == "tables":
         code = f"{code_digest('sparrow.stages.analyse_tables')} {own}"
-        return TablesAnalysisSpec(code=code, analysis=entry, seed=0, objectives=job_specs.outcome_tables(study))
+        tables = job_specs.outcome_tables(study)
+        recorded = _outputs(study, params, next(iter(study.models)))
+        return TablesAnalysisSpec(code=code, analysis=entry, seed=0, outputs=recorded, objectives=tables)
     if not job.networks:
         return NetworksAnalysisSpec(code=f"{code_digest('sparrow.stages.analyse')} {own}", analysis=entry, seed=0)
     one = job.networks[0].parent
@@ -82,4 +84,10 @@ def spec(study: Study, job: Job) -> AnalysisSpec:
         seed=0 if params.scope == "seeds" else one.seed,
         model=model,
         threat=study.threat_of(one.objective) if "threat" in params.needs else None,
+        outputs=_outputs(study, params, one.model),
     )
+
+
+def _outputs(study: Study, params: Analysis, model: str) -> dict[str, Any] | None:
+    """How the logits that an analysis reads were written down, which is the same for all models; None if it reads none."""
+    return job_specs.outputs_spec(study, model).config() if "outputs" in params.needs else None

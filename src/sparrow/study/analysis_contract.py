@@ -49,8 +49,9 @@ def _wrong(entry: ModuleType, params: type[Analysis]) -> str | None:
     scope, tables = params.scope, params.tables
     if not tables or not all(tables.values()):
         return f"Params.tables is {tables!r}; valid: at least one table, each with its columns"
-    if params.needs and scope in ("dataset", "tables"):
-        return f"Params.needs has {params.needs[0]!r}, but an analysis of scope {scope} is given no network"
+    lacking = [need for need in params.needs if scope == "dataset" or (scope == "tables" and need != "outputs")]
+    if lacking:
+        return f"Params.needs has {lacking[0]!r}, but an analysis of scope {scope} is given no network"
     for name, columns in tables.items():
         twice = sorted({column for column in columns if columns.count(column) > 1})
         known = sorted(set(columns) & {*SCOPE_COLUMNS[scope], TABLE, ROWS, *ORIGIN})

@@ -83,7 +83,10 @@ def _analyses_fit(study: Study) -> Iterator[str]:
             yield f"analyses.{label}: {label} is the name of a table or figure of every study; choose another label"
         if label in SUMMARISED and hasattr(catalogue.load("analyses", entry.kind), "summary"):
             yield f"analyses.{label}: columns of every study's summary.csv begin with {label}_; choose another label"
-        if entry.scope in ("pair", "family"):
+        if "distances" in entry.requires and not _without_radius(study.attacks):
+            known = [kind for kind in catalogue.kinds("attacks") if catalogue.load("attacks", kind).Params.minimum_norm]
+            yield f"analyses.{label}: reads distances of the nearest adversarial images; valid: with {' or '.join(known)}"
+        if entry.scope in ("pair", "family") or "dense" in entry.requires:
             against = f"analyses.{label}: compares networks with their dense one"
             if study.evaluate == ["dense"]:
                 yield f"{against}, and evaluate names no others; leave it out"
@@ -100,6 +103,12 @@ def _threats_are_in_pixels(study: Study) -> Iterator[str]:
         if entry.threat is not None:
             yield from _too_large(f"objectives.{objective}.threat.eps", entry.threat.eps)
         yield from _settings_too_large(f"objectives.{objective}", entry)
+
+
+def _noise_is_in_pixels(study: Study) -> Iterator[str]:
+    """No radius of noise was meant for pixels of 0 to 255, whatever the norm of the threat."""
+    if study.outputs:
+        yield from _settings_too_large("outputs", study.outputs)
 
 
 def _methods_are_in_pixels(study: Study) -> Iterator[str]:
@@ -542,6 +551,7 @@ CHECKS: tuple[Check, ...] = (
     _filters_are_left,
     _analyses_fit,
     _threats_are_in_pixels,
+    _noise_is_in_pixels,
     _methods_are_in_pixels,
     _evaluations_are_in_pixels,
     _data_sets_describe_themselves,

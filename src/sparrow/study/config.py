@@ -10,7 +10,16 @@ from sparrow.settings import Ratios, Settings, Threat, unique
 from sparrow.study.entry_types import entries
 from sparrow.study.mistakes import FOLDER
 from sparrow.study.pipelines import PIPELINES
-from sparrow.study.sections import Grafting, Import, MethodOptions, ObjectiveOptions, Published, Training, TrainingStage
+from sparrow.study.sections import (
+    Grafting,
+    Import,
+    MethodOptions,
+    ObjectiveOptions,
+    Outputs,
+    Published,
+    Training,
+    TrainingStage,
+)
 from sparrow.training.additions import Addition, Distillation
 from sparrow.training.schedule import Schedule
 
@@ -67,6 +76,9 @@ class Study(Settings):
     """Verifiers by label."""
     analyses: Analyses = Field({})
     """Analyses by label: further tables, of what attacks and verifiers do not say."""
+    outputs: Outputs | None = None
+    """Write down the logits of every evaluated network, if given (`{}` for the defaults), for analyses and for whoever wants
+    them. If null, they are with the defaults, where an analysis reads them."""
     published: Published | None = None
     """Set this study's results beside published ones, if given (`{}` for all sources)."""
     evaluate: Annotated[list[EvaluatedStage], AfterValidator(unique)] = Field(["dense", "finetuned"], min_length=1)
@@ -76,6 +88,12 @@ class Study(Settings):
     """Networks of third parties, by the checkpoint whose place they take, such as
     `digits/cnn-small/benign/seed0/dense` or `.../seed0/METHOD-RATIO/finetuned`. Methods and ratios may be new ones: that is how
     a network that others pruned comes in beside the study's own. `sparrow import` checks a file and prints the lines."""
+
+    @property
+    def recorded_outputs(self) -> Outputs | None:
+        """How the logits of evaluated networks are written down; None where nobody asks for them."""
+        asked = any("outputs" in entry.needs for entry in self.analyses.values())
+        return self.outputs or (Outputs() if asked else None)
 
     def threat_of(self, objective: str) -> Threat:
         """The threat against which an objective's networks are evaluated."""

@@ -25,6 +25,7 @@ from sparrow.stages.specs.evaluation import AttackSpec, VerifySpec
 from sparrow.stages.specs.graft import GraftSpec
 from sparrow.stages.specs.imported import ImportedFile, ImportSpec
 from sparrow.stages.specs.initial import InitialSpec
+from sparrow.stages.specs.outputs import OutputsSpec
 from sparrow.stages.specs.pruning import PruneSpec
 from sparrow.stages.specs.training import TrainingSpec
 from sparrow.study import analysis_tables, cells, sources
@@ -192,6 +193,14 @@ def verify_spec(study: Study, parent: Parent, verifier: str) -> VerifySpec:
     """What a verifier of a network of `parent`'s family reads; `verifier` is the name of its table."""
     entry, shared = _evaluation(study, parent, "verify", cells.table(study, "verifiers", parent.objective, verifier))
     return VerifySpec(verifier=entry, **shared)
+
+
+def outputs_spec(study: Study, model: str) -> OutputsSpec:
+    """What writing down the logits of networks of that model reads. The study asks for them."""
+    asked, entry = study.recorded_outputs, entry_spec(study, "models", model)
+    assert asked is not None, "no logits are written down in a study that does not ask for them"
+    code = code_digest("sparrow.stages.outputs", catalogue.module_name("models", entry["kind"]))
+    return OutputsSpec(code=code, model=entry, **asked.model_dump())
 
 
 def aggregate_spec(study: Study) -> AggregateSpec:

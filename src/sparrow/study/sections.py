@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 
 from sparrow.exchange import keymap_files
 from sparrow.files import published_figures
-from sparrow.settings import Norm, Radius, Settings, unique
+from sparrow.settings import Norm, Radii, Radius, Settings, unique
 from sparrow.study.entry_types import optional
 from sparrow.training.additions import Distillation, StabilityLoss
 from sparrow.training.schedule import Schedule
@@ -132,6 +132,23 @@ class Grafting(Schedule):
     def schedule(self) -> Schedule:
         """How the grafted network trains."""
         return Schedule(**self.model_dump(include=set(Schedule.model_fields)))
+
+
+class Outputs(Settings):
+    """The logits of every evaluated network on test images, as they are and under noise: a file beside each network's tables.
+
+    Noise is uniform in a box around the image, cut off at black and white. It is the same for all networks: drawn anew for
+    each image, from the data set's digest, the radius, the number of the draw and the image's index.
+    """
+
+    noise: Radii = None
+    """Radius of the noise in pixel units (a number, or such as 8/255), or a list of them; images as they are alone if null."""
+    draws: int = Field(4, ge=1)
+    """How often noise is drawn for each image and radius."""
+    samples: int | None = Field(None, ge=1)
+    """Logits of this many test images, the same as of attacks with as many `samples`; of all if null."""
+    batch_size: int = Field(512, ge=1)
+    """Images per batch."""
 
 
 def _figure_source(text: str) -> str:

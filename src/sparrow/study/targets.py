@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sparrow.files.paths import COST, EXAMPLES, NETWORK, TABLE, Cell, Checkpoint, Parent, data_job, study_page, study_table
+from sparrow.files.paths import (
+    COST,
+    EXAMPLES,
+    NETWORK,
+    TABLE,
+    Cell,
+    Checkpoint,
+    Parent,
+    data_job,
+    outputs_job,
+    study_page,
+    study_table,
+)
 from sparrow.study import analyses, cells
 from sparrow.study.analysis_tables import collected
 from sparrow.study.config import Study
@@ -41,6 +53,19 @@ def analysed(study: Study, job: analyses.Job, what: Literal["networks", "dense"]
     return [f"{study.results}/{one.path}{NETWORK}" for one in getattr(job, what)]
 
 
+def outputs(study: Study) -> list[str]:
+    """The logits of all evaluated networks; none, if nobody asks for them."""
+    asked = study.recorded_outputs is not None
+    return [f"{study.results}/{outputs_job(one.path)}{NETWORK}" for one in cells.evaluated(study)] if asked else []
+
+
+def outputs_read(study: Study, job: analyses.Job) -> list[str]:
+    """The logits that a job of an analysis reads."""
+    if "outputs" not in study.analyses[job.label].needs:
+        return []
+    return [f"{study.results}/{outputs_job(one.path)}{NETWORK}" for one in dict.fromkeys((*job.dense, *job.networks))]
+
+
 def timings(study: Study) -> list[str]:
     """The tables of what was timed, each beside what is preserved."""
     return [f"{study.results}/{study_table(label)}" for label in analyses.labels(study, timed=True)]
@@ -55,7 +80,7 @@ def costs(study: Study) -> list[str]:
     """What all jobs of the study cost, each beside what it made."""
     made = [f"{study.results}/{data_job(dataset)}" for dataset in study.datasets]
     made += [f"{study.results}/{one.path}" for one in cells.made(study)]
-    made_besides = outcome_tables(study) + analysis_tables(study)
+    made_besides = outcome_tables(study) + outputs(study) + analysis_tables(study)
     return [f"{path}{COST}" for path in made] + [cost_beside(file) for file in made_besides]
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sparrow.files.specs import Entry, Spec
 from sparrow.settings import Threat
 
 
 class AnalysisSpec(Spec):
-    """An analysis, and the seed of its random numbers: that of the networks that it is about, if they have one in common."""
+    """An analysis, and the seed of its random numbers: that of the networks that it is about, if they have one in common.
+
+    `outputs` says how the logits that it reads were written down, if it reads them.
+    """
 
     analysis: Entry
     seed: int
+    outputs: dict[str, Any] | None = None
 
 
 class NetworksAnalysisSpec(AnalysisSpec):
