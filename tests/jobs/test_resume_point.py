@@ -178,6 +178,12 @@ def test_pruning_goes_on(label: str, stops: list[int], dense: Path, digits: Path
     assert evaluations[0] == evaluations[1] > 0
 
 
+def test_scores_under_a_pattern_go_on(dense: Path, digits: Path, tmp_path: Path, stopping: Callable) -> None:
+    job = _pruning(dense, digits, {"kind": "hydra", "granularity": "2:4"}, ratio=0.5)
+    evaluations = same_after_stops(job, tmp_path, stopping, [1, 1])
+    assert evaluations[0] == evaluations[1] > 0
+
+
 CHANGING = ["admm", "deadwooding", "harp", "lwm-iterative", "fre", "ccrp", "iwi", "pwoa", "bcs", "twinrep", "dnr"]
 
 

@@ -44,9 +44,15 @@ SHAPES = {"first": (5, 1, 3, 3), "second": (3, 9), "third": (5, 7)}
 
 def _choices(kind: str, *names: str) -> list[dict]:
     """All combinations of what the parameters `names` of a method may be, of those that it has."""
-    fields = {name: field for name, field in catalogue.load("methods", kind).Params.model_fields.items() if name in names}
-    values = [field.annotation.__args__ for field in fields.values()]
+    schema = catalogue.load("methods", kind).Params.model_json_schema()["properties"]
+    fields = {name: about for name, about in schema.items() if name in names}
+    values = [_words(about) for about in fields.values()]
     return [dict(zip(fields, chosen, strict=True)) for chosen in product(*values)]
+
+
+def _words(about: dict) -> list[str]:
+    """The words that an option may be; patterns such as 2:4 are in test_pattern."""
+    return [about["const"]] if "const" in about else about.get("enum") or about["anyOf"][0]["enum"]
 
 
 def _variants(*names: str, kinds: list[str] = KINDS) -> list:

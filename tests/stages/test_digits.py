@@ -81,20 +81,44 @@ def eras(folder: Path, seed: int, methods: dict[str, dict]) -> dict[str, float]:
     return {label: pipeline(folder, data, spec, method) for label, method in methods.items()}
 
 
-def pipeline(folder: Path, data: Path, spec: dict, method: dict) -> float:
+def pipeline(folder: Path, data: Path, spec: dict, method: dict, ratio: float = RATIO) -> float:
     """Prune, train what is left, attack; the share of test images that stay robust."""
     curve, cost = folder / "curve", folder / "cost"
     _, params = catalogue.from_spec("methods", method)
     stages = PIPELINES[params.pipeline]
     own, pretraining = (Schedule(**SCHEDULES[stage]) for stage in (stages.search, "pretrain"))
-    under = params.schedule(RATIO, own, pretraining).model_dump()
-    pruning = spec | {"method": method, "method_threat": THREAT, "ratio": RATIO, "schedule": under}
+    under = params.schedule(ratio, own, pretraining).model_dump()
+    pruning = spec | {"method": method, "method_threat": THREAT, "ratio": ratio, "schedule": under}
     parent, pruned, tuned = (folder / f"{name}.safetensors" for name in (stages.parent, "pruned", "tuned"))
     prune(parent, data, pruned, curve, folder / "trace", cost, pruning)
     finetune(pruned, data, tuned, curve, cost, spec | {"schedule": SCHEDULES[stages.afterwards]})
+    return share_robust(tuned, data)
+
+
+def share_robust(network: Path, data: Path) -> float:
+    """The share of test images that stay robust."""
     evaluation = {"seed": 0, "code": "test", "model": MODEL, "threat": THREAT, "attack": {"kind": "pgd", "steps": 20}}
-    attack(tuned, data, folder / "pgd.csv", cost, evaluation)
-    return (pd.read_csv(folder / "pgd.csv")["status"] == "robust").mean()
+    table = network.with_name("pgd.csv")
+    attack(network, data, table, network.with_name("cost"), evaluation)
+    return (pd.read_csv(table)["status"] == "robust").mean()
+
+
+@pytest.mark.slow
+def test_scores_choose_better_patterns_than_chance(tmp_path: Path) -> None:
+    data, spec = tmp_path / "data.safetensors", TRAINING | {"cell": labels()}
+    prepare_data(data, tmp_path / "cost", data_spec("digits"))
+    training = spec | {"schedule": SCHEDULES["pretrain"]}
+    pretrain(
+        initial_network(tmp_path, spec), data, tmp_path / "dense.safetensors", tmp_path / "curve", tmp_path / "cost", training
+    )
+    pruned, tuned = {}, {}
+    for kind in METHODS:
+        pipeline(tmp_path, data, spec, {"kind": kind, "granularity": "2:4"}, 0.5)
+        pruned[kind] = share_robust(tmp_path / "pruned.safetensors", data)
+        tuned[kind] = pipeline(tmp_path, data, spec, {"kind": kind, "granularity": "1:4"}, 0.75)
+    # Half of the weights is enough for any network that is trained afterwards.
+    assert min(pruned["lwm"], pruned["hydra"]) > pruned["random"] + 0.2, pruned
+    assert min(tuned["lwm"], tuned["hydra"]) > tuned["random"], tuned
 
 
 @pytest.mark.parametrize("method", ["lwm", "hydra"])

@@ -99,11 +99,17 @@ MISTAKES = {
     "stage key": ("training.prune.epoch", 7, "training.prune.epoch", ["'epoch'", "7", "'epochs'?", "batch_size"]),
     "method key": ("methods.hydra.gain", 7, "methods.hydra.gain", ["'gain'", "7", "'init_gain'?", "freeze_norms"]),
     "former key": ("methods.lwm.scope", "global", "methods.lwm.scope", ["'scope'", "'global'", "allocation", "granularity"]),
-    "granularity of a method without": (
+    "granularity of a method without filters": (
         "methods.snip.granularity",
         "filter",
         "methods.snip.granularity",
-        ["'granularity'", "'filter'", "allocation, batches"],
+        ["'filter'", "'weight', or N:M such as '2:4'"],
+    ),
+    "granularity of a method that ranks all layers": (
+        "methods.deadwooding.granularity",
+        "2:4",
+        "methods.deadwooding.granularity",
+        ["'granularity'", "'2:4'", "distillation, dual_share"],
     ),
     "what a method declares": ("methods.hydra.trains", "weights", "methods.hydra.trains", ["'trains'", "'weights'"]),
     "attack key": ("attacks.pgd.step", 7, "attacks.pgd.step", ["'step'", "7", "'steps'?", "restarts"]),
@@ -167,6 +173,7 @@ def test_a_norm_that_an_attack_does_not_know_is_one_line():
 
 EXCHANGES = ("dnr", "flying-bird", "flying-bird-plus")
 FROM_SCRATCH = (*EXCHANGES, "bcs", "random-scratch")
+PATTERNED = ("pwoa", "rst", "snip", "undecayed")
 GRANULAR = ("admm", "harp", "hydra", "lwm", "mrpf", "random", "twinrep", "vericompress")
 
 # Options of the methods, with a value that each may not have and what the line has to say.
@@ -219,6 +226,8 @@ OPTIONS = [
     *[(f"{kind}.rescale", "some", "boolean") for kind in FROM_SCRATCH],
     *[(f"{kind}.granularity", "weight", "'filter'") for kind in ("ccrp", "fre")],
     *[(f"{kind}.granularity", None, "'weight' or 'filter'") for kind in GRANULAR],
+    *[(f"{kind}.granularity", "filter", "'weight', or N:M") for kind in PATTERNED],
+    *[(f"{kind}.dense_layers", "0.weight", "list") for kind in sorted({*GRANULAR, *PATTERNED} - {"harp", "mrpf"})],
     *[(f"{kind}.norm_statistics", "fresh", "'kept' or 'recompute'") for kind in catalogue.kinds("methods")],
     *[
         (f"{kind}.allocation", "even", "'uniform', 'erk'")

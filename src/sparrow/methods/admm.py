@@ -28,14 +28,14 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
-from sparrow.pruning.params import Criterion, Granular, Needs, PerLayer, Trains
+from sparrow.pruning.params import AnyGranularity, Criterion, Needs, PerLayer, Trains
 
 if TYPE_CHECKING:
     from sparrow.networks.structure import Layout
     from sparrow.pruning.pruner import Pruner, Step, Weights
 
 
-class Params(PerLayer, Granular):
+class Params(PerLayer, AnyGranularity):
     """The penalty. The paper trains 200 epochs a stage and updates every 20."""
 
     criterion: ClassVar[Criterion | None] = "SOLWM"

@@ -30,14 +30,14 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
-from sparrow.pruning.params import Criterion, Granular, Needs, PerLayer, Sharpness, Trains
+from sparrow.pruning.params import AnyGranularity, Criterion, Needs, PerLayer, Sharpness, Trains
 
 if TYPE_CHECKING:
     from sparrow.networks.structure import Layout
     from sparrow.pruning.pruner import Masks, Pruner, Weights
 
 
-class Params(PerLayer, Granular, Sharpness):
+class Params(PerLayer, AnyGranularity, Sharpness):
     """Settings of the scores, which learn along `training.prune`."""
 
     criterion: ClassVar[Criterion | None] = "LIS"

@@ -38,23 +38,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sparrow.lazy_torch import torch
-from sparrow.pruning.params import Criterion, Global, Granular, Needs, Trains
+from sparrow.pruning.params import AnyGranularity, Criterion, Global, Needs, Trains
 
 if TYPE_CHECKING:
     from sparrow.networks.structure import Layout
     from sparrow.pruning.pruner import Masks, Pruner, Step, Weights
 
 
-class Params(Global, Granular):
+class Params(Global, AnyGranularity):
     """Where magnitudes compete, and in how many steps."""
 
     criterion: ClassVar[Criterion | None] = "LWM"
     trains: ClassVar[Trains] = "weights"
     steps: int = Field(1, ge=1)
     """Prune in this many steps, with fine-tuning between them; each keeps the same share of what was left."""
+
+    @model_validator(mode="after")
+    def _patterns_at_once(self) -> Params:
+        if self.pattern and self.steps > 1:
+            raise ValueError(
+                f"steps is {self.steps}, must be 1 with granularity '{self.pattern}': no pattern lies on the way to it"
+            )
+        return self
 
     @property
     def iterative(self) -> bool:

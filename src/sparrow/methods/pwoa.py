@@ -56,7 +56,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
-from sparrow.pruning.params import Criterion, Needs, PerLayer, Trains
+from sparrow.pruning.params import Criterion, Needs, Patterned, PerLayer, Trains
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from sparrow.pruning.pruner import Batch, Masks, Pruner, Step, Weights
 
 
-class Params(PerLayer):
+class Params(PerLayer, Patterned):
     """The distillation, the penalty before weights are pruned, and the bottleneck behind."""
 
     needs: ClassVar[Needs] = "schedule"

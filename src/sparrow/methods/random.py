@@ -17,13 +17,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from sparrow.lazy_torch import torch
-from sparrow.pruning.params import Criterion, Granular, PerLayer
+from sparrow.pruning.params import AnyGranularity, Criterion, PerLayer
 
 if TYPE_CHECKING:
     from sparrow.pruning.pruner import Pruner
 
 
-class Params(PerLayer, Granular):
+class Params(PerLayer, AnyGranularity):
     """The share of each layer that is removed; which of its weights, is drawn at random."""
 
     criterion: ClassVar[Criterion | None] = "random"

@@ -46,14 +46,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
-from sparrow.pruning.params import Criterion, Needs, PerLayer, Pipeline, Schedule, Trains
+from sparrow.pruning.params import Criterion, Needs, Patterned, PerLayer, Pipeline, Schedule, Trains
 
 if TYPE_CHECKING:
     from sparrow.networks.structure import Layout
     from sparrow.pruning.pruner import Masks, Pruner, Weights
 
 
-class Params(PerLayer):
+class Params(PerLayer, Patterned):
     """The random constants, and the decay of their scores, which learn along `training.pretrain`."""
 
     pipeline: ClassVar[Pipeline] = "before"

@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
-from sparrow.pruning.params import Batches, Criterion, Global
+from sparrow.pruning.params import Batches, Criterion, Global, Patterned
 
 if TYPE_CHECKING:
     from sparrow.pruning.pruner import Pruner
 
 
-class Params(Batches, Global):
+class Params(Batches, Global, Patterned):
     """On how many batches the gradient is taken, and where scores compete."""
 
     criterion: ClassVar[Criterion | None] = "LIS"

@@ -46,7 +46,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
-from sparrow.pruning.params import Criterion, Global, Granular, Needs, Pipeline, Trains
+from sparrow.pruning.params import AnyGranularity, Criterion, Global, Needs, Pipeline, Trains
 
 if TYPE_CHECKING:
     from sparrow.networks.structure import Layout
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from sparrow.pruning.pruner import Masks, Pruner, Step, Weights
 
 
-class Params(Global, Granular):
+class Params(Global, AnyGranularity):
     """The factors, and when they are pruned."""
 
     pipeline: ClassVar[Pipeline] = "during"

@@ -37,13 +37,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
-from sparrow.pruning.params import Batches, Criterion, Global
+from sparrow.pruning.params import Batches, Criterion, Global, Patterned
 
 if TYPE_CHECKING:
     from sparrow.pruning.pruner import Pruner
 
 
-class Params(Batches, Global):
+class Params(Batches, Global, Patterned):
     """How much weight decay counts, on how many batches the gradient is taken, and where scores compete."""
 
     criterion: ClassVar[Criterion] = "LIS"

@@ -45,14 +45,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from sparrow.lazy_torch import torch
-from sparrow.pruning.params import Criterion, Granular, Needs, PerLayer, Pipeline, Trains
+from sparrow.pruning.params import AnyGranularity, Criterion, Needs, PerLayer, Pipeline, Trains
 
 if TYPE_CHECKING:
     from sparrow.networks.structure import Layout
     from sparrow.pruning.pruner import Masks, Pruner, Step, Weights
 
 
-class Params(PerLayer, Granular):
+class Params(PerLayer, AnyGranularity):
     """What is projected onto, and how often."""
 
     pipeline: ClassVar[Pipeline] = "during"

@@ -12,5 +12,7 @@ raises ValueError if images of that shape (channels, height, width) do not fit, 
 - `graftable`: False, if a ReLU of it is no module of its own, torch.nn.ReLU, so that no line can take its place (True by
   default);
 - `narrowest`: the layer with the fewest filters, `Narrowest(name of its weights, filters)` (None by default): a pruning
-  ratio that would take them all is then refused before any job. It may be a property, where it depends on the settings.
+  ratio that would take them all is then refused before any job. It may be a property, where it depends on the settings;
+- `inputs(self, shape)`, a method: how many inputs each output of a layer has, by the name of its weights, for images of that
+  shape; of the layers of which it is known (none by default). An N:M pattern that does not fit is then refused before any job.
 """

@@ -34,6 +34,10 @@ class Params(Architecture):
     batch_norm: ClassVar[bool] = True
     narrowest: ClassVar[Narrowest] = Narrowest("0.weight", CONVOLUTIONS[0][0])
 
+    def inputs(self, shape: tuple[int, int, int]) -> dict[str, int]:
+        """Of the first layer."""
+        return {"0.weight": 9 * shape[0]}
+
 
 def check(params: Params, shape: tuple[int, int, int]) -> None:
     """Images of any size fit."""

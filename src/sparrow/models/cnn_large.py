@@ -39,6 +39,10 @@ class Params(Architecture):
 
     narrowest: ClassVar[Narrowest] = convnet.narrowest(CONVOLUTIONS, HIDDEN)
 
+    def inputs(self, shape: tuple[int, int, int]) -> dict[str, int]:
+        """Of all layers."""
+        return convnet.inputs(CONVOLUTIONS, HIDDEN, shape)
+
 
 def check(params: Params, shape: tuple[int, int, int]) -> None:
     """Raise ValueError if images of `shape` are too small."""

@@ -39,6 +39,10 @@ class Params(normalise.Normalised):
         """The smallest hidden layer."""
         return convnet.narrowest([], self.hidden)
 
+    def inputs(self, shape: tuple[int, int, int]) -> dict[str, int]:
+        """Of all layers."""
+        return convnet.inputs([], self.hidden, shape)
+
 
 def check(params: Params, shape: tuple[int, int, int]) -> None:
     """Images of any size fit."""

@@ -46,6 +46,10 @@ class Params(normalise.Normalised):
         """The first convolution."""
         return convnet.narrowest(CONVOLUTIONS[self.form], HIDDEN)
 
+    def inputs(self, shape: tuple[int, int, int]) -> dict[str, int]:
+        """Of all layers."""
+        return convnet.inputs(CONVOLUTIONS[self.form], HIDDEN, shape)
+
 
 def check(params: Params, shape: tuple[int, int, int]) -> None:
     """Raise ValueError if images of `shape` are too small."""

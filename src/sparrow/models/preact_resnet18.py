@@ -32,6 +32,10 @@ class Params(Architecture):
     """Batch norm and ReLU before the last average, as in the paper and in Rice et al., "Overfitting in Adversarially Robust
     Deep Learning", ICML 2020 (RobustBench's `bn_before_fc` and `out_shortcut`); kuangliu/pytorch-cifar does without."""
 
+    def inputs(self, shape: tuple[int, int, int]) -> dict[str, int]:
+        """Of the first layer."""
+        return {"conv1.weight": 9 * shape[0]}
+
 
 def check(params: Params, shape: tuple[int, int, int]) -> None:
     """Images of any size fit."""

@@ -30,6 +30,10 @@ class Params(Architecture):
     narrowest: ClassVar[Narrowest] = Narrowest("conv1.weight", 64)
     graftable: ClassVar[bool] = False  # torchvision's blocks run one ReLU three times, on maps of different shapes.
 
+    def inputs(self, shape: tuple[int, int, int]) -> dict[str, int]:
+        """Of the first layer."""
+        return {"conv1.weight": 49 * shape[0]}
+
 
 def check(params: Params, shape: tuple[int, int, int]) -> None:
     """Images of any size fit."""

@@ -37,6 +37,10 @@ class Params(normalise.Normalised):
     dropout: float = Field(0.5, ge=0, lt=1)
     """Share of the first hidden layer's outputs that dropout sets to zero in training; bounds are of the network without it."""
 
+    def inputs(self, shape: tuple[int, int, int]) -> dict[str, int]:
+        """Of the first layer."""
+        return {"feature_extractor.conv1.weight": 9 * shape[0]}
+
 
 def check(params: Params, shape: tuple[int, int, int]) -> None:
     """Raise ValueError if images of `shape` are too small."""

@@ -33,6 +33,10 @@ class Params(Architecture):
     batch_norm: ClassVar[bool] = True
     narrowest: ClassVar[Narrowest] = Narrowest("features.0.weight", CHANNELS[0][0])
 
+    def inputs(self, shape: tuple[int, int, int]) -> dict[str, int]:
+        """Of the first layer."""
+        return {"features.0.weight": 9 * shape[0]}
+
 
 def check(params: Params, shape: tuple[int, int, int]) -> None:
     """Raise ValueError if images of `shape` are too small."""

@@ -28,6 +28,10 @@ class Params(Architecture):
     batch_norm: ClassVar[bool] = True
     narrowest: ClassVar[Narrowest] = Narrowest("conv1.weight", 16)
 
+    def inputs(self, shape: tuple[int, int, int]) -> dict[str, int]:
+        """Of the first layer."""
+        return {"conv1.weight": 9 * shape[0]}
+
 
 def check(params: Params, shape: tuple[int, int, int]) -> None:
     """Images of any size fit."""

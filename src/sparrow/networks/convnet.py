@@ -31,6 +31,17 @@ def narrowest(convolutions: list[Conv], hidden: list[int]) -> Narrowest:
     return min(layers, key=lambda layer: layer.filters)
 
 
+def inputs(convolutions: list[Conv], hidden: list[int], shape: tuple[int, int, int]) -> dict[str, int]:
+    """How many inputs each output of a layer of `build` has, by the name of its weights; all but a front of fixed numbers."""
+    channels, found = shape[0], {}
+    for place, conv in enumerate(convolutions):
+        found[f"{2 * place}.weight"], channels = channels * conv.kernel**2, conv.channels
+    height, width = _output_size(convolutions, shape)
+    behind = 2 * len(convolutions) + 1
+    widths = [channels * height * width, *hidden]
+    return found | {f"{behind + 2 * place}.weight": width for place, width in enumerate(widths)}
+
+
 def build(
     convolutions: list[Conv],
     hidden: list[int],

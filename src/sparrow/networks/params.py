@@ -31,3 +31,11 @@ class Architecture(Settings):
         `narrowest: ClassVar[Narrowest] = ("conv1.weight", 64)`, where that does not depend on the parameters.
         """
         return None
+
+    def inputs(self, shape: tuple[int, int, int]) -> dict[str, int]:
+        """How many inputs each output of a layer has on images of `shape` (channels, height, width), by the state dict name of
+        its weights; of those layers of which it is known before a network is built, such as the first.
+
+        An N:M pattern that does not fit them is then refused before any job, and in others when pruning begins.
+        """
+        return {}

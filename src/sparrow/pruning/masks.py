@@ -1,7 +1,8 @@
 """From scores to masks with an exact number of weights or filters.
 
 A *unit* is what is kept or removed: a weight, or a filter (in all layers of its group). Units compete in *blocks*: the
-weights of a layer, or the filters of a group. A budget says how many units each block loses.
+weights of a layer, or the filters of a group. A budget says how many units each block loses. Under an N:M pattern, the
+weights of a block compete with those of the same M inputs alone.
 
 Sources of the allocations: ERK, Evci et al., "Rigging the Lottery", ICML 2020; LAMP, Lee et al., "Layer-adaptive Sparsity
 for the Magnitude-based Pruning", ICLR 2021; IGQ, Chen et al., "Sparsity Winning Twice", ICLR 2022.
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from sparrow.errors import SparrowError
 from sparrow.networks.structure import Layout
-from sparrow.pruning.params import FromScratch, Global, Method, PerLayer
+from sparrow.pruning.params import FromScratch, Global, Method, Patterned, PerLayer
 from sparrow.pruning.ratio import pruned_count, shortage
 
 Budget = dict[str, int]
@@ -29,8 +30,13 @@ def budget_of(
     """How many units each block loses, by the `allocation` of `params`.
 
     `weights` are those to prune, whose magnitudes decide under `lamp`; `scores` (shaped like them) decide under `global`.
-    Of filters every group keeps one. Raises SparrowError for a ratio that does not leave that.
+    Of filters every group keeps one. Raises SparrowError for a ratio that does not leave that, or is not that of the pattern.
     """
+    if params.pattern:
+        if line := params.pattern.other_ratio(ratio):
+            raise SparrowError(line)
+        dense = dense_layers(params)
+        return {name: 0 if name in dense else params.pattern.dropped(weight.numel()) for name, weight in weights.items()}
     magnitudes = units({name: weight.detach().abs() for name, weight in weights.items()}, layout, params)
     sizes = {block: len(values) for block, values in magnitudes.items()}
     # A layer without filters would cut the network in two.
@@ -54,8 +60,14 @@ def masks_of(
 ) -> dict[str, Tensor]:
     """Masks, shaped like `weights`, that drop the units with the lowest scores of each block.
 
-    Of equal scores, the first in memory are dropped first.
+    Of equal scores, the first in memory are dropped first. Under an N:M pattern, what the budget drops is dropped in equal
+    parts from every M consecutive inputs.
     """
+    if params.pattern:
+        return {
+            name: keep_highest_of_each(score, *params.pattern) if budget[name] else torch.ones_like(score, dtype=torch.bool)
+            for name, score in scores.items()
+        }
     kept = {block: keep_highest(values, budget[block]) for block, values in units(scores, layout, params).items()}
     return spread(kept, layout, params, weights)
 
@@ -93,6 +105,26 @@ def keep_highest(scores: Tensor, dropped: int) -> Tensor:
     mask = torch.ones(scores.numel(), dtype=torch.bool, device=scores.device)
     mask[scores.flatten().sort(stable=True).indices[:dropped]] = False
     return mask.view_as(scores)
+
+
+def keep_highest_of_each(scores: Tensor, kept: int, among: int) -> Tensor:
+    """Mask, shaped like `scores` (out, ...), of the `kept` highest of every `among` consecutive inputs of each output.
+
+    Of equal scores, the first in memory are dropped. The inputs of an output are a multiple of `among`.
+    """
+    groups = scores.reshape(len(scores), -1, among)
+    order = groups.sort(dim=2, stable=True).indices[..., : among - kept]
+    return torch.ones_like(groups, dtype=torch.bool).scatter_(2, order, False).view(scores.shape)
+
+
+def dense_layers(params: Method) -> list[str]:
+    """The names of the weights that an N:M pattern spares."""
+    return params.dense_layers if isinstance(params, Patterned) else []
+
+
+def inputs_of(weights: Mapping[str, Tensor]) -> dict[str, int]:
+    """How many inputs each output of a layer has, by the name of its weights (out, ...)."""
+    return {name: weight[0].numel() for name, weight in weights.items()}
 
 
 def lamp_scores(magnitudes: Tensor) -> Tensor:

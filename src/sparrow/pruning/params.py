@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+import re
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from sparrow.settings import Ratios, Settings
+from sparrow.pruning.pattern import TEXT, Pattern
+from sparrow.settings import Ratios, Settings, unique
 from sparrow.training.schedule import Schedule
 
 S2AP = """
@@ -30,7 +32,7 @@ Pipeline = Literal["after", "before", "during"]
 Needs = Literal["nothing", "batches", "schedule"]
 Trains = Literal["scores", "weights"]
 Locality = Literal["layer", "network"]
-Structure = Literal["weights", "filters"]
+Structure = Literal["weights", "N:M", "filters"]
 Criterion = Literal["LWM", "SOLWM", "SPALWM", "LIS", "HGM", "BCS", "random"]
 
 
@@ -70,8 +72,13 @@ class Method(Settings):
 
     @property
     def structure(self) -> Structure:
-        """What it removes: single `weights`, or whole `filters`."""
+        """What it removes: single `weights`, of every M weights all but N (`N:M`), or whole `filters`."""
         return "weights"
+
+    @property
+    def pattern(self) -> Pattern | None:
+        """The pattern in which it keeps weights; None if a layer's weights may be anywhere."""
+        return None
 
     @property
     def batch_norm_only(self) -> str | None:
@@ -161,6 +168,68 @@ class Granular(Method):
     def structure(self) -> Structure:
         """By the `granularity`."""
         return "filters" if self.granularity == "filter" else "weights"
+
+
+def _granularity(*words: str) -> tuple[BeforeValidator, WithJsonSchema]:
+    """What takes one of `words`, or a pattern such as `2:4`, and nothing else."""
+
+    def known(text: Any) -> str:
+        if text not in words:
+            if not isinstance(text, str) or not re.match(TEXT, text):
+                raise ValueError(f"{text!r} is not valid: must be {' or '.join(map(repr, words))}, or N:M such as '2:4'")
+            Pattern.parse(text)
+        return text
+
+    schema = {"anyOf": [{"enum": list(words), "type": "string"}, {"pattern": TEXT, "type": "string"}]}
+    return BeforeValidator(known), WithJsonSchema(schema)
+
+
+class Patterned(Method):
+    """A method whose scores can also choose N of every M weights."""
+
+    granularity: Annotated[str, *_granularity("weight")] = "weight"
+    """Remove single weights (`weight`) or, as `"2:4"`, of every 4 consecutive inputs (in x k x k, as they lie in memory) of
+    each output all but the 2 with the highest scores. Then the ratio has to be that of the pattern, and `allocation`
+    `uniform`."""
+    dense_layers: Annotated[list[str], AfterValidator(unique)] = Field([])
+    """Weights, by their names in layers.csv, that stay dense under a pattern, such as those of a layer whose inputs are no
+    multiple of M. The network keeps more than the ratio says then: it is ranked apart, and `sparsity_masks` is what it has."""
+
+    @property
+    def pattern(self) -> Pattern | None:
+        """By the `granularity`."""
+        return Pattern.parse(self.granularity) if ":" in self.granularity else None
+
+    @property
+    def structure(self) -> Structure:
+        """By the `granularity`."""
+        return "N:M" if self.pattern else "weights"
+
+    @model_validator(mode="after")
+    def _all_layers_alike(self) -> Self:
+        allocation = getattr(self, "allocation", "uniform")
+        if self.pattern and allocation != "uniform":
+            raise ValueError(
+                f"allocation is {allocation!r}, must be 'uniform' with granularity '{self.pattern}', the same in all layers"
+            )
+        if self.dense_layers and not self.pattern:
+            raise ValueError(f"dense_layers is {self.dense_layers}, which needs a granularity such as '2:4'")
+        return self
+
+
+class AnyGranularity(Patterned):
+    """A method that can remove single weights, N:M patterns of them, or whole filters."""
+
+    granularity: Annotated[str, *_granularity("weight", "filter")] = "weight"
+    """Remove single weights (`weight`); as `"2:4"`, of every 4 consecutive inputs (in x k x k, as they lie in memory) of each
+    output all but the 2 with the highest scores; or whole output filters with their bias and norm (neurons in linear layers;
+    `filter`). With N:M, the ratio has to be that of the pattern, and `allocation` `uniform`. With `filter`, it is a share of
+    the filters, at least one stays in a layer, and the output layer keeps all of its own."""
+
+    @property
+    def structure(self) -> Structure:
+        """By the `granularity`."""
+        return "filters" if self.granularity == "filter" else super().structure
 
 
 class WholeFilters(Granular):

@@ -61,7 +61,7 @@ class Row:
     failed: str | None
     data_regime: str | None
     granularity: str
-    """The units that were pruned: `weight` or `filter`; empty for a dense network."""
+    """The units that were pruned: `weight`, `filter`, or a pattern such as `2:4`; empty for a dense network."""
     warnings: str | None
     """Warnings in its header, joined; None without any."""
     teacher: str | None
@@ -172,8 +172,9 @@ def _row(path: Path, done: list[analyses.Done], spec: AggregateSpec) -> Row:
     if objective not in spec.objectives:
         raise SparrowError(f"{path}: trained on {objective!r}; this study has {', '.join(map(repr, spec.objectives))}")
     outcomes = read_outcomes(path.with_suffix(""), spec.objectives[objective])
-    lost = checkpoint_in(failed or read_header(path)).path in spec.lost_filters
-    granularity = "" if path.stem == DENSE else "filter" if lost else "weight"
+    own = checkpoint_in(failed or read_header(path)).path
+    lost = own in spec.lost_filters
+    granularity = "" if path.stem == DENSE else "filter" if lost else spec.patterns.get(own, "weight")
     if failed:
         nothing = pd.DataFrame(columns=LAYER_COLUMNS), dict.fromkeys(SIZES, np.nan)
         return Row(

@@ -21,6 +21,7 @@ from sparrow.files.atomic import replacing
 from sparrow.files.csv_table import EXACT
 from sparrow.files.paths import CELL_COLUMNS, LABEL_COLUMNS
 from sparrow.files.specs import opened
+from sparrow.results.granularity import behind_method
 from sparrow.results.specs.comparison import PublishedSpec
 from sparrow.results.tables import write_html
 from sparrow.results.threats import in_words, with_text
@@ -220,7 +221,7 @@ def _caption(spec: PublishedSpec) -> str:
 def _shown(lines: pd.DataFrame) -> pd.DataFrame:
     """The page's table: published and measured figures in one column, and the circumstances of each in another."""
     shown = lines[["source", *LABEL_COLUMNS]].copy()
-    shown["method"] = lines["method"] + lines["granularity"].map({"filter": " (filters)"}).fillna("")
+    shown["method"] = lines["method"] + lines["granularity"].map(behind_method).astype(str)
     shown["ratio"] = lines["ratio"].map("{:g}".format)
     shown["seeds"] = [_number(value, ",.0f") for value in lines["seeds"]]
     records = _records(lines)

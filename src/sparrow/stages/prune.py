@@ -27,7 +27,7 @@ from sparrow.pruning.ratio import shortage
 from sparrow.reproducible import derive_seed, pick_device, seed_everything
 from sparrow.settings import Threat
 from sparrow.stages._failure import recorded
-from sparrow.stages._mask_check import raise_for
+from sparrow.stages._mask_check import off_ratio, raise_for, require_pattern
 from sparrow.stages._norm_statistics import recompute
 from sparrow.stages._origin import header, require_data
 from sparrow.stages._physical_size import at_physical_size
@@ -69,6 +69,7 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
         name = f"methods.{kind}"
         pruner = require_pruner(entry.prepare(params, spec.ratio, generator), name)
         weights, layout = prunable_weights(model), Layout(model, about.shape)
+        require_pattern(params, weights, kind)
         alive = {key: weight.detach() != 0 for key, weight in weights.items()}
         if pruner.budget != "weights":
             require_cuttable(model, about.shape)
@@ -106,7 +107,7 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
                 name=f"objectives.{spec.objective['kind']}",
             )
         masks = require_masks(pruner.end(weights), weights, name)
-        raise_for(masks, weights, layout, spec.ratio, pruner.budget, kind)
+        raise_for(masks, weights, layout, spec.ratio, pruner.budget, kind, params)
         dead = sum(int((mask & alive[key] & (weights[key] == 0)).sum()) for key, mask in masks.items())
         # A weight that has grown anew begins at zero, and stays there if its input is always zero.
         if dead and params.pipeline != "during":
@@ -120,8 +121,8 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
         drawn = write_curve(curve, rows)
         write_csv(trace, TRACE_COLUMNS, hooks.trace)
         drawn["trace"] = sha256(trace)
-        warning = pruner.warning()
-        told = f"{name}: {warning}" if warning else None
+        lines = [line for line in (pruner.warning(), off_ratio(params, masks)) if line]
+        told = f"{name}: {'; '.join(lines)}" if lines else None
         pruned = checkpoint.Checkpoint(model, masks, header("pruned", spec, about, parent, told) | drawn)
         if pruner.budget != "weights":
             # For all that comes next, fine-tuning first. What masks do not hold is in the network that this was pruned from.

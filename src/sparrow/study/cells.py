@@ -225,13 +225,24 @@ def filters_gone(study: Study, checkpoint: Checkpoint) -> float:
     return checkpoint.cell.ratio if checkpoint.cell and by_filter else 0.0
 
 
+def patterns(study: Study) -> dict[str, str]:
+    """The evaluated checkpoints, by path, of which N of every M weights stay: `2:4`, with the layers that are spared."""
+    found = {}
+    for one in evaluated(study):
+        kept = _granularity(study, one.path, one.cell) if one.cell else ""
+        if one.cell and ":" in kept:
+            spared = " ".join(getattr(study.methods[one.cell.method], "dense_layers", ()))
+            found[one.path] = f"{kept}, dense {spared}" if spared else kept
+    return found
+
+
 def _is_own(study: Study, cell: Cell) -> bool:
     """Whether the study can prune this cell by itself."""
     return cell.method in study.methods and cell.ratio in (study.methods[cell.method].ratios or study.ratios)
 
 
 def _granularity(study: Study, path: str, cell: Cell) -> str:
-    """What the checkpoint `path` of a pruned network lost: `weight` or `filter`."""
+    """What the checkpoint `path` of a pruned network lost: `weight`, `filter`, or all but a pattern such as `2:4`."""
     imported = study.imports.get(path) or study.imports.get(f"{cell.path}/pruned")
     entry = imported or study.methods[cell.method]
     return getattr(entry, "granularity", "weight")

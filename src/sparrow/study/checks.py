@@ -491,6 +491,23 @@ def _filters_are_left(study: Study) -> Iterator[str]:
                     yield f"{where}: methods.{label} removes filters of models.{model}: {line}"
 
 
+def _patterns_fit(study: Study) -> Iterator[str]:
+    """Where N of every M weights stay, ratios say so, and layers allow it, as far as models say beforehand how many inputs they
+    have."""
+    if set(study.evaluate) <= {DENSE}:
+        return
+    for label, method in study.methods.items():
+        if not method.pattern:
+            continue
+        where = "ratios" if method.ratios is None else f"methods.{label}.ratios"
+        for ratio in method.ratios or study.ratios:
+            if line := method.pattern.other_ratio(ratio):
+                yield f"{where}: methods.{label}: {line}{'' if method.ratios else f', below methods.{label}'}"
+        for (model, entry), (_, about) in product(study.models.items(), _descriptions(study)):
+            if line := method.pattern.misfit(entry.inputs(about.shape), method.dense_layers):
+                yield f"methods.{label}.granularity: models.{model}: {line}"
+
+
 def _imports_fit(study: Study) -> Iterator[str]:
     """Every import takes the place of a checkpoint that somebody asks for."""
     for path, entry in study.imports.items():
@@ -549,6 +566,7 @@ CHECKS: tuple[Check, ...] = (
     _labels_are_free,
     _methods_prune,
     _filters_are_left,
+    _patterns_fit,
     _analyses_fit,
     _threats_are_in_pixels,
     _noise_is_in_pixels,

@@ -212,6 +212,7 @@ def aggregate_spec(study: Study) -> AggregateSpec:
         analyses=analysis_tables.collect_spec(study, timed=False),
         methods={label: method_facts(method) for label, method in study.methods.items()},
         lost_filters=[one.path for one in cells.without_filters(study)],
+        patterns=cells.patterns(study),
         code=code_digest("sparrow.results.aggregate"),
     )
 

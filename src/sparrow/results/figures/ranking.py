@@ -9,6 +9,7 @@ import pandas as pd
 
 from sparrow.files.specs import opened
 from sparrow.results.figures import style
+from sparrow.results.granularity import behind_ratio
 from sparrow.results.ranking import CONSTANT
 from sparrow.results.specs.figures import FigureSpec
 
@@ -42,8 +43,7 @@ def draw_ranking(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
             axes.set_yticks(range(len(panel)), panel["method"], fontsize=7)
             axes.set_xlim(-3, 103)
             axes.grid(axis="y", visible=False)
-            share = f"{ratio:g} of filters" if granularity == "filter" else f"{ratio:g}"
-            axes.set_title(f"{titles[objective]}{between}{metric}, {share}", fontsize=8)
+            axes.set_title(f"{titles[objective]}{between}{metric}, {ratio:g}{behind_ratio(granularity)}", fontsize=8)
     for axes in grid[-1]:
         axes.set_xlabel("%")
     style.legend_below(figure)

@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sparrow.files.atomic import replacing
+from sparrow.results.granularity import behind_method
 from sparrow.results.specs.figures import FigureSpec
 from sparrow.results.statistics import mean_over_seeds
 from sparrow.results.threats import in_words
@@ -146,8 +147,9 @@ def write(figure: Figure, svg: Path, png: Path) -> None:
 
 
 def by_granularity(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with ` (filters)` after the names of methods that remove filters, of which their ratio is the share."""
-    return table.assign(method=table["method"] + table["granularity"].map({"filter": " (filters)"}).fillna(""))
+    """The table with ` (filters)` after the names of methods that remove filters, of which their ratio is the share, and
+    ` (2:4)` after those that keep 2 of every 4 weights."""
+    return table.assign(method=table["method"] + table["granularity"].map(behind_method).astype(str))
 
 
 def select(table: pd.DataFrame, **values: object) -> pd.DataFrame:

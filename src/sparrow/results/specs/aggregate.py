@@ -30,3 +30,6 @@ class AggregateSpec(Spec):
     """By label; of a method that only an import has, nothing is known."""
     lost_filters: list[str] = Field(default_factory=list)
     """The evaluated checkpoints (`paths.Checkpoint.path`) whose methods remove whole filters; of others, single weights go."""
+    patterns: dict[str, str] = Field(default_factory=dict)
+    """Those (by path) of which N of every M weights stay, and the granularity that they are ranked by: `2:4`, or `2:4, dense
+    0.weight` where a layer is spared."""

@@ -11,7 +11,8 @@ class MethodKind(PlainValues):
     """What a method is known by elsewhere: its kind, what it prunes, and in words what it is set to besides."""
 
     kind: str
-    granularity: Literal["", "weight", "filter"]
+    granularity: str
+    """`weight`, `filter`, or a pattern such as `2:4`; empty for a dense network."""
     settings: str
 
 
