@@ -181,3 +181,30 @@ def test_a_study_without_distances_or_dense_networks_is_refused_in_one_line() ->
         SparrowError, match=r"analyses.flips: compares networks with their dense one, which evaluate leaves out"
     ):
         load_study(TINY | asked | {"attacks": {"fmn": None}, "verifiers": {"ibp": None}, "evaluate": ["finetuned"]})
+
+
+SPEC = {"code": "test", "dataset": "digits", "model": "cnn-small", "objectives": ["benign"], "stage": "finetuned"}
+SPEC |= {"threats": {"benign": {"norm": "linf", "eps": EPS}}}
+
+
+def drawn(tables: dict[str, pd.DataFrame], folder: Path) -> bytes:
+    folder.mkdir(exist_ok=True)
+    for name, table in tables.items():
+        table.to_csv(folder / f"{name}.csv", index=False)
+    flips.draw([folder / f"{name}.csv" for name in TABLES], folder / "a.svg", folder / "a.png", SPEC)
+    return (folder / "a.svg").read_bytes()
+
+
+def test_the_figure_is_the_same_to_the_byte_and_has_the_churn_where_there_is_one(tmp_path: Path) -> None:
+    again = network([0, 0.04, 0.06, 0.2, 0, 0.4, 0.3, 0], seed=1)
+    with_churn = drawn(analysed(DENSE, again, PRUNED), tmp_path)
+    assert with_churn == drawn(analysed(DENSE, again, PRUNED), tmp_path)
+    assert with_churn != drawn(analysed(DENSE, PRUNED), tmp_path)
+
+
+def test_a_figure_of_nothing_says_so(tmp_path: Path) -> None:
+    nothing = {name: pd.DataFrame(columns=columns) for name, columns in TABLES.items()}
+    assert drawn(nothing, tmp_path)
+    few = analysed(DENSE, PRUNED, fewest=9)
+    assert few["flips"]["auc"].isna().all()
+    assert drawn(few, tmp_path) != drawn(analysed(DENSE, PRUNED), tmp_path)

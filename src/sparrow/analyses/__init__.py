@@ -24,6 +24,9 @@ None where it failed). An analysis may raise `sparrow.errors.NetworkError` for a
 on, and says why. Seed, device, cost and failure are the stage's; a long analysis hands each finished piece to
 `sparrow.jobs.journal.compute_once`, and an interrupted job goes on there.
 
+`requires` names what a study has to have for it, or is refused before any job: networks evaluated beside their `dense` ones,
+`distances` of an attack that seeks the nearest adversarial image.
+
 Optional: `summary(table)`, which gives columns LABEL_NAME of summary.csv (a dictionary of names and numbers) from the rows of
 one network (scopes `network` and `pair`) in the first table, but none that every study has, and none of an analysis that
 failed for all networks; `draw(source, svg, png, spec)`, the figure of one data set and model from the table of all jobs, or a
