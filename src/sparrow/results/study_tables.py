@@ -16,10 +16,12 @@ from sparrow.results.specs.outcomes import OutcomeTables
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A checkpoint's identity (data set to stage, as in summary.csv), and its outcome tables."""
+    """A checkpoint's identity (data set to stage, as in summary.csv), its outcome tables, and the shape of its images."""
 
     identity: dict[str, Any]
     outcomes: Outcomes
+    shape: tuple[int, ...]
+    """Channels, height and width."""
 
     @property
     def family(self) -> tuple[Any, ...]:
@@ -47,5 +49,5 @@ def evaluated(networks: list[Path], objectives: dict[str, OutcomeTables]) -> tup
     for path in networks:
         header = read_header(path)
         outcomes = read_outcomes(path.with_suffix(""), objectives[header["cell"]["objective"]])
-        found.append(Evaluated(identity_of(header), outcomes))
+        found.append(Evaluated(identity_of(header), outcomes, tuple(header["shape"])))
     return tuple(sorted(found, key=lambda one: tuple(one.identity.values())))

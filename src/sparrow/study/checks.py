@@ -83,7 +83,12 @@ def _analyses_fit(study: Study) -> Iterator[str]:
             yield f"analyses.{label}: {label} is the name of a table or figure of every study; choose another label"
         if label in SUMMARISED and hasattr(catalogue.load("analyses", entry.kind), "summary"):
             yield f"analyses.{label}: columns of every study's summary.csv begin with {label}_; choose another label"
-        if entry.scope in ("pair", "family"):
+        if len(study.seeds) < entry.seeds_needed:
+            yield f"seeds: {study.seeds}, and analyses.{label} needs {entry.seeds_needed} or more; add some, or leave it out"
+        if "smoothed" in entry.requires and not any(verifier.smoothed for verifier in study.verifiers.values()):
+            known = [kind for kind in catalogue.kinds("verifiers") if catalogue.load("verifiers", kind).Params.smoothed]
+            yield f"analyses.{label}: reads verifiers of smoothed classifiers; valid: with {' or '.join(known)}"
+        if entry.scope in ("pair", "family") or "dense" in entry.requires:
             against = f"analyses.{label}: compares networks with their dense one"
             if study.evaluate == ["dense"]:
                 yield f"{against}, and evaluate names no others; leave it out"

@@ -209,6 +209,7 @@ def _loaded(room: Room, kind: str) -> ModuleType:
 _SPELT = {
     "images": "(60000, 10000), with an official test set; (70000, None), without one; None, if it is not known",
     "needs": '() or ("threat",)',
+    "requires": '() or ("dense",)',
     "norms": '("linf",), ("l2",) or ("linf", "l2")',
     "tables": 'such as {"curve": ("bin", "share"), "total": ("share",)}, the columns of each table',
 }
