@@ -52,6 +52,10 @@ class Outcomes:
         hits = _stacked(table["prediction"] == table["label"] for table in self._all())
         return hits.groupby(level=0).all().astype(bool)
 
+    def predictions(self) -> pd.Series:
+        """The class that the network names for each image in any table, by image."""
+        return _stacked(table["prediction"] for table in self._all()).groupby(level=0).first()
+
     def constant(self) -> bool | None:
         """Whether the network answers with one class for all images; None if the images are all of one class."""
         predictions = _stacked(table["prediction"] for table in self._all())
