@@ -69,6 +69,10 @@ class Threat(Settings):
     eps: Radius
     """Radius of the perturbation in pixel units, images in [0, 1]: a number, or a fraction of integers such as 8/255."""
 
+    def l2_radius(self, values: int) -> float:
+        """The radius of the smallest l2 ball that holds all perturbations of an image of that many `values` (c x h x w)."""
+        return self.eps * values**0.5 if self.norm == "linf" else self.eps
+
 
 def unique(values: list | None) -> list | None:
     """`values` unchanged. Raises ValueError if one is there twice."""
@@ -132,7 +136,7 @@ class Evaluation(Settings):
 
 Scope = Literal["dataset", "network", "pair", "family", "seeds", "tables"]
 Need = Literal["threat", "outputs"]
-Requirement = Literal["dense", "distances"]
+Requirement = Literal["dense", "distances", "smoothed"]
 Columns = dict[str, tuple[str, ...]]
 """The columns of several tables, by the table's name."""
 
@@ -149,6 +153,8 @@ class Analysis(Settings):
     """What it reads besides checkpoints and images, or tables: the networks' `threat`; their logits (`outputs`)."""
     requires: ClassVar[tuple[Requirement, ...]] = ()
     """What a study has to evaluate for it, or is refused: `dense` networks beside pruned ones (which `pair` and `family` always
-    compare), an attack that seeks the nearest adversarial image and so `distances`."""
+    compare), an attack that seeks the nearest adversarial image and so `distances`, a verifier of a `smoothed` classifier."""
+    seeds_needed: ClassVar[int] = 1
+    """The fewest seeds of a study that it can say something about."""
     timed: ClassVar[bool] = False
     """Whether its numbers are timings, which no two runs have alike; those of a family alone can be compared."""

@@ -19,6 +19,7 @@ from sparrow.study.load import load_study
 from tests.study.test_targets import TINY
 
 EPS = 0.1
+SHAPE = (1, 8, 8)
 TABLES = flips.Params.tables
 
 
@@ -38,7 +39,7 @@ def network(
     proofs = {} if verified is None else {"ibp": fmn.assign(status=np.where(verified, "verified", "unknown"), decided="ibp")}
     who = {"dataset": "digits", "model": "cnn-small", "objective": "benign", "method": method, "ratio": ratio, "seed": seed}
     who["stage"] = "finetuned" if ratio else "dense"
-    return Evaluated(who, Outcomes(Path("network"), {"fmn": fmn}, proofs, {}, EPS, minimum_norm=["fmn"]))
+    return Evaluated(who, Outcomes(Path("network"), {"fmn": fmn}, proofs, {}, EPS, minimum_norm=["fmn"]), SHAPE)
 
 
 def analysed(*networks: Evaluated, **params: Any) -> dict[str, pd.DataFrame]:
@@ -150,12 +151,12 @@ def test_without_verifiers_only_images_agree() -> None:
 
 def test_a_network_that_failed_leaves_a_gap() -> None:
     lost = Outcomes(Path("network"), {}, {}, {}, EPS, failed={"attacks": "diverged"})
-    found = analysed(DENSE, Evaluated(PRUNED.identity, lost))
+    found = analysed(DENSE, Evaluated(PRUNED.identity, lost, SHAPE))
     assert found["flips"].empty
     assert found["pairs"].empty
     # A dense one without distances has sets, but no boundary.
     pgd = Outcomes(Path("network"), {"pgd": DENSE.outcomes.attacks["fmn"]}, {}, {}, EPS)
-    row = by_metric(analysed(Evaluated(DENSE.identity, pgd), PRUNED)["flips"])
+    row = by_metric(analysed(Evaluated(DENSE.identity, pgd, SHAPE), PRUNED)["flips"])
     assert row["n10"] == 2
     assert math.isnan(row["auc"])
 

@@ -639,7 +639,7 @@ def test_an_analysis_is_made_if_told():
         (
             {"stable": None},
             "analyses.stable",
-            "unknown analysis 'stable', did you mean 'stability'?; valid: latency, stability",
+            "unknown analysis 'stable', did you mean 'stability'?; valid: ",
         ),
         ({"stability": {"samples": 0}}, "analyses.stability.samples", "greater than or equal to 1"),
         ({"stability": {"samples": 1.5}}, "analyses.stability.samples", "integer"),
@@ -655,6 +655,42 @@ def test_a_bad_analysis_is_one_line(value, key, words):
     (line,) = complaints(changed(("analyses", value)))
     assert line.startswith(f"config.yaml: {key}: ")
     assert words in line
+
+
+SEEDS, SMOOTHED = ("seeds", [0, 1, 2]), ("verifiers.smoothing", {"n": 100})
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "line"),
+    [
+        ("exemplars", [("seeds", [0, 7])], "seeds: [0, 7], and analyses.mine needs 3 or more; add some, or leave it out"),
+        ("classes", [("seeds", [4])], "seeds: [4], and analyses.mine needs 3 or more; add some, or leave it out"),
+        *(
+            (
+                kind,
+                [SEEDS, ("evaluate", ["finetuned"])],
+                "analyses.mine: compares networks with their dense one, which evaluate leaves out; add 'dense'",
+            )
+            for kind in ("exemplars", "classes", "similarity")
+        ),
+        (
+            "exemplars",
+            [SEEDS, ("evaluate", ["dense"])],
+            "analyses.mine: compares networks with their dense one, and evaluate names no others; leave it out",
+        ),
+        ("certified-radius", [], "analyses.mine: reads verifiers of smoothed classifiers; valid: with smoothing"),
+    ],
+)
+def test_an_analysis_without_what_it_cannot_do_without_is_one_line(kind, changes, line):
+    assert complaints(changed(*changes, ("analyses", {"mine": {"kind": kind}}))) == [f"config.yaml: {line}"]
+
+
+def test_an_analysis_with_all_that_it_needs_is_taken():
+    kinds = ["exemplars", "classes", "similarity", "certified-radius"]
+    study = load_study(changed(SEEDS, SMOOTHED, ("analyses", dict.fromkeys(kinds))))
+    assert list(study.analyses) == kinds
+    # Representations of one seed can be compared with their dense parent's.
+    assert load_study(changed(("seeds", [3]), ("analyses", {"similarity": None}))).seeds == [3]
 
 
 @pytest.mark.parametrize("label", ["benign", "era", "vra", "preserved", "data"])

@@ -24,8 +24,9 @@ None where it failed). An analysis may raise `sparrow.errors.NetworkError` for a
 on, and says why. Seed, device, cost and failure are the stage's; a long analysis hands each finished piece to
 `sparrow.jobs.journal.compute_once`, and an interrupted job goes on there.
 
-`requires` names what a study has to have for it, or is refused before any job: networks evaluated beside their `dense` ones,
-`distances` of an attack that seeks the nearest adversarial image.
+What a study has to have for it is refused before any job where it is missing: `seeds_needed` is the fewest seeds, and
+`requires` names networks evaluated beside their `dense` ones (scopes `pair` and `family` compare them in any case),
+`distances` of an attack that seeks the nearest adversarial image, and verifiers of a `smoothed` classifier.
 
 Optional: `summary(table)`, which gives columns LABEL_NAME of summary.csv (a dictionary of names and numbers) from the rows of
 one network (scopes `network` and `pair`) in the first table, but none that every study has, and none of an analysis that

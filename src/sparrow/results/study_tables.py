@@ -19,10 +19,12 @@ from sparrow.results.specs.outcomes import OutcomeTables
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A checkpoint's identity (data set to stage, as in summary.csv), and its outcome tables."""
+    """A checkpoint's identity (data set to stage, as in summary.csv), its outcome tables, and the shape of its images."""
 
     identity: dict[str, Any]
     outcomes: Outcomes
+    shape: tuple[int, ...]
+    """Channels, height and width."""
     given_outputs: dict[str, Any] | None = None
     """How its logits were written down, if they were."""
 
@@ -64,5 +66,5 @@ def evaluated(
     for path in networks:
         header = read_header(path)
         outcomes = read_outcomes(path.with_suffix(""), objectives[header["cell"]["objective"]])
-        found.append(Evaluated(identity_of(header), outcomes, given_outputs))
+        found.append(Evaluated(identity_of(header), outcomes, tuple(header["shape"]), given_outputs))
     return tuple(sorted(found, key=lambda one: tuple(one.identity.values())))

@@ -86,6 +86,11 @@ def _analyses_fit(study: Study) -> Iterator[str]:
         if "distances" in entry.requires and not _without_radius(study.attacks):
             known = [kind for kind in catalogue.kinds("attacks") if catalogue.load("attacks", kind).Params.minimum_norm]
             yield f"analyses.{label}: reads distances of the nearest adversarial images; valid: with {' or '.join(known)}"
+        if len(study.seeds) < entry.seeds_needed:
+            yield f"seeds: {study.seeds}, and analyses.{label} needs {entry.seeds_needed} or more; add some, or leave it out"
+        if "smoothed" in entry.requires and not any(verifier.smoothed for verifier in study.verifiers.values()):
+            known = [kind for kind in catalogue.kinds("verifiers") if catalogue.load("verifiers", kind).Params.smoothed]
+            yield f"analyses.{label}: reads verifiers of smoothed classifiers; valid: with {' or '.join(known)}"
         if entry.scope in ("pair", "family") or "dense" in entry.requires:
             against = f"analyses.{label}: compares networks with their dense one"
             if study.evaluate == ["dense"]:

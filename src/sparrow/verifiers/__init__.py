@@ -9,8 +9,8 @@ A file defines `Params`, a subclass of `Verifier` or, if its bounds take much me
 - `decide`, with the same arguments: a `sparrow.verification.decision.Decision`, which may also falsify.
 - `certify(model, images, params, threat, classes, generator, white)`, for a smoothed classifier: that classifier's
   own predictions (n,), `sparrow.files.outcome_table.ABSTAINED` where it has none, and margins (n,) of the certified
-  radius over the one that the threat needs. The images are multiples of `1 / white`. Its `vra` stands apart from the
-  network's.
+  l2 radius over the one that the threat needs (`threat.l2_radius`). The images are multiples of `1 / white`. Its `vra`
+  stands apart from the network's.
 
 What `bound` and `decide` give is held against the network itself, at points of each perturbation set
 (`sparrow.verification.guard`).

@@ -89,7 +89,7 @@ def certify(
     """
     from sparrow.files.outcome_table import ABSTAINED
 
-    needed = threat.eps * images[0].numel() ** 0.5 if threat.norm == "linf" else threat.eps
+    needed = threat.l2_radius(images[0].numel())
     grid = levels(white)
     found, margins = [], []
     with torch.no_grad():
