@@ -146,5 +146,7 @@ class Analysis(Settings):
     """Columns of each table, by the table's name; the first has the name of the file."""
     needs: ClassVar[tuple[Need, ...]] = ()
     """What it reads besides checkpoints and images: the networks' `threat`."""
+    reads: ClassVar[tuple[str, ...]] = ()
+    """Kinds of other analyses whose tables one of scope `tables` is given, as far as the study has them."""
     timed: ClassVar[bool] = False
     """Whether its numbers are timings, which no two runs have alike; those of a family alone can be compared."""

@@ -143,6 +143,7 @@ rule analyse_tables:
     input:
         networks=all_networks,
         tables=all_tables,
+        analysed=lambda wildcards: targets.tables_read(STUDY, wildcards.analysis),
     output:
         multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['tables']}", output=paths.TABLE, cost=paths.COST),
     log:

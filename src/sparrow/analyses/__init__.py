@@ -18,7 +18,8 @@ with lower-case letters, digits and hyphens, columns with lower-case letters, di
 The table of all jobs has who each row is about in front: what of data set, model, objective, method, ratio, seed and stage
 its scope knows. An analysis of a family or of all tables names the others among its columns, with these names.
 
-`needs` names what it reads besides: the `threat`. An analysis may raise
+`reads` names kinds of other analyses whose tables one of scope `tables` is given, as far as the study has them:
+`subject.analysed`. `needs` names what it reads besides: the `threat`. An analysis may raise
 `sparrow.errors.NetworkError` for a network that cannot be used: the study goes on, and says why. Seed, device, cost and failure
 are the stage's; a long analysis hands each finished piece to `sparrow.jobs.journal.compute_once`, and an interrupted job goes
 on there.

@@ -36,6 +36,11 @@ def analysis_tables(study: Study, timed: bool | None = None, label: str | None =
     return [f"{study.results}/{job.path}{TABLE}" for job in found]
 
 
+def tables_read(study: Study, label: str) -> list[str]:
+    """The tables of all jobs of the analyses that the one with that label reads."""
+    return [table for other in analyses.read_by(study, label) for table in analysis_tables(study, label=other)]
+
+
 def analysed(study: Study, job: analyses.Job, what: Literal["networks", "dense"]) -> list[str]:
     """The checkpoints that an analysis is about, or those that they come from."""
     return [f"{study.results}/{one.path}{NETWORK}" for one in getattr(job, what)]
