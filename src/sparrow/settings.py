@@ -131,7 +131,7 @@ class Evaluation(Settings):
 
 
 Scope = Literal["dataset", "network", "pair", "family", "seeds", "tables"]
-Need = Literal["threat"]
+Need = Literal["threat", "corrupted"]
 Columns = dict[str, tuple[str, ...]]
 """The columns of several tables, by the table's name."""
 
@@ -145,7 +145,7 @@ class Analysis(Settings):
     tables: ClassVar[Columns]
     """Columns of each table, by the table's name; the first has the name of the file."""
     needs: ClassVar[tuple[Need, ...]] = ()
-    """What it reads besides checkpoints and images: the networks' `threat`."""
+    """What it reads besides checkpoints and images: the networks' `threat`; the `corrupted` test images."""
     reads: ClassVar[tuple[str, ...]] = ()
     """Kinds of other analyses whose tables one of scope `tables` is given, as far as the study has them."""
     timed: ClassVar[bool] = False

@@ -30,6 +30,7 @@ rule analyse_network:
     input:
         networks=lambda wildcards: targets.analysed(STUDY, analysis_of("network", wildcards), "networks"),
         dense=lambda wildcards: targets.analysed(STUDY, analysis_of("network", wildcards), "dense"),
+        corrupted=lambda wildcards: targets.corrupted(STUDY, analysis_of("network", wildcards)),
         data=DATA,
     output:
         multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['network']}", output=paths.TABLE, cost=paths.COST),
@@ -58,6 +59,7 @@ rule analyse_pair:
     input:
         networks=lambda wildcards: targets.analysed(STUDY, analysis_of("pair", wildcards), "networks"),
         dense=lambda wildcards: targets.analysed(STUDY, analysis_of("pair", wildcards), "dense"),
+        corrupted=lambda wildcards: targets.corrupted(STUDY, analysis_of("pair", wildcards)),
         data=DATA,
     output:
         multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['pair']}", output=paths.TABLE, cost=paths.COST),
@@ -87,6 +89,7 @@ rule analyse_family:
     input:
         networks=lambda wildcards: targets.analysed(STUDY, analysis_of("family", wildcards), "networks"),
         dense=lambda wildcards: targets.analysed(STUDY, analysis_of("family", wildcards), "dense"),
+        corrupted=lambda wildcards: targets.corrupted(STUDY, analysis_of("family", wildcards)),
         data=DATA,
     output:
         multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['family']}", output=paths.TABLE, cost=paths.COST),
@@ -115,6 +118,7 @@ rule analyse_seeds:
     input:
         networks=lambda wildcards: targets.analysed(STUDY, analysis_of("seeds", wildcards), "networks"),
         dense=lambda wildcards: targets.analysed(STUDY, analysis_of("seeds", wildcards), "dense"),
+        corrupted=lambda wildcards: targets.corrupted(STUDY, analysis_of("seeds", wildcards)),
         data=DATA,
     output:
         multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['seeds']}", output=paths.TABLE, cost=paths.COST),

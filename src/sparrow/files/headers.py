@@ -18,6 +18,7 @@ FORMAT = "sparrow-checkpoint/2"
 COMPACT_FORMAT = "sparrow-compact/2"
 DATA_FORMAT = "sparrow-data/3"
 EXAMPLES_FORMAT = "sparrow-examples/3"
+CORRUPTED_FORMAT = "sparrow-corrupted/1"
 """(`COMPACT_FORMAT` is that of a file beside the checkpoint of an older study, which held the network without its filters.)"""
 STAGES = ("initial", "dense", "pruned", "finetuned", "grafted", "compact")
 KEYS = (
@@ -29,6 +30,7 @@ KEYS_OF = {
     COMPACT_FORMAT: (*KEYS, "parameters_left"),
     DATA_FORMAT: ("digest", "content", "shape", "classes", "white", "regime", "parts"),
     EXAMPLES_FORMAT: ("content",),
+    CORRUPTED_FORMAT: ("content", "data"),
 }
 """Keys that the header of each format must have, unless it records a failure."""
 MASK, KEPT = "mask/", "kept/"

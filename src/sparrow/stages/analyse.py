@@ -35,14 +35,16 @@ def analyse(
     data: Path,
     networks: list[Path],
     dense: list[Path],
+    corrupted: list[Path] | None = None,
 ) -> None:
     """Run `spec.analysis` on `networks`, in the study's order; of a data set, on none.
 
-    `dense` is what they were pruned from: of a pair or family one network, of seeds one for each.
+    `dense` is what they were pruned from: of a pair or family one network, of seeds one for each. `corrupted` is the file of
+    corrupted test images, if it reads these.
     """
 
     def subject(params: Analysis, generator: torch.Generator) -> Subject:
-        given = Data(data, pick_device()), generator, spec.threat
+        given = Data(data, pick_device(), next(iter(corrupted or ()), None)), generator, spec.threat
 
         def opened(paths: list[Path]) -> tuple[Network, ...]:
             return tuple(Network(path, given[0], spec.model or {}) for path in paths)
@@ -58,7 +60,7 @@ def analyse(
                 return Seeds(*given, opened(networks), opened(dense))
         return OneDataSet(*given)
 
-    read = [data, *dict.fromkeys([*dense, *networks])]
+    read = [data, *(corrupted or ()), *dict.fromkeys([*dense, *networks])]
     _analysis.run(output, cost, spec, _about(spec, networks, dense), read, subject)
 
 

@@ -63,6 +63,11 @@ def read_by(study: Study, label: str) -> list[str]:
     return [other for other, params in study.analyses.items() if params.kind in study.analyses[label].reads]
 
 
+def corrupted(study: Study) -> list[str]:
+    """The data sets whose test images are corrupted: all, if an analysis asks for that."""
+    return list(study.datasets) if any("corrupted" in params.needs for params in study.analyses.values()) else []
+
+
 def all_jobs(study: Study, timed: bool | None = None) -> Iterator[Job]:
     """The jobs of all analyses; only of those that are `timed`, or only of the others."""
     for label in labels(study, timed=timed):
@@ -89,6 +94,7 @@ def spec(study: Study, job: Job) -> AnalysisSpec:
         seed=0 if params.scope == "seeds" else one.seed,
         model=model,
         threat=study.threat_of(one.objective) if "threat" in params.needs else None,
+        corruptions=job_specs.corrupted_images(study, one.dataset) if "corrupted" in params.needs else None,
     )
 
 

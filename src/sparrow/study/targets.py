@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sparrow.files.paths import COST, EXAMPLES, NETWORK, TABLE, Cell, Checkpoint, Parent, data_job, study_page, study_table
+from sparrow.files.paths import (
+    COST,
+    EXAMPLES,
+    NETWORK,
+    TABLE,
+    Cell,
+    Checkpoint,
+    Parent,
+    corrupted_job,
+    data_job,
+    study_page,
+    study_table,
+)
 from sparrow.study import analyses, cells
 from sparrow.study.analysis_tables import collected
 from sparrow.study.config import Study
@@ -46,6 +58,12 @@ def analysed(study: Study, job: analyses.Job, what: Literal["networks", "dense"]
     return [f"{study.results}/{one.path}{NETWORK}" for one in getattr(job, what)]
 
 
+def corrupted(study: Study, job: analyses.Job) -> list[str]:
+    """The corrupted test images that a job of an analysis reads: one file, or none."""
+    asked = "corrupted" in study.analyses[job.label].needs
+    return [f"{study.results}/{corrupted_job(job.networks[0].parent.dataset)}{NETWORK}"] if asked else []
+
+
 def timings(study: Study) -> list[str]:
     """The tables of what was timed, each beside what is preserved."""
     return [f"{study.results}/{study_table(label)}" for label in analyses.labels(study, timed=True)]
@@ -59,6 +77,7 @@ def collected_tables(study: Study) -> list[str]:
 def costs(study: Study) -> list[str]:
     """What all jobs of the study cost, each beside what it made."""
     made = [f"{study.results}/{data_job(dataset)}" for dataset in study.datasets]
+    made += [f"{study.results}/{corrupted_job(dataset)}" for dataset in analyses.corrupted(study)]
     made += [f"{study.results}/{one.path}" for one in cells.made(study)]
     made_besides = outcome_tables(study) + analysis_tables(study)
     return [f"{path}{COST}" for path in made] + [cost_beside(file) for file in made_besides]

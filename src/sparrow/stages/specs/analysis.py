@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sparrow.files.specs import Entry, Spec
 from sparrow.settings import Threat
+from sparrow.stages.specs.corruption import Corrupted
 
 
 class AnalysisSpec(Spec):
@@ -18,3 +19,5 @@ class NetworksAnalysisSpec(AnalysisSpec):
 
     model: Entry | None = None
     threat: Threat | None = None
+    corruptions: Corrupted | None = None
+    """The corrupted test images that it reads, if it does."""
