@@ -135,7 +135,7 @@ class Evaluation(Settings):
 
 
 Scope = Literal["dataset", "network", "pair", "family", "seeds", "tables"]
-Need = Literal["threat", "outputs"]
+Need = Literal["threat", "outputs", "corrupted"]
 Requirement = Literal["dense", "distances", "smoothed"]
 Columns = dict[str, tuple[str, ...]]
 """The columns of several tables, by the table's name."""
@@ -150,7 +150,10 @@ class Analysis(Settings):
     tables: ClassVar[Columns]
     """Columns of each table, by the table's name; the first has the name of the file."""
     needs: ClassVar[tuple[Need, ...]] = ()
-    """What it reads besides checkpoints and images, or tables: the networks' `threat`; their logits (`outputs`)."""
+    """What it reads besides checkpoints and images, or tables: the networks' `threat`; their logits (`outputs`); `corrupted`
+    test images."""
+    reads: ClassVar[tuple[str, ...]] = ()
+    """Kinds of other analyses whose tables one of scope `tables` is given, as far as the study has them."""
     requires: ClassVar[tuple[Requirement, ...]] = ()
     """What a study has to evaluate for it, or is refused: `dense` networks beside pruned ones (which `pair` and `family` always
     compare), an attack that seeks the nearest adversarial image and so `distances`, a verifier of a `smoothed` classifier."""

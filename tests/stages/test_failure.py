@@ -406,7 +406,7 @@ def test_an_analysis_of_all_tables_that_cannot_use_a_network_is_a_gap(
     spec = {"code": "test", "analysis": {"kind": "stability"}, "seed": 0}
     spec |= {"objectives": {"benign": evaluated | {"threat": EVALUATION["threat"]}}}
     output = tmp_path / "eras.csv"
-    told = analyse_tables(output=output, cost=tmp_path / "cost.json", spec=spec, networks=[failed], tables=[])
+    told = analyse_tables(output=output, cost=tmp_path / "cost.json", spec=spec, networks=[failed], tables=[], analysed=[])
     assert told == f"warning: {output}: no era; recorded, the study goes on without it"
     with open(output, newline="") as file:
         names, row = csv.reader(file)

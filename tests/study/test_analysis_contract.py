@@ -45,6 +45,7 @@ def test_a_family_names_its_networks_and_may_be_timed() -> None:
     require_tables(entry("family", TIMED))
     require_tables(entry("family", TIMED, timed=True))
     require_tables(entry("pair", more="summary"))
+    require_tables(entry("tables", reads=("stability",)))
 
 
 WRONG = {
@@ -59,6 +60,12 @@ WRONG = {
     ),
     "outputs of a data set": (entry("dataset", needs=("outputs",)), "needs has 'outputs', but an analysis of scope dataset"),
     "the threat of all tables": (entry("tables", needs=("outputs", "threat")), "needs has 'threat', but an analysis of scope"),
+    "tables read by a network": (entry(reads=("stability",)), "Params.reads has 'stability', but its scope is network; valid:"),
+    "tables of nobody": (entry("tables", reads=("mine",)), "Params.reads has 'mine'; valid: kinds of analyses, "),
+    "timings that are read": (
+        entry("tables", reads=("latency",)),
+        "Params.reads has 'latency', which is not read, for its numbers are timings",
+    ),
     "timings of one network": (entry(timed=True), "Params.timed is True; valid: for scope family, with one table that has"),
     "timings of nobody": (entry("family", timed=True), "Params.timed is True; valid: for scope family, with one table that"),
     "two tables of timings": (entry("family", {**TIMED, "b": ("x",)}, timed=True), "Params.timed is True; valid: for scope"),

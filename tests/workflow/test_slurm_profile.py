@@ -43,7 +43,7 @@ def test_those_and_only_those_that_can_use_a_gpu_ask_for_one() -> None:
 def test_only_data_dense_networks_and_timings_are_submitted_one_by_one() -> None:
     # And what is timed, beside nothing else.
     assert set(rules()) - set(PROFILE["groups"]) == {
-        *("data", "initial", "pretrain", "analyse_dataset", "analyse_family", "analyse_seeds")
+        *("data", "corrupt", "initial", "pretrain", "analyse_dataset", "analyse_family", "analyse_seeds")
     }
     assert set(PROFILE["groups"].values()) == set(PROFILE["group-components"])
 

@@ -31,6 +31,7 @@ rule analyse_network:
         networks=lambda wildcards: targets.analysed(STUDY, analysis_of("network", wildcards), "networks"),
         dense=lambda wildcards: targets.analysed(STUDY, analysis_of("network", wildcards), "dense"),
         outputs=lambda wildcards: targets.outputs_read(STUDY, analysis_of("network", wildcards)),
+        corrupted=lambda wildcards: targets.corrupted(STUDY, analysis_of("network", wildcards)),
         data=DATA,
     output:
         multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['network']}", output=paths.TABLE, cost=paths.COST),
@@ -60,6 +61,7 @@ rule analyse_pair:
         networks=lambda wildcards: targets.analysed(STUDY, analysis_of("pair", wildcards), "networks"),
         dense=lambda wildcards: targets.analysed(STUDY, analysis_of("pair", wildcards), "dense"),
         outputs=lambda wildcards: targets.outputs_read(STUDY, analysis_of("pair", wildcards)),
+        corrupted=lambda wildcards: targets.corrupted(STUDY, analysis_of("pair", wildcards)),
         data=DATA,
     output:
         multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['pair']}", output=paths.TABLE, cost=paths.COST),
@@ -90,6 +92,7 @@ rule analyse_family:
         networks=lambda wildcards: targets.analysed(STUDY, analysis_of("family", wildcards), "networks"),
         dense=lambda wildcards: targets.analysed(STUDY, analysis_of("family", wildcards), "dense"),
         outputs=lambda wildcards: targets.outputs_read(STUDY, analysis_of("family", wildcards)),
+        corrupted=lambda wildcards: targets.corrupted(STUDY, analysis_of("family", wildcards)),
         data=DATA,
     output:
         multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['family']}", output=paths.TABLE, cost=paths.COST),
@@ -119,6 +122,7 @@ rule analyse_seeds:
         networks=lambda wildcards: targets.analysed(STUDY, analysis_of("seeds", wildcards), "networks"),
         dense=lambda wildcards: targets.analysed(STUDY, analysis_of("seeds", wildcards), "dense"),
         outputs=lambda wildcards: targets.outputs_read(STUDY, analysis_of("seeds", wildcards)),
+        corrupted=lambda wildcards: targets.corrupted(STUDY, analysis_of("seeds", wildcards)),
         data=DATA,
     output:
         multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['seeds']}", output=paths.TABLE, cost=paths.COST),
@@ -148,6 +152,7 @@ rule analyse_tables:
         networks=all_networks,
         tables=all_tables,
         outputs=lambda wildcards: targets.outputs_read(STUDY, analysis_of("tables", wildcards)),
+        analysed=lambda wildcards: targets.tables_read(STUDY, wildcards.analysis),
     output:
         multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['tables']}", output=paths.TABLE, cost=paths.COST),
     log:

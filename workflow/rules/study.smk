@@ -55,6 +55,8 @@ def require_sources():
     for job in workflow.dag.needrun_jobs():
         if job.rule.name == "data":
             sources.require(job.wildcards.dataset, STUDY.datasets[job.wildcards.dataset])
+        elif job.rule.name == "corrupt":
+            sources.require_archive(job.wildcards.dataset, STUDY.datasets[job.wildcards.dataset])
 
 
 @functools.cache

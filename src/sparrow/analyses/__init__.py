@@ -18,11 +18,13 @@ with lower-case letters, digits and hyphens, columns with lower-case letters, di
 The table of all jobs has who each row is about in front: what of data set, model, objective, method, ratio, seed and stage
 its scope knows. An analysis of a family or of all tables names the others among its columns, with these names.
 
-`needs` names what it reads besides: the `threat`; or `outputs`, the logits of each network on test images, as they are and
-under noise, as the study's section `outputs` says (`network.outputs`; of scope `tables` the `outputs` of each of `networks`,
-None where it failed). An analysis may raise `sparrow.errors.NetworkError` for a network that cannot be used: the study goes
-on, and says why. Seed, device, cost and failure are the stage's; a long analysis hands each finished piece to
-`sparrow.jobs.journal.compute_once`, and an interrupted job goes on there.
+`reads` names kinds of other analyses whose tables one of scope `tables` is given, as far as the study has them:
+`subject.analysed`. `needs` names what an analysis reads besides: the `threat`; the `corrupted` test images
+(`subject.data.corrupted`); or `outputs`, the logits of each network on test images, as they are and under noise, as the study's
+section `outputs` says (`network.outputs`; of scope `tables` the `outputs` of each of `networks`, None where it failed). An
+analysis may raise `sparrow.errors.NetworkError` for a network that cannot be used: the study goes on, and says why. Seed,
+device, cost and failure are the stage's; a long analysis hands each finished piece to `sparrow.jobs.journal.compute_once`, and
+an interrupted job goes on there.
 
 What a study has to have for it is refused before any job where it is missing: `seeds_needed` is the fewest seeds, and
 `requires` names networks evaluated beside their `dense` ones (scopes `pair` and `family` compare them in any case),
@@ -33,9 +35,9 @@ one network (scopes `network` and `pair`) in the first table, but none that ever
 failed for all networks; `draw(source, svg, png, spec)`, the figure of one data set and model from the table of all jobs, or a
 list of them where there are several (`@opened(FigureSpec)`, from `sparrow.files.specs` and `sparrow.results.specs.figures`,
 types its `spec`; `sparrow.results.figures.style` has what figures share); `passes(params, classes)`, forward passes and input
-gradients for each image of each network, or `members(params)`, verifiers whose bounds it computes, by which `sparrow cost`
-prices it. Files are read whenever a study is planned: what takes long to import (torch: `sparrow.lazy_torch`) is imported
-inside of functions.
+gradients for each image of each network (of what needs `corrupted` images, for each of these), or `members(params)`, verifiers
+whose bounds it computes, by which `sparrow cost` prices it. Files are read whenever a study is planned: what takes long to
+import (torch: `sparrow.lazy_torch`) is imported inside of functions.
 
 An analysis that measures time says `timed = True`: it is given a family, since times can be compared within one job alone, has
 columns `method`, `ratio` and `stage`, and lies beside what each network preserves in a table of its own, never in summary.csv,

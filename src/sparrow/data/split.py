@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from sparrow.data.augmentation import NONE, Augmentation
+from sparrow.data.corruptions.params import NONE_SAID, Corruptions
 from sparrow.settings import Settings
 
 
@@ -24,6 +25,8 @@ class HeldOut(Settings):
     """Seed of the split, which every seed of a study shares."""
     augmentation: Augmentation = NONE
     """What is done to training images, each time that they are seen."""
+    corruptions: Corruptions = NONE_SAID
+    """How test images are corrupted, for an analysis that asks for that."""
     extra: str | None = Field(None, min_length=1)
     """An .npz of images to train on besides: `image`, uint8, (n, height, width, channels) or (n, channels, height, width), and
     `label`, whole numbers. None of them is held out. A path is relative to the working directory."""

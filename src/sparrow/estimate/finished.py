@@ -74,7 +74,7 @@ def _current(study: Study) -> Callable[[Work, str], bool]:
     analysed = {job.path: {one.path for one in (*job.networks, *job.dense)} for job in analyses.all_jobs(study)}
 
     def current(work: Work, job: str) -> bool:
-        if work.stage == "data":
+        if work.stage in ("data", "corrupt"):
             return data(work.dataset) is not None
         if work.stage in ("attack", "verify") and _rows(results / f"{job}{TABLE}") != work.images:
             return False

@@ -16,19 +16,19 @@ from sparrow.errors import SparrowError
 from sparrow.estimate.unit import CHANNELS_LAST, Unit, bound_spec, label_of
 from sparrow.files.headers import read_header
 from sparrow.files.lineage import DATA
-from sparrow.files.paths import GRAFTED, INITIAL, OUTPUTS, data_job, data_path, outputs_job, stage_of
+from sparrow.files.paths import GRAFTED, INITIAL, OUTPUTS, corrupted_job, data_job, data_path, outputs_job, stage_of
 from sparrow.study import analyses, cells, job_specs
 from sparrow.study.config import Study
 from sparrow.training.schedule import Schedule
 
-STAGES = ("data", "initial", "pretrain", "prune", "finetune", "graft", "attack", "verify", "outputs", "analyse")
+STAGES = ("data", "corrupt", "initial", "pretrain", "prune", "finetune", "graft", "attack", "verify", "outputs", "analyse")
 """In the order of the workflow."""
 EVALUATIONS: tuple[tuple[Literal["attacks", "verifiers"], str], ...] = (("attacks", "attack"), ("verifiers", "verify"))
 """Rooms whose entries evaluate networks, and their stages."""
 FORWARD_AND_BACK = 3
 """Forward passes that one takes together with its backward pass through weights and activations."""
-NOT_PRICED = ("data", "initial")
-"""Stages without units: they take seconds."""
+NOT_PRICED = ("data", "corrupt", "initial")
+"""Stages without units: they take seconds or, to corrupt ten thousand images, minutes."""
 
 
 @dataclass
@@ -84,6 +84,8 @@ def works(study: Study) -> list[Work]:
 
     for name in study.datasets:
         add(data_job(name), _nothing, "data", (name, "", ""), "")
+    for name in analyses.corrupted(study):
+        add(corrupted_job(name), _nothing, "corrupt", (name, "", ""), "")
     for one in cells.made(study):
         stage, gone = stage_of(one.path), (cells.filters_gone(study, one),)
         if one.stage == INITIAL:
@@ -302,6 +304,9 @@ def _analysis(study: Study, work: Work, images: _Images | None, networks: int) -
         return work
     samples = getattr(params, "samples", None) or images.test
     work.images = min(samples, images.test) * networks
+    if "corrupted" in params.needs:
+        asked = job_specs.corrupted_images(study, work.dataset)
+        work.images = min(asked.samples or images.test, images.test) * len(asked.kinds) * len(asked.severities) * networks
     model = label_of(job_specs.entry_spec(study, "models", work.model))
     _decide(work, catalogue.load("analyses", params.kind), "analyses", params.kind, params, model, images)
     at_their_sizes(work)

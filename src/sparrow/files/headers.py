@@ -19,6 +19,7 @@ COMPACT_FORMAT = "sparrow-compact/2"
 DATA_FORMAT = "sparrow-data/3"
 EXAMPLES_FORMAT = "sparrow-examples/3"
 OUTPUTS_FORMAT = "sparrow-outputs/1"
+CORRUPTED_FORMAT = "sparrow-corrupted/1"
 """(`COMPACT_FORMAT` is that of a file beside the checkpoint of an older study, which held the network without its filters.)"""
 STAGES = ("initial", "dense", "pruned", "finetuned", "grafted", "compact")
 KEYS = (
@@ -31,6 +32,7 @@ KEYS_OF = {
     DATA_FORMAT: ("digest", "content", "shape", "classes", "white", "regime", "parts"),
     EXAMPLES_FORMAT: ("content",),
     OUTPUTS_FORMAT: ("network", "data", "config", "code", "content"),
+    CORRUPTED_FORMAT: ("content", "data"),
 }
 """Keys that the header of each format must have, unless it records a failure."""
 MASK, KEPT = "mask/", "kept/"

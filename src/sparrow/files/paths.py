@@ -1,6 +1,7 @@
 """The layout of a results folder, known here alone: checkpoints and their identities, and paths of all files. Imports no torch.
 
     DATASET/data.safetensors
+    DATASET/corrupted.safetensors                                         its test images, corrupted
     DATASET/MODEL/OBJECTIVE/seedN/initial.safetensors                     a network before training
     DATASET/MODEL/OBJECTIVE/seedN/dense.safetensors                       a dense network
     DATASET/MODEL/OBJECTIVE/seedN/METHOD-RATIO/pruned.safetensors         a pruned one, finetuned.safetensors, and
@@ -59,6 +60,8 @@ RESUME = f".resume{NETWORK}"
 DATA = "data"
 DATA_FILE = f"{DATA}{NETWORK}"
 DATA_PATTERN = f"{{dataset}}/{DATA}"
+CORRUPTED = "corrupted"
+CORRUPTED_PATTERN = f"{{dataset}}/{CORRUPTED}"
 PARENT_PATTERN = "{dataset}/{model}/{objective}/seed{seed}"
 ANALYSIS = "analyses/{analysis}"
 CELL_PATTERN = f"{PARENT_PATTERN}/{{method}}-{{ratio}}"
@@ -101,7 +104,7 @@ JOB_OF_CELL = (
 """Regular expression of the beginning of a job's path, for jobs of pruned networks: cell, seed, and `of`, the stage."""
 
 _BY_FOLDER = {"attacks": "attack", "verifiers": "verify", "analyses": "analyse"}
-_BY_NAME = {DENSE: "pretrain", "pruned": "prune", "finetuned": "finetune", GRAFTED: "graft"}
+_BY_NAME = {CORRUPTED: "corrupt", DENSE: "pretrain", "pruned": "prune", "finetuned": "finetune", GRAFTED: "graft"}
 _BY_NAME |= {name: name for name in (DATA, INITIAL, OUTPUTS)}
 SHAPE = "DATASET/MODEL/OBJECTIVE/seedN/dense or .../seedN/METHOD-RATIO/pruned or .../finetuned or .../grafted"
 
@@ -283,6 +286,11 @@ def data_job(dataset: str) -> str:
 def data_path(dataset: str) -> str:
     """Path of a data set's file, relative to the results folder."""
     return data_job(dataset) + NETWORK
+
+
+def corrupted_job(dataset: str) -> str:
+    """The job that corrupts a data set's test images, likewise."""
+    return CORRUPTED_PATTERN.format(dataset=dataset)
 
 
 def outcome_job(room: str, name: str) -> str:

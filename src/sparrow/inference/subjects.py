@@ -12,10 +12,10 @@ from torch import nn
 
 from sparrow.data import store
 from sparrow.data.store import Header, Part
-from sparrow.errors import CheckpointError
-from sparrow.files import checkpoint
+from sparrow.errors import CheckpointError, SparrowError
+from sparrow.files import checkpoint, corrupted
 from sparrow.files import outputs as outputs_file
-from sparrow.files.headers import failure, read_header
+from sparrow.files.headers import CORRUPTED_FORMAT, failure, read_header
 from sparrow.files.paths import Checkpoint, checkpoint_in
 from sparrow.networks.finite import require_numbers
 from sparrow.settings import Threat
@@ -27,6 +27,21 @@ class Data:
 
     path: Path
     device: torch.device
+    corrupted_path: Path | None = None
+
+    @property
+    def corrupted(self) -> Corrupted:
+        """The test images under common corruptions. Raises LookupError unless `needs` names them; SparrowError, naming the
+        file, if it was made of other images."""
+        if self.corrupted_path is None:
+            raise LookupError("corrupted images are given to an analysis whose Params say needs = ('corrupted',)")
+        found = read_header(self.corrupted_path, CORRUPTED_FORMAT)["data"]
+        if found != self.about.digest:
+            raise SparrowError(
+                f"{self.corrupted_path}: made of another data set than {self.path} (digest {found[:12]}); delete it and run "
+                "again"
+            )
+        return Corrupted(self.corrupted_path, self.device)
 
     @cached_property
     def about(self) -> Header:
@@ -37,6 +52,28 @@ class Data:
         """The first `samples` images (of a fixed shuffled order), or all, of its `train`, `validation` or `test` part, on the
         job's device."""
         return store.read(self.path, name)[0].first(samples).to(self.device)
+
+
+@dataclass(frozen=True)
+class Corrupted:
+    """Test images under common corruptions, in the order of the test part: the first ones of it, or all."""
+
+    path: Path
+    device: torch.device
+
+    def __len__(self) -> int:
+        """The number of images of each kind and severity."""
+        return len(corrupted.read(self.path, corrupted.INDICES))
+
+    @property
+    def kinds(self) -> list[tuple[str, int]]:
+        """Each kind with each of its severities, in the order of the kinds."""
+        return corrupted.contents(self.path)
+
+    def images(self, kind: str, severity: int) -> torch.Tensor:
+        """The images (n, c, h, w), float32 in [0, 1], on the job's device."""
+        found = corrupted.read(self.path, corrupted.name_of(kind, severity))
+        return torch.from_numpy(found).to(self.device, torch.float32) / 255
 
 
 @dataclass(frozen=True)

@@ -115,8 +115,8 @@ def _interval(table: pd.DataFrame) -> tuple[float, float, float]:
     return accuracy(table.to_numpy(dtype=bool)[:, 0])
 
 
-def difference(first: pd.DataFrame, second: pd.DataFrame) -> tuple[float, float, float, float]:
-    """Mean of `first - second` (images x seeds, the same of both), its 95 % interval and its p-value."""
+def difference(first: pd.DataFrame, second: pd.DataFrame, level: float = LEVEL) -> tuple[float, float, float, float]:
+    """Mean of `first - second` (images x seeds, the same of both), its interval (of a `level`) and its p-value."""
     gaps = first.to_numpy(dtype=float) - second.loc[first.index, first.columns].to_numpy(dtype=float)
     images, seeds = gaps.shape
     mean = float(gaps.mean())
@@ -128,7 +128,7 @@ def difference(first: pd.DataFrame, second: pd.DataFrame) -> tuple[float, float,
         return mean, mean, mean, float(mean == 0)
     freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
     error = variance**0.5
-    reach = float(t.ppf(0.5 + LEVEL / 2, freedom)) * error
+    reach = float(t.ppf(0.5 + level / 2, freedom)) * error
     return mean, mean - reach, mean + reach, float(2 * t.sf(abs(mean) / error, freedom))
 
 

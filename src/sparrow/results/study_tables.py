@@ -1,19 +1,23 @@
-"""The input of an analysis of scope `tables`: all outcome tables of a study."""
+"""The input of an analysis of scope `tables`: all outcome tables of a study, and the tables of analyses that it reads."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
 from sparrow.errors import NetworkError
 from sparrow.files import outputs as outputs_file
 from sparrow.files.headers import read_header
 from sparrow.files.paths import DENSE, NETWORK, SCOPE_COLUMNS, identity_of
+from sparrow.results import analyses
 from sparrow.results.outcomes import Outcomes, read_outcomes
+from sparrow.results.specs.analyses import AnalysisTables
 from sparrow.results.specs.outcomes import OutcomeTables
 
 
@@ -45,17 +49,41 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
+class Analysed:
+    """The tables of another analysis over all of its jobs, by name, as in the results folder: who each row is about in front.
+
+    A job that failed has no rows.
+    """
+
+    label: str
+    kind: str
+    tables: dict[str, pd.DataFrame]
+
+
+@dataclass(frozen=True)
 class Tables:
     """All evaluated networks, sorted by identity."""
 
     networks: tuple[Evaluated, ...]
     generator: torch.Generator
     """On the CPU; seeded, as the global ones are, by the name of the analysis."""
+    analysed: tuple[Analysed, ...] = ()
+    """The analyses of the kinds that `Params.reads` names, in the order of the study; those alone that the study has."""
 
     def dense_of(self, one: Evaluated) -> Evaluated | None:
         """The dense network that `one` was pruned from, if it was evaluated."""
         found = (other for other in self.networks if other.identity["stage"] == DENSE and other.family == one.family)
         return next(found, None)
+
+
+def tables_of(paths: list[Path], configured: Mapping[str, AnalysisTables]) -> tuple[Analysed, ...]:
+    """The tables of the analyses `configured`, by label, from the files of all of their jobs."""
+    done = [analyses.read(path, dict(configured)) for path in paths]
+    found = []
+    for label, own in configured.items():
+        collected = analyses.collect(done, {label: own}).values()
+        found.append(Analysed(label, own.kind, dict(zip(own.tables, collected, strict=True))))
+    return tuple(found)
 
 
 def evaluated(

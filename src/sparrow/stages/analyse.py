@@ -37,15 +37,16 @@ def analyse(
     networks: list[Path],
     dense: list[Path],
     outputs: Sequence[Path] = (),
+    corrupted: Sequence[Path] = (),
 ) -> None:
     """Run `spec.analysis` on `networks`, in the study's order; of a data set, on none.
 
-    `dense` is what they were pruned from: of a pair or family one network, of seeds one for each; `outputs` are the logits of
-    all of them, where it reads these.
+    `dense` is what they were pruned from: of a pair or family one network, of seeds one for each. `outputs` are the logits of
+    all of them, `corrupted` is the file of corrupted test images, where it reads these.
     """
 
     def subject(params: Analysis, generator: torch.Generator) -> Subject:
-        given = Data(data, pick_device()), generator, spec.threat
+        given = Data(data, pick_device(), next(iter(corrupted), None)), generator, spec.threat
 
         def opened(paths: list[Path]) -> tuple[Network, ...]:
             return tuple(Network(path, given[0], spec.model or {}, spec.outputs) for path in paths)
@@ -61,7 +62,7 @@ def analyse(
                 return Seeds(*given, opened(networks), opened(dense))
         return OneDataSet(*given)
 
-    read = [data, *dict.fromkeys([*dense, *networks]), *outputs]
+    read = [data, *corrupted, *dict.fromkeys([*dense, *networks]), *outputs]
     _analysis.run(output, cost, spec, _about(spec, networks, dense), read, subject)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from sparrow.files.csv_table import write_csv
 from sparrow.files.outcome_table import FAILED
 from sparrow.files.specs import opened
-from sparrow.results.study_tables import Tables, evaluated
+from sparrow.results.study_tables import Tables, evaluated, tables_of
 from sparrow.stages import _analysis
 from sparrow.stages._failure import recorded
 from sparrow.stages.specs.tables_analysis import TablesAnalysisSpec
@@ -23,14 +23,22 @@ def _failed(message: str, output: Path, spec: TablesAnalysisSpec, networks: list
 @opened(TablesAnalysisSpec)
 @recorded(_failed)
 def analyse_tables(
-    output: Path, cost: Path, spec: TablesAnalysisSpec, networks: list[Path], tables: list[Path], outputs: Sequence[Path] = ()
+    output: Path,
+    cost: Path,
+    spec: TablesAnalysisSpec,
+    networks: list[Path],
+    tables: list[Path],
+    outputs: Sequence[Path] = (),
+    analysed: Sequence[Path] = (),
 ) -> None:
-    """Run `spec.analysis` on the outcome `tables`, and the logits `outputs`, which lie below the checkpoints `networks`.
+    """Run `spec.analysis` on the outcome `tables` and the logits `outputs`, which lie below the checkpoints `networks`, and on
+    the tables `analysed` of the jobs of other analyses.
 
-    `spec.objectives` says which tables there are.
+    `spec.objectives` says which outcome tables there are, `spec.reads` which analyses.
     """
 
     def subject(params: object, generator: Any) -> Tables:
-        return Tables(evaluated(networks, spec.objectives, spec.outputs), generator)
+        own = evaluated(networks, spec.objectives, spec.outputs)
+        return Tables(own, generator, tables_of(list(analysed), spec.reads or {}))
 
-    _analysis.run(output, cost, spec, networks, [*networks, *tables, *outputs], subject)
+    _analysis.run(output, cost, spec, networks, [*networks, *tables, *outputs, *analysed], subject)

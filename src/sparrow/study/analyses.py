@@ -10,7 +10,7 @@ from sparrow.files import paths
 from sparrow.files.paths import DENSE, Checkpoint
 from sparrow.settings import Analysis, Scope
 from sparrow.stages.specs.analysis import AnalysisSpec, NetworksAnalysisSpec
-from sparrow.stages.specs.tables_analysis import TablesAnalysisSpec
+from sparrow.stages.specs.tables_analysis import ReadAnalysis, TablesAnalysisSpec
 from sparrow.study import cells, job_specs
 from sparrow.study.code_digest import code_digest, function_digest
 from sparrow.study.config import Study
@@ -58,6 +58,16 @@ def labels(study: Study, scope: Scope | None = None, timed: bool | None = None) 
     ]
 
 
+def read_by(study: Study, label: str) -> list[str]:
+    """The analyses of the study whose tables one of them is given."""
+    return [other for other, params in study.analyses.items() if params.kind in study.analyses[label].reads]
+
+
+def corrupted(study: Study) -> list[str]:
+    """The data sets whose test images are corrupted: all, if an analysis asks for that."""
+    return list(study.datasets) if any("corrupted" in params.needs for params in study.analyses.values()) else []
+
+
 def all_jobs(study: Study, timed: bool | None = None) -> Iterator[Job]:
     """The jobs of all analyses; only of those that are `timed`, or only of the others."""
     for label in labels(study, timed=timed):
@@ -71,9 +81,15 @@ def spec(study: Study, job: Job) -> AnalysisSpec:
     own = function_digest(module, "Params", "analyse")
     if params.scope == "tables":
         code = f"{code_digest('sparrow.stages.analyse_tables')} {own}"
-        tables = job_specs.outcome_tables(study)
-        recorded = _outputs(study, params, next(iter(study.models)))
-        return TablesAnalysisSpec(code=code, analysis=entry, seed=0, outputs=recorded, objectives=tables)
+        reads = {label: _read(study, label) for label in read_by(study, job.label)}
+        return TablesAnalysisSpec(
+            code=code,
+            analysis=entry,
+            seed=0,
+            outputs=_outputs(study, params, next(iter(study.models))),
+            objectives=job_specs.outcome_tables(study),
+            reads=reads or None,
+        )
     if not job.networks:
         return NetworksAnalysisSpec(code=f"{code_digest('sparrow.stages.analyse')} {own}", analysis=entry, seed=0)
     one = job.networks[0].parent
@@ -85,9 +101,17 @@ def spec(study: Study, job: Job) -> AnalysisSpec:
         model=model,
         threat=study.threat_of(one.objective) if "threat" in params.needs else None,
         outputs=_outputs(study, params, one.model),
+        corruptions=job_specs.corrupted_images(study, one.dataset) if "corrupted" in params.needs else None,
     )
 
 
 def _outputs(study: Study, params: Analysis, model: str) -> dict[str, Any] | None:
     """How the logits that an analysis reads were written down, which is the same for all models; None if it reads none."""
     return job_specs.outputs_spec(study, model).config() if "outputs" in params.needs else None
+
+
+def _read(study: Study, label: str) -> ReadAnalysis:
+    """What an analysis is told of another one whose tables it reads."""
+    params = study.analyses[label]
+    tables = {table: list(columns) for table, columns in params.tables.items()}
+    return ReadAnalysis(kind=params.kind, scope=params.scope, tables=tables, analysis=params.model_dump())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from types import ModuleType
 
+from sparrow import catalogue
 from sparrow.errors import ConfigError
 from sparrow.files.analysis_table import ROWS, TABLE
 from sparrow.files.outcome_table import ORIGIN
@@ -60,6 +61,22 @@ def _wrong(entry: ModuleType, params: type[Analysis]) -> str | None:
             return f"Params.tables: {name} has the column {(twice or known)[0]!r}, which {why}"
     if params.timed and (scope != "family" or len(tables) > 1 or not set(COMPARED) <= set(next(iter(tables.values())))):
         return f"Params.timed is True; valid: for scope family, with one table that has the columns {', '.join(COMPARED)}"
+    wrong = _wrong_reading(params)
+    if wrong:
+        return wrong
     if hasattr(entry, "summary") and scope not in ("network", "pair"):
         return f"defines summary, but its scope is {scope}; valid: network or pair"
+    return None
+
+
+def _wrong_reading(params: type[Analysis]) -> str | None:
+    if params.reads and params.scope != "tables":
+        return f"Params.reads has {params.reads[0]!r}, but its scope is {params.scope}; valid: for scope tables"
+    for kind in params.reads:
+        if kind not in catalogue.kinds("analyses"):
+            return f"Params.reads has {kind!r}; valid: kinds of analyses, {', '.join(catalogue.kinds('analyses'))}"
+        other = catalogue.load("analyses", kind).Params
+        if other.timed or other.scope == "tables":
+            why = "its numbers are timings" if other.timed else "its own scope is tables"
+            return f"Params.reads has {kind!r}, which is not read, for {why}"
     return None

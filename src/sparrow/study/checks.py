@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from sparrow import catalogue, radius
 from sparrow.catalogue import EVALUATED_ROOMS
 from sparrow.data import extra
+from sparrow.data.corruptions.choice import misfit
 from sparrow.data.split import sizes
 from sparrow.errors import SparrowError
 from sparrow.exchange import keymap, keymap_files
@@ -163,6 +164,17 @@ def _descriptions(study: Study) -> Iterator[tuple[str, Description]]:
     for label, dataset in study.datasets.items():
         with suppress(SparrowError):
             yield label, described(label, dataset)
+
+
+def _corruptions_fit(study: Study) -> Iterator[str]:
+    """Kinds of corruptions are for images of the sizes that there are, and somebody asks for what is said of them."""
+    asked = any("corrupted" in entry.needs for entry in study.analyses.values())
+    for label, about in _descriptions(study):
+        own = study.datasets[label]
+        if not asked and "corruptions" in own.model_fields_set:
+            yield f"datasets.{label}.corruptions: no analysis asks for corrupted images; add one, or leave it out"
+        if asked and (line := misfit(own.corruptions, about.shape)):
+            yield f"datasets.{label}.corruptions.kinds: {line}"
 
 
 def _models_fit(study: Study) -> Iterator[str]:
@@ -578,6 +590,7 @@ CHECKS: tuple[Check, ...] = (
     _methods_are_in_pixels,
     _evaluations_are_in_pixels,
     _data_sets_describe_themselves,
+    _corruptions_fit,
     _models_fit,
     _objectives_are_known,
     _models_are_trained,

@@ -11,6 +11,8 @@ from typing import Any
 from sparrow import catalogue
 from sparrow.catalogue import Room
 from sparrow.data import extra
+from sparrow.data.corruptions.choice import chosen
+from sparrow.data.split import sizes
 from sparrow.errors import SparrowError
 from sparrow.exchange import keymap_files
 from sparrow.files.paths import GRAFTED, INITIAL, Cell, Checkpoint, Parent, parse
@@ -20,6 +22,7 @@ from sparrow.results.specs.aggregate import AggregateSpec, MethodFacts
 from sparrow.results.specs.outcomes import OutcomeTables
 from sparrow.settings import Settings, Threat
 from sparrow.stages.specs.base import CheckpointSpec, Labels
+from sparrow.stages.specs.corruption import Corrupted, CorruptSpec
 from sparrow.stages.specs.data import DataSpec
 from sparrow.stages.specs.evaluation import AttackSpec, VerifySpec
 from sparrow.stages.specs.graft import GraftSpec
@@ -44,9 +47,13 @@ PASSED_SEPARATELY = {
     "keep_examples",
     "skip_verified",
     "augmentation",
+    "corruptions",
     "nrs",
 }
 """Parameters of entries that are no part of what an entry is: specs have them elsewhere, or the rules alone heed them."""
+
+MANY_IMAGES = 10_000
+"""As many test images as a data set is taken to have that does not say how many."""
 
 
 def entry_spec(study: Study, room: Room, label: str) -> dict[str, Any]:
@@ -68,6 +75,29 @@ def data_memory(study: Study, dataset: str) -> int:
     own = sum(filter(None, params.images or ()))
     # As read, as they were packed, and divided; the extra ones are in memory once.
     return 2000 + 4 * own * prod(entry.describe(params).shape) // 2**20 + extra_memory(study, dataset)
+
+
+def corrupted_images(study: Study, dataset: str) -> Corrupted:
+    """Which corrupted images there are of a data set, if an analysis asks for any."""
+    params = study.datasets[dataset]
+    shape = catalogue.load("datasets", params.kind).describe(params).shape
+    own = params.corruptions
+    return Corrupted(kinds=chosen(own, shape), severities=own.severities, samples=own.samples, file=own.file)
+
+
+def corrupt_spec(study: Study, dataset: str) -> CorruptSpec:
+    """What corrupting a data set's test images reads."""
+    return CorruptSpec(code=code_digest("sparrow.stages.corrupt"), corruptions=corrupted_images(study, dataset))
+
+
+def corrupt_memory(study: Study, dataset: str) -> int:
+    """Memory in MiB that corrupting a data set's test images needs, as far as it is known beforehand how many these are."""
+    params, asked = study.datasets[dataset], corrupted_images(study, dataset)
+    known = sizes(params)
+    samples = min(asked.samples or MANY_IMAGES, known[2] if known else MANY_IMAGES)
+    shape = catalogue.load("datasets", params.kind).describe(params).shape
+    # The images, and as many in a resume point that is written; an archive's, of which each array has all five severities.
+    return 2000 + 2 * samples * len(asked.kinds) * len(asked.severities) * prod(shape) // 2**20
 
 
 def extra_memory(study: Study, dataset: str) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 from sparrow import catalogue
+from sparrow.data.corruptions.params import Corruptions
 from sparrow.data.files import files_below
 from sparrow.errors import SparrowError
 
@@ -17,6 +18,7 @@ class DataSet(Iterable[tuple[str, Any]], Protocol):
 
     kind: str
     extra: str | None
+    corruptions: Corruptions
 
 
 def files(params: DataSet) -> list[str]:
@@ -45,6 +47,21 @@ def missing(label: str, params: DataSet) -> Iterator[str]:
     for path in _paths(params):
         if not os.path.exists(path):
             yield f"datasets.{label}.{told[path]}: {path}: no such file or folder, and images are to be read from it"
+
+
+def archive(params: DataSet) -> list[str]:
+    """The archive that a data set's corrupted images are read from, as far as it is there."""
+    path = params.corruptions.file
+    return [os.path.normpath(os.path.expanduser(path))] if path and os.path.isfile(os.path.expanduser(path)) else []
+
+
+def require_archive(label: str, params: DataSet) -> None:
+    """Raise SparrowError, naming the key, if a data set's corrupted images are read from an archive that is not there."""
+    path = params.corruptions.file
+    if path and not archive(params):
+        raise SparrowError(
+            f"datasets.{label}.corruptions.file: {path}: no such file; valid: the published archive, or null to make the images"
+        )
 
 
 def _paths(params: DataSet) -> list[str]:

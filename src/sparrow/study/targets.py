@@ -12,6 +12,7 @@ from sparrow.files.paths import (
     Cell,
     Checkpoint,
     Parent,
+    corrupted_job,
     data_job,
     outputs_job,
     study_page,
@@ -48,6 +49,11 @@ def analysis_tables(study: Study, timed: bool | None = None, label: str | None =
     return [f"{study.results}/{job.path}{TABLE}" for job in found]
 
 
+def tables_read(study: Study, label: str) -> list[str]:
+    """The tables of all jobs of the analyses that the one with that label reads."""
+    return [table for other in analyses.read_by(study, label) for table in analysis_tables(study, label=other)]
+
+
 def analysed(study: Study, job: analyses.Job, what: Literal["networks", "dense"]) -> list[str]:
     """The checkpoints that an analysis is about, or those that they come from."""
     return [f"{study.results}/{one.path}{NETWORK}" for one in getattr(job, what)]
@@ -66,6 +72,12 @@ def outputs_read(study: Study, job: analyses.Job) -> list[str]:
     return [f"{study.results}/{outputs_job(one.path)}{NETWORK}" for one in dict.fromkeys((*job.dense, *job.networks))]
 
 
+def corrupted(study: Study, job: analyses.Job) -> list[str]:
+    """The corrupted test images that a job of an analysis reads: one file, or none."""
+    asked = "corrupted" in study.analyses[job.label].needs
+    return [f"{study.results}/{corrupted_job(job.networks[0].parent.dataset)}{NETWORK}"] if asked else []
+
+
 def timings(study: Study) -> list[str]:
     """The tables of what was timed, each beside what is preserved."""
     return [f"{study.results}/{study_table(label)}" for label in analyses.labels(study, timed=True)]
@@ -79,6 +91,7 @@ def collected_tables(study: Study) -> list[str]:
 def costs(study: Study) -> list[str]:
     """What all jobs of the study cost, each beside what it made."""
     made = [f"{study.results}/{data_job(dataset)}" for dataset in study.datasets]
+    made += [f"{study.results}/{corrupted_job(dataset)}" for dataset in analyses.corrupted(study)]
     made += [f"{study.results}/{one.path}" for one in cells.made(study)]
     made_besides = outcome_tables(study) + outputs(study) + analysis_tables(study)
     return [f"{path}{COST}" for path in made] + [cost_beside(file) for file in made_besides]

@@ -6,6 +6,7 @@ from typing import Any
 
 from sparrow.files.specs import Entry, Spec
 from sparrow.settings import Threat
+from sparrow.stages.specs.corruption import Corrupted
 
 
 class AnalysisSpec(Spec):
@@ -24,3 +25,5 @@ class NetworksAnalysisSpec(AnalysisSpec):
 
     model: Entry | None = None
     threat: Threat | None = None
+    corruptions: Corrupted | None = None
+    """The corrupted test images that it reads, if it does."""
