@@ -44,6 +44,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from pydantic import Field
 
 from sparrow.files.corruption_kinds import KINDS
+from sparrow.files.paths import IDENTITY, LABEL_COLUMNS, SCOPE_COLUMNS
 from sparrow.files.specs import opened
 from sparrow.results.specs.figures import FigureSpec
 from sparrow.settings import Analysis, Columns, Scope
@@ -54,7 +55,8 @@ if TYPE_CHECKING:
 
     from sparrow.results.study_tables import Tables
 
-CELL = ("dataset", "model", "objective", "method", "stage")
+CELL = tuple(column for column in SCOPE_COLUMNS["seeds"] if column != "ratio")
+"""Columns that say whose potential it is."""
 LEVEL = 0.9
 """Of a two-sided interval whose ends are one-sided bounds of 95 %."""
 
@@ -104,13 +106,13 @@ def analyse(subject: Tables, params: Params) -> dict[str, list[tuple[Any, ...]]]
             Distribution("vra"): one.outcomes.verified(),
         } | corrupted.get(tuple(who.values()), {})
         if who["stage"] == "dense":
-            dense.setdefault((who["dataset"], who["model"], who["objective"]), {})[who["seed"]] = hits
+            dense.setdefault(tuple(who[name] for name in LABEL_COLUMNS), {})[who["seed"]] = hits
         else:
             cell = tuple(who[name] for name in CELL)
             pruned.setdefault(cell, {}).setdefault(who["ratio"], {})[who["seed"]] = hits
     tables: dict[str, list[tuple[Any, ...]]] = {"potential": [], "excess": []}
     for cell, by_ratio in pruned.items():
-        parents = dense.get(cell[:3], {})
+        parents = dense.get(cell[: len(LABEL_COLUMNS)], {})
         tables["potential"] += [(*cell, *row) for row in potentials(parents, by_ratio, params.delta)]
         tables["excess"] += [(*cell, *row) for row in excesses(parents, by_ratio)]
     return tables
@@ -118,8 +120,6 @@ def analyse(subject: Tables, params: Params) -> dict[str, list[tuple[Any, ...]]]
 
 def _corrupted(subject: Tables) -> dict[tuple[Any, ...], Hits]:
     """What each network, by its identity, gets right under corruptions; nothing without that analysis."""
-    from sparrow.files.paths import IDENTITY
-
     found: dict[tuple[Any, ...], Hits] = {}
     # Of several analyses of this kind, which differ in the size of their batches alone, any will do.
     for table in [one.tables["images"] for one in subject.analysed][:1]:
