@@ -9,9 +9,12 @@ import pandas as pd
 import pytest
 import torch
 
+from sparrow.analyses import similarity
 from sparrow.analyses.similarity import GROUPS, Params, _chosen, draw
 from sparrow.data import store
 from sparrow.files import checkpoint
+from sparrow.inference.subjects import Network
+from sparrow.jobs.interruption import Interrupted
 from sparrow.networks.cutting import cut
 from sparrow.stages._failure import failed_checkpoint
 from sparrow.stages.analyse import analyse
@@ -153,6 +156,28 @@ def test_more_images_make_narrower_intervals(compare, dense: Path, tmp_path: Pat
     assert GROUPS <= 40
     for measure in ("cka", "retained"):
         assert 0 < many[f"{measure}_high"] - many[f"{measure}_low"] < few[f"{measure}_high"] - few[f"{measure}_low"]
+
+
+def test_an_interrupted_job_goes_on_with_the_next_network(
+    compare, dense: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    networks = [changed(tmp_path / f"{seed}.safetensors", dense, seed=seed) for seed in range(2)]
+    expected, done, whole = compare(networks, [dense, dense]), [], similarity._compared
+
+    def counted(reference: Network, network: Network, *rest: Any) -> list[tuple]:
+        if len(done) == 1 and network.path == networks[1]:
+            done.append("stopped")
+            raise Interrupted
+        done.append(network.path.stem)
+        return whole(reference, network, *rest)
+
+    (tmp_path / "similarity.csv").unlink()
+    monkeypatch.setattr(similarity, "_compared", counted)
+    with pytest.raises(Interrupted):
+        compare(networks, [dense, dense])
+    assert not (tmp_path / "similarity.csv").exists()
+    assert compare(networks, [dense, dense]).equals(expected)
+    assert done == ["0", "stopped", "1"]
 
 
 @pytest.mark.parametrize("stages", [("dense", "finetuned"), ("finetuned",), ()])

@@ -37,6 +37,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sparrow.files.paths import IDENTITY
 from sparrow.files.specs import opened
 from sparrow.results.specs.figures import FigureSpec
 from sparrow.settings import Analysis, Columns, Radius, Requirement, Scope
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
     from sparrow.results.study_tables import Evaluated, Tables
 
-WHOSE = ("dataset", "model", "objective", "method", "ratio", "seed", "stage", "verifier")
+WHOSE = (*IDENTITY, "verifier")
 
 
 class Params(Analysis):
@@ -136,6 +137,7 @@ def draw(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
                 _curve(below, style.select(points, stage="dense"), **dashed)
             for radius in own["needed"].unique():
                 below.axvline(radius, color="black", linewidth=0.6)
+                above.plot([], [], color="black", linewidth=0.6, label="what the threat needs")
             style.compression_axis(above, ratios)
             above.set_xlabel("pruning ratio")
             below.set_xlabel("l2 radius")

@@ -31,6 +31,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from sparrow.files.paths import CELL_COLUMNS
 from sparrow.files.specs import opened
 from sparrow.results.specs.figures import FigureSpec
 from sparrow.settings import Analysis, Columns, Requirement, Scope
@@ -57,7 +58,7 @@ class Params(Analysis):
     # Whose, in which metric; networks a side, and images of the class; means over seeds; the tests.
     tables: ClassVar[Columns] = {
         "classes": (
-            *("dataset", "model", "objective", "method", "ratio", "stage", "metric", "class", "seeds", "images"),
+            *(*CELL_COLUMNS, "stage", "metric", "class", "seeds", "images"),
             *("recall_dense", "recall_pruned", "accuracy_dense", "accuracy_pruned", "change", "low", "high"),
             *("t_paired", "p_paired", "p_holm", "t_welch", "p_welch"),
         )
@@ -179,7 +180,7 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     metrics = [metric for metric in METRICS if (table["metric"] == metric).any()]
     middle = ratios[(len(ratios) - 1) // 2] if ratios else None
     table = table.assign(hit=table["p_holm"] < ALPHA)
-    figure, grid = style.panels(1 + len(metrics), len(objectives), height=1.7, sharey="row")
+    figure, grid = style.panels(1 + len(metrics), len(objectives), height=1.9, sharey="row")
     for axes, objective in zip(grid[0], objectives, strict=True):
         own = style.select(table, objective=objective)
         for method in methods:
@@ -207,7 +208,7 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
                 bars = 100 * style.error_bars(points.rename(columns={"change": "mean"}))
                 axes.errorbar(beside, 100 * points["change"], bars, fillstyle="none", elinewidth=0.6, **look)
                 axes.plot(beside[points["hit"]], 100 * points["change"][points["hit"]], **look)
-    grid[0, 0].set_ylabel("classes hit")
+    grid[0, 0].set_ylabel("classes that change")
     grid[0, 0].set_ylim(bottom=0)
     for method in methods:
         grid[0, 0].plot([], [], label=method, **style.look(methods, method))

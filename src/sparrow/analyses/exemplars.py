@@ -33,6 +33,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from sparrow.files.paths import CELL_COLUMNS
 from sparrow.files.specs import opened
 from sparrow.results.specs.figures import FigureSpec
 from sparrow.settings import Analysis, Columns, Requirement, Scope
@@ -58,13 +59,13 @@ class Params(Analysis):
     # exemplar its index, its label, both votes, and on how many networks of each side they rest.
     tables: ClassVar[Columns] = {
         "exemplars": (
-            *("dataset", "model", "objective", "method", "ratio", "stage", "vote", "seeds", "images"),
+            *(*CELL_COLUMNS, "stage", "vote", "seeds", "images"),
             *("share", "low", "high", "halves", "floor", "ties", "lost", "gained"),
             *("benign_on_dense", "benign_on_pruned", "benign_off_dense", "benign_off_pruned"),
             *("era_on_dense", "era_on_pruned", "era_off_dense", "era_off_pruned"),
         ),
         "images": (
-            *("dataset", "model", "objective", "method", "ratio", "stage", "vote", "index", "label"),
+            *(*CELL_COLUMNS, "stage", "vote", "index", "label"),
             *("dense", "pruned", "dense_votes", "pruned_votes"),
         ),
     }
@@ -150,7 +151,7 @@ def draw(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
     """Exemplars of pruning. Above: the share of the images on which the networks vote otherwise once they are pruned, and
     (second row) on which a majority is robust before or afterwards alone, with 95 % intervals over seeds and images; dashed,
     the floor, which is of half as many votes, and so rather too high. Below: how the dense networks do on these images (lines)
-    and on all others (dotted): exemplars on which they are weak are images that hardly any network would keep.
+    and on all others (hollow): exemplars on which they are weak are images that hardly any network would keep.
     """
     import pandas as pd
 
@@ -172,7 +173,7 @@ def draw(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
                     axes.errorbar(across, 100 * points["share"], bars, label=method, capsize=2, elinewidth=0.8, **look)
                 else:
                     axes.plot(across, 100 * points[f"{name}_on_dense"], label=method, **look)
-                    axes.plot(across, 100 * points[f"{name}_off_dense"], linestyle=":", linewidth=0.8, **look)
+                    axes.plot(across, 100 * points[f"{name}_off_dense"], linestyle=":", linewidth=0.8, fillstyle="none", **look)
             floor = own["floor"].mean()
             if name in VOTES and floor == floor:
                 axes.axhline(

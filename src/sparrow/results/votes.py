@@ -38,12 +38,12 @@ def vote(votes: np.ndarray) -> np.ndarray:
 
 
 def _ballots(votes: np.ndarray, choices: int) -> np.ndarray:
-    """1 where a network votes for a choice, else 0 (networks, n, choices)."""
-    return (votes[:, :, None] == np.arange(choices)).astype(np.int64)
+    """1 where a network votes for a choice, else 0 (networks, n, choices); float32, in which counts are exact and fast."""
+    return (votes[:, :, None] == np.arange(choices)).astype(np.float32)
 
 
 def _largest(ballots: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    counts = ballots.sum(axis=0) if weights is None else np.tensordot(weights, ballots, axes=1)
+    counts = ballots.sum(axis=0) if weights is None else np.tensordot(weights.astype(np.float32), ballots, axes=1)
     # The first of the reversed choices is the largest.
     return counts.shape[1] - 1 - counts[:, ::-1].argmax(axis=1)
 
