@@ -131,7 +131,7 @@ class Evaluation(Settings):
 
 
 Scope = Literal["dataset", "network", "pair", "family", "seeds", "tables"]
-Need = Literal["threat"]
+Need = Literal["threat", "examples"]
 Columns = dict[str, tuple[str, ...]]
 """The columns of several tables, by the table's name."""
 
@@ -145,6 +145,7 @@ class Analysis(Settings):
     tables: ClassVar[Columns]
     """Columns of each table, by the table's name; the first has the name of the file."""
     needs: ClassVar[tuple[Need, ...]] = ()
-    """What it reads besides checkpoints and images: the networks' `threat`."""
+    """What it reads besides checkpoints and images: the networks' `threat`; adversarial images that the study's attacks
+    found against each (`examples`; of those that an option `attacks` names, or of all that search)."""
     timed: ClassVar[bool] = False
     """Whether its numbers are timings, which no two runs have alike; those of a family alone can be compared."""

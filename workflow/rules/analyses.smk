@@ -31,6 +31,7 @@ rule analyse_network:
         networks=lambda wildcards: targets.analysed(STUDY, analysis_of("network", wildcards), "networks"),
         dense=lambda wildcards: targets.analysed(STUDY, analysis_of("network", wildcards), "dense"),
         data=DATA,
+        examples=lambda wildcards: targets.examples_read(STUDY, analysis_of("network", wildcards)),
     output:
         multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['network']}", output=paths.TABLE, cost=paths.COST),
     log:
@@ -59,6 +60,7 @@ rule analyse_pair:
         networks=lambda wildcards: targets.analysed(STUDY, analysis_of("pair", wildcards), "networks"),
         dense=lambda wildcards: targets.analysed(STUDY, analysis_of("pair", wildcards), "dense"),
         data=DATA,
+        examples=lambda wildcards: targets.examples_read(STUDY, analysis_of("pair", wildcards)),
     output:
         multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['pair']}", output=paths.TABLE, cost=paths.COST),
     log:
@@ -88,6 +90,7 @@ rule analyse_family:
         networks=lambda wildcards: targets.analysed(STUDY, analysis_of("family", wildcards), "networks"),
         dense=lambda wildcards: targets.analysed(STUDY, analysis_of("family", wildcards), "dense"),
         data=DATA,
+        examples=lambda wildcards: targets.examples_read(STUDY, analysis_of("family", wildcards)),
     output:
         multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['family']}", output=paths.TABLE, cost=paths.COST),
     log:
@@ -116,6 +119,7 @@ rule analyse_seeds:
         networks=lambda wildcards: targets.analysed(STUDY, analysis_of("seeds", wildcards), "networks"),
         dense=lambda wildcards: targets.analysed(STUDY, analysis_of("seeds", wildcards), "dense"),
         data=DATA,
+        examples=lambda wildcards: targets.examples_read(STUDY, analysis_of("seeds", wildcards)),
     output:
         multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['seeds']}", output=paths.TABLE, cost=paths.COST),
     log:

@@ -18,10 +18,11 @@ with lower-case letters, digits and hyphens, columns with lower-case letters, di
 The table of all jobs has who each row is about in front: what of data set, model, objective, method, ratio, seed and stage
 its scope knows. An analysis of a family or of all tables names the others among its columns, with these names.
 
-`needs` names what it reads besides: the `threat`. An analysis may raise
-`sparrow.errors.NetworkError` for a network that cannot be used: the study goes on, and says why. Seed, device, cost and failure
-are the stage's; a long analysis hands each finished piece to `sparrow.jobs.journal.compute_once`, and an interrupted job goes
-on there.
+`needs` names what it reads besides: the `threat`; adversarial images of each network (`examples`: `network.examples(part)`),
+which are then kept for all networks, of the attacks that an option `attacks` of the analysis names or, without one, of all.
+An analysis may raise `sparrow.errors.NetworkError` for a network that cannot be used: the study goes on, and says why. Seed,
+device, cost and failure are the stage's; a long analysis hands each finished piece to `sparrow.jobs.journal.compute_once`,
+and an interrupted job goes on there.
 
 Optional: `summary(table)`, which gives columns LABEL_NAME of summary.csv (a dictionary of names and numbers) from the rows of
 one network (scopes `network` and `pair`) in the first table, but none that every study has, and none of an analysis that

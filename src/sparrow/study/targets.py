@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sparrow.files.paths import COST, EXAMPLES, NETWORK, TABLE, Cell, Checkpoint, Parent, data_job, study_page, study_table
+from sparrow.files.paths import (
+    COST,
+    DENSE,
+    EXAMPLES,
+    NETWORK,
+    TABLE,
+    Cell,
+    Checkpoint,
+    Parent,
+    data_job,
+    study_page,
+    study_table,
+)
 from sparrow.study import analyses, cells
 from sparrow.study.analysis_tables import collected
 from sparrow.study.config import Study
@@ -39,6 +51,19 @@ def analysis_tables(study: Study, timed: bool | None = None, label: str | None =
 def analysed(study: Study, job: analyses.Job, what: Literal["networks", "dense"]) -> list[str]:
     """The checkpoints that an analysis is about, or those that they come from."""
     return [f"{study.results}/{one.path}{NETWORK}" for one in getattr(job, what)]
+
+
+def examples_read(study: Study, job: analyses.Job) -> list[str]:
+    """The adversarial examples of its networks that a job of an analysis reads."""
+    params = study.analyses[job.label]
+    if "examples" not in params.needs:
+        return []
+    named = getattr(params, "attacks", None)
+    return [
+        f"{study.results}/{one.path}/{attack.path}{EXAMPLES}"
+        for one in dict.fromkeys((*job.dense, *job.networks))
+        for attack in cells.attacks_to_try(study, named, one.parent.objective)
+    ]
 
 
 def timings(study: Study) -> list[str]:
@@ -78,6 +103,16 @@ def examples(study: Study, parent: Parent, checkpoint: str, verifier: str) -> li
     table = cells.table(study, "verifiers", parent.objective, verifier)
     attacks = cells.attacks_rechecked_by(study, table, parent.objective)
     return [f"{study.results}/{parent.path}/{checkpoint}/{attack.path}{EXAMPLES}" for attack in attacks]
+
+
+def transferred(study: Study, parent: Parent, attack: str) -> list[str]:
+    """The adversarial examples of the dense network that an attack on its family tries; none if it searches by itself.
+
+    Raises SparrowError if networks of `parent`'s objective have no table `attack`.
+    """
+    table = cells.table(study, "attacks", parent.objective, attack)
+    found = cells.attacks_transferred_by(study, table, parent.objective)
+    return [f"{study.results}/{parent.path}/{DENSE}/{source.path}{EXAMPLES}" for source in found]
 
 
 def proofs(study: Study, parent: Parent, checkpoint: str, attack: str) -> list[str]:
