@@ -71,9 +71,9 @@ every_entry = pytest.mark.parametrize(("room", "kind"), ENTRIES, ids=[f"{room}.{
             ["adversarial", "benign", "crown-ibp", "fgsm", "ibp", "mart", "mixtrain", "mtl-ibp", "sabr", "smoothing", "trades"],
         ),
         ("methods", METHODS),
-        ("attacks", ["autoattack", "fgsm", "fmn", "pgd"]),
+        ("attacks", ["autoattack", "fgsm", "fmn", "pgd", "transfer"]),
         ("verifiers", ["alpha-crown", "branch-and-bound", "cascade", "crown", "crown-ibp", "ibp", "smoothing"]),
-        ("analyses", ["latency", "stability"]),
+        ("analyses", ["latency", "stability", "transfer"]),
     ],
 )
 def test_the_entries_that_studies_rely_on_are_there(room, kinds):
@@ -99,6 +99,8 @@ def test_an_entry_defines_the_functions_of_its_room(room, kind):
     expected = CERTIFY if room == "verifiers" and entry.Params.smoothed else FUNCTIONS[room]
     if hasattr(entry, "decide"):
         expected = {"decide": expected["bound"]}
+    if hasattr(entry, "transfer"):
+        expected = {"transfer": [*expected["attack"], "candidates"]}
     assert {name: list(inspect.signature(getattr(entry, name)).parameters) for name in expected} == expected
 
 

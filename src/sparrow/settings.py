@@ -135,7 +135,7 @@ class Evaluation(Settings):
 
 
 Scope = Literal["dataset", "network", "pair", "family", "seeds", "tables"]
-Need = Literal["threat", "outputs", "corrupted"]
+Need = Literal["threat", "outputs", "corrupted", "examples"]
 Requirement = Literal["dense", "distances", "smoothed"]
 Columns = dict[str, tuple[str, ...]]
 """The columns of several tables, by the table's name."""
@@ -151,7 +151,8 @@ class Analysis(Settings):
     """Columns of each table, by the table's name; the first has the name of the file."""
     needs: ClassVar[tuple[Need, ...]] = ()
     """What it reads besides checkpoints and images, or tables: the networks' `threat`; their logits (`outputs`); `corrupted`
-    test images."""
+    test images; adversarial images that the study's attacks found against each (`examples`; of those that an option `attacks`
+    names, or of all that search)."""
     reads: ClassVar[tuple[str, ...]] = ()
     """Kinds of other analyses whose tables one of scope `tables` is given, as far as the study has them."""
     requires: ClassVar[tuple[Requirement, ...]] = ()

@@ -17,7 +17,7 @@ CASES = [
     (kind, Threat(norm=norm, eps=eps))
     for kind in catalogue.kinds("attacks")
     for norm, eps in (("linf", 0.05), ("l2", 0.5))
-    if norm in catalogue.load("attacks", kind).Params.norms
+    if norm in catalogue.load("attacks", kind).Params.norms and not catalogue.load("attacks", kind).Params.transfers
 ]
 
 

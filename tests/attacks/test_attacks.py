@@ -20,7 +20,7 @@ from sparrow.settings import Threat
 from sparrow.stages.attack import attack
 from sparrow.verification.bounds import margin_matrix
 
-KINDS = catalogue.kinds("attacks")
+KINDS = [kind for kind in catalogue.kinds("attacks") if not catalogue.load("attacks", kind).Params.transfers]
 QUICK = {"autoattack": {"steps": 5, "queries": 20}, "pgd": {"steps": 5}}
 """Settings that make slow attacks quick; the others have defaults that are."""
 LINF, L2 = Threat(norm="linf", eps=0.1), Threat(norm="l2", eps=0.3)

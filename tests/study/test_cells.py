@@ -437,13 +437,18 @@ def test_a_new_radius_leaves_every_other_spec_as_it_was():
 
 def test_the_aggregation_is_told_which_tables_are_of_which_sort():
     of = sweeping(
-        pgd={"eps": [0.05, 0.1]}, fmn={"eps": 0.3}, vcrown={"kind": "crown", "eps": [0.1, 0.2]}, vsmooth={"kind": "smoothing"}
+        pgd={"eps": [0.05, 0.1]},
+        fmn={"eps": 0.3},
+        transfer={"attacks": ["fmn"]},
+        vcrown={"kind": "crown", "eps": [0.1, 0.2]},
+        vsmooth={"kind": "smoothing"},
     )
     made = job_specs.aggregate_spec(of).objectives["benign"].model_dump()
     assert made == {
         "threat": {"norm": "linf", "eps": 0.1},
-        "attacks": ["pgd-eps0.05", "pgd", "fmn-eps0.3"],
+        "attacks": ["pgd-eps0.05", "pgd", "fmn-eps0.3", "transfer"],
         "not_in_era": [],
+        "transferred": ["transfer"],
         "minimum_norm": ["fmn-eps0.3"],
         "verifiers": ["vibp", "vcrown", "vcrown-eps0.2", "vsmooth"],
         "smoothed": ["vsmooth"],

@@ -33,6 +33,7 @@ rule analyse_network:
         outputs=lambda wildcards: targets.outputs_read(STUDY, analysis_of("network", wildcards)),
         corrupted=lambda wildcards: targets.corrupted(STUDY, analysis_of("network", wildcards)),
         data=DATA,
+        examples=lambda wildcards: targets.examples_read(STUDY, analysis_of("network", wildcards)),
     output:
         multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['network']}", output=paths.TABLE, cost=paths.COST),
     log:
@@ -63,6 +64,7 @@ rule analyse_pair:
         outputs=lambda wildcards: targets.outputs_read(STUDY, analysis_of("pair", wildcards)),
         corrupted=lambda wildcards: targets.corrupted(STUDY, analysis_of("pair", wildcards)),
         data=DATA,
+        examples=lambda wildcards: targets.examples_read(STUDY, analysis_of("pair", wildcards)),
     output:
         multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['pair']}", output=paths.TABLE, cost=paths.COST),
     log:
@@ -94,6 +96,7 @@ rule analyse_family:
         outputs=lambda wildcards: targets.outputs_read(STUDY, analysis_of("family", wildcards)),
         corrupted=lambda wildcards: targets.corrupted(STUDY, analysis_of("family", wildcards)),
         data=DATA,
+        examples=lambda wildcards: targets.examples_read(STUDY, analysis_of("family", wildcards)),
     output:
         multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['family']}", output=paths.TABLE, cost=paths.COST),
     log:
@@ -124,6 +127,7 @@ rule analyse_seeds:
         outputs=lambda wildcards: targets.outputs_read(STUDY, analysis_of("seeds", wildcards)),
         corrupted=lambda wildcards: targets.corrupted(STUDY, analysis_of("seeds", wildcards)),
         data=DATA,
+        examples=lambda wildcards: targets.examples_read(STUDY, analysis_of("seeds", wildcards)),
     output:
         multiext(f"{RESULTS}/{paths.ANALYSIS_PATTERNS['seeds']}", output=paths.TABLE, cost=paths.COST),
     log:

@@ -3,12 +3,15 @@ rule attack:
         network=f"{CHECKPOINT}{paths.NETWORK}",
         data=DATA,
         proofs=proofs_for,
+        transferred=transferred_for,
+        dense=dense_for,
     output:
         multiext(f"{RESULTS}/{paths.ATTACK_PATTERN}", output=paths.TABLE, cost=paths.COST),
     log:
         f"{RESULTS}/{paths.log_path(paths.ATTACK_PATTERN)}",
     wildcard_constraints:
-        attack=one_of(set(ATTACKS) - WITH_EXAMPLES),
+        attack=one_of(ATTACKS),
+        checkpoint=checkpoint_without_examples(STUDY),
     conda:
         "../../envs/sparrow.yaml"
     threads: 1
@@ -31,4 +34,5 @@ use rule attack as attack_and_keep with:
     output:
         multiext(f"{RESULTS}/{paths.ATTACK_PATTERN}", output=paths.TABLE, cost=paths.COST, examples=paths.EXAMPLES),
     wildcard_constraints:
-        attack=one_of(WITH_EXAMPLES),
+        attack=one_of(ATTACKS),
+        checkpoint=checkpoint_with_examples(STUDY),

@@ -16,6 +16,7 @@ try:
     from sparrow.study import analyses, analysis_tables, cells, comparison, expected, figures, job_specs, sources, targets
     from sparrow.study.code_digest import code_digest, file_digest
     from sparrow.study.load import load_study
+    from sparrow.study.wildcards import checkpoint_with_examples, checkpoint_without_examples
     from sparrow.study.wildcards import dataset_of_imported, dataset_of_trained, one_of
 
     for path in workflow.config_settings.configfiles or [HERE / "config.yaml"]:
@@ -90,8 +91,16 @@ def proofs_for(wildcards):
     return targets.proofs(STUDY, parent_of(wildcards), wildcards.checkpoint, wildcards.attack)
 
 
+def transferred_for(wildcards):
+    return targets.transferred(STUDY, parent_of(wildcards), wildcards.attack)
+
+
+def dense_for(wildcards):
+    """The dense network whose adversarial images are tried, in a list; an empty one, if none are."""
+    return [f"{RESULTS}/{parent_of(wildcards).path}/{paths.DENSE}{paths.NETWORK}"] if transferred_for(wildcards) else []
+
+
 ATTACKS = cells.tables(STUDY, "attacks")
-WITH_EXAMPLES = cells.attacks_with_examples(STUDY)
 
 
 # Functions, not lists: a job that starts a Snakemake of its own reads this file too, and needs none of these names.

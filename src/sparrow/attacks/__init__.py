@@ -13,6 +13,8 @@ table (AutoAttack, of all that it has seen; PGD, where its last walk ended).
 - `minimum_norm`: True, if it searches for the nearest adversarial image, however far (False by default). It then counts
   with its distance, so that one run says what is robust at any radius, and is given one radius only.
 - `classes_needed`: the fewest classes that it can attack (2 by default).
+- `transfers`: True, if it searches nothing, but tries adversarial images of the dense network (False by default; see
+  `TransferAttack`). Its file defines `transfer`, below, in place of `attack`.
 - `blind`: the name of the part of it that takes no gradients (None by default), as its `search` reports it. A warning
   says so if many images fall to that part alone.
 
@@ -23,6 +25,8 @@ A file may define
 - `search(model, images, labels, params, threat, classes)`, for an attack of several parts: a
   `sparrow.adversary.attack_result.AttackResult`, which also names the part that broke each image; it is called in place of
   `attack`.
+- `transfer(model, images, labels, params, threat, classes, candidates)`, if it `transfers`: as `attack`, given adversarial
+  images (m, n, c, h, w) that m attacks have found against the dense network; the image itself where one has found none.
 - `restart(model, images, labels, params, threat, classes, others)`, for a minimum-norm attack: the same as `attack`,
   called for images where that found nothing, with images `others` (n, c, h, w) of other classes to start from.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from sparrow.files import content
 from sparrow.files.atomic import replacing
 from sparrow.files.digests import content_digest
 from sparrow.files.headers import EXAMPLES_FORMAT as FORMAT
-from sparrow.files.headers import read_header
+from sparrow.files.headers import read_header, sha256
 
 
 def write(path: Path, indices: Tensor, images: Tensor, origin: dict[str, Any] | None = None) -> None:
@@ -46,3 +47,31 @@ def read(path: Path) -> tuple[Tensor, Tensor]:
         raise SparrowError(f"{path}: damaged: indices {tuple(indices.shape)} for images {tuple(images.shape)}")
     content.require(path, header["content"], content_digest([("images", images), ("indices", indices)]))
     return indices, images
+
+
+def require_own(examples: Sequence[Path], network: Path) -> None:
+    """Raise SparrowError if adversarial examples are of another network than `network`."""
+    if not examples:
+        return
+    digest = sha256(network)
+    for path in examples:
+        named = read_header(path, FORMAT).get("network")
+        if named != digest:
+            raise SparrowError(
+                f"{path}: adversarial examples of another {network} than lies there now (sha256 {digest[:12]}, their header "
+                f"names {str(named)[:12]}); delete the file and run again"
+            )
+
+
+def found_of(path: Path, indices: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether `path` has an example of each of the `images` (n, c, h, w) with these `indices` (n,), and the examples; where it
+    has none, the image itself. Raises SparrowError, naming the file, if it holds images of another shape."""
+    known, found = read(path)
+    by_index = {index: place for place, index in enumerate(known.tolist())}
+    places = torch.tensor([by_index.get(index, -1) for index in indices.tolist()])
+    there, examples = (places >= 0).to(images.device), images.clone()
+    if there.any():
+        if found.shape[1:] != images.shape[1:]:
+            raise SparrowError(f"{path}: holds images of {tuple(found.shape[1:])}, expected {tuple(images.shape[1:])}")
+        examples[there] = found[places[places >= 0]].to(images).nan_to_num()
+    return there, examples

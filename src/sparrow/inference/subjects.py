@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -86,6 +87,8 @@ class Network:
     """The model's specification, which the checkpoint has to have."""
     given_outputs: dict[str, Any] | None = None
     """How its logits were written down, if they were."""
+    given_examples: Callable[[Part], list[tuple[torch.Tensor, torch.Tensor]]] | None = None
+    """What `examples` gives, if they are asked for."""
 
     @property
     def header(self) -> dict[str, Any]:
@@ -115,6 +118,16 @@ class Network:
         if self.given_outputs is None:
             raise LookupError("outputs are given to an analysis whose Params say needs = ('outputs',)")
         return outputs_file.of_network(self.path, self.given_outputs)
+
+    def examples(self, part: Part) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """For each attack, whether (n,) it knows an adversarial image of each of a part's images, and these (n, c, h, w): the
+        nearest, moved within the threat, where it may fool nobody; the image itself where there is none.
+
+        Raises LookupError unless `needs` names them, SparrowError if they are of another network.
+        """
+        if self.given_examples is None:
+            raise LookupError("adversarial images are given to an analysis whose Params say needs = ('examples',)")
+        return self.given_examples(part)
 
     def as_built(self, images: torch.Tensor) -> nn.Module:
         """A network of its architecture before training, in eval mode on the device of `images`, whatever it lost."""

@@ -1,10 +1,10 @@
 """How a network is pruned: one file per method. `methods/my_method.py` is the method `my-method`.
 
 A file defines `Params`, a subclass of `Method` or of one of its kind (`sparrow.pruning.params`: `Batches`,
-`PerLayer`, `Global`, `Granular`, `Sharpness`), and `prepare(params, ratio, generator)`, which returns a `Pruner`
-(`sparrow.pruning.pruner`) that prunes the share `ratio` of the weights, with all it draws at random drawn from
-`generator` (on the CPU). A pruner sees plain weights and their gradients; one with a loss of its own also sees the
-batch. It never learns what the objective is.
+`PerLayer`, `Global`, `Granular`, `Patterned`, `AnyGranularity`, `Sharpness`), and `prepare(params, ratio, generator)`,
+which returns a `Pruner` (`sparrow.pruning.pruner`) that prunes the share `ratio` of the weights, with all it draws at
+random drawn from `generator` (on the CPU). A pruner sees plain weights and their gradients; one with a loss of its own
+also sees the batch. It never learns what the objective is.
 
 `Params` says, besides the method's settings:
 
@@ -23,6 +23,7 @@ batch. It never learns what the objective is.
 - `too_short(total, per_epoch)`: a sentence if the schedule has no place for all that the settings ask for, with which the
   study is refused; `batch_norm_only`: likewise, if it cannot do without batch norm.
 - `iterative`, `locality`, `structure`, `criterion`: what it is in the words of the Adversarial Pruning Benchmark.
+- `pattern`: of how many consecutive weights how many stay (None by default); `Patterned` has it from its `granularity`.
 - `trains`, for a method that needs a schedule: `"scores"` (default), or `"weights"`, which then move by the
   optimiser, learning rate and clipping of `training.finetune`.
 - `traces`: True, if its pruner's `trace` gives quantities worth a figure.

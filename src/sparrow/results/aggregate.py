@@ -23,7 +23,7 @@ from sparrow.files.specs import opened
 from sparrow.results import analyses, marks
 from sparrow.results.decisions import decisions
 from sparrow.results.intensification import Pair, intensifications
-from sparrow.results.outcomes import Outcomes, read_outcomes, warnings_of
+from sparrow.results.outcomes import Outcomes, read_outcomes
 from sparrow.results.ranking import Hits, rank
 from sparrow.results.recall import recalls
 from sparrow.results.security import curve
@@ -259,6 +259,7 @@ def _about(header: dict[str, Any]) -> tuple[str, str]:
 
 def _outcome_lines(row: Row) -> Iterator[dict[str, Any]]:
     """One line per attack or verifier."""
+    warnings = row.outcomes.warnings()
     for kind, hit, tables in _tables(row.outcomes):
         for name, table in tables.items():
             share, low, high = accuracy((table["status"] == hit).to_numpy())
@@ -276,7 +277,7 @@ def _outcome_lines(row: Row) -> Iterator[dict[str, Any]]:
                 "accuracy": share,
                 "accuracy_low": low,
                 "accuracy_high": high,
-                "warnings": warnings_of(table),
+                "warnings": warnings.get(name, "") if kind == "attack" else "",
             }
 
 
@@ -335,8 +336,7 @@ def _summary_line(row: Row, dense: Outcomes | None, spec: AggregateSpec) -> dict
         both = after.index.intersection(before.index)
         values = preserved(after[both].to_numpy(), before[both].to_numpy()) if len(both) else (np.nan,) * 3
         line |= dict(zip(_names(f"preserved_{name}"), values, strict=True))
-    warnings = {name: warnings_of(table) for name, table in own.attacks.items()}
-    line["era_warnings"] = "; ".join(f"{name}: {text}" for name, text in warnings.items() if text)
+    line["era_warnings"] = "; ".join(f"{name}: {text}" for name, text in own.warnings().items() if text)
     return line
 
 

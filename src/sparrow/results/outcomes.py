@@ -17,6 +17,8 @@ from sparrow.files.paths import outcome_job, table_below
 from sparrow.radius import text
 from sparrow.results.specs.outcomes import OutcomeTables
 
+BLIND_SHARE = 0.002
+"""The share of the images that an attack without gradients may break after all others, as in AutoAttack's package."""
 SLACK = 1e-5
 """Relative difference up to which two distances count as equal: the tables have six digits."""
 
@@ -27,8 +29,8 @@ class Outcomes:
 
     Tables of verifiers of a smoothed classifier are in `smoothed`: it is another classifier. `eps` is the threat's radius,
     `minimum_norm` names the attacks that seek the nearest adversarial image, `not_in_era` those that do not count for the
-    era, and `failed` has the reason why a table of a room (`attacks`, `verifiers`) is missing: metrics over all of the
-    room's tables are then unknown.
+    era, `transferred` those that try what was found against the dense network, and `failed` has the reason why a table of a
+    room (`attacks`, `verifiers`) is missing: metrics over all of the room's tables are then unknown.
     """
 
     path: Path
@@ -39,6 +41,7 @@ class Outcomes:
     minimum_norm: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     not_in_era: list[str] = field(default_factory=list)
+    transferred: list[str] = field(default_factory=list)
 
     def labels(self) -> pd.Series:
         """Labels by image, of all images in any table."""
@@ -92,6 +95,32 @@ class Outcomes:
         enough = [table for table in self.verifiers.values() if radius(table) >= eps or same(radius(table), eps)]
         return _any([(table["status"] == "verified").reindex(seen, fill_value=False) for table in enough], seen)
 
+    def warnings(self) -> dict[str, str]:
+        """By attack, why its table may say little, or what it says of the others; empty where there is nothing."""
+        found = {name: warnings_of(table) for name, table in self.attacks.items()}
+        for name in self.transferred:
+            found[name] = "; ".join(filter(None, (found[name], self._masked(name))))
+        return found
+
+    def _masked(self, name: str) -> str:
+        """What tells masked gradients: images that an attack breaks which searches nothing, and those that search do not.
+
+        Of the images that all attacks at its radius, or for any, have evaluated. As for parts of an attack that take no
+        gradients (`sparrow.stages._attack_warnings`), a share of `BLIND_SHARE` is what chance may do.
+        """
+        table = self.attacks[name]
+        own = {other: tries for other, tries in self.attacks.items() if other not in self.transferred}
+        asked = [tries for other, tries in own.items() if other in self.minimum_norm or same(radius(tries), radius(table))]
+        seen = _common([table, *asked] if asked else [])
+        known = _any([_broken(tries, radius(table)).reindex(seen, fill_value=False) for tries in own.values()], seen)
+        alone = int((_broken(table, radius(table)).reindex(seen, fill_value=False) & ~known).sum())
+        if alone <= BLIND_SHARE * len(seen):
+            return ""
+        return (
+            f"{alone} of {len(seen)} images fall to adversarial images of the dense network, and to no attack on the network "
+            "itself: its gradients are masked, or these attacks too weak"
+        )
+
 
 def same(first: float, second: float) -> bool:
     """Whether two radii are equal up to SLACK."""
@@ -122,6 +151,7 @@ def read_outcomes(path: Path, spec: OutcomeTables) -> Outcomes:
         minimum_norm=[name for name in spec.minimum_norm if name in tables["attacks"]],
         failed=failed,
         not_in_era=[name for name in spec.not_in_era if name in tables["attacks"]],
+        transferred=[name for name in spec.transferred if name in tables["attacks"]],
     )
     _check(outcomes)
     return outcomes

@@ -54,17 +54,20 @@ def attack(
     spec: AttackSpec,
     examples: Path | None = None,
     proofs: Sequence[Path] = (),
+    transferred: Sequence[Path] = (),
+    dense: Sequence[Path] = (),
 ) -> None:
     """Attack the test images that `network` classifies correctly; write what is found to `examples`.
 
-    Images that one of the outcome tables in `proofs` verifies are left out.
+    Images that one of the outcome tables in `proofs` verifies are left out. An attack that searches nothing tries the
+    adversarial examples in `transferred`, which are those of the network in `dense`.
 
     Status `robust`: correct, and still correct after the attack or left out; `broken`: anything else. The attack's images are
     projected onto the perturbation set and classified again before they count; those of a minimum-norm attack also as
     they are, with the distance that they have. The margin is that of the logits within the perturbation set, or of the
     image as it is where the network is wrong anyway.
     """
-    with resumable(output, spec.model_dump(), network, data, *proofs) as resume, record_cost(cost):
+    with resumable(output, spec.model_dump(), network, data, *proofs, *transferred) as resume, record_cost(cost):
         kind = spec.attack["kind"]
         generator = seed_everything(spec.seed, "attack", kind)
         entry, params = catalogue.from_spec("attacks", spec.attack)
@@ -79,12 +82,14 @@ def attack(
         targets = correct & ~_proven(proofs, part, threat, about)
         if proofs:
             print(f"{int((correct & ~targets).sum())} of {int(correct.sum())} correct images are verified, and left out")
+        tried = _tried(transferred, dense, part, targets) if params.transfers else None
         progress = Progress(int(targets.sum()), "robust")
 
         def search(batch: Tensor) -> tuple[tuple[Tensor, int], list[str], Tensor | None]:
             images, labels = part.images[batch], part.labels[batch]
+            given = (params, threat, classes, *(() if tried is None else (tried[:, batch],)))
             with METER.watching(model):
-                return _attack_batch(entry, kind, model, images, labels, params, threat, classes)
+                return _attack_batch(entry, kind, model, images, labels, *given)
 
         def search_again(batch: Tensor) -> tuple[Tensor, int]:
             images, labels = part.images[batch], part.labels[batch]
@@ -146,6 +151,18 @@ def _proven(proofs: Sequence[Path], part: Part, threat: Threat, about: tuple[str
     return torch.tensor([index in indices for index in part.indices.tolist()], device=part.images.device)
 
 
+def _tried(transferred: Sequence[Path], dense: Sequence[Path], part: Part, targets: Tensor) -> Tensor:
+    """The adversarial examples (m, n, c, h, w) of m files; where one has none, the image itself."""
+    for network in dense:
+        examples_file.require_own(transferred, network)
+    found = [examples_file.found_of(path, part.indices, part.images) for path in transferred]
+    there = torch.stack([which for which, _ in found]).any(dim=0)
+    print(
+        f"{int((there & targets).sum())} of {int(targets.sum())} correct images have an adversarial image of the dense network"
+    )
+    return torch.stack([images for _, images in found])
+
+
 def _attack_batch(
     entry: ModuleType, kind: str, model: nn.Module, images: Tensor, labels: Tensor, *rest: object
 ) -> tuple[tuple[Tensor, int], list[str], Tensor | None]:
@@ -156,6 +173,9 @@ def _attack_batch(
         if hasattr(entry, "search"):
             results, parts, zero = _attack_results.parts_of(entry.search(model, images, labels, *rest), f"{name}: search")
             return _attack_results.usable(results, images, f"{name}: search"), parts, zero
+        if hasattr(entry, "transfer"):
+            results = entry.transfer(model, images, labels, *rest)
+            return _attack_results.usable(results, images, f"{name}: transfer"), [kind] * len(images), None
         with _attack_warnings.first_gradient_watched(model, images) as zero_gradient:
             results = entry.attack(model, images, labels, *rest)
     return _attack_results.usable(results, images, f"{name}: attack"), [kind] * len(images), zero_gradient()

@@ -15,9 +15,7 @@ from sparrow import catalogue
 from sparrow.adversary.geometry import project
 from sparrow.adversary.margin import margin
 from sparrow.data.store import Part
-from sparrow.errors import SparrowError
 from sparrow.files import examples as examples_file
-from sparrow.files.headers import EXAMPLES_FORMAT, read_header, sha256
 from sparrow.files.outcome_table import ABSTAINED, ATTACK, MISCLASSIFIED, NOTHING
 from sparrow.files.specs import opened
 from sparrow.jobs import journal
@@ -49,7 +47,7 @@ def verify(network: Path, data: Path, output: Path, cost: Path, spec: VerifySpec
     """
     with resumable(output, spec.model_dump(), network, data, *examples) as resume, record_cost(cost):
         generator = seed_everything(spec.seed, "verify", spec.verifier["kind"])
-        _require_own(examples, network)
+        examples_file.require_own(examples, network)
         entry, params = catalogue.from_spec("verifiers", spec.verifier)
         case = Case(*open_case(network, data, spec.model, params, pick_device()), params, spec.threat)
         with journal.open_journal(resume, generator):
@@ -135,35 +133,13 @@ def _bounded(entry: ModuleType, kind: str, case: Case, examples: Sequence[Path],
     return predictions, status, margins, decided
 
 
-def _require_own(examples: Sequence[Path], network: Path) -> None:
-    """Raise SparrowError if adversarial examples are of another network than `network`."""
-    if not examples:
-        return
-    digest = sha256(network)
-    for path in examples:
-        named = read_header(path, EXAMPLES_FORMAT).get("network")
-        if named != digest:
-            raise SparrowError(
-                f"{path}: adversarial examples of another {network} than lies there now (sha256 {digest[:12]}, their header "
-                f"names {str(named)[:12]}); delete the file and run again"
-            )
-
-
 def _recheck(path: Path, case: Case, left: Tensor) -> tuple[Tensor, Tensor]:
     """Whether an adversarial example in `path` breaks each image (n,) of those `left`, and the margins (n,) there."""
-    indices, found = examples_file.read(path)
-    known = {index: place for place, index in enumerate(indices.tolist())}
-    places = [known.get(index, -1) for index in case.part.indices.tolist()]
-    which = (torch.tensor(places, device=left.device) >= 0) & left
+    there, found = examples_file.found_of(path, case.part.indices, case.part.images)
     broken, margins = torch.zeros_like(left), torch.zeros(len(left), device=left.device)
-    for batch in batches(which, case.params.batch_size):
-        there = found[[places[place] for place in batch.tolist()]].to(case.part.images)
-        if there.shape[1:] != case.part.images.shape[1:]:
-            raise SparrowError(
-                f"{path}: holds images of {tuple(there.shape[1:])}, expected {tuple(case.part.images.shape[1:])}"
-            )
+    for batch in batches(there & left, case.params.batch_size):
         with torch.no_grad():
-            logits = case.model(project(there.nan_to_num(), case.part.images[batch], case.threat))
+            logits = case.model(project(found[batch], case.part.images[batch], case.threat))
         broken[batch] = logits.argmax(dim=1) != case.part.labels[batch]
         margins[batch] = margin(logits, case.part.labels[batch])
     return broken, margins

@@ -99,7 +99,7 @@ def spec(study: Study, job: Job) -> AnalysisSpec:
         analysis=entry,
         seed=0 if params.scope == "seeds" else one.seed,
         model=model,
-        threat=study.threat_of(one.objective) if "threat" in params.needs else None,
+        threat=study.threat_of(one.objective) if {"threat", "examples"} & set(params.needs) else None,
         outputs=_outputs(study, params, one.model),
         corruptions=job_specs.corrupted_images(study, one.dataset) if "corrupted" in params.needs else None,
     )

@@ -62,14 +62,47 @@ def table(study: Study, room: EvaluatedRoom, objective: str, name: str) -> Table
 
 
 def attacks_with_examples(study: Study) -> set[str]:
-    """Names of the attacks' tables whose adversarial examples are kept: as configured, or since a cascade asks for them."""
+    """Names of the attacks' tables whose adversarial examples are kept: as configured, or since a cascade or an analysis asks
+    for them."""
+    asking = [getattr(entry, "attacks", None) for entry in study.analyses.values() if "examples" in entry.needs]
     return {
         table.name
         for objective in study.objectives
         for table in tables(study, "attacks", objective).values()
         if getattr(study.attacks[table.entry], "keep_examples", False)
         or any(table in attacks_rechecked_by(study, one, objective) for one in tables(study, "verifiers", objective).values())
+        or any(table in attacks_to_try(study, named, objective) for named in asking)
     }
+
+
+def attacks_with_examples_of_dense(study: Study) -> set[str]:
+    """Names of the attacks' tables whose adversarial examples of dense networks are kept: those of all networks, and those that
+    are tried on others."""
+    return attacks_with_examples(study) | {
+        source.name
+        for objective in study.objectives
+        for table in tables(study, "attacks", objective).values()
+        for source in attacks_transferred_by(study, table, objective)
+    }
+
+
+def attacks_transferred_by(study: Study, attack: Table, objective: str) -> list[Table]:
+    """The attacks' tables whose adversarial examples of the dense network an attack tries; none if it searches by itself."""
+    entry = study.attacks[attack.entry]
+    return attacks_to_try(study, getattr(entry, "attacks", None), objective, attack.eps) if entry.transfers else []
+
+
+def attacks_to_try(study: Study, named: list[str] | None, objective: str, eps: float | None = None) -> list[Table]:
+    """The attacks' tables whose adversarial examples may be tried on other networks at `eps` (the threat's, if None): of the
+    attacks `named` (of all that search, if None) those at that radius or of any distance."""
+    eps = study.threat_of(objective).eps if eps is None else eps
+    return [
+        table
+        for table in tables(study, "attacks", objective).values()
+        if not study.attacks[table.entry].transfers
+        and (named is None or table.entry in named)
+        and (table.eps == eps or is_minimum_norm(study, table))
+    ]
 
 
 def attacks_rechecked_by(study: Study, verifier: Table, objective: str) -> list[Table]:

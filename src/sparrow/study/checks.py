@@ -28,6 +28,7 @@ from sparrow.settings import Settings, distances_in_pixels
 from sparrow.study import figures
 from sparrow.study.analysis_contract import SUMMARISED
 from sparrow.study.analysis_tables import OWN_TABLES
+from sparrow.study.cells import attacks_to_try
 from sparrow.study.descriptions import described
 from sparrow.study.pipelines import PIPELINES
 from sparrow.study.sections import TRAINING_STAGES, TrainingStage
@@ -459,6 +460,51 @@ def _cascades_fit(study: Study) -> Iterator[str]:
                     yield f"verifiers.{label}.attacks: unknown attack {attack!r}{whom}; valid: {valid}"
 
 
+def _transfers_fit(study: Study) -> Iterator[str]:
+    """What tries adversarial images of others has some, at each of its radii and for all of its images."""
+    for label, entry in study.attacks.items():
+        if entry.transfers:
+            if DENSE not in study.evaluate:
+                yield f"attacks.{label}: tries adversarial images of dense networks, which evaluate leaves out; add 'dense'"
+            yield from _sources_fit(study, f"attacks.{label}", entry, label)
+    for label, entry in study.analyses.items():
+        if "examples" in entry.needs:
+            yield from _sources_fit(study, f"analyses.{label}", entry)
+
+
+def _sources_fit(study: Study, key: str, entry: Any, label: str | None = None) -> Iterator[str]:
+    """What is wrong with the attacks whose adversarial images an analysis or the attack `label` tries on other networks."""
+    others = [other for other, one in study.attacks.items() if not one.transfers]
+    if not others:
+        yield f"{key}: tries what attacks have found, and the study has none that search; valid: add one, such as fmn"
+        return
+    named = getattr(entry, "attacks", None)
+    wrong = [other for other in named or () if other not in others]
+    for other in wrong:
+        what = "tries images of others itself" if other in study.attacks else "is unknown"
+        yield f"{key}.attacks: {other!r} {what}; valid: {', '.join(others)}"
+    for objective in study.objectives if not wrong else ():
+        own = study.evaluations("attacks", objective)
+        if label is not None and label not in own:
+            continue
+        yield from _unknown(f"{key}.attacks", f"attack on networks trained on {objective}", named, own)
+        for eps in (entry.eps if label else None) or [study.threat_of(objective).eps]:
+            sources = attacks_to_try(study, named, objective, eps)
+            if not sources:
+                whose = f"attack on networks trained on {objective} whose images it tries"
+                yield f"{key}: no {whose} works at eps {radius.text(eps)}; valid: a radius of theirs, or an attack such as fmn"
+            for source in sources:
+                yield from _enough_images(study, key, getattr(entry, "samples", None), source.entry)
+
+
+def _enough_images(study: Study, key: str, samples: int | None, attack: str) -> Iterator[str]:
+    """A line if images are to be tried that an attack has never seen: they would count as withstood."""
+    most = study.attacks[attack].samples
+    if most is not None and (samples is None or samples > most):
+        asked = "all" if samples is None else samples
+        yield f"{key}.samples: {asked} test images, but {attack} attacks {most} of them; valid: at most {most}"
+
+
 def _proofs_fit(study: Study) -> Iterator[str]:
     """Attacks leave out what verifiers prove of the network itself at their radius."""
     for label, attack in study.attacks.items():
@@ -483,6 +529,11 @@ def _nobody_waits_in_a_circle(study: Study) -> Iterator[str]:
         f"attacks.{label}": [f"verifiers.{one}" for one in getattr(entry, "skip_verified", ())]
         for label, entry in study.attacks.items()
     }
+    for label, entry in study.attacks.items():
+        if entry.transfers:
+            named = getattr(entry, "attacks", None)
+            others = [other for other, one in study.attacks.items() if not one.transfers and (named is None or other in named)]
+            waits[f"attacks.{label}"] += [f"attacks.{other}" for other in others]
     for label, entry in study.verifiers.items():
         waits[f"verifiers.{label}"] = [f"attacks.{one}" for one in getattr(entry, "attacks", ())]
     try:
@@ -602,6 +653,7 @@ CHECKS: tuple[Check, ...] = (
     _imports_fit,
     _radii_fit,
     _cascades_fit,
+    _transfers_fit,
     _schedules_fit,
     _schedules_of_methods_fit,
     _methods_change_what_they_read,

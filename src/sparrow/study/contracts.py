@@ -57,8 +57,12 @@ CONTRACTS: dict[Room, Contract] = {
     "methods": Contract("sparrow.pruning.params:Method", {"prepare": "params, ratio, generator"}, {}, {}),
     "attacks": Contract(
         "sparrow.adversary.params:Attack",
-        {"attack": "model, images, labels, params, threat, classes"},
-        {"search": "model, images, labels, params, threat, classes", **_PRICED},
+        {"attack|transfer": "model, images, labels, params, threat, classes"},
+        {
+            "search": "model, images, labels, params, threat, classes",
+            "transfer": "model, images, labels, params, threat, classes, candidates",
+            **_PRICED,
+        },
         {"NORMS": "norms", "MINIMUM_NORM": "minimum_norm", "CLASSES_NEEDED": "classes_needed", "BLIND": "blind"},
     ),
     "verifiers": Contract(
@@ -119,6 +123,8 @@ def require_contract(room: Room, kind: str) -> None:
         _require_steps(entry)
     if room == "analyses":
         require_tables(entry)
+    if room == "attacks" and vars(entry)["Params"].transfers != hasattr(entry, "transfer"):
+        raise ConfigError(f"{entry.__file__}: a file defines `transfer` if Params.transfers is True, and only then; {asks}")
     if room == "verifiers" and vars(entry)["Params"].smoothed != hasattr(entry, "certify"):
         raise ConfigError(f"{entry.__file__}: a file defines `certify` if Params.smoothed is True, and only then; {asks}")
     try:

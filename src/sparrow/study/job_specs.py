@@ -263,6 +263,7 @@ def _evaluated_by(study: Study, objective: str) -> OutcomeTables:
     return OutcomeTables(
         attacks=list(attacks),
         not_in_era=[name for name, table in attacks.items() if not study.attacks[table.entry].in_era],
+        transferred=[name for name, table in attacks.items() if study.attacks[table.entry].transfers],
         minimum_norm=[name for name, table in attacks.items() if cells.is_minimum_norm(study, table)],
         verifiers=list(verifiers),
         smoothed=[name for name, table in verifiers.items() if cells.is_smoothed(study, table)],

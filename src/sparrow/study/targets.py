@@ -6,6 +6,7 @@ from typing import Literal
 
 from sparrow.files.paths import (
     COST,
+    DENSE,
     EXAMPLES,
     NETWORK,
     TABLE,
@@ -78,6 +79,19 @@ def corrupted(study: Study, job: analyses.Job) -> list[str]:
     return [f"{study.results}/{corrupted_job(job.networks[0].parent.dataset)}{NETWORK}"] if asked else []
 
 
+def examples_read(study: Study, job: analyses.Job) -> list[str]:
+    """The adversarial examples of its networks that a job of an analysis reads."""
+    params = study.analyses[job.label]
+    if "examples" not in params.needs:
+        return []
+    named = getattr(params, "attacks", None)
+    return [
+        f"{study.results}/{one.path}/{attack.path}{EXAMPLES}"
+        for one in dict.fromkeys((*job.dense, *job.networks))
+        for attack in cells.attacks_to_try(study, named, one.parent.objective)
+    ]
+
+
 def timings(study: Study) -> list[str]:
     """The tables of what was timed, each beside what is preserved."""
     return [f"{study.results}/{study_table(label)}" for label in analyses.labels(study, timed=True)]
@@ -116,6 +130,16 @@ def examples(study: Study, parent: Parent, checkpoint: str, verifier: str) -> li
     table = cells.table(study, "verifiers", parent.objective, verifier)
     attacks = cells.attacks_rechecked_by(study, table, parent.objective)
     return [f"{study.results}/{parent.path}/{checkpoint}/{attack.path}{EXAMPLES}" for attack in attacks]
+
+
+def transferred(study: Study, parent: Parent, attack: str) -> list[str]:
+    """The adversarial examples of the dense network that an attack on its family tries; none if it searches by itself.
+
+    Raises SparrowError if networks of `parent`'s objective have no table `attack`.
+    """
+    table = cells.table(study, "attacks", parent.objective, attack)
+    found = cells.attacks_transferred_by(study, table, parent.objective)
+    return [f"{study.results}/{parent.path}/{DENSE}/{source.path}{EXAMPLES}" for source in found]
 
 
 def proofs(study: Study, parent: Parent, checkpoint: str, attack: str) -> list[str]:

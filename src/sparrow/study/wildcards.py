@@ -5,13 +5,28 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from sparrow.files.paths import LABEL
+from sparrow.files.paths import DENSE, LABEL, WILDCARDS
+from sparrow.study import cells
 from sparrow.study.config import Study
 
 
 def one_of(names: Iterable[str]) -> str:
     """A pattern that matches these names; nothing, if there are none."""
     return "|".join(map(re.escape, sorted(names))) or "(?!)"
+
+
+def checkpoint_with_examples(study: Study) -> str:
+    """A pattern of the checkpoint in the path of an attack's table, if its adversarial examples are kept.
+
+    It sees the rest of the path, up to the dot of its suffix.
+    """
+    every, dense = cells.attacks_with_examples(study), cells.attacks_with_examples_of_dense(study)
+    return rf"(?:{WILDCARDS['checkpoint']})(?=/attacks/(?:{one_of(every)})\.)|{DENSE}(?=/attacks/(?:{one_of(dense)})\.)"
+
+
+def checkpoint_without_examples(study: Study) -> str:
+    """The same, only if they are not kept."""
+    return f"(?!{checkpoint_with_examples(study)})(?:{WILDCARDS['checkpoint']})"
 
 
 def dataset_of_trained(study: Study) -> str:

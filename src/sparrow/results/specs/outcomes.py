@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from sparrow.files.specs import PlainValues
 from sparrow.settings import Threat
 
@@ -14,6 +16,8 @@ class OutcomeTables(PlainValues):
     """Attacks that do not count for the era."""
     minimum_norm: list[str]
     """Attacks that seek the nearest adversarial image."""
+    transferred: list[str] = Field(default_factory=list)
+    """Attacks that search nothing, but try what others have found against the dense network."""
     verifiers: list[str]
     smoothed: list[str]
     """Verifiers of a smoothed classifier."""
