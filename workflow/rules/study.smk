@@ -74,6 +74,10 @@ def cell_of(wildcards):
     return Cell(parent_of(wildcards), wildcards.method, float(wildcards.ratio))
 
 
+def variant_of(wildcards):
+    return paths.parse(paths.VARIANT_PATTERN.format(**wildcards))
+
+
 def imported_path(wildcards):
     return f"{parent_of(wildcards).path}/{wildcards.checkpoint}"
 

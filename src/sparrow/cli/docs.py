@@ -91,7 +91,7 @@ def _facts(kind: str) -> list[str]:
 
 def options_table() -> str:
     """Every key of the config, its type, default and description; STAGE stands for pretrain, prune and finetune,
-    OBJECTIVE for any objective, CHECKPOINT for the path of a checkpoint."""
+    OBJECTIVE for any objective, CHECKPOINT for the path of a checkpoint, LABEL for that of a variant."""
     document = Study.model_json_schema()
     lines = ["| key | type | default | what it does |", "|---|---|---|---|"]
     schedule = document["$defs"]["Schedule"]
@@ -124,12 +124,12 @@ def _rows(document: dict, field: dict, key: str, required: bool) -> list[str]:
             for name, child in target["properties"].items()
             for row in _rows(document, child, f"{key}.{name}", name in needed)
         ]
-    if "$ref" in target.get("additionalProperties", ()):
+    labelled = [target.get("additionalProperties", {}), *target.get("patternProperties", {}).values()]
+    for entry in (one for one in labelled if one and "$ref" in one):
         # A section of labels of the user's choice: a row for the section, then rows for an entry.
-        whole = {name: value for name, value in target.items() if name != "additionalProperties"}
-        return _rows(document, whole, key, required) + _rows(
-            document, target["additionalProperties"], f"{key}.CHECKPOINT", False
-        )
+        whole = {name: value for name, value in target.items() if name not in ("additionalProperties", "patternProperties")}
+        label = "LABEL" if "patternProperties" in target else "CHECKPOINT"
+        return _rows(document, whole, key, required) + _rows(document, entry, f"{key}.{label}", False)
     default = "required" if required or "default" not in field else f"`{json.dumps(field['default'])}`"
     description = " ".join(field.get("description", "").split())
     own = f"| `{key}` | {_type(document, field)} | {default} | {description} |"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sparrow.errors import SparrowError
 from sparrow.exchange import keymap_files
-from sparrow.files.paths import GRAFTED
+from sparrow.files.paths import GRAFTED, base_of
 
 if TYPE_CHECKING:
     from sparrow.exchange.network import Network
@@ -75,7 +75,7 @@ def _state_dict(options: argparse.Namespace, network: Network) -> None:
 
     name = options.naming or keymap_files.OURS
     names, kind, tensors = keymap.load(name), network.header["model"]["kind"], network.model.state_dict()
-    if names and network.header["stage"] == GRAFTED:
+    if names and base_of(network.header["stage"]) == GRAFTED:
         raise SparrowError(
             f"{network.path}: lines are in the place of its ReLUs, for which {name} has no names; leave --naming out"
         )

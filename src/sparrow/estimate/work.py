@@ -16,12 +16,25 @@ from sparrow.errors import SparrowError
 from sparrow.estimate.unit import CHANNELS_LAST, Unit, bound_spec, label_of
 from sparrow.files.headers import read_header
 from sparrow.files.lineage import DATA
-from sparrow.files.paths import GRAFTED, INITIAL, OUTPUTS, corrupted_job, data_job, data_path, outputs_job, stage_of
+from sparrow.files.paths import (
+    GRAFTED,
+    INITIAL,
+    OUTPUTS,
+    corrupted_job,
+    data_job,
+    data_path,
+    outputs_job,
+    stage_of,
+    variant_of,
+)
 from sparrow.study import analyses, cells, job_specs
 from sparrow.study.config import Study
 from sparrow.training.schedule import Schedule
 
-STAGES = ("data", "corrupt", "initial", "pretrain", "prune", "finetune", "graft", "attack", "verify", "outputs", "analyse")
+STAGES = (
+    *("data", "corrupt", "initial", "pretrain", "prune", "finetune", "graft", "quantise", "attack", "verify", "outputs"),
+    "analyse",
+)
 """In the order of the workflow."""
 EVALUATIONS: tuple[tuple[Literal["attacks", "verifiers"], str], ...] = (("attacks", "attack"), ("verifiers", "verify"))
 """Rooms whose entries evaluate networks, and their stages."""
@@ -90,6 +103,12 @@ def works(study: Study) -> list[Work]:
         stage, gone = stage_of(one.path), (cells.filters_gone(study, one),)
         if one.stage == INITIAL:
             add(one.path, _nothing, stage, one.parent.labels, "")
+        elif variant_of(one.stage):
+            rounding = job_specs.quantise_spec(study, one).schedule
+            if rounding is None:
+                add(one.path, _nothing, stage, one.parent.labels, variant_of(one.stage))
+            else:
+                add(one.path, _training, stage, one.parent.labels, variant_of(one.stage), rounding, gone=gone)
         elif one.stage == GRAFTED:
             assert study.grafting is not None, "nothing is grafted without it"
             add(one.path, _grafting, stage, one.parent.labels, "", study.grafting.schedule, gone=gone)

@@ -23,7 +23,7 @@ from sparrow.files.csv_table import EXACT, write_csv
 from sparrow.files.headers import COMPACT_FORMAT, read_header
 from sparrow.files.lineage import DATA, data_of
 from sparrow.files.outcome_table import COLUMNS, FAILED, TEXT
-from sparrow.files.paths import GRAFTED, outcome_job, table_below
+from sparrow.files.paths import GRAFTED, base_of, outcome_job, table_below
 from sparrow.networks.prunable import prunable_weights
 
 MODELS = {"resnet18": ("resnet18", "R18"), "vgg16-bn": ("vgg16", "V16")}
@@ -115,7 +115,7 @@ def _require_place(network: Network) -> None:
         raise SparrowError(
             f"{network.path}: without its filters it fits no network of the benchmark; give the masked checkpoint"
         )
-    if network.header["stage"] == GRAFTED:
+    if base_of(network.header["stage"]) == GRAFTED:
         raise SparrowError(
             f"{network.path}: lines are in the place of its ReLUs, which the benchmark's networks have; give the "
             "fine-tuned checkpoint"

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from sparrow.errors import CheckpointError, InheritedError
 from sparrow.files import content
 from sparrow.files.digests import content_digest
+from sparrow.files.paths import base_of
 
 FORMAT = "sparrow-checkpoint/2"
 COMPACT_FORMAT = "sparrow-compact/2"
@@ -22,6 +23,7 @@ OUTPUTS_FORMAT = "sparrow-outputs/1"
 CORRUPTED_FORMAT = "sparrow-corrupted/1"
 """(`COMPACT_FORMAT` is that of a file beside the checkpoint of an older study, which held the network without its filters.)"""
 STAGES = ("initial", "dense", "pruned", "finetuned", "grafted", "compact")
+"""Those of checkpoints; that of a variant is one of these, and behind it its label (`paths.variant_name`)."""
 KEYS = (
     *("stage", "cell", "model", "shape", "classes", "data", "data_regime", "parameters", "prunable", "multiply_adds"),
     *("config", "code", "parent", "versions", "device", "content"),
@@ -99,7 +101,7 @@ def read_header(path: Path, *expected: str) -> dict[str, Any]:
         raise CheckpointError(f"{path}: the header lacks {', '.join(missing)}; delete the file and run again")
     if found not in (FORMAT, COMPACT_FORMAT):
         return header
-    if header.get("stage") not in STAGES:
+    if base_of(str(header.get("stage"))) not in STAGES:
         raise CheckpointError(f"{path}: the header's stage is {header.get('stage')!r}, expected one of {', '.join(STAGES)}")
     for key in ("config", "versions"):
         if not isinstance(header.get(key, {}), dict):
@@ -116,7 +118,7 @@ def _older(found: object, expected: tuple[str, ...]) -> str:
 
 
 def kind(header: dict[str, Any]) -> str:
-    """The stage of the network in a file: `initial`, `dense`, `pruned`, `finetuned`, `grafted` or `compact`."""
+    """The stage of the network in a file: `initial`, `dense`, `pruned`, `finetuned`, `grafted`, `compact`, or a variant."""
     return "compact" if header["format"] == COMPACT_FORMAT else header["stage"]
 
 

@@ -6,6 +6,7 @@
     DATASET/MODEL/OBJECTIVE/seedN/dense.safetensors                       a dense network
     DATASET/MODEL/OBJECTIVE/seedN/METHOD-RATIO/pruned.safetensors         a pruned one, finetuned.safetensors, and
     DATASET/MODEL/OBJECTIVE/seedN/METHOD-RATIO/grafted.safetensors        with lines in the place of some of its ReLUs
+    DATASET/MODEL/OBJECTIVE/seedN/.../CHECKPOINT+VARIANT.safetensors      any of the last four, its weights rounded
     DATASET/MODEL/OBJECTIVE/seedN/.../CHECKPOINT/attacks/NAME.csv         what was made of a checkpoint: attacks, verifiers
     DATASET/MODEL/OBJECTIVE/seedN/.../CHECKPOINT/outputs.safetensors      its logits on test images
     .../analyses/NAME.csv                                                 beside data, dense or a folder of what was made of a
@@ -30,9 +31,11 @@ UNPRUNED = {INITIAL: "training", DENSE: "pruning"}
 """Stages of the checkpoints that no method has a part in, and what these networks are before."""
 LABEL = "[a-z0-9]+(?:-[a-z0-9]+)*"
 RATIO = r"0\.\d+"
+_PRUNED = "pruned|finetuned|grafted"
 _SWEPT = rf"{LABEL}(?:-eps\d[\d._]*)?"
 _PATH = re.compile(
-    rf"({LABEL})/({LABEL})/({LABEL})/seed(\d+)/(?:(initial|dense)|({LABEL})-({RATIO})/(pruned|finetuned|grafted))"
+    rf"({LABEL})/({LABEL})/({LABEL})/seed(\d+)/"
+    rf"(?:(initial|dense(?:\+{LABEL})?)|({LABEL})-({RATIO})/((?:{_PRUNED})(?:\+{LABEL})?))"
 )
 
 LABEL_COLUMNS = ["dataset", "model", "objective"]
@@ -73,6 +76,7 @@ INITIAL_PATTERN, DENSE_PATTERN, PRUNED_PATTERN, FINETUNED_PATTERN, GRAFTED_PATTE
     f"{CELL_PATTERN}/finetuned",
     f"{CELL_PATTERN}/{GRAFTED}",
 )
+VARIANT_PATTERN = f"{PARENT_PATTERN}/{{of}}+{{variant}}"
 ATTACK_PATTERN = f"{CHECKPOINT_PATTERN}/attacks/{{attack}}"
 VERIFIER_PATTERN = f"{CHECKPOINT_PATTERN}/verifiers/{{verifier}}"
 OUTPUTS = "outputs"
@@ -93,7 +97,9 @@ WILDCARDS = {
     **dict.fromkeys(("attack", "verifier"), _SWEPT),
     "seed": r"\d+",
     "ratio": RATIO,
-    "checkpoint": f"{DENSE}|{LABEL}-{RATIO}/(?:pruned|finetuned|{GRAFTED})",
+    "checkpoint": rf"(?:{DENSE}|{LABEL}-{RATIO}/(?:{_PRUNED}))(?:\+{LABEL})?",
+    "of": f"{DENSE}|{LABEL}-{RATIO}/(?:{_PRUNED})",
+    "variant": LABEL,
 }
 """Regular expressions of the names in the patterns."""
 
@@ -106,7 +112,23 @@ JOB_OF_CELL = (
 _BY_FOLDER = {"attacks": "attack", "verifiers": "verify", "analyses": "analyse"}
 _BY_NAME = {CORRUPTED: "corrupt", DENSE: "pretrain", "pruned": "prune", "finetuned": "finetune", GRAFTED: "graft"}
 _BY_NAME |= {name: name for name in (DATA, INITIAL, OUTPUTS)}
+_OF_VARIANTS = "quantise"
 SHAPE = "DATASET/MODEL/OBJECTIVE/seedN/dense or .../seedN/METHOD-RATIO/pruned or .../finetuned or .../grafted"
+
+
+def variant_name(stage: str, variant: str) -> str:
+    """The stage of a variant of the checkpoint after a `stage`: `finetuned+int8`."""
+    return f"{stage}+{variant}"
+
+
+def base_of(stage: str) -> str:
+    """The stage of the checkpoint that a variant is of, `finetuned` for `finetuned+int8`; any other stage itself."""
+    return stage.partition("+")[0]
+
+
+def variant_of(stage: str) -> str:
+    """The label of a variant, `int8` for `finetuned+int8`; empty for any other stage."""
+    return stage.partition("+")[2]
 
 
 class Parent(NamedTuple):
@@ -204,7 +226,7 @@ def identity_at(scope: str, place: Path) -> dict[str, Any]:
         return {"dataset": parts[-1]}
     if scope == "family":
         return dict(zip(SCOPE_COLUMNS[scope], (*parts[-4:-1], int(parts[-1].removeprefix("seed"))), strict=True))
-    own = list(parts[-5:] if parts[-1] in UNPRUNED else parts[-6:])
+    own = list(parts[-5:] if base_of(parts[-1]) in UNPRUNED else parts[-6:])
     if scope == "seeds":
         own[3] = "seed0"
     found = parse("/".join(own)).identity()
@@ -244,7 +266,7 @@ def parse(path: str) -> Checkpoint:
 def checkpoint_at(path: Path) -> Checkpoint:
     """The checkpoint whose file is at `path`, in any results folder. Raises ValueError if it is not the path of one."""
     parts = path.absolute().with_suffix("").parts
-    return parse("/".join(parts[-5 if path.stem in UNPRUNED else -6 :]))
+    return parse("/".join(parts[-5 if base_of(path.stem) in UNPRUNED else -6 :]))
 
 
 def stage_of(job: str) -> str:
@@ -252,7 +274,7 @@ def stage_of(job: str) -> str:
     *above, folder, name = ("", *job.split("/"))
     # No attacks and verifiers lie beside data sets, one of which may have that label.
     found = None if above == [""] and folder in ("attacks", "verifiers") else _BY_FOLDER.get(folder)
-    return found or _BY_NAME[name]
+    return found or (_OF_VARIANTS if variant_of(name) else _BY_NAME[name])
 
 
 def checkpoint_of(job: str) -> Checkpoint | None:
@@ -268,6 +290,8 @@ def parent_file(path: Path, kind: str, parent_stage: str | None = None) -> Path 
     """
     # A compact network, of an older study, is in a folder with the checkpoint's name; Path(".") has no name.
     folder = Path(os.path.abspath(path)).parent.name
+    if variant_of(kind):
+        return Path(os.path.normpath(path.parent / f"{base_of(kind)}{NETWORK}"))
     place = {
         DENSE: path.parent / f"{INITIAL}{NETWORK}",
         "pruned": path.parent / ".." / f"{parent_stage or DENSE}{NETWORK}",
@@ -335,7 +359,7 @@ def log_path(job: str) -> str:
 
 def data_file(path: Path, stage: str, compact: bool = False) -> Path:
     """The file of the data set of the checkpoint at `path`, of that `stage`, or of the `compact` form of one."""
-    up = (3 if stage in UNPRUNED else 4) + compact
+    up = (3 if base_of(stage) in UNPRUNED else 4) + compact
     return Path(os.path.normpath(path.parent / "/".join([".."] * up) / DATA_FILE))
 
 

@@ -18,7 +18,18 @@ from sparrow.files import content
 from sparrow.files.headers import MASK, failure, full_shape, kept_in, read, read_header, sha256
 from sparrow.files.outcome_table import ABSTAINED
 from sparrow.files.parentage import refuse_other_parents
-from sparrow.files.paths import DENSE, GRAFTED, IDENTITY, Parent, checkpoint_in, identity_of, parent_file, study_table
+from sparrow.files.paths import (
+    DENSE,
+    GRAFTED,
+    IDENTITY,
+    Parent,
+    base_of,
+    checkpoint_in,
+    identity_of,
+    parent_file,
+    study_table,
+    variant_of,
+)
 from sparrow.files.specs import opened
 from sparrow.results import analyses, marks
 from sparrow.results.decisions import decisions
@@ -29,6 +40,7 @@ from sparrow.results.recall import recalls
 from sparrow.results.security import curve
 from sparrow.results.specs.aggregate import AggregateSpec, MethodFacts
 from sparrow.results.statistics import accuracy, preserved
+from sparrow.results.storage import STORED, storage
 from sparrow.results.table_file import write_table
 from sparrow.results.threats import with_text
 
@@ -46,6 +58,7 @@ COUNTS = [
     "compact_multiply_adds",
     "weights",
     "images",
+    *STORED,
 ]
 
 
@@ -68,11 +81,18 @@ class Row:
     """The stage of the network that fine-tuning learned from; None where it learned from labels, or was none."""
     about: tuple[str, str]
     """The first digits of the digests of its content and of its data set's."""
+    stored: dict[str, int]
+    """Its bits and bytes; empty, if it failed."""
 
     @property
     def parent(self) -> tuple:
         """Data set, model, objective and seed, which a pruned network and its dense parent share."""
         return tuple(self.identity[key] for key in Parent._fields)
+
+    @property
+    def pruned(self) -> bool:
+        """Whether it is a pruned network, or a variant of one."""
+        return base_of(self.identity["stage"]) != DENSE
 
 
 @opened(AggregateSpec)
@@ -100,7 +120,7 @@ def aggregate(networks: list[Path], analysed: list[Path], folder: Path, spec: Ag
         "layers": _stacked((row, row.layers) for row in rows),
         "recall": _stacked((row, recalls(row.outcomes)) for row in rows),
         "intensification": intensifications(_pairs(rows, dense)),
-        "ranking": rank(_hits(row) for row in rows if row.identity["stage"] != "dense"),
+        "ranking": rank(_hits(row) for row in rows if row.pruned),
         "security": _stacked((row, curve(row.outcomes).assign(constant=row.outcomes.constant())) for row in rows),
         "decisions": _stacked((row, decisions(row.outcomes)) for row in rows),
     }
@@ -161,7 +181,7 @@ def _pairs(rows: list[Row], dense: dict[tuple, Outcomes]) -> Iterator[Pair]:
 
     before = {parent: hits(outcomes) for parent, outcomes in dense.items()}  # Many have one parent.
     for row in rows:
-        if row.identity["stage"] != "dense" and row.parent in before:
+        if row.pruned and row.parent in before:
             own = row.outcomes
             yield Pair(row.identity, own.labels(), before[row.parent], hits(own), bool(own.constant()))
 
@@ -174,7 +194,7 @@ def _row(path: Path, done: list[analyses.Done], spec: AggregateSpec) -> Row:
     outcomes = read_outcomes(path.with_suffix(""), spec.objectives[objective])
     own = checkpoint_in(failed or read_header(path)).path
     lost = own in spec.lost_filters
-    granularity = "" if path.stem == DENSE else "filter" if lost else spec.patterns.get(own, "weight")
+    granularity = "" if base_of(path.stem) == DENSE else "filter" if lost else spec.patterns.get(own, "weight")
     if failed:
         nothing = pd.DataFrame(columns=LAYER_COLUMNS), dict.fromkeys(SIZES, np.nan)
         return Row(
@@ -188,6 +208,7 @@ def _row(path: Path, done: list[analyses.Done], spec: AggregateSpec) -> Row:
             _warning(failed),
             _teacher(path, failed),
             _about(failed),
+            {},
         )
     header, tensors = read(path, framework="np")
     weights = {name: tensors[f"weight/{name}"] for name in header["parameters"]}
@@ -226,7 +247,8 @@ def _row(path: Path, done: list[analyses.Done], spec: AggregateSpec) -> Row:
     reasons += [one.failed for one in done if one.failed]
     reason = next(iter(reasons), None)
     described = header["data_regime"], granularity, _warning(header), _teacher(path, header), _about(header)
-    return Row(identity_of(header), sizes, size, outcomes, done, reason, *described)
+    stored = storage(weights, header["prunable"], header.get("bits"))
+    return Row(identity_of(header), sizes, size, outcomes, done, reason, *described, stored)
 
 
 def _masked(mask: np.ndarray, shape: tuple[int, ...]) -> int:
@@ -244,9 +266,9 @@ def _warning(header: dict[str, Any]) -> str | None:
 
 
 def _teacher(path: Path, header: dict[str, Any]) -> str | None:
-    """The teacher of the network at `path`: its own or, of a grafted one, that of the network which lines were put into."""
-    while header["stage"] == GRAFTED:
-        before = parent_file(path, GRAFTED)
+    """The teacher of the network at `path`: its own or, of a grafted or rounded one, that of what it was made from."""
+    while header["stage"] == GRAFTED or variant_of(header["stage"]):
+        before = parent_file(path, header["stage"])
         if before is None or not before.is_file():
             return None
         path, header = before, read_header(before)
@@ -301,6 +323,8 @@ def _summary(rows: list[Row], dense: dict[tuple, Outcomes], spec: AggregateSpec)
     Raises SparrowError if an analysis has a column of the study's own.
     """
     own = [_summary_line(row, dense.get(row.parent), spec) for row in rows]
+    if any(variant_of(row.identity["stage"]) for row in rows):
+        own = [line | dict.fromkeys(STORED, np.nan) | row.stored for line, row in zip(own, rows, strict=True)]
     more = [analyses.summary_of(row.analysed, spec.analyses) for row in rows]
     about = [dict(zip(ABOUT, row.about, strict=True)) for row in rows]
     # Not every network is there for every analysis: the columns of the first row are not all.

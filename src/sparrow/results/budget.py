@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import pandas as pd
 
-from sparrow.files.paths import CELL_COLUMNS, DENSE, IDENTITY, JOB_OF_CELL, LABEL_COLUMNS, checkpoint_of
+from sparrow.files.paths import (
+    CELL_COLUMNS,
+    DENSE,
+    IDENTITY,
+    JOB_OF_CELL,
+    LABEL_COLUMNS,
+    base_of,
+    checkpoint_of,
+    stage_of,
+    variant_of,
+)
 
-CHAIN = ["prune", "finetune", "graft"]
+CHAIN = ["prune", "finetune", "graft", "quantise"]
 """Stages that make the checkpoints of a cell, in their order."""
+_MADE = ["pruned", "finetuned", "grafted"]
 
 
 def jobs_of_cells(costs: pd.DataFrame) -> pd.DataFrame:
@@ -22,23 +33,28 @@ def chains(costs: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
     A network that was pruned `before` or `during` training owes nothing to the dense one, unless that has taught it. NaN where
     a cost is not known, as of imported networks.
     """
-    spent = {
-        stage: jobs.set_index([*CELL_COLUMNS, "seed"])["gradient_evaluations"]
-        for stage, jobs in jobs_of_cells(costs[costs["stage"].isin(CHAIN)]).groupby("stage")
-    }
+    jobs = jobs_of_cells(costs[costs["stage"].isin(CHAIN)])
+    made = jobs[[*CELL_COLUMNS, "seed", "of"]].itertuples(index=False, name=None)
+    spent = dict(zip(made, jobs["gradient_evaluations"], strict=True))
     pretrained = _pretrained(costs)
     rows = []
-    for row in summary[summary["stage"] != DENSE].reindex(columns=[*IDENTITY, "pipeline", "teacher"]).to_dict("records"):
+    pruned = summary[summary["stage"].map(base_of) != DENSE]
+    for row in pruned.reindex(columns=[*IDENTITY, "pipeline", "teacher"]).to_dict("records"):
         cell = tuple(row[column] for column in (*CELL_COLUMNS, "seed"))
         parent = tuple(row[column] for column in (*LABEL_COLUMNS, "seed"))
-        stages = CHAIN[: {"pruned": 1, "finetuned": 2}.get(row["stage"], len(CHAIN))]
-        total = sum(spent.get(stage, pd.Series(dtype=float)).get(cell, float("nan")) for stage in stages)
+        total = sum(spent.get((*cell, one), float("nan")) for one in _behind(row["stage"]))
         if row["pipeline"] not in ("before", "during") or row["teacher"] == DENSE:
             total += pretrained.get(parent, float("nan"))
         rows.append({column: row[column] for column in (*CELL_COLUMNS, "stage")} | {"gradient_evaluations": total})
     found = pd.DataFrame(rows, columns=[*CELL_COLUMNS, "stage", "gradient_evaluations"])
     found["gradient_evaluations"] = pd.to_numeric(found["gradient_evaluations"], errors="coerce")
     return found.groupby([*CELL_COLUMNS, "stage"], as_index=False).mean()
+
+
+def _behind(stage: str) -> list[str]:
+    """The checkpoints of a cell that the one after a `stage` comes from, itself last."""
+    before = _MADE[: _MADE.index(base_of(stage)) + 1]
+    return [*before, stage] if variant_of(stage) else before
 
 
 def budgets(costs: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
@@ -48,14 +64,15 @@ def budgets(costs: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
     where that comes after the network; `chain_gradient_evaluations` are those of `chains`.
     """
     found = chains(costs, summary).rename(columns={"gradient_evaluations": "chain_gradient_evaluations"})
-    spent = jobs_of_cells(costs).groupby([*CELL_COLUMNS, "stage"])[["gradient_evaluations", "seconds"]].mean()
-    for place, stage in enumerate(CHAIN):
+    jobs = jobs_of_cells(costs[costs["stage"].isin(CHAIN)])
+    spent = jobs.groupby([*CELL_COLUMNS, "of"])[["gradient_evaluations", "seconds"]].mean().reset_index()
+    for stage in CHAIN:
         if (costs["stage"] != stage).all():
             continue
-        cells = found[CELL_COLUMNS].assign(stage=stage).merge(spent.reset_index(), how="left")
-        part = found["stage"].map({"pruned": 1, "finetuned": 2}).fillna(len(CHAIN)) > place
+        made = [next((one for one in _behind(own) if stage_of(one) == stage), "") for own in found["stage"]]
+        cells = found[CELL_COLUMNS].assign(of=pd.Series(made, found.index, dtype=object)).merge(spent, how="left")
         for quantity in ("gradient_evaluations", "seconds"):
-            found[f"{stage}_{quantity}"] = cells[quantity].where(part)
+            found[f"{stage}_{quantity}"] = cells[quantity]
     counts = [name for name in (f"{stage}_gradient_evaluations" for stage in ("chain", *CHAIN)) if name in found]
     return found.assign(**{name: found[name].round().astype("Int64") for name in counts})
 

@@ -36,6 +36,7 @@ from sparrow.files.paths import (
     place_of,
     subject_folder,
     table_below,
+    variant_of,
 )
 from sparrow.files.specs import opened
 from sparrow.results.aggregate import aggregate
@@ -214,6 +215,8 @@ def _made_otherwise(
 
 def _configured(one: Checkpoint, family: ExpectedFamily) -> Places | None:
     """How the study makes a checkpoint; None, for a pruned network of a method that only an import has."""
+    if variant_of(one.stage):
+        return family.variants.get(one.path.removeprefix(f"{one.parent.path}/"))
     if one.cell is None:
         return family.initial if one.stage == INITIAL else family.dense
     of = {"pruned": family.pruned, GRAFTED: family.grafted}.get(one.stage, family.finetuned)

@@ -20,11 +20,13 @@ from sparrow.files.atomic import replacing
 from sparrow.files.headers import read_header
 from sparrow.files.lineage import DATA_SET, Digests, Link, chain, digest_of, teacher_of
 from sparrow.files.parentage import refuse_other_parents
-from sparrow.files.paths import CELL_COLUMNS, IDENTITY, UNPRUNED, identity_of
+from sparrow.files.paths import CELL_COLUMNS, IDENTITY, UNPRUNED, identity_of, variant_of
 from sparrow.results.environment import environment, environment_table
 from sparrow.results.tables import KEYS, write_html
 
-STAGES = ("initial", "dense", "pruned", "finetuned", "grafted")
+STAGES = ("initial", "dense", "pruned", "finetuned", "grafted", "variant")
+RARE = ("grafted", "variant")
+"""Stages that few studies have."""
 ASPECTS = ("sha256", "code", "config", "device", "versions")
 SHORT = 12
 CAPTION = (
@@ -34,8 +36,8 @@ CAPTION = (
 
 
 class Row(NamedTuple):
-    """One checkpoint of the summary, and the files that it was made from: `data set`, `dense`, `pruned`, `finetuned`; and its
-    `teacher`, if it had one that is none of these."""
+    """One checkpoint of the summary, and the files that it was made from: `data set`, `dense`, `pruned`, `finetuned`; a rounded
+    one itself is a `variant`, whatever it is one of; and its `teacher`, if it had one that is none of these."""
 
     identity: dict[str, Any]
     links: dict[str, Link]
@@ -68,7 +70,7 @@ def _rows(networks: list[Path]) -> list[Row]:
     for path in networks:
         header = read_header(path)
         refuse_other_parents(path, header, digest.file)
-        links = {link.what: link for link in chain(path, digest)}
+        links = {"variant" if variant_of(link.what) else link.what: link for link in chain(path, digest)}
         teacher = next((found for link in links.values() if (found := teacher_of(link, digest))), None)
         if teacher and teacher.path not in {link.path for link in links.values()}:
             links["teacher"] = teacher
@@ -83,8 +85,8 @@ def _rows(networks: list[Path]) -> list[Row]:
 
 
 def _stages(rows: list[Row]) -> list[str]:
-    """The stages that have columns: all, but that of grafting only where a network is grafted."""
-    return [stage for stage in STAGES if stage != "grafted" or any(stage in row.links for row in rows)]
+    """The stages that have columns: all, but those that few studies have only where a network is of one."""
+    return [stage for stage in STAGES if stage not in RARE or any(stage in row.links for row in rows)]
 
 
 def _columns(rows: list[Row]) -> list[str]:

@@ -9,7 +9,19 @@ from typing import Literal, NamedTuple
 from sparrow import radius
 from sparrow.catalogue import EVALUATED_ROOMS, EvaluatedRoom
 from sparrow.errors import SparrowError
-from sparrow.files.paths import DENSE, GRAFTED, INITIAL, Cell, Checkpoint, Parent, outcome_job, parse
+from sparrow.files.paths import (
+    DENSE,
+    GRAFTED,
+    INITIAL,
+    Cell,
+    Checkpoint,
+    Parent,
+    base_of,
+    outcome_job,
+    parse,
+    variant_name,
+    variant_of,
+)
 from sparrow.study.config import Study
 from sparrow.study.pipelines import PIPELINES, Stages
 
@@ -186,6 +198,8 @@ def pipeline_of(study: Study, cell: Cell) -> Stages:
 
 def parent_of(study: Study, one: Checkpoint) -> Checkpoint | None:
     """The checkpoint that the study makes another one from; None for an initial network."""
+    if variant_of(one.stage):
+        return one._replace(stage=base_of(one.stage))
     if one.cell is None:
         return None if one.stage == INITIAL else Checkpoint(one.parent, None, INITIAL)
     before = {"finetuned": "pruned", GRAFTED: "finetuned"}.get(one.stage)
@@ -208,7 +222,7 @@ def read_by(study: Study, one: Checkpoint) -> list[Checkpoint]:
 def checkpoints(study: Study) -> Iterator[Checkpoint]:
     """All checkpoints that a study could evaluate, whoever made them."""
     for parent in parents(study):
-        yield Checkpoint(parent, None, DENSE)
+        yield from _with_variants(study, Checkpoint(parent, None, DENSE))
     for cell in cells(study):
         own = _is_own(study, cell)
         for stage in ("pruned", "finetuned", *([GRAFTED] if study.grafting else [])):
@@ -216,7 +230,13 @@ def checkpoints(study: Study) -> Iterator[Checkpoint]:
             # Without a method of the study's, only what was imported is there, and what can be fine-tuned and grafted.
             own = own or found.path in study.imports
             if own:
-                yield found
+                yield from _with_variants(study, found)
+
+
+def _with_variants(study: Study, one: Checkpoint) -> Iterator[Checkpoint]:
+    """A checkpoint, and what the study could evaluate of its variants."""
+    yield one
+    yield from (one._replace(stage=variant_name(one.stage, label)) for label in study.variants)
 
 
 def made(study: Study) -> Iterator[Checkpoint]:
@@ -254,7 +274,8 @@ def without_filters(study: Study) -> Iterator[Checkpoint]:
 
 def filters_gone(study: Study, checkpoint: Checkpoint) -> float:
     """The share of its filters that a checkpoint's network is without: its ratio, if whole filters have been pruned, else 0."""
-    by_filter = checkpoint.cell and _granularity(study, checkpoint.path, checkpoint.cell) == "filter"
+    path = checkpoint._replace(stage=base_of(checkpoint.stage)).path
+    by_filter = checkpoint.cell and _granularity(study, path, checkpoint.cell) == "filter"
     return checkpoint.cell.ratio if checkpoint.cell and by_filter else 0.0
 
 
@@ -262,7 +283,8 @@ def patterns(study: Study) -> dict[str, str]:
     """The evaluated checkpoints, by path, of which N of every M weights stay: `2:4`, with the layers that are spared."""
     found = {}
     for one in evaluated(study):
-        kept = _granularity(study, one.path, one.cell) if one.cell else ""
+        base = one._replace(stage=base_of(one.stage)).path
+        kept = _granularity(study, base, one.cell) if one.cell else ""
         if one.cell and ":" in kept:
             spared = " ".join(getattr(study.methods[one.cell.method], "dense_layers", ()))
             found[one.path] = f"{kept}, dense {spared}" if spared else kept

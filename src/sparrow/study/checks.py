@@ -21,7 +21,7 @@ from sparrow.data.corruptions.choice import misfit
 from sparrow.data.split import sizes
 from sparrow.errors import SparrowError
 from sparrow.exchange import keymap, keymap_files
-from sparrow.files.paths import DENSE, GRAFTED, INITIAL, UNPRUNED, Checkpoint, parse
+from sparrow.files.paths import DENSE, GRAFTED, INITIAL, UNPRUNED, Checkpoint, base_of, parse, variant_name, variant_of
 from sparrow.pruning.params import Method
 from sparrow.pruning.ratio import prunes_alike, shortage_of_each
 from sparrow.settings import Settings, distances_in_pixels
@@ -58,6 +58,11 @@ class MissingSection(AttributeError):
     """A check has asked for a section that the study lacks, because its values are not valid."""
 
 
+def _stages(study: Study) -> set[str]:
+    """The stages of the networks that are evaluated, or that have a variant which is."""
+    return set(map(base_of, study.evaluate))
+
+
 def _labels_are_free(study: Study) -> Iterator[str]:
     """No method has the label of networks that are not pruned, and no data set that of a folder beside it."""
     if "analyses" in study.datasets:
@@ -69,7 +74,7 @@ def _labels_are_free(study: Study) -> Iterator[str]:
 
 def _methods_prune(study: Study) -> Iterator[str]:
     """Where pruned networks are evaluated, there are some."""
-    if set(study.evaluate) == {DENSE}:
+    if _stages(study) == {DENSE}:
         return
     if not study.methods and all(path.endswith(f"/{DENSE}") for path in study.imports):
         yield f"methods: none, and evaluate is {study.evaluate}; give a method, or set evaluate to ['dense']"
@@ -95,7 +100,7 @@ def _analyses_fit(study: Study) -> Iterator[str]:
             yield f"analyses.{label}: reads verifiers of smoothed classifiers; valid: with {' or '.join(known)}"
         if entry.scope in ("pair", "family") or "dense" in entry.requires:
             against = f"analyses.{label}: compares networks with their dense one"
-            if study.evaluate == ["dense"]:
+            if _stages(study) == {DENSE}:
                 yield f"{against}, and evaluate names no others; leave it out"
             elif "dense" not in study.evaluate:
                 yield f"{against}, which evaluate leaves out; add 'dense'"
@@ -412,6 +417,21 @@ def _grafting_fits(study: Study) -> Iterator[str]:
             yield f"objectives.{objective}: {what}, but {entry.float32_only}; valid: float32"
 
 
+def _variants_fit(study: Study) -> Iterator[str]:
+    """Every variant that is evaluated is there, and so is what it is a variant of; and every variant is evaluated."""
+    for stage in study.evaluate:
+        base, label = base_of(stage), variant_of(stage)
+        if label and label not in study.variants:
+            valid = ", ".join(study.variants) or f"none; add `variants: {{{label}: {{kind: quantise, bits: 8}}}}`"
+            yield f"evaluate: {stage!r}, but the study's variants have no {label!r}; valid: {valid}"
+        if label and base not in study.evaluate:
+            yield f"evaluate: {stage!r} without {base!r}, beside which it is to be seen; add {base!r}"
+    for label in study.variants:
+        if label not in map(variant_of, study.evaluate):
+            valid = variant_name("finetuned", label)
+            yield f"variants.{label}: nothing evaluates it; add {valid!r} to evaluate, or leave it out"
+
+
 def _radii_fit(study: Study) -> Iterator[str]:
     """Every metric of every objective's networks has something to rest on."""
     if any(_threats_are_in_pixels(study)) or any(_evaluations_are_in_pixels(study)):
@@ -546,7 +566,7 @@ def _nobody_waits_in_a_circle(study: Study) -> Iterator[str]:
 
 def _filters_are_left(study: Study) -> Iterator[str]:
     """No ratio takes all filters of a layer, as far as the model says beforehand how many its narrowest one has."""
-    if set(study.evaluate) <= {DENSE}:
+    if _stages(study) <= {DENSE}:
         return
     for label, method in study.methods.items():
         if method.structure != "filters" or not prunes_alike(method):
@@ -609,6 +629,8 @@ def _place_fits(study: Study, found: Checkpoint) -> Iterator[str]:
         yield f"the ratio is {found.cell.ratio:g}, must lie between 0 and 1"
     if found.cell and found.cell.method in UNPRUNED:
         yield f"{found.cell.method!r} names the network before {UNPRUNED[found.cell.method]}; choose another label"
+    if variant_of(found.stage):
+        yield "nothing is imported as a variant; import what it is made from, such as dense or finetuned"
     if found.stage == INITIAL:
         yield "nothing is imported as an initial network; valid: dense, pruned or finetuned"
     if found.stage == GRAFTED:
@@ -664,4 +686,5 @@ CHECKS: tuple[Check, ...] = (
     _precisions_fit,
     _penalties_fit,
     _grafting_fits,
+    _variants_fit,
 )

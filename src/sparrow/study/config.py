@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WithJsonSchema
 
+from sparrow.files.paths import base_of, variant_of
 from sparrow.settings import Ratios, Settings, Threat, unique
 from sparrow.study.entry_types import entries
-from sparrow.study.mistakes import FOLDER
+from sparrow.study.mistakes import FOLDER, LABEL
 from sparrow.study.pipelines import PIPELINES
 from sparrow.study.sections import (
     Grafting,
@@ -19,6 +20,7 @@ from sparrow.study.sections import (
     Published,
     Training,
     TrainingStage,
+    Variant,
 )
 from sparrow.training.additions import Addition, Distillation
 from sparrow.training.schedule import Schedule
@@ -43,7 +45,20 @@ else:
     DataSets, Models, Objectives = entries("datasets"), entries("models"), entries("objectives", ObjectiveOptions)
     Methods, Attacks, Verifiers = entries("methods", MethodOptions), entries("attacks"), entries("verifiers")
     Analyses = entries("analyses")
-EvaluatedStage = Literal["dense", "pruned", "finetuned", "grafted"]
+STAGES = ("dense", "pruned", "finetuned", "grafted")
+"""What may be evaluated, and may have variants."""
+
+
+def _stage(name: str) -> str:
+    if base_of(name) in STAGES and (variant_of(name) or name in STAGES):
+        return name
+    *others, last = map(repr, STAGES)
+    valid = f"{', '.join(others)} or {last}, or one of these with a variant behind it, such as 'finetuned+int8'"
+    raise ValueError(f"{name!r} is not valid: must be {valid}")
+
+
+_OF_VARIANTS = {"type": "string", "pattern": rf"^({'|'.join(STAGES)})\+{LABEL.removeprefix('^')}"}
+EvaluatedStage = Annotated[str, AfterValidator(_stage), WithJsonSchema({"anyOf": [{"enum": list(STAGES)}, _OF_VARIANTS]})]
 
 
 class Study(Settings):
@@ -70,6 +85,9 @@ class Study(Settings):
     grafting: Grafting | None = None
     """Graft fine-tuned networks, if given (`{}` for the defaults): a further stage, whose networks `evaluate` calls `grafted`.
     Filters that were pruned are not cut out of these."""
+    variants: dict[Annotated[str, Field(pattern=LABEL)], Variant] = Field({})
+    """Variants of checkpoints by label, made from one where `evaluate` has its name and, behind a `+`, the label:
+    `{int8: {kind: quantise, bits: 8}}` and `finetuned+int8` round the weights of fine-tuned networks to eight bits."""
     attacks: Attacks = Field(min_length=1)
     """Attacks by label."""
     verifiers: Verifiers = Field(min_length=1)
@@ -83,7 +101,9 @@ class Study(Settings):
     """Set this study's results beside published ones, if given (`{}` for all sources)."""
     evaluate: Annotated[list[EvaluatedStage], AfterValidator(unique)] = Field(["dense", "finetuned"], min_length=1)
     """Checkpoints that are attacked and verified. `dense` is what preservation is measured against; with it alone, nothing is
-    pruned. What `pruned` networks lose may be a matter of batch norm's statistics alone: see a method's `norm_statistics`."""
+    pruned. `finetuned+int8` is the variant `int8` of fine-tuned networks, `dense+int8` of dense ones; what they are variants of
+    is evaluated, too. What `pruned` networks lose may be a matter of batch norm's statistics alone: see a method's
+    `norm_statistics`."""
     imports: dict[str, Import] = Field({})
     """Networks of third parties, by the checkpoint whose place they take, such as
     `digits/cnn-small/benign/seed0/dense` or `.../seed0/METHOD-RATIO/finetuned`. Methods and ratios may be new ones: that is how

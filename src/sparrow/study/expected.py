@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sparrow.files.paths import Parent, cell_name, family_name, identity_at
+from sparrow.files.paths import Parent, cell_name, family_name, identity_at, variant_of
 from sparrow.files.specs import Spec
 from sparrow.results.specs.expected import Expected, ExpectedAnalysis, ExpectedFamily, Places
 from sparrow.study import analyses, cells, job_specs
@@ -48,9 +48,9 @@ def expected(study: Study) -> Expected:
     """`datasets` by label; `families` by `dataset/model/objective`; `imports` by the checkpoint's path; `values`; `code`.
 
     A data set is a place in `values`, an import `Places`. A family has `Places` for `initial` and `dense`; for `pruned` and
-    `finetuned` (and `grafted`) by method and ratio, and for `tables` by path. Of each of the `analyses` that are not timed, by
-    label, there is the `scope`, and in `specs` the `Places` by the labels of what it is about, such as
-    `dataset/model/objective`.
+    `finetuned` (and `grafted`) by method and ratio, for `variants` by their path below the family's seed, and for `tables` by
+    path. Of each of the `analyses` that are not timed, by label, there is the `scope`, and in `specs` the `Places` by the
+    labels of what it is about, such as `dataset/model/objective`.
     """
     pool, families = _Pool(), {}
     for parent in cells.parents(study):
@@ -84,6 +84,13 @@ def _family(study: Study, parent: Parent, pool: _Pool) -> ExpectedFamily:
         ),
         finetuned=pool.by_name({name: job_specs.finetune_spec(study, one) for name, one in own.items()}),
         grafted=pool.by_name({name: job_specs.graft_spec(study, one) for name, one in own.items()} if study.grafting else {}),
+        variants=pool.by_name(
+            {
+                one.path.removeprefix(f"{one.parent.path}/"): job_specs.quantise_spec(study, one)
+                for one in cells.evaluated(study)
+                if variant_of(one.stage) and one.parent.labels == parent.labels
+            }
+        ),
         tables=pool.by_name(tables),
     )
 

@@ -24,6 +24,7 @@ MEASURED = ("decisions", "preservation")
 NEEDS: dict[str, Callable[[Study], bool]] = {
     "traces": lambda study: any(method.traces for method in study.methods.values()),
     "security": cells.has_security_curve,
+    "bytes": lambda study: bool(study.variants),
 }
 """What a study has to have for a figure: one of nothing is not drawn."""
 

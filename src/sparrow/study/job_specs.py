@@ -15,7 +15,7 @@ from sparrow.data.corruptions.choice import chosen
 from sparrow.data.split import sizes
 from sparrow.errors import SparrowError
 from sparrow.exchange import keymap_files
-from sparrow.files.paths import GRAFTED, INITIAL, Cell, Checkpoint, Parent, parse
+from sparrow.files.paths import GRAFTED, INITIAL, Cell, Checkpoint, Parent, parse, variant_of
 from sparrow.files.specs import Entry
 from sparrow.pruning.params import Method
 from sparrow.results.specs.aggregate import AggregateSpec, MethodFacts
@@ -30,6 +30,7 @@ from sparrow.stages.specs.imported import ImportedFile, ImportSpec
 from sparrow.stages.specs.initial import InitialSpec
 from sparrow.stages.specs.outputs import OutputsSpec
 from sparrow.stages.specs.pruning import PruneSpec
+from sparrow.stages.specs.quantise import QuantiseSpec
 from sparrow.stages.specs.training import TrainingSpec
 from sparrow.study import analysis_tables, cells, sources
 from sparrow.study.code_digest import code_digest
@@ -114,6 +115,8 @@ def checkpoint_spec(study: Study, one: Checkpoint) -> CheckpointSpec:
     """What making a checkpoint reads, whichever stage makes it, or the import that takes its place."""
     if one.path in study.imports:
         return import_spec(study, one.path)
+    if variant_of(one.stage):
+        return quantise_spec(study, one)
     if one.cell is None:
         return (initial_spec if one.stage == INITIAL else pretrain_spec)(study, one.parent)
     make = {"pruned": prune_spec, "finetuned": finetune_spec, GRAFTED: graft_spec}
@@ -175,6 +178,18 @@ def graft_spec(study: Study, cell: Cell) -> GraftSpec:
     own = grafting.model_dump(include=GraftSpec.model_fields.keys() & type(grafting).model_fields.keys())
     own |= {"schedule": grafting.schedule, "bounded": study.threat_of(cell.parent.objective)}
     return GraftSpec(cell=_labels(cell.parent, cell), **shared | own)
+
+
+def quantise_spec(study: Study, one: Checkpoint) -> QuantiseSpec:
+    """What rounding a network's weights reads: of the objective and of schedules nothing, where it does not train on."""
+    variant = study.variants[variant_of(one.stage)]
+    own = {"cell": _labels(one.parent, one.cell), "stage": one.stage, "bits": variant.bits}
+    schedule = variant.schedule(study.schedule(one.parent.objective, "finetune", one.cell and one.cell.method))
+    modules = ("sparrow.stages.quantise",)
+    if schedule:
+        return QuantiseSpec(**_trained_on(study, one.parent, "finetune", modules) | own | {"schedule": schedule})
+    model = entry_spec(study, "models", one.parent.model)
+    return QuantiseSpec(code=code_digest(*modules, catalogue.module_name("models", model["kind"])), model=model, **own)
 
 
 def prune_spec(study: Study, cell: Cell) -> PruneSpec:

@@ -151,6 +151,32 @@ class Outputs(Settings):
     """Images per batch."""
 
 
+class Variant(Settings):
+    """A network with rounded weights, made from a checkpoint that is there, and maybe trained on under rounding.
+
+    Each output channel of a convolution or linear layer has a grid of its own, with 0 on it, so that what is pruned stays
+    pruned. Biases and norms stay as they are, and so do activations.
+    """
+
+    kind: Literal["quantise"] = "quantise"
+    """What is made of the network: its weights are rounded."""
+    bits: int = Field(8, ge=2, le=16)
+    """Bits of a weight: it has 2^bits - 1 values, from -(2^(bits-1) - 1) to 2^(bits-1) - 1 times the channel's step."""
+    epochs: int = Field(0, ge=0)
+    """Passes over the training images under rounding, with masks held and `training.finetune`'s schedule for all else, but
+    for its ramp, its cycles and its teacher; none if 0."""
+    lr: float | None = Field(None, gt=0)
+    """Initial learning rate of these passes; that of `training.finetune` if null."""
+
+    def schedule(self, finetuning: Schedule) -> Schedule | None:
+        """How the network trains under rounding, where others fine-tune under `finetuning`; None if it does not."""
+        if not self.epochs:
+            return None
+        own: dict[str, Any] = {"epochs": self.epochs, "warmup_epochs": 0.0, "ramp_epochs": 0.0, "cycles": 1}
+        own |= {} if self.lr is None else {"lr": self.lr}
+        return Schedule(**finetuning.model_dump(include=set(Schedule.model_fields)) | own)
+
+
 def _figure_source(text: str) -> str:
     published_figures.sources_matching(text, published_figures.figures())
     return text

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from sparrow.files.paths import DENSE, base_of, variant_of
 from sparrow.files.specs import opened
 from sparrow.results.beside import read_beside
 from sparrow.results.figures import style
@@ -25,11 +26,13 @@ def draw_curves(source: list[Path], svg: Path, png: Path, spec: RunsFigureSpec) 
     """
     runs = pd.DataFrame(spec.runs)
     tables = [read_beside(path) for path in source]
-    methods = sorted(set(runs["method"]) - {"dense"})
+    methods = sorted(set(runs.loc[runs["stage"].map(base_of) != DENSE, "method"]))
     ratios = sorted(set(runs["ratio"]) - {0.0})
     objectives = spec.objectives
-    # Few studies graft.
+    # Few studies graft, and few variants train.
     stages = {stage: title for stage, title in STAGES.items() if stage != "grafted" or stage in set(runs["stage"])}
+    trained = [run["stage"] for table, run in zip(tables, spec.runs, strict=True) if variant_of(run["stage"]) and len(table)]
+    stages |= {stage: stage.replace("+", "\n+") for stage in dict.fromkeys(trained)}
     figure, grid = style.panels(2 * len(stages), len(objectives), height=1.5, sharey=False)
     for number, (stage, title) in enumerate(stages.items()):
         for column, objective in enumerate(objectives):
@@ -38,7 +41,7 @@ def draw_curves(source: list[Path], svg: Path, png: Path, spec: RunsFigureSpec) 
                 if run["stage"] != stage or run["objective"] != objective or table.empty:
                     continue
                 look = {"color": "black", "alpha": 1.0}
-                if stage != "dense":
+                if base_of(stage) != DENSE:
                     fade = ratios.index(run["ratio"]) / max(1, len(ratios) - 1)
                     look = {"color": style.look(methods, run["method"])["color"], "alpha": 1 - 0.7 * fade}
                 loss.plot(table["epoch"], table["validation_loss"], linewidth=1, **look)

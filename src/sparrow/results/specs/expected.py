@@ -20,6 +20,8 @@ class ExpectedFamily(PlainValues):
     finetuned: dict[str, Places]
     grafted: dict[str, Places]
     """All three by method and ratio (`files.paths.cell_name`); none is grafted in a study without `grafting`."""
+    variants: dict[str, Places]
+    """Those that are evaluated, by the checkpoint's path below the folder of its seed."""
     tables: dict[str, Places]
     """By path."""
 

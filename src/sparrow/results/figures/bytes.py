@@ -1,0 +1,72 @@
+"""Accuracy against the bytes of a network's weights: what pruning, rounding and both of them preserve at a size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from sparrow.files.paths import DENSE, base_of, variant_of
+from sparrow.files.specs import opened
+from sparrow.results.figures import style
+from sparrow.results.specs.figures import FigureSpec
+
+DRAWN_FROM = "summary.csv"
+WITHOUT_PRUNING = True
+
+METRICS = {metric: style.METRICS[metric] for metric in ("era", "vra")}
+UNROUNDED = "not rounded"
+
+
+@opened(FigureSpec)
+def draw_bytes(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
+    """Draw era and vra of one data set and model: a colour for each variant, a marker for each method (a star: dense)."""
+    table = style.select(style.by_granularity(pd.read_csv(source)), dataset=spec.dataset, model=spec.model)
+    table = table[table["stage"].map(base_of).isin([DENSE, spec.stage])]
+    table = table.assign(
+        dense=table["stage"].map(base_of) == DENSE,
+        variant=table["stage"].map(variant_of),
+        bytes=table[["weight_bytes", "index_bytes", "other_bytes"]].sum(axis=1, skipna=False),
+    )
+    methods = sorted(table.loc[~table["dense"], "method"].unique())
+    # Most bits first.
+    bits = table.groupby("variant")["bits"].max().sort_values(ascending=False, kind="stable")
+    colours = {variant: style.COLOURS[place % len(style.COLOURS)] for place, variant in enumerate(bits.index)}
+    figure, grid = style.panels(len(METRICS), len(spec.objectives), sharex=True, sharey=True, width=3.2, height=2.4)
+    for row, (metric, title) in zip(grid, METRICS.items(), strict=True):
+        row[0].set_ylabel(f"{title} (%)\n{style.images(table[f'{metric}_n'])}")
+        for axes, objective in zip(row, spec.objectives, strict=True):
+            own = style.select(table, objective=objective)
+            for variant, colour in colours.items():
+                rows = style.select(own, variant=variant)
+                dense = rows[rows["dense"]]
+                for method in methods or [None]:
+                    of = pd.concat([dense, rows[~rows["dense"] & (rows["method"] == method)]])
+                    _line(axes, of, metric, color=colour, marker=style.look(methods, method)["marker"] if method else "")
+                _line(axes, dense, metric, color=colour, marker="*", markersize=9)
+            axes.set_xscale("log")
+    for axes, objective in zip(grid[0], spec.objectives, strict=True):
+        axes.set_title(style.title(spec, objective))
+    for axes in grid[-1]:
+        axes.set_xlabel("bytes of parameters")
+    for variant, colour in colours.items():
+        grid[0, 0].plot([], [], color=colour, label=f"{variant} ({bits[variant]:g} bits)" if variant else UNROUNDED)
+    for method in methods:
+        grid[0, 0].plot([], [], color="grey", linestyle="none", marker=style.look(methods, method)["marker"], label=method)
+    grid[0, 0].plot([], [], color="grey", linestyle="none", marker="*", markersize=9, label="dense")
+    grid[0, 0].set_ylim(-3, 103)
+    style.legend_below(figure, grid[0, 0])
+    style.write(figure, svg, png)
+
+
+def _line(axes: Axes, rows: pd.DataFrame, metric: str, **look: Any) -> None:
+    """Draw a line through networks that differ by ratio and seed alone, from the lowest ratio on; means over seeds."""
+    points = style.over_seeds(rows, metric)
+    across = rows.groupby("ratio")["bytes"].mean().reindex(points.index)
+    axes.errorbar(
+        across, 100 * points["mean"], 100 * style.error_bars(points), linewidth=1, capsize=2, elinewidth=0.8, zorder=3, **look
+    )
+    crossed = points[points.index.isin(style.constant(rows))]
+    style.cross_out(axes, across[crossed.index], 100 * crossed["mean"])
