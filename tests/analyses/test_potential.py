@@ -80,8 +80,8 @@ def test_excess_error_by_hand() -> None:
     dense, pruned = {BENIGN: hits(900), THERE: hits(700)}, {BENIGN: hits(880), THERE: hits(600)}
     (row,) = excesses({0: dense}, {0.9: {0: pruned}})
     assert row[:3] == ("0.9", "corrupted", 3)
-    kept, excess, low, high, relative, seeds, images = row[3:]
-    assert (kept, excess, relative) == pytest.approx((88 / 90, 0.08, 1.4))
+    kept, preserved, excess, low, high, relative, seeds, images = row[3:]
+    assert (kept, preserved, excess, relative) == pytest.approx((88 / 90, 60 / 70, 0.08, 1.4))
     assert (seeds, images) == (1, 1000)
     # Lost besides: the images from 600 to 700; gained: those from 880 to 900, which were wrong in both.
     gaps = hits(880).astype(float) - hits(600) - (hits(900).astype(float) - hits(700))
@@ -91,8 +91,8 @@ def test_excess_error_by_hand() -> None:
 def test_where_the_dense_network_loses_nothing_there_is_no_relative_error() -> None:
     dense, pruned = {BENIGN: hits(900), THERE: hits(900)}, {BENIGN: hits(900), THERE: hits(800)}
     (row,) = excesses({0: dense}, {0.9: {0: pruned}})
-    assert row[7] is None
-    assert row[4] == pytest.approx(0.1)
+    assert row[8] is None
+    assert row[5] == pytest.approx(0.1)
 
 
 def network(method: str, ratio: float, right: int, robust: int) -> Evaluated:
@@ -125,7 +125,7 @@ def test_all_distributions_of_a_study_are_there() -> None:
     assert [rows[key][8] for key in rows] == pytest.approx([0.9, 0.7, 0.7, 0.8, 0.6])
     # Benign: one of 1,000 lost, shown to be below half a point; nothing under snow; ten points in era and under fog.
     assert [rows[key][9:12] for key in rows] == [(0.9,) * 3, (0.0,) * 3, (0.0,) * 3, (0.9,) * 3, (0.0,) * 3]
-    excess = {row[6:8]: row[9] for row in found["excess"]}
+    excess = {row[6:8]: row[10] for row in found["excess"]}
     assert list(excess) == [("era", None), ("corrupted", 3), ("snow", 3), ("fog", 3)]
     assert list(excess.values()) == pytest.approx([0.099, 0.049, -0.001, 0.099])
 

@@ -6,10 +6,10 @@ one-sided: `shown` is the largest ratio whose loss is below `delta` with confide
 measured below it, `not_refuted` the largest one that is not shown to lose more. 0 is none of the ratios tried, and as in the
 paper's code a smaller ratio may fail where a larger one does not. No number of images that is below three over `delta` can
 show anything, even without a single change. Empty where the dense network has hardly anything to lose: there every ratio would
-do. The second table has what pruning costs besides benign accuracy: `excess` is by how much the step from benign accuracy down
-to that of a distribution has grown (`relative`: the same as a quotient; for `corrupted` it is the relative corruption error
-against the dense parent). Where benign accuracy collapses the step shrinks, and an excess below zero is no gain: read it where
-`kept`, the share of benign accuracy that is left, is near 1.
+do. The second table has what pruning costs besides benign accuracy: `preserved` is the share of the dense accuracy that is
+left, `excess` by how much the step from benign accuracy down to that of a distribution has grown (`relative`: the same as a
+quotient; for `corrupted` it is the relative corruption error against the dense parent). Where benign accuracy collapses the
+step shrinks, and an excess below zero is no gain: read it where `kept`, the share of benign accuracy that is left, is near 1.
 
 Source: L. Liebenwein et al., "Lost in Pruning: The Effects of Pruning Neural Networks beyond Test Accuracy", MLSys 2021:
 potential (with a delta of 0.005) and excess error, and their code (https://github.com/lucaslie/torchprune, commit 14b392c),
@@ -73,7 +73,7 @@ class Params(Analysis):
         ),
         "excess": (
             *CELL,
-            *("ratio", "distribution", "severity", "kept", "excess", "low", "high", "relative", "seeds", "images"),
+            *("ratio", "distribution", "severity", "kept", "preserved", "excess", "low", "high", "relative", "seeds", "images"),
         ),
     }
 
@@ -177,10 +177,10 @@ def excesses(parents: dict[int, Hits], by_ratio: dict[float, dict[int, Hits]]) -
             before, after = benign - there, pruned_benign - pruned_there
             excess, low, high, _ = difference(after, before)
             steps = [float(step.to_numpy().mean()) for step in (before, after)]
-            shares = [float(hits.to_numpy().mean()) for hits in (benign, pruned_benign)]
-            kept = shares[1] / shares[0] if shares[0] else None
+            means = [float(hits.to_numpy().mean()) for hits in frames]
+            kept, preserved = (means[place + 2] / means[place] if means[place] else None for place in (0, 1))
             relative = steps[1] / steps[0] if steps[0] > 0 else None
-            yield repr(ratio), *distribution, kept, excess, low, high, relative, before.shape[1], len(before)
+            yield repr(ratio), *distribution, kept, preserved, excess, low, high, relative, before.shape[1], len(before)
 
 
 def _distributions(parents: dict[int, Hits]) -> list[Distribution]:
