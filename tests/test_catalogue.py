@@ -73,7 +73,7 @@ every_entry = pytest.mark.parametrize(("room", "kind"), ENTRIES, ids=[f"{room}.{
         ("methods", METHODS),
         ("attacks", ["autoattack", "fgsm", "fmn", "pgd"]),
         ("verifiers", ["alpha-crown", "branch-and-bound", "cascade", "crown", "crown-ibp", "ibp", "smoothing"]),
-        ("analyses", ["latency", "stability"]),
+        ("analyses", ["excess-loss", "flips", "latency", "stability"]),
     ],
 )
 def test_the_entries_that_studies_rely_on_are_there(room, kinds):
