@@ -73,7 +73,13 @@ every_entry = pytest.mark.parametrize(("room", "kind"), ENTRIES, ids=[f"{room}.{
         ("methods", METHODS),
         ("attacks", ["autoattack", "fgsm", "fmn", "pgd", "transfer"]),
         ("verifiers", ["alpha-crown", "branch-and-bound", "cascade", "crown", "crown-ibp", "ibp", "smoothing"]),
-        ("analyses", ["latency", "stability", "transfer"]),
+        (
+            "analyses",
+            [
+                *("certified-radius", "classes", "corruptions", "excess-loss", "exemplars", "flips", "latency", "potential"),
+                *("similarity", "stability", "transfer"),
+            ],
+        ),
     ],
 )
 def test_the_entries_that_studies_rely_on_are_there(room, kinds):

@@ -41,6 +41,9 @@ def test_of_one_network_p_is_brunner_and_munzels() -> None:
     own = random(0)
     first, second = own.values[own.first], own.values[~own.first]
     assert one(own).p == pytest.approx(stats.brunnermunzel(first, second).pvalue)
+    tied = groups([1, 1, 2, 3, 3, 5], [2, 2, 3, 4, 6, 6, 6, np.inf])
+    ranks = stats.rankdata(tied.values)
+    assert one(tied).p == pytest.approx(stats.brunnermunzel(ranks[tied.first], ranks[~tied.first]).pvalue)
     assert one(own).value == pytest.approx(1 - stats.mannwhitneyu(first, second).statistic / 1600)
 
 
@@ -65,9 +68,17 @@ def test_several_networks_are_averaged_and_the_same_images_count_once() -> None:
     assert twice.value == apart.value == pytest.approx(one(own).value)
     # Twice the images, with a variance of half the size.
     assert (twice.high - twice.low) / (apart.high - apart.low) == pytest.approx(2**0.5, rel=0.1)
-    single = stats.norm.isf(one(own).p / 2)
-    assert stats.norm.isf(twice.p / 2) == pytest.approx(single, rel=0.05)
-    assert stats.norm.isf(apart.p / 2) == pytest.approx(2**0.5 * single, rel=0.05)
+    assert twice.p == pytest.approx(one(own).p)
+    assert stats.norm.isf(apart.p / 2) == pytest.approx(2**0.5 * stats.norm.isf(one(own).p / 2), rel=0.05)
+
+
+def test_few_different_images_are_little_evidence_however_many_networks_lose_them() -> None:
+    own = groups([1, 2.5, 4], np.arange(2, 60).tolist())
+    assert one(*[own] * 6).p == pytest.approx(one(own).p)
+    # There are 61 choose 3 ways of naming them; by its variance alone it would be 2e-9.
+    assert one(own).p == pytest.approx(2 / 35990)
+    # Of one image nobody knows how it varies.
+    assert np.isnan(one(groups([2.5], [1, 2, 3, 4])).p)
 
 
 def test_the_mean_is_over_networks_that_lost_something() -> None:

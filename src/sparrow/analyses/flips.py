@@ -6,8 +6,8 @@ image was nearer to the dense network's boundary than a kept one, with a 95 % in
 exactly the nearest, 0.5 if it pays no heed to distance. Distance is that of the nearest adversarial image that any attack
 has found, an upper bound; medians of it are `median_lost` and `median_kept`. `gained_auc` is the same for gained images
 against those that stay lost: whether they were the nearest to being right, by distance or, where the dense network is
-wrong, by the logits' margin. Both are empty where fewer than `fewest` images are on either side. `p_holm` is adjusted for
-all methods and ratios of a panel.
+wrong, by the logits' margin. Both are empty where fewer than `fewest` images are on either side. `p` (Brunner
+and Munzel) is of distance playing no part, `p_holm` adjusted for all methods and ratios of a panel.
 
 Near images flip under any change, also if a network is merely trained again: rows of the method `churn` hold the dense
 network of a seed against those of the others. What pruning does is what goes beyond these, in `n10` as in `auc`; without
@@ -48,6 +48,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
+from sparrow.files.paths import CELL_COLUMNS, LABEL_COLUMNS
 from sparrow.files.specs import opened
 from sparrow.results.specs.figures import FigureSpec
 from sparrow.settings import Analysis, Columns, Requirement, Scope
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
     from sparrow.results.flips import Pair
     from sparrow.results.study_tables import Tables
 
-CELL = ("dataset", "model", "objective", "method", "ratio", "stage")
+CELL = (*CELL_COLUMNS, "stage")
 
 
 class Params(Analysis):
@@ -135,14 +136,14 @@ def _adjusted(rows: list[tuple], columns: tuple[str, ...]) -> list[tuple]:
     """The rows with p_holm: of a panel, which is a family, stage and metric, over all methods and ratios; empty for churn."""
     import numpy as np
 
-    from sparrow.results.flips import CHURN
+    from sparrow.files.paths import DENSE
     from sparrow.results.ranking import holm
 
     tables = [dict(zip(columns, row, strict=True)) for row in rows]
     panels: dict[tuple, list[dict[str, Any]]] = {}
     for row in tables:
-        if row["method"] != CHURN and np.isfinite(row["p"]):
-            key = tuple(row[name] for name in ("dataset", "model", "objective", "stage", "metric"))
+        if row["stage"] != DENSE and np.isfinite(row["p"]):
+            key = tuple(row[name] for name in (*LABEL_COLUMNS, "stage", "metric"))
             panels.setdefault(key, []).append(row)
     for panel in panels.values():
         for row, adjusted in zip(panel, holm([row["p"] for row in panel]), strict=True):
@@ -163,12 +164,12 @@ def draw(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
     """
     import pandas as pd
 
+    from sparrow.files.paths import DENSE
     from sparrow.results.figures import style
-    from sparrow.results.flips import CHURN
 
     flips, deciles = (style.select(pd.read_csv(source[n]), dataset=spec.dataset, model=spec.model) for n in (0, 3))
-    churn, tenths_of_churn = (style.select(table, method=CHURN) for table in (flips, deciles))
-    flips, deciles = (style.select(table[table["method"] != CHURN], stage=spec.stage) for table in (flips, deciles))
+    churn, tenths_of_churn = (style.select(table, stage=DENSE) for table in (flips, deciles))
+    flips, deciles = (style.select(table, stage=spec.stage) for table in (flips, deciles))
     methods, ratios = sorted(flips["method"].unique()), sorted(flips["ratio"].unique())
     middle = ratios[(len(ratios) - 1) // 2] if ratios else None
     figure, grid = style.panels(2 * len(ROWS), len(spec.objectives), height=1.8, sharey="row", sharex="row")

@@ -2,9 +2,9 @@
 
 Of one network, the interval is a bootstrap's, which draws images of each group, and p that of Brunner and Munzel's test, for
 groups that may spread differently and have ties. Of several networks, the value is the mean of theirs. Their images are the
-same, and so no network's are drawn by themselves: the bootstrap draws images, whatever networks make of them, and p is that of
-the same placements as in Brunner and Munzel's test, summed for each image over the networks (Obuchowski, "Nonparametric
-Analysis of Clustered ROC Curve Data", Biometrics, 1997).
+same, and so no network's are drawn by themselves: the bootstrap draws images, whatever networks make of them; and what each
+image adds to the test's variance is first summed over the networks (as in Obuchowski, "Nonparametric Analysis of Clustered ROC
+Curve Data", Biometrics, 1997). The degrees of freedom are Brunner and Munzel's, counted in different images.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import brunnermunzel, mannwhitneyu, norm, rankdata
+from scipy.special import comb
+from scipy.stats import rankdata
+from scipy.stats import t as student
 
 from sparrow.results.statistics import LEVEL
 
@@ -60,8 +62,7 @@ def auc(networks: list[Groups], draws: int, fewest: int) -> Auc:
         return NOTHING._replace(value=value)
     resampled = np.concatenate([_resampled(usable, size, place) for place, size in enumerate(_sizes(draws))])
     low, high = np.nanquantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    p = _p_of_one(usable[0]) if len(usable) == 1 else _p_of_several(usable, value)
-    return Auc(value, float(low), float(high), p)
+    return Auc(value, float(low), float(high), _p(usable, value))
 
 
 def _sizes(draws: int) -> list[int]:
@@ -104,35 +105,29 @@ def _weighted(own: Groups, weights: np.ndarray) -> np.ndarray:
         return (ours * (above + theirs / 2)).sum(axis=1) / (ours.sum(axis=1) * totals[:, 0])
 
 
-def _p_of_one(own: Groups) -> float:
-    ranks = rankdata(own.values)
-    first, second = ranks[own.first], ranks[~own.first]
-    if ranks.min() == ranks.max():
-        return 1.0
-    if first.max() < second.min() or second.max() < first.min():
-        # Without overlap there is no variance to judge by; of all ways of naming the groups this is one of the two extremes.
-        return float(mannwhitneyu(first, second, method="exact").pvalue)
-    return float(brunnermunzel(first, second).pvalue) if min(len(first), len(second)) > 1 else np.nan
-
-
-def _p_of_several(networks: list[Groups], value: float) -> float:
-    moves: dict[int, float] = {}
+def _p(networks: list[Groups], value: float) -> float:
+    images = np.unique(np.concatenate([own.images for own in networks]))
+    moves, seen = np.zeros((2, len(images))), np.zeros((2, len(images)), dtype=bool)
     for own in networks:
-        for image, move in zip(own.images.tolist(), _placements(own) / len(networks), strict=True):
-            moves[image] = moves.get(image, 0.0) + move
-    error = float(np.sqrt(np.square(list(moves.values())).sum()))
-    if error == 0:
-        return 1.0 if value == 0.5 else _p_of_one(max(networks, key=lambda own: min(own.first.sum(), (~own.first).sum())))
-    return float(2 * norm.sf(abs(value - 0.5) / error))
+        places = np.searchsorted(images, own.images)
+        for role, group in enumerate((own.first, ~own.first)):
+            moves[role, places[group]] += _placements(own, group) * (2 * role - 1) / len(networks)
+            seen[role, places[group]] = True
+    parts, counts = np.square(moves).sum(axis=1), seen.sum(axis=1)
+    error = float(np.square(moves.sum(axis=0)).sum() ** 0.5)
+    # Of all ways of naming the groups, two are the extremes: no ranks say more, however little they vary.
+    least = float(2 / comb(counts.sum(), counts[0]))
+    if error < 1e-12:
+        return 1.0 if abs(value - 0.5) < 1e-12 else least
+    if counts.min() < 2:
+        return np.nan
+    freedom = parts.sum() ** 2 / (parts**2 / (counts - 1)).sum()
+    return max(float(2 * student.sf(abs(value - 0.5) / error, freedom)), min(least, 1.0))
 
 
-def _placements(own: Groups) -> np.ndarray:
-    """To first order, how much each image (n,) moves the value of one network."""
-    ranks = rankdata(own.values)
-    moves = np.empty(len(ranks))
-    for group, sign in ((own.first, -1), (~own.first, 1)):
-        size, others = int(group.sum()), int((~group).sum())
-        # Of each image, the share of the other group that lies below it.
-        below = (ranks[group] - rankdata(ranks[group])) / others
-        moves[group] = sign * (below - below.mean()) / np.sqrt(size * max(size - 1, 1))
-    return moves
+def _placements(own: Groups, group: np.ndarray) -> np.ndarray:
+    """To first order, how much each image of a group moves the value of one network, but for the sign: the share of the other
+    group that lies below it, less what that is on average."""
+    size, ranks = int(group.sum()), rankdata(own.values)[group]
+    below = (ranks - rankdata(ranks)) / (len(own.values) - size)
+    return (below - below.mean()) / np.sqrt(size * max(size - 1, 1))

@@ -10,8 +10,8 @@ NOTHING = pd.Series([], index=pd.Index([], dtype=int), dtype=float)
 
 
 def distances(outcomes: Outcomes) -> pd.Series:
-    """By image, how far away (in the threat's norm) the nearest image is that any attack fooled the network with; 0 where it is
-    wrong as it is, inf where no attack found one.
+    """By image, how far away (in the threat's norm) the nearest image is that any attack, counted for era or not, fooled the
+    network with; 0 where it is wrong as it is, inf where no attack found one.
 
     Of the images that an attack has seen which seeks the nearest one: of others nobody knows, and an attack within a radius
     that left out what is proven has none for these. An upper bound of the distance of the boundary. Empty without such an

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from sparrow.files.paths import DENSE, LABEL, WILDCARDS
+from sparrow.files.paths import DENSE, LABEL, WILDCARDS, outcome_job
 from sparrow.study import cells
 from sparrow.study.config import Study
 
@@ -20,8 +20,11 @@ def checkpoint_with_examples(study: Study) -> str:
 
     It sees the rest of the path, up to the dot of its suffix.
     """
-    every, dense = cells.attacks_with_examples(study), cells.attacks_with_examples_of_dense(study)
-    return rf"(?:{WILDCARDS['checkpoint']})(?=/attacks/(?:{one_of(every)})\.)|{DENSE}(?=/attacks/(?:{one_of(dense)})\.)"
+    every, dense = (
+        rf"(?=/{outcome_job('attacks', f'(?:{one_of(names)})')}\.)"
+        for names in (cells.attacks_with_examples(study), cells.attacks_with_examples_of_dense(study))
+    )
+    return f"(?:{WILDCARDS['checkpoint']}){every}|{DENSE}{dense}"
 
 
 def checkpoint_without_examples(study: Study) -> str:
