@@ -131,6 +131,11 @@ def variant_of(stage: str) -> str:
     return stage.partition("+")[2]
 
 
+def is_in_family(stage: str) -> bool:
+    """Whether an analysis of scope `family` has the network after a stage: the dense one or a pruned one, no dense variant."""
+    return stage == DENSE or base_of(stage) != DENSE
+
+
 class Parent(NamedTuple):
     """A dense network: data set x model x objective x seed."""
 

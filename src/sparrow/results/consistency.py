@@ -32,6 +32,7 @@ from sparrow.files.paths import (
     checkpoint_in,
     family_name,
     identity_at,
+    is_in_family,
     parent_file,
     place_of,
     subject_folder,
@@ -127,7 +128,7 @@ class _Members:
     def add(self, one: Checkpoint, header: dict[str, Any]) -> None:
         if one.stage == DENSE:
             self._dense[one.parent] = header
-        for scope in self._scopes:
+        for scope in self._scopes - (set() if is_in_family(one.stage) else {"family"}):
             key = scope, *identity_at(scope, Path(subject_folder(scope, one))).values()
             self._headers.setdefault(key, []).append(header)
 

@@ -10,7 +10,7 @@ from sparrow.errors import SparrowError
 from sparrow.files import analysis_table, content
 from sparrow.files.atomic import replacing
 from sparrow.files.outcome_table import ORIGIN, TEXT, require_origin
-from sparrow.files.paths import IDENTITY, Parent
+from sparrow.files.paths import IDENTITY, Parent, is_in_family
 from sparrow.files.specs import opened
 from sparrow.results import analyses
 from sparrow.results.specs.analyses import AnalysisTables
@@ -47,7 +47,7 @@ def write_timings(
 
 def _require_current(path: Path, one: analyses.Done, summary: pd.DataFrame, specs: dict[str, str]) -> None:
     names, rows = analysis_table.lines(path)
-    family = summary[(summary[list(one.identity)] == pd.Series(one.identity)).all(axis=1)]
+    family = summary[(summary[list(one.identity)] == pd.Series(one.identity)).all(axis=1) & summary["stage"].map(is_in_family)]
     expected = {
         "network": content.of_networks(family["network"]),
         "data": family["data"].iloc[0] if len(family) else None,
