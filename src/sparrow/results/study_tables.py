@@ -28,7 +28,7 @@ class Evaluated:
     identity: dict[str, Any]
     outcomes: Outcomes
     shape: tuple[int, ...]
-    """Channels, height and width."""
+    """Channels, height and width; empty if it failed."""
     given_outputs: dict[str, Any] | None = None
     """How its logits were written down, if they were."""
 
@@ -94,5 +94,5 @@ def evaluated(
     for path in networks:
         header = read_header(path)
         outcomes = read_outcomes(path.with_suffix(""), objectives[header["cell"]["objective"]])
-        found.append(Evaluated(identity_of(header), outcomes, tuple(header["shape"]), given_outputs))
+        found.append(Evaluated(identity_of(header), outcomes, tuple(header.get("shape", ())), given_outputs))
     return tuple(sorted(found, key=lambda one: tuple(one.identity.values())))
