@@ -114,8 +114,8 @@ class Params(Analysis):
     variance: float = Field(0.99, gt=0, lt=1)
     """The share of a layer's variance that its directions have to hold."""
     draws: int = Field(100, ge=0)
-    """Draws of the bootstrap behind each interval; none, and no intervals, if 0. Each decomposes a matrix of as many columns as a
-    layer has channels: with thousands of them (ResNet-50), take few."""
+    """Draws of the bootstrap behind each interval; none, and no intervals, if 0. Each decomposes matrices of as many columns
+    as a layer has channels: with thousands of them (ResNet-50), take few."""
     batch_size: int = Field(128, ge=1)
     """Images per batch."""
 
