@@ -19,7 +19,7 @@ from sparrow.attacks import autoattack, fmn
 from sparrow.data import store
 from sparrow.files import checkpoint
 from sparrow.results import aggregate, tables
-from sparrow.results.outcomes import warnings_of
+from sparrow.results.outcomes import Outcomes, warnings_of
 from sparrow.settings import Threat
 from sparrow.stages import _attack_warnings
 from sparrow.stages import attack as stage
@@ -338,7 +338,7 @@ def test_number_is_marked_where_it_stands(tmp_path: Path) -> None:
 def test_summary_and_outcomes_repeat_what_the_tables_say() -> None:
     table = pd.DataFrame({"index": [0], "label": [1], "prediction": [1], "status": ["robust"], "distance": [np.inf]})
     table = table.assign(flags="odd", norm="linf", eps=0.1).set_index("index")
-    own = SimpleNamespace(attacks={"pgd": table, "fgsm": table.assign(flags=np.nan)}, verifiers={}, smoothed={})
+    own = Outcomes(Path("network"), {"pgd": table, "fgsm": table.assign(flags=np.nan)}, {}, {}, 0.1)
     row = SimpleNamespace(identity={"objective": "o"}, outcomes=own)
     lines = list(aggregate._outcome_lines(row))
     assert [line["warnings"] for line in lines] == ["odd", ""]
