@@ -102,7 +102,7 @@ def network(method: str, ratio: float, right: int, robust: int) -> Evaluated:
     table = {"label": labels, "prediction": np.where(np.arange(1000) < right, 0, 1), "status": status, "eps": 0.1}
     stage = "dense" if method == "dense" else "finetuned"
     who = {"dataset": "d", "model": "m", "objective": "o", "method": method, "ratio": ratio, "seed": 0, "stage": stage}
-    return Evaluated(who, Outcomes(Path("network"), {"pgd": pd.DataFrame(table)}, {}, {}, 0.1))
+    return Evaluated(who, Outcomes(Path("network"), {"pgd": pd.DataFrame(table)}, {}, {}, 0.1), (1, 8, 8))
 
 
 def analysed(*networks: tuple[Evaluated, int, int]) -> Analysed:
