@@ -110,7 +110,7 @@ def transferred(dense: Path, digits: Path, tmp_path_factory: pytest.TempPathFact
     spec = {"code": "test", "model": MODEL, "seed": 0, "threat": THREAT, "analysis": {"kind": "transfer", "samples": 100}}
     output = folder / "analyses/transfer.csv"
     output.parent.mkdir()
-    analyse(output, folder / "cost.json", spec, digits, networks[1:], networks[:1], files)
+    analyse(output, folder / "cost.json", spec, digits, networks[1:], networks[:1], examples=files)
     return pd.read_csv(output).set_index(["from_method", "method"]), folder
 
 
