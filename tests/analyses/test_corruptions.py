@@ -55,7 +55,7 @@ def test_a_networks_answers_are_counted(digits: Path, dense: Path, tmp_path: Pat
     corrupt(path, tmp_path / "c.json", {"code": "test", "corruptions": asked}, digits, [])
     spec = {"code": "test", "seed": 0, "model": {"kind": "cnn-small"}, "analysis": {"kind": "corruptions", "batch_size": 7}}
     output = tmp_path / "corruptions.csv"
-    analyse(output, tmp_path / "cost.json", spec | {"corruptions": asked}, digits, [dense], [], [path])
+    analyse(output, tmp_path / "cost.json", spec | {"corruptions": asked}, digits, [dense], [], corrupted=[path])
     found = analysis_table.read(output, tables("corruptions"))
     part, model = store.read(digits, "test")[0].first(60), checkpoint.load(dense).model.eval()
     assert [row[:2] for row in found["corruptions"]] == [

@@ -9,6 +9,8 @@ import pytest
 
 from tests.workflow.conftest import TINY, Checkout, copy_checkout
 
+pytestmark = pytest.mark.slow  # A study, twice.
+
 STUDY: dict[str, Any] = TINY | {
     "datasets": {"digits": {"corruptions": {"samples": 40, "severities": [3]}}},
     "methods": {"lwm": None},

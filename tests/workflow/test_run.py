@@ -202,7 +202,7 @@ def test_every_rule_declares_its_resources_and_environment() -> None:
 
 def test_gpu_jobs_say_so() -> None:
     declared = {f.stem for f in (REPOSITORY / "workflow/rules").glob("*.smk") if "gpu=1" in f.read_text()}
-    assert declared == {"pretrain", "prune", "finetune", "graft", "attack", "verify", "outputs", "analyses"}
+    assert declared == {"pretrain", "prune", "finetune", "graft", "quantise", "attack", "verify", "outputs", "analyses"}
 
 
 def test_readme_example_is_a_method_in_one_file(checkout: Checkout) -> None:
