@@ -198,7 +198,8 @@ def draw(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
             if column == 0:
                 above.set_ylabel(f"{word}: P(lost nearer\nthan kept)")
                 below.set_ylabel(f"{word}, lost (%)" + (f"\nratio {middle:g}" if ratios else ""))
-                below.set_ylim(bottom=0)
+        # Behind all panels of the row, which have one axis: from here on it stays as it is.
+        grid[2 * number + 1, 0].set_ylim(bottom=0)
     for axes, objective in zip(grid[0], spec.objectives, strict=True):
         axes.set_title(style.title(spec, objective))
     style.legend_below(figure, grid[0, 0])
