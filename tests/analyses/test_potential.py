@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -136,3 +137,10 @@ def test_without_corruptions_there_are_the_others() -> None:
     assert [row[5] for row in found["potential"]] == ["benign", "era"]
     alone = Tables((network("lwm", 0.9, 899, 600),), torch.Generator())
     assert potential.analyse(alone, potential.Params()) == {"potential": [], "excess": []}
+
+
+def test_a_variant_of_the_dense_network_is_no_method() -> None:
+    dense, pruned = network("dense", 0.0, 900, 700), network("lwm", 0.9, 899, 600)
+    rounded = replace(dense, identity=dense.identity | {"method": "dense+int8", "stage": "dense+int8"})
+    found = potential.analyse(Tables((dense, rounded, pruned), torch.Generator()), potential.Params())
+    assert {row[3] for row in found["potential"]} == {"lwm"}

@@ -176,3 +176,10 @@ def test_dense_networks_alone_can_be_rounded() -> None:
     study = load_study(CONFIG | {"evaluate": ["dense", "dense+int8"], "variants": {"int8": {}}, "methods": {}})
     assert {one.stage for one in cells.evaluated(study)} == {"dense", "dense+int8"}
     assert "bytes" in figures.drawn(study)
+
+
+def test_a_pattern_is_held_against_no_ratio_where_nothing_is_pruned() -> None:
+    config = CONFIG | {"variants": {"int8": {}}, "methods": {"lwm": {"granularity": "2:4"}}, "ratios": [0.9]}
+    with pytest.raises(ConfigError, match="ratios"):
+        load_study(config | {"evaluate": ["dense", "finetuned", "dense+int8"]})
+    load_study(config | {"evaluate": ["dense", "dense+int8"]})

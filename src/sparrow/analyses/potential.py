@@ -44,7 +44,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from pydantic import Field
 
 from sparrow.files.corruption_kinds import KINDS
-from sparrow.files.paths import IDENTITY, LABEL_COLUMNS, SCOPE_COLUMNS
+from sparrow.files.paths import IDENTITY, LABEL_COLUMNS, SCOPE_COLUMNS, is_in_family
 from sparrow.files.specs import opened
 from sparrow.results.specs.figures import FigureSpec
 from sparrow.settings import Analysis, Columns, Scope
@@ -107,7 +107,7 @@ def analyse(subject: Tables, params: Params) -> dict[str, list[tuple[Any, ...]]]
         } | corrupted.get(tuple(who.values()), {})
         if who["stage"] == "dense":
             dense.setdefault(tuple(who[name] for name in LABEL_COLUMNS), {})[who["seed"]] = hits
-        else:
+        elif is_in_family(who["stage"]):  # A variant of the dense network has no ratio.
             cell = tuple(who[name] for name in CELL)
             pruned.setdefault(cell, {}).setdefault(who["ratio"], {})[who["seed"]] = hits
     tables: dict[str, list[tuple[Any, ...]]] = {"potential": [], "excess": []}

@@ -582,7 +582,7 @@ def _filters_are_left(study: Study) -> Iterator[str]:
 def _patterns_fit(study: Study) -> Iterator[str]:
     """Where N of every M weights stay, ratios say so, and layers allow it, as far as models say beforehand how many inputs they
     have."""
-    if set(study.evaluate) <= {DENSE}:
+    if _stages(study) <= {DENSE}:
         return
     for label, method in study.methods.items():
         if not method.pattern:
@@ -637,7 +637,7 @@ def _place_fits(study: Study, found: Checkpoint) -> Iterator[str]:
         yield "nothing is imported as a grafted network; valid: dense, pruned or finetuned"
     if found.stage == "finetuned" and not {"finetuned", GRAFTED} & set(study.evaluate):
         yield "nothing evaluates it; add 'finetuned' to evaluate"
-    if found.stage == "pruned" and set(study.evaluate) <= {DENSE}:
+    if found.stage == "pruned" and _stages(study) <= {DENSE}:
         yield "nothing evaluates it; add 'pruned' or 'finetuned' to evaluate"
 
 
