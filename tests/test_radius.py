@@ -33,13 +33,14 @@ from sparrow.study import cells, job_specs
 from sparrow.study.config import Study
 from sparrow.study.load import load_study
 from tests.conftest import ABOUT
+from tests.default_study import default_study
 
 ROOT = Path(__file__).parents[1]
 EIGHT, TWO = 8 / 255, 2 / 255
 
 
 def study(**changes) -> Study:
-    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    config = default_study()
     config["attacks"] = {"pgd": None, "fmn": None}
     config["verifiers"] = {"crown": None}
     return load_study(config | changes)
@@ -184,7 +185,7 @@ def test_what_does_not_fit_is_told_in_fractions() -> None:
 
 def test_editors_know_fractions() -> None:
     schema = json.loads(docs.schema())
-    config = yaml.safe_load((ROOT / "config.yaml").read_text()) | {"threat": {"eps": "8/255"}}
+    config = default_study() | {"threat": {"eps": "8/255"}}
     for eps in ("2/255", ["2/255", 0.1], 0.1, None):
         jsonschema.validate(config | {"attacks": {"pgd": {"eps": eps}}}, schema)
     for eps in ("1.5/255", True, ["8/255", "x"], 0):

@@ -12,6 +12,7 @@ from sparrow.cli.main import main
 from sparrow.errors import SparrowError
 from sparrow.pruning.params import S2AP
 from sparrow.training.additions import Distillation, StabilityLoss
+from tests.default_study import default_study
 
 ROOT = Path(__file__).parents[2]
 ENTRIES = [(room, kind) for room in catalogue.PACKAGES for kind in catalogue.kinds(room)]
@@ -56,7 +57,7 @@ def said(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def cited(**sections) -> dict[str, str]:
-        raw = yaml.safe_load((ROOT / "config.yaml").read_text()) | sections
+        raw = default_study() | sections
         Path("study.yaml").write_text(yaml.safe_dump(raw))
         assert main(["cite", "study.yaml"]) == 0
         return {key: users for users, key in re.findall(r"^% (.*)\n@\w+\{(.*),$", capsys.readouterr().out, re.MULTILINE)}
@@ -165,7 +166,7 @@ def test_one_key_of_two_texts_is_refused(monkeypatch, capsys):
 
 
 def test_a_study_that_grafts_cites_where_that_comes_from(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    study = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())
+    study = default_study()
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump(study | {"grafting": {}, "evaluate": ["dense", "grafted"]}))
     assert main(["cite", str(path)]) == 0
@@ -173,7 +174,7 @@ def test_a_study_that_grafts_cites_where_that_comes_from(tmp_path: Path, capsys:
 
 
 def test_what_is_grafted_may_have_learned_from_a_teacher(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    study = yaml.safe_load((ROOT / "config.yaml").read_text()) | {"grafting": {}, "evaluate": ["dense", "grafted"]}
+    study = default_study() | {"grafting": {}, "evaluate": ["dense", "grafted"]}
     study["training"]["finetune"]["distillation"] = {}
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump(study))

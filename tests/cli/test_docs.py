@@ -10,6 +10,7 @@ import yaml
 from sparrow import catalogue
 from sparrow.cli import docs
 from sparrow.study.config import Study
+from tests.default_study import default_study
 
 ROOT = Path(__file__).parents[2]
 STUDIES = [ROOT / "config.yaml", *sorted((ROOT / "workflow/studies").glob("*.yaml"))]
@@ -24,7 +25,7 @@ def validator():
 
 
 def default(**sections):
-    return yaml.safe_load((ROOT / "config.yaml").read_text()) | sections
+    return default_study() | sections
 
 
 def test_the_schema_is_current():

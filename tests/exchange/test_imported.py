@@ -22,6 +22,7 @@ from sparrow.networks.prunable import prunable_weights
 from sparrow.stages.imported import import_checkpoint
 from sparrow.study import job_specs
 from sparrow.study.load import load_study
+from tests.default_study import default_study
 
 ROOT = Path(__file__).parents[2]
 SEED = "digits/cnn-small/benign/seed0"
@@ -37,7 +38,7 @@ def _theirs(path: Path, ratio: float = 0.0, **also: object) -> Path:
 
 
 def _spec(place: str, file: Path, **entry: object) -> dict:
-    study = yaml.safe_load((ROOT / "config.yaml").read_text())
+    study = default_study()
     return job_specs.import_spec(load_study(study | {"imports": {place: {"file": str(file), **entry}}}), place)
 
 
@@ -143,7 +144,7 @@ def test_the_command_prints_lines_that_the_study_takes(
     assert "pruning ratio 0.9 asked for; 0.8999 of the prunable weights are gone" in said
     imports = yaml.safe_load(said[said.index("imports:") :])
     assert imports == {"imports": {f"{SEED}/theirs-0.90/finetuned": {"file": str(file), "map": "hydra"}}}
-    load_study(yaml.safe_load((ROOT / "config.yaml").read_text()) | imports)
+    load_study(default_study() | imports)
     assert [path.name for path in tmp_path.iterdir()] == before
 
 

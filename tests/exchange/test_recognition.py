@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-import yaml
 from torch import Tensor, nn
 
 from sparrow.data.store import Header, Part
@@ -17,6 +16,7 @@ from sparrow.models import cnn_small
 from sparrow.stages.imported import import_checkpoint
 from sparrow.study import job_specs
 from sparrow.study.load import load_study
+from tests.default_study import default_study
 
 ROOT = Path(__file__).parents[2]
 NAMES = tuple(str(number) for number in range(12))
@@ -96,7 +96,7 @@ def test_the_import_warns_of_a_network_that_hardly_knows_its_images(
     torch.manual_seed(1)
     torch.save(cnn_small.build(cnn_small.Params(), (1, 8, 8), 10).state_dict(), tmp_path / "theirs.pth")
     shutil.copy(family.data, tmp_path / "data.safetensors")
-    study = yaml.safe_load((ROOT / "config.yaml").read_text())
+    study = default_study()
     path = f"digits/cnn-small/benign/seed0/{place}"
     entry = {"file": str(tmp_path / "theirs.pth"), "allow_ratio": True}
     spec = job_specs.import_spec(load_study(study | {"imports": {path: entry}}), path)

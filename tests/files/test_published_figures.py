@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
 
 from sparrow import catalogue
 from sparrow.errors import ConfigError, SparrowError
 from sparrow.files import published_figures
 from sparrow.study import comparison
 from sparrow.study.load import load_study
+from tests.default_study import default_study
 from tests.results.test_published import figure
 
 ROOT = Path(__file__).parents[2]
@@ -152,7 +152,7 @@ def test_a_file_that_is_not_there_is_one_line(tmp_path):
 
 def study(beside, **sections):
     """The default study with VGG-16's and the digits' labels, set beside published figures."""
-    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    config = default_study()
     return load_study(config | sections | {"published": beside})
 
 
@@ -247,7 +247,7 @@ def test_a_data_set_of_the_published_kind_is_no_stand_in(kind, stand_ins, monkey
 
 
 def test_without_the_key_there_is_nothing_to_draw():
-    assert comparison.compared(load_study(yaml.safe_load((ROOT / "config.yaml").read_text()))) == set()
+    assert comparison.compared(load_study(default_study())) == set()
 
 
 # A study beside them.

@@ -11,6 +11,7 @@ from sparrow.cli.main import main
 from sparrow.errors import ConfigError
 from sparrow.files.yaml_words import refuse_ambiguous
 from sparrow.study.load import load_study, read_study
+from tests.default_study import default_study
 
 ROOT = Path(__file__).parents[2]
 
@@ -125,7 +126,7 @@ def test_its_costs_are_refused_as_well(lost: Path, capsys: pytest.CaptureFixture
     ],
 )
 def test_truth_values_are_no_numbers_and_numbers_no_truth_values(path: str, value: object, line: str) -> None:
-    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    config = default_study()
     *folders, last = path.split(".")
     node = config
     for folder in folders:
@@ -139,6 +140,6 @@ def test_truth_values_are_no_numbers_and_numbers_no_truth_values(path: str, valu
 
 @pytest.mark.parametrize(("value", "read"), [("yes", True), ("false", False), (True, True)])
 def test_what_a_command_line_says_of_a_truth_value_is_taken_as_it_is_meant(value: object, read: bool) -> None:
-    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    config = default_study()
     config["attacks"]["fmn"]["keep_examples"] = value
     assert load_study(config).attacks["fmn"].keep_examples is read

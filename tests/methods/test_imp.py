@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
-import yaml
 from torch import Tensor, nn
 
 from sparrow.estimate.work import works
@@ -16,6 +13,7 @@ from sparrow.pruning.pruner import Pruner
 from sparrow.study.load import load_study
 from sparrow.training.loop import CurveRow, Step
 from sparrow.training.schedule import Schedule
+from tests.default_study import default_study
 
 OWN = Schedule(epochs=7, lr=0.3)
 PRETRAIN = Schedule(epochs=30, lr=0.1, momentum=0.8, warmup_epochs=6, ramp_epochs=12)
@@ -185,7 +183,7 @@ def test_a_round_is_a_pre_training() -> None:
 
 
 def test_a_search_is_priced_as_so_many_pre_trainings_as_it_has_rounds() -> None:
-    config = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())
+    config = default_study()
     own = {"methods": {"imp": {"round_epochs": 10}}, "ratios": [0.5, 0.9], "objectives": {"benign": None}}
     study = load_study(config | own)
     steps = {(work.stage, *(job.rsplit("/")[-2] for job in work.jobs)): work.steps for work in works(study)}

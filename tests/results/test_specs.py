@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from pydantic import ValidationError
 
 from sparrow.files.specs import PlainValues
@@ -23,8 +22,9 @@ from sparrow.results.timings import write_timings
 from sparrow.study import analysis_tables, comparison, expected, figures, job_specs
 from sparrow.study.config import Study
 from sparrow.study.load import load_study
+from tests.default_study import default_study
 
-CONFIG = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())
+CONFIG = default_study()
 NOTHING = {"attacks": [], "verifiers": [], "objectives": {}, "analyses": {}, "code": "test"}
 NO_FILES = {"datasets": {}, "families": {}, "analyses": {}, "imports": {}, "values": [], "code": "test"}
 FILE = Path("missing.csv")

@@ -16,15 +16,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-import yaml
 
 from sparrow.jobs import fork_server
+from tests.default_study import default_study
 from tests.workflow.conftest import Checkout, copy_checkout
 
 FOLDER = os.environ.get("SPARROW_SLURM")
 
 # The default study, with all its sections, in seconds instead of minutes.
-STUDY = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text()) | {
+STUDY = default_study() | {
     "objectives": {"adversarial": {"steps": 2}},
     "methods": {"lwm": None},
     "ratios": [0.9, 0.99],

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from sparrow.errors import ConfigError
 from sparrow.files.paths import Cell, Checkpoint, Parent
@@ -14,6 +13,7 @@ from sparrow.study import cells, job_specs, targets
 from sparrow.study.code_digest import code_digest
 from sparrow.study.config import Study
 from sparrow.study.load import load_study
+from tests.default_study import default_study
 
 ROOT = Path(__file__).parents[2]
 PARENT = Parent("digits", "cnn-small", "adversarial", 0)
@@ -23,7 +23,7 @@ DEFAULTS = {"teacher": "dense", "alpha": 1.0, "temperature": 30.0}
 
 def raw(objective: dict[str, Any] | None = None, finetune: dict[str, Any] | None = None, **sections: Any) -> dict[str, Any]:
     """The default study; with options of its objective `adversarial`, and of fine-tuning."""
-    found = yaml.safe_load((ROOT / "config.yaml").read_text()) | sections
+    found = default_study() | sections
     found["objectives"]["adversarial"] |= objective or {}
     found["training"]["finetune"] |= finetune or {}
     return found

@@ -9,7 +9,6 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
-import yaml
 
 from sparrow.errors import ConfigError, SparrowError
 from sparrow.exchange import keymap_files
@@ -18,6 +17,7 @@ from sparrow.files.paths import Cell, Checkpoint, Parent
 from sparrow.settings import Threat
 from sparrow.study import analyses, cells, job_specs
 from sparrow.study.load import load_study
+from tests.default_study import default_study
 
 ROOT = Path(__file__).parents[2]
 PARENT = Parent("digits", "cnn-small", "benign", 0)
@@ -25,7 +25,7 @@ PARENT = Parent("digits", "cnn-small", "benign", 0)
 
 def default():
     """The default study, each of its verifiers at the study's radius alone."""
-    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    config = default_study()
     return config | {"verifiers": {"crown": {"samples": 150}, "cascade": {"samples": 150, "attacks": ["fmn"]}}}
 
 

@@ -8,14 +8,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-import yaml
 
 from sparrow.files.paths import Cell, Parent
 from sparrow.study import analyses, job_specs
 from sparrow.study.load import load_study
+from tests.default_study import default_study
 
 ROOT = Path(__file__).parents[2]
-RAW = yaml.safe_load((ROOT / "config.yaml").read_text())
+RAW = default_study()
 # One method of each kind: looks at the weights, learns scores, moves weights.
 ENTRIES = {"methods": ["random", "lwm", "hydra", "harp", "snip", "admm"], "attacks": ["pgd", "autoattack", "fmn"]}
 ENTRIES |= {"verifiers": ["ibp", "crown", "cascade"]}

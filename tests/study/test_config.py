@@ -14,6 +14,7 @@ from sparrow.files.paths import Cell, Parent
 from sparrow.files.strict_yaml import refuse_duplicates
 from sparrow.study import job_specs
 from sparrow.study.load import load_study
+from tests.default_study import default_study
 
 ROOT = Path(__file__).parents[2]
 STUDIES = [ROOT / "config.yaml", *sorted((ROOT / "workflow/studies").glob("*.yaml"))]
@@ -21,7 +22,7 @@ SECTIONS = ["threat", "datasets", "models", "objectives", "methods", "training",
 
 
 def default():
-    return yaml.safe_load((ROOT / "config.yaml").read_text())
+    return default_study()
 
 
 def changed(*changes):

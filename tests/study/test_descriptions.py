@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from sparrow import catalogue
 from sparrow.data.source import Description
 from sparrow.errors import ConfigError
 from sparrow.study.descriptions import VALID
 from sparrow.study.load import load_study
+from tests.default_study import default_study
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,7 +21,7 @@ def lines(monkeypatch: pytest.MonkeyPatch, describe: Any) -> list[str]:
     """The mistakes of the default study, were its data set to describe itself so."""
     monkeypatch.setattr(catalogue.load("datasets", "digits"), "describe", describe)
     with pytest.raises(ConfigError) as caught:
-        load_study(yaml.safe_load((ROOT / "config.yaml").read_text()))
+        load_study(default_study())
     return str(caught.value).splitlines()
 
 

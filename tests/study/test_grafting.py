@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from sparrow.errors import ConfigError
 from sparrow.estimate.work import works
@@ -15,8 +14,9 @@ from sparrow.settings import Threat
 from sparrow.study import cells, expected, figures, job_specs, targets
 from sparrow.study.config import Study
 from sparrow.study.load import load_study
+from tests.default_study import default_study
 
-CONFIG = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())
+CONFIG = default_study()
 CELL = Cell(Parent("digits", "cnn-small", "benign", 0), "lwm", 0.9)
 GRAFTED = Checkpoint(CELL.parent, CELL, "grafted")
 

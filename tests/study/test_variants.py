@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from sparrow.errors import ConfigError
 from sparrow.estimate.work import works
@@ -26,8 +25,9 @@ from sparrow.study import cells, expected, figures, job_specs, targets
 from sparrow.study.analyses import jobs
 from sparrow.study.config import Study
 from sparrow.study.load import load_study
+from tests.default_study import default_study
 
-CONFIG = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())
+CONFIG = default_study()
 PARENT = Parent("digits", "cnn-small", "benign", 0)
 CELL = Cell(PARENT, "lwm", 0.9)
 ROUNDED, DENSE = Checkpoint(PARENT, CELL, "finetuned+int8"), Checkpoint(PARENT, None, "dense+int8")
