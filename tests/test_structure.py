@@ -35,7 +35,8 @@ def made_of(folder: Path, files: dict[str, str]) -> structure.Structure:
 
 def test_there_are_few_rooms_and_few_arrows(house: structure.Structure) -> None:
     assert len(house.rooms) <= ROOMS
-    assert len(house.arrows) <= ARROWS
+    # The door for others, through which nobody inside goes (tests/test_api.py), ties no two rooms together.
+    assert len([start for start, _ in house.arrows if start != "sparrow.api"]) <= ARROWS
 
 
 def test_nothing_imports_in_a_circle(house: structure.Structure) -> None:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from sparrow import catalogue
-from sparrow.stages.prune import _PrunerHooks, prune
+from sparrow.stages.prune import prune
+from sparrow.stages.pruned_network import PrunerHooks
 from tests.specs import initial_network
 
 KINDS = [kind for kind in catalogue.kinds("methods") if catalogue.load("methods", kind).Params().needs == "schedule"]
@@ -19,13 +20,13 @@ QUICK = {"ccrp": {"rounds": 1, "population": 2, "generations": 1, "images": 50, 
 
 def _seen(kind: str, data: Path, spec: dict, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     """The batches of two epochs of a method's search."""
-    batches, loss = [], _PrunerHooks.loss
+    batches, loss = [], PrunerHooks.loss
 
-    def recording(hooks: _PrunerHooks, objective: object, images: Tensor, labels: Tensor) -> Tensor:
+    def recording(hooks: PrunerHooks, objective: object, images: Tensor, labels: Tensor) -> Tensor:
         batches.append(images.clone())
         return loss(hooks, objective, images, labels)
 
-    monkeypatch.setattr(_PrunerHooks, "loss", recording)
+    monkeypatch.setattr(PrunerHooks, "loss", recording)
     folder.mkdir()
     spec = spec | {"objective": {"kind": "benign"}, "schedule": {"epochs": 2, "batch_size": 400, "lr": 0.01}, "ratio": 0.5}
     spec |= {"method": {"kind": kind} | QUICK.get(kind, {})}
@@ -33,7 +34,7 @@ def _seen(kind: str, data: Path, spec: dict, folder: Path, monkeypatch: pytest.M
         spec |= {"method_threat": spec["threat"]}
     files = (folder / name for name in ("out.safetensors", "curve.csv", "trace.csv", "cost.json"))
     prune(initial_network(folder, spec), data, *files, spec)
-    monkeypatch.setattr(_PrunerHooks, "loss", loss)
+    monkeypatch.setattr(PrunerHooks, "loss", loss)
     return batches
 
 

@@ -14,7 +14,7 @@ from sparrow.networks.prunable import prunable_weights
 from sparrow.networks.structure import Layout
 from sparrow.pruning.exchange import Exchange, LayerwiseExchange, cosine, with_largest, with_random, without_smallest
 from sparrow.pruning.exchange_params import Exchanging, ExchangingLayerwise
-from sparrow.stages.prune import _PrunerHooks
+from sparrow.stages.pruned_network import PrunerHooks
 from sparrow.training.loop import Step, train
 from sparrow.training.schedule import Schedule
 
@@ -87,16 +87,16 @@ def test_masks_are_copies() -> None:
     assert torch.equal(MASK, before)
 
 
-def _hooks(network: nn.Module, every: float) -> tuple[LayerwiseExchange, _PrunerHooks]:
+def _hooks(network: nn.Module, every: float) -> tuple[LayerwiseExchange, PrunerHooks]:
     """A pruner that has started on `network`, and its part in the training loop."""
     params = ExchangingLayerwise(every=every, every_late=every)
     pruner, weights = LayerwiseExchange(params, 0.6, torch.Generator().manual_seed(0)), prunable_weights(network)
     pruner.network = network
     pruner.start(weights, Layout(network, (1, 8, 8)))
-    return pruner, _PrunerHooks(pruner, "methods.own", network, weights, pruner.others, None)
+    return pruner, PrunerHooks(pruner, "methods.own", network, weights, pruner.others, None)
 
 
-def _train(network: nn.Module, hooks: _PrunerHooks) -> None:
+def _train(network: nn.Module, hooks: PrunerHooks) -> None:
     data = {"train": Part(torch.rand(24, 1, 8, 8), torch.arange(24) % 3, torch.arange(24))}
     train(
         network,

@@ -30,7 +30,8 @@ from sparrow.pruning.pruner import Pruner
 from sparrow.stages._held_masks import HeldMasks
 from sparrow.stages._mask_check import check_masks
 from sparrow.stages.finetune import finetune
-from sparrow.stages.prune import TRACE_COLUMNS, _learning_besides, _PrunerHooks, prune
+from sparrow.stages.prune import TRACE_COLUMNS, prune
+from sparrow.stages.pruned_network import PrunerHooks, learning_besides
 from sparrow.training.loop import CurveRow, Step, train
 from sparrow.training.schedule import Schedule
 
@@ -350,7 +351,7 @@ def test_others_are_the_parameters_that_are_not_pruned(residual: nn.Module, othe
     weights = prunable_weights(residual)
     rest = [parameter for name, parameter in residual.named_parameters() if name not in weights]
     expected = {"frozen": [], "norms": norm_parameters(residual), "all": rest}[others]
-    assert [id(tensor) for tensor in _learning_besides(others, residual, weights)] == [id(tensor) for tensor in expected]
+    assert [id(tensor) for tensor in learning_besides(others, residual, weights)] == [id(tensor) for tensor in expected]
     assert len(norm_parameters(residual)) < len(rest)
 
 
@@ -641,7 +642,7 @@ def test_frozen_norms_keep_their_statistics(others, still, digits, training_spec
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(72, 10)).train()
     pruner = Pruner()
     pruner.others = others
-    hooks = _PrunerHooks(pruner, "methods.own", network, prunable_weights(network), pruner.others, None)
+    hooks = PrunerHooks(pruner, "methods.own", network, prunable_weights(network), pruner.others, None)
     part, _ = read(digits, "train")
     hooks.loss(lambda: functional.cross_entropy(network(part.images[:8]), part.labels[:8]), part.images[:8], part.labels[:8])
     assert (network[1].num_batches_tracked.item() == 0) is still

@@ -266,7 +266,7 @@ def test_a_bound_that_a_verifier_cannot_compute_is_a_gap_of_its_own(
     def refuse(*args) -> None:
         raise NetworkError("auto_LiRPA cannot bound layer 3 (Tanh)")
 
-    monkeypatch.setattr("sparrow.stages.verify.decide_by", refuse)
+    monkeypatch.setattr("sparrow.stages.verified_images.decide_by", refuse)
     told = job.run(verify, dense, STAGES["verify"][1])
     assert job.reason() == f"{job.path('output')}: auto_LiRPA cannot bound layer 3 (Tanh)"
     assert told == f"warning: {job.reason()}; recorded, the study goes on without it"

@@ -3,37 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sparrow import catalogue
-from sparrow.adversary.geometry import distance, project
-from sparrow.adversary.margin import margin
 from sparrow.data.store import Part
 from sparrow.files import examples as examples_file
 from sparrow.files.outcome_table import MISCLASSIFIED, ORIGIN, verified_images
 from sparrow.files.specs import opened
 from sparrow.jobs import journal
-from sparrow.jobs.costs import METER, record_cost
-from sparrow.jobs.no_gradient import loss_blamed
-from sparrow.jobs.progress import Progress
+from sparrow.jobs.costs import record_cost
 from sparrow.jobs.resume_point import resumable
-from sparrow.networks.batched import batches, predict
+from sparrow.networks.batched import predict
 from sparrow.reproducible import pick_device, seed_everything
 from sparrow.settings import Threat
-from sparrow.stages import _attack_results, _attack_warnings
+from sparrow.stages import _attack_warnings
 from sparrow.stages._evaluation import failed_table, open_case, origin, write_outcomes
 from sparrow.stages._failure import recorded
 from sparrow.stages._origin import examples_header
+from sparrow.stages.attacked_images import Case, outcome, search
 from sparrow.stages.specs.evaluation import AttackSpec
-
-OTHER_CLASS = "other-class"
-"""What found an image that only a search from an image of another class has found."""
 
 
 def _failed(
@@ -76,61 +68,22 @@ def attack(
         about = origin(network, data, spec)
         predictions = predict(model, part.images, params.batch_size)
         warnings = _attack_warnings.about_network(model, part.images)
-        found, by = part.images.clone(), [""] * len(part)
-        starts_flat: list[int | str] = [""] * len(part)
+        case = Case(model, part.images, part.labels, classes, kind, entry, params, threat, predictions)
         correct = predictions == part.labels
         targets = correct & ~_proven(proofs, part, threat, about)
         if proofs:
             print(f"{int((correct & ~targets).sum())} of {int(correct.sum())} correct images are verified, and left out")
         tried = _tried(transferred, dense, part, targets) if params.transfers else None
-        progress = Progress(int(targets.sum()), "robust")
-
-        def search(batch: Tensor) -> tuple[tuple[Tensor, int], list[str], Tensor | None]:
-            images, labels = part.images[batch], part.labels[batch]
-            given = (params, threat, classes, *(() if tried is None else (tried[:, batch],)))
-            with METER.watching(model):
-                return _attack_batch(entry, kind, model, images, labels, *given)
-
-        def search_again(batch: Tensor) -> tuple[Tensor, int]:
-            images, labels = part.images[batch], part.labels[batch]
-            others = torch.stack([_nearest_other(part, predictions, place, threat) for place in batch.tolist()])
-            with METER.watching(model):
-                results = entry.restart(model, images, labels, params, threat, classes, others)
-            return _attack_results.usable(results, images, f"attacks.{kind}: restart")
-
-        not_finite = 0
-        with _attack_results.unchanged(model, f"attacks.{kind}"), journal.open_journal(resume, generator):
-            for number, batch in enumerate(batches(targets, params.batch_size)):
-                (found[batch], lost), parts, zero = journal.compute_once(f"batch {number}", partial(search, batch))
-                not_finite += lost
-                for place, name, there in zip(batch.tolist(), parts, _zero_gradient_cells(zero, len(batch)), strict=True):
-                    by[place], starts_flat[place] = name, there
-                inside = project(found[batch], part.images[batch], threat)
-                progress.done(len(batch), int((predict(model, inside, len(batch)) == part.labels[batch]).sum()))
-            if minimum_norm and hasattr(entry, "restart"):
-                nothing = targets & (predict(model, found, params.batch_size) == part.labels)
-                for number, batch in enumerate(batches(nothing & _has_others(part, predictions), params.batch_size)):
-                    found[batch], _ = journal.compute_once(f"restart {number}", partial(search_again, batch))
-                    for place in batch.tolist():
-                        by[place] = OTHER_CLASS
-        far = distance(found, part.images, threat.norm)
-        # What is inside stays as it is: projected once more, it might be rounded to the other side of the boundary.
-        outside = (far > threat.eps).view(-1, *[1] * (found.dim() - 1))
-        inside = torch.where(outside, project(found, part.images, threat), found)
-        fooled, margins = _judge(model, inside, part.labels, params.batch_size)
-        distances = torch.where(fooled, distance(inside, part.images, threat.norm).clamp_max(threat.eps), torch.inf)
-        nearest = inside
-        if minimum_norm:
-            also, _ = _judge(model, found, part.labels, params.batch_size)
-            nearest = torch.where(fooled.view(-1, *[1] * (found.dim() - 1)), inside, found)
-            distances = torch.where(also & ~fooled, far, distances)
-        distances[~correct] = 0
+        with journal.open_journal(resume, generator):
+            found = search(case, targets, tried)
+        fooled, margins, distances, nearest = outcome(case, found.images)
         by = [
             (name if right else MISCLASSIFIED) if there else ""
-            for right, there, name in zip(correct.tolist(), distances.isfinite().tolist(), by, strict=True)
+            for right, there, name in zip(correct.tolist(), distances.isfinite().tolist(), found.by, strict=True)
         ]
-        warnings += _attack_warnings.about_attack([there for there in starts_flat if isinstance(there, int)], by, params.blind)
-        warnings += _attack_warnings.about_numbers(not_finite, int(targets.sum()))
+        starts_flat = [there for there in found.starts_flat if isinstance(there, int)]
+        warnings += _attack_warnings.about_attack(starts_flat, by, params.blind)
+        warnings += _attack_warnings.about_numbers(found.not_finite, int(targets.sum()))
         if minimum_norm:
             warnings += _attack_warnings.about_distances(distances[targets])
         for warning in warnings:
@@ -140,7 +93,7 @@ def attack(
         if examples is not None:
             kept = (correct & distances.isfinite()).cpu()
             examples_file.write(examples, part.indices[kept], nearest[kept.to(nearest.device)], examples_header(network, spec))
-        columns = predictions, status, margins, distances, starts_flat, by, ["; ".join(warnings)] * len(part)
+        columns = predictions, status, margins, distances, found.starts_flat, by, ["; ".join(warnings)] * len(part)
         write_outcomes(output, part, "attacks", columns, threat, about)
 
 
@@ -161,46 +114,3 @@ def _tried(transferred: Sequence[Path], dense: Sequence[Path], part: Part, targe
         f"{int((there & targets).sum())} of {int(targets.sum())} correct images have an adversarial image of the dense network"
     )
     return torch.stack([images for _, images in found])
-
-
-def _attack_batch(
-    entry: ModuleType, kind: str, model: nn.Module, images: Tensor, labels: Tensor, *rest: object
-) -> tuple[tuple[Tensor, int], list[str], Tensor | None]:
-    """The images that an attack returns, and how many were not finite; the name of the part that found each; and where (n,) it
-    started without a gradient."""
-    name = f"attacks.{kind}"
-    with loss_blamed(name, model, images):
-        if hasattr(entry, "search"):
-            results, parts, zero = _attack_results.parts_of(entry.search(model, images, labels, *rest), f"{name}: search")
-            return _attack_results.usable(results, images, f"{name}: search"), parts, zero
-        if hasattr(entry, "transfer"):
-            results = entry.transfer(model, images, labels, *rest)
-            return _attack_results.usable(results, images, f"{name}: transfer"), [kind] * len(images), None
-        with _attack_warnings.first_gradient_watched(model, images) as zero_gradient:
-            results = entry.attack(model, images, labels, *rest)
-    return _attack_results.usable(results, images, f"{name}: attack"), [kind] * len(images), zero_gradient()
-
-
-def _zero_gradient_cells(zero_gradient: Tensor | None, count: int) -> list[int | str]:
-    """Values of the column `zero_gradient` for `count` images: 1 or 0, or empty where it is not known."""
-    return [""] * count if zero_gradient is None else zero_gradient.int().tolist()
-
-
-def _has_others(part: Part, predictions: Tensor) -> Tensor:
-    """Whether there is, for each image (n,), another one that the network takes for another class than its own."""
-    first = predictions[0]
-    # One class for all images is another one for those of other classes.
-    return (part.labels != first) | bool((predictions != first).any())
-
-
-def _nearest_other(part: Part, predictions: Tensor, place: int, threat: Threat) -> Tensor:
-    """The nearest (c, h, w) of the images that the network takes for another class than that of image `place`."""
-    others = part.images[predictions != part.labels[place]]
-    return others[distance(others, part.images[place : place + 1], threat.norm).argmin()]
-
-
-def _judge(model: nn.Module, images: Tensor, labels: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Which images (n,) fool the network, and the margins (n,) of their logits."""
-    with torch.no_grad():
-        logits = torch.cat([model(batch) for batch in images.split(size)])
-    return logits.argmax(dim=1) != labels, margin(logits, labels)

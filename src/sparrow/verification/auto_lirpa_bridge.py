@@ -12,6 +12,7 @@ import sys
 import types
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from importlib import metadata
 
 import numpy as np
 import torch
@@ -28,9 +29,7 @@ Member = tuple[str, Tensor | None]
 def auto_lirpa() -> types.ModuleType:
     """The auto_LiRPA module, fit for use. Raises SparrowError if it does not work with the torch installed."""
     try:
-        from importlib.metadata import version
-
-        if version("auto_LiRPA").startswith("0.3"):
+        if metadata.version("auto_LiRPA").startswith("0.3"):
             _bridge_numpy()
             _bridge_torch()
             module = importlib.import_module("auto_LiRPA")
@@ -39,6 +38,10 @@ def auto_lirpa() -> types.ModuleType:
             cure(module)
             return module
         return importlib.import_module("auto_LiRPA")
+    except metadata.PackageNotFoundError:
+        raise SparrowError(
+            "this network needs auto_LiRPA, which is not installed; its pins are old, so: pip install --no-deps auto_LiRPA==0.3"
+        ) from None
     except (ImportError, AttributeError) as error:
         raise SparrowError(
             f"auto_LiRPA does not work with torch {torch.__version__}: {error}; "

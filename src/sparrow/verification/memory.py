@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sparrow.errors import SparrowError
 from sparrow.jobs.journal import compute_once
 
 OUT_OF_MEMORY_WORDS = (
@@ -65,9 +66,11 @@ def _prepare_limit() -> None:
 
     from sparrow.verification.auto_lirpa_bridge import auto_lirpa
 
-    auto_lirpa()
+    with contextlib.suppress(SparrowError):  # Whoever needs it hears of it there.
+        auto_lirpa()
     for name in ("torch._dynamo", "scipy.optimize", "torchattacks"):
-        importlib.import_module(name)
+        with contextlib.suppress(ModuleNotFoundError):
+            importlib.import_module(name)
     with contextlib.suppress(AttributeError):  # Other C libraries than glibc have no such option.
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 2**17)
 
