@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sparrow.cli.main import main
 from sparrow.estimate.finished import finished_jobs as known
 from sparrow.estimate.work import works
 from sparrow.study.load import load_study
@@ -17,3 +18,15 @@ def test_every_job_says_what_it_took_until_the_study_changes(finished: Checkout,
     longer = load_study(TINY | {"training": TINY["training"] | {"pretrain": {"epochs": 6000, "batch_size": 256}}})
     gone = known(study, works(study)).keys() - known(longer, works(longer)).keys()
     assert {job.partition("/seed0/")[2].split("/")[0] for job in gone} == {"dense"}
+
+
+def test_a_study_that_is_done_says_so(
+    finished: Checkout, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(finished.root)
+    assert main(["status", "study.yaml"]) == 0
+    first, *table = capsys.readouterr().out.splitlines()
+    jobs = sum(len(work.jobs) for work in works(load_study(TINY)))
+    assert first == f"study.yaml: done, all {jobs} jobs (results in results/)"
+    assert table[-1].split()[:3] == ["total", str(jobs), str(jobs)]
+    assert not any("begun" in line for line in table)
