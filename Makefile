@@ -35,7 +35,7 @@ run: setup
 	echo "Report:  $(REPORT)")
 
 test: setup lint
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 slow: setup
 	$(BIN)/python -m pytest -m slow

@@ -33,6 +33,21 @@ ABOUT = ("a" * 16, "b" * 16, "c" * 16)
 """What tables made by hand say that they are about: their last three columns."""
 
 
+SHARED = {"finished", "swept"}
+"""Fixtures that run a whole study (tests/workflow/conftest.py)."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole studies come first, so that no worker is left with one at the end; those who share one share a worker.
+
+    All other tests go to workers file by file (`--dist loadgroup --no-loadscope-reorder`).
+    """
+    items.sort(key=lambda item: "workflow" not in item.path.parts)
+    for item in items:
+        shares = SHARED & set(getattr(item, "fixturenames", ()))
+        item.add_marker(pytest.mark.xdist_group("studies" if shares else str(item.path)))
+
+
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     """No test depends on which tests ran before it."""
