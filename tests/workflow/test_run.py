@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import os
+import pty
 import re
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -214,3 +218,30 @@ def test_readme_example_is_a_method_in_one_file(checkout: Checkout) -> None:
     pruned = f"results/digits/cnn-small/benign/seed0/{label}-0.90/pruned.safetensors"
     checkout.run(pruned)
     assert (checkout.root / pruned).is_file()
+
+
+def test_a_terminal_shows_how_far_the_study_is(finished: Checkout) -> None:
+    command = [sys.executable, "-m", "sparrow", "run", "study.yaml", "--cores", "1"]
+    shown = _in_a_terminal([*command, "--forcerun", "provenance"], finished.root)
+    assert "planning the study ..." in shown
+    assert re.search(r"█{24}  (\d+) of \1 steps", shown)
+    assert re.search(r"█{24}  finetune 3 of 3", shown)
+    assert "Job " not in shown
+    own = os.environ | {"PYTHONPATH": "src"}
+    plain = subprocess.run([*command, "--dry-run"], cwd=finished.root, env=own, capture_output=True, text=True, check=True)
+    assert "Nothing to be done" in plain.stdout + plain.stderr
+
+
+def _in_a_terminal(command: list[str], folder: Path) -> str:
+    """What a command writes to a terminal."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        command, cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs, env=os.environ | {"PYTHONPATH": "src"}
+    ):
+        os.close(theirs)
+        said = b""
+        with contextlib.suppress(OSError):  # The other end is closed.
+            while some := os.read(ours, 65536):
+                said += some
+    os.close(ours)
+    return said.decode()

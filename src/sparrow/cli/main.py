@@ -1,4 +1,4 @@
-"""The command `sparrow`: every other module of this package is one of its commands.
+"""The command `sparrow`: every other module of this package is one of its commands, but those that begin with `_`.
 
 A module's docstring is the command's help; it defines `arguments(parser)`, which adds its options, and `run(options)`, which
 runs the command and returns the exit status. Modules that are slow to import are imported in `run`.
@@ -41,7 +41,7 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sparrow", description="What is left of a robust network after pruning.")
     parser.add_argument("--version", action="version", version=SPARROW)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name in sorted({info.name for info in pkgutil.iter_modules(cli.__path__)} - {"main"}):
+    for name in sorted(info.name for info in pkgutil.iter_modules(cli.__path__) if not info.name.startswith(("_", "main"))):
         summary = _docstring(name).partition("\n")[0]
         one = commands.add_parser(name.replace("_", "-"), help=summary, description=summary, allow_abbrev=False)
         if name.replace("_", "-") in given:

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from sparrow.estimate.finished import finished_jobs
-from sparrow.estimate.standing import Begun, Standing, Whole, standing
+from sparrow.estimate.standing import Begun, Standing, Whole, spoken, standing, up_to_date
 from sparrow.estimate.work import works
 from sparrow.study.load import read_study
 
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     for path in options.studies:
         study = read_study(path)
         found = works(study)
-        whole = standing(found, finished_jobs(study, found), Path(study.results))
+        whole = standing(found, up_to_date(study, finished_jobs(study, found)), Path(study.results))
         print(_told(path, study.results, whole), end="\n\n" if path != options.studies[-1] else "\n")
     return 0
 
@@ -60,7 +60,7 @@ def _table(rows: list[Standing]) -> str:
     for one in rows:
         failed = f"{one.failed:,}" if one.failed else ""
         left = _left(one) if one.finished < one.jobs else ""
-        lines.append((one.stage, f"{one.jobs:,}", f"{one.finished:,}", failed, _time(one.spent), left))
+        lines.append((one.stage, f"{one.jobs:,}", f"{one.finished:,}", failed, spoken(one.spent), left))
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
     return "\n".join(_aligned(line, widths) for line in lines)
 
@@ -74,22 +74,10 @@ def _aligned(line: tuple[str, ...], widths: list[int]) -> str:
 def _left(one: Standing) -> str:
     """What is left; `?` for jobs that are like none that is done."""
     if not one.untold:
-        return _time(one.left)
-    return f"{_time(one.left)} and ? for {one.untold:,}" if one.left else "?"
-
-
-def _time(seconds: float) -> str:
-    """A time as people say it: `40 s`, `12 min`, `3 h 20 min`, `2 d 4 h`."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    if minutes < 48 * 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    return f"{minutes // 1440} d {minutes % 1440 // 60} h"
+        return spoken(one.left)
+    return f"{spoken(one.left)} and ? for {one.untold:,}" if one.left else "?"
 
 
 def _line(one: Begun) -> str:
     said = f": {one.line}" if one.line else ""
-    return f"  {one.job}{said} ({_time(one.silent)} ago)"
+    return f"  {one.job}{said} ({spoken(one.silent)} ago)"

@@ -6,13 +6,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from statistics import mean
 
 from sparrow.estimate.work import NOT_PRICED, Work
 from sparrow.files.headers import failure
 from sparrow.files.outcome_table import FAILED
-from sparrow.files.paths import COST, NETWORK, OUTPUTS, TABLE, log_path
+from sparrow.files.paths import COST, NETWORK, OUTPUTS, TABLE, checkpoint_of, log_path, parse
+from sparrow.study import cells
+from sparrow.study.config import Study
 
 AGE = 24 * 3600
 """A log that nothing has been written to for so many seconds is of a job that was given up."""
@@ -91,6 +94,21 @@ def standing(works: Iterable[Work], finished: Mapping[str, float], results: Path
     return whole
 
 
+def up_to_date(study: Study, finished: Mapping[str, float]) -> dict[str, float]:
+    """The `finished` jobs, without those that are made or read from a checkpoint that is to be made anew."""
+
+    @cache
+    def there(path: str) -> bool:
+        one = parse(path)
+        return path in finished and all(there(other.path) for other in cells.read_by(study, one))
+
+    def is_current(job: str) -> bool:
+        one = checkpoint_of(job)
+        return one is None or one.path in study.imports or there(one.path)
+
+    return {job: seconds for job, seconds in finished.items() if is_current(job)}
+
+
 def _like(works: list[Work], finished: Mapping[str, float]) -> Callable[[Work], float | None]:
     """A function: the mean seconds of the finished jobs that are like those of a work, or None if there are none.
 
@@ -132,3 +150,15 @@ def _begun(results: Path, job: str) -> Begun | None:
     silent = time.time() - log.stat().st_mtime
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return Begun(job, log, silent, lines[-1] if lines else "") if silent < AGE else None
+
+
+def spoken(seconds: float) -> str:
+    """A time as people say it: `40 s`, `12 min`, `3 h 20 min`, `2 d 4 h`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes // 1440} d {minutes % 1440 // 60} h"
