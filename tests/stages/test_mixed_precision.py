@@ -33,10 +33,16 @@ def losing(*losses: dict[int, float]) -> Callable[[Bits], float]:
 
 
 def test_the_layer_that_loses_least_for_each_bit_goes_first() -> None:
-    # 320 bits, of which 160 may stay. The second: .06 for 120 bits against .1 for 40; again, .12 for 60 against .1 for 40.
+    # 320 bits, of which 160 may stay. The second: .06 for 120 bits against .3 for 40; again, .12 for 60 against .3 for 40.
     # Then 140 are left, and another step up takes 60.
-    criterion = losing({8: 0, 4: 0.1, 2: 0.4}, {8: 0, 4: 0.06, 2: 0.18})
+    criterion = losing({8: 0, 4: 0.3, 2: 0.9}, {8: 0, 4: 0.06, 2: 0.18})
     assert choose([10, 30], [2, 4, 8], 4, criterion) == (8, 2)
+
+
+def test_the_same_bits_for_all_are_taken_where_steps_have_led_to_less() -> None:
+    # As above, since .12 for 60 bits are less than .1 for 40; but .18 in all are more than .1 and .06.
+    criterion = losing({8: 0, 4: 0.1, 2: 0.4}, {8: 0, 4: 0.06, 2: 0.18})
+    assert choose([10, 30], [2, 4, 8], 4, criterion) == (4, 4)
 
 
 def test_room_that_the_last_step_leaves_is_used_again() -> None:
@@ -50,7 +56,8 @@ def test_room_that_the_last_step_leaves_is_used_again() -> None:
 
 def test_a_gain_counts_for_no_more_than_no_loss() -> None:
     # The first gains by its step, the second loses nothing and saves more.
-    assert choose([1, 9], [2, 8], 7, losing({8: 0, 2: -0.5}, {8: 0, 2: 0})) == (8, 2)
+    values = {(8, 8): 1.0, (2, 8): 1.5, (8, 2): 1.0, (2, 2): 0.9}
+    assert choose([1, 9], [2, 8], 7, values.__getitem__) == (8, 2)
 
 
 def test_the_budget_is_one_of_whole_numbers() -> None:

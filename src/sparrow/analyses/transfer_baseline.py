@@ -128,9 +128,11 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
 
 def _line(axes: Axes, rows: pd.DataFrame, **look: Any) -> None:
     """Draw shares against the ratio: the mean over seeds, each a mean over those whose images are tried; lowest and highest."""
+    import pandas as pd
+
     from sparrow.results.figures import style
 
     by_seed = 100 * rows.groupby(["ratio", "seed"])["share"].mean()
-    points = by_seed.groupby("ratio").agg(mean="mean", low="min", high="max")
+    points = pd.DataFrame(by_seed.groupby("ratio").agg(mean="mean", low="min", high="max"))
     across = [style.position(ratio) for ratio in points.index]
     axes.errorbar(across, points["mean"], style.error_bars(points), capsize=2, elinewidth=0.8, **look)

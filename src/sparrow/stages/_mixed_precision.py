@@ -7,8 +7,9 @@ that loses the least average certified radius for each bit that is saved,
 
 where n_l are the layer's weights that are not zero. A step that gains, which is mostly noise, counts as one that loses nothing;
 of equal ones the step that saves most goes first. That ends once the network is within the budget,
-sum n_l b_l <= average sum n_l, in whole numbers. If the last step has left room, layers go up again for as long as
-one fits and gains, the one that gains most for each bit first.
+sum n_l b_l <= average sum n_l, in whole numbers. No step is taken back, so that the same bits for all layers may be better:
+the most that the budget allows to all of them are taken, if their radius is larger. Where there is room left, layers go up
+again for as long as one fits and gains, the one that gains most for each bit first.
 
 The average certified radius is that of randomised smoothing (the verifier `smoothing`) on training images, with the same noise
 for every choice of bits. It is noisy, and of images that the network has learned: what a network is worth, test images say.
@@ -112,9 +113,11 @@ def choose(sizes: Sequence[int], candidates: Sequence[int], average: float, crit
     def gain(after: Bits) -> float:
         return (value(after) - value(bits)) / (stored(sizes, after) - stored(sizes, bits))
 
-    # Of equal ones, both take the first layer.
+    # Of equal ones, all take the first.
     while stored(sizes, bits) > allowed:
         bits = min(_steps(sizes, bits, ladder, -1), key=loss)
+    alike = max((own for own in ladder if own <= average), default=ladder[0])
+    bits = max(bits, tuple(alike if size else ladder[0] for size in sizes), key=value)
     while fitting := [after for after in _steps(sizes, bits, ladder, 1) if stored(sizes, after) <= allowed]:
         best = max(fitting, key=gain)
         if gain(best) <= 0:
