@@ -336,7 +336,7 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
         style.compression_axis(above, ratios)
         above.set_title(style.title(spec, objective))
         above.set_xlabel("pruning ratio")
-    adversarial = "\nadversarial images" if (table["inputs"] == "adversarial").any() else ""
+    adversarial = ",\nadversarial images" if (table["inputs"] == "adversarial").any() else ""
     grid[0, 0].set_ylabel(f"subspace left (%)\nof the least layer{adversarial}")
     for words, axes in zip(MEASURES.values(), grid[1:, 0], strict=True):
         axes.set_ylabel(f"{words} (%)" + (f"\nratio {middle:g}" if ratios else ""))
