@@ -21,6 +21,7 @@ from sparrow.networks.prunable import prunable_weights
 from sparrow.networks.rounding import rounded
 from sparrow.stages import _mixed_precision
 from sparrow.stages._mixed_precision import Bits, average_certified_radius, bits_of_layers, choose, stored
+from sparrow.stages._straight_through import StraightThrough
 from sparrow.stages.specs.quantise import MixedPrecision
 from tests.stages.test_quantise import SPEC, finetuned, run
 
@@ -201,14 +202,36 @@ def test_the_choice_rests_on_the_first_training_images(
     assert not set(train.indices.tolist()) & set(test.indices.tolist())
 
 
-def test_what_trains_on_does_so_under_the_bits_of_each_layer(
+def test_what_trains_on_does_so_under_the_bits_of_each_layer_also_after_it_was_killed(
     finetuned: Path,
     digits: Path,
     training_spec: dict[str, Any],
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     schedule = {"epochs": 1, "batch_size": 64, "optimizer": "adam", "lr": 0.001}
-    after = checkpoint.load(run(finetuned, digits, tmp_path / "out", training_spec | CHOOSING | {"schedule": schedule}))
+    spec = training_spec | CHOOSING | {"schedule": schedule}
+    whole = run(finetuned, digits, tmp_path / "out", spec)
+    after = checkpoint.load(whole)
     assert set(after.header["layer_bits"].values()) == {2, 4}
     require_own_grids(after)
     assert (tmp_path / "out/curve.csv").read_text().count("\n") == 2
+    monkeypatch.setenv(VARIABLE, "0")
+    with monkeypatch.context() as stopped:
+        steps: list[int] = []
+        plain = StraightThrough.after_step
+
+        def counted(*arguments: Any) -> None:
+            steps.append(len(steps))
+            plain(*arguments)
+
+        def stop() -> None:
+            if len(steps) == 7:
+                raise Interrupted
+
+        stopped.setattr(StraightThrough, "after_step", counted)
+        stopped.setattr(interruption, "raise_if_requested", stop)
+        with pytest.raises(Interrupted):
+            run(finetuned, digits, tmp_path / "parts", spec)
+    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["finetuned+mixed.resume.safetensors"]
+    assert run(finetuned, digits, tmp_path / "parts", spec).read_bytes() == whole.read_bytes()

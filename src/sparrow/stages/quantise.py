@@ -74,5 +74,6 @@ def _bits(
     with nullcontext() if spec.schedule else journal.open_journal(resume, draws):
         found = bits_of_layers(model, part, classes, spec.mixed_precision, spec.cell.seed)
     sizes = [int(weight.count_nonzero()) for weight in weights.values()]
-    average = stored(sizes, tuple(found.values())) / max(sum(sizes), 1)
+    # Where nothing is left, every layer has the fewest.
+    average = stored(sizes, tuple(found.values())) / sum(sizes) if any(sizes) else min(found.values())
     return found, {"bits": average, "layer_bits": found}
