@@ -7,6 +7,7 @@
 # make bench    Sparrow against what one would use instead (an hour or two; docs/performance.md)
 # make bench-dag    what Snakemake itself takes over studies of 100 and 1,000 cells (docs/scaling.md)
 # make findings   surprises about others' packages, looked for again (minutes; needs the network; findings/README.md)
+# make rulegraph   draw docs/pictures/rulegraph.svg anew, when there is another rule (needs graphviz)
 # make lock    resolve envs/requirements.in anew (needs uv)
 #
 # Another study:  make run STUDY=workflow/studies/digits-objectives.yaml
@@ -26,7 +27,7 @@ REPORT := reports/$(NAME).html
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test lint docs setup lock slow chaos slurm-test bench bench-dag findings
+.PHONY: run test lint docs setup lock slow chaos slurm-test bench bench-dag findings rulegraph
 run: setup
 	@test -f "$(STUDY)" || { echo "STUDY=$(STUDY): no such file; valid: a study such as config.yaml"; exit 1; }
 	$(SNAKEMAKE) $(ARGS)
@@ -51,6 +52,11 @@ bench: setup
 
 bench-dag: setup
 	$(BIN)/python benchmarks/dag.py plan,job 100 1000
+
+# Arrows that a longer way already shows are left out.
+rulegraph: setup
+	$(BIN)/snakemake --workflow-profile workflow/profiles/default --configfile config.yaml docs/pictures/rulegraph.yaml \
+		--rulegraph | tred | dot -Tsvg -o docs/pictures/rulegraph.svg
 
 findings:
 	@PYTHON=$(PYTHON) findings/run

@@ -62,3 +62,11 @@ def test_files_that_documents_name_are_there():
     # Placeholders in capitals, the reports that a user makes, and the files that a page has its reader write.
     theirs = {path for _, path in named if re.search("ROOM|NAME|STUDY", path) or path.endswith((".html", *examples))}
     assert sorted((page, path) for page, path in named if path not in theirs and not (ROOT / path).exists()) == []
+
+
+def test_the_rule_graph_has_all_rules():
+    texts = [path.read_text() for path in sorted((ROOT / "workflow/rules").glob("*.smk"))]
+    rules = {name for text in texts for name in re.findall(r"^(?:rule|use rule \w+ as) (\w+)\b", text, flags=re.MULTILINE)}
+    drawn = set(re.findall(r">(\w+)</text>", (ROOT / "docs/pictures/rulegraph.svg").read_text()))
+    # No analysis is of a data set alone but those of users.
+    assert drawn - {"all"} == rules - {"analyse_dataset"}, "make rulegraph"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +13,30 @@ import torch
 from sparrow.analyses import similarity
 from sparrow.analyses.similarity import GROUPS, Params, _chosen, draw
 from sparrow.data import store
-from sparrow.files import checkpoint
+from sparrow.errors import ConfigError
+from sparrow.files import checkpoint, examples
+from sparrow.files.headers import sha256
 from sparrow.inference.subjects import Network
 from sparrow.jobs.interruption import Interrupted
 from sparrow.networks.cutting import cut
 from sparrow.stages._failure import failed_checkpoint
 from sparrow.stages.analyse import analyse
+from sparrow.study import analyses, cells, targets
+from sparrow.study.load import load_study
 from tests.analyses.jobs import columns
 from tests.specs import labels
+from tests.study.test_entry_flags import STUDY
 
 
 @pytest.fixture
 def compare(digits: Path, tmp_path: Path):
     """Runs the stage on networks and the dense ones that they come from; its table."""
 
-    def compare(networks: list[Path], dense: list[Path], **settings: Any) -> pd.DataFrame:
+    def compare(
+        networks: list[Path], dense: list[Path], examples: Sequence[Path] = (), threat: dict | None = None, **settings: Any
+    ) -> pd.DataFrame:
         entry = {"kind": "similarity", "samples": 200, "draws": 20} | settings
-        spec = {"seed": 0, "code": "test", "model": {"kind": "cnn-small"}, "analysis": entry}
+        spec = {"seed": 0, "code": "test", "model": {"kind": "cnn-small"}, "analysis": entry, "threat": threat}
         analyse(
             output=tmp_path / "similarity.csv",
             cost=tmp_path / "cost.json",
@@ -36,6 +44,7 @@ def compare(digits: Path, tmp_path: Path):
             data=digits,
             networks=networks,
             dense=dense,
+            examples=examples,
         )
         return pd.read_csv(tmp_path / "similarity.csv")
 
@@ -115,6 +124,84 @@ def test_dense_networks_are_compared_with_that_of_the_next_seed(compare, dense: 
     assert one[["retained_low", "cka_high"]].isna().all(axis=None)
     # Of a single seed there is nobody to compare with.
     assert compare([dense], [dense]).empty
+
+
+@pytest.fixture
+def attacked(dense: Path, digits: Path, tmp_path: Path):
+    """Makes a copy of the dense network of another seed, with weights that a little noise has moved, and adversarial images of
+    it: of the first test images, each one brighter; the network and the file."""
+
+    def attacked(seed: int, images: int) -> tuple[Path, Path]:
+        def moved(model: torch.nn.Module) -> None:
+            model[0].weight.add_(0.1 * seed * torch.randn_like(model[0].weight))
+
+        network = changed(tmp_path / f"seed{seed}/dense.safetensors", dense, moved, seed=seed)
+        part = store.read(digits, "test")[0].first(images)
+        file = network.with_suffix("") / "attacks/fmn.examples.safetensors"
+        file.parent.mkdir()
+        examples.write(file, part.indices, (part.images + 0.5).clamp(max=1), {"network": sha256(network)})
+        return network, file
+
+    def made(seed: int, images: int = 100) -> tuple[Path, Path]:
+        (tmp_path / f"seed{seed}/dense").mkdir(parents=True)
+        return attacked(seed, images)
+
+    return made
+
+
+def test_adversarial_images_are_those_of_the_dense_network_within_the_threat(
+    compare, attacked, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dense, file = attacked(0)
+    pruned = changed(tmp_path / "pruned.safetensors", dense, lambda model: model[0].weight[:8].zero_(), method="lwm", ratio=0.5)
+    seen: list[torch.Tensor] = []
+    whole = similarity._layers
+    monkeypatch.setattr(similarity, "_layers", lambda one, images, *rest: seen.append(images) or whole(one, images, *rest))
+    given = {"examples": [file], "threat": {"norm": "linf", "eps": 0.1}, "draws": 0}
+    table = compare([pruned], [dense], attacks=["fmn"], **given)
+    assert set(table["inputs"]) == {"adversarial"}
+    assert set(table["images"]) == {100}
+    clean = store.read(digits, "test")[0].images[:100]
+    for images in seen:
+        assert torch.allclose(images, (clean + 0.1).clamp(max=1), atol=1e-6)
+    assert len(seen) == 2
+    on_clean = compare([pruned], [dense], draws=0)
+    assert set(on_clean["inputs"]) == {"clean"}
+    assert set(on_clean["images"]) == {200}
+    assert (on_clean["retained"] != table["retained"]).all()
+
+
+def test_adversarial_images_are_of_the_network_that_another_seed_is_compared_with(
+    compare, attacked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first, images), (second, more) = attacked(0, 100), attacked(1, 60)
+    given = {"examples": [images, more], "threat": {"norm": "linf", "eps": 0.1}, "draws": 0}
+    table = compare([first, second], [first, second], attacks=["fmn"], **given)
+    assert table.groupby("seed")[["against", "images"]].first().to_numpy().tolist() == [[1, 60], [0, 100]]
+
+
+def test_a_network_without_adversarial_images_is_left_out(compare, attacked, tmp_path: Path) -> None:
+    (first, images), (second, none) = attacked(0, 100), attacked(1, 1)
+    pruned = [changed(tmp_path / f"{seed}.safetensors", first, seed=seed, method="lwm", ratio=0.5) for seed in (0, 1)]
+    given = {"examples": [images, none], "threat": {"norm": "linf", "eps": 0.1}, "draws": 0, "attacks": ["fmn"]}
+    assert set(compare(pruned, [first, second], **given)["seed"]) == {0}
+    failed = compare(pruned[1:], [second], **given | {"examples": [none]})
+    assert "attacks have found 1 adversarial images of it, too few to compare" in failed["failed"].item()
+
+
+def test_adversarial_images_are_asked_for_where_it_names_attacks_and_nowhere_else() -> None:
+    config = STUDY | {"methods": {"lwm": None}, "ratios": [0.5], "attacks": {"pgd": None, "fmn": None}}
+    on_clean = load_study(config | {"analyses": {"similarity": None}})
+    study = load_study(config | {"analyses": {"similarity": {"attacks": ["fmn"]}}})
+    assert (cells.attacks_with_examples(on_clean), cells.attacks_with_examples(study)) == (set(), {"fmn"})
+    for job in analyses.jobs(study, "similarity"):
+        assert len(targets.examples_read(study, job)) == len({*job.dense, *job.networks})
+        assert analyses.spec(study, job).threat == study.threat
+    for job in analyses.jobs(on_clean, "similarity"):
+        assert targets.examples_read(on_clean, job) == []
+        assert analyses.spec(on_clean, job).threat is None
+    with pytest.raises(ConfigError, match=r"analyses\.similarity\.attacks: 'square' is unknown; valid: pgd, fmn"):
+        load_study(config | {"analyses": {"similarity": {"attacks": ["square"]}}})
 
 
 def test_networks_that_failed_are_left_out(compare, dense: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

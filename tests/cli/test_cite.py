@@ -173,6 +173,14 @@ def test_a_study_that_grafts_cites_where_that_comes_from(tmp_path: Path, capsys:
     assert "% grafting\n@inproceedings{chen2022linearity," in capsys.readouterr().out
 
 
+def test_a_study_of_mixed_precision_cites_where_that_comes_from(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    study = yaml.safe_load((ROOT / "config.yaml").read_text()) | {"evaluate": ["dense", "dense+few"]}
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(study | {"variants": {"few": {"mixed_precision": {"average_bits": 4}}}}))
+    assert main(["cite", str(path)]) == 0
+    assert "% variants.few\n@misc{yang2024arq," in capsys.readouterr().out
+
+
 def test_what_is_grafted_may_have_learned_from_a_teacher(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     study = default_study() | {"grafting": {}, "evaluate": ["dense", "grafted"]}
     study["training"]["finetune"]["distillation"] = {}

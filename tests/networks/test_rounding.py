@@ -65,9 +65,10 @@ def test_folding_a_norm_before_or_after_gives_the_same() -> None:
 def test_of_a_network_what_can_be_pruned_is_rounded_and_nothing_else() -> None:
     model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 4))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    round_weights(model, 3)
+    round_weights(model, {"0.weight": 3, "4.weight": 2})
     changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
     assert changed == {"0.weight", "4.weight"}
+    assert torch.equal(model.state_dict()["4.weight"], rounded(before["4.weight"], 2))
 
 
 def test_a_layer_without_weights_stays_one() -> None:

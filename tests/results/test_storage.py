@@ -32,6 +32,12 @@ def test_a_network_counted_by_hand(bits: int | None, expected: dict[str, int]) -
     assert storage(WEIGHTS, PRUNABLE, bits) == expected
 
 
+def test_layers_with_bits_of_their_own_counted_by_hand() -> None:
+    # Five weights of 2 bits and four of 8: 42 bits. Seven zeros of 2 bits are less than a bit for each of 16 weights.
+    found = storage(WEIGHTS, PRUNABLE, 42 / 9, {"0.weight": 2, "1.weight": 8})
+    assert found == {"bits": 42 / 9, "weight_bytes": 6, "index_bytes": 2, "other_bytes": 36}
+
+
 def test_zeros_are_stored_themselves_where_that_is_less_than_saying_where_they_are() -> None:
     dense = np.ones((1, 100), dtype=np.float32)
     assert storage({"0.weight": dense}, ["0.weight"], None)["index_bytes"] == 0

@@ -113,7 +113,7 @@ def test_a_step_of_training_moves_the_weight_behind_by_the_gradient_at_the_round
     model = nn.Sequential(nn.Linear(2, 2, bias=False))
     weight = model.get_parameter("0.weight")
     weight.data = torch.tensor([[0.4, -1.0], [0.0, 0.3]])
-    hooks = StraightThrough(model, {"0.weight": torch.tensor([[True, True], [False, True]])}, bits=2)
+    hooks = StraightThrough(model, {"0.weight": torch.tensor([[True, True], [False, True]])}, {"0.weight": 2})
     (behind,) = hooks.learning
     assert weight.tolist() == [[0.0, -1.0], [0.0, pytest.approx(0.3)]]
     # L = sum of w times (1, 2): its gradient is the same wherever it is taken; masks hold the third.

@@ -135,9 +135,43 @@ def test_the_work_is_its_epochs() -> None:
     assert {steps for steps, _ in found(epochs=4)} == {4 * 19}
 
 
+def test_mixed_precision_reads_what_chooses_the_bits_and_no_number_of_them() -> None:
+    study = rounding(mixed_precision={"average_bits": 3})
+    spec = job_specs.quantise_spec(study, ROUNDED)
+    assert set(spec.model_dump()) == {"code", "cell", "model", "stage", "mixed_precision"}
+    assert spec.model_dump()["mixed_precision"]["candidates"] == [2, 3, 4, 6, 8]
+    assert job_specs.quantise_spec(rounding(mixed_precision={"average_bits": 3}, epochs=1), ROUNDED).schedule is not None
+    # The verifier that chooses is part of the code.
+    assert spec.code != job_specs.quantise_spec(rounding(), ROUNDED).code
+    assert {work.unknown for work in works(study) if work.stage == "quantise"} == {True}
+    found = expected.expected(study)
+    made = found.families["digits/cnn-small/benign"].variants["dense+int8"]
+    assert "bits" not in made
+    assert found.values[made["mixed_precision"]]["average_bits"] == 3
+
+
+def mixed(**settings: Any) -> dict[str, Any]:
+    return {"variants": {"int8": {"mixed_precision": {"average_bits": 4} | settings}}, "evaluate": EVALUATE}
+
+
 @pytest.mark.parametrize(
     ("sections", "said"),
     [
+        (mixed(average_bits=1), ["variants.int8.mixed_precision: average_bits is 1,", "valid: 2 or more, below 8"]),
+        (mixed(average_bits=8), ["average_bits is 8,", "valid: 2 or more, below 8"]),
+        (mixed(candidates=[4, 8], average_bits=3.5), ["average_bits is 3.5,", "valid: 4 or more, below 8"]),
+        (mixed(candidates=[8]), ["variants.int8.mixed_precision.candidates", "[8]"]),
+        (mixed(candidates=[2, 1]), ["variants.int8.mixed_precision.candidates.1: 1", "greater than or equal to 2"]),
+        (mixed(candidates=[2, 8, 8]), ["variants.int8.mixed_precision.candidates", "8 appears 2 times"]),
+        (mixed(candidate=[2, 8]), ["variants.int8.mixed_precision.candidate: unknown key", "'candidates'"]),
+        (
+            {"variants": {"int8": {"mixed_precision": {}}}, "evaluate": EVALUATE},
+            ["variants.int8.mixed_precision.average_bits: missing"],
+        ),
+        (
+            {"variants": {"int8": {"bits": 4, "mixed_precision": {"average_bits": 4}}}, "evaluate": EVALUATE},
+            ["variants.int8: bits is 4 beside mixed_precision", "valid: one of both"],
+        ),
         ({"variants": {"int8": {"bits": 1}}, "evaluate": EVALUATE}, ["variants.int8.bits: 1", "greater than or equal to 2"]),
         ({"variants": {"int8": {"bits": 17}}, "evaluate": EVALUATE}, ["variants.int8.bits: 17", "less than or equal to 16"]),
         ({"variants": {"int8": {"kind": "round"}}, "evaluate": EVALUATE}, ["variants.int8.kind: 'round'", "'quantise'"]),

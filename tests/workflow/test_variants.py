@@ -16,11 +16,15 @@ STUDY = TINY | {
     "methods": {"lwm": None},
     "ratios": [0.5],
     "training": {stage: {"epochs": 4, "batch_size": 64} for stage in ("pretrain", "prune", "finetune")},
-    "variants": {"int4": {"bits": 4}, "int2": {"bits": 2, "epochs": 1}},
+    "variants": {
+        "int4": {"bits": 4},
+        "int2": {"bits": 2, "epochs": 1},
+        "mixed": {"mixed_precision": {"average_bits": 3, "candidates": [2, 4], "images": 10, "n0": 5, "n": 20}},
+    },
     "attacks": {"pgd": {"samples": 60, "steps": 3}},
     "verifiers": {"ibp": {"samples": 60}},
     "analyses": {"stability": {"samples": 20}, "latency": {"batch_sizes": [1], "runtimes": ["torch"], "repeats": 6}},
-    "evaluate": ["dense", "dense+int4", "finetuned", "finetuned+int4", "finetuned+int2"],
+    "evaluate": ["dense", "dense+int4", "finetuned", "finetuned+int4", "finetuned+int2", "finetuned+mixed"],
 }
 
 
@@ -38,7 +42,19 @@ def test_a_rounded_network_has_all_numbers_that_others_have(ran: Checkout) -> No
     assert ((summary["vra"] <= summary["era"]) & (summary["era"] <= summary["benign"])).all()
     assert (summary["preserved_benign"] > 0).all()
     lwm, dense = (summary[summary["ratio"] == ratio].set_index("stage") for ratio in (0.5, 0))
-    assert lwm["bits"].to_dict() == {"finetuned": 32, "finetuned+int4": 4, "finetuned+int2": 2}
+    average = lwm.loc["finetuned+mixed", "bits"]
+    assert 2 < average <= 3
+    assert lwm["bits"].to_dict() == {"finetuned": 32, "finetuned+int4": 4, "finetuned+int2": 2, "finetuned+mixed": average}
+    assert lwm.loc["finetuned+mixed", "weight_bytes"] <= average * 22248 / 2 / 8 + 1
+    layers = pd.read_csv(ran.root / "results/layers.csv")
+    layers = layers[layers["method"] == "lwm"]
+    own = layers[layers["stage"] == "finetuned+mixed"]
+    assert set(own["bits"]) == {2, 4}
+    kept = layers[layers["stage"] == "finetuned"]
+    assert set(kept["bits"]) == {32}
+    assert (own["bits"].to_numpy() * kept["nonzero"].to_numpy()).sum() == pytest.approx(
+        average * kept["nonzero"].sum(), rel=1e-4
+    )
     assert dense["bits"].to_dict() == {"dense": 32, "dense+int4": 4}
     # 22 248 weights, all of them, or half.
     assert dense.loc["dense", ["weight_bytes", "index_bytes"]].tolist() == [4 * 22248, 0]
@@ -65,7 +81,7 @@ def test_tables_and_figures_know_it(ran: Checkout) -> None:
     results = ran.root / "results"
     assert (results / "figures/digits.cnn-small.bytes.svg").stat().st_size > 10000
     ranked = pd.read_csv(results / "ranking.csv")["stage"]
-    assert set(ranked) == {"finetuned", "finetuned+int4", "finetuned+int2"}
+    assert set(ranked) == {"finetuned", "finetuned+int4", "finetuned+int2", "finetuned+mixed"}
     budgets = pd.read_csv(results / "budgets.csv").set_index(["method", "stage"])
     spent = budgets["quantise_gradient_evaluations"]
     assert pd.isna(spent["lwm", "finetuned"])

@@ -23,7 +23,8 @@ its scope knows. An analysis of a family or of all tables names the others among
 (`subject.data.corrupted`); `outputs`, the logits of each network on test images, as they are and under noise, as the study's
 section `outputs` says (`network.outputs`; of scope `tables` the `outputs` of each of `networks`, None where it failed);
 adversarial images of each network (`examples`: `network.examples(part)`), which are then kept for all networks, of the attacks
-that an option `attacks` of the analysis names or, without one, of all. An analysis may raise `sparrow.errors.NetworkError` for
+that an option `attacks` of the analysis names or, without one, of all. A property `needs` may say what its options ask for. An
+analysis may raise `sparrow.errors.NetworkError` for
 a network that cannot be used: the study goes on, and says why. Seed, device, cost and failure are the stage's; a long analysis
 hands each finished piece to `sparrow.jobs.journal.compute_once`, and an interrupted job goes on there.
 

@@ -14,6 +14,10 @@ little. And dense networks of other seeds (method `dense`; `against` is the seed
 pruned network that is no further from its parent than another training is has lost no more than that. Neither measure says what
 a network does with its representations; both see linear relations alone.
 
+With `attacks`, both see adversarial images of the dense network in place of the test images (`inputs` says which): those that
+one of these attacks knows, moved within the threat. There a pruned network that represents clean images as its parent does may
+have gone another way.
+
 Source: Raghu et al., "SVCCA: Singular Vector Canonical Correlation Analysis for Deep Learning Dynamics and Interpretability",
 NeurIPS 2017, with rows as in the released code (google/svcca, tutorial 002); Kornblith et al., "Similarity of Neural Network
 Representations Revisited", ICML 2019; of pruned networks, after Blakeney et al., "Is Pruning Compression?: Investigating
@@ -49,14 +53,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from sparrow.files.specs import opened
 from sparrow.lazy_torch import torch
 from sparrow.results.specs.figures import FigureSpec
-from sparrow.settings import Analysis, Columns, Requirement, Scope
+from sparrow.settings import Analysis, Columns, Need, Requirement, Scope, unique
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,12 +76,12 @@ MEASURES = {"retained": "subspace left", "cka": "linear CKA"}
 
 
 class Params(Analysis):
-    """On how many images, and how precisely."""
+    """On which images, on how many, and how precisely."""
 
     scope: ClassVar[Scope] = "seeds"
     requires: ClassVar[tuple[Requirement, ...]] = ("dense",)
-    # The network's seed and that of the dense one; the layer, counted from the image, and what it is; channels of both; what it
-    # rests on; directions of both; what is alike.
+    # The network's seed and that of the dense one; the layer, counted from the image, and what it is; whether images are clean;
+    # channels of both; what it rests on; directions of both; what is alike.
     tables: ClassVar[Columns] = {
         "similarity": (
             *(
@@ -85,6 +89,7 @@ class Params(Analysis):
                 "against",
                 "layer",
                 "output",
+                "inputs",
                 "channels_dense",
                 "channels",
                 "images",
@@ -107,6 +112,10 @@ class Params(Analysis):
         )
     }
 
+    attacks: Annotated[list[str], Field(min_length=1), AfterValidator(unique)] | None = None
+    """Compare representations of adversarial images that these attacks, by label, have found against the dense network, and
+    which are then kept for all networks: of those that find distances any image, projected onto the threat; of others those at
+    its radius. Of clean ones if null."""
     samples: int | None = Field(1000, ge=2)
     """Compare representations of this many test images; of all if null."""
     rows: int = Field(20_000, ge=2)
@@ -118,6 +127,13 @@ class Params(Analysis):
     as a layer has channels: with thousands of them (ResNet-50), take few."""
     batch_size: int = Field(128, ge=1)
     """Images per batch."""
+
+    if not TYPE_CHECKING:
+
+        @property
+        def needs(self) -> tuple[Need, ...]:
+            """Adversarial images, where it is to see them."""
+            return ("examples",) if self.attacks else ()
 
 
 def passes(params: Params, classes: int) -> tuple[int, int]:
@@ -134,7 +150,7 @@ def analyse(subject: Seeds, params: Params) -> list[tuple]:
     from sparrow.jobs import journal
 
     networks, dense = subject.networks, subject.dense
-    if networks == dense:
+    if [one.path for one in networks] == [one.path for one in dense]:
         # So that each is there once on either side; of a single seed there is no other.
         dense = (*networks[1:], networks[0]) if len(networks) > 1 else ()
     rows: list[tuple] = []
@@ -155,14 +171,35 @@ def _compared(dense: Network, network: Network, seed: int, params: Params) -> li
     """The rows of a network that is compared with a dense one."""
     from sparrow.errors import NetworkError
 
-    first, second = (_layers(one, seed, params) for one in (dense, network))
+    inputs = "adversarial" if params.attacks else "clean"
+    images = _adversarial(dense, params) if params.attacks else dense.data.part("test", params.samples).images
+    first, second = (_layers(one, images, seed, params) for one in (dense, network))
     if [len(layer.rows) for layer in first] != [len(layer.rows) for layer in second]:
         raise NetworkError(f"{network.path}: does not have the ReLUs of {dense.path}")
     names = [*["relu"] * (len(first) - 1), LOGITS]
     return [
-        (network.who.parent.seed, dense.who.parent.seed, place, names[place - 1], *_row(*layers, seed + place, params))
+        (network.who.parent.seed, dense.who.parent.seed, place, names[place - 1], inputs, *_row(*layers, seed + place, params))
         for place, layers in enumerate(zip(first, second, strict=True), start=1)
     ]
+
+
+def _adversarial(network: Network, params: Params) -> torch.Tensor:
+    """Adversarial images of a network (n, c, h, w), of each test image at most one: the first attack's that knows one.
+
+    Raises NetworkError if there are fewer than two.
+    """
+    from sparrow.errors import NetworkError
+
+    part = network.data.part("test", params.samples)
+    images, known = part.images.clone(), torch.zeros(len(part), dtype=torch.bool, device=part.images.device)
+    for there, found in network.examples(part):
+        new = there & ~known
+        images[new], known = found[new], known | new
+    if known.sum() < 2:
+        raise NetworkError(
+            f"{network.path}: attacks have found {int(known.sum())} adversarial images of it, too few to compare"
+        )
+    return images[known]
 
 
 class Layer(NamedTuple):
@@ -175,11 +212,10 @@ class Layer(NamedTuple):
     images: int
 
 
-def _layers(network: Network, seed: int, params: Params) -> list[Layer]:
-    """The representations of a network in the order in which they are computed, the logits last."""
+def _layers(network: Network, images: torch.Tensor, seed: int, params: Params) -> list[Layer]:
+    """The representations of `images` in a network in the order in which they are computed, the logits last."""
     from sparrow.networks.relu_outputs import relu_outputs
 
-    images = network.data.part("test", params.samples).images
     model = network.load(images, params.batch_size)
     chosen: list[torch.Tensor] = []
     parts: list[list[torch.Tensor]] = []
@@ -258,10 +294,11 @@ def _interval(value: float, drawn: list[float], groups: int) -> tuple[float, flo
 
 @opened(FigureSpec)
 def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
-    """How much of the dense networks' representations is left in pruned ones. Above: the share of their subspace that is left
-    in the layer that has kept the least, against the ratio. Below: that share and linear CKA, layer by layer from the image to
-    the logits, at the middle ratio. Means over seeds, with the lowest and the highest. Dashed: dense networks of another seed;
-    dotted: the floor that shuffled rows give by chance.
+    """How much of the dense networks' representations is left in pruned ones, of clean images or, where it says so, of
+    adversarial ones of the dense networks. Above: the share of their subspace that is left in the layer that has kept the
+    least, against the ratio. Below: that share and linear CKA, layer by layer from the image to the logits, at the middle
+    ratio. Means over seeds, with the lowest and the highest. Dashed: dense networks of another seed; dotted: the floor that
+    shuffled rows give by chance.
     """
     import pandas as pd
     from matplotlib import ticker
@@ -299,7 +336,8 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
         style.compression_axis(above, ratios)
         above.set_title(style.title(spec, objective))
         above.set_xlabel("pruning ratio")
-    grid[0, 0].set_ylabel("subspace left (%)\nof the least layer")
+    adversarial = ",\nadversarial images" if (table["inputs"] == "adversarial").any() else ""
+    grid[0, 0].set_ylabel(f"subspace left (%)\nof the least layer{adversarial}")
     for words, axes in zip(MEASURES.values(), grid[1:, 0], strict=True):
         axes.set_ylabel(f"{words} (%)" + (f"\nratio {middle:g}" if ratios else ""))
     grid[0, 0].set_ylim(0, 103)

@@ -9,7 +9,8 @@ two ways overlap, which that test does not know: it is a guide. `alone` counts t
 on B itself left standing: above zero, B's gradients are masked or the attacks too weak, and its own robust accuracy is too
 high. Two networks that are the same have a share of 1; one that names a single class whatever it sees is tried on images of
 that class alone, and fooled by none. The share says how alike two networks fail, not how robust either is: minimum-norm attacks
-stop at A's boundary, and their images fool B less often than such as lie deep behind it would.
+stop at A's boundary, and their images fool B less often than such as lie deep behind it would. What networks share that were
+merely trained apart, and without which a share says little, is the analysis `transfer-baseline`.
 
 Source: transferability after Papernot, McDaniel and Goodfellow, "Transferability in Machine Learning: from Phenomena to
 Black-Box Attacks using Adversarial Samples", arXiv 1605.07277 (its transferability matrix); between dense and pruned networks
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from sparrow.inference.subjects import Family, Network
+    from sparrow.inference.subjects import Family
 
 FROM = ("from_method", "from_ratio", "from_stage")
 
@@ -83,22 +84,13 @@ class Params(Analysis):
 
 def analyse(subject: Family, params: Params) -> list[tuple[Any, ...]]:
     """A row for each network and each other one whose images are tried on it. A network that failed has none."""
+    from sparrow.inference.tried_examples import answers
     from sparrow.jobs import journal
-    from sparrow.networks.batched import batches, predict
 
-    part, size = subject.data.part("test", params.samples), params.batch_size
+    part = subject.data.part("test", params.samples)
     networks = [network for network in (subject.dense, *subject.pruned) if network.failed is None]
-
-    def answers(network: Network) -> tuple[torch.Tensor, torch.Tensor]:
-        model = network.load(part.images, size)
-        fooled = torch.zeros(len(networks), len(part), dtype=torch.bool, device=part.images.device)
-        for other, wrong in zip(networks, fooled, strict=True):
-            for there, images in other.examples(part):
-                for batch in batches(there, size):
-                    wrong[batch] |= predict(model, images[batch], size) != part.labels[batch]
-        return (predict(model, part.images, size) == part.labels).cpu(), fooled.cpu()
-
-    found = [journal.compute_once(str(network.path), partial(answers, network)) for network in networks]
+    size = params.batch_size
+    found = [journal.compute_once(str(one.path), partial(answers, one, networks, part, size)) for one in networks]
     correct, fooled = torch.stack([right for right, _ in found]), torch.stack([wrong for _, wrong in found])
     who = [network.who.identity() for network in networks]
     # By its ratio a cell is found again: every digit counts.

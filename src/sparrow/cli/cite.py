@@ -108,7 +108,10 @@ def _citations(studies: list[Study]) -> list[tuple[str, str]]:
     used = [("Sparrow", own_bibtex()), *TOOLS.items()]
     for study in studies:
         if study.grafting:
-            used.append(("grafting", _grafting_bibtex()))
+            used.append(("grafting", _bibtex_in("sparrow.networks.grafting")))
+        for label, variant in study.variants.items():
+            if variant.mixed_precision:
+                used.append((f"variants.{label}", _bibtex_in("sparrow.stages._mixed_precision")))
         for room in catalogue.PACKAGES:
             for label, params in getattr(study, room).items():
                 used.append((f"{room}.{label}", catalogue.bibtex(room, params.kind)))
@@ -123,9 +126,9 @@ def _citations(studies: list[Study]) -> list[tuple[str, str]]:
     return used
 
 
-def _grafting_bibtex() -> str:
-    """BibTeX of linearity grafting, from the docstring of what is no entry, and imports torch."""
-    found = find_spec("sparrow.networks.grafting")
+def _bibtex_in(module: str) -> str:
+    """BibTeX in the docstring of what is no entry, and imports torch."""
+    found = find_spec(module)
     assert found is not None, "it is a module of this package"
     doc = ast.get_docstring(ast.parse(Path(str(found.origin)).read_text(encoding="utf-8"))) or ""
     return doc.partition("\nBibTeX:\n")[2].strip()

@@ -29,7 +29,7 @@ MEANING = {
     "  `sparrow cost --measure` does",
     "limit": "limit: a complete verifier may take its time limit for every image",
     "unknown": "unknown: neither measured nor counted; `sparrow cost --measure` does both, on this machine,\n"
-    "  but for an entry whose file declares no `passes`",
+    "  but for an entry whose file declares no `passes`, and for the choice of bits in mixed precision",
 }
 BOUNDS = (
     "Upper bounds: every image survives every attack, and comes to every bound of a cascade. A batch of validation images\n"

@@ -133,8 +133,8 @@ def _rows(document: dict, field: dict, key: str, required: bool) -> list[str]:
     default = "required" if required or "default" not in field else f"`{json.dumps(field['default'])}`"
     description = " ".join(field.get("description", "").split())
     own = f"| `{key}` | {_type(document, field)} | {default} | {description} |"
-    # A section that may be left out as a whole has keys all the same.
-    options = () if "." in key else target.get("anyOf", ())
+    # A section that may be left out as a whole has keys all the same; those of entries, which many have, are said once above.
+    options = target.get("anyOf", ()) if "." not in key or key.startswith("variants.") else ()
     inner = [option for option in options if "properties" in _resolve(document, option)]
     return [own, *(row for option in inner for row in _rows(document, option, key, False))]
 

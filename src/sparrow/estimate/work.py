@@ -104,11 +104,14 @@ def works(study: Study) -> list[Work]:
         if one.stage == INITIAL:
             add(one.path, _nothing, stage, one.parent.labels, "")
         elif variant_of(one.stage):
-            rounding = job_specs.quantise_spec(study, one).schedule
-            if rounding is None:
+            rounding = job_specs.quantise_spec(study, one)
+            if rounding.mixed_precision:
+                # How often smoothing is tried is a matter of the layers, of which few models say beforehand how many they have.
+                add(one.path, _untold, stage, one.parent.labels, variant_of(one.stage))
+            elif rounding.schedule is None:
                 add(one.path, _nothing, stage, one.parent.labels, variant_of(one.stage))
             else:
-                add(one.path, _training, stage, one.parent.labels, variant_of(one.stage), rounding, gone=gone)
+                add(one.path, _training, stage, one.parent.labels, variant_of(one.stage), rounding.schedule, gone=gone)
         elif one.stage == GRAFTED:
             assert study.grafting is not None, "nothing is grafted without it"
             add(one.path, _grafting, stage, one.parent.labels, "", study.grafting.schedule, gone=gone)
@@ -167,6 +170,11 @@ def _counted() -> Iterator[str]:
 
 
 def _nothing(study: Study, work: Work, images: _Images) -> Work:
+    return work
+
+
+def _untold(study: Study, work: Work, images: _Images) -> Work:
+    work.unknown = True
     return work
 
 

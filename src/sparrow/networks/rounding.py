@@ -21,6 +21,8 @@ Source: ours, the usual symmetric rounding by channel.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -40,7 +42,7 @@ def rounded(weight: Tensor, bits: int) -> Tensor:
     return torch.where(largest > 0, integers * largest / largest_integer, 0.0).to(weight.dtype)
 
 
-def round_weights(model: nn.Module, bits: int) -> None:
-    """Round all prunable weights of `model` in place."""
-    for weight in prunable_weights(model).values():
-        weight.data.copy_(rounded(weight, bits))
+def round_weights(model: nn.Module, bits: Mapping[str, int]) -> None:
+    """Round all prunable weights of `model` in place, each to its own `bits`."""
+    for name, weight in prunable_weights(model).items():
+        weight.data.copy_(rounded(weight, bits[name]))

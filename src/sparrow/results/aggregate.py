@@ -40,11 +40,11 @@ from sparrow.results.recall import recalls
 from sparrow.results.security import curve
 from sparrow.results.specs.aggregate import AggregateSpec, MethodFacts
 from sparrow.results.statistics import accuracy, preserved
-from sparrow.results.storage import STORED, storage
+from sparrow.results.storage import FULL, STORED, storage
 from sparrow.results.table_file import write_table
 from sparrow.results.threats import with_text
 
-LAYER_COLUMNS = ["layer", "weights", "nonzero", "sparsity"]
+LAYER_COLUMNS = ["layer", "weights", "nonzero", "sparsity", "bits"]
 SIZES = ["sparsity_masks", "sparsity_prunable", "sparsity_all", "parameters", "nonzero", "multiply_adds"]
 SIZES += ["effective_parameters", "effective_multiply_adds", "compact_parameters", "compact_multiply_adds", "uncut"]
 EARLIER = "its filters were removed by an earlier version, which cut nothing out of checkpoints"
@@ -58,7 +58,7 @@ COUNTS = [
     "compact_multiply_adds",
     "weights",
     "images",
-    *STORED,
+    *(column for column in STORED if column != "bits"),
 ]
 
 
@@ -81,7 +81,7 @@ class Row:
     """The stage of the network that fine-tuning learned from; None where it learned from labels, or was none."""
     about: tuple[str, str]
     """The first digits of the digests of its content and of its data set's."""
-    stored: dict[str, int]
+    stored: dict[str, float]
     """Its bits and bytes; empty, if it failed."""
 
     @property
@@ -117,7 +117,7 @@ def aggregate(networks: list[Path], analysed: list[Path], folder: Path, spec: Ag
     tables = {
         "outcomes": pd.DataFrame([line for row in rows for line in _outcome_lines(row)], columns=OUTCOME_COLUMNS),
         "summary": _summary(rows, dense, spec),
-        "layers": _stacked((row, row.layers) for row in rows),
+        "layers": _layers(rows),
         "recall": _stacked((row, recalls(row.outcomes)) for row in rows),
         "intensification": intensifications(_pairs(rows, dense)),
         "ranking": rank(_hits(row) for row in rows if row.pruned),
@@ -128,6 +128,8 @@ def aggregate(networks: list[Path], analysed: list[Path], folder: Path, spec: Ag
         table = with_text(table) if "eps" in table else table
         # A count that is missing somewhere is a count elsewhere.
         counts = [column for column in COUNTS if column in table]
+        # Of layers that each have their own, an average.
+        counts += [column for column in table if column == "bits" and not (table[column] % 1 > 0).any()]
         table[counts] = table[counts].astype("Int64")
         write_table(table, folder / study_table(name))
     failed = sum(row.failed is not None for row in rows)
@@ -166,6 +168,16 @@ def _stacked(parts: Iterable[tuple[Row, pd.DataFrame]]) -> pd.DataFrame:
     named = [_named(row, table) for row, table in parts]
     # An empty one has no types, and would take the others' away.
     return pd.concat([table for table in named if len(table)] or named[:1])
+
+
+def _layers(rows: list[Row]) -> pd.DataFrame:
+    """The layers of all rows, with their bits in studies with rounded networks."""
+    layers = _stacked((row, row.layers) for row in rows)
+    return layers if _rounded(rows) else layers.drop(columns="bits")
+
+
+def _rounded(rows: list[Row]) -> bool:
+    return any(variant_of(row.identity["stage"]) for row in rows)
 
 
 def _hits(row: Row) -> Hits:
@@ -222,6 +234,7 @@ def _row(path: Path, done: list[analyses.Done], spec: AggregateSpec) -> Row:
         }
     )
     sizes["sparsity"] = 1 - sizes["nonzero"] / sizes["weights"]
+    sizes["bits"] = [header.get("layer_bits", {}).get(name, header.get("bits", FULL)) for name in header["prunable"]]
     total = sum(map(math.prod, shapes.values()))
     nonzero = sum(int(np.count_nonzero(weight)) for weight in weights.values())
     masks = {name.removeprefix(MASK): tensors[name] for name in tensors if name.startswith(MASK)}
@@ -247,7 +260,7 @@ def _row(path: Path, done: list[analyses.Done], spec: AggregateSpec) -> Row:
     reasons += [one.failed for one in done if one.failed]
     reason = next(iter(reasons), None)
     described = header["data_regime"], granularity, _warning(header), _teacher(path, header), _about(header)
-    stored = storage(weights, header["prunable"], header.get("bits"))
+    stored = storage(weights, header["prunable"], header.get("bits"), header.get("layer_bits"))
     return Row(identity_of(header), sizes, size, outcomes, done, reason, *described, stored)
 
 
@@ -323,7 +336,7 @@ def _summary(rows: list[Row], dense: dict[tuple, Outcomes], spec: AggregateSpec)
     Raises SparrowError if an analysis has a column of the study's own.
     """
     own = [_summary_line(row, dense.get(row.parent), spec) for row in rows]
-    if any(variant_of(row.identity["stage"]) for row in rows):
+    if _rounded(rows):
         own = [line | dict.fromkeys(STORED, np.nan) | row.stored for line, row in zip(own, rows, strict=True)]
     more = [analyses.summary_of(row.analysed, spec.analyses) for row in rows]
     about = [dict(zip(ABOUT, row.about, strict=True)) for row in rows]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 
 from sparrow.networks.prunable import prunable_weights
@@ -13,10 +15,11 @@ from sparrow.training.loop import Step
 class StraightThrough(HeldMasks):
     """Hooks that hold masks, and have a network compute with rounded weights while those learn that they are rounded from.
 
-    The straight-through estimator takes the gradient at a rounded weight for that at the weight behind it.
+    `bits` has those of each prunable weight. The straight-through estimator takes the gradient at a rounded weight for that at
+    the weight behind it.
     """
 
-    def __init__(self, model: nn.Module, masks: dict[str, Tensor], bits: int) -> None:
+    def __init__(self, model: nn.Module, masks: dict[str, Tensor], bits: Mapping[str, int]) -> None:
         super().__init__(model, masks)
         self._bits, self._shown = bits, prunable_weights(model)
         self._behind = {name: weight.detach().clone() for name, weight in self._shown.items()}
@@ -39,4 +42,4 @@ class StraightThrough(HeldMasks):
 
     def _round(self) -> None:
         for name, behind in self._behind.items():
-            self._shown[name].data.copy_(rounded(behind, self._bits))
+            self._shown[name].data.copy_(rounded(behind, self._bits[name]))

@@ -50,7 +50,9 @@ def _wrong(entry: ModuleType, params: type[Analysis]) -> str | None:
     scope, tables = params.scope, params.tables
     if not tables or not all(tables.values()):
         return f"Params.tables is {tables!r}; valid: at least one table, each with its columns"
-    lacking = [need for need in params.needs if scope == "dataset" or (scope == "tables" and need != "outputs")]
+    # Of one that needs what its options say, nobody knows here.
+    needs = () if isinstance(params.needs, property) else params.needs
+    lacking = [need for need in needs if scope == "dataset" or (scope == "tables" and need != "outputs")]
     if lacking:
         return f"Params.needs has {lacking[0]!r}, but an analysis of scope {scope} is given no network"
     for name, columns in tables.items():

@@ -183,9 +183,13 @@ def graft_spec(study: Study, cell: Cell) -> GraftSpec:
 def quantise_spec(study: Study, one: Checkpoint) -> QuantiseSpec:
     """What rounding a network's weights reads: of the objective and of schedules nothing, where it does not train on."""
     variant = study.variants[variant_of(one.stage)]
-    own = {"cell": _labels(one.parent, one.cell), "stage": one.stage, "bits": variant.bits}
+    own = {"cell": _labels(one.parent, one.cell), "stage": one.stage, "mixed_precision": variant.mixed_precision}
     schedule = variant.schedule(study.schedule(one.parent.objective, "finetune", one.cell and one.cell.method))
-    modules = ("sparrow.stages.quantise",)
+    modules: tuple[str, ...] = ("sparrow.stages.quantise",)
+    if variant.mixed_precision:
+        modules += (catalogue.module_name("verifiers", "smoothing"),)
+    else:
+        own["bits"] = variant.bits
     if schedule:
         return QuantiseSpec(**_trained_on(study, one.parent, "finetune", modules) | own | {"schedule": schedule})
     model = entry_spec(study, "models", one.parent.model)

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 from sparrow.exchange import keymap_files
 from sparrow.files import published_figures
 from sparrow.settings import Norm, Radii, Radius, Settings, unique
+from sparrow.stages.specs.quantise import MixedPrecision
 from sparrow.study.entry_types import optional
 from sparrow.training.additions import Distillation, StabilityLoss
 from sparrow.training.schedule import Schedule
@@ -162,11 +163,19 @@ class Variant(Settings):
     """What is made of the network: its weights are rounded."""
     bits: int = Field(8, ge=2, le=16)
     """Bits of a weight: it has 2^bits - 1 values, from -(2^(bits-1) - 1) to 2^(bits-1) - 1 times the channel's step."""
+    mixed_precision: MixedPrecision | None = None
+    """Choose the bits of each layer instead: `{average_bits: 4, candidates: [2, 4, 8]}`; the same for all if null."""
     epochs: int = Field(0, ge=0)
     """Passes over the training images under rounding, with masks held and `training.finetune`'s schedule for all else, but
     for its ramp, its cycles and its teacher; none if 0."""
     lr: float | None = Field(None, gt=0)
     """Initial learning rate of these passes; that of `training.finetune` if null."""
+
+    @model_validator(mode="after")
+    def _bits_said_once(self) -> Variant:
+        if self.mixed_precision and "bits" in self.model_fields_set:
+            raise ValueError(f"bits is {self.bits} beside mixed_precision, which chooses them; valid: one of both")
+        return self
 
     def schedule(self, finetuning: Schedule) -> Schedule | None:
         """How the network trains under rounding, where others fine-tune under `finetuning`; None if it does not."""

@@ -52,7 +52,7 @@ def draw_bytes(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     for axes in grid[-1]:
         axes.set_xlabel("bytes of parameters")
     for variant, colour in colours.items():
-        grid[0, 0].plot([], [], color=colour, label=f"{variant} ({bits[variant]:g} bits)" if variant else UNROUNDED)
+        grid[0, 0].plot([], [], color=colour, label=f"{variant} ({bits[variant]:.3g} bits)" if variant else UNROUNDED)
     for method in methods:
         grid[0, 0].plot([], [], color="grey", linestyle="none", marker=style.look(methods, method)["marker"], label=method)
     grid[0, 0].plot([], [], color="grey", linestyle="none", marker="*", markersize=9, label="dense")
