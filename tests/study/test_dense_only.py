@@ -38,7 +38,7 @@ def test_imported_pruned_networks_need_no_method_either() -> None:
         ({"methods": {"lwm": None}}, "ratios: none, and methods.lwm has no `ratios` of its own; give at least one"),
         (
             {"evaluate": ["dense"], "analyses": {"latency": {}}},
-            "analyses.latency: compares networks with their dense one, and evaluate names no others",
+            "analyses.latency: compares networks with their dense one, and evaluate names none that are pruned",
         ),
         (
             {"evaluate": ["dense"], "imports": {f"{SEED}/lwm-0.90/pruned": {"file": "x.pth"}}},
