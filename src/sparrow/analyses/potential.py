@@ -47,7 +47,7 @@ from sparrow.files.corruption_kinds import KINDS
 from sparrow.files.paths import IDENTITY, LABEL_COLUMNS, SCOPE_COLUMNS, is_in_family
 from sparrow.files.specs import opened
 from sparrow.results.specs.figures import FigureSpec
-from sparrow.settings import Analysis, Columns, Scope
+from sparrow.settings import Analysis, Columns, Requirement, Scope
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,6 +65,7 @@ class Params(Analysis):
     """What may be lost."""
 
     scope: ClassVar[Scope] = "tables"
+    requires: ClassVar[tuple[Requirement, ...]] = ("dense",)
     reads: ClassVar[tuple[str, ...]] = ("corruptions",)
     tables: ClassVar[Columns] = {
         "potential": (
