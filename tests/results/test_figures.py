@@ -426,6 +426,16 @@ def test_traces_are_those_of_the_highest_ratio(tmp_path, monkeypatch):
         assert panel.lines[0].get_xydata() == pytest.approx(np.array([[1, 0.99], [2, 1.98]]))
 
 
+def test_an_axis_from_zero_leaves_room_for_the_marker_of_the_highest_point():
+    figure, grid = style.panels(1, 2, sharey=True)
+    grid[0, 1].plot([0, 1], [118, 122])
+    style.from_zero(grid[0, 0])
+    low, high = grid[0, 1].get_ylim()
+    assert low == 0
+    assert high > 1.04 * 122
+    style.plt.close(figure)
+
+
 def test_with_one_seed_an_interval_is_that_over_images():
     table = summary(STUDY | {"objectives": ["benign"], "methods": ["lwm"], "ratios": [0.5]}).query("stage == 'finetuned'")
     assert style.over_seeds(table, "era").loc[0.5].tolist() == pytest.approx([0.65, 0.6, 0.7])

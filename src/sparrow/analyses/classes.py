@@ -209,7 +209,7 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
                 axes.errorbar(beside, 100 * points["change"], bars, fillstyle="none", elinewidth=0.6, **look)
                 axes.plot(beside[points["hit"]], 100 * points["change"][points["hit"]], **look)
     grid[0, 0].set_ylabel("classes that change")
-    grid[0, 0].set_ylim(bottom=0)
+    style.from_zero(grid[0, 0])
     for method in methods:
         grid[0, 0].plot([], [], label=method, **style.look(methods, method))
     for metric in metrics:

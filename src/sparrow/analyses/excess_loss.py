@@ -175,6 +175,6 @@ def draw(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
         below.set_xlabel("dense: loss of a class")
     grid[0, 0].set_ylabel("excess loss of classes:\nlargest - smallest")
     grid[1, 0].set_ylabel("excess loss of a class" + (f"\nratio {middle:g}" if ratios else ""))
-    grid[0, 0].set_ylim(bottom=0)
+    style.from_zero(grid[0, 0])
     style.legend_below(figure, grid[0, 0])
     style.write(figure, svg, png)

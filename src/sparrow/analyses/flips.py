@@ -199,7 +199,7 @@ def draw(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
                 above.set_ylabel(f"{word}: P(lost nearer\nthan kept)")
                 below.set_ylabel(f"{word}, lost (%)" + (f"\nratio {middle:g}" if ratios else ""))
         # Behind all panels of the row, which have one axis: from here on it stays as it is.
-        grid[2 * number + 1, 0].set_ylim(bottom=0)
+        style.from_zero(grid[2 * number + 1, 0])
     for axes, objective in zip(grid[0], spec.objectives, strict=True):
         axes.set_title(style.title(spec, objective))
     style.legend_below(figure, grid[0, 0])

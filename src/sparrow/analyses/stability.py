@@ -136,7 +136,7 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     grid[0, 0].set_ylabel("unstable ReLUs (%)\nall layers")
     grid[1, 0].set_ylabel("unstable ReLUs (%)" + (f"\nratio {middle:g}" if ratios else ""))
     for row in grid:
-        row[0].set_ylim(bottom=0)
+        style.from_zero(row[0])
     style.legend_below(figure, grid[0, 0])
     style.write(figure, svg, png)
 

@@ -85,6 +85,14 @@ def position(ratio: float) -> float:
     return -np.log10(1 - ratio)
 
 
+def from_zero(axes: Axes) -> None:
+    """Begin the vertical axis of `axes`, and of all panels that share it, at 0, with room for a marker above what is drawn.
+
+    What is drawn afterwards does not move it.
+    """
+    axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
+
+
 def over_seeds(table: pd.DataFrame, value: str) -> pd.DataFrame:
     """Mean and 95 % interval of `value` by ratio: over images with one seed, over seeds with several."""
 
