@@ -137,5 +137,6 @@ def test_a_metric_of_which_nobody_has_anything_has_no_panel(tmp_path: Path, monk
     draw(source=tmp_path / "classes.csv", svg=tmp_path / "a.svg", png=tmp_path / "a.png", spec=spec)
     above, below = drawn[0].axes
     assert below.get_ylabel().startswith("benign")
-    assert above.get_ylim()[0] == 0
+    # No class changes: the axis of the counts has whole numbers all the same.
+    assert above.get_ylim() == (0, 1)
     style.plt.close(drawn[0])

@@ -436,6 +436,23 @@ def test_an_axis_from_zero_leaves_room_for_the_marker_of_the_highest_point():
     style.plt.close(figure)
 
 
+@pytest.mark.parametrize(
+    ("counts", "words"), [([100, 0, 100], "100 images"), ([60, 0, 100], "60 to 100 images"), ([0, 0], "0 images")]
+)
+def test_networks_that_failed_are_no_panel_of_no_images(counts, words):
+    assert style.images(pd.Series(counts)) == words
+
+
+def test_the_axis_of_one_ratio_is_around_it_where_nothing_is_drawn():
+    figure, grid = style.panels(1, 1)
+    grid[0, 0].axhline(0.5)
+    style.compression_axis(grid[0, 0], [0.5])
+    left, right = grid[0, 0].get_xlim()
+    assert left < style.position(0.5) < right
+    assert (left + right) / 2 == pytest.approx(style.position(0.5))
+    style.plt.close(figure)
+
+
 def test_with_one_seed_an_interval_is_that_over_images():
     table = summary(STUDY | {"objectives": ["benign"], "methods": ["lwm"], "ratios": [0.5]}).query("stage == 'finetuned'")
     assert style.over_seeds(table, "era").loc[0.5].tolist() == pytest.approx([0.65, 0.6, 0.7])

@@ -214,7 +214,8 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
         low, high = row[0].get_ylim()
         row[0].set_ylim(min(low, -1), max(high, 1))
     grid[0, 0].set_ylabel("classes that change")
-    style.from_zero(grid[0, 0])
+    # A count: where no class changes, too, the axis has whole numbers.
+    grid[0, 0].set_ylim(0, max(1.0, 1.05 * grid[0, 0].get_ylim()[1]))
     for method in methods:
         grid[0, 0].plot([], [], label=method, **style.look(methods, method))
     for metric in metrics:

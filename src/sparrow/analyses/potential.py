@@ -239,7 +239,7 @@ def draw(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
     figure, grid = style.panels(2, len(spec.objectives), height=(tall + 2) / 2, sharex=True, sharey="row", **ratio_of_heights)
     # Points of one ratio stand side by side, well apart from those of the next.
     places = [style.position(ratio) for ratio in [0.0, *ratios]]
-    room = 0.5 * min((after - before for before, after in pairwise(places)), default=0.0)
+    room = min([0.12, *(0.5 * (after - before) for before, after in pairwise(places))])
     for column, objective in enumerate(spec.objectives):
         above, below = grid[:, column]
         for place, method in enumerate(methods):

@@ -53,7 +53,9 @@ def draw_recall(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> N
                     **look,
                 )
             if style.select(slopes, objective=objective, metric=metric).empty:
-                slope.text(0.5, 0.6, "classes differ by\nno more than noise", **style.MESSAGE, transform=slope.transAxes)
+                compared = not style.select(dense, objective=objective).empty
+                words = "classes differ by\nno more than noise" if compared else "no dense network\nto compare with"
+                slope.text(0.5, 0.6, words, **style.MESSAGE, transform=slope.transAxes)
                 slope.set_ylim(0, 2)
             scatter.axline((0, 0), slope=1, color="grey", linestyle="--", linewidth=1)
             slope.axhline(1, color="grey", linestyle="--", linewidth=1)

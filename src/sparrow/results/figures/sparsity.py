@@ -33,6 +33,8 @@ def draw_sparsity(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
                 axes.plot([i + shift for i in range(len(names))], kept, label=method, **style.look(methods, method))
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+            # Within a decade other ticks have labels, too.
+            axes.yaxis.set_minor_formatter(ticker.LogFormatter())
             axes.set_xticks(range(len(names)), [str(i + 1) for i in range(len(names))])
     for axes, ratio in zip(grid[0], ratios, strict=True):
         axes.set_title(f"ratio {ratio:g}")

@@ -76,7 +76,11 @@ def title(spec: FigureSpec, objective: str) -> str:
 
 def compression_axis(axes: Axes, ratios: list[float]) -> None:
     """Set ticks at the study's ratios on an axis that is logarithmic in the share of kept weights."""
-    axes.set_xticks([position(ratio) for ratio in ratios], [f"{ratio:g}" for ratio in ratios])
+    places = [position(ratio) for ratio in ratios]
+    # Where nothing is drawn at them, too, the axis is around the ratios.
+    axes.dataLim.update_from_data_x(places, ignore=False)
+    axes.autoscale_view(scaley=False)
+    axes.set_xticks(places, [f"{ratio:g}" for ratio in ratios])
     axes.minorticks_off()
 
 
@@ -121,8 +125,8 @@ def cross_out(axes: Axes, across: Points, up: Points) -> None:
 
 
 def images(counts: pd.Series) -> str:
-    """The number of images behind a panel, in words."""
-    fewest, most = counts.min(), counts.max()
+    """The number of images behind a panel, in words; networks that failed, and have seen none, say nothing of it."""
+    fewest, most = (counts[counts > 0] if (counts > 0).any() else counts).agg(["min", "max"])
     return f"{fewest} images" if fewest == most else f"{fewest} to {most} images"
 
 
