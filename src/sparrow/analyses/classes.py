@@ -180,7 +180,7 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     # Where no network of either side has anything, no class can differ from the others.
     there = table.loc[table[["recall_dense", "recall_pruned"]].max(axis=1) > 0, "metric"]
     metrics = [metric for metric in METRICS if (there == metric).any()]
-    middle = ratios[(len(ratios) - 1) // 2] if ratios else None
+    middle = style.middle_ratio(table)
     table = table.assign(hit=table["p_holm"] < ALPHA)
     figure, grid = style.panels(1 + len(metrics), len(objectives), height=1.9, sharey="row")
     for axes, objective in zip(grid[0], objectives, strict=True):

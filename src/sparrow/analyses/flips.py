@@ -171,7 +171,7 @@ def draw(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
     churn, tenths_of_churn = (style.select(table, stage=DENSE) for table in (flips, deciles))
     flips, deciles = (style.select(table, stage=spec.stage) for table in (flips, deciles))
     methods, ratios = sorted(flips["method"].unique()), sorted(flips["ratio"].unique())
-    middle = ratios[(len(ratios) - 1) // 2] if ratios else None
+    middle = style.middle_ratio(flips)
     figure, grid = style.panels(2 * len(ROWS), len(spec.objectives), height=1.8, sharey="row", sharex="row")
     for number, (metric, word) in enumerate(ROWS.items()):
         for column, objective in enumerate(spec.objectives):

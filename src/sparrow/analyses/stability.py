@@ -102,7 +102,7 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     table = style.select(pd.read_csv(source), dataset=spec.dataset, model=spec.model)
     dense, pruned = (style.select(table, stage=stage) for stage in ("dense", spec.stage))
     methods, ratios = sorted(pruned["method"].unique()), sorted(pruned["ratio"].unique())
-    middle = ratios[(len(ratios) - 1) // 2] if ratios else None
+    middle = style.middle_ratio(pruned)
     objectives = spec.objectives
     figure, grid = style.panels(2, len(objectives), sharey="row")
     for column, objective in enumerate(objectives):

@@ -89,6 +89,14 @@ def position(ratio: float) -> float:
     return -np.log10(1 - ratio)
 
 
+def middle_ratio(table: pd.DataFrame) -> float | None:
+    """The ratio at which a figure shows more of each method: of those that most methods of `table` have, the middle one; None
+    without any. An N:M pattern has a single ratio, which may be no other method's."""
+    methods = table.groupby("ratio")["method"].nunique()
+    shared = methods.index[methods == methods.max()].tolist()
+    return shared[(len(shared) - 1) // 2] if shared else None
+
+
 def from_zero(axes: Axes) -> None:
     """Begin the vertical axis of `axes`, and of all panels that share it, at 0, with room for a marker above what is drawn.
 
