@@ -1,6 +1,6 @@
 """Flips: the images that pruning loses and gains, and whether they lay near the dense network's boundary ("thin ice").
 
-Every pruned network is held against its dense parent, image by image: `n11` both have right (robust, verified: the
+Every pruned or rounded network is held against its dense parent, image by image: `n11` both have right (robust, verified: the
 `metric`), `n10` are lost, `n01` gained, `n00` neither has; means over `pairs`, one a seed. `auc` is the chance that a lost
 image was nearer to the dense network's boundary than a kept one, with a 95 % interval over images: 1 if pruning loses
 exactly the nearest, 0.5 if it pays no heed to distance. Distance is that of the nearest adversarial image that any attack
