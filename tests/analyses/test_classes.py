@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from sparrow.analyses.classes import Params, analyse, compare, draw
+from sparrow.results.figures import style
 from sparrow.results.ranking import holm
 from tests.analyses.outcomes import attacked, network, study
 
@@ -121,3 +123,20 @@ def test_a_figure_is_drawn_of_whatever_there_is(empty: bool, tmp_path: Path) -> 
     spec["threats"] = {name: {"norm": "linf", "eps": 0.1} for name in spec["objectives"]}
     draw(source=tmp_path / "classes.csv", svg=tmp_path / "a.svg", png=tmp_path / "a.png", spec=spec)
     assert (tmp_path / "a.svg").stat().st_size > 1000
+
+
+def test_a_metric_of_which_nobody_has_anything_has_no_panel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = {"recall_dense": 0.0, "recall_pruned": 0.0, "change": 1e-17, "low": np.nan, "high": np.nan}
+    rows = rows_of(DENSE, PRUNED)
+    table = pd.DataFrame([*rows, *(row | {"metric": "vra"} | nothing for row in rows)], columns=Params.tables["classes"])
+    table.assign(dataset="digits").to_csv(tmp_path / "classes.csv", index=False)
+    spec = {"dataset": "digits", "model": "cnn-small", "objectives": ["benign"], "stage": "finetuned", "code": "test"}
+    spec["threats"] = {"benign": {"norm": "linf", "eps": 0.1}}
+    drawn: list[Figure] = []
+    monkeypatch.setattr(style, "write", lambda figure, svg, png: drawn.append(figure))
+    draw(source=tmp_path / "classes.csv", svg=tmp_path / "a.svg", png=tmp_path / "a.png", spec=spec)
+    above, below = drawn[0].axes
+    assert below.get_ylabel().startswith("benign")
+    # No class changes: the axis of the counts has whole numbers all the same.
+    assert above.get_ylim() == (0, 1)
+    style.plt.close(drawn[0])

@@ -192,6 +192,15 @@ def test_latencies_stand_beside_what_is_preserved(timed, without_filters, summar
         write_timings(summary, [failed], output, CONFIGURED, SPECS)
 
 
+def test_a_variant_of_the_dense_network_is_not_timed_and_has_no_row(timed, summary, tmp_path) -> None:
+    timed()
+    table = pd.read_csv(summary, dtype={"ratio": str})
+    rounded = table.iloc[[0]].assign(method="dense+int8", stage="dense+int8", network="123")
+    pd.concat([table, rounded]).to_csv(summary, index=False)
+    write_timings(summary, [place(tmp_path)], tmp_path / "all.csv", CONFIGURED, SPECS)
+    assert set(pd.read_csv(tmp_path / "all.csv")["stage"]) == {"dense", "finetuned"}
+
+
 SPEC = {"dataset": "digits", "model": "cnn-small", "objectives": ["benign"], "stage": "finetuned", "code": "test"}
 SPEC["threats"] = {"benign": {"norm": "linf", "eps": 0.1}}
 

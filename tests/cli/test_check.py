@@ -111,6 +111,14 @@ def test_each_check_is_made_whatever_another_has_found(checked) -> None:
     assert len(lines) == len(set(lines))
 
 
+def test_an_archive_of_corrupted_images_has_to_be_there(checked, tmp_path: Path) -> None:
+    study = _changed(datasets={"digits": {"corruptions": {"file": "CIFAR-10-C.tar"}}}, analyses={"corruptions": None})
+    (line,) = checked(study)[1]
+    assert line.startswith("datasets.digits.corruptions.file: CIFAR-10-C.tar: no such file; valid: ")
+    (tmp_path / "CIFAR-10-C.tar").touch()
+    assert checked(study)[0] == 0
+
+
 def test_what_rests_on_a_mistake_is_no_other_one(checked) -> None:
     # A threat meant for pixels up to 255: no attack at its radius is no second mistake.
     assert [line.split(": ")[0] for line in checked(_changed(threat={"eps": 8}, attacks={"pgd": {"eps": "8/255"}}))[1]] == [

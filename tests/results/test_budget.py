@@ -7,7 +7,7 @@ import math
 import pandas as pd
 import pytest
 
-from sparrow.results.budget import chains
+from sparrow.results.budget import budgets, chains
 
 PARENT = "digits/cnn-small/trades/seed"
 EVALUATIONS = {"dense": 1000, "m-0.90/pruned": 30, "m-0.90/finetuned": 7}
@@ -61,3 +61,12 @@ def test_what_is_not_known_is_not_zero() -> None:
 def test_a_teacher_is_paid_for_once(pipeline: str, total: int) -> None:
     (found,) = chains(costs(), summary("finetuned", pipeline).assign(teacher="dense")).to_dict("records")
     assert found["gradient_evaluations"] == total
+
+
+@pytest.mark.parametrize("stage", ["finetuned", "dense"])
+def test_what_dense_networks_alone_cost_is_no_budget(stage: str) -> None:
+    rounded = {"job": f"{PARENT}0/dense+int8", "stage": "quantise", "gradient_evaluations": 5}
+    every = pd.concat([costs(), pd.DataFrame([rounded])]).assign(seconds=1.0)
+    found = budgets(every, summary(stage, "after"))
+    assert len(found) == (stage == "finetuned")
+    assert not [name for name in found if name.startswith("quantise")]

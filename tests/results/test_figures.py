@@ -202,6 +202,13 @@ def test_a_study_of_another_size_is_drawn(draw, study, tmp_path):
     assert_both_are_pictures(tmp_path)
 
 
+@pytest.mark.parametrize(("draw", "table"), [(draw_sparsity, layers), (draw_ranking, ranking)], ids=["sparsity", "ranking"])
+def test_where_every_pruned_network_failed_the_figure_says_so(draw, table, tmp_path, monkeypatch):
+    axes = drawn_axes(draw_from_table(draw, lambda study: table(study).iloc[:0]), STUDY, tmp_path, monkeypatch)
+    assert axes
+    assert all("no network has a result" in [text.get_text() for text in panel.texts] for panel in axes)
+
+
 @every_figure
 def test_a_figure_drawn_twice_is_the_same_to_the_byte(draw, tmp_path):
     for name in ("one", "two"):
@@ -424,6 +431,48 @@ def test_traces_are_those_of_the_highest_ratio(tmp_path, monkeypatch):
     for panel in axes:
         assert [line.get_label() for line in panel.lines] == ["first", "second"]
         assert panel.lines[0].get_xydata() == pytest.approx(np.array([[1, 0.99], [2, 1.98]]))
+
+
+@pytest.mark.parametrize(
+    ("ratios", "middle"),
+    [
+        ({"lwm": [0.5, 0.9, 0.99], "hydra": [0.5, 0.9, 0.99]}, 0.9),
+        ({"lwm": [0.9], "hydra": [0.9], "2:4": [0.5]}, 0.9),
+        ({"lwm": [0.9, 0.95], "hydra": [0.9, 0.95], "2:4": [0.5]}, 0.9),
+        ({"lwm": [0.9], "2:4": [0.5]}, 0.5),
+        ({}, None),
+    ],
+)
+def test_more_is_shown_of_methods_at_a_ratio_that_most_of_them_have(ratios, middle):
+    rows = [{"method": method, "ratio": ratio} for method, own in ratios.items() for ratio in own]
+    assert style.middle_ratio(pd.DataFrame(rows, columns=["method", "ratio"])) == middle
+
+
+def test_an_axis_from_zero_leaves_room_for_the_marker_of_the_highest_point():
+    figure, grid = style.panels(1, 2, sharey=True)
+    grid[0, 1].plot([0, 1], [118, 122])
+    style.from_zero(grid[0, 0])
+    low, high = grid[0, 1].get_ylim()
+    assert low == 0
+    assert high > 1.04 * 122
+    style.plt.close(figure)
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"), [([100, 0, 100], "100 images"), ([60, 0, 100], "60 to 100 images"), ([0, 0], "0 images")]
+)
+def test_networks_that_failed_are_no_panel_of_no_images(counts, words):
+    assert style.images(pd.Series(counts)) == words
+
+
+def test_the_axis_of_one_ratio_is_around_it_where_nothing_is_drawn():
+    figure, grid = style.panels(1, 1)
+    grid[0, 0].axhline(0.5)
+    style.compression_axis(grid[0, 0], [0.5])
+    left, right = grid[0, 0].get_xlim()
+    assert left < style.position(0.5) < right
+    assert (left + right) / 2 == pytest.approx(style.position(0.5))
+    style.plt.close(figure)
 
 
 def test_with_one_seed_an_interval_is_that_over_images():

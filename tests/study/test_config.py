@@ -677,7 +677,7 @@ SEEDS, SMOOTHED = ("seeds", [0, 1, 2]), ("verifiers.smoothing", {"n": 100})
         (
             "exemplars",
             [SEEDS, ("evaluate", ["dense"])],
-            "analyses.mine: compares networks with their dense one, and evaluate names no others; leave it out",
+            "analyses.mine: compares networks with their dense one, and evaluate names none that are pruned; leave it out",
         ),
         ("certified-radius", [], "analyses.mine: reads verifiers of smoothed classifiers; valid: with smoothing"),
     ],

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sparrow import catalogue
 from sparrow.errors import ConfigError
 from sparrow.study import cells
 from sparrow.study.load import load_study
@@ -38,7 +39,7 @@ def test_imported_pruned_networks_need_no_method_either() -> None:
         ({"methods": {"lwm": None}}, "ratios: none, and methods.lwm has no `ratios` of its own; give at least one"),
         (
             {"evaluate": ["dense"], "analyses": {"latency": {}}},
-            "analyses.latency: compares networks with their dense one, and evaluate names no others",
+            "analyses.latency: compares networks with their dense one, and evaluate names none that are pruned",
         ),
         (
             {"evaluate": ["dense"], "imports": {f"{SEED}/lwm-0.90/pruned": {"file": "x.pth"}}},
@@ -51,3 +52,20 @@ def test_what_is_missing_is_one_line(change: dict[str, Any], words: str) -> None
         load_study(BARE | change)
     assert str(caught.value).startswith(f"config.yaml: {words}")
     assert "\n" not in str(caught.value)
+
+
+# What is said of each network by itself.
+ALONE = {"certified-radius", "corruptions", "stability"}
+
+
+@pytest.mark.parametrize("kind", catalogue.kinds("analyses"))
+@pytest.mark.parametrize("evaluate", [["dense"], ["dense", "dense+int8"], ["finetuned"]], ids=str)
+def test_whatever_compares_networks_is_refused_where_there_is_nothing_to_compare(kind: str, evaluate: list[str]) -> None:
+    rounding = {"variants": {"int8": {}}} if "dense+int8" in evaluate else {}
+    sections = {"attacks": {"fmn": None}, "verifiers": {"smoothing": None}, "seeds": [0, 1, 2], "evaluate": evaluate} | rounding
+    study = TINY | sections | {"analyses": {kind: None}}
+    if kind in ALONE:
+        assert load_study(study).analyses
+        return
+    with pytest.raises(ConfigError, match=f"analyses.{kind}: compares networks with their dense one"):
+        load_study(study)

@@ -178,6 +178,7 @@ def mixed(**settings: Any) -> dict[str, Any]:
         ({"variants": {"int8": {"bit": 8}}, "evaluate": EVALUATE}, ["variants.int8.bit: unknown key", "'bits'"]),
         ({"variants": {"Int 8": {}}, "evaluate": EVALUATE}, ["variants.Int 8", "small letters"]),
         ({"variants": {"int8": {"epochs": -1}}, "evaluate": EVALUATE}, ["variants.int8.epochs: -1"]),
+        ({"variants": {"int8": {"lr": 0.1}}, "evaluate": EVALUATE}, ["variants.int8: lr is 0.1", "epochs of 1 or more"]),
         ({"variants": {"int8": {}}}, ["variants.int8: nothing evaluates it", "'finetuned+int8' to evaluate"]),
         (
             {"variants": {"int4": {}}, "evaluate": ["dense", "dense+int4", "dense+int8"]},
@@ -196,7 +197,7 @@ def mixed(**settings: Any) -> dict[str, Any]:
         ),
         (
             {"variants": {"int8": {}}, "evaluate": ["dense", "dense+int8"], "analyses": {"latency": None}},
-            ["analyses.latency", "evaluate names no others"],
+            ["analyses.latency", "evaluate names none that are pruned"],
         ),
     ],
     ids=str,

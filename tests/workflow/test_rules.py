@@ -17,8 +17,9 @@ import yaml
 from jinja2 import Template
 from snakemake.iocontainers import InputFiles, Log, OutputFiles, Params, Wildcards
 
+from sparrow import catalogue
 from sparrow.jobs import run
-from sparrow.study import figures
+from sparrow.study import figure_files, figures
 from sparrow.study.load import load_study
 from tests.workflow.conftest import REPOSITORY
 
@@ -89,6 +90,23 @@ def test_a_table_of_an_analysis_has_its_own_words_in_the_report(wildcards: dict[
     shown = SimpleNamespace(wildcards=Wildcards(fromdict=wildcards), config={"captions": captions})
     text = (REPOSITORY / "reports/captions/analysis.rst").read_text()
     assert Template(text).render(snakemake=shown).strip() == words
+
+
+@pytest.mark.parametrize("figure", [*figure_files.known(), "mine"])
+def test_a_figure_has_words_in_the_report(figure: str) -> None:
+    shown = SimpleNamespace(
+        wildcards=Wildcards(fromdict={"figure": figure}), config={"captions": {"mine": {"figure": "Of mine."}}}
+    )
+    words = Template((REPOSITORY / "reports/captions/figure.rst").read_text()).render(snakemake=shown).strip()
+    assert words.endswith(".")
+    assert figure == "mine" or "mine" not in words
+
+
+@pytest.mark.parametrize("kind", catalogue.kinds("analyses"))
+def test_an_analysis_has_words_in_the_report(kind: str) -> None:
+    entry = catalogue.load("analyses", kind)
+    assert (inspect.getdoc(entry) or "").strip()
+    assert not hasattr(entry, "draw") or (inspect.getdoc(entry.draw) or "").endswith(".")
 
 
 def called(monkeypatch: pytest.MonkeyPatch, **parts: Any) -> tuple[tuple, dict[str, Any]]:

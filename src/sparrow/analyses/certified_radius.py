@@ -116,7 +116,7 @@ def draw(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
     averages, curves = (style.select(pd.read_csv(path), dataset=spec.dataset, model=spec.model) for path in source)
     pruned = style.select(averages, stage=spec.stage)
     methods, ratios, objectives = sorted(pruned["method"].unique()), sorted(pruned["ratio"].unique()), spec.objectives
-    middle = ratios[(len(ratios) - 1) // 2] if ratios else None
+    middle = style.middle_ratio(pruned)
     verifiers = sorted(averages["verifier"].unique())
     figure, grid = style.panels(2 * max(len(verifiers), 1), len(objectives), height=1.8, sharey="row")
     dashed = {"color": "grey", "linestyle": "--", "linewidth": 1}
@@ -146,7 +146,7 @@ def draw(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
             if own.empty:
                 above.text(0.5, 0.5, "not smoothed", transform=above.transAxes, **style.MESSAGE)
         grid[2 * place, 0].set_ylabel(f"{verifier}\naverage certified radius")
-        grid[2 * place, 0].set_ylim(bottom=0)
+        style.from_zero(grid[2 * place, 0])
         grid[2 * place + 1, 0].set_ylabel(f"{verifier}\ncertified (%)" + (f", ratio {middle:g}" if ratios else ""))
         grid[2 * place + 1, 0].set_ylim(-3, 103)
     style.legend_below(figure, grid[0, 0])

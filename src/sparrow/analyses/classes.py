@@ -177,8 +177,10 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
 
     table = style.select(pd.read_csv(source), dataset=spec.dataset, model=spec.model, stage=spec.stage)
     methods, ratios, objectives = sorted(table["method"].unique()), sorted(table["ratio"].unique()), spec.objectives
-    metrics = [metric for metric in METRICS if (table["metric"] == metric).any()]
-    middle = ratios[(len(ratios) - 1) // 2] if ratios else None
+    # Where no network of either side has anything, no class can differ from the others.
+    there = table.loc[table[["recall_dense", "recall_pruned"]].max(axis=1) > 0, "metric"]
+    metrics = [metric for metric in METRICS if (there == metric).any()]
+    middle = style.middle_ratio(table)
     table = table.assign(hit=table["p_holm"] < ALPHA)
     figure, grid = style.panels(1 + len(metrics), len(objectives), height=1.9, sharey="row")
     for axes, objective in zip(grid[0], objectives, strict=True):
@@ -208,8 +210,12 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
                 bars = 100 * style.error_bars(points.rename(columns={"change": "mean"}))
                 axes.errorbar(beside, 100 * points["change"], bars, fillstyle="none", elinewidth=0.6, **look)
                 axes.plot(beside[points["hit"]], 100 * points["change"][points["hit"]], **look)
+        # A change that is nothing but rounding is drawn as none.
+        low, high = row[0].get_ylim()
+        row[0].set_ylim(min(low, -1), max(high, 1))
     grid[0, 0].set_ylabel("classes that change")
-    grid[0, 0].set_ylim(bottom=0)
+    # A count: where no class changes, too, the axis has whole numbers.
+    grid[0, 0].set_ylim(0, max(1.0, 1.05 * grid[0, 0].get_ylim()[1]))
     for method in methods:
         grid[0, 0].plot([], [], label=method, **style.look(methods, method))
     for metric in metrics:

@@ -171,8 +171,8 @@ def draw(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
         axes.set_title(style.title(spec, objective))
     for axes in grid[-1]:
         axes.set_xlabel("pruning ratio")
-    for axes in grid.flat:
-        axes.set_ylim(bottom=0)
+    for axes in grid[:, 0]:
+        style.from_zero(axes)
     style.legend_below(figure, grid[0, 0])
     style.write(figure, svg, png)
 

@@ -153,7 +153,7 @@ def draw(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
         style.select(pd.read_csv(path), dataset=spec.dataset, model=spec.model, stage=spec.stage) for path in source
     )
     methods, ratios = sorted(rows["method"].unique()), sorted(rows["ratio"].unique())
-    middle = ratios[(len(ratios) - 1) // 2] if ratios else None
+    middle = style.middle_ratio(rows)
     figure, grid = style.panels(2, len(spec.objectives), sharey="row")
     for column, objective in enumerate(spec.objectives):
         above, below = grid[:, column]
@@ -175,6 +175,6 @@ def draw(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
         below.set_xlabel("dense: loss of a class")
     grid[0, 0].set_ylabel("excess loss of classes:\nlargest - smallest")
     grid[1, 0].set_ylabel("excess loss of a class" + (f"\nratio {middle:g}" if ratios else ""))
-    grid[0, 0].set_ylim(bottom=0)
+    style.from_zero(grid[0, 0])
     style.legend_below(figure, grid[0, 0])
     style.write(figure, svg, png)

@@ -187,7 +187,7 @@ def draw(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
     for axes in grid[-1]:
         axes.set_xlabel("pruning ratio")
     for row in grid:
-        row[0].set_ylim(bottom=0)
+        style.from_zero(row[0])
     for axes in (grid[names.index(name), 0] for name in names if name not in VOTES):
         axes.set_ylim(-3, 103)
     style.legend_below(figure, grid[0, 0])

@@ -1,6 +1,6 @@
 """Flips: the images that pruning loses and gains, and whether they lay near the dense network's boundary ("thin ice").
 
-Every pruned network is held against its dense parent, image by image: `n11` both have right (robust, verified: the
+Every pruned or rounded network is held against its dense parent, image by image: `n11` both have right (robust, verified: the
 `metric`), `n10` are lost, `n01` gained, `n00` neither has; means over `pairs`, one a seed. `auc` is the chance that a lost
 image was nearer to the dense network's boundary than a kept one, with a 95 % interval over images: 1 if pruning loses
 exactly the nearest, 0.5 if it pays no heed to distance. Distance is that of the nearest adversarial image that any attack
@@ -171,7 +171,7 @@ def draw(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
     churn, tenths_of_churn = (style.select(table, stage=DENSE) for table in (flips, deciles))
     flips, deciles = (style.select(table, stage=spec.stage) for table in (flips, deciles))
     methods, ratios = sorted(flips["method"].unique()), sorted(flips["ratio"].unique())
-    middle = ratios[(len(ratios) - 1) // 2] if ratios else None
+    middle = style.middle_ratio(flips)
     figure, grid = style.panels(2 * len(ROWS), len(spec.objectives), height=1.8, sharey="row", sharex="row")
     for number, (metric, word) in enumerate(ROWS.items()):
         for column, objective in enumerate(spec.objectives):
@@ -199,7 +199,7 @@ def draw(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
                 above.set_ylabel(f"{word}: P(lost nearer\nthan kept)")
                 below.set_ylabel(f"{word}, lost (%)" + (f"\nratio {middle:g}" if ratios else ""))
         # Behind all panels of the row, which have one axis: from here on it stays as it is.
-        grid[2 * number + 1, 0].set_ylim(bottom=0)
+        style.from_zero(grid[2 * number + 1, 0])
     for axes, objective in zip(grid[0], spec.objectives, strict=True):
         axes.set_title(style.title(spec, objective))
     style.legend_below(figure, grid[0, 0])

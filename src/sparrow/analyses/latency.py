@@ -246,7 +246,7 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
             axes.text(0.5, 0.5, "nothing to compare", transform=axes.transAxes, ha="center", color="grey")
     for axes in grid[-1]:
         axes.set_xlabel("times as fast as dense")
-    grid[0, 0].set_ylim(bottom=0)
+    style.from_zero(grid[0, 0])
     for method in methods:
         grid[0, 0].plot([], [], linewidth=0.8, label=method, **style.look(methods, method))
     for form in sorted(set(table["form"]), reverse=True):

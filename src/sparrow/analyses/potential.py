@@ -38,6 +38,7 @@ BibTeX:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -47,7 +48,7 @@ from sparrow.files.corruption_kinds import KINDS
 from sparrow.files.paths import IDENTITY, LABEL_COLUMNS, SCOPE_COLUMNS, is_in_family
 from sparrow.files.specs import opened
 from sparrow.results.specs.figures import FigureSpec
-from sparrow.settings import Analysis, Columns, Scope
+from sparrow.settings import Analysis, Columns, Requirement, Scope
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,6 +66,7 @@ class Params(Analysis):
     """What may be lost."""
 
     scope: ClassVar[Scope] = "tables"
+    requires: ClassVar[tuple[Requirement, ...]] = ("dense",)
     reads: ClassVar[tuple[str, ...]] = ("corruptions",)
     tables: ClassVar[Columns] = {
         "potential": (
@@ -235,6 +237,9 @@ def draw(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
     tall = max(len(names) * (0.09 * len(methods) + 0.12), 1.5)
     ratio_of_heights: dict[str, Any] = {"gridspec_kw": {"height_ratios": [tall, 2.0]}}
     figure, grid = style.panels(2, len(spec.objectives), height=(tall + 2) / 2, sharex=True, sharey="row", **ratio_of_heights)
+    # Points of one ratio stand side by side, well apart from those of the next.
+    places = [style.position(ratio) for ratio in [0.0, *ratios]]
+    room = min([0.12, *(0.5 * (after - before) for before, after in pairwise(places))])
     for column, objective in enumerate(spec.objectives):
         above, below = grid[:, column]
         for place, method in enumerate(methods):
@@ -244,9 +249,10 @@ def draw(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
             for shift, (name, fill) in enumerate((("era", "full"), ("corrupted", "none"))):
                 own = lines[(lines["distribution"] == name) & (lines["severity"].isna() | (lines["severity"] == middle))]
                 own = own[own["kept"] >= 0.9]
+                aside = room * ((2 * place + shift + 0.5) / (2 * len(methods)) - 0.5)
                 points = 100 * own.set_index("ratio")[["excess", "low", "high"]].rename(columns={"excess": "mean"})
                 below.errorbar(
-                    [style.position(ratio) + 0.01 * (2 * place + shift) for ratio in points.index],
+                    [style.position(ratio) + aside for ratio in points.index],
                     points["mean"],
                     style.error_bars(points),
                     label=method if name == "era" else None,

@@ -308,7 +308,7 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     table = style.select(pd.read_csv(source), dataset=spec.dataset, model=spec.model)
     dense, pruned = (style.select(table, stage=stage) for stage in ("dense", spec.stage))
     methods, ratios, objectives = sorted(pruned["method"].unique()), sorted(pruned["ratio"].unique()), spec.objectives
-    middle = ratios[(len(ratios) - 1) // 2] if ratios else None
+    middle = style.middle_ratio(pruned)
     figure, grid = style.panels(1 + len(MEASURES), len(objectives), height=1.7, sharey=True)
     line = {"color": "grey", "linewidth": 1}
     for column, objective in enumerate(objectives):

@@ -102,7 +102,7 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     table = style.select(pd.read_csv(source), dataset=spec.dataset, model=spec.model)
     dense, pruned = (style.select(table, stage=stage) for stage in ("dense", spec.stage))
     methods, ratios = sorted(pruned["method"].unique()), sorted(pruned["ratio"].unique())
-    middle = ratios[(len(ratios) - 1) // 2] if ratios else None
+    middle = style.middle_ratio(pruned)
     objectives = spec.objectives
     figure, grid = style.panels(2, len(objectives), sharey="row")
     for column, objective in enumerate(objectives):
@@ -136,7 +136,7 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     grid[0, 0].set_ylabel("unstable ReLUs (%)\nall layers")
     grid[1, 0].set_ylabel("unstable ReLUs (%)" + (f"\nratio {middle:g}" if ratios else ""))
     for row in grid:
-        row[0].set_ylim(bottom=0)
+        style.from_zero(row[0])
     style.legend_below(figure, grid[0, 0])
     style.write(figure, svg, png)
 

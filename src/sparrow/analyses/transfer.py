@@ -147,10 +147,7 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     table = table[table["stage"].isin(["dense", spec.stage]) & table["from_stage"].isin(["dense", spec.stage])]
     pruned = style.select(table, stage=spec.stage)
     methods, ratios = sorted(pruned["method"].unique()), sorted(pruned["ratio"].unique())
-    # The one at which most methods can be compared: an N:M pattern has no other.
-    methods_at = pruned.groupby("ratio")["method"].nunique()
-    shared = methods_at.index[methods_at == methods_at.max()].tolist()
-    ratio = shared[(len(shared) - 1) // 2] if shared else None
+    ratio = style.middle_ratio(pruned)
     figure, grid = style.panels(2, len(spec.objectives), height=2.3, sharey="row")
     for column, objective in enumerate(spec.objectives):
         above, below = grid[:, column]

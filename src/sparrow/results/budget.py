@@ -67,7 +67,8 @@ def budgets(costs: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
     jobs = jobs_of_cells(costs[costs["stage"].isin(CHAIN)])
     spent = jobs.groupby([*CELL_COLUMNS, "of"])[["gradient_evaluations", "seconds"]].mean().reset_index()
     for stage in CHAIN:
-        if (costs["stage"] != stage).all():
+        # Variants of dense networks alone are made for no pruned one.
+        if found.empty or (jobs["stage"] != stage).all():
             continue
         made = [next((one for one in _behind(own) if stage_of(one) == stage), "") for own in found["stage"]]
         cells = found[CELL_COLUMNS].assign(of=pd.Series(made, found.index, dtype=object)).merge(spent, how="left")

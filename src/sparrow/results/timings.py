@@ -34,7 +34,8 @@ def write_timings(
         if not one.failed:
             _require_current(path, one, every, specs)
     (rows,) = analyses.collect(found, configured).values()
-    known = every[[*IDENTITY, "granularity", "constant", *PRESERVED]]
+    # Others were not timed, which is no failure.
+    known = every.loc[every["stage"].map(is_in_family), [*IDENTITY, "granularity", "constant", *PRESERVED]]
     if rows.empty:  # It has no types.
         rows = pd.DataFrame(columns=list(dict.fromkeys([*IDENTITY, *rows.columns])))
     merged = known.merge(rows, on=IDENTITY, how="left", validate="one_to_many")

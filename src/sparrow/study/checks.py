@@ -101,7 +101,7 @@ def _analyses_fit(study: Study) -> Iterator[str]:
         if entry.scope in ("pair", "family") or "dense" in entry.requires:
             against = f"analyses.{label}: compares networks with their dense one"
             if _stages(study) == {DENSE}:
-                yield f"{against}, and evaluate names no others; leave it out"
+                yield f"{against}, and evaluate names none that are pruned; leave it out"
             elif "dense" not in study.evaluate:
                 yield f"{against}, which evaluate leaves out; add 'dense'"
 

@@ -216,6 +216,7 @@ _SPELT = {
     "images": "(60000, 10000), with an official test set; (70000, None), without one; None, if it is not known",
     "needs": '() or ("threat",)',
     "requires": '() or ("dense",)',
+    "reads": '() or ("corruptions",)',
     "norms": '("linf",), ("l2",) or ("linf", "l2")',
     "tables": 'such as {"curve": ("bin", "share"), "total": ("share",)}, the columns of each table',
 }

@@ -177,6 +177,12 @@ class Variant(Settings):
             raise ValueError(f"bits is {self.bits} beside mixed_precision, which chooses them; valid: one of both")
         return self
 
+    @model_validator(mode="after")
+    def _something_reads_lr(self) -> Variant:
+        if self.lr is not None and not self.epochs:
+            raise ValueError(f"lr is {self.lr:g}, but without epochs nothing trains; valid: epochs of 1 or more, or no lr")
+        return self
+
     def schedule(self, finetuning: Schedule) -> Schedule | None:
         """How the network trains under rounding, where others fine-tune under `finetuning`; None if it does not."""
         if not self.epochs:

@@ -57,11 +57,16 @@ def archive(params: DataSet) -> list[str]:
 
 def require_archive(label: str, params: DataSet) -> None:
     """Raise SparrowError, naming the key, if a data set's corrupted images are read from an archive that is not there."""
+    if line := missing_archive(label, params):
+        raise SparrowError(line)
+
+
+def missing_archive(label: str, params: DataSet) -> str | None:
+    """The line that says so; None where the archive is there, or none is read."""
     path = params.corruptions.file
-    if path and not archive(params):
-        raise SparrowError(
-            f"datasets.{label}.corruptions.file: {path}: no such file; valid: the published archive, or null to make the images"
-        )
+    if not path or archive(params):
+        return None
+    return f"datasets.{label}.corruptions.file: {path}: no such file; valid: the published archive, or null to make the images"
 
 
 def _paths(params: DataSet) -> list[str]:

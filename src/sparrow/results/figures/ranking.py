@@ -28,9 +28,12 @@ def draw_ranking(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     titles = {objective: style.title(spec, objective) for objective in spec.objectives}
     # With a threat, the name of a panel has no room in one line.
     between = ", " if all(titles[objective] == objective for objective in titles) else "\n"
-    figure, grid = style.panels(len(rows), len(columns), height=0.5 + 0.16 * len(methods))
+    figure, grid = style.panels(len(rows), max(len(columns), 1), height=0.5 + 0.16 * len(methods))
     for line, (objective, metric) in zip(grid, rows, strict=True):
-        for axes, (ratio, granularity) in zip(line, columns, strict=True):
+        if not columns:
+            line[0].text(0.5, 0.5, "no network has a result", transform=line[0].transAxes, **style.MESSAGE)
+            line[0].set_title(f"{titles[objective]}{between}{metric}", fontsize=8)
+        for axes, (ratio, granularity) in zip(line, columns, strict=False):
             panel = style.select(table, objective=objective, metric=metric, ratio=ratio, granularity=granularity)
             panel = panel.sort_values("rank", ascending=False, na_position="first")
             for height, (_, row) in enumerate(panel.iterrows()):

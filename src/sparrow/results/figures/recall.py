@@ -28,7 +28,7 @@ def draw_recall(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> N
     dense = style.select(table, stage="dense")
     pruned = style.select(table, stage=spec.stage)
     methods, ratios = sorted(pruned["method"].unique()), sorted(pruned["ratio"].unique())
-    middle = ratios[(len(ratios) - 1) // 2]
+    middle = style.middle_ratio(pruned)
     objectives = spec.objectives
     figure, grid = style.panels(2 * len(ROWS), len(objectives))
     for number, (metric, title) in enumerate(ROWS.items()):
@@ -53,7 +53,9 @@ def draw_recall(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> N
                     **look,
                 )
             if style.select(slopes, objective=objective, metric=metric).empty:
-                slope.text(0.5, 0.6, "classes differ by\nno more than noise", **style.MESSAGE, transform=slope.transAxes)
+                compared = not style.select(dense, objective=objective).empty
+                words = "classes differ by\nno more than noise" if compared else "no dense network\nto compare with"
+                slope.text(0.5, 0.6, words, **style.MESSAGE, transform=slope.transAxes)
                 slope.set_ylim(0, 2)
             scatter.axline((0, 0), slope=1, color="grey", linestyle="--", linewidth=1)
             slope.axhline(1, color="grey", linestyle="--", linewidth=1)
@@ -61,7 +63,8 @@ def draw_recall(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> N
             scatter.set_xlabel("dense: recall - accuracy (points)")
             slope.set_xlabel("pruning ratio")
             if column == 0:
-                scatter.set_ylabel(f"{title}, ratio {middle:g}\npruned: recall - accuracy")
+                at = "" if middle is None else f", ratio {middle:g}"
+                scatter.set_ylabel(f"{title}{at}\npruned: recall - accuracy")
                 slope.set_ylabel(f"{title}\nintensification")
     for axes, objective in zip(grid[0], objectives, strict=True):
         axes.set_title(style.title(spec, objective))

@@ -21,10 +21,12 @@ def draw_sparsity(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     methods, ratios = sorted(table["method"].unique()), sorted(table["ratio"].unique())
     objectives = spec.objectives
     names = list(dict.fromkeys(table["layer"]))
-    figure, grid = style.panels(len(objectives), len(ratios), width=2.2, height=1.7, sharex=True, sharey=True)
+    figure, grid = style.panels(len(objectives), max(len(ratios), 1), width=2.2, height=1.7, sharex=True, sharey=True)
     for row, objective in zip(grid, objectives, strict=True):
         row[0].set_ylabel(f"{objective}\nkept weights (%)")
-        for axes, ratio in zip(row, ratios, strict=True):
+        if not ratios:
+            row[0].text(0.5, 0.5, "no network has a result", transform=row[0].transAxes, **style.MESSAGE)
+        for axes, ratio in zip(row, ratios, strict=False):
             for place, method in enumerate(methods):
                 rows = style.select(table, objective=objective, method=method, ratio=ratio)
                 kept = 100 * (1 - rows.groupby("layer")["sparsity"].mean().reindex(names))
@@ -33,8 +35,10 @@ def draw_sparsity(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
                 axes.plot([i + shift for i in range(len(names))], kept, label=method, **style.look(methods, method))
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+            # Within a decade other ticks have labels, too.
+            axes.yaxis.set_minor_formatter(ticker.LogFormatter())
             axes.set_xticks(range(len(names)), [str(i + 1) for i in range(len(names))])
-    for axes, ratio in zip(grid[0], ratios, strict=True):
+    for axes, ratio in zip(grid[0], ratios, strict=False):
         axes.set_title(f"ratio {ratio:g}")
     for axes in grid[-1]:
         axes.set_xlabel("layer")

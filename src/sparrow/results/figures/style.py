@@ -76,13 +76,33 @@ def title(spec: FigureSpec, objective: str) -> str:
 
 def compression_axis(axes: Axes, ratios: list[float]) -> None:
     """Set ticks at the study's ratios on an axis that is logarithmic in the share of kept weights."""
-    axes.set_xticks([position(ratio) for ratio in ratios], [f"{ratio:g}" for ratio in ratios])
+    places = [position(ratio) for ratio in ratios]
+    # Where nothing is drawn at them, too, the axis is around the ratios.
+    axes.dataLim.update_from_data_x(places, ignore=False)
+    axes.autoscale_view(scaley=False)
+    axes.set_xticks(places, [f"{ratio:g}" for ratio in ratios])
     axes.minorticks_off()
 
 
 def position(ratio: float) -> float:
     """The coordinate of a pruning ratio on the compression axis."""
     return -np.log10(1 - ratio)
+
+
+def middle_ratio(table: pd.DataFrame) -> float | None:
+    """The ratio at which a figure shows more of each method: of those that most methods of `table` have, the middle one; None
+    without any. An N:M pattern has a single ratio, which may be no other method's."""
+    methods = table.groupby("ratio")["method"].nunique()
+    shared = methods.index[methods == methods.max()].tolist()
+    return shared[(len(shared) - 1) // 2] if shared else None
+
+
+def from_zero(axes: Axes) -> None:
+    """Begin the vertical axis of `axes`, and of all panels that share it, at 0, with room for a marker above what is drawn.
+
+    What is drawn afterwards does not move it.
+    """
+    axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
 
 
 def over_seeds(table: pd.DataFrame, value: str) -> pd.DataFrame:
@@ -113,8 +133,8 @@ def cross_out(axes: Axes, across: Points, up: Points) -> None:
 
 
 def images(counts: pd.Series) -> str:
-    """The number of images behind a panel, in words."""
-    fewest, most = counts.min(), counts.max()
+    """The number of images behind a panel, in words; networks that failed, and have seen none, say nothing of it."""
+    fewest, most = (counts[counts > 0] if (counts > 0).any() else counts).agg(["min", "max"])
     return f"{fewest} images" if fewest == most else f"{fewest} to {most} images"
 
 
