@@ -89,7 +89,8 @@ class _Left:
     """How far the study's jobs are, told anew now and then."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._study, self._next = path, None, 0.0
+        self._path, self._next = path, 0.0
+        self._study: Study | None = None
         self._whole: Whole | None = None
 
     def told(self) -> Whole | None:
@@ -110,7 +111,6 @@ class _Left:
         from sparrow.estimate.work import works
         from sparrow.study.load import read_study
 
-        study: Study = self._study or read_study(self._path)
-        self._study = study
+        study = self._study = self._study or read_study(self._path)
         found = works(study)
         return standing(found, up_to_date(study, finished_jobs(study, found)), Path(study.results))
