@@ -7,10 +7,10 @@ import pytest
 import yaml
 
 from sparrow import catalogue
-from sparrow.cli import cite
 from sparrow.cli.main import main
 from sparrow.errors import SparrowError
 from sparrow.pruning.params import S2AP
+from sparrow.study import citations as cite
 from sparrow.training.additions import Distillation, StabilityLoss
 
 ROOT = Path(__file__).parents[2]

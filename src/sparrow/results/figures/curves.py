@@ -14,6 +14,11 @@ from sparrow.results.specs.figures import RunsFigureSpec
 
 DRAWN_FROM = "*.curve.csv"
 WITHOUT_PRUNING = True
+CAPTION = (
+    "Loss (the objective's own) and benign accuracy on the validation images in each epoch of pre-training, pruning "
+    "and fine-tuning, and of training under rounding where a variant does that. Fainter lines have higher pruning "
+    "ratios. Methods that do not train have no curve while pruning."
+)
 
 STAGES = {"dense": "pre-training", "pruned": "pruning", "finetuned": "fine-tuning", "grafted": "grafting"}
 

@@ -12,6 +12,14 @@ from sparrow.results.recall import relative
 from sparrow.results.specs.figures import FigureSpec
 
 DRAWN_FROM = ("recall.csv", "intensification.csv")
+CAPTION = (
+    "Does pruning intensify what was below the accuracy? Relative recall is a class's recall minus the accuracy. "
+    "Above: each class of each pruned network against the same class of its dense parent. Below: the slope of a line "
+    "through such points and the origin, without what noise adds to it, and its 95 % interval (over images, and over "
+    "seeds where there are several). Above 1, pruning makes weak classes weaker; below 1, it evens them out. No "
+    "point: the dense network's recalls differ by no more than noise, so that there is nothing to intensify; with few "
+    "test images a class that is so."
+)
 
 ROWS = {"benign": "benign", "era": "era"}
 

@@ -12,6 +12,10 @@ from sparrow.results.figures import style
 from sparrow.results.specs.figures import FigureSpec
 
 DRAWN_FROM = "layers.csv"
+CAPTION = (
+    "The share of weights that is left in each layer, counted in the checkpoints, from the input (1) to the logits. "
+    "Methods that keep the same share in every layer lie on a level line."
+)
 
 
 @opened(FigureSpec)

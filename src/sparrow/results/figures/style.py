@@ -139,8 +139,14 @@ def legend_below(figure: Figure, axes: Axes | None = None) -> None:
 
 
 def write(figure: Figure, svg: Path, png: Path) -> None:
-    """Write the figure as SVG and PNG, with the same bytes for the same picture, and close it."""
-    for path, options in ((svg, {"metadata": {"Date": None}}), (png, {"dpi": 150, "metadata": {"Software": None}})):
+    """Write the figure as SVG, PNG and, beside the SVG, PDF, with the same bytes for the same picture, and close it."""
+    undated = {"metadata": {"CreationDate": None}}
+    files = {
+        svg: {"metadata": {"Date": None}},
+        png: {"dpi": 150, "metadata": {"Software": None}},
+        svg.with_suffix(".pdf"): undated,
+    }
+    for path, options in files.items():
         with replacing(path) as partial:
             figure.savefig(partial, format=path.suffix[1:], **options)
     plt.close(figure)
