@@ -8,6 +8,8 @@ import pandas as pd
 
 # Okabe and Ito's palette, told apart by colour-blind readers; markers tell them apart in print.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442"]
+OTHERS = "all others"
+"""What the methods that do not stand out are called together."""
 FEW = 7
 """Of more methods, only the best stand out."""
 BEST = 5

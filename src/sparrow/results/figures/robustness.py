@@ -37,7 +37,8 @@ def draw_robustness(source: Path, svg: Path, png: Path, spec: FigureSpec) -> Non
     table = table[table["stage"].isin(["dense", spec.stage])]
     ratios, objectives = sorted(table["ratio"].unique()), spec.objectives
     # Where nothing is pruned, there is one row for the dense network.
-    methods = sorted(set(table["method"]) - {"dense"}) or ["dense"]
+    pruned = sorted(set(table["method"]) - {"dense"})
+    methods = style.named(table, pruned) or ["dense"]
     figure, grid = style.panels(len(methods), len(objectives), height=1.3, sharex=True, sharey=True)
     for row, method in zip(grid, methods, strict=True):
         row[0].set_ylabel(f"{method}\naccuracy (%)")
@@ -72,8 +73,10 @@ def draw_robustness(source: Path, svg: Path, png: Path, spec: FigureSpec) -> Non
                 label="neither broken nor proved",
             )
             style.compression_axis(axes, ratios)
-    for axes, objective in zip(grid[0], objectives, strict=True):
-        axes.set_title(style.title(spec, objective))
+    for row in grid:
+        # Where rows are many, the first would be out of sight.
+        for axes, objective in zip(row, objectives if len(grid) > 3 or row is grid[0] else [], strict=False):
+            axes.set_title(style.title(spec, objective))
     for axes in grid[-1]:
         axes.set_xlabel("pruning ratio (0: dense)")
     grid[0, 0].set_ylim(-3, 103)

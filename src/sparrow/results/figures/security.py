@@ -35,6 +35,7 @@ def draw_security(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     table = style.select(pd.read_csv(source, converters=EXACT), dataset=spec.dataset, model=spec.model)
     dense, pruned = (style.select(table, stage=stage) for stage in ("dense", spec.stage))
     methods, ratios = sorted(pruned["method"].unique()), sorted(pruned["ratio"].unique())
+    named = style.named(pruned, methods)
     shown = sorted({ratios[0], ratios[(len(ratios) - 1) // 2], ratios[-1]}) if ratios else []
     # Where nothing is pruned, there is one row for the dense networks.
     parts = {f"ratio {ratio:g}\n": style.select(pruned, ratio=ratio) for ratio in shown} or {"": pruned}
@@ -53,9 +54,9 @@ def draw_security(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
             axes.plot([], [], color="black", label="era (line)")
             axes.plot([], [], color="black", linestyle=":", linewidth=0.8, marker="o", fillstyle="none", label="vra (hollow)")
             _curves(axes, style.select(dense, objective=objective), 0, linestyle="--", label="dense", **DENSE)
-            for place, method in enumerate(methods):
+            for place, method in enumerate(sorted(methods, key=lambda method: method in named)):
                 rows = style.select(part, objective=objective, method=method)
-                _curves(axes, rows, place, label=method, **style.look(methods, method))
+                _curves(axes, rows, place, **style.line(named, method))
     for axes, objective in zip(grid[0], objectives, strict=True):
         axes.set_title(style.title(spec, objective))
         axes.set_xlim(left=0)
@@ -94,6 +95,7 @@ def _curves(axes: Axes, rows: pd.DataFrame, place: int, **look: Any) -> None:
         fillstyle="none",
         linestyle=":",
         linewidth=0.8,
+        zorder=look.get("zorder", 2),
         capsize=2,
         elinewidth=0.8,
     )

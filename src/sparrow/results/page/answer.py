@@ -79,16 +79,23 @@ def _sentences(rows: pd.DataFrame, metric: str, granularity: str, controls: set[
             known = [_value(row, "mean", "low", "high")] if pd.notna(row["mean"]) else ["–"]
             control.append([*known, f" at {ratio:g}{_remark(row)}"])
         if len(first):
-            noise.append([f"at {ratio:g} {_tied(at)}"])
-    reference = dense.iloc[0][metric] if len(dense) else float("nan")
-    before = f" (before pruning: {words.percent(reference)} %)" if pd.notna(reference) else ""
-    said = [WHAT.get(granularity, f"{granularity}: "), f"after the best pruning, so many test images {KEEPS[metric]}{before}: "]
-    said = [f"{said[0]}{said[1] if said[0] else said[1].capitalize()}", *_joined(best, ", "), "."]
+            noise.append([f"at {ratio:g}, {_tied(at)}"])
+    said = [*_before(dense, metric, WHAT.get(granularity, f"{granularity}: ")), *_joined(best, ", "), "."]
     if control:
         said += [" Random pruning leaves ", *_joined(control, ", "), "."]
     if noise:
-        said += [" Within the noise of the best: ", *_joined(noise, "; "), "."]
+        said += [" Not told apart from the best: ", *_joined(noise, "; "), "."]
     return said
+
+
+def _before(dense: pd.DataFrame, metric: str, what: str) -> list[Any]:
+    """How the first sentence begins."""
+    if what:
+        return [f"{what}after the best method, "]
+    if dense.empty or pd.isna(dense.iloc[0][metric]):
+        return [f"Of the test images, so many {KEEPS[metric]} after the best method: "]
+    known = {"value": f"{words.percent(dense.iloc[0][metric])} %", "interval": ""}
+    return [known, f" of the test images {KEEPS[metric]} before pruning; after the best method, "]
 
 
 def _joined(parts: list[list[Any]], between: str) -> list[Any]:
@@ -109,8 +116,8 @@ def _tied(at: pd.DataFrame) -> str:
     tied = list(at.loc[at["verdict"] == "within the noise", "method"])
     others = int(at["verdict"].isin(["within the noise", "likely worse", "worse"]).sum())
     if not others:
-        return "nothing to compare"
+        return "no other was compared"
     if not tied:
-        return f"none of {others}: all others are behind"
+        return f"none of {others} others"
     names = ", ".join(tied[:NAMED]) + (f" and {len(tied) - NAMED} more" if len(tied) > NAMED else "")
-    return f"{len(tied)} of {others} ({names})"
+    return f"{len(tied)} of {others} others ({names})"

@@ -8,13 +8,12 @@ from typing import Any
 import pandas as pd
 
 from sparrow.files.paths import CELL_COLUMNS, DENSE, variant_of
-from sparrow.results.looks import COLOURS, FEW, standing_out
+from sparrow.results.looks import COLOURS, FEW, OTHERS, standing_out
 from sparrow.results.page import words
 from sparrow.results.page.study_data import METRICS, StudyData
 
 SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left"]
 GREY = "#b9bec6"
-OTHERS = "all others"
 SIDE_BY_SIDE = 3
 """So many objectives have panels beside one another; of more, a menu chooses one."""
 WIDTH = 1080
