@@ -118,6 +118,6 @@ def _tied(at: pd.DataFrame) -> str:
     if not others:
         return "no other was compared"
     if not tied:
-        return f"none of {others} others"
+        return f"none of {words.count(others, 'other')}"
     names = ", ".join(tied[:NAMED]) + (f" and {len(tied) - NAMED} more" if len(tied) > NAMED else "")
-    return f"{len(tied)} of {others} others ({names})"
+    return f"{len(tied)} of {words.count(others, 'other')} ({names})"

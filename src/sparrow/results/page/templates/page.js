@@ -96,9 +96,12 @@ async function png(image) {
 
 async function chart(place) {
   const spec = await unpacked(held("spec", place.dataset.chart)).json();
-  await vegaEmbed(place, spec, { renderer: "svg", actions: { export: true, source: false, compiled: false, editor: false }, downloadFileName: place.dataset.chart });
+  const bind = document.createElement("div");
+  place.before(bind);
+  await vegaEmbed(place, spec, { bind, renderer: "svg", actions: { export: true, source: false, compiled: false, editor: false }, downloadFileName: place.dataset.chart });
 }
 
+addEventListener("beforeprint", () => all(".doubts details").forEach((one) => (one.open = true)));
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("button");
   if (!button) return;
