@@ -26,6 +26,9 @@ LOOKS = {
     "vra": {"color": "#0072B2", "marker": "^"},
 }
 
+IN_SIGHT = 3
+"""Rows below one title."""
+
 
 @opened(FigureSpec)
 def draw_robustness(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
@@ -73,9 +76,9 @@ def draw_robustness(source: Path, svg: Path, png: Path, spec: FigureSpec) -> Non
                 label="neither broken nor proved",
             )
             style.compression_axis(axes, ratios)
-    for row in grid:
-        # Where rows are many, the first would be out of sight.
-        for axes, objective in zip(row, objectives if len(grid) > 3 or row is grid[0] else [], strict=False):
+    # Where rows are many, the first is out of sight.
+    for row in grid if len(grid) > IN_SIGHT else grid[:1]:
+        for axes, objective in zip(row, objectives, strict=True):
             axes.set_title(style.title(spec, objective))
     for axes in grid[-1]:
         axes.set_xlabel("pruning ratio (0: dense)")
