@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -88,15 +89,20 @@ def _dots(table: pd.DataFrame, spec: MeasuredFigureSpec) -> Figure:
             axes.axvline(100, color="grey", linestyle="--", linewidth=1)
             for place, ratio in enumerate(ratios):
                 shift = 0.5 * ((len(ratios) - 1) / 2 - place) / len(ratios)
-                look = {"color": style.COLOURS[place % len(style.COLOURS)], "marker": style.MARKERS[place % len(style.MARKERS)]}
+                look: dict[str, Any] = {
+                    "color": style.COLOURS[place % len(style.COLOURS)],
+                    "markersize": 3.5,
+                    "elinewidth": 0.7,
+                }
+                look |= {"marker": style.MARKERS[place % len(style.MARKERS)], "label": f"ratio {ratio:g}"}
                 for up, method in enumerate(methods):
                     rows = style.select(table, objective=objective, method=method, ratio=ratio)
                     points = style.over_seeds(rows, f"preserved_{metric}")
                     if len(points):
                         reach = 100 * style.error_bars(points)
-                        where = 100 * points["mean"], [up + shift]
-                        axes.errorbar(*where, xerr=reach, elinewidth=0.7, markersize=3.5, label=f"ratio {ratio:g}", **look)
-                        style.cross_out(axes, *where if style.constant(rows) else ([], []))
+                        across = 100 * points["mean"]
+                        axes.errorbar(across, [up + shift], xerr=reach, **look)
+                        style.cross_out(axes, across if style.constant(rows) else [], [up + shift])
             _say_what_is_missing(axes, table, spec, metric, objective)
             axes.set_yticks(range(len(methods)), methods, fontsize=7)
             axes.margins(y=0.01)

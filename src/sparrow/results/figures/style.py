@@ -187,7 +187,7 @@ def legend_below(figure: Figure, axes: Axes | None = None) -> None:
 def write(figure: Figure, svg: Path, png: Path) -> None:
     """Write the figure as SVG, PNG and, beside the SVG, PDF, with the same bytes for the same picture, and close it."""
     undated = {"metadata": {"CreationDate": None}}
-    files = {
+    files: dict[Path, dict[str, Any]] = {
         svg: {"metadata": {"Date": None}},
         png: {"dpi": 150, "metadata": {"Software": None}},
         svg.with_suffix(".pdf"): undated,

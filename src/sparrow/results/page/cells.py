@@ -60,7 +60,7 @@ def _accuracies(table: pd.DataFrame) -> list[Column]:
         for metric in ("benign", "era", "vra")
         if f"preserved_{metric}" in table
     ]
-    single = [name for name in table if name.startswith(("era_", "vra_")) and f"{name}_low" in table]
+    single = [name for name in map(str, table) if name.startswith(("era_", "vra_")) and f"{name}_low" in table]
     return columns + [Column(name.replace("_", " ", 1), "interval", intervals(table, name), shown=False) for name in single]
 
 
@@ -74,7 +74,7 @@ def _sizes(table: pd.DataFrame) -> list[Column]:
 
 def _facts(table: pd.DataFrame) -> list[Column]:
     facts = facts_in_words(table)
-    return [Column(name, "text", texts(facts[name]), shown=False, chosen_by=True) for name in facts]
+    return [Column(name, "text", texts(facts[name]), shown=False, chosen_by=True) for name in map(str, facts)]
 
 
 def _notes(table: pd.DataFrame) -> list[Column]:

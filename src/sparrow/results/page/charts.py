@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -10,7 +11,7 @@ import pandas as pd
 from sparrow.files.paths import CELL_COLUMNS, DENSE, variant_of
 from sparrow.results.looks import COLOURS, FEW, OTHERS, standing_out
 from sparrow.results.page import words
-from sparrow.results.page.study_data import METRICS, StudyData
+from sparrow.results.page.study_data import StudyData
 
 SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left"]
 GREY = "#b9bec6"
@@ -147,7 +148,7 @@ def _rows(data: StudyData) -> list[dict[str, Any]]:
     return found
 
 
-def _point(row: dict[str, Any], metric: str) -> dict[str, Any]:
+def _point(row: Mapping[Any, Any], metric: str) -> dict[str, Any]:
     mean, low, high = (row[f"{metric}{end}"] for end in ("", "_low", "_high"))
     return {
         "network": f"{row['dataset']}, {row['model']}",
@@ -211,8 +212,8 @@ def _look(data: StudyData, rows: list[dict[str, Any]]) -> dict[str, Any]:
     domain = [*named, *([OTHERS] if len(methods) > FEW else [])]
     colours = [COLOURS[place % len(COLOURS)] for place in range(len(named))] + [GREY] * (len(domain) - len(named))
     shapes = [SHAPES[place % len(SHAPES)] for place in range(len(domain))]
-    plain = {"condition": [{"test": f"datum.look == '{OTHERS}'", "value": 0.55}], "value": 1}
-    chosen = {"condition": [{"test": {"not": {"param": "chosen"}}, "value": 0.08}, *plain["condition"]], "value": 1}
+    faint = {"test": f"datum.look == '{OTHERS}'", "value": 0.55}
+    chosen = {"condition": [{"test": {"not": {"param": "chosen"}}, "value": 0.08}, faint], "value": 1}
     legend = {"title": None}
     return {
         "color": {"field": "look", "type": "nominal", "scale": {"domain": domain, "range": colours}, "legend": legend},
@@ -326,6 +327,3 @@ def _latencies(data: StudyData) -> dict[str, pd.DataFrame]:
                 fastest = rows.groupby(keys)["milliseconds"].min().rename("cost").reset_index()
                 found[f"{entry.label}: milliseconds of {size:g} images"] = fastest
     return found
-
-
-__all__ = ["METRICS", "ratio_chart", "tradeoff_chart"]

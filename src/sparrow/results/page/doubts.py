@@ -88,12 +88,27 @@ def _design(data: StudyData) -> list[dict[str, Any]]:
     if len(data.spec.seeds) == 1:
         text = "There is one seed: intervals are over test images alone, and say nothing of training again."
         found.append(_doubt("mind", text))
-    regimes = data.summary["data_regime"].dropna().unique() if "data_regime" in data.summary else []
+    if data.spec.stage == "pruned":
+        text = (
+            "Networks are shown as they were pruned, without fine-tuning: what they lose may be a matter of batch norm alone."
+        )
+        found.append(_doubt("mind", text))
+    regimes = set(data.summary["data_regime"].dropna()) if "data_regime" in data.summary else set()
     if len(regimes) > 1:
         found.append(_doubt("mind", "Networks of one table were trained on different data.", sorted(regimes)))
     return found
 
 
 def _code(data: StudyData) -> list[dict[str, Any]]:
+    """What the numbers were computed by, where that is not one thing."""
+    found, table = [], data.table("provenance")
+    for aspect, text in (
+        ("device", "Networks were computed on different devices."),
+        ("versions", "Packages had different versions."),
+    ):
+        # Stage by stage: not all name the same packages.
+        values = [set(table[name].dropna()) for name in map(str, table) if name.endswith(f"_{aspect}")]
+        if any(len(one) > 1 for one in values):
+            found.append(_doubt("mind", text, sorted(set.union(*values))))
     changed = json.loads(data.environment.read_text(encoding="utf-8"))["git"]["changed"]
-    return [_doubt("mind", "The code of this page is not that of its commit.", changed)] if changed else []
+    return found + ([_doubt("mind", "The code of this page is not that of its commit.", changed)] if changed else [])

@@ -22,5 +22,5 @@ def packed() -> dict[str, str]:
     return {
         "datatables.js": pack(BUNDLE.with_suffix(".js").read_bytes()),
         "datatables.css": pack(BUNDLE.with_suffix(".css").read_bytes()),
-        "vega.js": pack(vl_convert.javascript_bundle().encode()),
+        "vega.js": pack(vl_convert.javascript_bundle().encode()),  # type: ignore[call-arg]
     }

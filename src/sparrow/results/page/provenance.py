@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from sparrow.files.paths import IDENTITY
 from sparrow.results.page.grid import Column, Grid, grid, texts
 from sparrow.results.page.study_data import StudyData
 
@@ -15,8 +16,8 @@ DIGITS = 12
 def provenance(data: StudyData) -> Grid:
     """The grid of provenance.csv, digests cut to their first digits."""
     table = data.table("provenance")
-    short = {name: [text[:DIGITS] if _is_digest(name) else text for text in texts(table[name])] for name in table}
-    names = [*list(table)[:7]]
+    short = {name: [text[:DIGITS] if _is_digest(name) else text for text in texts(table[name])] for name in map(str, table)}
+    names = [name for name in IDENTITY if name in short]
     columns = [Column(name, "text", short[name], chosen_by=name in ("objective", "method", "ratio")) for name in names]
     columns += [
         Column(name.replace("_", " "), "text", values, shown=name.endswith("sha256"))

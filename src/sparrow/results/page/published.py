@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from sparrow.results.page.grid import Column, Grid, grid, numbers, texts
+from sparrow.results.page.grid import Column, Form, Grid, grid, numbers, texts
 from sparrow.results.page.study_data import METRICS, StudyData
 
 
@@ -37,5 +37,5 @@ def _headline(table: pd.DataFrame) -> Grid:
     return grid("headline", columns)
 
 
-def _form(name: str) -> str:
+def _form(name: str) -> Form:
     return "long" if name == "remarks" else "text"

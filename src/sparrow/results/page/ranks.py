@@ -32,5 +32,7 @@ def ranks(data: StudyData) -> Grid:
         Column("verdict", "text", texts(table["verdict"]), chosen_by=True),
     ]
     columns += [Column(title, "number", numbers(spent[name])) for name, title in SPENT.items() if name in spent]
-    columns += [Column(name, "text", texts(own[name]), shown=False, chosen_by=True) for name in facts_in_words(data.summary)]
+    columns += [
+        Column(name, "text", texts(own[name]), shown=False, chosen_by=True) for name in map(str, facts_in_words(data.summary))
+    ]
     return grid("ranks", columns)
