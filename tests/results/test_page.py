@@ -6,14 +6,17 @@ import base64
 import gzip
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import vl_convert
 
-from sparrow.results.page import answer, charts, doubts, latex, libraries
+from sparrow.results import published as published_table
+from sparrow.results.page import answer, charts, doubts, latex, libraries, published
 from sparrow.results.page.grid import Column, grid
 from sparrow.results.page.packed import pack
 from sparrow.results.page.study_data import StudyData
@@ -186,6 +189,44 @@ def test_a_chart_has_a_point_for_each_network_and_marks_those_of_one_class(told)
     assert len(points) == 2 * 4
     assert points["hydra", "era"] | {"value": 80.0, "low": 75.0, "high": 84.0} == points["hydra", "era"]
     assert [key for key, row in points.items() if row["constant"]] == [("random", "era"), ("random", "vra")]
+
+
+def test_a_networks_latency_is_that_of_its_fastest_form_and_its_budget_that_of_its_chain(told) -> None:
+    who = {**KEYS, "method": "hydra", "ratio": 0.9, "stage": "finetuned"}
+    timed = [
+        who | {"seed": 0, "form": form, "batch_size": 1, "milliseconds": time}
+        for form, time in (("masked", 4.0), ("onnx", 3.0))
+    ]
+    data = told(latency=timed, budgets=[who | {"chain_gradient_evaluations": 1234}])
+    spec = charts.tradeoff_chart(replace(data, spec=spec_of(analyses={"latency": None})))
+    assert spec is not None
+    costs = {
+        row["against"]: row["cost"] for row in spec["data"]["values"] if (row["method"], row["metric"]) == ("hydra", "era")
+    }
+    assert costs == {
+        "parameters that are not zero": 100,
+        "effective parameters": 90,
+        "latency: milliseconds of 1 image": 3.0,
+        "gradient evaluations of the whole chain": 1234,
+    }
+
+
+@pytest.mark.parametrize("chart", [charts.ratio_chart, charts.tradeoff_chart])
+def test_a_chart_is_one_that_vega_lite_knows(chart, told) -> None:
+    vega = vl_convert.vegalite_to_vega(chart(told()), vl_version="6.4")
+    assert vega["marks"]
+
+
+def test_published_figures_stand_beside_measured_ones(told, bare, tmp_path: Path) -> None:
+    row = dict.fromkeys(published_table.COLUMNS) | KEYS | {"source": "Someone 2020", "method": "hydra", "ratio": 0.9}
+    row |= {"era_published": 80.0, "era": 79.26, "era_difference": -0.74, "remarks": "another attack"}
+    data = told(published=[row])
+    (one,) = published.published(data)
+    found = unpacked(one.packed)
+    line = dict(zip([head["title"] for head in found["columns"]], found["rows"][0], strict=True))
+    assert line["era published"] == 80
+    assert (line["era measured"], line["era difference"], line["remarks"]) == (79.3, -0.7, "another attack")
+    assert "Published beside measured" in written(data, tmp_path)
 
 
 def test_means_over_seeds_have_students_interval(told) -> None:
