@@ -158,6 +158,25 @@ def test_a_page_is_made_where_everything_failed(told, bare, tmp_path: Path) -> N
     assert 'data-chart="ratio"' not in text
 
 
+def test_a_page_of_dense_networks_alone_says_how_they_are(told, bare, tmp_path: Path) -> None:
+    data = told([network("dense", 0.0)], [])
+    data = replace(data, spec=spec_of(evaluate=["dense"], methods={}))
+    text = written(data, tmp_path)
+    assert "era <b>80.0 %</b>" in text
+    assert "There is nothing to show." in text
+    assert 'data-chart="ratio"' not in text
+
+
+def test_rounded_networks_are_in_the_trade_off_and_out_of_the_ranking(told) -> None:
+    sizes = {"weight_bytes": 10.0, "index_bytes": 1.0, "other_bytes": 2.0}
+    data = told([*NETWORKS, network("hydra", stage="finetuned+int8") | sizes])
+    spec = charts.tradeoff_chart(data)
+    assert spec is not None
+    found = {(row["method"], row["cost"]) for row in spec["data"]["values"] if row["against"] == "bytes of parameters"}
+    assert found == {("hydra +int8", 13.0)}
+    assert "int8" not in str(answer.answers(data))
+
+
 def test_the_same_tables_give_the_same_bytes(told, bare, tmp_path: Path) -> None:
     first = written(told(), tmp_path)
     assert written(told(), tmp_path) == first

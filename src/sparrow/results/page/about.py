@@ -28,7 +28,7 @@ def about(data: StudyData) -> dict[str, Any]:
     pruned = summary[summary["stage"] != DENSE]
     rooms = {title: [_shown(one, room) for one in spec.entries[room]] for room, title in ROOMS.items() if spec.entries[room]}
     return {
-        "title": f"What is left of {_names(spec.entries['models'])} on {_names(spec.entries['datasets'])} after pruning",
+        "title": _title(data),
         "threats": _threats(data),
         "facts": [
             ("networks", f"{len(summary):,}"),
@@ -46,9 +46,16 @@ def about(data: StudyData) -> dict[str, Any]:
     }
 
 
+def _title(data: StudyData) -> str:
+    networks, images = (_names(data.spec.entries[room]) for room in ("models", "datasets"))
+    if data.spec.stage == DENSE:
+        return f"How robust dense networks are: {networks} on {images}"
+    return f"What is left of {networks} on {images} after pruning"
+
+
 def _names(entries: list[Entry]) -> str:
     labels = [one.label for one in entries]
-    return words.listed(labels) if len(labels) <= 3 else f"{len(labels)} of them"
+    return words.listed(labels) if len(labels) <= 3 else f"{labels[0]}, {labels[1]} and {len(labels) - 2} others"
 
 
 def _threats(data: StudyData) -> list[tuple[str, str]]:
