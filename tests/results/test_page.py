@@ -16,7 +16,7 @@ import pytest
 import vl_convert
 
 from sparrow.results import published as published_table
-from sparrow.results.page import answer, charts, doubts, latex, libraries, published
+from sparrow.results.page import answer, charts, doubts, figures, latex, libraries, published
 from sparrow.results.page.grid import Column, grid
 from sparrow.results.page.packed import pack
 from sparrow.results.page.study_data import StudyData
@@ -186,6 +186,27 @@ def test_no_address_is_asked_for_anything(told, bare, tmp_path: Path) -> None:
     text = written(told(), tmp_path)
     assert not re.findall(r"""(?:src|href)=["'](?!#|data:)""", text)
     assert not re.findall(r"@import|url\(|fetch\(", text)
+
+
+@pytest.mark.parametrize(("size", "there"), [(100, True), (2_000_000, False)])
+def test_a_figure_is_there_with_its_caption_and_a_pdf_where_these_are_small(tmp_path: Path, size: int, there: bool) -> None:
+    shown = [one for one in page.spec(study(), "mine").figures if one.name in ("ranking", "accuracy", "curves")]
+    files = {}
+    for one in shown:
+        files[one.path] = tmp_path / f"{one.name}.svg"
+        files[one.path].write_text(f"<svg>{one.name}</svg>")
+        files[one.path].with_suffix(".pdf").write_bytes(b"%PDF" * (size // 4))
+    (part,) = figures.shown_figures(spec_of().model_copy(update={"figures": shown}), files)
+    assert [one["title"] for one in part["figures"]] == ["Accuracy against the pruning ratio", "Ranking", "Learning curves"]
+    assert gzip.decompress(base64.b64decode(part["figures"][1]["svg"])) == b"<svg>ranking</svg>"
+    assert [bool(one["pdf"]) for one in part["figures"]] == [there] * 3
+    assert all(one["caption"] for one in part["figures"])
+    assert [one["tables"] for one in part["figures"]] == [["summary.csv"], ["ranking.csv"], []]
+
+
+def test_every_figure_has_a_caption() -> None:
+    every = study(analyses={"stability": None, "latency": None}, methods={"admm": None, "lwm": None})
+    assert [one.name for one in page.spec(every, "mine").figures if len(one.caption) < 40] == []
 
 
 def test_the_libraries_are_there_offline() -> None:
