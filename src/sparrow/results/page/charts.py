@@ -323,9 +323,8 @@ def _latencies(data: StudyData) -> dict[str, pd.DataFrame]:
         table = data.table(entry.label) if entry.kind == "latency" else pd.DataFrame()
         if {"milliseconds", "batch_size"} <= set(table):
             keys = [*CELL_COLUMNS, "stage"]
-            for size, rows in table.groupby("batch_size"):
+            for size in sorted({int(size) for size in table["batch_size"].dropna()}):
+                rows = table[table["batch_size"] == size]
                 fastest = rows.groupby([*keys, "seed"])["milliseconds"].min().groupby(keys).mean()
-                found[f"{entry.label}: milliseconds of {words.count(int(size), 'image')}"] = fastest.rename(
-                    "cost"
-                ).reset_index()
+                found[f"{entry.label}: milliseconds of {words.count(size, 'image')}"] = fastest.rename("cost").reset_index()
     return found
