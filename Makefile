@@ -24,16 +24,18 @@ BIN := $(VENV)/bin
 SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default --configfile $(STUDY)
 NAME := $(if $(filter config.yaml,$(STUDY)),report,$(basename $(notdir $(STUDY))))
 REPORT := reports/$(NAME).html
+RESULTS = $$($(BIN)/python -c 'import yaml; print(yaml.safe_load(open("$(STUDY)")).get("results", "results"))')
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: run test lint docs setup lock slow chaos slurm-test bench bench-dag findings rulegraph
 run: setup
 	@test -f "$(STUDY)" || { echo "STUDY=$(STUDY): no such file; valid: a study such as config.yaml"; exit 1; }
-	$(SNAKEMAKE) $(ARGS)
-	@$(if $(filter -n --dry-run --dryrun --unlock,$(ARGS)),:,$(SNAKEMAKE) --report $(REPORT) --quiet all && \
-	echo && echo "Results: $$($(BIN)/python -c 'import yaml; print(yaml.safe_load(open("$(STUDY)")).get("results", "results"))')/summary.csv" && \
-	echo "Report:  $(REPORT)")
+	$(BIN)/sparrow run $(STUDY) $(ARGS)
+	@$(if $(filter -n --dry-run --dryrun --unlock,$(ARGS)),:,cp "$(RESULTS)/tables/report.html" $(REPORT) && \
+	$(SNAKEMAKE) --report $(REPORT:.html=.workflow.html) --quiet all && \
+	echo && echo "Results:  $(RESULTS)/summary.csv" && \
+	echo "Workflow: $(REPORT:.html=.workflow.html)" && echo "Report:   $(REPORT)")
 
 test: setup lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder

@@ -98,6 +98,7 @@ rule all:
         f"{RESULTS}/{paths.study_page('summary')}",
         f"{RESULTS}/{paths.study_page('costs')}",
         f"{RESULTS}/{paths.study_page('provenance')}",
+        f"{RESULTS}/{paths.study_page('report')}",
         targets.outputs(STUDY),
         targets.collected_tables(STUDY),
         targets.timings(STUDY),

@@ -38,7 +38,7 @@ sys.path.insert(0, str(REPOSITORY / "src"))
 from sparrow.study.cells import trainings  # noqa: E402
 from sparrow.study.load import load_study  # noqa: E402
 
-PARTS = ["Snakefile", "config.yaml", "workflow", "src", "envs", "reports"]
+PARTS = ["Snakefile", "config.yaml", "CITATION.cff", "workflow", "src", "envs", "reports"]
 METHODS = {
     "random": {},
     "lwm": {},

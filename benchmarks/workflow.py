@@ -112,8 +112,9 @@ def _draw(study: Study, root: Path) -> None:
         for model in study.models:
             runs = [one for one in cells.trainings(study) if (one.parent.dataset, one.parent.model) == (dataset, model)]
             sources = dict.fromkeys(("accuracy", "preservation", "robustness"), root / "summary.csv")
-            sources |= {name: root / f"{table}.csv" for name, table in (("sparsity", "layers"), ("decisions", "decisions"))}
-            sources |= {name: root / f"{name}.csv" for name in ("ranking", "recall")}
+            sources |= {name: root / f"{name}.csv" for name in ("decisions", "ranking")}
+            several = {"sparsity": ("layers", "summary"), "recall": ("recall", "intensification", "summary")}
+            sources |= {name: [root / f"{table}.csv" for table in tables] for name, tables in several.items()}
             sources["curves"] = [root / f"{one.path}.curve.csv" for one in runs]
             for name, source in sources.items():
                 drawn = [root / "figures" / f"{dataset}.{model}.{name}.{suffix}" for suffix in ("svg", "png")]

@@ -7,10 +7,10 @@ import pytest
 import yaml
 
 from sparrow import catalogue
-from sparrow.cli import cite
 from sparrow.cli.main import main
 from sparrow.errors import SparrowError
 from sparrow.pruning.params import S2AP
+from sparrow.study import citations as cite
 from sparrow.training.additions import Distillation, StabilityLoss
 from tests.default_study import default_study
 
@@ -174,7 +174,7 @@ def test_a_study_that_grafts_cites_where_that_comes_from(tmp_path: Path, capsys:
 
 
 def test_a_study_of_mixed_precision_cites_where_that_comes_from(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    study = yaml.safe_load((ROOT / "config.yaml").read_text()) | {"evaluate": ["dense", "dense+few"]}
+    study = default_study() | {"evaluate": ["dense", "dense+few"]}
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump(study | {"variants": {"few": {"mixed_precision": {"average_bits": 4}}}}))
     assert main(["cite", str(path)]) == 0

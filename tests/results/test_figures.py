@@ -1,6 +1,6 @@
 """Figures, from small made-up results."""
 
-from itertools import product
+from itertools import pairwise, product
 from xml.etree import ElementTree
 
 import numpy as np
@@ -108,7 +108,8 @@ def recall(study, lost=(), dense=True):
 
 def draw_from_recalls(study, folder, threats=None, slopes=True, **options):
     """Draws recall and intensification: 2, from 1.5 to 3, at every ratio."""
-    sources = [folder / "recall.csv", folder / "intensification.csv"]
+    sources = [folder / "recall.csv", folder / "intensification.csv", folder / "summary.csv"]
+    summary(study).to_csv(sources[2], index=False)
     recall(study, **options).to_csv(sources[0], index=False)
     cells = product(study["objectives"], study["methods"], study["ratios"], ("benign", "era"))
     line = {"dataset": "digits", "model": "cnn-small", "stage": "finetuned", "intensification": 2.0, "low": 1.5, "high": 3.0}
@@ -138,6 +139,9 @@ def draw_from_table(draw, table):
         spec["threats"] = {objective: {"norm": "linf", "eps": 0.1} for objective in study["objectives"]} | (threats or {})
         if draw is draw_preservation:
             spec["measured"] = dict.fromkeys(study["objectives"], measured)
+        if draw is draw_sparsity:
+            summary(study).to_csv(folder / "summary.csv", index=False)
+            source = [source, folder / "summary.csv"]
         draw(source, folder / "figure.svg", folder / "figure.png", spec)
 
     return draw_it
@@ -215,7 +219,7 @@ def test_a_figure_drawn_twice_is_the_same_to_the_byte(draw, tmp_path):
         (tmp_path / name).mkdir()
         draw(STUDY, tmp_path / name)
     assert_both_are_pictures(tmp_path / "one")
-    for file in ("figure.svg", "figure.png"):
+    for file in ("figure.svg", "figure.png", "figure.pdf"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 
 
@@ -570,3 +574,35 @@ def test_the_legends_of_traces_lie_inside_their_figure(count, tmp_path, monkeypa
     legends = [axes.get_legend() for axes in figure.axes]
     assert len(legends) == count
     assert all(inside(figure, legend) for legend in legends)
+
+
+MANY = STUDY | {"methods": [f"method-{number:02d}" for number in range(11)] + ["random"], "objectives": ["benign"]}
+
+
+@pytest.mark.parametrize("name", ["accuracy", "sparsity", "recall"])
+def test_of_many_methods_the_best_and_random_pruning_have_a_colour_and_the_others_are_grey(name, tmp_path, monkeypatch):
+    figure = drawn(FIGURES[name], MANY, tmp_path, monkeypatch)
+    (legend,) = figure.legends
+    told = {text.get_text() for text in legend.get_texts()} - {"dense"}
+    assert told == {*MANY["methods"][:5], "random", "all others"}
+
+
+def test_the_names_of_many_methods_stand_behind_their_lines_apart_and_inside_the_figure(tmp_path, monkeypatch):
+    figure = laid_out(FIGURES["accuracy"], MANY["methods"], tmp_path, monkeypatch)
+    names = [text for text in figure.axes[0].texts if text.get_text()]
+    assert {text.get_text() for text in names} == {*MANY["methods"][:5], "random"}
+    assert all(inside(figure, text) for text in names)
+    heights = sorted(text.xyann[1] for text in names)
+    assert all(above - below > 0.08 for below, above in pairwise(heights))
+
+
+def test_many_methods_are_preserved_on_a_line_each(tmp_path, monkeypatch):
+    axes = drawn_axes(FIGURES["preservation"], MANY, tmp_path, monkeypatch)
+    assert [text.get_text() for text in axes[0].get_yticklabels()] == sorted(MANY["methods"], reverse=True)
+    assert not any(one.patches for one in axes)
+    assert [one.get_title() for one in axes] == [f"benign: preserved {metric}" for metric in ("benign", "era", "vra")]
+
+
+def test_bars_are_told_apart_without_colour(tmp_path, monkeypatch):
+    axes = drawn_axes(FIGURES["preservation"], STUDY, tmp_path, monkeypatch)[0]
+    assert len({bar.get_hatch() for bar in axes.patches}) == len(STUDY["methods"])

@@ -31,10 +31,10 @@ def _tables(figure: figure_files.Figure) -> tuple[str, ...]:
     return (figure.drawn_from,) if isinstance(figure.drawn_from, str) else figure.drawn_from
 
 
-def test_both_forms_of_a_figure_are_drawn() -> None:
+def test_all_forms_of_a_figure_are_drawn() -> None:
     files = figures.files(study())
-    assert {f"somewhere/figures/digits.cnn-small.accuracy.{form}" for form in ("svg", "png")} <= set(files)
-    assert len(set(files)) == len(files) == 2 * len(names())
+    assert {f"somewhere/figures/digits.cnn-small.accuracy.{form}" for form in ("svg", "png", "pdf")} <= set(files)
+    assert len(set(files)) == len(files) == 3 * len(names())
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_figure_is_drawn_from_one_table_from_several_or_from_all_runs() -> Non
         return figures.sources(study(methods={"admm": None, "lwm": None}), "digits", "cnn-small", figure)
 
     assert sources("accuracy") == "somewhere/summary.csv"
-    assert sources("recall") == ["somewhere/recall.csv", "somewhere/intensification.csv"]
+    assert sources("recall") == [f"somewhere/{table}.csv" for table in ("recall", "intensification", "summary")]
     assert sources("traces") == [f"{FOLDER}/admm-0.90/pruned.trace.csv"]
     stages = ("dense", *(f"{method}-0.90/{stage}" for method in ("admm", "lwm") for stage in ("pruned", "finetuned")))
     assert sources("curves") == [f"{FOLDER}/{stage}.curve.csv" for stage in stages]

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 REPOSITORY = Path(__file__).parents[2]
-PARTS = ["Snakefile", "config.yaml", "workflow", "src", "envs", "reports"]
+PARTS = ["Snakefile", "config.yaml", "CITATION.cff", "workflow", "src", "envs", "reports"]
 
 TINY = {
     "seeds": [0],

@@ -35,12 +35,23 @@ def test_all_results_are_there(finished: Checkout) -> None:
     assert len(costs) == 1 + 2 + 3 * 2 + 4 * 4
     figures = ["accuracy", "preservation", "sparsity", "ranking", "recall", "robustness", "decisions", "curves", "traces"]
     for figure in figures:
-        for suffix in ("svg", "png"):
+        for suffix in ("svg", "png", "pdf"):
             assert (finished.root / f"results/figures/digits.cnn-small.{figure}.{suffix}").stat().st_size > 1000
     # At one radius there is no curve to draw, and nobody has counted ReLUs.
-    assert len(list((finished.root / "results/figures").iterdir())) == 2 * len(figures)
+    assert len(list((finished.root / "results/figures").iterdir())) == 3 * len(figures)
     for table in ("summary", "costs", "ranking", "provenance", "environment"):
         assert "</table>" in (finished.root / f"results/tables/{table}.html").read_text(encoding="utf-8")
+
+
+def test_the_page_of_the_study_carries_its_figures_and_tables_and_is_small(finished: Checkout) -> None:
+    page = (finished.root / "results/tables/report.html").read_text(encoding="utf-8")
+    assert "What was found" in page
+    assert page.count("data-svg=") == 9
+    assert {f'data-file="{name}.csv"' for name in ("summary", "ranking", "costs")} <= set(
+        re.findall(r'data-file="[^"]+"', page)
+    )
+    assert {"datatables.js", "vega.js"} <= set(re.findall(r'data-library="([^"]+)"', page))
+    assert len(page) < 3_000_000
 
 
 def test_a_study_without_gaps_has_no_warning_but_of_what_two_epochs_are_too_few_for(finished: Checkout) -> None:

@@ -13,4 +13,4 @@ class Outdated:
 
 if any(argument.split("=")[0] == "--report" for argument in sys.argv):
     config["outdated"] = Outdated()
-    config["captions"] = analysis_tables.captions(STUDY)
+    config["captions"] = figures.captions(STUDY)

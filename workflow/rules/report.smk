@@ -260,6 +260,7 @@ rule figure:
     input:
         source=lambda wildcards: figures.sources(*figure_of(wildcards)),
     output:
+        f"{RESULTS}/{paths.FIGURE_PATTERN}.pdf",
         svg=report(
             f"{RESULTS}/{paths.FIGURE_PATTERN}.svg",
             caption="../../reports/captions/figure.rst",
@@ -284,5 +285,36 @@ rule figure:
         script=SCRIPT,
     message:
         "Draw {wildcards.figure} of {wildcards.model} on {wildcards.dataset}"
+    script:
+        "../scripts/job.py"
+
+
+# All that was found on one page, which needs nothing beside it.
+rule page:
+    input:
+        tables=page.tables(STUDY),
+        drawn=figures.files(STUDY),
+        surroundings=f"{RESULTS}/environment.json",
+    output:
+        page=report(
+            f"{RESULTS}/{paths.study_page('report')}",
+            caption="../../reports/captions/page.rst",
+            category="The study",
+            labels={"page": "everything that was found"},
+        ),
+    log:
+        f"{RESULTS}/{paths.log_path('page')}",
+    conda:
+        "../../envs/sparrow.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        stage="sparrow.results.page.write:write_page",
+        spec=lambda wildcards: page.spec(STUDY, Path(CONFIG_NAME.split(", ")[-1]).stem).model_dump(),
+        script=SCRIPT,
+    message:
+        "Lay out the page of the study"
     script:
         "../scripts/job.py"

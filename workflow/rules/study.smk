@@ -13,7 +13,7 @@ try:
     from sparrow.files.paths import Cell, Parent
     from sparrow.files.strict_yaml import refuse_duplicates
     from sparrow.files.yaml_words import refuse_ambiguous
-    from sparrow.study import analyses, analysis_tables, cells, comparison, expected, figures, job_specs, sources, targets
+    from sparrow.study import analyses, analysis_tables, cells, comparison, expected, figures, job_specs, page, sources, targets
     from sparrow.study.code_digest import code_digest, file_digest
     from sparrow.study.load import load_study
     from sparrow.study.wildcards import checkpoint_with_examples, checkpoint_without_examples

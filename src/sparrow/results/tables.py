@@ -129,19 +129,22 @@ def _wrapped(shown: pd.DataFrame, columns: list[str]) -> list[CSSDict]:
     return [{"selector": f"td.col{place}", "props": props} for place in places]
 
 
-def cost_table(table: pd.DataFrame, output: Path) -> None:
-    """Write a row per stage (per entry of attacks, verifiers, analyses): jobs, seconds, peak memory, gradient evaluations."""
-    table["what"] = table["stage"].where(
-        ~table["stage"].isin(["attack", "verify", "analyse"]), table["job"].str.split("/").str[-1]
-    )
-    grouped = table.groupby(["stage", "what"], sort=False).agg(
+def costs_by_stage(table: pd.DataFrame) -> pd.DataFrame:
+    """A row per stage (per entry of attacks, verifiers, analyses): jobs, seconds, peak memory, gradient evaluations."""
+    what = table["stage"].where(~table["stage"].isin(["attack", "verify", "analyse"]), table["job"].str.split("/").str[-1])
+    grouped = table.assign(what=what).groupby(["stage", "what"], sort=False)
+    return grouped.agg(
         jobs=("job", "size"),
         seconds=("seconds", "sum"),
         slowest=("seconds", "max"),
         peak_memory_mb=("peak_memory_mb", "max"),
         gradient_evaluations=("gradient_evaluations", "sum"),
-    )
-    shown = grouped.reset_index()
+    ).reset_index()
+
+
+def cost_table(table: pd.DataFrame, output: Path) -> None:
+    """Write what each kind of job took, as `costs_by_stage` says."""
+    shown = costs_by_stage(table)
     for column, form in (("seconds", "{:,.1f}"), ("slowest", "{:,.1f}"), ("peak_memory_mb", "{:,.0f}")):
         shown[column] = shown[column].map(form.format)
     shown["gradient_evaluations"] = shown["gradient_evaluations"].map("{:,}".format)

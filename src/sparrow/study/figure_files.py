@@ -3,6 +3,7 @@
 It does so in constants, which are read here without importing it:
 
 - `DRAWN_FROM` is a table of the results folder, several of them, or `*` and a suffix for the files of single runs;
+- `CAPTION` says to a reader what it shows;
 - `WITHOUT_PRUNING = True`: it shows dense networks alone, too.
 """
 
@@ -21,6 +22,7 @@ class Figure(NamedTuple):
 
     drawn_from: str | tuple[str, ...]
     without_pruning: bool
+    caption: str
 
     @property
     def of_runs(self) -> str | None:
@@ -33,7 +35,7 @@ def known() -> dict[str, Figure]:
     """All figures by name."""
     said = {path.stem: _constants(path) for path in sorted(FOLDER.glob("*.py"))}
     return {
-        name: Figure(constants["DRAWN_FROM"], constants.get("WITHOUT_PRUNING", False))
+        name: Figure(constants["DRAWN_FROM"], constants.get("WITHOUT_PRUNING", False), constants["CAPTION"])
         for name, constants in said.items()
         if "DRAWN_FROM" in constants
     }

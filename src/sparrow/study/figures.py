@@ -43,7 +43,7 @@ def drawn(study: Study) -> dict[str, Figure]:
 def _of_analyses(study: Study) -> dict[str, Figure]:
     """The figures that analyses draw, each of all its tables."""
     drawn = analysis_tables.drawn(study).items()
-    return {label: Figure(tables[0] if len(tables) == 1 else tuple(tables), True) for label, tables in drawn}
+    return {label: Figure(tables[0] if len(tables) == 1 else tuple(tables), True, "") for label, tables in drawn}
 
 
 def _figure(study: Study, name: str) -> Figure:
@@ -52,17 +52,34 @@ def _figure(study: Study, name: str) -> Figure:
 
 def files(study: Study) -> list[str]:
     """The files of all figures."""
+    return [
+        f"{study.results}/{figure_path(*figure)}.{suffix}" for figure in drawn_of(study) for suffix in ("svg", "png", "pdf")
+    ]
+
+
+def drawn_of(study: Study) -> list[tuple[str, str, str]]:
+    """Data set, model and name of each figure."""
     shown, compared = drawn(study), comparison.compared(study)
     proving = {objective for objective in study.objectives if "vra" in cells.metrics_of(study, objective)}
     return [
-        f"{study.results}/{figure_path(dataset, model, figure)}.{suffix}"
+        (dataset, model, figure)
         for dataset in study.datasets
         for model in study.models
         for figure in shown
         if (figure != "published" or (dataset, model) in compared)
         and (figure != "decisions" or proving & set(objectives(study, model)))
-        for suffix in ("svg", "png")
     ]
+
+
+def captions(study: Study) -> dict[str, dict[str, str]]:
+    """What the report says of each figure (`figure`), and of the `table` of an analysis, by name."""
+    own = {name: {"table": "", "figure": figure.caption} for name, figure in known().items()}
+    return own | analysis_tables.captions(study)
+
+
+def of_runs(study: Study, name: str) -> bool:
+    """Whether a figure is drawn from the files of single runs."""
+    return _figure(study, name).of_runs is not None
 
 
 def objectives(study: Study, model: str) -> list[str]:

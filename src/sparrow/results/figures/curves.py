@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -14,8 +15,15 @@ from sparrow.results.specs.figures import RunsFigureSpec
 
 DRAWN_FROM = "*.curve.csv"
 WITHOUT_PRUNING = True
+CAPTION = (
+    "Loss (the objective's own) and benign accuracy on the validation images in each epoch of pre-training, pruning "
+    "and fine-tuning, and of training under rounding where a variant does that. Fainter lines have higher pruning "
+    "ratios. Methods that do not train have no curve while pruning."
+)
 
 STAGES = {"dense": "pre-training", "pruned": "pruning", "finetuned": "fine-tuning", "grafted": "grafting"}
+
+DASHES = ["-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1))]
 
 
 @opened(RunsFigureSpec)
@@ -40,10 +48,10 @@ def draw_curves(source: list[Path], svg: Path, png: Path, spec: RunsFigureSpec) 
             for table, run in zip(tables, spec.runs, strict=True):
                 if run["stage"] != stage or run["objective"] != objective or table.empty:
                     continue
-                look = {"color": "black", "alpha": 1.0}
+                look: dict[str, Any] = {"color": "black", "alpha": 1.0}
                 if base_of(stage) != DENSE:
                     fade = ratios.index(run["ratio"]) / max(1, len(ratios) - 1)
-                    look = {"color": style.look(methods, run["method"])["color"], "alpha": 1 - 0.7 * fade}
+                    look = _look(methods, run["method"]) | {"alpha": 1 - 0.7 * fade}
                 loss.plot(table["epoch"], table["validation_loss"], linewidth=1, **look)
                 benign.plot(table["epoch"], 100 * table["validation_benign"], linewidth=1, **look)
             benign.set_ylim(0, 103)
@@ -55,7 +63,15 @@ def draw_curves(source: list[Path], svg: Path, png: Path, spec: RunsFigureSpec) 
     for axes in grid[-1]:
         axes.set_xlabel("epoch")
     for method in methods:
-        grid[0, 0].plot([], [], color=style.look(methods, method)["color"], label=method)
+        grid[0, 0].plot([], [], label=method, **_look(methods, method))
     grid[0, 0].plot([], [], color="black", label="dense")
     style.legend_below(figure, grid[0, 0])
     style.write(figure, svg, png)
+
+
+def _look(methods: list[str], method: str) -> dict[str, Any]:
+    """Colour and dashes of a method's curve: where colours come again, the dashes are others."""
+    return {
+        "color": style.look(methods, method)["color"],
+        "linestyle": DASHES[methods.index(method) // len(style.COLOURS) % len(DASHES)],
+    }

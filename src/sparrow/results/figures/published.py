@@ -11,6 +11,10 @@ from sparrow.results.figures import style
 from sparrow.results.specs.figures import FigureSpec
 
 DRAWN_FROM = "published.csv"
+CAPTION = (
+    "Published figures (hollow) and this study's (filled), joined by a line for each network and source; the number "
+    "in brackets is the source's. The table of the same name says in what the two are not the same experiment."
+)
 
 PUBLISHED = {"marker": "o", "color": "white", "markeredgecolor": "black", "linestyle": "none"}
 DENSE = {"color": "grey", "marker": "p"}

@@ -14,6 +14,17 @@ from sparrow.results.ranking import CONSTANT
 from sparrow.results.specs.figures import FigureSpec
 
 DRAWN_FROM = "ranking.csv"
+CAPTION = (
+    "Methods from best to worst, with 95 % intervals (over seeds where there are several, else over images). Crossed "
+    "out, without a rank: a network of the method answers with one class, whatever it sees. Hollow points are worse "
+    "than the best, half-filled ones likely so, full ones within the noise. The table of the same name says how that "
+    "is decided."
+)
+
+FILLS = {"likely worse": "left", "worse": "none"}
+"""How the marks of verdicts are filled that are not full."""
+OTHER = {"color": "#6B7280", "marker": "o"}
+"""Style of the methods that do not stand out; their names are beside them."""
 
 
 @opened(FigureSpec)
@@ -28,7 +39,10 @@ def draw_ranking(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     titles = {objective: style.title(spec, objective) for objective in spec.objectives}
     # With a threat, the name of a panel has no room in one line.
     between = ", " if all(titles[objective] == objective for objective in titles) else "\n"
-    figure, grid = style.panels(len(rows), max(len(columns), 1), height=0.5 + 0.16 * len(methods))
+    era = table[(table["metric"] == "era") & (table["verdict"] != CONSTANT)]
+    shown = style.named(era.assign(era=era["mean"]), methods)
+    longest = max(table.groupby(["objective", "metric", "ratio", "granularity"]).size(), default=1)
+    figure, grid = style.panels(len(rows), max(len(columns), 1), height=0.5 + 0.16 * longest)
     for line, (objective, metric) in zip(grid, rows, strict=True):
         if not columns:
             line[0].text(0.5, 0.5, "no network has a result", transform=line[0].transAxes, **style.MESSAGE)
@@ -36,18 +50,24 @@ def draw_ranking(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
         for axes, (ratio, granularity) in zip(line, columns, strict=False):
             panel = style.select(table, objective=objective, metric=metric, ratio=ratio, granularity=granularity)
             panel = panel.sort_values("rank", ascending=False, na_position="first")
-            for height, (_, row) in enumerate(panel.iterrows()):
-                look = style.look(methods, row["method"])
-                reach = np.clip([[row["mean"] - row["low"]], [row["high"] - row["mean"]]], 0, None)
-                fill = {"worse": "none", "likely worse": "left"}.get(row["verdict"], "full")
+            # From the top down, as far apart in all panels.
+            heights = [longest - len(panel) + place for place in range(len(panel))]
+            for height, (_, row) in zip(heights, panel.iterrows(), strict=True):
+                look = style.look(shown, row["method"]) if row["method"] in shown else OTHER
+                ends = row["mean"] - max(row["low"], 0), min(row["high"], 1) - row["mean"]
+                reach = np.clip([[ends[0]], [ends[1]]], 0, None)
+                fill = FILLS.get(row["verdict"], "full")
                 axes.errorbar(100 * row["mean"], height, xerr=100 * reach, elinewidth=0.8, capsize=2, fillstyle=fill, **look)
                 if row["verdict"] == CONSTANT:
                     style.cross_out(axes, [100 * row["mean"]], [height])
-            axes.set_yticks(range(len(panel)), panel["method"], fontsize=7)
+            axes.set_yticks(heights, panel["method"], fontsize=7)
+            axes.set_ylim(-0.7, longest - 0.3)
             axes.set_xlim(-3, 103)
             axes.grid(axis="y", visible=False)
             axes.set_title(f"{titles[objective]}{between}{metric}, {ratio:g}{behind_ratio(granularity)}", fontsize=8)
     for axes in grid[-1]:
         axes.set_xlabel("%")
-    style.legend_below(figure)
+    for verdict, fill in {"best, or within the noise": "full", **FILLS}.items():
+        grid[0, 0].plot([], [], linestyle="none", label=verdict, fillstyle=fill, **OTHER)
+    style.legend_below(figure, grid[0, 0])
     style.write(figure, svg, png)

@@ -11,8 +11,17 @@ from sparrow.results.figures import style
 from sparrow.results.recall import relative
 from sparrow.results.specs.figures import FigureSpec
 
-DRAWN_FROM = ("recall.csv", "intensification.csv")
+DRAWN_FROM = ("recall.csv", "intensification.csv", "summary.csv")
+CAPTION = (
+    "Does pruning intensify what was below the accuracy? Relative recall is a class's recall minus the accuracy. "
+    "Above: each class of each pruned network against the same class of its dense parent. Below: the slope of a line "
+    "through such points and the origin, without what noise adds to it, and its 95 % interval (over images, and over "
+    "seeds where there are several). Above 1, pruning makes weak classes weaker; below 1, it evens them out. No "
+    "point: the dense network's recalls differ by no more than noise, so that there is nothing to intensify; with few "
+    "test images a class that is so."
+)
 
+POINTS = {"linestyle": "none", "alpha": 0.6, "label": None}
 ROWS = {"benign": "benign", "era": "era"}
 
 
@@ -23,11 +32,12 @@ def draw_recall(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> N
     Above: relative recall of each class, pruned against dense, at the middle ratio. Below: intensification at each ratio with
     its interval; no point where the dense recalls differ by no more than noise.
     """
-    table, slopes = (style.select(pd.read_csv(path), dataset=spec.dataset, model=spec.model) for path in source)
+    table, slopes, networks = (style.select(pd.read_csv(path), dataset=spec.dataset, model=spec.model) for path in source)
     slopes = style.select(slopes, stage=spec.stage).rename(columns={"intensification": "mean"}).dropna(subset="mean")
     dense = style.select(table, stage="dense")
     pruned = style.select(table, stage=spec.stage)
     methods, ratios = sorted(pruned["method"].unique()), sorted(pruned["ratio"].unique())
+    shown = style.named(style.select(networks, stage=spec.stage), methods)
     middle = style.middle_ratio(pruned)
     objectives = spec.objectives
     figure, grid = style.panels(2 * len(ROWS), len(objectives))
@@ -36,18 +46,17 @@ def draw_recall(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> N
         for column, objective in enumerate(objectives):
             scatter, slope = grid[2 * number, column], grid[2 * number + 1, column]
             chosen = style.select(pairs, objective=objective) if len(pairs) else pairs
-            for method in methods:
-                look = style.look(methods, method)
+            for method in sorted(methods, key=lambda method: method in shown):
+                look = style.line(shown, method)
                 rows = style.select(chosen, method=method) if len(chosen) else chosen
                 for _, row in rows.iterrows() if len(rows) else ():
                     if row["ratio"] == middle:
-                        scatter.plot(100 * row["dense"], 100 * row["pruned"], linestyle="none", alpha=0.6, **look)
+                        scatter.plot(100 * row["dense"], 100 * row["pruned"], **look | POINTS)
                 points = style.select(slopes, objective=objective, metric=metric, method=method).sort_values("ratio")
                 slope.errorbar(
                     [style.position(ratio) for ratio in points["ratio"]],
                     points["mean"],
-                    style.error_bars(points),
-                    label=method,
+                    style.error_bars(points) if method in shown else None,
                     capsize=2,
                     elinewidth=0.8,
                     **look,

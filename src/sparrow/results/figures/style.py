@@ -19,13 +19,16 @@ from matplotlib.figure import Figure
 
 from sparrow.files.atomic import replacing
 from sparrow.results.granularity import behind_method
+from sparrow.results.looks import COLOURS, OTHERS, standing_out
 from sparrow.results.specs.figures import FigureSpec
 from sparrow.results.statistics import mean_over_seeds
 from sparrow.results.threats import in_words
 
-# Okabe and Ito's palette, told apart by colour-blind readers; markers tell them apart in print.
-COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
+HATCHES = ["", "////", "....", "xxxx", "----", "\\\\\\\\", "++++"]
+"""What tells the bars of a few methods apart in print."""
+FAINT: dict[str, Any] = {"color": "#B4B9C1", "marker": "none", "linewidth": 0.8, "zorder": 1}
+"""Style of the methods that do not stand out."""
 LEGEND_HANDLE, LEGEND_CHARACTER, LEGEND_ROW = 0.55, 0.07, 0.19
 """Inches in a legend: width of an entry without its text, width of a character, height of a row."""
 CONSTANT = "answers with one class"
@@ -66,6 +69,49 @@ def look(methods: list[str], method: str) -> dict[str, str]:
     turn, position = divmod(sorted(methods).index(method), len(COLOURS))
     # From the ninth method on colours come again, with other markers.
     return {"color": COLOURS[position], "marker": MARKERS[(position + turn) % len(MARKERS)]}
+
+
+def named(table: pd.DataFrame, methods: list[str]) -> list[str]:
+    """Which of `methods` have a colour of their own: all of a few, of many the best by the accuracies in `table` (a row for
+    each network, `method` as in `methods`), and random pruning."""
+    metric = next((name for name in ("era", "vra", "benign") if name in table and table[name].notna().any()), None)
+    useful = table[~table["constant"].eq(True)] if "constant" in table else table
+    return standing_out(methods, None if metric is None else useful.groupby("method")[metric].mean())
+
+
+def line(shown: list[str], method: str) -> dict[str, Any]:
+    """Style and label of a method's line, where those that are `shown` have a colour and all others are FAINT."""
+    return {"label": method, **look(shown, method)} if method in shown else {"label": OTHERS, **FAINT}
+
+
+def label_ends(axes: Axes, ends: dict[str, tuple[float, float]], shown: list[str]) -> None:
+    """Write the names of methods behind the ends of their lines, (across, up) by method, apart from one another."""
+    low, high = axes.get_ylim()
+    order = sorted(ends, key=lambda method: (ends[method][1], method))
+    places = _apart([(ends[method][1] - low) / (high - low) for method in order], gap=0.085)
+    for method, place in zip(order, places, strict=True):
+        axes.annotate(
+            method,
+            ends[method],
+            xytext=(1.03, place),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=6.5,
+            color=look(shown, method)["color"],
+            arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": "#888888", "shrinkA": 0, "shrinkB": 2},
+            annotation_clip=False,
+        )
+
+
+def _apart(places: list[float], gap: float) -> list[float]:
+    """Ascending places in 0..1, moved to be at least `gap` from one another: up, and down again where that leads above 1."""
+    for above in range(1, len(places)):
+        places[above] = max(places[above], places[above - 1] + gap)
+    limit = 1.0
+    for place in range(len(places) - 1, -1, -1):
+        places[place] = min(places[place], limit)
+        limit = places[place] - gap
+    return places
 
 
 def title(spec: FigureSpec, objective: str) -> str:
@@ -159,8 +205,14 @@ def legend_below(figure: Figure, axes: Axes | None = None) -> None:
 
 
 def write(figure: Figure, svg: Path, png: Path) -> None:
-    """Write the figure as SVG and PNG, with the same bytes for the same picture, and close it."""
-    for path, options in ((svg, {"metadata": {"Date": None}}), (png, {"dpi": 150, "metadata": {"Software": None}})):
+    """Write the figure as SVG, PNG and, beside the SVG, PDF, with the same bytes for the same picture, and close it."""
+    undated = {"metadata": {"CreationDate": None}}
+    files: dict[Path, dict[str, Any]] = {
+        svg: {"metadata": {"Date": None}},
+        png: {"dpi": 150, "metadata": {"Software": None}},
+        svg.with_suffix(".pdf"): undated,
+    }
+    for path, options in files.items():
         with replacing(path) as partial:
             figure.savefig(partial, format=path.suffix[1:], **options)
     plt.close(figure)

@@ -12,6 +12,11 @@ from sparrow.results.figures import style
 from sparrow.results.specs.figures import RunsFigureSpec
 
 DRAWN_FROM = "*.trace.csv"
+CAPTION = (
+    "What methods with a state of their own log in each epoch of pruning: residuals, multipliers, budgets, shares. "
+    "One panel for each method and objective, at the highest ratio and the first seed; the files pruned.trace.csv "
+    "have the others."
+)
 
 
 @opened(RunsFigureSpec)

@@ -1,0 +1,79 @@
+"""What was studied: networks, data, threat, methods and training, in the words of the study."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from sparrow.files.paths import DENSE
+from sparrow.results.page import words
+from sparrow.results.page.study_data import StudyData
+from sparrow.results.specs.page import Entry
+
+ROOMS = {
+    "datasets": "Data",
+    "models": "Networks",
+    "objectives": "Trained for",
+    "methods": "Pruned by",
+    "attacks": "Attacked by",
+    "verifiers": "Verified by",
+    "analyses": "Also analysed",
+}
+
+
+def about(data: StudyData) -> dict[str, Any]:
+    """A headline, a sentence on the threat, numbers of networks, and the entries of each room."""
+    spec, summary = data.spec, data.summary
+    pruned = summary[summary["stage"] != DENSE]
+    rooms = {title: [_shown(one, room) for one in spec.entries[room]] for room, title in ROOMS.items() if spec.entries[room]}
+    return {
+        "title": _title(data),
+        "threats": _threats(data),
+        "facts": [
+            ("networks", f"{len(summary):,}"),
+            ("of them pruned", f"{len(pruned):,}"),
+            ("methods", f"{pruned['method'].nunique():,}"),
+            ("ratios", ", ".join(f"{ratio:g}" for ratio in spec.ratios) or "–"),
+            ("seeds", ", ".join(map(str, spec.seeds))),
+            ("test images", _images(summary)),
+        ],
+        "rooms": rooms,
+        "training": {
+            stage: ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in schedule.items())
+            for stage, schedule in spec.training.items()
+        },
+    }
+
+
+def _title(data: StudyData) -> str:
+    networks, images = (_names(data.spec.entries[room]) for room in ("models", "datasets"))
+    if data.spec.stage == DENSE:
+        return f"How robust dense networks are: {networks} on {images}"
+    return f"What is left of {networks} on {images} after pruning"
+
+
+def _names(entries: list[Entry]) -> str:
+    labels = [one.label for one in entries]
+    return words.listed(labels) if len(labels) <= 3 else f"{labels[0]}, {labels[1]} and {len(labels) - 2} others"
+
+
+def _threats(data: StudyData) -> list[tuple[str, str]]:
+    """Threats in words, each with the objectives it holds for; one without them, if it holds for all."""
+    by_threat: dict[str, list[str]] = {}
+    for objective, one in data.spec.threats.items():
+        by_threat.setdefault(words.threat(one), []).append(objective)
+    return [(text, "" if len(by_threat) == 1 else words.listed(objectives)) for text, objectives in by_threat.items()]
+
+
+def _images(summary: pd.DataFrame) -> str:
+    counts = {metric: summary[f"{metric}_n"].max() for metric in ("benign", "era", "vra") if f"{metric}_n" in summary}
+    known = {metric: int(number) for metric, number in counts.items() if number > 0}
+    if len(set(known.values())) <= 1:
+        return f"{next(iter(known.values()), 0):,}"
+    return ", ".join(f"{number:,} ({metric})" for metric, number in known.items())
+
+
+def _shown(one: Entry, room: str) -> dict[str, str]:
+    label = one.label if one.label == one.kind or room == "datasets" else f"{one.label} ({one.kind})"
+    return {"label": label, "says": one.says, "options": one.options}

@@ -1,0 +1,83 @@
+"""All networks as one table: a row for each, with accuracies and their intervals, sizes, and what its method is."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from sparrow.results.page.grid import Column, Grid, grid, intervals, numbers, texts
+from sparrow.results.page.study_data import StudyData
+from sparrow.results.tables import facts_in_words
+
+SIZES = {
+    "sparsity_prunable": ("zeros", "Share of zeros among the weights that may be pruned, counted in the file"),
+    "nonzero": ("nonzero", "Parameters that are not zero"),
+    "effective_parameters": ("effective", "Parameters that are not zero, without the units that cannot matter"),
+    "compact_parameters": ("left", "Parameters of the network as it is on disk, without the filters that it lost"),
+    "bits": ("bits", "Bits of a prunable weight"),
+}
+NOTES = ("failed", "warnings", "era_warnings", "uncut")
+
+
+def all_cells(data: StudyData) -> Grid:
+    """The grid of summary.csv."""
+    table = data.summary
+    return grid("cells", [*_names(table), *_accuracies(table), *_sizes(table), *_facts(table), *_notes(table)])
+
+
+def _names(table: pd.DataFrame) -> list[Column]:
+    ratios = [f"{ratio:g}" for ratio in table["ratio"]]
+    return [
+        Column("data set", "text", texts(table["dataset"]), table["dataset"].nunique() > 1, chosen_by=True),
+        Column("model", "text", texts(table["model"]), table["model"].nunique() > 1, chosen_by=True),
+        Column("objective", "text", texts(table["objective"]), chosen_by=True),
+        Column("method", "text", texts(table["method"]), chosen_by=True),
+        Column("ratio", "number", [float(ratio) for ratio in ratios], chosen_by=True),
+        Column("seed", "number", numbers(table["seed"]), table["seed"].nunique() > 1, chosen_by=True),
+        Column("stage", "text", texts(table["stage"]), table["stage"].nunique() > 2, chosen_by=True),
+        Column("", "mark", _marks(table), says="✕: answers with one class, †: its attacks met something odd, !: failed"),
+    ]
+
+
+def _marks(table: pd.DataFrame) -> list[str]:
+    marks = pd.Series("", table.index)
+    marks = marks.where(~table["constant"].eq(True), marks + "✕")
+    if "era_warnings" in table:
+        marks = marks.where(table["era_warnings"].isna(), marks + "†")
+    return list(marks.where(table["failed"].isna(), marks + "!"))
+
+
+def _accuracies(table: pd.DataFrame) -> list[Column]:
+    columns = [
+        Column(metric, "interval", intervals(table, metric), says=f"{says}, % of test images, 95 % interval below")
+        for metric, says in (
+            ("benign", "Classified correctly"),
+            ("era", "No attack succeeds within the threat"),
+            ("vra", "Some verifier proves that no attack can succeed"),
+        )
+    ]
+    columns += [
+        Column(f"kept {metric}", "interval", intervals(table, f"preserved_{metric}"), says="Pruned over dense, %, same images")
+        for metric in ("benign", "era", "vra")
+        if f"preserved_{metric}" in table
+    ]
+    single = [name for name in map(str, table) if name.startswith(("era_", "vra_")) and f"{name}_low" in table]
+    return columns + [Column(name.replace("_", " ", 1), "interval", intervals(table, name), shown=False) for name in single]
+
+
+def _sizes(table: pd.DataFrame) -> list[Column]:
+    return [
+        Column(title, "percent" if name.startswith("sparsity") else "number", numbers(table[name]), name != "bits", says=says)
+        for name, (title, says) in SIZES.items()
+        if name in table
+    ]
+
+
+def _facts(table: pd.DataFrame) -> list[Column]:
+    facts = facts_in_words(table)
+    return [Column(name, "text", texts(facts[name]), shown=False, chosen_by=True) for name in map(str, facts)]
+
+
+def _notes(table: pd.DataFrame) -> list[Column]:
+    found = [Column(name.replace("_", " "), "long", texts(table[name]), name == "failed") for name in NOTES if name in table]
+    digests = [Column("network", "text", texts(table["network"]), shown=False, says="Digest")] if "network" in table else []
+    return [*found, *digests]

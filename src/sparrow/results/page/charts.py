@@ -1,0 +1,330 @@
+"""The charts that answer a pointer: era and vra against the ratio, and against what a network still costs. Vega-Lite's JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from sparrow.files.paths import CELL_COLUMNS, DENSE, variant_of
+from sparrow.results.looks import COLOURS, FEW, OTHERS, standing_out
+from sparrow.results.page import words
+from sparrow.results.page.study_data import StudyData
+
+SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left"]
+GREY = "#b9bec6"
+SIDE_BY_SIDE = 3
+"""So many objectives have panels beside one another; of more, a menu chooses one."""
+WIDTH = 1080
+"""Pixels of all panels of a row together."""
+CONFIG = {
+    "font": "system-ui, sans-serif",
+    "view": {"stroke": None},
+    "axis": {
+        "gridColor": "#eceef1",
+        "domainColor": "#9aa1ab",
+        "tickColor": "#9aa1ab",
+        "labelColor": "#333",
+        "titleColor": "#333",
+    },
+    "header": {"labelFontSize": 13, "labelFontWeight": "bold", "titleFontSize": 0},
+    "legend": {
+        "orient": "top",
+        "titleFontWeight": "normal",
+        "symbolSize": 90,
+        "symbolOpacity": 1,
+        "labelLimit": 260,
+        "columns": 8,
+    },
+}
+
+
+def ratio_chart(data: StudyData) -> dict[str, Any] | None:
+    """Era and vra of the pruned networks against the ratio, dashed the dense network; None where nothing was pruned."""
+    rows = _rows(data)
+    if not any(row["ratio"] > 0 for row in rows):
+        return None
+    ratios = sorted({row["ratio"] for row in rows if row["ratio"] > 0})
+    objectives = list(dict.fromkeys(row["objective"] for row in rows))
+    panels, width = _panels(objectives, data.metrics)
+    params, filters = _menus(rows, ("network", "objective") if len(objectives) > SIDE_BY_SIDE else ("network",))
+    pruned = {"transform": [{"filter": "datum.ratio > 0"}]}
+    x = {
+        "field": "compression",
+        "type": "quantitative",
+        "title": "pruning ratio (even in compression)",
+        "scale": {"zero": False, "nice": False, "padding": 14},
+        "axis": {"values": [_compression(ratio) for ratio in ratios], "labelExpr": _ratio_labels(ratios), "grid": False},
+    }
+    y = {"field": "value", "type": "quantitative", "title": "% of test images", "scale": {"domain": [0, 100]}}
+    look = _look(data, rows)
+    layers: list[dict[str, Any]] = [
+        {
+            "transform": [{"filter": "datum.ratio == 0"}],
+            "mark": {"type": "rule", "strokeDash": [5, 4], "color": "#666"},
+            "encoding": {"y": y, "tooltip": _tooltip()},
+        },
+        {
+            **pruned,
+            "mark": {"type": "rule", "strokeWidth": 1},
+            "encoding": {
+                "x": x,
+                "y": {**y, "field": "low"},
+                "y2": {"field": "high"},
+                "color": look["color"],
+                "opacity": look["faint"],
+            },
+        },
+        {
+            **pruned,
+            "mark": {"type": "line"},
+            "encoding": {
+                "x": x,
+                "y": y,
+                "detail": {"field": "method"},
+                "color": look["color"],
+                "opacity": look["opacity"],
+                "strokeWidth": {"condition": {"param": "hover", "empty": False, "value": 3.2}, "value": 1.6},
+            },
+        },
+        {
+            **pruned,
+            "mark": {"type": "point", "filled": True, "size": 64},
+            "encoding": {
+                "x": x,
+                "y": y,
+                "color": look["color"],
+                "shape": look["shape"],
+                "opacity": look["opacity"],
+                "tooltip": _tooltip(),
+            },
+            "params": [
+                {
+                    "name": "hover",
+                    "select": {"type": "point", "fields": ["method"], "on": "pointerover", "clear": "pointerout"},
+                },
+                {"name": "chosen", "select": {"type": "point", "fields": ["look"]}, "bind": "legend"},
+            ],
+        },
+        {
+            "transform": [{"filter": "datum.constant"}],
+            "mark": {"type": "text", "text": "✕", "fontSize": 15, "fontWeight": "bold", "color": "black"},
+            "encoding": {"x": x, "y": y, "tooltip": _tooltip()},
+        },
+    ]
+    return {
+        "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
+        "data": {"values": rows},
+        "params": params,
+        "transform": filters,
+        "facet": panels,
+        "spec": {"width": width, "height": 210, "layer": layers},
+        "resolve": {"scale": {"x": "shared", "y": "shared"}},
+        "config": CONFIG,
+    }
+
+
+def _panels(objectives: list[str], metrics: list[str]) -> tuple[dict[str, Any], int]:
+    """How panels are laid out, and the width of one: metrics above one another; side by side, where one objective is shown."""
+    metric = {"field": "metric", "sort": metrics}
+    if 1 < len(objectives) <= SIDE_BY_SIDE:
+        columns = {"field": "objective", "sort": objectives}
+        return {"row": metric | {"header": {"labelAngle": 0, "labelAlign": "left"}}, "column": columns}, WIDTH // len(
+            objectives
+        )
+    return {"column": metric}, WIDTH // max(len(metrics), 1)
+
+
+def _rows(data: StudyData) -> list[dict[str, Any]]:
+    """A row for each cell and metric that has a value."""
+    found = []
+    cells = data.cells
+    for row in cells[cells["stage"].isin([DENSE, data.spec.stage])].to_dict("records"):
+        for metric in data.metrics:
+            if not math.isnan(row[metric]):
+                found.append(_point(row, metric))
+    return found
+
+
+def _point(row: Mapping[Any, Any], metric: str) -> dict[str, Any]:
+    mean, low, high = (row[f"{metric}{end}"] for end in ("", "_low", "_high"))
+    return {
+        "network": f"{row['dataset']}, {row['model']}",
+        "objective": row["objective"],
+        "method": row["shown_method"],
+        "ratio": row["ratio"],
+        "compression": _compression(row["ratio"]),
+        "metric": metric,
+        "value": round(100 * mean, 3),
+        "low": round(100 * max(low, 0.0), 3) if not math.isnan(low) else None,
+        "high": round(100 * min(high, 1.0), 3) if not math.isnan(high) else None,
+        "constant": row["constant"],
+        "shown": words.interval(mean, low, high),
+        "benign": words.interval(row["benign"], row["benign_low"], row["benign_high"]),
+        "seeds": row["seeds"],
+        "note": "answers with one class" if row["constant"] else "",
+    }
+
+
+def _compression(ratio: float) -> float:
+    return round(-math.log10(1 - ratio), 6) if ratio < 1 else 0.0
+
+
+def _ratio_labels(ratios: list[float]) -> str:
+    """A Vega expression that names the ratio at a place of the axis."""
+    parts = [f"abs(datum.value - {_compression(ratio)}) < 1e-4 ? '{ratio:g}'" for ratio in ratios]
+    return " : ".join([*parts, "''"])
+
+
+def _tooltip() -> list[dict[str, str]]:
+    fields = {"network": "network", "objective": "objective", "method": "method", "ratio": "ratio", "metric": "metric"}
+    fields |= {"shown": "value [95 %]", "benign": "benign", "seeds": "seeds", "note": "note"}
+    return [{"field": field, "title": title, "type": "nominal"} for field, title in fields.items()]
+
+
+def _menus(rows: list[dict[str, Any]], fields: tuple[str, ...]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Menus above a chart for the fields that have several values, and the filters behind them."""
+    params, filters = [], []
+    for field in fields:
+        values = list(dict.fromkeys(row[field] for row in rows))
+        if len(values) > 1:
+            params.append(
+                {
+                    "name": f"menu_{field}",
+                    "value": values[0],
+                    "bind": {"input": "select", "options": values, "name": f"{field} "},
+                }
+            )
+            filters.append({"filter": f"datum.{field} == menu_{field}"})
+    return params, filters
+
+
+def _look(data: StudyData, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Colour, shape and opacity of methods; sets the field `look` of `rows`: the method, or OTHERS."""
+    cells = data.cells[data.cells["stage"] == data.spec.stage]
+    methods = sorted({row["method"] for row in rows if row["ratio"] > 0})
+    best = data.metrics[0] if data.metrics else "benign"
+    named = standing_out(methods, cells[~cells["constant"]].groupby("shown_method")[best].mean())
+    for row in rows:
+        row["look"] = row["method"] if row["method"] in named else OTHERS
+    domain = [*named, *([OTHERS] if len(methods) > FEW else [])]
+    colours = [COLOURS[place % len(COLOURS)] for place in range(len(named))] + [GREY] * (len(domain) - len(named))
+    shapes = [SHAPES[place % len(SHAPES)] for place in range(len(domain))]
+    faint = {"test": f"datum.look == '{OTHERS}'", "value": 0.55}
+    chosen = {"condition": [{"test": {"not": {"param": "chosen"}}, "value": 0.08}, faint], "value": 1}
+    legend = {"title": None}
+    return {
+        "color": {"field": "look", "type": "nominal", "scale": {"domain": domain, "range": colours}, "legend": legend},
+        "shape": {"field": "look", "type": "nominal", "scale": {"domain": domain, "range": shapes}, "legend": legend},
+        "opacity": chosen,
+        "faint": {"condition": [{"test": {"not": {"param": "chosen"}}, "value": 0.03}], "value": 0.45},
+    }
+
+
+def tradeoff_chart(data: StudyData) -> dict[str, Any] | None:
+    """Era or vra against what is left of a network, its bytes, its latency and its budget; None if none of them is known."""
+    rows = _with_costs(data)
+    if not rows:
+        return None
+    againsts = list(dict.fromkeys(row["against"] for row in rows))
+    params, filters = _menus(rows, ("network",))
+    params = [
+        {"name": "menu_against", "value": againsts[0], "bind": {"input": "select", "options": againsts, "name": "against "}},
+        {
+            "name": "menu_metric",
+            "value": data.metrics[0],
+            "bind": {"input": "select", "options": data.metrics, "name": "what is kept "},
+        },
+        *params,
+    ]
+    filters += [{"filter": "datum.against == menu_against && datum.metric == menu_metric"}]
+    objectives = list(dict.fromkeys(row["objective"] for row in rows))
+    look = _look(data, rows)
+    columns = min(len(objectives), SIDE_BY_SIDE)
+    tooltip = [
+        *_tooltip(),
+        {"field": "against", "title": "against", "type": "nominal"},
+        {"field": "cost", "format": ",.4~g", "type": "quantitative"},
+    ]
+    x = {
+        "field": "cost",
+        "type": "quantitative",
+        "scale": {"type": "log", "nice": False, "padding": 12},
+        "axis": {"title": None, "format": "~s", "tickCount": 4, "grid": False},
+    }
+    y = {"field": "value", "type": "quantitative", "title": "% of test images", "scale": {"domain": [0, 100]}}
+    points = {
+        "mark": {"type": "point", "filled": True, "size": 64},
+        "encoding": {
+            "x": x,
+            "y": y,
+            "color": look["color"],
+            "shape": look["shape"],
+            "opacity": look["opacity"],
+            "tooltip": tooltip,
+        },
+        "params": [{"name": "chosen", "select": {"type": "point", "fields": ["look"]}, "bind": "legend"}],
+        "transform": [{"filter": "datum.ratio > 0"}],
+    }
+    star = {
+        "mark": {"type": "text", "text": "★", "fontSize": 16, "color": "#444"},
+        "encoding": {"x": x, "y": y, "tooltip": tooltip},
+        "transform": [{"filter": "datum.ratio == 0"}],
+    }
+    crossed = {
+        "mark": {"type": "text", "text": "✕", "fontSize": 14, "fontWeight": "bold", "color": "black"},
+        "encoding": {"x": x, "y": y, "tooltip": tooltip},
+        "transform": [{"filter": "datum.constant"}],
+    }
+    return {
+        "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
+        "data": {"values": rows},
+        "params": params,
+        "transform": filters,
+        "facet": {"field": "objective", "sort": objectives},
+        "columns": columns,
+        "spec": {"width": min(520, WIDTH // columns), "height": 230, "layer": [points, star, crossed]},
+        "config": CONFIG,
+    }
+
+
+def _with_costs(data: StudyData) -> list[dict[str, Any]]:
+    """A row for each cell, metric and quantity that is known of it."""
+    table = data.cells
+    sizes = table["effective_parameters"].fillna(table["nonzero"])
+    quantities = {"parameters that are not zero": table["nonzero"], "effective parameters": sizes}
+    taken = table[["weight_bytes", "index_bytes", "other_bytes"]].sum(axis=1, skipna=False)
+    quantities["bytes of parameters"] = taken
+    keys = [*CELL_COLUMNS, "stage"]
+    for name, seconds in _latencies(data).items():
+        quantities[name] = table[keys].merge(seconds, how="left", on=keys)["cost"]
+    budgets = data.table("budgets")
+    if "chain_gradient_evaluations" in budgets:
+        spent = table[keys].merge(budgets, how="left", on=keys)["chain_gradient_evaluations"]
+        quantities["gradient evaluations of the whole chain"] = spent
+    found = []
+    for name, costs in quantities.items():
+        for row, cost in zip(table.to_dict("records"), costs.astype(float), strict=True):
+            for metric in data.metrics:
+                if cost > 0 and not math.isnan(row[metric]):
+                    point = _point(row, metric)
+                    if variant_of(row["stage"]):
+                        point["method"] += f" +{variant_of(row['stage'])}"
+                    found.append(point | {"against": name, "cost": float(f"{cost:.4g}")})
+    return found
+
+
+def _latencies(data: StudyData) -> dict[str, pd.DataFrame]:
+    """Of each analysis that timed networks, `cost` by cell: milliseconds of a batch in the fastest form, mean over seeds."""
+    found = {}
+    for entry in data.spec.entries["analyses"]:
+        table = data.table(entry.label) if entry.kind == "latency" else pd.DataFrame()
+        if {"milliseconds", "batch_size"} <= set(table):
+            keys = [*CELL_COLUMNS, "stage"]
+            for size in sorted({int(size) for size in table["batch_size"].dropna()}):
+                rows = table[table["batch_size"] == size]
+                fastest = rows.groupby([*keys, "seed"])["milliseconds"].min().groupby(keys).mean()
+                found[f"{entry.label}: milliseconds of {words.count(size, 'image')}"] = fastest.rename("cost").reset_index()
+    return found

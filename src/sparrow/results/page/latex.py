@@ -1,0 +1,71 @@
+"""Tables for a paper: booktabs, a row for each method."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from sparrow.files.paths import DENSE
+from sparrow.results.page.study_data import METRICS, StudyData
+
+HEAD = "% \\usepackage{booktabs}\n"
+
+
+def tables(data: StudyData) -> dict[str, str]:
+    """LaTeX by file name: accuracies of all cells, and the ranking."""
+    return {"summary.tex": HEAD + _summary(data), "ranking.tex": HEAD + _ranking(data)}
+
+
+def _summary(data: StudyData) -> str:
+    cells = data.cells[data.cells["stage"].isin([DENSE, data.spec.stage])]
+    table = _identity(cells, "shown_method")
+    for metric in METRICS:
+        table[metric] = [_with_half(*row) for row in cells[[metric, f"{metric}_low", f"{metric}_high"]].itertuples(index=False)]
+    table["method"] = [
+        f"{name}$^\\times$" if one else name for name, one in zip(table["method"], cells["constant"], strict=True)
+    ]
+    note = "% Percent of test images, 95 % intervals. x: answers with one class.\n"
+    return note + _booktabs(table)
+
+
+def _ranking(data: StudyData) -> str:
+    rows = data.ranking
+    table = _identity(rows, "method")
+    table.insert(len(table.columns) - 1, "by", rows["metric"].to_numpy())
+    table["rank"] = ["--" if math.isnan(rank) else f"{rank:.0f}" for rank in rows["rank"].astype(float)]
+    table["accuracy"] = [_with_half(*row) for row in rows[["mean", "low", "high"]].itertuples(index=False)]
+    table["verdict"] = rows["verdict"].to_numpy()
+    return _booktabs(table)
+
+
+def _identity(rows: pd.DataFrame, method: str) -> pd.DataFrame:
+    """Columns that name a row; data set and model only where there are several."""
+    names = [name for name in ("dataset", "model") if rows[name].nunique() > 1]
+    table = rows[[*names, "objective"]].map(_plain)
+    table["ratio"] = [f"{ratio:g}" for ratio in rows["ratio"]]
+    table["method"] = rows[method].map(_plain)
+    return table.reset_index(drop=True)
+
+
+def _plain(text: object) -> str:
+    """A label with what TeX would read as a command made plain."""
+    return str(text).replace("_", r"\_").replace("%", r"\%").replace("&", r"\&").replace("#", r"\#")
+
+
+def _with_half(mean: float, low: float, high: float) -> str:
+    if math.isnan(mean):
+        return "--"
+    if math.isnan(low) or math.isnan(high):
+        return f"{100 * mean:.1f}"
+    return f"{100 * mean:.1f} [{100 * max(low, 0):.1f}, {100 * min(high, 1):.1f}]"
+
+
+def _booktabs(table: pd.DataFrame) -> str:
+    numeric = {"ratio", "rank", *METRICS, "accuracy"}
+    form = "".join("r" if name in numeric else "l" for name in table)
+    lines = [" & ".join(map(str, row)) + r" \\" for row in table.itertuples(index=False, name=None)]
+    head = " & ".join("data set" if name == "dataset" else str(name) for name in table)
+    return "\n".join(
+        [rf"\begin{{tabular}}{{{form}}}", r"\toprule", head + r" \\", r"\midrule", *lines, r"\bottomrule", r"\end{tabular}", ""]
+    )

@@ -1,0 +1,93 @@
+"""The tables of a study as the page reads them, and means over seeds of what summary.csv has of each network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from sparrow.files.csv_table import EXACT
+from sparrow.files.paths import CELL_COLUMNS, DENSE, LABEL_COLUMNS, base_of
+from sparrow.results.granularity import behind_method
+from sparrow.results.specs.page import PageSpec
+from sparrow.results.statistics import mean_over_seeds
+
+METRICS = {"benign": "benign accuracy", "era": "era (no attack succeeds)", "vra": "vra (some verifier proves it)"}
+
+
+@dataclass(frozen=True)
+class StudyData:
+    """What the sections of the page read."""
+
+    spec: PageSpec
+    files: dict[str, Path]
+    """Tables by name, without suffix."""
+    environment: Path
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A table of the study; an empty one, if the study has none of that name."""
+        return pd.read_csv(self.files[name], converters=EXACT) if name in self.files else pd.DataFrame()
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """summary.csv."""
+        return self.table("summary")
+
+    @cached_property
+    def ranking(self) -> pd.DataFrame:
+        """ranking.csv, of the networks that figures show."""
+        table = self.table("ranking")
+        return table[table["stage"] == self.spec.stage]
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """Means over seeds of the dense networks and of the pruned ones that figures show, with 95 % intervals.
+
+        A row for each cell and stage (variants, too): `seeds`, `constant` (whether one of the networks answers with one class),
+        `failed` (how many have no era and no vra), and of each of METRICS the mean, `_low` and `_high`, as shares.
+        """
+        shown = self.summary[self.summary["stage"].map(base_of).isin([DENSE, self.spec.stage])]
+        rows = [dict(zip([*CELL_COLUMNS, "stage"], key, strict=True)) | _means(one) for key, one in _cells(shown)]
+        return pd.DataFrame(rows)
+
+    @cached_property
+    def metrics(self) -> list[str]:
+        """Those of era and vra that were measured at all."""
+        return [metric for metric in ("era", "vra") if metric in self.summary and self.summary[metric].notna().any()]
+
+    @cached_property
+    def families(self) -> list[tuple[str, str, str]]:
+        """Data set, model and objective of all networks, objectives in the order of the study."""
+        order = {objective: place for place, objective in enumerate(self.spec.threats)}
+        found = self.summary[LABEL_COLUMNS].drop_duplicates().itertuples(index=False, name=None)
+        return sorted(found, key=lambda family: (family[:2], order.get(family[2], 0)))
+
+
+def _cells(summary: pd.DataFrame) -> Sequence[tuple[tuple, pd.DataFrame]]:
+    return list(summary.groupby([*CELL_COLUMNS, "stage"], sort=False))
+
+
+def _means(rows: pd.DataFrame) -> dict[str, object]:
+    """What the networks of a cell, which differ by seed, have on average."""
+    first = rows.iloc[0]
+    found: dict[str, object] = {
+        "granularity": first["granularity"] if isinstance(first["granularity"], str) else "",
+        "shown_method": first["method"] + behind_method(first["granularity"]),
+        "seeds": len(rows),
+        "constant": bool(rows["constant"].eq(True).any()) if "constant" in rows else False,
+        "failed": int(rows["failed"].notna().sum()),
+    }
+    for metric in METRICS:
+        known = rows[rows[metric].notna()] if metric in rows else rows.iloc[:0]
+        mean = low = high = float("nan")
+        if len(known) > 1:
+            mean, low, high = mean_over_seeds(known[metric].to_numpy(dtype=float))
+        elif len(known):
+            mean, low, high = (float(known.iloc[0][f"{metric}{end}"]) for end in ("", "_low", "_high"))
+        found |= {metric: mean, f"{metric}_low": low, f"{metric}_high": high}
+    for size in ("nonzero", "effective_parameters", "weight_bytes", "index_bytes", "other_bytes", "compact_parameters"):
+        found[size] = float(rows[size].astype(float).mean()) if size in rows else float("nan")
+    return found

@@ -1,0 +1,38 @@
+"""Numbers, intervals and threats in the words of a text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from sparrow import radius
+from sparrow.settings import Threat
+
+NORMS = {"linf": "l∞", "l2": "l2"}
+
+
+def threat(one: Threat) -> str:
+    """A threat as people write it: `l∞, 8/255`."""
+    return f"{NORMS[one.norm]}, {radius.text(one.eps)}"
+
+
+def percent(value: float) -> str:
+    """A share in percent, with one decimal: `85.3`."""
+    return "–" if math.isnan(value) else f"{100 * value:.1f}"
+
+
+def interval(mean: float, low: float, high: float) -> str:
+    """A share and its interval, inside of 0 and 100 %: `85.3 % [81.2, 88.7]`."""
+    if math.isnan(low) or math.isnan(high):
+        return f"{percent(mean)} %"
+    return f"{percent(mean)} % [{percent(max(low, 0))}, {percent(min(high, 1))}]"
+
+
+def listed(names: Sequence[str], last: str = "and") -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return f"{', '.join(names[:-1])} {last} {names[-1]}" if len(names) > 1 else "".join(names)
+
+
+def count(number: int, what: str, plural: str | None = None) -> str:
+    """A number and its noun: `1 network`, `12 networks`."""
+    return f"{number:,} {what if number == 1 else plural or what + 's'}"

@@ -1,0 +1,314 @@
+"""The page of a study: what it says is what the tables say, whatever failed, and it is the same for the same tables."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import vl_convert
+
+from sparrow.results import published as published_table
+from sparrow.results.page import answer, charts, doubts, figures, latex, libraries, published
+from sparrow.results.page.grid import Column, grid
+from sparrow.results.page.packed import pack
+from sparrow.results.page.study_data import StudyData
+from sparrow.results.page.write import write_page
+from sparrow.results.specs.page import PageSpec
+from sparrow.study import page
+from tests.study.test_targets import study
+
+KEYS = {"dataset": "digits", "model": "cnn-small", "objective": "adversarial"}
+COSTS = {"stage": "prune", "job": "a/b", "seconds": 3.0, "peak_memory_mb": 100.0, "gradient_evaluations": 7}
+
+
+def network(method: str, ratio: float = 0.9, seed: int = 0, era: float = 0.8, **more: Any) -> dict[str, Any]:
+    """A row of summary.csv."""
+    row: dict[str, Any] = {**KEYS, "method": method, "ratio": ratio, "seed": seed, "failed": None, "constant": False}
+    row |= {"stage": "dense" if method == "dense" else "finetuned", "granularity": None if method == "dense" else "weight"}
+    row |= {"norm": "linf", "eps": 8 / 255, "nonzero": 100, "effective_parameters": 90, "sparsity_prunable": ratio}
+    row |= {"compact_parameters": None, "benign_low": 0.9, "chance": 0.1, "network": "abc"}
+    for metric, value in (("benign", 0.95), ("era", era), ("vra", era / 2)):
+        values = {"": value, "_low": value - 0.05, "_high": value + 0.04}
+        row |= {f"{metric}{end}": one for end, one in values.items()} | {f"{metric}_n": 50}
+        row |= {f"preserved_{metric}{end}": one / 0.95 for end, one in values.items()}
+    return row | more
+
+
+def rank(method: str, place: float, mean: float, verdict: str, **more: Any) -> dict[str, Any]:
+    """A row of ranking.csv."""
+    row: dict[str, Any] = {**KEYS, "stage": "finetuned", "ratio": 0.9, "granularity": "weight", "metric": "era", "rank": place}
+    behind = {"behind": 0.8 - mean, "behind_low": 0.01, "behind_high": 0.9}
+    return (
+        row
+        | {"method": method, "seeds": 1, "mean": mean, "low": mean - 0.05, "high": mean + 0.04, "verdict": verdict}
+        | behind
+        | more
+    )
+
+
+NETWORKS = [network("dense", 0.0), network("hydra"), network("lwm", era=0.79), network("random", era=0.1)]
+RANKS = [rank("hydra", 1, 0.8, "best"), rank("lwm", 2, 0.79, "within the noise"), rank("random", 3, 0.1, "worse")]
+
+
+def spec_of(**changes: Any) -> PageSpec:
+    own: dict[str, Any] = {"objectives": {"adversarial": None}, "attacks": {"pgd": {"steps": 7}}, "verifiers": {"ibp": None}}
+    own |= {"methods": {"hydra": None, "lwm": None, "random": None}, "threat": {"norm": "linf", "eps": "8/255"}}
+    return page.spec(study(**(own | changes)), "mine").model_copy(update={"figures": []})
+
+
+@pytest.fixture
+def told(tmp_path: Path):
+    """The data of a study of these rows."""
+
+    def make(networks: list[dict[str, Any]] = NETWORKS, ranks: list[dict[str, Any]] = RANKS, **tables: list) -> StudyData:
+        given = {"summary": networks, "ranking": ranks, "costs": [COSTS], "provenance": [{**KEYS, "data": "f" * 64}]} | tables
+        columns = {"ranking": list(RANKS[0])}
+        for name, rows in given.items():
+            pd.DataFrame(rows, columns=columns.get(name)).to_csv(tmp_path / f"{name}.csv", index=False)
+        about = {"git": {"commit": "abc", "changed": []}, "packages": {"torch": "2"}, "device": "cpu", "system": "linux"}
+        (tmp_path / "environment.json").write_text(json.dumps(about))
+        return StudyData(spec_of(), {name: tmp_path / f"{name}.csv" for name in given}, tmp_path / "environment.json")
+
+    return make
+
+
+def written(data: StudyData, folder: Path) -> str:
+    """The page of these data, without its libraries."""
+    write_page(list(data.files.values()), [], data.environment, folder / "page.html", data.spec.model_dump())
+    return (folder / "page.html").read_text()
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages without libraries, which take seconds to pack."""
+    monkeypatch.setattr(libraries, "packed", dict)
+
+
+def unpacked(text: str) -> Any:
+    return json.loads(gzip.decompress(base64.b64decode(text)))
+
+
+def sentences(data: StudyData) -> dict[str, str]:
+    (found,) = answer.answers(data)
+
+    def said(parts: list) -> str:
+        return "".join(part if isinstance(part, str) else f"{part['value']} {part['interval']}".strip() for part in parts)
+
+    return {name: " | ".join(map(said, paragraphs)) for name, paragraphs in found["metrics"].items()} | {
+        "dense": said(found["dense"]),
+        "threat": found["threat"],
+    }
+
+
+def test_the_answer_says_who_keeps_what_and_which_differences_are_noise(told) -> None:
+    found = sentences(told())
+    assert found["threat"] == "l∞, 8/255"
+    assert found["dense"].startswith("Before pruning: benign 95.0 % [90.0, 99.0], era 80.0 % [75.0, 84.0], vra")
+    assert found["Under attack (era)"] == (
+        "80.0 % of the test images survive every attack before pruning; after the best method, 80.0 % [75.0, 84.0] at 0.9 "
+        "(hydra). Random pruning leaves 10.0 % [5.0, 14.0] at 0.9. Not told apart from the best: at 0.9, 1 of 2 others (lwm)."
+    )
+
+
+def test_a_network_of_one_class_wins_nothing_in_the_answer(told) -> None:
+    ranks = [RANKS[0], rank("random", np.nan, 0.99, "constant")]
+    found = sentences(told(ranks=ranks))["Under attack (era)"]
+    assert "99.0 % [94.0, 100.0] at 0.9 (answers with one class: no rank)" in found
+    assert "after the best method, 80.0 %" in found
+    assert found.endswith("at 0.9, no other was compared.")
+
+
+def test_methods_that_remove_filters_have_a_sentence_of_their_own(told) -> None:
+    ranks = [*RANKS, rank("fre", 1, 0.6, "best", granularity="filter")]
+    weights, filters = sentences(told(ranks=ranks))["Under attack (era)"].split(" | ")
+    assert filters.startswith("Whole filters: after the best method, 60.0 % [55.0, 64.0] at 0.9 (fre).")
+    assert "fre" not in weights
+
+
+def test_what_failed_and_what_is_suspect_is_told_by_name(told) -> None:
+    networks = [
+        network("dense", 0.0),
+        network("lwm", failed="out of memory at <b>/here</b>", era=np.nan),
+        network("random", constant=True),
+        network("hydra", era_warnings="pgd: the gradient is 0 at 3 of 50 images; fmn: odd"),
+    ]
+    found = doubts.doubts(told(networks))
+    assert [one["weight"] for one in found] == ["bad", "bad", "mind", "mind"]
+    assert found[0]["about"] == ["digits / cnn-small / adversarial / lwm at 0.9, seed 0: out of memory at <b>/here</b>"]
+    assert found[1]["text"].startswith("1 network of 4 answer with one class")
+    assert found[2]["about"] == ["1 × fmn: odd", "1 × pgd: the gradient is 0 at 3 of 50 images"]
+    assert found[3]["text"].startswith("There is one seed")
+
+
+def test_a_page_is_made_where_everything_failed(told, bare, tmp_path: Path) -> None:
+    lost = dict.fromkeys([key for key in NETWORKS[0] if key.startswith(("benign", "era", "vra", "preserved"))], np.nan)
+    counts = {f"{metric}_n": 0 for metric in ("benign", "era", "vra")}
+    networks = [network(method, failed="<script>alert(1)</script>") | lost | counts for method in ("dense", "lwm")]
+    text = written(told(networks, []), tmp_path)
+    assert "2 networks of 2 failed" in text
+    assert "<script>alert" not in text
+    assert 'data-chart="ratio"' not in text
+
+
+def test_a_page_of_dense_networks_alone_says_how_they_are(told, bare, tmp_path: Path) -> None:
+    data = told([network("dense", 0.0)], [])
+    data = replace(data, spec=spec_of(evaluate=["dense"], methods={}))
+    text = written(data, tmp_path)
+    assert "era <b>80.0 %</b>" in text
+    assert "There is nothing to show." in text
+    assert 'data-chart="ratio"' not in text
+
+
+def test_rounded_networks_are_in_the_trade_off_and_out_of_the_ranking(told) -> None:
+    sizes = {"weight_bytes": 10.0, "index_bytes": 1.0, "other_bytes": 2.0}
+    data = told([*NETWORKS, network("hydra", stage="finetuned+int8") | sizes])
+    spec = charts.tradeoff_chart(data)
+    assert spec is not None
+    found = {(row["method"], row["cost"]) for row in spec["data"]["values"] if row["against"] == "bytes of parameters"}
+    assert found == {("hydra +int8", 13.0)}
+    assert "int8" not in str(answer.answers(data))
+
+
+def test_the_same_tables_give_the_same_bytes(told, bare, tmp_path: Path) -> None:
+    first = written(told(), tmp_path)
+    assert written(told(), tmp_path) == first
+
+
+def test_no_address_is_asked_for_anything(told, bare, tmp_path: Path) -> None:
+    text = written(told(), tmp_path)
+    assert not re.findall(r"""(?:src|href)=["'](?!#|data:)""", text)
+    assert not re.findall(r"@import|url\(|fetch\(", text)
+
+
+@pytest.mark.parametrize(("size", "there"), [(100, True), (2_000_000, False)])
+def test_a_figure_is_there_with_its_caption_and_a_pdf_where_these_are_small(tmp_path: Path, size: int, there: bool) -> None:
+    shown = [one for one in page.spec(study(), "mine").figures if one.name in ("ranking", "accuracy", "curves")]
+    files = {}
+    for one in shown:
+        files[one.path] = tmp_path / f"{one.name}.svg"
+        files[one.path].write_text(f"<svg>{one.name}</svg>")
+        files[one.path].with_suffix(".pdf").write_bytes(b"%PDF" * (size // 4))
+    (part,) = figures.shown_figures(spec_of().model_copy(update={"figures": shown}), files)
+    assert [one["title"] for one in part["figures"]] == ["Accuracy against the pruning ratio", "Ranking", "Learning curves"]
+    assert gzip.decompress(base64.b64decode(part["figures"][1]["svg"])) == b"<svg>ranking</svg>"
+    assert [bool(one["pdf"]) for one in part["figures"]] == [there] * 3
+    assert all(one["caption"] for one in part["figures"])
+    assert [one["tables"] for one in part["figures"]] == [["summary.csv"], ["ranking.csv"], []]
+
+
+def test_every_figure_has_a_caption() -> None:
+    every = study(analyses={"stability": None, "latency": None}, methods={"admm": None, "lwm": None})
+    assert [one.name for one in page.spec(every, "mine").figures if len(one.caption) < 40] == []
+
+
+def test_the_libraries_are_there_offline() -> None:
+    script = libraries.BUNDLE.with_suffix(".js").read_text(encoding="utf-8")
+    # What page.js imports of it, and the buttons that it names.
+    assert re.search(r"export\{[^}]* as default", script)
+    assert "colvis" in script
+    assert libraries.BUNDLE.with_suffix(".css").stat().st_size > 10_000
+
+
+def test_packed_is_the_same_whenever_it_is_packed() -> None:
+    assert gzip.decompress(base64.b64decode(pack(b"abc"))) == b"abc"
+    assert base64.b64decode(pack(b"abc"))[4:8] == b"\0\0\0\0"
+
+
+def test_a_chart_has_a_point_for_each_network_and_marks_those_of_one_class(told) -> None:
+    spec = charts.ratio_chart(told([*NETWORKS[:3], network("random", constant=True)]))
+    assert spec is not None
+    points = {(row["method"], row["metric"]): row for row in spec["data"]["values"]}
+    assert len(points) == 2 * 4
+    assert points["hydra", "era"] | {"value": 80.0, "low": 75.0, "high": 84.0} == points["hydra", "era"]
+    assert [key for key, row in points.items() if row["constant"]] == [("random", "era"), ("random", "vra")]
+
+
+def test_a_networks_latency_is_that_of_its_fastest_form_and_its_budget_that_of_its_chain(told) -> None:
+    who = {**KEYS, "method": "hydra", "ratio": 0.9, "stage": "finetuned"}
+    timed = [
+        who | {"seed": 0, "form": form, "batch_size": 1, "milliseconds": time}
+        for form, time in (("masked", 4.0), ("onnx", 3.0))
+    ]
+    data = told(latency=timed, budgets=[who | {"chain_gradient_evaluations": 1234}])
+    spec = charts.tradeoff_chart(replace(data, spec=spec_of(analyses={"latency": None})))
+    assert spec is not None
+    costs = {
+        row["against"]: row["cost"] for row in spec["data"]["values"] if (row["method"], row["metric"]) == ("hydra", "era")
+    }
+    assert costs == {
+        "parameters that are not zero": 100,
+        "effective parameters": 90,
+        "latency: milliseconds of 1 image": 3.0,
+        "gradient evaluations of the whole chain": 1234,
+    }
+
+
+@pytest.mark.parametrize("chart", [charts.ratio_chart, charts.tradeoff_chart])
+def test_a_chart_is_one_that_vega_lite_knows(chart, told) -> None:
+    vega = vl_convert.vegalite_to_vega(chart(told()), vl_version="6.4")
+    assert vega["marks"]
+
+
+def test_published_figures_stand_beside_measured_ones(told, bare, tmp_path: Path) -> None:
+    row = dict.fromkeys(published_table.COLUMNS) | KEYS | {"source": "Someone 2020", "method": "hydra", "ratio": 0.9}
+    row |= {"era_published": 80.0, "era": 79.26, "era_difference": -0.74, "remarks": "another attack"}
+    data = told(published=[row])
+    (one,) = published.published(data)
+    found = unpacked(one.packed)
+    line = dict(zip([head["title"] for head in found["columns"]], found["rows"][0], strict=True))
+    assert line["era published"] == 80
+    assert (line["era measured"], line["era difference"], line["remarks"]) == (79.3, -0.7, "another attack")
+    assert "Published beside measured" in written(data, tmp_path)
+
+
+def test_means_over_seeds_have_students_interval(told) -> None:
+    rows = [network("hydra", seed=seed, era=era) for seed, era in enumerate((0.7, 0.8, 0.9))]
+    (cell,) = told(rows).cells.to_dict("records")
+    assert cell["seeds"] == 3
+    # t(0.975, 2) * 0.1 / sqrt(3)
+    assert [cell["era"], cell["era_low"]] == pytest.approx([0.8, 0.8 - 4.302653 * 0.1 / 3**0.5])
+
+
+def test_a_grid_leaves_out_what_is_empty_and_has_no_number_that_is_none() -> None:
+    made = grid(
+        "a",
+        [Column("x", "number", [1.0, None]), Column("none", "long", ["", ""]), Column("m", "text", ["a", "a"], chosen_by=True)],
+    )
+    data = unpacked(made.packed)
+    assert [head["title"] for head in data["columns"]] == ["x", "m"]
+    assert data["columns"][1]["menu"] is False
+    assert data["rows"] == [[1.0, "a"], [None, "a"]]
+
+
+def test_tables_for_a_paper_are_booktabs_without_commands_of_labels(told) -> None:
+    networks = [network("dense", 0.0), network("my_method"), network("random", constant=True)]
+    found = latex.tables(told(networks))
+    assert r"my\_method & 95.0 [90.0, 99.0] & 80.0 [75.0, 84.0]" in found["summary.tex"]
+    assert r"random$^\times$" in found["summary.tex"]
+    for text in found.values():
+        assert [text.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 1, 1]
+        rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+        assert len({line.count("&") for line in rows}) == 1
+
+
+def test_the_page_is_told_the_study_in_words() -> None:
+    spec = spec_of()
+    assert {one.label: one.options for one in spec.entries["attacks"]} == {"pgd": "steps 7"}
+    assert spec.threats["adversarial"].eps == 8 / 255
+    assert spec.entries["methods"][0].says
+    assert "@misc{sparrow," in spec.bibtex
+    assert PageSpec.model_validate(spec.model_dump()) == spec
+
+
+def test_the_page_offers_what_the_study_has() -> None:
+    tables = page.tables(study(analyses={"stability": None, "latency": None}))
+    assert {"somewhere/summary.csv", "somewhere/ranking.csv", "somewhere/stability.csv", "somewhere/latency.csv"} <= set(tables)
+    assert len(set(tables)) == len(tables)
