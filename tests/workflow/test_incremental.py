@@ -13,6 +13,7 @@ from tests.workflow.conftest import TINY, Checkout, copy_checkout
 
 # Whatever changes, the tables and figures that show it are made anew.
 REPORTING = ("Aggregate", "Collect", "Lay out", "Draw")
+PAGE = "Lay out the page of the study"
 
 
 @pytest.fixture
@@ -87,20 +88,22 @@ def test_new_code_of_the_ranking_computes_no_network_anew(finished: Checkout) ->
 
 
 @pytest.mark.parametrize(
-    ("old", "new"),
+    ("old", "new", "planned"),
     [
-        ('"""HYDRA: the mask is learned', '"""HYDRA (2020): the mask is learned'),
-        ("def prepare", "# A remark.\n\n\ndef prepare"),
+        # The page says what a method is.
+        ('"""HYDRA: the mask is learned', '"""HYDRA (2020): the mask is learned', [PAGE]),
+        ("def prepare", "# A remark.\n\n\ndef prepare", []),
         (
             '"""Stop batch norm from learning while the scores do; its running statistics stay, too."""',
             '"""Freeze batch norm."""',
+            [],
         ),
     ],
     ids=["docstring", "comment", "description"],
 )
-def test_words_in_a_method_plan_nothing(finished: Checkout, old: str, new: str) -> None:
+def test_words_in_a_method_plan_no_job_but_for_the_page(finished: Checkout, old: str, new: str, planned: list[str]) -> None:
     with finished.edited("src/sparrow/methods/hydra.py", old, new):
-        assert finished.planned() == []
+        assert finished.planned() == planned
 
 
 def test_one_evaluation_can_be_run_alone(finished: Checkout) -> None:
