@@ -12,6 +12,7 @@ import pytest
 from tests.workflow.conftest import TINY, Checkout
 
 BESIDE, HEADLINE = "Set the study beside published figures", "Set the study beside a published average"
+PAGE = "Lay out the page of the study"
 # A network and an objective of which something is published, on a data set that stands in for the published one.
 PAPER = TINY | {"models": {"cnn7": None}, "objectives": {"crown-ibp": None}, "ratios": [0.89]}
 STAND_IN = {"datasets": {"digits": "cifar10"}}
@@ -33,7 +34,9 @@ def test_only_what_is_asked_for_and_there_is_planned(
     assert {job for job in checkout.planned() if "published" in job} == planned
 
 
-def test_a_published_figure_that_changes_makes_its_table_anew_and_nothing_else(finished: Checkout, tmp_path: Path) -> None:
+def test_a_published_figure_that_changes_makes_its_table_and_the_page_anew_and_nothing_else(
+    finished: Checkout, tmp_path: Path
+) -> None:
     shutil.copytree(finished.root, tmp_path / "checkout")
     checkout = Checkout(tmp_path / "checkout")
     checkout.write(TINY | {"published": STAND_IN | {"headline": 1906.06110}})
@@ -43,7 +46,7 @@ def test_a_published_figure_that_changes_makes_its_table_anew_and_nothing_else(f
     assert "another data set: digits here, cifar10 there" in (checkout.root / "results/headline.csv").read_text()
     assert checkout.planned() == []
     with checkout.edited("reports/published.csv", ",80.54,", ",80.55,"):
-        assert checkout.planned() == [BESIDE]
+        assert checkout.planned() == [BESIDE, PAGE]
 
 
 def test_a_row_of_ones_own_that_is_wrong_is_one_line(checkout: Checkout) -> None:

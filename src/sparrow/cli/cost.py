@@ -6,6 +6,7 @@ import argparse
 import sys
 import warnings
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from sparrow.estimate.finished import finished_jobs
@@ -46,7 +47,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("studies", type=Path, nargs="+", metavar="STUDY", help="a study, such as config.yaml")
     parser.add_argument(
-        "--device", choices=("gpu", "cpu"), help="whose hours (default: gpu; with --measure, what this machine has)"
+        "--device",
+        choices=("gpu", "cpu"),
+        help="whose hours (default: gpu; cpu where all its step times are known; with --measure, what this machine has)",
     )
     parser.add_argument(
         "--tflops", type=_positive, metavar="N", help="assume N * 10^12 operations a second where none are measured"
@@ -77,6 +80,8 @@ def run(options: argparse.Namespace) -> int:
             kind = options.device or here
     elif options.steps:
         rows += read_rows(options.steps)
+    if not (options.device or options.measure or options.tflops) and _all_measured(found.values(), rows, "cpu"):
+        kind = "cpu"
     rates, table = Rates(rows, kind, options.tflops), []
     for path, study in studies.items():
         priced = prices(found[path], rates, finished_jobs(study, found[path]))
@@ -86,6 +91,15 @@ def run(options: argparse.Namespace) -> int:
     if options.csv:
         write_csv(options.csv, COLUMNS, table)
     return 0
+
+
+def _all_measured(found: Iterable[list[Work]], rows: list[Row], kind: Kind) -> bool:
+    """Whether there is a time of that kind of device for every unit of some works, and of no other kind."""
+    units = {unit for works_of_one in found for work in works_of_one for unit in work.units}
+    measured = {
+        other: {row.unit for row in rows if row.seconds and (row.kind == kind) == (other == kind)} for other in (kind, "")
+    }
+    return bool(units) and units <= measured[kind] and not units & measured[""]
 
 
 def _measure(study: Study, found: list[Work], rows: list[Row], own: list[Row], path: Path, repeats: int) -> Kind:
