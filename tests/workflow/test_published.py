@@ -34,9 +34,7 @@ def test_only_what_is_asked_for_and_there_is_planned(
     assert {job for job in checkout.planned() if "published" in job} == planned
 
 
-def test_a_published_figure_that_changes_makes_its_table_and_the_page_anew(
-    finished: Checkout, tmp_path: Path
-) -> None:
+def test_a_published_figure_that_changes_makes_its_table_and_the_page_anew(finished: Checkout, tmp_path: Path) -> None:
     shutil.copytree(finished.root, tmp_path / "checkout")
     checkout = Checkout(tmp_path / "checkout")
     checkout.write(TINY | {"published": STAND_IN | {"headline": 1906.06110}})

@@ -13,7 +13,7 @@ from typing import Any
 
 from sparrow.errors import SparrowError
 from sparrow.files.atomic import storage_fault
-from sparrow.jobs import allocator, interruption
+from sparrow.jobs import allocator, gpu_slot, interruption
 
 STAGES = "sparrow.stages."
 STOPPED = "stopped by a signal; run again, and it continues from its resume point, if it had written one"
@@ -42,6 +42,8 @@ def _work(module: str, name: str, threads: int, arguments: dict[str, Any], log: 
     try:
         interruption.unblock_signals()
         _prepare(threads)
+        if module.startswith(STAGES):
+            gpu_slot.take()
         stage = getattr(importlib.import_module(module), name)
         if module.startswith(STAGES):
             # Before any tensor: torch's threads start with the first large one, and have the setting of that moment. The
