@@ -19,6 +19,7 @@ HERE = Path(workflow.current_basedir)
 SOURCE = str(HERE / "src")
 sys.path.insert(0, SOURCE)
 
+from sparrow import catalogue
 from sparrow.errors import SparrowError
 from sparrow.files.atomic import require_writable
 from sparrow.jobs import fork_server, interruption
@@ -34,6 +35,11 @@ os.environ.update(
 if not workflow.config_settings.configfiles:
 
     configfile: HERE / "config.yaml"
+
+
+# Before anything asks which entries there are; whether the folders are there is checked with the study.
+ENTRIES = config.get("entries")
+catalogue.admit(ENTRIES if isinstance(ENTRIES, list) and all(isinstance(one, str) for one in ENTRIES) else [])
 
 
 include: "workflow/rules/study.smk"

@@ -2,15 +2,24 @@
 
 A room is a package (`sparrow.methods`, ...). Each of its modules that does not start with an underscore is an entry of
 the configuration: `methods/my_method.py` is the method `my-method`. There is nothing else to register.
+
+Entries of one's own may lie elsewhere: in folders that a study names as its `entries`, and in installed packages that an entry
+point of the group `sparrow.entries` names. Each is laid out as this package is, with a folder for each room, and searched after
+the room itself.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
+import os
 import pkgutil
 import re
+from collections.abc import Iterable
 from functools import cache
+from importlib import metadata
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
@@ -29,11 +38,47 @@ PACKAGES: dict[Room, str] = {
 }
 
 
+OWN = "SPARROW_ENTRIES"
+"""The environment variable with the folders of a study's own entries, which its jobs have from the workflow."""
+ENTRY_POINTS = "sparrow.entries"
+
+
+def admit(folders: Iterable[str]) -> None:
+    """Let a study name the entries in `folders`, too, in this process and in those that it starts. The first thing to be done:
+    what entries there are is asked once."""
+    os.environ[OWN] = os.pathsep.join(map(os.path.abspath, folders))
+
+
+@cache
+def own_folders() -> list[Path]:
+    """The folders of entries of one's own: those of the study, and those of installed packages."""
+    named = [Path(folder) for folder in os.environ.get(OWN, "").split(os.pathsep) if folder]
+    for point in metadata.entry_points(group=ENTRY_POINTS):
+        spec = importlib.util.find_spec(point.value)
+        named += map(Path, (spec.submodule_search_locations if spec else None) or ())
+    return named
+
+
+@cache
+def package(room: Room) -> ModuleType:
+    """The package of a room, which also finds what lies in one's own folders of that name."""
+    found = importlib.import_module(PACKAGES[room])
+    found.__path__.extend(str(folder / room) for folder in own_folders() if (folder / room).is_dir())
+    return found
+
+
+def module(name: str) -> ModuleType:
+    """The module of that full name, which may be an entry's, also one of one's own."""
+    for room, packaged in PACKAGES.items():
+        if name.startswith(f"{packaged}."):
+            package(room)
+    return importlib.import_module(name)
+
+
 @cache
 def kinds(room: Room) -> list[str]:
     """Names of the entries of `room`, sorted."""
-    package = importlib.import_module(PACKAGES[room])
-    modules = (info.name for info in pkgutil.iter_modules(package.__path__))
+    modules = (info.name for info in pkgutil.iter_modules(package(room).__path__))
     return sorted(name.replace("_", "-") for name in modules if not name.startswith("_"))
 
 

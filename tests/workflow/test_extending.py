@@ -1,4 +1,4 @@
-"""The study of docs/extending.md, with all the files that it has its reader write."""
+"""The study of docs/extending.md, with all the files that it has its reader write, in a folder outside of src."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ def test_the_study_of_own_entries_alone_ends_in_its_tables(checkout: Checkout) -
     page = (REPOSITORY / "docs/extending.md").read_text()
     study = yaml.safe_load(STUDY.search(page)[1])
     for name, text in EXAMPLES.findall(page):
-        (checkout.root / "src/sparrow" / name).write_text(text)
+        file = checkout.root / "my_entries" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
     # Fewer cells than the page has, of the same kinds.
-    checkout.write(study | {"methods": {"shrink": None}, "ratios": [0.9]})
+    checkout.write(study | {"entries": ["my_entries"], "methods": {"shrink": None}, "ratios": [0.9]})
     checkout.run()
     results = checkout.root / study["results"]
     summary = pd.read_csv(results / "summary.csv")

@@ -121,7 +121,7 @@ def test_every_figure_is_drawn(swept: Checkout) -> None:
     figures = ["accuracy", "preservation", "sparsity", "ranking", "recall", "curves"]
     figures += ["robustness", "decisions", "security", "stability", "latency"]
     found = {path.name: path.stat().st_size for path in (swept.root / "results/figures").iterdir()}
-    assert set(found) == {f"digits.cnn-small.{figure}.{suffix}" for figure in figures for suffix in ("svg", "png")}
+    assert set(found) == {f"digits.cnn-small.{figure}.{suffix}" for figure in figures for suffix in ("svg", "png", "pdf")}
     assert min(found.values()) > 1000
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import importlib
 import os
 import pkgutil
@@ -15,14 +16,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sparrow import cli
+import yaml
+
+from sparrow import catalogue, cli
 from sparrow.errors import SparrowError
 from sparrow.versions import SPARROW
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command in `arguments` (the process's own, if None); the exit status. An error is printed as one line."""
-    options = _parser(sys.argv[1:] if arguments is None else arguments).parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    _admit_entries(given)
+    options = _parser(given).parse_args(arguments)
     try:
         status = options.run(options)
         sys.stdout.flush()
@@ -49,6 +54,18 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
             module.arguments(one)
             one.set_defaults(run=module.run)
     return parser
+
+
+def _admit_entries(given: Sequence[str]) -> None:
+    """Let the studies among the arguments name their own entries; what is wrong with these is for the command to say."""
+    studies = [path for path in map(Path, given) if path.suffix in (".yaml", ".yml") and path.is_file()]
+    folders: list[str] = []
+    for path in studies:
+        with contextlib.suppress(Exception):
+            found = yaml.safe_load(path.read_text(encoding="utf-8"))["entries"]
+            folders += [folder for folder in found if isinstance(folder, str)]
+    if folders:
+        catalogue.admit(folders)
 
 
 def _docstring(name: str) -> str:

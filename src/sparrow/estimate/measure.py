@@ -17,14 +17,13 @@ from sparrow.estimate.operations import count_operations
 from sparrow.estimate.rates import Row, row_of
 from sparrow.estimate.unit import CHANNELS_LAST, Unit, bound_spec, label_of
 from sparrow.networks.cutting import with_fewer_filters
-from sparrow.reproducible import device_name, flush_denormals, pick_device, seed_everything
+from sparrow.reproducible import flush_denormals, pick_device, seed_everything, software_and_device
 from sparrow.settings import Settings, Threat
 from sparrow.study import cells, job_specs
 from sparrow.study.config import Study
 from sparrow.training.loop import Hooks, Step, train
 from sparrow.training.schedule import Progress, Schedule
 from sparrow.verification.memory import memory_limited, out_of_memory
-from sparrow.versions import SPARROW
 
 IMAGES = 128
 """Batch size when a forward pass or an input gradient is timed."""
@@ -36,12 +35,13 @@ BATCH_MULTIPLY_ADDS = 2e10
 def this_device() -> dict[str, Any]:
     """`kind`, `device`, `threads` and versions of this process, as a Row has them."""
     device = pick_device()
+    made = software_and_device(device)
     return {
         "kind": "gpu" if device.type == "cuda" else "cpu",
-        "device": device_name(device),
+        "device": made["device"],
         "threads": torch.get_num_threads(),
-        "torch": str(torch.__version__),
-        "sparrow": SPARROW,
+        "torch": made["versions"]["torch"],
+        "sparrow": made["versions"]["sparrow"],
     }
 
 

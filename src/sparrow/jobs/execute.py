@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import sys
 import traceback
@@ -11,6 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from sparrow import catalogue
 from sparrow.errors import SparrowError
 from sparrow.files.atomic import storage_fault
 from sparrow.jobs import allocator, gpu_slot, interruption
@@ -44,7 +44,7 @@ def _work(module: str, name: str, threads: int, arguments: dict[str, Any], log: 
         _prepare(threads)
         if module.startswith(STAGES):
             gpu_slot.take()
-        stage = getattr(importlib.import_module(module), name)
+        stage = getattr(catalogue.module(module), name)
         if module.startswith(STAGES):
             # Before any tensor: torch's threads start with the first large one, and have the setting of that moment. The
             # jobs that only make tables are left as they are without torch, which a forked job has and another need not.

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from sparrow.catalogue import own_folders
+
 PACKAGE = "sparrow"
 
 
@@ -114,7 +116,8 @@ def _path(name: str) -> Path | None:
     for candidate in (root / relative.with_suffix(".py") if name != PACKAGE else None, root / relative / "__init__.py"):
         if candidate is not None and candidate.is_file():
             return candidate
-    return None
+    own = (folder / relative.with_suffix(".py") for folder in own_folders()) if relative.parent != Path() else ()
+    return next((candidate for candidate in own if candidate.is_file()), None)
 
 
 @cache

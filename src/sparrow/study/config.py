@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, Wi
 
 from sparrow.files.paths import base_of, variant_of
 from sparrow.settings import Ratios, Settings, Threat, unique
-from sparrow.study.entry_types import entries
+from sparrow.study.entry_types import entries, own_entries
 from sparrow.study.mistakes import FOLDER, LABEL
 from sparrow.study.pipelines import PIPELINES
 from sparrow.study.sections import (
@@ -70,6 +70,9 @@ class Study(Settings):
     """Each seed repeats the whole study."""
     threat: Threat
     """The adversary of all attacks and verifiers, and of every objective that names no other."""
+    entries: list[Annotated[str, AfterValidator(own_entries)]] = Field([])
+    """Folders of entries of your own, relative to the working directory: each holds folders named as the sections are
+    (`methods`, `models`, ...), with a file for each entry."""
     datasets: DataSets = Field(min_length=1)
     """Data sets by label."""
     models: Models = Field(min_length=1)

@@ -187,8 +187,10 @@ def _untyped(signature: inspect.Signature) -> inspect.Signature:
 
 def _loaded(room: Room, kind: str) -> ModuleType:
     """The module of an entry. Raises ConfigError in one line, naming file and line, for whatever importing it raises."""
-    folder = Path(importlib.import_module(catalogue.PACKAGES[room]).__path__[0])
-    file = f"{folder / kind.replace('-', '_')}.py"
+    folders = [Path(folder) for folder in catalogue.package(room).__path__]
+    names = f"{kind.replace('-', '_')}.py", f"{kind}.py"
+    folder = next((folder for folder in folders if any((folder / name).is_file() for name in names)), folders[0])
+    file = f"{folder / names[0]}"
     if "-" in kind and (folder / f"{kind}.py").is_file():
         raise ConfigError(f"{folder / kind}.py: cannot be imported by that name; rename it to {Path(file).name}")
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 from types import GenericAlias
 from typing import Annotated, Any, Literal, Optional, Union
 
@@ -71,3 +72,22 @@ def optional(model: type[Settings], name: str, without: Collection[str] = ()) ->
     patch = create_model(name, __base__=Settings, __cls_kwargs__=DESCRIBED, **fields)
     patch.__doc__ = f"What to change in {model.__name__}."
     return patch
+
+
+def own_entries(folder: str) -> str:
+    """`folder` unchanged, once it is known to hold entries of one's own. Raises ValueError, in one line, if it does not."""
+    rooms = ", ".join(catalogue.PACKAGES)
+    if not Path(folder).is_dir():
+        raise ValueError(f"{folder!r} is not valid: no such folder; it must hold folders of entries, such as methods")
+    inside = sorted(path.name for path in Path(folder).iterdir() if path.is_dir() and not path.name.startswith((".", "_")))
+    for name in inside:
+        if name not in catalogue.PACKAGES:
+            raise ValueError(f"{folder!r} is not valid: {name} is no folder of entries; valid: {rooms}")
+    if not inside:
+        raise ValueError(f"{folder!r} is not valid: holds no folder of entries; valid: {rooms}")
+    for room, package in catalogue.PACKAGES.items():
+        shipped = Path(__file__).parents[1] / package.rpartition(".")[2]
+        for path in sorted(Path(folder, room).glob("*.py")):
+            if (shipped / path.name).is_file():
+                raise ValueError(f"{folder!r} is not valid: {room}/{path.name} is called as an entry of Sparrow is; rename it")
+    return folder
