@@ -37,6 +37,7 @@ SHARED = {"finished", "swept"}
 """Fixtures that run a whole study (tests/workflow/conftest.py)."""
 
 
+@pytest.hookimpl(tryfirst=True)  # Before xdist reads the groups.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whole studies come first, so that no worker is left with one at the end; those who share one share a worker.
 

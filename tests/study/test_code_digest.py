@@ -23,6 +23,9 @@ STUDY = load_study(RAW | {room: dict.fromkeys(kinds) for room, kinds in ENTRIES.
 METHODS, ATTACKS, VERIFIERS = list(STUDY.methods), list(STUDY.attacks), list(STUDY.verifiers)
 
 
+OF_TEXTS = {}
+
+
 @pytest.fixture
 def package(tmp_path):
     """A copy of the package's source to be edited."""
@@ -39,6 +42,9 @@ def digests_of(package):
     spec = importlib.util.spec_from_file_location("digest_of_the_copy", package / "study/code_digest.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    # What depends on a file's text alone need not be found anew.
+    for name in ("_parsed", "_canonical_text"):
+        setattr(module, name, OF_TEXTS.setdefault(name, getattr(module, name)))
     return module
 
 

@@ -120,12 +120,21 @@ def _path(name: str) -> Path | None:
     return next((candidate for candidate in own if candidate.is_file()), None)
 
 
-@cache
 def _tree(name: str) -> ast.Module:
+    return _parsed(_text(name))
+
+
+@cache
+def _text(name: str) -> str:
     path = _path(name)
     if path is None:
         raise ModuleNotFoundError(f"no module named {name!r}")
-    return ast.parse(path.read_text())
+    return path.read_text()
+
+
+@cache
+def _parsed(text: str) -> ast.Module:
+    return ast.parse(text)
 
 
 @cache
@@ -149,10 +158,14 @@ def _imported(tree: ast.AST, name: str) -> Iterator[str]:
     return (module for module in found if module.split(".")[0] == PACKAGE and _path(module) is not None)
 
 
-@cache
 def _code(name: str) -> str:
     """The module's code in one canonical form, the same for every version of Python that parses it."""
-    return repr(_canonical(_tree(name)))
+    return _canonical_text(_text(name))
+
+
+@cache
+def _canonical_text(text: str) -> str:
+    return repr(_canonical(_parsed(text)))
 
 
 def _canonical(value: object) -> object:
