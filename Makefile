@@ -38,7 +38,7 @@ run: setup
 	echo "Workflow: $(REPORT:.html=.workflow.html)" && echo "Report:   $(REPORT)")
 
 test: setup lint
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 slow: setup
 	$(BIN)/python -m pytest -m slow

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import re
 import shutil
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,20 +36,33 @@ ABOUT = ("a" * 16, "b" * 16, "c" * 16)
 """What tables made by hand say that they are about: their last three columns."""
 
 
-SHARED = {"finished", "swept"}
-"""Fixtures that run a whole study (tests/workflow/conftest.py)."""
+SHARES = re.compile(r"\b(finished|swept): Checkout")
+"""What a file's text has if its tests use a fixture that runs a whole study (tests/workflow/conftest.py)."""
 
 
-@pytest.hookimpl(tryfirst=True)  # Before xdist reads the groups.
+@cache
+def shares_studies(path: Path) -> bool:
+    return bool(SHARES.search(path.read_text()))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole studies come first, so that no worker is left with one at the end; those who share one share a worker.
-
-    All other tests go to workers file by file (`--dist loadgroup --no-loadscope-reorder`).
-    """
+    """Whole studies come first, so that no worker is left with one at the end (with `--no-loadscope-reorder`)."""
     items.sort(key=lambda item: "workflow" not in item.path.parts)
-    for item in items:
-        shares = SHARED & set(getattr(item, "fixturenames", ()))
-        item.add_marker(pytest.mark.xdist_group("studies" if shares else str(item.path)))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Tests go to workers file by file (`--dist loadfile`), and the files that share whole studies go to one worker.
+
+    xdist 3.8 has groups for this (`--dist loadgroup`), but not with pytest 9.2 (findings/pytest-xdist-loadgroup.sh).
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "studies" if shares_studies(config.rootpath / file) else file
+
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(autouse=True)
