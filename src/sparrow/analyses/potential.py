@@ -269,6 +269,9 @@ def draw(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
                 above.text(
                     0.02, number + 0.5, words, transform=above.get_yaxis_transform(), color="grey", va="center", fontsize=7
                 )
+        if not (style.select(excess, objective=objective)["kept"] >= 0.9).any():
+            words = "no network keeps\n90 % of benign accuracy"
+            below.text(0.5, 0.7, words, transform=below.transAxes, **style.MESSAGE)
         below.axhline(0, color="grey", linestyle="--", linewidth=1)
         above.set_yticks([number + 0.5 for number in range(len(names))], names, fontsize=7)
         for number in range(1, len(names)):
