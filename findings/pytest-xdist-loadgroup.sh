@@ -2,7 +2,7 @@
 # Tests of one group (`xdist_group`) run on several workers: `--dist loadgroup` of pytest-xdist 3.8.0 does nothing with pytest 9.2.0.
 #
 # Versions:  pytest-xdist 3.8.0 (the newest on PyPI), pytest 9.2.0 and, for comparison, 9.0.2; Python 3.11.
-# Tests:     twelve of two files, all marked as one group; each writes down the worker that runs it.
+# Input:     twelve tests of two files, all marked as one group; each writes down the worker that runs it.
 # Expected:  one worker, as xdist's documents say of a group, and as with pytest 9.0.2.
 # Seen:      two workers with pytest 9.2.0, without a warning. xdist puts the group behind a test's id by setting `_nodeid`, which pytest 9.2
 #            does not read any more: its ids are objects of their own.
