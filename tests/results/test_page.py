@@ -16,7 +16,8 @@ import pytest
 import vl_convert
 
 from sparrow.results import published as published_table
-from sparrow.results.page import answer, charts, doubts, figures, latex, libraries, published
+from sparrow.results.figures import style
+from sparrow.results.page import answer, charts, doubts, figures, latex, libraries, published, ranks
 from sparrow.results.page.grid import Column, grid
 from sparrow.results.page.packed import pack
 from sparrow.results.page.study_data import StudyData
@@ -229,6 +230,46 @@ def test_a_chart_has_a_point_for_each_network_and_marks_those_of_one_class(told)
     assert len(points) == 2 * 4
     assert points["hydra", "era"] | {"value": 80.0, "low": 75.0, "high": 84.0} == points["hydra", "era"]
     assert [key for key, row in points.items() if row["constant"]] == [("random", "era"), ("random", "vra")]
+
+
+def _lost(method: str, **more: Any) -> dict[str, Any]:
+    values = [f"{metric}{end}" for metric in ("benign", "era", "vra") for end in ("", "_low", "_high")]
+    return network(method, failed="out of memory", **more) | dict.fromkeys(values, np.nan)
+
+
+def test_a_line_breaks_where_a_network_failed_and_the_failure_is_named(told) -> None:
+    data = told([network("dense", 0.0), network("lwm"), _lost("hydra"), network("hydra", 0.99)])
+    spec = charts.ratio_chart(data)
+    assert spec is not None
+    points = {(row["method"], row["ratio"]): row for row in spec["data"]["values"] if row["metric"] == "era"}
+    assert [points["hydra", 0.9][name] for name in ("value", "failed", "shown")] == [None, True, "failed"]
+    assert [points["hydra", 0.99][name] for name in ("value", "failed")] == [80.0, False]
+    assert charts.failures(data) == ["hydra at 0.9 (adversarial: era, vra)"]
+
+
+def test_a_mean_is_not_that_of_the_seeds_that_did_not_fail(told) -> None:
+    data = told([network("hydra", seed=0), _lost("hydra", seed=1), network("hydra", 0.99, failed="an analysis: no")])
+    cells = data.cells.set_index("ratio")
+    assert np.isnan(cells.loc[0.9, "era"])
+    assert list(cells["era_failed"]) == [1, 0]
+    assert cells.loc[0.99, "era"] == 0.8
+
+
+def test_what_the_summary_says_has_failed_is_neither_best_nor_what_others_are_held_against(told) -> None:
+    data = told([network("dense", 0.0), _lost("hydra"), network("lwm"), network("random")])
+    by_method = data.ranking.set_index("method")
+    assert list(by_method["verdict"]) == ["failed", "not compared", "not compared"]
+    assert by_method[["rank", "behind"]].isna().all(axis=None)
+    assert by_method["mean"].notna().tolist() == [False, True, True]
+    rows = unpacked(ranks.ranks(data).packed)
+    verdict = [head["title"] for head in rows["columns"]].index("verdict")
+    assert [row[verdict] for row in rows["rows"]] == ["failed", "not compared", "not compared"]
+
+
+def test_shapes_are_those_of_figures() -> None:
+    same = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down", "P": "cross"}
+    same |= {"X": charts.X, "*": charts.STAR}
+    assert [same[marker] for marker in style.MARKERS] == charts.SHAPES
 
 
 def test_a_networks_latency_is_that_of_its_fastest_form_and_its_budget_that_of_its_chain(told) -> None:

@@ -12,7 +12,7 @@ SPENT = {"chain_gradient_evaluations": "gradient evaluations", "prune_seconds": 
 
 def ranks(data: StudyData) -> Grid:
     """The grid of ranking.csv, beside what each network cost."""
-    table = data.table("ranking")
+    table = data.all_ranks
     facts = data.summary[CELL_COLUMNS].join(facts_in_words(data.summary)).drop_duplicates(CELL_COLUMNS)
     own = table[CELL_COLUMNS].merge(facts, how="left", on=CELL_COLUMNS)
     budgets = data.table("budgets")

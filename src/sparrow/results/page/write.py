@@ -48,6 +48,7 @@ def _sections(data: StudyData, drawn: list[Path]) -> dict[str, Any]:
         "about": about(data),
         "answers": answers(data),
         "doubts": doubts.doubts(data),
+        "chart_failures": charts.failures(data),
         "charts": {name: pack_json(one) for name, one in (("ratio", ratio_chart), ("tradeoff", tradeoff_chart)) if one},
         "cells": cells.all_cells(data),
         "ranks": ranks.ranks(data),
