@@ -162,7 +162,7 @@ def _rows(data: StudyData) -> list[dict[str, Any]]:
         for metric in data.metrics:
             if row[f"{metric}_failed"] or not math.isnan(row[metric]):
                 found.append(_point(row, metric))
-    for row in found:
+    for row in (row for row in found if row["failed"]):
         beside = [one["value"] for one in found if all(one[name] == row[name] for name in PLACE) and one["value"] is not None]
         row["failure_at"] = 80 if min(beside, default=100) < 22 else 1
     return found
@@ -321,6 +321,13 @@ def tradeoff_chart(data: StudyData) -> dict[str, Any] | None:
         "transform": filters,
         "facet": {"field": "objective", "sort": objectives},
         "columns": columns,
+        # Menus are no part of a saved or printed chart.
+        "title": {
+            "text": {"expr": "'across: ' + menu_against + ' (logarithmic); up: ' + menu_metric"},
+            "orient": "bottom",
+            "fontSize": 12,
+            "offset": 8,
+        },
         "spec": {"width": min(520, WIDTH // columns), "height": 230, "layer": [points, star, crossed]},
         "config": CONFIG,
     }

@@ -66,10 +66,12 @@ class StudyData:
     @cached_property
     def lost(self) -> pd.DataFrame:
         """Of each network of summary.csv and each of METRICS, whether a failure left it without."""
-        failed = self.summary["failed"].notna()
-        return pd.DataFrame(
-            {name: failed & self.summary.get(name, pd.Series(math.nan, failed.index)).isna() for name in METRICS}
-        )
+        summary = self.summary.reindex(columns=[*self.summary.columns, *(name for name in METRICS if name not in self.summary)])
+        known = summary[list(METRICS)].notna()
+        # Not every family is asked for era and vra; a network without even a benign accuracy lacks all.
+        asked = known.groupby([summary[name] for name in LABEL_COLUMNS]).transform("any")
+        missing = ~known & (asked | ~known[["benign"]].to_numpy())
+        return missing.mul(summary["failed"].notna(), axis="index")
 
     @cached_property
     def cells(self) -> pd.DataFrame:

@@ -60,7 +60,6 @@ async function grid(place, DataTable) {
     order: order.length ? [order] : [],
     deferRender: true,
     autoWidth: false,
-    scrollX: true,
     pageLength: few ? -1 : 15,
     lengthMenu: [[15, 50, 200, -1], [15, 50, 200, "all"]],
     layout: {
@@ -97,11 +96,15 @@ async function png(image) {
 async function chart(place) {
   const spec = await unpacked(held("spec", place.dataset.chart)).json();
   const bind = document.createElement("div");
+  bind.className = "binds";
   place.before(bind);
   await vegaEmbed(place, spec, { bind, renderer: "svg", actions: { export: true, source: false, compiled: false, editor: false }, downloadFileName: place.dataset.chart });
 }
 
-addEventListener("beforeprint", () => all(".doubts details").forEach((one) => (one.open = true)));
+const folded = () => all(".doubts details, #about details, #answer details").filter((one) => !one.open);
+let unfolded = [];
+addEventListener("beforeprint", () => (unfolded = folded()).forEach((one) => (one.open = true)));
+addEventListener("afterprint", () => unfolded.forEach((one) => (one.open = false)));
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("button");
   if (!button) return;
