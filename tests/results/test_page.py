@@ -17,7 +17,7 @@ import vl_convert
 
 from sparrow.results import published as published_table
 from sparrow.results.figures import style
-from sparrow.results.page import answer, charts, doubts, figures, latex, libraries, published, ranks
+from sparrow.results.page import answer, cells, charts, doubts, figures, latex, libraries, published, ranks, words
 from sparrow.results.page.grid import Column, grid
 from sparrow.results.page.packed import pack
 from sparrow.results.page.study_data import StudyData
@@ -58,6 +58,8 @@ def rank(method: str, place: float, mean: float, verdict: str, **more: Any) -> d
 NETWORKS = [network("dense", 0.0), network("hydra"), network("lwm", era=0.79), network("random", era=0.1)]
 RANKS = [rank("hydra", 1, 0.8, "best"), rank("lwm", 2, 0.79, "within the noise"), rank("random", 3, 0.1, "worse")]
 
+WON = [("hydra", 1, "best"), ("lwm", 2, "worse"), ("random", 3, "worse")]
+
 
 def spec_of(**changes: Any) -> PageSpec:
     own: dict[str, Any] = {"objectives": {"adversarial": None}, "attacks": {"pgd": {"steps": 7}}, "verifiers": {"ibp": None}}
@@ -97,41 +99,102 @@ def unpacked(text: str) -> Any:
     return json.loads(gzip.decompress(base64.b64decode(text)))
 
 
-def sentences(data: StudyData) -> dict[str, str]:
+def card(data: StudyData) -> dict[str, Any]:
+    """The parts of the one family of these data, by metric."""
     (found,) = answer.answers(data)
-
-    def said(parts: list) -> str:
-        return "".join(part if isinstance(part, str) else f"{part['value']} {part['interval']}".strip() for part in parts)
-
-    return {name: " | ".join(map(said, paragraphs)) for name, paragraphs in found["metrics"].items()} | {
-        "dense": said(found["dense"]),
-        "threat": found["threat"],
-    }
+    return {name: one["parts"] for name, one in found["metrics"].items()}
 
 
 def test_the_answer_says_who_keeps_what_and_which_differences_are_noise(told) -> None:
-    found = sentences(told())
+    (found,) = answer.answers(told())
     assert found["threat"] == "l∞, 8/255"
-    assert found["dense"].startswith("Before pruning: benign 95.0 % [90.0, 99.0], era 80.0 % [75.0, 84.0], vra")
-    assert found["Under attack (era)"] == (
-        "80.0 % of the test images survive every attack before pruning; after the best method, 80.0 % [75.0, 84.0] at 0.9 "
-        "(hydra). Random pruning leaves 10.0 % [5.0, 14.0] at 0.9. Not told apart from the best: at 0.9, 1 of 2 others (lwm)."
-    )
+    assert found["dense"][1:3] == ["benign ", {"value": "95.0\u00a0%", "interval": "[90.0, 99.0]", "more": ""}]
+    (part,) = found["metrics"]["Under attack (era)"]["parts"]
+    assert part["says"] == "At 0.9 hydra is first, but 1 of 2 others are not told from it."
+    (row,) = part["rows"]
+    assert row["best"] == {"value": "80.0\u00a0%", "interval": "[75.0, 84.0]", "more": "hydra"}
+    assert row["ahead"] == {"value": "1.0", "interval": "[1.0, 90.0]", "more": "lwm"}
+    assert (row["tied"]["value"], row["tied"]["more"]) == ("1 of 2", "lwm")
+    assert row["control"][0]["more"] == "worse: 70.0 behind, 1.0 to 90.0"
+    assert row["dense"]["value"] == "80.0\u00a0%"
 
 
 def test_a_network_of_one_class_wins_nothing_in_the_answer(told) -> None:
-    ranks = [RANKS[0], rank("random", np.nan, 0.99, "constant")]
-    found = sentences(told(ranks=ranks))["Under attack (era)"]
-    assert "99.0 % [94.0, 100.0] at 0.9 (answers with one class: no rank)" in found
-    assert "after the best method, 80.0 %" in found
-    assert found.endswith("at 0.9, no other was compared.")
+    ((part,), _) = card(told(ranks=[RANKS[0], rank("random", np.nan, 0.99, "constant")])).values()
+    (row,) = part["rows"]
+    assert (row["control"][0]["value"], row["control"][0]["more"]) == ("99.0\u00a0%", "answers with one class")
+    assert row["best"]["more"] == "hydra"
+    assert row["tied"]["more"] == "no other was compared"
+    assert part["says"] == "At 0.9 hydra alone has a rank."
 
 
-def test_methods_that_remove_filters_have_a_sentence_of_their_own(told) -> None:
-    ranks = [*RANKS, rank("fre", 1, 0.6, "best", granularity="filter")]
-    weights, filters = sentences(told(ranks=ranks))["Under attack (era)"].split(" | ")
-    assert filters.startswith("Whole filters: after the best method, 60.0 % [55.0, 64.0] at 0.9 (fre).")
-    assert "fre" not in weights
+@pytest.mark.parametrize(
+    ("first", "others", "said"),
+    [
+        ("hydra", {"lwm": "worse", "random": "worse"}, "hydra keeps most under attack at 0.9."),
+        (
+            "hydra",
+            {"lwm": "likely worse", "random": "worse"},
+            "hydra keeps most under attack at 0.9 (1 of 2 others are only likely worse).",
+        ),
+        ("hydra", {"lwm": "worse", "random": "within the noise"}, "At 0.9 hydra is first, but not told from random pruning."),
+        ("hydra", {"lwm": "within the noise", "fre": "within the noise"}, "At 0.9 nothing is told apart."),
+        (
+            "random",
+            {"lwm": "within the noise", "hydra": "worse"},
+            "At 0.9 no method is told to be better than random pruning (80.0\u00a0%).",
+        ),
+    ],
+)
+def test_a_sentence_calls_best_only_what_is_told_from_the_others(told, first: str, others: dict[str, str], said: str) -> None:
+    ranks = [
+        rank(first, 1, 0.8, "best"),
+        *(rank(one, 2 + place, 0.7, verdict) for place, (one, verdict) in enumerate(others.items())),
+    ]
+    assert card(told(ranks=ranks))["Under attack (era)"][0]["says"] == said
+
+
+def test_ratios_of_which_the_same_is_to_be_said_share_a_sentence(told) -> None:
+    ranks = [rank(one, place, 0.8, verdict, ratio=ratio) for ratio in (0.5, 0.9, 0.99) for one, place, verdict in WON]
+    assert card(told(ranks=ranks))["Under attack (era)"][0]["says"] == "hydra keeps most under attack at 0.5, 0.9 and 0.99."
+
+
+def test_nothing_is_called_best_where_the_best_failed(told) -> None:
+    data = told([network("dense", 0.0), _lost("hydra"), network("lwm"), network("random")])
+    (part,) = card(data)["Under attack (era)"]
+    assert part["says"] == "At 0.9 no method has a rank."
+    assert part["rows"][0]["best"]["value"] == "none"
+    assert part["rows"][0]["control"][0]["more"] == "not compared"
+
+
+def test_methods_that_remove_filters_have_a_part_of_their_own(told) -> None:
+    weights, filters = card(told(ranks=[*RANKS, rank("fre", 1, 0.6, "best", granularity="filter")]))["Under attack (era)"]
+    assert (filters["title"], filters["rows"][0]["best"]["more"]) == ("Whole filters", "fre")
+    assert "fre" not in str(weights)
+
+
+@pytest.mark.parametrize(("before", "there"), [(0.0, True), (0.79, False)])
+def test_it_is_explained_why_more_is_proven_after_pruning(told, before: float, there: bool) -> None:
+    dense = network("dense", 0.0) | {"vra": before, "vra_low": before, "vra_high": before}
+    (found,) = answer.answers(told([dense, network("hydra")], [rank("hydra", 1, 0.8, "best", metric="vra")]))
+    assert bool(found["metrics"]["Proven (vra)"]["rises"]) is there
+    assert not found["metrics"]["Under attack (era)"]["rises"]
+
+
+def test_a_share_of_almost_nothing_is_not_shown(told) -> None:
+    dense = network("dense", 0.0) | {"vra": 0.04}
+    found = unpacked(cells.all_cells(told([dense, network("hydra")])).packed)
+    titles = [head["title"] for head in found["columns"]]
+    row = dict(zip(titles, found["rows"][1], strict=True))
+    assert row["kept vra"] == "no ratio: the dense network's vra is below 5 %"
+    assert row["kept era"][0] == pytest.approx(0.8 / 0.95, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"), [([0], "1 (0)"), ([3, 5], "2 (3, 5)"), ([0, 1, 2], "3 (0 to 2)"), ([0, 1, 5], "3 (0, 1, 5)")]
+)
+def test_seeds_are_counted_and_named(seeds: list[int], said: str) -> None:
+    assert words.seeds(seeds) == said
 
 
 def test_what_failed_and_what_is_suspect_is_told_by_name(told) -> None:
@@ -163,7 +226,7 @@ def test_a_page_of_dense_networks_alone_says_how_they_are(told, bare, tmp_path: 
     data = told([network("dense", 0.0)], [])
     data = replace(data, spec=spec_of(evaluate=["dense"], methods={}))
     text = written(data, tmp_path)
-    assert "era <b>80.0 %</b>" in text
+    assert "era <b>80.0\u00a0%</b>" in text
     assert "There is nothing to show." in text
     assert 'data-chart="ratio"' not in text
 
@@ -249,10 +312,10 @@ def test_a_line_breaks_where_a_network_failed_and_the_failure_is_named(told) -> 
 
 def test_a_mean_is_not_that_of_the_seeds_that_did_not_fail(told) -> None:
     data = told([network("hydra", seed=0), _lost("hydra", seed=1), network("hydra", 0.99, failed="an analysis: no")])
-    cells = data.cells.set_index("ratio")
-    assert np.isnan(cells.loc[0.9, "era"])
-    assert list(cells["era_failed"]) == [1, 0]
-    assert cells.loc[0.99, "era"] == 0.8
+    means = data.cells.set_index("ratio")
+    assert np.isnan(means.loc[0.9, "era"])
+    assert list(means["era_failed"]) == [1, 0]
+    assert means.loc[0.99, "era"] == 0.8
 
 
 def test_what_the_summary_says_has_failed_is_neither_best_nor_what_others_are_held_against(told) -> None:

@@ -30,12 +30,17 @@ def about(data: StudyData) -> dict[str, Any]:
     return {
         "title": _title(data),
         "threats": _threats(data),
+        "tested": [
+            (title, words.listed([one.label for one in spec.entries[room]]))
+            for title, room in (("Attacks", "attacks"), ("Verifiers", "verifiers"))
+            if spec.entries[room]
+        ],
         "facts": [
             ("networks", f"{len(summary):,}"),
             ("of them pruned", f"{len(pruned):,}"),
             ("methods", f"{pruned['method'].nunique():,}"),
             ("ratios", ", ".join(f"{ratio:g}" for ratio in spec.ratios) or "–"),
-            ("seeds", ", ".join(map(str, spec.seeds))),
+            ("seeds", words.seeds(spec.seeds)),
             ("test images", _images(summary)),
         ],
         "rooms": rooms,
@@ -58,12 +63,15 @@ def _names(entries: list[Entry]) -> str:
     return words.listed(labels) if len(labels) <= 3 else f"{labels[0]}, {labels[1]} and {len(labels) - 2} others"
 
 
-def _threats(data: StudyData) -> list[tuple[str, str]]:
-    """Threats in words, each with the objectives it holds for; one without them, if it holds for all."""
-    by_threat: dict[str, list[str]] = {}
+def _threats(data: StudyData) -> list[dict[str, str]]:
+    """Threats in words, each with the objectives it holds for; none of them, if it holds for all."""
+    by_threat: dict[tuple[str, str, str], list[str]] = {}
     for objective, one in data.spec.threats.items():
-        by_threat.setdefault(words.threat(one), []).append(objective)
-    return [(text, "" if len(by_threat) == 1 else words.listed(objectives)) for text, objectives in by_threat.items()]
+        by_threat.setdefault(words.reach(one), []).append(objective)
+    return [
+        {"before": before, "size": size, "after": after, "objectives": words.listed(own) if len(by_threat) > 1 else ""}
+        for (before, size, after), own in by_threat.items()
+    ]
 
 
 def _images(summary: pd.DataFrame) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from sparrow.files.paths import DENSE, LABEL_COLUMNS
 from sparrow.results.page.grid import Column, Grid, grid, intervals, numbers, texts
 from sparrow.results.page.study_data import StudyData
 from sparrow.results.tables import facts_in_words
@@ -15,6 +16,8 @@ SIZES = {
     "compact_parameters": ("left", "Parameters of the network as it is on disk, without the filters that it lost"),
     "bits": ("bits", "Bits of a prunable weight"),
 }
+LEAST = 0.05
+"""Of a dense network's accuracy below this share of the images, no ratio is shown."""
 NOTES = ("failed", "warnings", "era_warnings", "uncut")
 
 
@@ -56,12 +59,21 @@ def _accuracies(table: pd.DataFrame) -> list[Column]:
         )
     ]
     columns += [
-        Column(f"kept {metric}", "interval", intervals(table, f"preserved_{metric}"), says="Pruned over dense, %, same images")
+        Column(f"kept {metric}", "interval", _kept(table, metric), says="Pruned over dense, %, on the same images")
         for metric in ("benign", "era", "vra")
         if f"preserved_{metric}" in table
     ]
     single = [name for name in map(str, table) if name.startswith(("era_", "vra_")) and f"{name}_low" in table]
     return columns + [Column(name.replace("_", " ", 1), "interval", intervals(table, name), shown=False) for name in single]
+
+
+def _kept(table: pd.DataFrame, metric: str) -> list[list | str | None]:
+    """Shares of the dense network's accuracy, and why there is none where that is too small to be divided by."""
+    keys = [*LABEL_COLUMNS, "seed"]
+    dense = table.loc[table["stage"] == DENSE, [*keys, metric]].rename(columns={metric: "before"})
+    before = table[keys].merge(dense.drop_duplicates(keys), how="left", on=keys)["before"].astype(float)
+    why = f"no ratio: the dense network's {metric} is below {100 * LEAST:g} %"
+    return [why if one < LEAST else own for one, own in zip(before, intervals(table, f"preserved_{metric}"), strict=True)]
 
 
 def _sizes(table: pd.DataFrame) -> list[Column]:
