@@ -17,11 +17,11 @@ import vl_convert
 
 from sparrow.results import published as published_table
 from sparrow.results.figures import style
-from sparrow.results.page import answer, cells, charts, doubts, figures, latex, libraries, published, ranks, words
+from sparrow.results.page import about, answer, cells, charts, costs, doubts, figures, latex, libraries, published, ranks, words
 from sparrow.results.page.grid import Column, grid
 from sparrow.results.page.packed import pack
 from sparrow.results.page.study_data import StudyData
-from sparrow.results.page.write import write_page
+from sparrow.results.page.write import prose, write_page
 from sparrow.results.specs.page import PageSpec
 from sparrow.study import page
 from tests.study.test_targets import study
@@ -204,12 +204,65 @@ def test_what_failed_and_what_is_suspect_is_told_by_name(told) -> None:
         network("random", constant=True),
         network("hydra", era_warnings="pgd: the gradient is 0 at 3 of 50 images; fmn: odd"),
     ]
-    found = doubts.doubts(told(networks))
+    spec = spec_of(attacks={"pgd": {"steps": 7}, "fmn": None})
+    found = doubts.doubts(replace(told(networks), spec=spec))
     assert [one["weight"] for one in found] == ["bad", "bad", "mind", "mind"]
     assert found[0]["about"] == ["digits / cnn-small / adversarial / lwm at 0.9, seed 0: out of memory at <b>/here</b>"]
     assert found[1]["text"].startswith("1 network of 4 answer with one class")
-    assert found[2]["about"] == ["1 × fmn: odd", "1 × pgd: the gradient is 0 at 3 of 50 images"]
+    assert found[1]["about"] == ["random at 0.9"]
+    said = ["fmn: odd", "pgd: the gradient is 0 at 3 of 50 images"]
+    assert found[2]["about"] == [f"{one}: 1 network (hydra at 0.9)" for one in said]
     assert found[3]["text"].startswith("There is one seed")
+
+
+def test_a_warning_of_many_networks_has_its_attack_its_largest_number_and_the_first_networks(told) -> None:
+    warned = [(0, "pgd: 3 of 50 fall; 7 are odd"), (1, "pgd: 30 of 50 fall"), (2, "7 are odd")]
+    networks = [network("hydra", seed=seed, era_warnings=text) for seed, text in warned]
+    networks += [network(one, seed=0, era_warnings="pgd: 3 of 50 fall") for one in ("dense", "admm", "lwm", "random")]
+    (found,) = doubts.doubts(replace(told(networks), spec=spec_of(seeds=[0, 1, 2])))
+    assert found["about"] == [
+        "pgd: up to 30 of 50 fall: 6 networks (hydra at 0.9: seeds 0, 1; dense: seed 0; admm at 0.9: seed 0; and 2 more)",
+        "7 are odd: 1 network (hydra at 0.9: seed 2)",
+        "pgd: 7 are odd: 1 network (hydra at 0.9: seed 0)",
+    ]
+
+
+def test_networks_of_one_class_have_a_line_for_each_method_and_ratio(told) -> None:
+    networks = [network("random", seed=seed, constant=True) for seed in range(3)] + [network("lwm", seed=1, constant=True)]
+    found = doubts.doubts(replace(told(networks), spec=spec_of(seeds=[0, 1, 2])))
+    assert found[0]["about"] == ["random at 0.9: all 3 seeds", "lwm at 0.9: seed 1"]
+
+
+@pytest.mark.parametrize(
+    ("jobs", "said"),
+    [
+        ([29.0], "1 job took less than a minute of work, added up, without the time that it takes to start it."),
+        ([31.0, 31.0], "2 jobs took 1 minute of work, added up, without the time that it takes to start them."),
+        ([7200.0], "1 job took 2.0 hours of work, added up, without the time that it takes to start it."),
+    ],
+)
+def test_the_time_of_all_jobs_is_said_in_english(told, jobs: list[float], said: str) -> None:
+    assert costs.costs(told(costs=[COSTS | {"seconds": one} for one in jobs]))[1] == said
+
+
+@pytest.mark.parametrize(
+    ("share", "said"), [(0.3625, "36.3"), (0.36149, "36.1"), (-0.1125, "-11.3"), (-0.0001, "0.0"), (1.0, "100.0")]
+)
+def test_halves_of_a_tenth_are_rounded_up(share: float, said: str) -> None:
+    assert words.percent(share) == said
+
+
+def test_entries_that_share_a_description_have_it_once(told) -> None:
+    methods = {"lwm": None, "mine": {"kind": "lwm"}, "lwm-global": {"kind": "lwm", "allocation": "global"}, "hydra": None}
+    found = about.about(replace(told(), spec=spec_of(methods=methods)))["rooms"]["Pruned by"]
+    assert [one["entries"] for one in found] == [
+        [("lwm", ""), ("mine", "kind lwm"), ("lwm-global", "allocation global")],
+        [("hydra", "")],
+    ]
+
+
+def test_prose_has_code_for_backticks_and_escapes_all_else() -> None:
+    assert prose("`a` < 5 %") == "<code>a</code> &lt; 5\u00a0%"
 
 
 def test_a_page_is_made_where_everything_failed(told, bare, tmp_path: Path) -> None:
@@ -401,6 +454,11 @@ def test_tables_for_a_paper_are_booktabs_without_commands_of_labels(told) -> Non
         assert [text.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 1, 1]
         rows = [line for line in text.splitlines() if line.endswith(r"\\")]
         assert len({line.count("&") for line in rows}) == 1
+
+
+def test_tables_for_a_paper_say_what_failed(told) -> None:
+    found = latex.tables(told([network("dense", 0.0), _lost("hydra"), network("lwm")]))["summary.tex"]
+    assert "hydra & failed & failed & failed" in found
 
 
 def test_the_page_is_told_the_study_in_words() -> None:

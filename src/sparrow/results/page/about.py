@@ -26,7 +26,7 @@ def about(data: StudyData) -> dict[str, Any]:
     """A headline, a sentence on the threat, numbers of networks, and the entries of each room."""
     spec, summary = data.spec, data.summary
     pruned = summary[summary["stage"] != DENSE]
-    rooms = {title: [_shown(one, room) for one in spec.entries[room]] for room, title in ROOMS.items() if spec.entries[room]}
+    rooms = {title: _shown(spec.entries[room]) for room, title in ROOMS.items() if spec.entries[room]}
     return {
         "title": _title(data),
         "threats": _threats(data),
@@ -82,6 +82,15 @@ def _images(summary: pd.DataFrame) -> str:
     return ", ".join(f"{number:,} ({metric})" for metric, number in known.items())
 
 
-def _shown(one: Entry, room: str) -> dict[str, str]:
-    label = one.label if one.label == one.kind or room == "datasets" else f"{one.label} ({one.kind})"
-    return {"label": label, "says": one.says, "options": one.options}
+def _shown(entries: list[Entry]) -> list[dict[str, Any]]:
+    """Entries of one kind together: what it `says`, and of each its label and what sets it apart."""
+    kinds: dict[str, list[Entry]] = {}
+    for one in entries:
+        kinds.setdefault(one.says, []).append(one)
+    return [{"says": says, "entries": [_labelled(one) for one in own]} for says, own in kinds.items()]
+
+
+def _labelled(one: Entry) -> tuple[str, str]:
+    """An entry's label and its options, with its kind where the label is another and no option says why."""
+    kind = f"kind {one.kind}" if one.kind != one.label and not one.options else ""
+    return one.label, one.options or kind

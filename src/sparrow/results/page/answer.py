@@ -104,12 +104,9 @@ def _row(ratio: float, at: pd.DataFrame, metric: str, controls: set[str], dense:
 
 
 def _gap(row: pd.Series, more: str) -> Value:
-    interval = f"[{_points(row['behind_low'])}, {_points(row['behind_high'])}]" if pd.notna(row["behind_low"]) else ""
-    return {"value": _points(row["behind"]), "interval": interval, "more": more}
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:.1f}"
+    low, high = words.percent(row["behind_low"]), words.percent(row["behind_high"])
+    interval = f"[{low}, {high}]" if pd.notna(row["behind_low"]) else ""
+    return {"value": words.percent(row["behind"]), "interval": interval, "more": more}
 
 
 def _before(dense: pd.DataFrame, metric: str) -> Value:
@@ -125,8 +122,8 @@ def _control(row: pd.Series) -> Value:
     verdict = row["verdict"]
     if verdict == FAILED:
         return _text("failed")
-    behind = f"{_points(row['behind'])} behind"
-    span = f"{_points(row['behind_low'])} to {_points(row['behind_high'])}"
+    behind = f"{words.percent(row['behind'])} behind"
+    span = f"{words.percent(row['behind_low'])} to {words.percent(row['behind_high'])}"
     said = {
         CONSTANT: "answers with one class",
         "best": "the best",

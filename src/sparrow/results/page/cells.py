@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from sparrow.files.paths import DENSE, LABEL_COLUMNS
+from sparrow.results.page.facts import STAGE, fact_columns
 from sparrow.results.page.grid import Column, Grid, grid, intervals, numbers, texts
 from sparrow.results.page.study_data import StudyData
 from sparrow.results.tables import facts_in_words
@@ -32,11 +33,11 @@ def _names(table: pd.DataFrame) -> list[Column]:
     return [
         Column("data set", "text", texts(table["dataset"]), table["dataset"].nunique() > 1, chosen_by=True),
         Column("model", "text", texts(table["model"]), table["model"].nunique() > 1, chosen_by=True),
-        Column("objective", "text", texts(table["objective"]), chosen_by=True),
+        Column("objective", "text", texts(table["objective"]), table["objective"].nunique() > 1, chosen_by=True),
         Column("method", "text", texts(table["method"]), chosen_by=True),
         Column("ratio", "number", [float(ratio) for ratio in ratios], chosen_by=True),
         Column("seed", "number", numbers(table["seed"]), table["seed"].nunique() > 1, chosen_by=True),
-        Column("stage", "text", texts(table["stage"]), table["stage"].nunique() > 2, chosen_by=True),
+        Column("stage", "text", texts(table["stage"]), table["stage"].nunique() > 2, chosen_by=True, says=STAGE),
         Column("", "mark", _marks(table), says="✕: answers with one class, †: its attacks met something odd, !: failed"),
     ]
 
@@ -85,8 +86,7 @@ def _sizes(table: pd.DataFrame) -> list[Column]:
 
 
 def _facts(table: pd.DataFrame) -> list[Column]:
-    facts = facts_in_words(table)
-    return [Column(name, "text", texts(facts[name]), shown=False, chosen_by=True) for name in map(str, facts)]
+    return fact_columns(facts_in_words(table))
 
 
 def _notes(table: pd.DataFrame) -> list[Column]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from decimal import ROUND_HALF_UP, Decimal
 
 from sparrow import radius
 from sparrow.settings import Threat
@@ -23,8 +24,12 @@ def threat(one: Threat) -> str:
 
 
 def percent(value: float) -> str:
-    """A share in percent, with one decimal: `85.3`."""
-    return "–" if math.isnan(value) else f"{100 * value:.1f}"
+    """A share in percent, with one decimal: `85.3`. Halves are rounded away from 0, as in the tables that `page.js` shows."""
+    if math.isnan(value):
+        return "–"
+    # Four digits first: 36.25 is a half also where its double lies below.
+    tenths = Decimal(f"{1000 * value:.4f}").quantize(Decimal(1), ROUND_HALF_UP)
+    return f"{float(tenths) / 10 + 0.0:.1f}"
 
 
 def interval(mean: float, low: float, high: float) -> str:

@@ -15,7 +15,7 @@ function save(blob, name) {
 }
 
 // Numbers.
-const percent = (value) => (100 * value).toFixed(1);
+const percent = (value) => ((Math.sign(value) * Math.round(Math.abs(1000 * value).toFixed(4))) / 10 + 0).toFixed(1);
 const number = (value) => (Number.isInteger(value) ? value.toLocaleString("en") : Math.abs(value) >= 100 ? value.toLocaleString("en", { maximumFractionDigits: 0 }) : String(Number(value.toPrecision(4))));
 const verdicts = { best: "best", "not compared": "within", "within the noise": "within", worse: "worse", "likely worse": "likely", constant: "constant", failed: "failed" };
 const forms = {
@@ -63,7 +63,7 @@ async function grid(place, DataTable) {
     pageLength: few ? -1 : 15,
     lengthMenu: [[15, 50, 200, -1], [15, 50, 200, "all"]],
     layout: {
-      topStart: few ? null : { buttons: [{ extend: "colvis", text: "Columns" }, { extend: "csv", text: "CSV of these rows", filename: place.dataset.name }] },
+      topStart: few ? null : { buttons: [{ extend: "colvis", text: "Columns", background: false, columnText: (own, index) => escaped(columns[index].title || "marks") }, { extend: "csv", text: "CSV of these rows", filename: place.dataset.name }] },
       topEnd: few ? null : "search",
       bottomStart: few ? null : ["pageLength", "info"],
       bottomEnd: few ? null : "paging",
@@ -101,7 +101,7 @@ async function chart(place) {
   await vegaEmbed(place, spec, { bind, renderer: "svg", actions: { export: true, source: false, compiled: false, editor: false }, downloadFileName: place.dataset.chart });
 }
 
-const folded = () => all(".doubts details, #about details, #answer details").filter((one) => !one.open);
+const folded = () => all(".doubts details, #about details, #answer details, #provenance details").filter((one) => !one.open);
 let unfolded = [];
 addEventListener("beforeprint", () => (unfolded = folded()).forEach((one) => (one.open = true)));
 addEventListener("afterprint", () => unfolded.forEach((one) => (one.open = false)));
