@@ -162,8 +162,8 @@ def test_ratios_of_which_the_same_is_to_be_said_share_a_sentence(told) -> None:
 def test_nothing_is_called_best_where_the_best_failed(told) -> None:
     data = told([network("dense", 0.0), _lost("hydra"), network("lwm"), network("random")])
     (part,) = card(data)["Under attack (era)"]
-    assert part["says"] == "At 0.9 no method has a rank."
-    assert part["rows"][0]["best"]["value"] == "none"
+    assert part["says"] == "At 0.9 hydra failed, and no method has a rank."
+    assert (part["rows"][0]["best"]["value"], part["rows"][0]["best"]["more"]) == ("none", "hydra failed")
     assert part["rows"][0]["control"][0]["more"] == "not compared"
 
 

@@ -89,13 +89,15 @@ def _parts(rows: pd.DataFrame, metric: str, controls: set[str], dense: pd.DataFr
     return found
 
 
-def _row(ratio: float, at: pd.DataFrame, metric: str, controls: set[str], dense: pd.DataFrame) -> dict[str, Any]:
+def _row(ratio: Any, at: pd.DataFrame, metric: str, controls: set[str], dense: pd.DataFrame) -> dict[str, Any]:
     """What a card says of a ratio: best, ahead, tied, control, dense."""
     first, second = (at[at["rank"] == place] for place in (1, 2))
     control = at[at["method"].isin(controls)]
     return {
         "ratio": f"{ratio:g}",
-        "best": _value(first.iloc[0], "mean", "low", "high", first.iloc[0]["method"]) if len(first) else _text("none"),
+        "best": _value(first.iloc[0], "mean", "low", "high", first.iloc[0]["method"])
+        if len(first)
+        else _text("none", _failed(at)),
         "ahead": _gap(second.iloc[0], second.iloc[0]["method"]) if len(second) else _text("–"),
         "tied": _tied(at) if len(first) else _text("–"),
         "control": [_control(row) for _, row in control.iterrows()] or [_text("–")],
@@ -138,12 +140,18 @@ def _tied(at: pd.DataFrame) -> Value:
     """How many of the others are within the noise of the best, and which; and how many are no more than likely worse."""
     others = int(at["verdict"].isin(COMPARED).sum()) - 1
     if not others:
-        return _text("–", "no other was compared")
+        return _text("–", "; ".join(filter(None, ["no other was compared", _failed(at)])))
     tied = list(at.loc[at["verdict"] == "within the noise", "method"])
     likely = int((at["verdict"] == "likely worse").sum())
     names = ", ".join(tied[:NAMED]) + (f" and {len(tied) - NAMED} more" if len(tied) > NAMED else "")
-    more = "; ".join([*([names] if names else []), *([f"{likely} likely worse"] if likely else [])])
+    more = "; ".join(filter(None, [names, f"{likely} likely worse" if likely else "", _failed(at)]))
     return _text(f"{len(tied) or 'none'} of {others}", more)
+
+
+def _failed(at: pd.DataFrame) -> str:
+    """Which methods failed, in words; empty if none did."""
+    failed = list(at.loc[at["verdict"] == FAILED, "method"])
+    return f"{words.listed(failed) if len(failed) <= NAMED else words.count(len(failed), 'method')} failed" if failed else ""
 
 
 def _says(ratios: list[tuple[Any, pd.DataFrame]], metric: str, controls: set[str]) -> str:
@@ -160,7 +168,9 @@ def _kind(at: pd.DataFrame, metric: str, controls: set[str]) -> str:
     """What is told at a ratio, with a place for the ratio."""
     first = at[at["rank"] == 1]
     if first.empty:
-        return "at {} no method has a rank"
+        # A name may have braces.
+        lost = _failed(at).replace("{", "{{").replace("}", "}}")
+        return f"at {{}} {lost}, and no method has a rank" if lost else "at {} no method has a rank"
     best, others = first.iloc[0], int(at["verdict"].isin(COMPARED).sum()) - 1
     method = str(best["method"]).replace("{", "{{").replace("}", "}}")
     tied = at[at["verdict"] == "within the noise"]

@@ -162,9 +162,10 @@ def _rows(data: StudyData) -> list[dict[str, Any]]:
         for metric in data.metrics:
             if row[f"{metric}_failed"] or not math.isnan(row[metric]):
                 found.append(_point(row, metric))
-    for row in (row for row in found if row["failed"]):
-        beside = [one["value"] for one in found if all(one[name] == row[name] for name in PLACE) and one["value"] is not None]
-        row["failure_at"] = 80 if min(beside, default=100) < 22 else 1
+    for lost in (one for one in found if one["failed"]):
+        beside = [one["value"] for one in found if all(one[name] == lost[name] for name in PLACE) and one["value"] is not None]
+        # Where the lowest marks do not cover it.
+        lost["failure_at"] = 80 if min(beside, default=100) < 22 else 1
     return found
 
 
