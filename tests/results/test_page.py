@@ -16,11 +16,12 @@ import pytest
 import vl_convert
 
 from sparrow.results import published as published_table
-from sparrow.results.page import answer, charts, doubts, figures, latex, libraries, published
+from sparrow.results.figures import style
+from sparrow.results.page import about, answer, cells, charts, costs, doubts, figures, latex, libraries, published, ranks, words
 from sparrow.results.page.grid import Column, grid
 from sparrow.results.page.packed import pack
 from sparrow.results.page.study_data import StudyData
-from sparrow.results.page.write import write_page
+from sparrow.results.page.write import prose, write_page
 from sparrow.results.specs.page import PageSpec
 from sparrow.study import page
 from tests.study.test_targets import study
@@ -56,6 +57,8 @@ def rank(method: str, place: float, mean: float, verdict: str, **more: Any) -> d
 
 NETWORKS = [network("dense", 0.0), network("hydra"), network("lwm", era=0.79), network("random", era=0.1)]
 RANKS = [rank("hydra", 1, 0.8, "best"), rank("lwm", 2, 0.79, "within the noise"), rank("random", 3, 0.1, "worse")]
+
+WON = [("hydra", 1, "best"), ("lwm", 2, "worse"), ("random", 3, "worse")]
 
 
 def spec_of(**changes: Any) -> PageSpec:
@@ -96,41 +99,102 @@ def unpacked(text: str) -> Any:
     return json.loads(gzip.decompress(base64.b64decode(text)))
 
 
-def sentences(data: StudyData) -> dict[str, str]:
+def card(data: StudyData) -> dict[str, Any]:
+    """The parts of the one family of these data, by metric."""
     (found,) = answer.answers(data)
-
-    def said(parts: list) -> str:
-        return "".join(part if isinstance(part, str) else f"{part['value']} {part['interval']}".strip() for part in parts)
-
-    return {name: " | ".join(map(said, paragraphs)) for name, paragraphs in found["metrics"].items()} | {
-        "dense": said(found["dense"]),
-        "threat": found["threat"],
-    }
+    return {name: one["parts"] for name, one in found["metrics"].items()}
 
 
 def test_the_answer_says_who_keeps_what_and_which_differences_are_noise(told) -> None:
-    found = sentences(told())
+    (found,) = answer.answers(told())
     assert found["threat"] == "l∞, 8/255"
-    assert found["dense"].startswith("Before pruning: benign 95.0 % [90.0, 99.0], era 80.0 % [75.0, 84.0], vra")
-    assert found["Under attack (era)"] == (
-        "80.0 % of the test images survive every attack before pruning; after the best method, 80.0 % [75.0, 84.0] at 0.9 "
-        "(hydra). Random pruning leaves 10.0 % [5.0, 14.0] at 0.9. Not told apart from the best: at 0.9, 1 of 2 others (lwm)."
-    )
+    assert found["dense"][1:3] == ["benign ", {"value": "95.0\u00a0%", "interval": "[90.0, 99.0]", "more": ""}]
+    (part,) = found["metrics"]["Under attack (era)"]["parts"]
+    assert part["says"] == "At 0.9 hydra is first, but 1 of 2 others are not told from it."
+    (row,) = part["rows"]
+    assert row["best"] == {"value": "80.0\u00a0%", "interval": "[75.0, 84.0]", "more": "hydra"}
+    assert row["ahead"] == {"value": "1.0", "interval": "[1.0, 90.0]", "more": "lwm"}
+    assert (row["tied"]["value"], row["tied"]["more"]) == ("1 of 2", "lwm")
+    assert row["control"][0]["more"] == "worse: 70.0 behind, 1.0 to 90.0"
+    assert row["dense"]["value"] == "80.0\u00a0%"
 
 
 def test_a_network_of_one_class_wins_nothing_in_the_answer(told) -> None:
-    ranks = [RANKS[0], rank("random", np.nan, 0.99, "constant")]
-    found = sentences(told(ranks=ranks))["Under attack (era)"]
-    assert "99.0 % [94.0, 100.0] at 0.9 (answers with one class: no rank)" in found
-    assert "after the best method, 80.0 %" in found
-    assert found.endswith("at 0.9, no other was compared.")
+    ((part,), _) = card(told(ranks=[RANKS[0], rank("random", np.nan, 0.99, "constant")])).values()
+    (row,) = part["rows"]
+    assert (row["control"][0]["value"], row["control"][0]["more"]) == ("99.0\u00a0%", "answers with one class")
+    assert row["best"]["more"] == "hydra"
+    assert row["tied"]["more"] == "no other was compared"
+    assert part["says"] == "At 0.9 hydra alone has a rank."
 
 
-def test_methods_that_remove_filters_have_a_sentence_of_their_own(told) -> None:
-    ranks = [*RANKS, rank("fre", 1, 0.6, "best", granularity="filter")]
-    weights, filters = sentences(told(ranks=ranks))["Under attack (era)"].split(" | ")
-    assert filters.startswith("Whole filters: after the best method, 60.0 % [55.0, 64.0] at 0.9 (fre).")
-    assert "fre" not in weights
+@pytest.mark.parametrize(
+    ("first", "others", "said"),
+    [
+        ("hydra", {"lwm": "worse", "random": "worse"}, "hydra keeps most under attack at 0.9."),
+        (
+            "hydra",
+            {"lwm": "likely worse", "random": "worse"},
+            "hydra keeps most under attack at 0.9 (1 of 2 others are only likely worse).",
+        ),
+        ("hydra", {"lwm": "worse", "random": "within the noise"}, "At 0.9 hydra is first, but not told from random pruning."),
+        ("hydra", {"lwm": "within the noise", "fre": "within the noise"}, "At 0.9 nothing is told apart."),
+        (
+            "random",
+            {"lwm": "within the noise", "hydra": "worse"},
+            "At 0.9 no method is told to be better than random pruning (80.0\u00a0%).",
+        ),
+    ],
+)
+def test_a_sentence_calls_best_only_what_is_told_from_the_others(told, first: str, others: dict[str, str], said: str) -> None:
+    ranks = [
+        rank(first, 1, 0.8, "best"),
+        *(rank(one, 2 + place, 0.7, verdict) for place, (one, verdict) in enumerate(others.items())),
+    ]
+    assert card(told(ranks=ranks))["Under attack (era)"][0]["says"] == said
+
+
+def test_ratios_of_which_the_same_is_to_be_said_share_a_sentence(told) -> None:
+    ranks = [rank(one, place, 0.8, verdict, ratio=ratio) for ratio in (0.5, 0.9, 0.99) for one, place, verdict in WON]
+    assert card(told(ranks=ranks))["Under attack (era)"][0]["says"] == "hydra keeps most under attack at 0.5, 0.9 and 0.99."
+
+
+def test_nothing_is_called_best_where_the_best_failed(told) -> None:
+    data = told([network("dense", 0.0), _lost("hydra"), network("lwm"), network("random")])
+    (part,) = card(data)["Under attack (era)"]
+    assert part["says"] == "At 0.9 hydra failed, and no method has a rank."
+    assert (part["rows"][0]["best"]["value"], part["rows"][0]["best"]["more"]) == ("none", "hydra failed")
+    assert part["rows"][0]["control"][0]["more"] == "not compared"
+
+
+def test_methods_that_remove_filters_have_a_part_of_their_own(told) -> None:
+    weights, filters = card(told(ranks=[*RANKS, rank("fre", 1, 0.6, "best", granularity="filter")]))["Under attack (era)"]
+    assert (filters["title"], filters["rows"][0]["best"]["more"]) == ("Whole filters", "fre")
+    assert "fre" not in str(weights)
+
+
+@pytest.mark.parametrize(("before", "there"), [(0.0, True), (0.79, False)])
+def test_it_is_explained_why_more_is_proven_after_pruning(told, before: float, there: bool) -> None:
+    dense = network("dense", 0.0) | {"vra": before, "vra_low": before, "vra_high": before}
+    (found,) = answer.answers(told([dense, network("hydra")], [rank("hydra", 1, 0.8, "best", metric="vra")]))
+    assert bool(found["metrics"]["Proven (vra)"]["rises"]) is there
+    assert not found["metrics"]["Under attack (era)"]["rises"]
+
+
+def test_a_share_of_almost_nothing_is_not_shown(told) -> None:
+    dense = network("dense", 0.0) | {"vra": 0.04}
+    found = unpacked(cells.all_cells(told([dense, network("hydra")])).packed)
+    titles = [head["title"] for head in found["columns"]]
+    row = dict(zip(titles, found["rows"][1], strict=True))
+    assert row["kept vra"] == "no ratio: the dense network's vra is below 5 %"
+    assert row["kept era"][0] == pytest.approx(0.8 / 0.95, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"), [([0], "1 (0)"), ([3, 5], "2 (3, 5)"), ([0, 1, 2], "3 (0 to 2)"), ([0, 1, 5], "3 (0, 1, 5)")]
+)
+def test_seeds_are_counted_and_named(seeds: list[int], said: str) -> None:
+    assert words.seeds(seeds) == said
 
 
 def test_what_failed_and_what_is_suspect_is_told_by_name(told) -> None:
@@ -140,12 +204,65 @@ def test_what_failed_and_what_is_suspect_is_told_by_name(told) -> None:
         network("random", constant=True),
         network("hydra", era_warnings="pgd: the gradient is 0 at 3 of 50 images; fmn: odd"),
     ]
-    found = doubts.doubts(told(networks))
+    spec = spec_of(attacks={"pgd": {"steps": 7}, "fmn": None})
+    found = doubts.doubts(replace(told(networks), spec=spec))
     assert [one["weight"] for one in found] == ["bad", "bad", "mind", "mind"]
     assert found[0]["about"] == ["digits / cnn-small / adversarial / lwm at 0.9, seed 0: out of memory at <b>/here</b>"]
     assert found[1]["text"].startswith("1 network of 4 answer with one class")
-    assert found[2]["about"] == ["1 × fmn: odd", "1 × pgd: the gradient is 0 at 3 of 50 images"]
+    assert found[1]["about"] == ["random at 0.9"]
+    said = ["fmn: odd", "pgd: the gradient is 0 at 3 of 50 images"]
+    assert found[2]["about"] == [f"{one}: 1 network (hydra at 0.9)" for one in said]
     assert found[3]["text"].startswith("There is one seed")
+
+
+def test_a_warning_of_many_networks_has_its_attack_its_largest_number_and_the_first_networks(told) -> None:
+    warned = [(0, "pgd: 3 of 50 fall; 7 are odd"), (1, "pgd: 30 of 50 fall"), (2, "7 are odd")]
+    networks = [network("hydra", seed=seed, era_warnings=text) for seed, text in warned]
+    networks += [network(one, seed=0, era_warnings="pgd: 3 of 50 fall") for one in ("dense", "admm", "lwm", "random")]
+    (found,) = doubts.doubts(replace(told(networks), spec=spec_of(seeds=[0, 1, 2])))
+    assert found["about"] == [
+        "pgd: up to 30 of 50 fall: 6 networks (hydra at 0.9: seeds 0, 1; dense: seed 0; admm at 0.9: seed 0; and 2 more)",
+        "7 are odd: 1 network (hydra at 0.9: seed 2)",
+        "pgd: 7 are odd: 1 network (hydra at 0.9: seed 0)",
+    ]
+
+
+def test_networks_of_one_class_have_a_line_for_each_method_and_ratio(told) -> None:
+    networks = [network("random", seed=seed, constant=True) for seed in range(3)] + [network("lwm", seed=1, constant=True)]
+    found = doubts.doubts(replace(told(networks), spec=spec_of(seeds=[0, 1, 2])))
+    assert found[0]["about"] == ["random at 0.9: all 3 seeds", "lwm at 0.9: seed 1"]
+
+
+@pytest.mark.parametrize(
+    ("jobs", "said"),
+    [
+        ([29.0], "1 job took less than a minute of work, added up, without the time that it takes to start it."),
+        ([31.0, 31.0], "2 jobs took 1 minute of work, added up, without the time that it takes to start them."),
+        ([7200.0], "1 job took 2.0 hours of work, added up, without the time that it takes to start it."),
+    ],
+)
+def test_the_time_of_all_jobs_is_said_in_english(told, jobs: list[float], said: str) -> None:
+    assert costs.costs(told(costs=[COSTS | {"seconds": one} for one in jobs]))[1] == said
+
+
+@pytest.mark.parametrize(
+    ("share", "said"), [(0.3625, "36.3"), (0.36149, "36.1"), (-0.1125, "-11.3"), (-0.0001, "0.0"), (1.0, "100.0")]
+)
+def test_halves_of_a_tenth_are_rounded_up(share: float, said: str) -> None:
+    assert words.percent(share) == said
+
+
+def test_entries_that_share_a_description_have_it_once(told) -> None:
+    methods = {"lwm": None, "mine": {"kind": "lwm"}, "lwm-global": {"kind": "lwm", "allocation": "global"}, "hydra": None}
+    found = about.about(replace(told(), spec=spec_of(methods=methods)))["rooms"]["Pruned by"]
+    assert [one["entries"] for one in found] == [
+        [("lwm", ""), ("mine", "kind lwm"), ("lwm-global", "allocation global")],
+        [("hydra", "")],
+    ]
+
+
+def test_prose_has_code_for_backticks_and_escapes_all_else() -> None:
+    assert prose("`a` < 5 %") == "<code>a</code> &lt; 5\u00a0%"
 
 
 def test_a_page_is_made_where_everything_failed(told, bare, tmp_path: Path) -> None:
@@ -162,7 +279,7 @@ def test_a_page_of_dense_networks_alone_says_how_they_are(told, bare, tmp_path: 
     data = told([network("dense", 0.0)], [])
     data = replace(data, spec=spec_of(evaluate=["dense"], methods={}))
     text = written(data, tmp_path)
-    assert "era <b>80.0 %</b>" in text
+    assert "era <b>80.0\u00a0%</b>" in text
     assert "There is nothing to show." in text
     assert 'data-chart="ratio"' not in text
 
@@ -231,6 +348,46 @@ def test_a_chart_has_a_point_for_each_network_and_marks_those_of_one_class(told)
     assert [key for key, row in points.items() if row["constant"]] == [("random", "era"), ("random", "vra")]
 
 
+def _lost(method: str, **more: Any) -> dict[str, Any]:
+    values = [f"{metric}{end}" for metric in ("benign", "era", "vra") for end in ("", "_low", "_high")]
+    return network(method, failed="out of memory", **more) | dict.fromkeys(values, np.nan)
+
+
+def test_a_line_breaks_where_a_network_failed_and_the_failure_is_named(told) -> None:
+    data = told([network("dense", 0.0), network("lwm"), _lost("hydra"), network("hydra", 0.99)])
+    spec = charts.ratio_chart(data)
+    assert spec is not None
+    points = {(row["method"], row["ratio"]): row for row in spec["data"]["values"] if row["metric"] == "era"}
+    assert [points["hydra", 0.9][name] for name in ("value", "failed", "shown")] == [None, True, "failed"]
+    assert [points["hydra", 0.99][name] for name in ("value", "failed")] == [80.0, False]
+    assert charts.failures(data) == ["hydra at 0.9 (adversarial: era, vra)"]
+
+
+def test_a_mean_is_not_that_of_the_seeds_that_did_not_fail(told) -> None:
+    data = told([network("hydra", seed=0), _lost("hydra", seed=1), network("hydra", 0.99, failed="an analysis: no")])
+    means = data.cells.set_index("ratio")
+    assert np.isnan(means.loc[0.9, "era"])
+    assert list(means["era_failed"]) == [1, 0]
+    assert means.loc[0.99, "era"] == 0.8
+
+
+def test_what_the_summary_says_has_failed_is_neither_best_nor_what_others_are_held_against(told) -> None:
+    data = told([network("dense", 0.0), _lost("hydra"), network("lwm"), network("random")])
+    by_method = data.ranking.set_index("method")
+    assert list(by_method["verdict"]) == ["failed", "not compared", "not compared"]
+    assert by_method[["rank", "behind"]].isna().all(axis=None)
+    assert by_method["mean"].notna().tolist() == [False, True, True]
+    rows = unpacked(ranks.ranks(data).packed)
+    verdict = [head["title"] for head in rows["columns"]].index("verdict")
+    assert [row[verdict] for row in rows["rows"]] == ["failed", "not compared", "not compared"]
+
+
+def test_shapes_are_those_of_figures() -> None:
+    same = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down", "P": "cross"}
+    same |= {"X": charts.X, "*": charts.STAR}
+    assert [same[marker] for marker in style.MARKERS] == charts.SHAPES
+
+
 def test_a_networks_latency_is_that_of_its_fastest_form_and_its_budget_that_of_its_chain(told) -> None:
     who = {**KEYS, "method": "hydra", "ratio": 0.9, "stage": "finetuned"}
     timed = [
@@ -297,6 +454,11 @@ def test_tables_for_a_paper_are_booktabs_without_commands_of_labels(told) -> Non
         assert [text.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 1, 1]
         rows = [line for line in text.splitlines() if line.endswith(r"\\")]
         assert len({line.count("&") for line in rows}) == 1
+
+
+def test_tables_for_a_paper_say_what_failed(told) -> None:
+    found = latex.tables(told([network("dense", 0.0), _lost("hydra"), network("lwm")]))["summary.tex"]
+    assert "hydra & failed & failed & failed" in found
 
 
 def test_the_page_is_told_the_study_in_words() -> None:

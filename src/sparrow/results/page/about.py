@@ -26,16 +26,21 @@ def about(data: StudyData) -> dict[str, Any]:
     """A headline, a sentence on the threat, numbers of networks, and the entries of each room."""
     spec, summary = data.spec, data.summary
     pruned = summary[summary["stage"] != DENSE]
-    rooms = {title: [_shown(one, room) for one in spec.entries[room]] for room, title in ROOMS.items() if spec.entries[room]}
+    rooms = {title: _shown(spec.entries[room]) for room, title in ROOMS.items() if spec.entries[room]}
     return {
         "title": _title(data),
         "threats": _threats(data),
+        "tested": [
+            (title, words.listed([one.label for one in spec.entries[room]]))
+            for title, room in (("Attacks", "attacks"), ("Verifiers", "verifiers"))
+            if spec.entries[room]
+        ],
         "facts": [
             ("networks", f"{len(summary):,}"),
             ("of them pruned", f"{len(pruned):,}"),
             ("methods", f"{pruned['method'].nunique():,}"),
             ("ratios", ", ".join(f"{ratio:g}" for ratio in spec.ratios) or "–"),
-            ("seeds", ", ".join(map(str, spec.seeds))),
+            ("seeds", words.seeds(spec.seeds)),
             ("test images", _images(summary)),
         ],
         "rooms": rooms,
@@ -58,12 +63,15 @@ def _names(entries: list[Entry]) -> str:
     return words.listed(labels) if len(labels) <= 3 else f"{labels[0]}, {labels[1]} and {len(labels) - 2} others"
 
 
-def _threats(data: StudyData) -> list[tuple[str, str]]:
-    """Threats in words, each with the objectives it holds for; one without them, if it holds for all."""
-    by_threat: dict[str, list[str]] = {}
+def _threats(data: StudyData) -> list[dict[str, str]]:
+    """Threats in words, each with the objectives it holds for; none of them, if it holds for all."""
+    by_threat: dict[tuple[str, str, str], list[str]] = {}
     for objective, one in data.spec.threats.items():
-        by_threat.setdefault(words.threat(one), []).append(objective)
-    return [(text, "" if len(by_threat) == 1 else words.listed(objectives)) for text, objectives in by_threat.items()]
+        by_threat.setdefault(words.reach(one), []).append(objective)
+    return [
+        {"before": before, "size": size, "after": after, "objectives": words.listed(own) if len(by_threat) > 1 else ""}
+        for (before, size, after), own in by_threat.items()
+    ]
 
 
 def _images(summary: pd.DataFrame) -> str:
@@ -74,6 +82,15 @@ def _images(summary: pd.DataFrame) -> str:
     return ", ".join(f"{number:,} ({metric})" for metric, number in known.items())
 
 
-def _shown(one: Entry, room: str) -> dict[str, str]:
-    label = one.label if one.label == one.kind or room == "datasets" else f"{one.label} ({one.kind})"
-    return {"label": label, "says": one.says, "options": one.options}
+def _shown(entries: list[Entry]) -> list[dict[str, Any]]:
+    """Entries of one kind together: what it `says`, and of each its label and what sets it apart."""
+    kinds: dict[str, list[Entry]] = {}
+    for one in entries:
+        kinds.setdefault(one.says, []).append(one)
+    return [{"says": says, "entries": [_labelled(one) for one in own]} for says, own in kinds.items()]
+
+
+def _labelled(one: Entry) -> tuple[str, str]:
+    """An entry's label and its options, with its kind where the label is another and no option says why."""
+    kind = f"kind {one.kind}" if one.kind != one.label and not one.options else ""
+    return one.label, one.options or kind

@@ -1,4 +1,4 @@
-"""The answer in sentences: what the best method keeps at each ratio, what random pruning keeps, and which gaps are noise.
+"""The answer: at each ratio the best method, how far ahead it is, what random pruning keeps, and a sentence on all of it.
 
 It says what ranking.csv says, and computes nothing.
 """
@@ -11,30 +11,38 @@ import pandas as pd
 
 from sparrow.files.paths import DENSE, LABEL_COLUMNS
 from sparrow.results.page import words
-from sparrow.results.page.study_data import StudyData
+from sparrow.results.page.study_data import COMPARED, StudyData
 from sparrow.results.ranking import CONSTANT, FAILED
 
 NAMES = {"era": "Under attack (era)", "vra": "Proven (vra)"}
-KEEPS = {"era": "survive every attack", "vra": "are proven robust"}
-WHAT = {"weight": "", "filter": "Whole filters: "}
+MOST = {"era": "keeps most under attack", "vra": "keeps most that is proven"}
+WHAT = {"weight": "", "filter": "Whole filters"}
 CONTROL = "random"
 """The kind of method that everything is held against."""
-NAMED = 4
-"""At most so many methods are named in a sentence; of more, their number is told."""
+NAMED = 3
+"""At most so many methods are named in a cell; of more, their number is told."""
+
+Value = dict[str, str]
+"""A cell of a card: `value`, and in small type `interval` and `more`; any may be empty."""
 
 
 def answers(data: StudyData) -> list[dict[str, Any]]:
-    """For each family of networks its labels, its threat, its dense network, and for each metric a paragraph for each
-    granularity.
+    """For each family of networks its labels, its threat, its dense network, and of each metric its parts.
 
-    A paragraph is three sentences, each a list of texts and of values: `{"value": "85.3 %", "interval": "[81.2, 88.7]"}`.
+    A part is about one granularity: its `title`, a sentence `says`, and `rows`, one for each ratio.
     """
     controls = {one.label for one in data.spec.entries["methods"] if one.kind == CONTROL}
     found = []
     for family in data.families:
         own = _of(data.ranking, family)
         dense = _of(data.cells[data.cells["stage"] == DENSE], family)
-        metrics = {NAMES[metric]: _paragraphs(own[own["metric"] == metric], metric, controls, dense) for metric in data.metrics}
+        metrics = {
+            NAMES[metric]: {
+                "parts": _parts(own[own["metric"] == metric], metric, controls, dense),
+                "rises": _rises(own[own["metric"] == metric], metric, dense, data),
+            }
+            for metric in data.metrics
+        }
         threat = words.threat(data.spec.threats[family[2]])
         found.append({"family": family, "threat": threat, "dense": _dense(dense, data.metrics), "metrics": metrics})
     return found
@@ -46,9 +54,13 @@ def _of(table: pd.DataFrame, family: tuple[str, str, str]) -> pd.DataFrame:
     return table
 
 
-def _value(row: pd.Series, name: str, low: str, high: str) -> dict[str, str]:
+def _value(row: pd.Series, name: str, low: str, high: str, more: str = "") -> Value:
     value, _, interval = words.interval(row[name], row[low], row[high]).partition(" [")
-    return {"value": value, "interval": f"[{interval}" if interval else ""}
+    return {"value": value, "interval": f"[{interval}" if interval else "", "more": more}
+
+
+def _text(value: str, more: str = "") -> Value:
+    return {"value": value, "interval": "", "more": more}
 
 
 def _dense(dense: pd.DataFrame, metrics: list[str]) -> list[Any]:
@@ -57,67 +69,132 @@ def _dense(dense: pd.DataFrame, metrics: list[str]) -> list[Any]:
     if not known:
         return ["There is no result of the dense network."]
     parts = [[f"{name} ", _value(dense.iloc[0], name, f"{name}_low", f"{name}_high")] for name in known]
-    return ["Before pruning: ", *_joined(parts, ", "), "."]
+    between: list[Any] = [piece for place, part in enumerate(parts) for piece in ([", "] if place else []) + part]
+    return ["Before pruning: ", *between, "."]
 
 
-def _paragraphs(rows: pd.DataFrame, metric: str, controls: set[str], dense: pd.DataFrame) -> list[list[Any]]:
-    """A paragraph on the methods that remove weights, and one on those that remove anything else."""
+def _parts(rows: pd.DataFrame, metric: str, controls: set[str], dense: pd.DataFrame) -> list[dict[str, Any]]:
+    """A part on the methods that remove weights, and one on those that remove anything else."""
     order = sorted(set(rows["granularity"].astype(str)), key=lambda name: (name != "weight", name))
-    return [_sentences(rows[rows["granularity"] == name], metric, name, controls, dense) for name in order]
+    found = []
+    for granularity in order:
+        ratios = list(rows[rows["granularity"] == granularity].groupby("ratio", sort=True))
+        found.append(
+            {
+                "title": WHAT.get(granularity, granularity),
+                "says": _says(ratios, metric, controls),
+                "rows": [_row(ratio, at, metric, controls, dense) for ratio, at in ratios],
+            }
+        )
+    return found
 
 
-def _sentences(rows: pd.DataFrame, metric: str, granularity: str, controls: set[str], dense: pd.DataFrame) -> list[Any]:
-    """The three sentences, at all ratios: best, control and noise."""
-    best, control, noise = [], [], []
-    for ratio, at in rows.groupby("ratio", sort=True):
-        first = at[at["rank"] == 1]
-        for _, row in first.iterrows():
-            best.append([_value(row, "mean", "low", "high"), f" at {ratio:g} ({row['method']})"])
-        if first.empty:
-            best.append([f"none at {ratio:g}"])
-        for _, row in at[at["method"].isin(controls)].iterrows():
-            known = [_value(row, "mean", "low", "high")] if pd.notna(row["mean"]) else ["–"]
-            control.append([*known, f" at {ratio:g}{_remark(row)}"])
-        if len(first):
-            noise.append([f"at {ratio:g}, {_tied(at)}"])
-    said = [*_before(dense, metric, WHAT.get(granularity, f"{granularity}: ")), *_joined(best, ", "), "."]
-    if control:
-        said += [" Random pruning leaves ", *_joined(control, ", "), "."]
-    if noise:
-        said += [" Not told apart from the best: ", *_joined(noise, "; "), "."]
-    return said
-
-
-def _before(dense: pd.DataFrame, metric: str, what: str) -> list[Any]:
-    """How the first sentence begins."""
-    if what:
-        return [f"{what}after the best method, "]
-    if dense.empty or pd.isna(dense.iloc[0][metric]):
-        return [f"Of the test images, so many {KEEPS[metric]} after the best method: "]
-    known = {"value": f"{words.percent(dense.iloc[0][metric])} %", "interval": ""}
-    return [known, f" of the test images {KEEPS[metric]} before pruning; after the best method, "]
-
-
-def _joined(parts: list[list[Any]], between: str) -> list[Any]:
-    return [piece for place, part in enumerate(parts) for piece in ([between] if place else []) + part]
-
-
-def _remark(row: pd.Series) -> str:
-    said = {
-        CONSTANT: " (answers with one class: no rank)",
-        FAILED: " (failed)",
-        "within the noise": " (within the noise of the best)",
+def _row(ratio: Any, at: pd.DataFrame, metric: str, controls: set[str], dense: pd.DataFrame) -> dict[str, Any]:
+    """What a card says of a ratio: best, ahead, tied, control, dense."""
+    first, second = (at[at["rank"] == place] for place in (1, 2))
+    control = at[at["method"].isin(controls)]
+    return {
+        "ratio": f"{ratio:g}",
+        "best": _value(first.iloc[0], "mean", "low", "high", first.iloc[0]["method"])
+        if len(first)
+        else _text("none", _failed(at)),
+        "ahead": _gap(second.iloc[0], second.iloc[0]["method"]) if len(second) else _text("–"),
+        "tied": _tied(at) if len(first) else _text("–"),
+        "control": [_control(row) for _, row in control.iterrows()] or [_text("–")],
+        "dense": _before(dense, metric),
     }
-    return said.get(row["verdict"], "")
 
 
-def _tied(at: pd.DataFrame) -> str:
-    """The methods that are within the noise of the best, in words."""
-    tied = list(at.loc[at["verdict"] == "within the noise", "method"])
-    others = int(at["verdict"].isin(["within the noise", "likely worse", "worse"]).sum())
+def _gap(row: pd.Series, more: str) -> Value:
+    low, high = words.percent(row["behind_low"]), words.percent(row["behind_high"])
+    interval = f"[{low}, {high}]" if pd.notna(row["behind_low"]) else ""
+    return {"value": words.percent(row["behind"]), "interval": interval, "more": more}
+
+
+def _before(dense: pd.DataFrame, metric: str) -> Value:
+    if dense.empty:
+        return _text("–")
+    if dense.iloc[0][f"{metric}_failed"]:
+        return _text("failed")
+    return _text(words.interval(dense.iloc[0][metric], float("nan"), float("nan")))
+
+
+def _control(row: pd.Series) -> Value:
+    """A control's accuracy, and what is to be said of it."""
+    verdict = row["verdict"]
+    if verdict == FAILED:
+        return _text("failed")
+    behind = f"{words.percent(row['behind'])} behind"
+    span = f"{words.percent(row['behind_low'])} to {words.percent(row['behind_high'])}"
+    said = {
+        CONSTANT: "answers with one class",
+        "best": "the best",
+        "within the noise": f"not told from the best: {behind}, {span}",
+        "likely worse": f"likely worse: {behind}, {span}",
+        "worse": f"worse: {behind}, {span}",
+    }
+    return _value(row, "mean", "low", "high", said.get(verdict, verdict))
+
+
+def _tied(at: pd.DataFrame) -> Value:
+    """How many of the others are within the noise of the best, and which; and how many are no more than likely worse."""
+    others = int(at["verdict"].isin(COMPARED).sum()) - 1
     if not others:
-        return "no other was compared"
-    if not tied:
-        return f"none of {words.count(others, 'other')}"
+        return _text("–", "; ".join(filter(None, ["no other was compared", _failed(at)])))
+    tied = list(at.loc[at["verdict"] == "within the noise", "method"])
+    likely = int((at["verdict"] == "likely worse").sum())
     names = ", ".join(tied[:NAMED]) + (f" and {len(tied) - NAMED} more" if len(tied) > NAMED else "")
-    return f"{len(tied)} of {words.count(others, 'other')} ({names})"
+    more = "; ".join(filter(None, [names, f"{likely} likely worse" if likely else "", _failed(at)]))
+    return _text(f"{len(tied) or 'none'} of {others}", more)
+
+
+def _failed(at: pd.DataFrame) -> str:
+    """Which methods failed, in words; empty if none did."""
+    failed = list(at.loc[at["verdict"] == FAILED, "method"])
+    return f"{words.listed(failed) if len(failed) <= NAMED else words.count(len(failed), 'method')} failed" if failed else ""
+
+
+def _says(ratios: list[tuple[Any, pd.DataFrame]], metric: str, controls: set[str]) -> str:
+    """One sentence on all ratios, those of one kind together."""
+    told: dict[str, list[str]] = {}
+    for ratio, at in ratios:
+        told.setdefault(_kind(at, metric, controls), []).append(f"{ratio:g}")
+    said = "; ".join(kind.format(words.listed(own)) for kind, own in told.items())
+    # A method's name stays as it is.
+    return f"{said.replace('at', 'At', 1) if said.startswith('at ') else said}."
+
+
+def _kind(at: pd.DataFrame, metric: str, controls: set[str]) -> str:
+    """What is told at a ratio, with a place for the ratio."""
+    first = at[at["rank"] == 1]
+    if first.empty:
+        # A name may have braces.
+        lost = _failed(at).replace("{", "{{").replace("}", "}}")
+        return f"at {{}} {lost}, and no method has a rank" if lost else "at {} no method has a rank"
+    best, others = first.iloc[0], int(at["verdict"].isin(COMPARED).sum()) - 1
+    method = str(best["method"]).replace("{", "{{").replace("}", "}}")
+    tied = at[at["verdict"] == "within the noise"]
+    if not others:
+        return f"at {{}} {method} alone has a rank"
+    if method in controls:
+        return f"at {{}} no method is told to be better than random pruning ({words.percent(best['mean'])}\u00a0%)"
+    if set(tied["method"]) & controls:
+        return f"at {{}} {method} is first, but not told from random pruning"
+    if len(tied) == others:
+        return "at {} nothing is told apart"
+    likely = int((at["verdict"] == "likely worse").sum())
+    if len(tied):
+        also = f", and {likely} only likely worse" if likely else ""
+        return f"at {{}} {method} is first, but {len(tied)} of {others} others are not told from it{also}"
+    return f"{method} {MOST[metric]} at {{}}" + (f" ({likely} of {others} others are only likely worse)" if likely else "")
+
+
+def _rises(rows: pd.DataFrame, metric: str, dense: pd.DataFrame, data: StudyData) -> str:
+    """Why more can be proven after pruning than before; empty where no more is."""
+    if metric != "vra" or dense.empty or not (rows.loc[rows["rank"] == 1, "low"] > dense.iloc[0]["vra_high"]).any():
+        return ""
+    analysed = [one.label for one in data.spec.entries["analyses"] if one.kind == "stability"]
+    counted = f"; {analysed[0]}.csv counts the ReLUs whose sign no perturbation changes" if analysed else ""
+    return (
+        f"More is proven after pruning than before: pruned networks are simpler, so that bounds on them are tighter{counted}."
+    )

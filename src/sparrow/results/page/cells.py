@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from sparrow.files.paths import DENSE, LABEL_COLUMNS
+from sparrow.results.page.facts import STAGE, fact_columns
 from sparrow.results.page.grid import Column, Grid, grid, intervals, numbers, texts
 from sparrow.results.page.study_data import StudyData
 from sparrow.results.tables import facts_in_words
@@ -15,6 +17,8 @@ SIZES = {
     "compact_parameters": ("left", "Parameters of the network as it is on disk, without the filters that it lost"),
     "bits": ("bits", "Bits of a prunable weight"),
 }
+LEAST = 0.05
+"""Of a dense network's accuracy below this share of the images, no ratio is shown."""
 NOTES = ("failed", "warnings", "era_warnings", "uncut")
 
 
@@ -29,11 +33,11 @@ def _names(table: pd.DataFrame) -> list[Column]:
     return [
         Column("data set", "text", texts(table["dataset"]), table["dataset"].nunique() > 1, chosen_by=True),
         Column("model", "text", texts(table["model"]), table["model"].nunique() > 1, chosen_by=True),
-        Column("objective", "text", texts(table["objective"]), chosen_by=True),
+        Column("objective", "text", texts(table["objective"]), table["objective"].nunique() > 1, chosen_by=True),
         Column("method", "text", texts(table["method"]), chosen_by=True),
         Column("ratio", "number", [float(ratio) for ratio in ratios], chosen_by=True),
         Column("seed", "number", numbers(table["seed"]), table["seed"].nunique() > 1, chosen_by=True),
-        Column("stage", "text", texts(table["stage"]), table["stage"].nunique() > 2, chosen_by=True),
+        Column("stage", "text", texts(table["stage"]), table["stage"].nunique() > 2, chosen_by=True, says=STAGE),
         Column("", "mark", _marks(table), says="✕: answers with one class, †: its attacks met something odd, !: failed"),
     ]
 
@@ -56,12 +60,21 @@ def _accuracies(table: pd.DataFrame) -> list[Column]:
         )
     ]
     columns += [
-        Column(f"kept {metric}", "interval", intervals(table, f"preserved_{metric}"), says="Pruned over dense, %, same images")
+        Column(f"kept {metric}", "interval", _kept(table, metric), says="Pruned over dense, %, on the same images")
         for metric in ("benign", "era", "vra")
         if f"preserved_{metric}" in table
     ]
     single = [name for name in map(str, table) if name.startswith(("era_", "vra_")) and f"{name}_low" in table]
     return columns + [Column(name.replace("_", " ", 1), "interval", intervals(table, name), shown=False) for name in single]
+
+
+def _kept(table: pd.DataFrame, metric: str) -> list[list | str | None]:
+    """Shares of the dense network's accuracy, and why there is none where that is too small to be divided by."""
+    keys = [*LABEL_COLUMNS, "seed"]
+    dense = table.loc[table["stage"] == DENSE, [*keys, metric]].rename(columns={metric: "before"})
+    before = table[keys].merge(dense.drop_duplicates(keys), how="left", on=keys)["before"].astype(float)
+    why = f"no ratio: the dense network's {metric} is below {100 * LEAST:g} %"
+    return [why if one < LEAST else own for one, own in zip(before, intervals(table, f"preserved_{metric}"), strict=True)]
 
 
 def _sizes(table: pd.DataFrame) -> list[Column]:
@@ -73,8 +86,7 @@ def _sizes(table: pd.DataFrame) -> list[Column]:
 
 
 def _facts(table: pd.DataFrame) -> list[Column]:
-    facts = facts_in_words(table)
-    return [Column(name, "text", texts(facts[name]), shown=False, chosen_by=True) for name in map(str, facts)]
+    return fact_columns(facts_in_words(table))
 
 
 def _notes(table: pd.DataFrame) -> list[Column]:

@@ -13,12 +13,16 @@ from sparrow.results.looks import COLOURS, FEW, OTHERS, standing_out
 from sparrow.results.page import words
 from sparrow.results.page.study_data import StudyData
 
-SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left"]
+X = "M-1,-.5L-.5,-1L0,-.5L.5,-1L1,-.5L.5,0L1,.5L.5,1L0,.5L-.5,1L-1,.5L-.5,0Z"
+STAR = "M0,-1L.24,-.32L.95,-.31L.38,.12L.59,.81L0,.4L-.59,.81L-.38,.12L-.95,-.31L-.24,-.32Z"
+SHAPES = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", X, STAR]
+"""In the order of the markers of figures, so that a method looks the same in both."""
 GREY = "#b9bec6"
 SIDE_BY_SIDE = 3
 """So many objectives have panels beside one another; of more, a menu chooses one."""
 WIDTH = 1080
 """Pixels of all panels of a row together."""
+PLACE = ("network", "objective", "metric", "ratio")
 CONFIG = {
     "font": "system-ui, sans-serif",
     "view": {"stroke": None},
@@ -42,9 +46,12 @@ CONFIG = {
 
 
 def ratio_chart(data: StudyData) -> dict[str, Any] | None:
-    """Era and vra of the pruned networks against the ratio, dashed the dense network; None where nothing was pruned."""
+    """Era and vra of the pruned networks against the ratio, dashed the dense network; None where nothing was pruned.
+
+    A line breaks where a network failed.
+    """
     rows = _rows(data)
-    if not any(row["ratio"] > 0 for row in rows):
+    if not any(row["ratio"] > 0 and row["value"] is not None for row in rows):
         return None
     ratios = sorted({row["ratio"] for row in rows if row["ratio"] > 0})
     objectives = list(dict.fromkeys(row["objective"] for row in rows))
@@ -62,7 +69,7 @@ def ratio_chart(data: StudyData) -> dict[str, Any] | None:
     look = _look(data, rows)
     layers: list[dict[str, Any]] = [
         {
-            "transform": [{"filter": "datum.ratio == 0"}],
+            "transform": [{"filter": "datum.ratio == 0 && datum.value != null"}],
             "mark": {"type": "rule", "strokeDash": [5, 4], "color": "#666"},
             "encoding": {"y": y, "tooltip": _tooltip()},
         },
@@ -79,7 +86,7 @@ def ratio_chart(data: StudyData) -> dict[str, Any] | None:
         },
         {
             **pruned,
-            "mark": {"type": "line"},
+            "mark": {"type": "line", "invalid": "break-paths-show-domains"},
             "encoding": {
                 "x": x,
                 "y": y,
@@ -113,6 +120,16 @@ def ratio_chart(data: StudyData) -> dict[str, Any] | None:
             "mark": {"type": "text", "text": "✕", "fontSize": 15, "fontWeight": "bold", "color": "black"},
             "encoding": {"x": x, "y": y, "tooltip": _tooltip()},
         },
+        {
+            "transform": [{"filter": "datum.failed && datum.ratio > 0"}],
+            "mark": {"type": "text", "text": "failed", "angle": 270, "align": "left", "fontSize": 11, "fontWeight": "bold"},
+            "encoding": {
+                "x": x,
+                "y": {**y, "field": "failure_at"},
+                "color": look["color"],
+                "tooltip": _tooltip(),
+            },
+        },
     ]
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
@@ -138,18 +155,37 @@ def _panels(objectives: list[str], metrics: list[str]) -> tuple[dict[str, Any], 
 
 
 def _rows(data: StudyData) -> list[dict[str, Any]]:
-    """A row for each cell and metric that has a value."""
+    """A row for each cell and metric that has a value, or has none because a network failed."""
     found = []
     cells = data.cells
     for row in cells[cells["stage"].isin([DENSE, data.spec.stage])].to_dict("records"):
         for metric in data.metrics:
-            if not math.isnan(row[metric]):
+            if row[f"{metric}_failed"] or not math.isnan(row[metric]):
                 found.append(_point(row, metric))
+    for lost in (one for one in found if one["failed"]):
+        beside = [one["value"] for one in found if all(one[name] == lost[name] for name in PLACE) and one["value"] is not None]
+        # Where the lowest marks do not cover it.
+        lost["failure_at"] = 80 if min(beside, default=100) < 22 else 1
     return found
 
 
+def failures(data: StudyData) -> list[str]:
+    """The points that the first chart lacks, in words: `hydra at 0.9 (adversarial: era, vra)`."""
+    lost: dict[tuple[str, str, float, str], list[str]] = {}
+    for row in _rows(data):
+        if row["failed"]:
+            lost.setdefault((row["network"], row["method"], row["ratio"], row["objective"]), []).append(row["metric"])
+    several = len({network for network, *_ in lost}) > 1
+    return [
+        f"{method}{f' at {ratio:g}' if ratio else ''} ({f'{network}, ' if several else ''}{objective}: {', '.join(metrics)})"
+        for (network, method, ratio, objective), metrics in lost.items()
+    ]
+
+
 def _point(row: Mapping[Any, Any], metric: str) -> dict[str, Any]:
-    mean, low, high = (row[f"{metric}{end}"] for end in ("", "_low", "_high"))
+    mean, low, high, failed = (row[f"{metric}{end}"] for end in ("", "_low", "_high", "_failed"))
+    notes = ["answers with one class"] if row["constant"] else []
+    notes += [f"{words.count(failed, 'network')} of {row['seeds']} failed"] if failed else []
     return {
         "network": f"{row['dataset']}, {row['model']}",
         "objective": row["objective"],
@@ -157,14 +193,15 @@ def _point(row: Mapping[Any, Any], metric: str) -> dict[str, Any]:
         "ratio": row["ratio"],
         "compression": _compression(row["ratio"]),
         "metric": metric,
-        "value": round(100 * mean, 3),
+        "value": round(100 * mean, 3) if not math.isnan(mean) else None,
         "low": round(100 * max(low, 0.0), 3) if not math.isnan(low) else None,
         "high": round(100 * min(high, 1.0), 3) if not math.isnan(high) else None,
         "constant": row["constant"],
-        "shown": words.interval(mean, low, high),
+        "failed": failed > 0,
+        "shown": "failed" if failed else words.interval(mean, low, high),
         "benign": words.interval(row["benign"], row["benign_low"], row["benign_high"]),
         "seeds": row["seeds"],
-        "note": "answers with one class" if row["constant"] else "",
+        "note": "; ".join(notes),
     }
 
 
@@ -285,6 +322,13 @@ def tradeoff_chart(data: StudyData) -> dict[str, Any] | None:
         "transform": filters,
         "facet": {"field": "objective", "sort": objectives},
         "columns": columns,
+        # Menus are no part of a saved or printed chart.
+        "title": {
+            "text": {"expr": "'across: ' + menu_against + ' (logarithmic); up: ' + menu_metric"},
+            "orient": "bottom",
+            "fontSize": 12,
+            "offset": 8,
+        },
         "spec": {"width": min(520, WIDTH // columns), "height": 230, "layer": [points, star, crossed]},
         "config": CONFIG,
     }

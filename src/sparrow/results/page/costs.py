@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from sparrow.results.page import words
 from sparrow.results.page.grid import Column, Grid, grid, numbers, texts
 from sparrow.results.page.study_data import StudyData
 from sparrow.results.tables import costs_by_stage
@@ -27,5 +28,7 @@ def costs(data: StudyData) -> tuple[Grid, str]:
 
 def _in_words(jobs: pd.DataFrame) -> str:
     seconds = float(jobs["seconds"].sum())
-    time = f"{seconds / 3600:.1f} hours" if seconds > 5400 else f"{seconds / 60:.0f} minutes"
-    return f"{len(jobs):,} jobs took {time} of work, added up, without the time that it takes to start them."
+    minutes = words.count(round(seconds / 60), "minute") if seconds >= 30 else "less than a minute"
+    time = f"{seconds / 3600:.1f} hours" if seconds > 5400 else minutes
+    start = "it" if len(jobs) == 1 else "them"
+    return f"{words.count(len(jobs), 'job')} took {time} of work, added up, without the time that it takes to start {start}."

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Hashable
 from typing import Any
 
 import pandas as pd
 
-from sparrow.files.paths import DENSE
+from sparrow.files.paths import CELL_COLUMNS, DENSE, LABEL_COLUMNS
 from sparrow.results import marks
 from sparrow.results.page import words
 from sparrow.results.page.study_data import StudyData
 
 LISTED = 12
 """At most so many networks are named under a sentence."""
+NAMED = 3
+"""At most so many cells are named behind a warning."""
 
 
 def doubts(data: StudyData) -> list[dict[str, Any]]:
@@ -55,7 +58,7 @@ def _useless(data: StudyData) -> list[dict[str, Any]]:
             f"{words.count(len(constant), 'network')} of {len(summary):,} answer with one class, whatever they see: robust on "
             "that class, and of no use. They are marked ✕ in tables, crossed out in figures, and have no rank."
         )
-        found[0] = _doubt("bad", what, _names(constant))
+        found[0] = _doubt("bad", what, _by_cell(data, constant))
     return found
 
 
@@ -70,16 +73,66 @@ def _warned(data: StudyData) -> list[dict[str, Any]]:
         rows = summary[summary[column].notna()] if column in summary else summary.iloc[:0]
         if len(rows):
             sentence = text.format(words.count(len(rows), "network"))
-            found.append(_doubt(weight, f"{sentence[0].upper()}{sentence[1:]}.", _reasons(rows[column])))
+            found.append(_doubt(weight, f"{sentence[0].upper()}{sentence[1:]}.", _reasons(data, rows, column)))
     return found
 
 
-def _reasons(column: pd.Series) -> list[str]:
-    """What a column says, how often, the most frequent first; sentences that differ by their numbers alone count as one."""
-    said = column.astype(str).str.split("; ").explode()
-    kinds = said.map(lambda text: re.sub(r"\d+", "#", text))
-    groups = sorted(said.groupby(kinds), key=lambda group: (-len(group[1]), group[0]))
-    return [f"{len(own)} × {own.iloc[0]}" for _, own in groups]
+def _reasons(data: StudyData, rows: pd.DataFrame, column: str) -> list[str]:
+    """What a column says, of how many networks and of which, the most frequent first.
+
+    Sentences that differ by their numbers alone count as one, with the largest.
+    """
+    attacks = {one.label for one in data.spec.entries["attacks"]}
+    kinds: dict[str, dict[Hashable, str]] = {}
+    for place, text in rows[column].astype(str).items():
+        for sentence in _attributed(text, attacks):
+            kinds.setdefault(re.sub(r"\d+", "#", sentence), {})[place] = sentence
+    order = sorted(kinds.items(), key=lambda kind: (-len(kind[1]), kind[0]))
+    return [
+        f"{_largest(list(said.values()))}: {words.count(len(said), 'network')} ({_first(_by_cell(data, rows.loc[list(said)]))})"
+        for _, said in order
+    ]
+
+
+def _attributed(text: str, attacks: set[str]) -> list[str]:
+    """The sentences of a warning, each with the name of the attack that only the first one of an attack has."""
+    found, attack = [], ""
+    for sentence in text.split("; "):
+        name = sentence.partition(": ")[0]
+        attack = name if name in attacks else attack
+        found.append(sentence if name in attacks or not attack else f"{attack}: {sentence}")
+    return found
+
+
+def _largest(sentences: list[str]) -> str:
+    """Of sentences that differ by their numbers, the one with the largest, behind `up to`."""
+    numbers = [[int(number) for number in re.findall(r"\d+", one)] for one in sentences]
+    varied = [place for place, values in enumerate(zip(*numbers, strict=True)) if len(set(values)) > 1]
+    if not varied:
+        return sentences[0]
+    largest = max(range(len(sentences)), key=lambda one: [numbers[one][place] for place in varied])
+    start = list(re.finditer(r"\d+", sentences[largest]))[varied[0]].start()
+    return f"{sentences[largest][:start]}up to {sentences[largest][start:]}"
+
+
+def _first(names: list[str]) -> str:
+    """The first few names, and how many more there are."""
+    return "; ".join(names[:NAMED] + ([f"and {len(names) - NAMED} more"] if len(names) > NAMED else []))
+
+
+def _by_cell(data: StudyData, rows: pd.DataFrame) -> list[str]:
+    """Networks by cell, with those of its seeds: `random at 0.98: all 6 seeds`; of a family, where there are several."""
+    shown = [name for name in LABEL_COLUMNS if data.summary[name].nunique() > 1]
+    found = []
+    for key, own in rows.groupby([*CELL_COLUMNS, "stage"], sort=False):
+        cell = dict(zip([*CELL_COLUMNS, "stage"], key, strict=True))
+        ratio = "" if cell["stage"] == DENSE else f" at {cell['ratio']:g}"
+        name = " / ".join([*(str(cell[label]) for label in shown), f"{cell['method']}{ratio}"])
+        seeds = sorted(own["seed"].astype(int))
+        named = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}"
+        every = len(seeds) == len(data.spec.seeds)
+        found.append(f"{name}: {'all ' + str(len(seeds)) + ' seeds' if every else named}" if len(data.spec.seeds) > 1 else name)
+    return found
 
 
 def _design(data: StudyData) -> list[dict[str, Any]]:
@@ -111,4 +164,5 @@ def _code(data: StudyData) -> list[dict[str, Any]]:
         if any(len(one) > 1 for one in values):
             found.append(_doubt("mind", text, sorted(set.union(*values))))
     changed = json.loads(data.environment.read_text(encoding="utf-8"))["git"]["changed"]
-    return found + ([_doubt("mind", "The code of this page is not that of its commit.", changed)] if changed else [])
+    made = f"Made with uncommitted changes in {words.count(len(changed), 'file')}."
+    return found + ([_doubt("mind", made, changed)] if changed else [])

@@ -7,6 +7,7 @@ import math
 import pandas as pd
 
 from sparrow.files.paths import DENSE
+from sparrow.results.page import words
 from sparrow.results.page.study_data import METRICS, StudyData
 
 HEAD = "% \\usepackage{booktabs}\n"
@@ -21,7 +22,8 @@ def _summary(data: StudyData) -> str:
     cells = data.cells[data.cells["stage"].isin([DENSE, data.spec.stage])]
     table = _identity(cells, "shown_method")
     for metric in METRICS:
-        table[metric] = [_with_half(*row) for row in cells[[metric, f"{metric}_low", f"{metric}_high"]].itertuples(index=False)]
+        known = zip(*(cells[f"{metric}{end}"] for end in ("", "_low", "_high", "_failed")), strict=True)
+        table[metric] = ["failed" if failed else _with_interval(*numbers) for *numbers, failed in known]
     table["method"] = [
         f"{name}$^\\times$" if one else name for name, one in zip(table["method"], cells["constant"], strict=True)
     ]
@@ -34,7 +36,7 @@ def _ranking(data: StudyData) -> str:
     table = _identity(rows, "method")
     table.insert(len(table.columns) - 1, "by", rows["metric"].to_numpy())
     table["rank"] = ["--" if math.isnan(rank) else f"{rank:.0f}" for rank in rows["rank"].astype(float)]
-    table["accuracy"] = [_with_half(*row) for row in rows[["mean", "low", "high"]].itertuples(index=False)]
+    table["accuracy"] = [_with_interval(*row) for row in rows[["mean", "low", "high"]].itertuples(index=False)]
     table["verdict"] = rows["verdict"].to_numpy()
     return _booktabs(table)
 
@@ -53,12 +55,12 @@ def _plain(text: object) -> str:
     return str(text).replace("_", r"\_").replace("%", r"\%").replace("&", r"\&").replace("#", r"\#")
 
 
-def _with_half(mean: float, low: float, high: float) -> str:
+def _with_interval(mean: float, low: float, high: float) -> str:
     if math.isnan(mean):
         return "--"
     if math.isnan(low) or math.isnan(high):
-        return f"{100 * mean:.1f}"
-    return f"{100 * mean:.1f} [{100 * max(low, 0):.1f}, {100 * min(high, 1):.1f}]"
+        return words.percent(mean)
+    return f"{words.percent(mean)} [{words.percent(max(low, 0))}, {words.percent(min(high, 1))}]"
 
 
 def _booktabs(table: pd.DataFrame) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,9 +13,13 @@ import pandas as pd
 from sparrow.files.csv_table import EXACT
 from sparrow.files.paths import CELL_COLUMNS, DENSE, LABEL_COLUMNS, base_of
 from sparrow.results.granularity import behind_method
+from sparrow.results.ranking import FAILED, GROUP
 from sparrow.results.specs.page import PageSpec
 from sparrow.results.statistics import mean_over_seeds
 
+COMPARED = ("best", "within the noise", "likely worse", "worse")
+NOT_COMPARED = "not compared"
+"""The verdict where the network that others are held against has failed."""
 METRICS = {"benign": "benign accuracy", "era": "era (no attack succeeds)", "vra": "vra (some verifier proves it)"}
 
 
@@ -37,19 +42,47 @@ class StudyData:
         return self.table("summary")
 
     @cached_property
-    def ranking(self) -> pd.DataFrame:
-        """ranking.csv, of the networks that figures show."""
+    def all_ranks(self) -> pd.DataFrame:
+        """ranking.csv, where whatever summary.csv says has failed is `failed`, and nothing is told of a distance from it."""
         table = self.table("ranking")
-        return table[table["stage"] == self.spec.stage]
+        names = [*CELL_COLUMNS, "stage"]
+        lost = {(*one, name) for name in METRICS for one in self.summary.loc[self.lost[name], names].itertuples(index=False)}
+        keys = table[[*names, "metric"]].itertuples(index=False, name=None)
+        failed = pd.Series([key in lost for key in keys], table.index, dtype=bool)
+        groups = pd.Series(list(table[[*GROUP, "metric"]].itertuples(index=False, name=None)), table.index, dtype=object)
+        orphaned = groups.isin(set(groups[failed & (table["rank"] == 1)]))
+        gaps = ["rank", "behind", "behind_low", "behind_high", "p_holm"]
+        table.loc[failed | (orphaned & table["rank"].notna()), gaps] = math.nan
+        table.loc[orphaned & table["verdict"].isin(COMPARED), "verdict"] = NOT_COMPARED
+        table.loc[failed, ["mean", "low", "high", "sd"]] = math.nan
+        table.loc[failed, "verdict"] = FAILED
+        return table
+
+    @cached_property
+    def ranking(self) -> pd.DataFrame:
+        """Of all ranks, those of the networks that figures show."""
+        return self.all_ranks[self.all_ranks["stage"] == self.spec.stage]
+
+    @cached_property
+    def lost(self) -> pd.DataFrame:
+        """Of each network of summary.csv and each of METRICS, whether a failure left it without."""
+        summary = self.summary.reindex(columns=[*self.summary.columns, *(name for name in METRICS if name not in self.summary)])
+        known = summary[list(METRICS)].notna()
+        # Not every family is asked for era and vra; a network without even a benign accuracy lacks all.
+        asked = known.groupby([summary[name] for name in LABEL_COLUMNS]).transform("any")
+        missing = ~known & (asked | ~known[["benign"]].to_numpy())
+        return missing.mul(summary["failed"].notna(), axis="index")
 
     @cached_property
     def cells(self) -> pd.DataFrame:
         """Means over seeds of the dense networks and of the pruned ones that figures show, with 95 % intervals.
 
         A row for each cell and stage (variants, too): `seeds`, `constant` (whether one of the networks answers with one class),
-        `failed` (how many have no era and no vra), and of each of METRICS the mean, `_low` and `_high`, as shares.
+        and of each of METRICS the mean, `_low` and `_high`, as shares, and `_failed`: how many networks a failure left without.
+        Where that is any, there is no mean: those that are left may be easier ones.
         """
-        shown = self.summary[self.summary["stage"].map(base_of).isin([DENSE, self.spec.stage])]
+        lost = self.lost.add_suffix("_lost")
+        shown = self.summary.join(lost)[self.summary["stage"].map(base_of).isin([DENSE, self.spec.stage])]
         rows = [dict(zip([*CELL_COLUMNS, "stage"], key, strict=True)) | _means(one) for key, one in _cells(shown)]
         return pd.DataFrame(rows)
 
@@ -78,16 +111,16 @@ def _means(rows: pd.DataFrame) -> dict[str, object]:
         "shown_method": first["method"] + behind_method(first["granularity"]),
         "seeds": len(rows),
         "constant": bool(rows["constant"].eq(True).any()) if "constant" in rows else False,
-        "failed": int(rows["failed"].notna().sum()),
     }
     for metric in METRICS:
-        known = rows[rows[metric].notna()] if metric in rows else rows.iloc[:0]
+        failed = int(rows[f"{metric}_lost"].sum())
+        known = rows[rows[metric].notna()] if metric in rows and not failed else rows.iloc[:0]
         mean = low = high = float("nan")
         if len(known) > 1:
             mean, low, high = mean_over_seeds(known[metric].to_numpy(dtype=float))
         elif len(known):
             mean, low, high = (float(known.iloc[0][f"{metric}{end}"]) for end in ("", "_low", "_high"))
-        found |= {metric: mean, f"{metric}_low": low, f"{metric}_high": high}
+        found |= {metric: mean, f"{metric}_low": low, f"{metric}_high": high, f"{metric}_failed": failed}
     for size in ("nonzero", "effective_parameters", "weight_bytes", "index_bytes", "other_bytes", "compact_parameters"):
         found[size] = float(rows[size].astype(float).mean()) if size in rows else float("nan")
     return found

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from decimal import ROUND_HALF_UP, Decimal
 
 from sparrow import radius
 from sparrow.settings import Threat
 
 NORMS = {"linf": "l∞", "l2": "l2"}
+
+
+def reach(one: Threat) -> tuple[str, str, str]:
+    """What a threat allows, as text before, size, and text behind: `each pixel, in [0, 1], by at most`, `0.1`, ` (l∞)`."""
+    what = {"linf": "each pixel, in [0, 1], by at most", "l2": "an image, of pixels in [0, 1], by at most"}[one.norm]
+    return what, radius.text(one.eps), {"linf": " (l∞)", "l2": " in Euclidean distance (l2)"}[one.norm]
 
 
 def threat(one: Threat) -> str:
@@ -17,20 +24,31 @@ def threat(one: Threat) -> str:
 
 
 def percent(value: float) -> str:
-    """A share in percent, with one decimal: `85.3`."""
-    return "–" if math.isnan(value) else f"{100 * value:.1f}"
+    """A share in percent, with one decimal: `85.3`. Halves are rounded away from 0, as in the tables that `page.js` shows."""
+    if math.isnan(value):
+        return "–"
+    # Four digits first: 36.25 is a half also where its double lies below.
+    tenths = Decimal(f"{1000 * value:.4f}").quantize(Decimal(1), ROUND_HALF_UP)
+    return f"{float(tenths) / 10 + 0.0:.1f}"
 
 
 def interval(mean: float, low: float, high: float) -> str:
     """A share and its interval, inside of 0 and 100 %: `85.3 % [81.2, 88.7]`."""
     if math.isnan(low) or math.isnan(high):
-        return f"{percent(mean)} %"
-    return f"{percent(mean)} % [{percent(max(low, 0))}, {percent(min(high, 1))}]"
+        return "–" if math.isnan(mean) else f"{percent(mean)}\u00a0%"
+    return f"{percent(mean)}\u00a0% [{percent(max(low, 0))}, {percent(min(high, 1))}]"
 
 
 def listed(names: Sequence[str], last: str = "and") -> str:
     """`a`, `a and b`, `a, b and c`."""
     return f"{', '.join(names[:-1])} {last} {names[-1]}" if len(names) > 1 else "".join(names)
+
+
+def seeds(known: Sequence[int]) -> str:
+    """How many seeds there are, and which: `6 (0 to 5)`, `2 (1, 5)`."""
+    lowest, highest = min(known), max(known)
+    one_after_another = len(known) > 2 and sorted(known) == list(range(lowest, highest + 1))
+    return f"{len(known)} ({f'{lowest} to {highest}' if one_after_another else ', '.join(map(str, known))})"
 
 
 def count(number: int, what: str, plural: str | None = None) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup, escape
 
 from sparrow.files.atomic import replacing
 from sparrow.files.specs import opened
@@ -32,9 +34,15 @@ def write_page(tables: list[Path], drawn: list[Path], surroundings: Path, page: 
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    layout.filters["prose"] = prose
     text = layout.get_template("page.jinja").render(_sections(data, drawn))
     with replacing(page) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def prose(text: str) -> Markup:
+    """A sentence of a docstring as HTML: names in backticks as code, a percent sign with its number."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)).replace(" %", "\u00a0%")))
 
 
 def _sections(data: StudyData, drawn: list[Path]) -> dict[str, Any]:
@@ -48,6 +56,7 @@ def _sections(data: StudyData, drawn: list[Path]) -> dict[str, Any]:
         "about": about(data),
         "answers": answers(data),
         "doubts": doubts.doubts(data),
+        "chart_failures": charts.failures(data),
         "charts": {name: pack_json(one) for name, one in (("ratio", ratio_chart), ("tradeoff", tradeoff_chart)) if one},
         "cells": cells.all_cells(data),
         "ranks": ranks.ranks(data),

@@ -15,19 +15,19 @@ function save(blob, name) {
 }
 
 // Numbers.
-const percent = (value) => (100 * value).toFixed(1);
+const percent = (value) => ((Math.sign(value) * Math.round(Math.abs(1000 * value).toFixed(4))) / 10 + 0).toFixed(1);
 const number = (value) => (Number.isInteger(value) ? value.toLocaleString("en") : Math.abs(value) >= 100 ? value.toLocaleString("en", { maximumFractionDigits: 0 }) : String(Number(value.toPrecision(4))));
-const verdicts = { best: "best", "within the noise": "within", worse: "worse", "likely worse": "likely", constant: "constant", failed: "failed" };
+const verdicts = { best: "best", "not compared": "within", "within the noise": "within", worse: "worse", "likely worse": "likely", constant: "constant", failed: "failed" };
 const forms = {
   text: (value) => (value in verdicts ? `<span class="verdict-${verdicts[value]}">${value}</span>` : escaped(value ?? "")),
   mark: (value) => escaped(value ?? ""),
   long: (value) => (value ? `<div title="${escaped(value)}">${escaped(value)}</div>` : ""),
   number: (value) => (value === null ? "–" : number(value)),
   percent: (value) => (value === null ? "–" : percent(value)),
-  interval: (value) => (value === null ? "–" : percent(value[0]) + (value[1] === null ? "" : `<small>${percent(value[1])} to ${percent(value[2])}</small>`)),
+  interval: (value) => (value === null ? "–" : typeof value === "string" ? `<span title="${escaped(value)}">–</span>` : percent(value[0]) + (value[1] === null ? "" : `<small>${percent(value[1])} to ${percent(value[2])}</small>`)),
 };
-const plain = (value) => (Array.isArray(value) ? value[0] : value);
 const numeric = (form) => ["number", "percent", "interval"].includes(form);
+const plain = (value, form) => (Array.isArray(value) ? value[0] : numeric(form) && typeof value === "string" ? null : value);
 
 function column(head, index) {
   return {
@@ -37,7 +37,7 @@ function column(head, index) {
     name: head.title,
     type: numeric(head.form) ? "num" : "string",
     className: numeric(head.form) ? "dt-right" : `dt-left ${head.form}`,
-    render: (value, kind) => (kind === "display" ? forms[head.form](value) : kind === "sort" || kind === "type" ? (plain(value) ?? (numeric(head.form) ? -Infinity : "")) : plain(value) ?? ""),
+    render: (value, kind) => (kind === "display" ? forms[head.form](value) : kind === "sort" || kind === "type" ? (plain(value, head.form) ?? (numeric(head.form) ? -Infinity : "")) : plain(value, head.form) ?? ""),
   };
 }
 
@@ -60,11 +60,10 @@ async function grid(place, DataTable) {
     order: order.length ? [order] : [],
     deferRender: true,
     autoWidth: false,
-    scrollX: true,
     pageLength: few ? -1 : 15,
     lengthMenu: [[15, 50, 200, -1], [15, 50, 200, "all"]],
     layout: {
-      topStart: few ? null : { buttons: [{ extend: "colvis", text: "Columns" }, { extend: "csv", text: "CSV of these rows", filename: place.dataset.name }] },
+      topStart: few ? null : { buttons: [{ extend: "colvis", text: "Columns", background: false, columnText: (own, index) => escaped(columns[index].title || "marks") }, { extend: "csv", text: "CSV of these rows", filename: place.dataset.name }] },
       topEnd: few ? null : "search",
       bottomStart: few ? null : ["pageLength", "info"],
       bottomEnd: few ? null : "paging",
@@ -97,11 +96,15 @@ async function png(image) {
 async function chart(place) {
   const spec = await unpacked(held("spec", place.dataset.chart)).json();
   const bind = document.createElement("div");
+  bind.className = "binds";
   place.before(bind);
   await vegaEmbed(place, spec, { bind, renderer: "svg", actions: { export: true, source: false, compiled: false, editor: false }, downloadFileName: place.dataset.chart });
 }
 
-addEventListener("beforeprint", () => all(".doubts details").forEach((one) => (one.open = true)));
+const folded = () => all(".doubts details, #about details, #answer details, #provenance details").filter((one) => !one.open);
+let unfolded = [];
+addEventListener("beforeprint", () => (unfolded = folded()).forEach((one) => (one.open = true)));
+addEventListener("afterprint", () => unfolded.forEach((one) => (one.open = false)));
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("button");
   if (!button) return;
