@@ -46,7 +46,9 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sparrow", description="What is left of a robust network after pruning.")
     parser.add_argument("--version", action="version", version=SPARROW)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name in sorted(info.name for info in pkgutil.iter_modules(cli.__path__) if not info.name.startswith(("_", "main"))):
+    for name in sorted(
+        info.name for info in pkgutil.iter_modules(cli.__path__) if info.name != "main" and not info.name.startswith("_")
+    ):
         summary = _docstring(name).partition("\n")[0]
         one = commands.add_parser(name.replace("_", "-"), help=summary, description=summary, allow_abbrev=False)
         if name.replace("_", "-") in given:
