@@ -34,6 +34,7 @@ from sparrow.study import job_specs
 from sparrow.study.load import load_study
 from sparrow.training.schedule import Schedule
 
+REPOSITORY = Path(__file__).parents[2]
 STUDY = {
     "results": "tiny",
     "seeds": [0, 1],
@@ -480,6 +481,21 @@ def test_the_command_prints_the_table_and_writes_all_rows(study: Path, capsys: p
     known = sum(float(line["hours"] or 0) for line in rows)
     assert f"> {known:,.2f}" in total
     assert "unknown" in total
+
+
+@pytest.mark.parametrize(
+    "name", ["config.yaml", *(f"workflow/studies/digits-{one}.yaml" for one in ("methods", "filters", "objectives"))]
+)
+def test_studies_of_digits_are_priced_out_of_the_box(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["cost", str(REPOSITORY / name)]) == 0
+    said = capsys.readouterr().out
+    assert "Hours of a CPU" in said
+    assert "unknown" not in said
+    # Not one row of any stage is said to take no time at all.
+    assert " 0.00 " not in said
 
 
 def test_the_command_measures_what_is_missing_and_keeps_it(study: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -152,9 +152,14 @@ def _sums(group: list[Price]) -> tuple[str, str, str, str]:
     jobs = sum(len(price.work.jobs) for price in group)
     steps = sum(len(price.work.jobs) * price.work.steps for price in group)
     known = [price.hours for price in group if price.hours is not None]
-    hours = f"{sum(known):,.2f}" if len(known) == len(group) else f"> {sum(known):,.2f}" if any(known) else "?"
+    hours = _hours(sum(known)) if len(known) == len(group) else f"> {_hours(sum(known))}" if any(known) else "?"
     by = ", ".join(name for name in MEANING if any(name in price.by for price in group))
     return f"{jobs:,}", f"{steps:,}" if steps else "", hours, by
+
+
+def _hours(hours: float) -> str:
+    """Two decimals, or two digits of what is less than that."""
+    return f"{hours:,.2f}" if hours >= 0.1 or not hours else f"{hours:.2g}" if hours >= 0.0001 else "0.0001"
 
 
 def _cell(text: str, width: int, column: int) -> str:
