@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,9 +19,10 @@ import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import prune as torch_prune
 
 import sparrow
-from sparrow import api
+from sparrow.api import calls as api
 from sparrow.data import store
 from sparrow.files import checkpoint
 from sparrow.stages.attack import attack
@@ -163,10 +165,80 @@ def test_nothing_of_the_callers_changes(few: tuple) -> None:
     assert [module.training for module in network] == [True, True, False, True]
 
 
+def _computed(how: str, network: nn.Sequential) -> nn.Sequential:
+    """The network with a weight that is no parameter of its own."""
+    if how == "prune":
+        torch_prune.l1_unstructured(network[1], "weight", 0.5)
+    elif how == "norm":
+        nn.utils.parametrizations.weight_norm(network[1])
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            nn.utils.weight_norm(network[1])
+    return network
+
+
+class Sharp(nn.Module):
+    """A network whose loss has no gradient, or another one at every look."""
+
+    def __init__(self, network: nn.Module, noise: bool) -> None:
+        super().__init__()
+        self.network, self.noise = network, noise
+
+    def forward(self, images: Tensor) -> Tensor:
+        seen = images + 0.3 * torch.randn_like(images) if self.noise else (images * 16).round() / 16
+        return self.network(seen)
+
+
+def test_an_attack_that_says_little_says_so(few: tuple) -> None:
+    network, images, labels = few
+    assert sparrow.attack("pgd", network, images, labels, 0.1, steps=2).warnings == []
+    [blocked] = sparrow.attack("pgd", Sharp(network, False), images, labels, 0.1, steps=2).warnings
+    assert re.match(r"the gradient is 0 at the start of \d of \d attacked images", blocked)
+    [noisy] = sparrow.attack("pgd", Sharp(network, True), images, labels, 0.1, steps=2).warnings
+    assert noisy.startswith("the network is random")
+
+
+def test_the_ratio_is_that_of_what_a_method_removes() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(32, 10), nn.ReLU(), nn.Linear(10, 3))
+    images = torch.rand(2, 1, 4, 4)
+    assert sparrow.prune("lwm", network, 0.5, images).ratio == pytest.approx(0.5, abs=0.01)
+    found = sparrow.prune("lwm", network, 0.5, images, granularity="filter")
+    assert found.ratio == 0.5
+    assert int((~found.masks["0.weight"].flatten(1).any(dim=1)).sum()) == 4
+
+
+def test_frozen_parameters_and_tensors_of_inference_are_no_obstacle(few: tuple) -> None:
+    network, images, labels = few
+    network.requires_grad_(False)
+    found = sparrow.prune("hydra", network, 0.5, images, labels, schedule={"epochs": 1})
+    assert all(parameter.requires_grad for parameter in found.model.parameters())
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+    with torch.inference_mode():
+        made = images + 0
+        with pytest.raises(sparrow.SparrowError, match=r"inference_mode\(\) forbids"):
+            sparrow.attack("pgd", network, made, labels, 0.1)
+    assert len(sparrow.attack("pgd", network, made, labels, 0.1, steps=1).robust) == 6
+
+
 @pytest.mark.parametrize(
     ("call", "line"),
     [
-        (lambda n, x, y: sparrow.attack("pdg", n, x, y, 0.1), "attacks: 'pdg' is not known; valid: autoattack, fgsm"),
+        (
+            lambda n, x, y: sparrow.attack("pdg", n, x, y, 0.1),
+            "attacks: 'pdg' is not known, did you mean 'pgd'[?] valid: autoattack, fgsm",
+        ),
+        (lambda n, x, y: sparrow.attack(n, "pgd", x, y, 0.1), "model: a str is not valid: must be a torch.nn.Module"),
+        (lambda n, x, y: sparrow.attack(n, n, x, y, 0.1), "attacks: a Sequential is not known; valid: autoattack, fgsm"),
+        (
+            lambda n, x, y: sparrow.verify("alpha_crown", n, x, y, 0.1),
+            "verifiers: 'alpha_crown' .* mean 'alpha-crown'[?] valid",
+        ),
+        (lambda n, x, y: sparrow.attack("pgd", n, x, y, 8), "threat.eps: 8 is not valid: .* must be below 1, such as 8/255"),
+        (
+            lambda n, x, y: sparrow.kinds("attack"),
+            "room: 'attack' is not known, did you mean 'attacks'[?] valid: datasets, models",
+        ),
         (lambda n, x, y: sparrow.attack("pgd", n, x, y, "8/0"), "threat.eps: '8/0' divides by zero: must be a number above 0"),
         (
             lambda n, x, y: sparrow.attack("pgd", n, x, y, 0.1, norm="l7"),
@@ -189,10 +261,13 @@ def test_nothing_of_the_callers_changes(few: tuple) -> None:
             lambda n, x, y: sparrow.attack("pgd", n, x * 255, y, 0.1),
             r"images: \S+ to \S+ is not valid: must be in \[0, 1\]; normalise",
         ),
-        (lambda n, x, y: sparrow.attack("pgd", n, x[0], y, 0.1), "images: not valid: must be a float tensor"),
+        (
+            lambda n, x, y: sparrow.attack("pgd", n, x[0], y, 0.1),
+            r"images: a float32 tensor \(1, 4, 4\) is not valid: must be a float tensor",
+        ),
         (
             lambda n, x, y: sparrow.attack("pgd", n, x, y[:2], 0.1),
-            r"labels: not valid: must be a tensor \(6,\) of whole numbers",
+            r"labels: a int64 tensor \(2,\) is not valid: must be a tensor \(6,\) of whole numbers",
         ),
         (lambda n, x, y: sparrow.verify("ibp", n, x, y + 9, 0.1), r"labels: \d+ to \d+ is not valid: must be from 0 to 3"),
         (lambda n, x, y: sparrow.verify("ibp", n[:2], x[:, :, :2], y, 0.1), "model: cannot take these images: "),
@@ -207,6 +282,23 @@ def test_nothing_of_the_callers_changes(few: tuple) -> None:
             lambda n, x, y: sparrow.prune("hydra", n, 0.5, x, y, objective="trades", schedule={"epochs": 1}),
             "objectives.trades: works against a threat; give eps",
         ),
+        (lambda n, x, y: sparrow.prune("lwm", n, "0.9", x), "ratio: '0.9' is not valid: must be a share above 0 and below 1"),
+        (lambda n, x, y: sparrow.prune("hydra", n, 0.5, x, y, schedule=5), "schedule: 5 is not valid: must be such as"),
+        (
+            lambda n, x, y: sparrow.prune("hydra", n, 0.5, x, y, schedule={"epoch": 2}),
+            "schedule: unknown setting 'epoch'; valid: epochs, batch_size",
+        ),
+        (
+            lambda n, x, y: sparrow.prune("hydra", n, 0.5, x, y, objective={"beta": 2}, schedule={"epochs": 1}),
+            "objective: {'beta': 2} names none: must be a kind, or such as",
+        ),
+        (
+            lambda n, x, y: sparrow.prune("lwm", _computed("prune", n), 0.5, x),
+            r"model: 1.weight is computed by .*prune.remove\(",
+        ),
+        (lambda n, x, y: sparrow.verify("ibp", _computed("norm", n), x, y, 0.1), "model: 1.weight .*remove_parametrizations"),
+        (lambda n, x, y: sparrow.prune("lwm", _computed("old norm", n), 0.5, x), "model: 1.weight .*remove_weight_norm"),
+        (lambda n, x, y: sparrow.load(ROOT), ".*: a folder; valid: a checkpoint"),
         (
             lambda n, x, y: sparrow.prune("hydra", n, 0.5, x, y, schedule={"epochs": 0}),
             "schedule.epochs: 0 is not valid: must be",
@@ -234,7 +326,7 @@ def test_the_package_itself_loads_nothing_and_no_module_of_it_the_api() -> None:
     said = "import sys, sparrow; sparrow.__version__; print('torch' in sys.modules, 'pydantic' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True, cwd=ROOT / "src")
     assert done.stdout.split() == ["False", "False"]
-    for path in (ROOT / "src/sparrow").rglob("*.py"):
+    for path in set((ROOT / "src/sparrow").rglob("*.py")) - set((ROOT / "src/sparrow/api").iterdir()):
         names = [
             ast.unparse(one) for one in ast.walk(ast.parse(path.read_text())) if isinstance(one, ast.Import | ast.ImportFrom)
         ]

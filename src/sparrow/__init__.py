@@ -3,7 +3,7 @@
 `sparrow` knows *how* (data, models, objectives, pruning, attacks, verification, results); the Snakemake
 workflow beside it decides *what* runs. This package never imports snakemake.
 
-From Python: `sparrow.load`, `attack`, `verify`, `prune`, `tables` and `kinds` (docs/python.md). They are in `sparrow.api` and
+From Python: `sparrow.load`, `attack`, `verify`, `prune`, `tables` and `kinds` (docs/python.md). They are in `sparrow.api.calls` and
 loaded at first use, so that whatever needs one module of the package loads that one alone.
 """
 
@@ -11,11 +11,11 @@ __all__ = ["Attacked", "Pruned", "SparrowError", "Verified", "attack", "kinds", 
 
 
 def __getattr__(name: str) -> object:
-    """What `sparrow.api` offers, and the version."""
+    """What `sparrow.api.calls` offers, and the version."""
     if name == "__version__":
         return __import__("sparrow.versions", fromlist=["SPARROW"]).SPARROW
     if name in __all__:
-        return getattr(__import__("sparrow.api", fromlist=[name]), name)
+        return getattr(__import__("sparrow.api.calls", fromlist=[name]), name)
     raise AttributeError(f"module 'sparrow' has no attribute {name!r}")
 
 

@@ -20,11 +20,10 @@ from sparrow.jobs.resume_point import resumable
 from sparrow.networks.batched import predict
 from sparrow.reproducible import pick_device, seed_everything
 from sparrow.settings import Threat
-from sparrow.stages import _attack_warnings
 from sparrow.stages._evaluation import failed_table, open_case, origin, write_outcomes
 from sparrow.stages._failure import recorded
 from sparrow.stages._origin import examples_header
-from sparrow.stages.attacked_images import Case, outcome, search
+from sparrow.stages.attacked_images import Case, doubts, outcome, search
 from sparrow.stages.specs.evaluation import AttackSpec
 
 
@@ -63,11 +62,10 @@ def attack(
         kind = spec.attack["kind"]
         generator = seed_everything(spec.seed, "attack", kind)
         entry, params = catalogue.from_spec("attacks", spec.attack)
-        threat, minimum_norm = spec.threat, params.minimum_norm
+        threat = spec.threat
         model, part, classes = open_case(network, data, spec.model, params, pick_device())
         about = origin(network, data, spec)
         predictions = predict(model, part.images, params.batch_size)
-        warnings = _attack_warnings.about_network(model, part.images)
         case = Case(model, part.images, part.labels, classes, kind, entry, params, threat, predictions)
         correct = predictions == part.labels
         targets = correct & ~_proven(proofs, part, threat, about)
@@ -76,16 +74,13 @@ def attack(
         tried = _tried(transferred, dense, part, targets) if params.transfers else None
         with journal.open_journal(resume, generator):
             found = search(case, targets, tried)
-        fooled, margins, distances, nearest = outcome(case, found.images)
+        judged = outcome(case, found.images)
+        fooled, margins, distances, nearest = judged
         by = [
             (name if right else MISCLASSIFIED) if there else ""
             for right, there, name in zip(correct.tolist(), distances.isfinite().tolist(), found.by, strict=True)
         ]
-        starts_flat = [there for there in found.starts_flat if isinstance(there, int)]
-        warnings += _attack_warnings.about_attack(starts_flat, by, params.blind)
-        warnings += _attack_warnings.about_numbers(found.not_finite, int(targets.sum()))
-        if minimum_norm:
-            warnings += _attack_warnings.about_distances(distances[targets])
+        warnings = doubts(case, targets, found, judged)
         for warning in warnings:
             print(f"warning: {warning}")
         status = ["broken" if broken else "robust" for broken in fooled.tolist()]

@@ -115,6 +115,18 @@ def outcome(case: Case, found: Tensor) -> Outcome:
     return Outcome(fooled, margins, distances, nearest)
 
 
+def doubts(case: Case, targets: Tensor, found: Search, judged: Outcome) -> list[str]:
+    """Why what was found of the images `targets` (n,) may say little of the network, one line each; none, if nothing does."""
+    starts_flat = [there for there in found.starts_flat if isinstance(there, int)]
+    # Of an image that the network gets wrong anyway, or that nothing was found for, no part is named.
+    broken = (case.predictions == case.labels) & judged.distances.isfinite()
+    by = [name if there else "" for there, name in zip(broken.tolist(), found.by, strict=True)]
+    said = _attack_warnings.about_network(case.model, case.images)
+    said += _attack_warnings.about_attack(starts_flat, by, case.params.blind)
+    said += _attack_warnings.about_numbers(found.not_finite, int(targets.sum()))
+    return said + (_attack_warnings.about_distances(judged.distances[targets]) if case.params.minimum_norm else [])
+
+
 def _like_images(which: Tensor, images: Tensor) -> Tensor:
     return which.view(-1, *[1] * (images.dim() - 1))
 

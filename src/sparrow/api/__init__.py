@@ -1,0 +1,1 @@
+"""Sparrow from Python: what is called, what is given, and what comes back."""
