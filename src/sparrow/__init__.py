@@ -3,8 +3,8 @@
 `sparrow` knows *how* (data, models, objectives, pruning, attacks, verification, results); the Snakemake
 workflow beside it decides *what* runs. This package never imports snakemake.
 
-From Python: `sparrow.load`, `attack`, `verify`, `prune`, `tables` and `kinds` (docs/python.md). They are in `sparrow.api.calls` and
-loaded at first use, so that whatever needs one module of the package loads that one alone.
+From Python: `sparrow.load`, `attack`, `verify`, `prune`, `tables` and `kinds` (docs/python.md). They are in
+`sparrow.api.calls` and loaded at first use, so that whatever needs one module of the package loads that one alone.
 """
 
 __all__ = ["Attacked", "Pruned", "SparrowError", "Verified", "attack", "kinds", "load", "prune", "tables", "verify"]
