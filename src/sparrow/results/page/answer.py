@@ -29,7 +29,8 @@ Value = dict[str, str]
 def answers(data: StudyData) -> list[dict[str, Any]]:
     """For each family of networks its labels, its threat, its dense network, and of each metric its parts.
 
-    A part is about one granularity: its `title`, a sentence `says`, and `rows`, one for each ratio.
+    A part is about one granularity: its `title`, a sentence `says`, `rows`, one for each ratio, and whether any of them has a
+    `control`.
     """
     controls = {one.label for one in data.spec.entries["methods"] if one.kind == CONTROL}
     found = []
@@ -84,6 +85,7 @@ def _parts(rows: pd.DataFrame, metric: str, controls: set[str], dense: pd.DataFr
                 "title": WHAT.get(granularity, granularity),
                 "says": _says(ratios, metric, controls),
                 "rows": [_row(ratio, at, metric, controls, dense) for ratio, at in ratios],
+                "control": any(at["method"].isin(controls).any() for _, at in ratios),
             }
         )
     return found
