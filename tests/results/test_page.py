@@ -405,6 +405,14 @@ def test_a_study_without_random_pruning_has_no_column_of_it(told, bare, tmp_path
     assert "<th>random</th>" not in written(data, tmp_path)
 
 
+def test_several_controls_are_named(told) -> None:
+    data = told([network("dense", 0.0)], [*RANKS, rank("random-2", 4, 0.1, "worse")])
+    entries = data.spec.entries | {"methods": [*data.spec.entries["methods"], data.spec.entries["methods"][2]]}
+    entries["methods"][3] = entries["methods"][2].model_copy(update={"label": "random-2"})
+    (part,) = card(replace(data, spec=data.spec.model_copy(update={"entries": entries})))["Under attack (era)"]
+    assert [one["more"].partition(":")[0] for one in part["rows"][0]["control"]] == ["random", "random-2"]
+
+
 def test_families_are_in_the_order_of_the_study_everywhere(told) -> None:
     labels = ("trades", "benign", "adversarial")
     networks = [network(method, objective=label) for label in sorted(labels) for method in ("dense", "hydra")]

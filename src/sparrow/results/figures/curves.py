@@ -63,7 +63,7 @@ def draw_curves(source: list[Path], svg: Path, png: Path, spec: RunsFigureSpec) 
                 benign.set_ylabel(f"{title}\nbenign (%)")
     for axes, objective in zip(grid[0], objectives, strict=True):
         axes.set_title(objective)
-    for method in looks.order(methods)[::-1]:
+    for method in sorted(methods, key=lambda method: (not looks.stands_out(method), method)):
         grid[0, 0].plot([], [], **looks.line(method) | {"marker": ""})
     grid[0, 0].plot([], [], color="black", label="dense")
     style.legend_below(figure, grid[0, 0])

@@ -172,10 +172,11 @@ def _rows(data: StudyData) -> list[dict[str, Any]]:
 def failures(data: StudyData) -> list[str]:
     """The points that the first chart lacks, in words: `hydra at 0.9 (adversarial: era, vra)`."""
     lost: dict[tuple[str, str, float, str], list[str]] = {}
-    for row in _rows(data):
+    rows = _rows(data)
+    for row in rows:
         if row["failed"]:
             lost.setdefault((row["network"], row["method"], row["ratio"], row["objective"]), []).append(row["metric"])
-    several = len({network for network, *_ in lost}) > 1
+    several = len({row["network"] for row in rows}) > 1
     return [
         f"{method}{f' at {ratio:g}' if ratio else ''} ({f'{network}, ' if several else ''}{objective}: {', '.join(metrics)})"
         for (network, method, ratio, objective), metrics in lost.items()
