@@ -42,6 +42,13 @@ ENTRIES = config.get("entries")
 catalogue.admit(ENTRIES if isinstance(ENTRIES, list) and all(isinstance(one, str) for one in ENTRIES) else [])
 
 
+# For `--sdm apptainer` (docs/cluster.md), and ignored without it. It holds for the rules below.
+IMAGE = HERE / "envs/sparrow.sif"
+
+
+container: str(IMAGE)
+
+
 include: "workflow/rules/study.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/initial.smk"
@@ -73,6 +80,7 @@ onstart:
     try:
         require_writable(Path(RESULTS))
         require_sources()
+        require_image()
     except SparrowError as error:
         print(error, file=sys.stderr)
         sys.exit(1)

@@ -59,8 +59,8 @@ def test_files_that_documents_name_are_there():
     texts = {document.name: document.read_text() for document in documents}
     examples = {name for text in texts.values() for name in re.findall(r"<!-- example: (\S+) -->", text)}
     named = {(page, path) for page, text in texts.items() for path in FILE.findall(text)}
-    # Placeholders in capitals, the reports that a user makes, and the files that a page has its reader write.
-    theirs = {path for _, path in named if re.search("ROOM|NAME|STUDY", path) or path.endswith((".html", *examples))}
+    # Placeholders in capitals, the reports and the container that a user makes, and the files that a page has its reader write.
+    theirs = {path for _, path in named if re.search("ROOM|NAME|STUDY", path) or path.endswith((".html", ".sif", *examples))}
     assert sorted((page, path) for page, path in named if path not in theirs and not (ROOT / path).exists()) == []
 
 

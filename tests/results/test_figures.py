@@ -16,10 +16,13 @@ from sparrow.results.figures.ranking import draw_ranking
 from sparrow.results.figures.recall import draw_recall
 from sparrow.results.figures.sparsity import draw_sparsity
 from sparrow.results.figures.traces import draw_traces
+from sparrow.results.looks import standing_out
+from sparrow.results.specs.figures import FigureSpec
 from sparrow.results.statistics import mean_over_seeds
 
 # Two of everything where a figure could confuse them.
 OF = {"dataset": "digits", "model": "cnn-small", "code": "test"}
+LOOKED_AT = {"stage": "finetuned"}
 STUDY = {"objectives": ["benign", "trades"], "methods": ["lwm", "hydra"], "ratios": [0.5, 0.99], "seeds": [0]}
 
 
@@ -157,7 +160,7 @@ def draw_from_curves(study, folder):
             sources.append(folder / f"{len(sources)}.csv")
             table.to_csv(sources[-1], index=False)
             runs.append({**who, "stage": stage})
-    spec = OF | {"objectives": study["objectives"], "runs": runs}
+    spec = OF | LOOKED_AT | {"objectives": study["objectives"], "runs": runs}
     draw_curves(sources, folder / "figure.svg", folder / "figure.png", spec)
 
 
@@ -170,7 +173,8 @@ def draw_from_traces(study, folder):
             sources.append(folder / f"{len(sources)}.csv")
             pd.DataFrame(rows, columns=["epoch", "name", "value"]).to_csv(sources[-1], index=False)
             runs.append({**who, "stage": "pruned"})
-    draw_traces(sources, folder / "figure.svg", folder / "figure.png", OF | {"objectives": study["objectives"], "runs": runs})
+    spec = OF | LOOKED_AT | {"objectives": study["objectives"], "runs": runs}
+    draw_traces(sources, folder / "figure.svg", folder / "figure.png", spec)
 
 
 FIGURES = {
@@ -341,6 +345,11 @@ def test_one_threat_is_in_no_title(name, tmp_path, monkeypatch):
     assert titles[:2] == ["benign", "trades"]
 
 
+def looks_of(methods):
+    networks = pd.DataFrame({"method": methods})
+    return style.Looks(standing_out(networks), frozenset(methods))
+
+
 def points(axes):
     """Where the points of a ranking are, and how they are filled, from the bottom up."""
     lines = [container[0] for container in axes.containers]
@@ -355,7 +364,7 @@ def test_the_best_method_is_the_topmost(tmp_path, monkeypatch):
 
 def test_what_is_worse_than_the_best_is_hollow(tmp_path, monkeypatch):
     axes = drawn_axes(FIGURES["ranking"], STUDY, tmp_path, monkeypatch)[0]
-    assert [point[2] for point in points(axes)] == ["none", style.look(STUDY["methods"], "lwm")["color"]]
+    assert [point[2] for point in points(axes)] == ["none", looks_of(STUDY["methods"]).of("lwm")["color"]]
 
 
 def test_every_objective_metric_and_ratio_has_a_ranking(tmp_path, monkeypatch):
@@ -495,19 +504,41 @@ def test_a_value_without_an_interval_has_no_error_bar():
     assert style.error_bars(points).tolist() == [[0], [0]]
 
 
-@pytest.mark.parametrize("count", [8, 9, 15, 64])
-def test_no_two_methods_look_alike(count):
-    methods = [f"method-{number}" for number in range(count)]
-    assert len({tuple(style.look(methods, method).values()) for method in methods}) == count
+@pytest.mark.parametrize("count", [7, 9, 15, 64])
+def test_methods_that_stand_out_differ_by_colour_alone_and_by_marker_alone(count):
+    looks = looks_of([*(f"method-{number:02d}" for number in range(count - 1)), "random"])
+    looked = [looks.of(method) for method in looks.named]
+    assert [len({look[key] for look in looked}) for key in ("color", "marker")] == [7 if count == 7 else 6] * 2
+    assert looks.many == (count > 7)
+    assert "random" in looks.named
 
 
-def test_eight_methods_differ_by_colour_alone_and_by_marker_alone():
-    looks = [style.look(list("abcdefgh"), method) for method in "abcdefgh"]
-    assert [len({look[key] for look in looks}) for key in ("color", "marker")] == [8, 8]
+def test_a_method_looks_the_same_in_figures_of_all_data_sets_and_with_what_it_removes_behind_its_name(tmp_path):
+    study = MANY | {"objectives": ["benign"], "ratios": [0.5]}
+    here, there = summary(study), summary(study).assign(dataset="other")
+    # Over there other methods are the best, and one has no network.
+    there["era"] = there["era"].to_numpy()[::-1]
+    there = there[there["method"] != "method-00"]
+    (tmp_path / "figures").mkdir()
+    pd.concat([here, there]).to_csv(tmp_path / "summary.csv", index=False)
+    spec = FigureSpec(**OF, objectives=["benign"], stage="finetuned", threats={})
+    one, other = (style.looks(tmp_path / f"figures/{name}.svg", spec, table) for name, table in (("a", here), ("b", there)))
+    assert one == other
+    assert one.many
+    assert one.of("random") == one.of("random (filters)")
 
 
-def test_a_method_looks_the_same_in_every_figure():
-    assert style.look(["lwm", "hydra"], "lwm") == style.look(["hydra", "lwm"], "lwm")
+def test_what_stands_out_is_told_by_the_figures_table_where_no_summary_lies_beside_it(tmp_path):
+    spec = FigureSpec(**OF, objectives=["benign"], stage="finetuned", threats={})
+    looks = style.looks(tmp_path / "figures/a.svg", spec, summary(STUDY))
+    assert looks.named == ["hydra", "lwm"]
+    assert not looks.many
+
+
+def test_stages_have_an_axis_of_epochs_each(tmp_path, monkeypatch):
+    axes = drawn_axes(FIGURES["curves"], STUDY | {"objectives": ["benign"]}, tmp_path, monkeypatch)
+    assert [one.get_xlabel() for one in axes] == ["", "epoch"] * 3
+    assert all(loss.get_shared_x_axes().joined(loss, benign) for loss, benign in zip(axes[::2], axes[1::2], strict=True))
 
 
 # Those of the study of all methods, and two more.
@@ -579,7 +610,7 @@ def test_the_legends_of_traces_lie_inside_their_figure(count, tmp_path, monkeypa
 MANY = STUDY | {"methods": [f"method-{number:02d}" for number in range(11)] + ["random"], "objectives": ["benign"]}
 
 
-@pytest.mark.parametrize("name", ["accuracy", "sparsity", "recall"])
+@pytest.mark.parametrize("name", ["accuracy", "sparsity", "recall", "curves"])
 def test_of_many_methods_the_best_and_random_pruning_have_a_colour_and_the_others_are_grey(name, tmp_path, monkeypatch):
     figure = drawn(FIGURES[name], MANY, tmp_path, monkeypatch)
     (legend,) = figure.legends

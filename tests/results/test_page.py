@@ -382,6 +382,57 @@ def test_what_the_summary_says_has_failed_is_neither_best_nor_what_others_are_he
     assert [row[verdict] for row in rows["rows"]] == ["failed", "not compared", "not compared"]
 
 
+def test_a_ratio_at_which_every_network_failed_has_a_row_that_says_so(told) -> None:
+    data = told([*NETWORKS, *(_lost(method, ratio=0.99) for method in ("hydra", "lwm", "random"))])
+    (part,) = card(data)["Under attack (era)"]
+    assert part["says"].endswith("; at 0.99 hydra, lwm and random failed, and no method has a rank.")
+    assert [row["ratio"] for row in part["rows"]] == ["0.9", "0.99"]
+    assert [part["rows"][1][name]["value"] for name in ("best", "ahead", "tied")] == ["none", "–", "–"]
+    assert part["rows"][1]["best"]["more"] == "hydra, lwm and random failed"
+    assert part["rows"][1]["control"][0]["value"] == "failed"
+    # Of a metric that some networks have, nothing is made up.
+    assert set(data.ranking.loc[data.ranking["ratio"] == 0.9, "metric"]) == {"era"}
+
+
+def test_where_every_pruned_network_failed_the_card_says_so(told) -> None:
+    (part,) = card(told([network("dense", 0.0), _lost("hydra"), _lost("lwm")], []))["Under attack (era)"]
+    assert part["rows"][0]["best"] == {"value": "none", "interval": "", "more": "hydra and lwm failed"}
+
+
+def test_a_study_without_random_pruning_has_no_column_of_it(told, bare, tmp_path: Path) -> None:
+    assert "<th>random</th>" in written(told(), tmp_path)
+    data = told([network("dense", 0.0), network("hydra"), network("lwm")], RANKS[:2])
+    assert "<th>random</th>" not in written(data, tmp_path)
+
+
+def test_several_controls_are_named(told) -> None:
+    data = told([network("dense", 0.0)], [*RANKS, rank("random-2", 4, 0.1, "worse")])
+    entries = data.spec.entries | {"methods": [*data.spec.entries["methods"], data.spec.entries["methods"][2]]}
+    entries["methods"][3] = entries["methods"][2].model_copy(update={"label": "random-2"})
+    (part,) = card(replace(data, spec=data.spec.model_copy(update={"entries": entries})))["Under attack (era)"]
+    assert [one["more"].partition(":")[0] for one in part["rows"][0]["control"]] == ["random", "random-2"]
+
+
+def test_families_are_in_the_order_of_the_study_everywhere(told) -> None:
+    labels = ("trades", "benign", "adversarial")
+    networks = [network(method, objective=label) for label in sorted(labels) for method in ("dense", "hydra")]
+    ranked = [rank("hydra", 1, 0.8, "best", objective=label) for label in sorted(labels)]
+    data = told([one | {"ratio": 0.0 if one["method"] == "dense" else 0.9} for one in networks], ranked)
+    data = replace(data, spec=spec_of(objectives=dict.fromkeys(labels)))
+    assert [family[2] for family in data.families] == list(labels)
+    spec = charts.ratio_chart(data)
+    assert spec is not None
+    assert spec["facet"]["column"]["sort"] == list(labels)
+    assert list(dict.fromkeys(data.ranking["objective"])) == list(labels)
+    assert list(dict.fromkeys(data.cells["objective"])) == list(labels)
+
+
+@pytest.mark.parametrize(("before", "said"), [(0.04, True), (0.4, False)])
+def test_the_page_says_below_what_no_share_is_shown(told, bare, tmp_path: Path, before: float, said: bool) -> None:
+    data = told([network("dense", 0.0) | {"vra": before}, network("hydra")])
+    assert ("where the dense network's vra is below 5\u00a0%" in written(data, tmp_path)) == said
+
+
 def test_shapes_are_those_of_figures() -> None:
     same = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down", "P": "cross"}
     same |= {"X": charts.X, "*": charts.STAR}

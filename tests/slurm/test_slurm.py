@@ -17,8 +17,8 @@ import pandas as pd
 import pytest
 
 from sparrow.jobs import fork_server
-from tests.slurm.conftest import SNAKEMAKE, Watch, ended, limits, restart_slurmd, scripts, slurm, states, wait_for
-from tests.workflow.conftest import Checkout
+from tests.slurm.conftest import SNAKEMAKE, STUDY, Watch, ended, limits, restart_slurmd, scripts, slurm, states, wait_for
+from tests.workflow.conftest import Checkout, copy_checkout
 
 pytestmark = pytest.mark.slow
 
@@ -81,6 +81,23 @@ def test_jobs_of_a_group_share_their_imports(finished: tuple[Checkout, Watch]) -
     groups = {path.stem for path in (checkout.root / "logs/slurm").glob("group_*/*.log")}
     assert watch.warm == groups & set(watch.seen)
     assert len(watch.warm) > 2
+
+
+def test_jobs_of_a_rule_that_is_in_no_group_can_be_one_array(local: Checkout, tmp_path: Path) -> None:
+    checkout = copy_checkout(tmp_path)
+    checkout.write(STUDY | {"seeds": [0, 1, 2]})
+    command = [*SNAKEMAKE, "--slurm-array-jobs", "initial, pretrain", "--until", "pretrain"]
+    done = subprocess.run(command, cwd=checkout.root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (array,) = re.findall(r"SLURM job ID (\d+)\. The individual task IDs are 1-3\.", done.stderr)[:1]
+    assert {states()[f"{array}_{task}"] for task in (1, 2, 3)} == {"COMPLETED"}
+    # A task's log has no folder of its wildcards, whatever Snakemake says.
+    assert {path.name for path in (checkout.root / "logs/slurm/rule_initial").iterdir()} == {
+        f"{array}_{n}.log" for n in (1, 2, 3)
+    }
+    same_seed = f"{PARENT}/dense.safetensors"
+    assert (checkout.root / same_seed).read_bytes() == (local.root / same_seed).read_bytes()
+    assert all((checkout.root / PARENT.replace("seed0", seed) / "dense.safetensors").exists() for seed in ("seed1", "seed2"))
 
 
 @dataclass

@@ -99,7 +99,7 @@ def copy_checkout(root: Path) -> Checkout:
     for part in PARTS:
         source = REPOSITORY / part
         if source.is_dir():
-            shutil.copytree(source, root / part, ignore=shutil.ignore_patterns("__pycache__", "*.html"))
+            shutil.copytree(source, root / part, ignore=shutil.ignore_patterns("__pycache__", "*.html", "*.sif", "*.tar"))
         else:
             shutil.copy2(source, root / part)
     checkout = Checkout(root)

@@ -258,6 +258,8 @@ rule headline:
 
 rule figure:
     input:
+        # Which methods stand out is told by it, in all figures alike.
+        f"{RESULTS}/{paths.study_table('summary')}",
         source=lambda wildcards: figures.sources(*figure_of(wildcards)),
     output:
         f"{RESULTS}/{paths.FIGURE_PATTERN}.pdf",

@@ -60,6 +60,12 @@ def require_sources():
             sources.require_archive(job.wildcards.dataset, STUDY.datasets[job.wildcards.dataset])
 
 
+def require_image():
+    """The container of the jobs, if they are to run in one: Apptainer would look for it job by job, in words of its own."""
+    if "apptainer" in map(str, workflow.deployment_settings.deployment_method) and not IMAGE.exists():
+        raise SparrowError(f"{IMAGE}: no such image; valid: one built from envs/Dockerfile, as docs/cluster.md says")
+
+
 @functools.cache
 def extra_memory(dataset):
     """MiB of a data set's extra images; their file is read once, not for every job."""

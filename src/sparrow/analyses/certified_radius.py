@@ -113,23 +113,26 @@ def draw(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
 
     from sparrow.results.figures import style
 
-    averages, curves = (style.select(pd.read_csv(path), dataset=spec.dataset, model=spec.model) for path in source)
+    of_study = [pd.read_csv(path) for path in source]
+    looks = style.looks(svg, spec, of_study[0])
+    averages, curves = (style.select(table, dataset=spec.dataset, model=spec.model) for table in of_study)
     pruned = style.select(averages, stage=spec.stage)
     methods, ratios, objectives = sorted(pruned["method"].unique()), sorted(pruned["ratio"].unique()), spec.objectives
     middle = style.middle_ratio(pruned)
     verifiers = sorted(averages["verifier"].unique())
-    figure, grid = style.panels(2 * max(len(verifiers), 1), len(objectives), height=1.8, sharey="row")
+    figure, grid = style.panels(2 * max(len(verifiers), 1), len(objectives), width=looks.width, height=1.8, sharey="row")
     dashed = {"color": "grey", "linestyle": "--", "linewidth": 1}
     for place, verifier in enumerate(verifiers):
         for column, objective in enumerate(objectives):
             above, below = grid[2 * place : 2 * place + 2, column]
             own = style.select(averages, objective=objective, verifier=verifier)
             points = style.select(curves, objective=objective, verifier=verifier)
-            for method in methods:
-                rows, look = style.select(own, method=method, stage=spec.stage), style.look(methods, method)
+            for method in looks.order(methods):
+                rows, look = style.select(own, method=method, stage=spec.stage), looks.of(method)
                 means = _means(rows)
                 across = [style.position(ratio) for ratio in means.index]
-                above.errorbar(across, means["mean"], style.error_bars(means), label=method, capsize=2, elinewidth=0.8, **look)
+                bars = looks.errors(method, means)
+                above.errorbar(across, means["mean"], bars, label=looks.label(method), capsize=2, elinewidth=0.8, **look)
                 _curve(below, style.select(points, method=method, stage=spec.stage, ratio=middle), **look, markevery=5)
             dense = style.select(own, stage="dense")
             if len(dense):
@@ -149,6 +152,8 @@ def draw(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
         style.from_zero(grid[2 * place, 0])
         grid[2 * place + 1, 0].set_ylabel(f"{verifier}\ncertified (%)" + (f", ratio {middle:g}" if ratios else ""))
         grid[2 * place + 1, 0].set_ylim(-3, 103)
+    for axes in grid[::2].flat:
+        looks.name_ends(axes)
     style.legend_below(figure, grid[0, 0])
     style.write(figure, svg, png)
 

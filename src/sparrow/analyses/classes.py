@@ -175,21 +175,23 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
 
     from sparrow.results.figures import style
 
-    table = style.select(pd.read_csv(source), dataset=spec.dataset, model=spec.model, stage=spec.stage)
+    of_study = pd.read_csv(source)
+    looks = style.looks(svg, spec, of_study)
+    table = style.select(of_study, dataset=spec.dataset, model=spec.model, stage=spec.stage)
     methods, ratios, objectives = sorted(table["method"].unique()), sorted(table["ratio"].unique()), spec.objectives
     # Where no network of either side has anything, no class can differ from the others.
     there = table.loc[table[["recall_dense", "recall_pruned"]].max(axis=1) > 0, "metric"]
     metrics = [metric for metric in METRICS if (there == metric).any()]
     middle = style.middle_ratio(table)
     table = table.assign(hit=table["p_holm"] < ALPHA)
-    figure, grid = style.panels(1 + len(metrics), len(objectives), height=1.9, sharey="row")
+    figure, grid = style.panels(1 + len(metrics), len(objectives), width=looks.width, height=1.9, sharey="row")
     for axes, objective in zip(grid[0], objectives, strict=True):
         own = style.select(table, objective=objective)
-        for method in methods:
+        for method in looks.order(methods):
             for metric in metrics:
                 counts = style.select(own, method=method, metric=metric).groupby("ratio")["hit"].sum()
                 across = [style.position(ratio) for ratio in counts.index]
-                axes.plot(across, counts, **style.look(methods, method) | {"linestyle": LINES[metric]})
+                axes.plot(across, counts, **looks.of(method) | {"linestyle": LINES[metric]})
         style.compression_axis(axes, ratios)
         axes.set_title(style.title(spec, objective))
         axes.set_xlabel("pruning ratio")
@@ -202,13 +204,13 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
             axes.axhline(0, color="grey", linewidth=0.8)
             axes.set_xlabel("class")
             axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
-            for place, method in enumerate(methods):
+            for place, method in enumerate(looks.order(methods)):
                 points = style.select(table, objective=objective, metric=metric, method=method, ratio=middle)
                 # Side by side within the width of a class.
                 beside = points["class"] + 0.6 * ((place + 0.5) / len(methods) - 0.5)
-                look: dict[str, Any] = {**style.look(methods, method), "linestyle": "none", "markersize": 3.5}
-                bars = 100 * style.error_bars(points.rename(columns={"change": "mean"}))
-                axes.errorbar(beside, 100 * points["change"], bars, fillstyle="none", elinewidth=0.6, **look)
+                look: dict[str, Any] = {**looks.point(method), "markersize": 3.5 if looks.stands_out(method) else 2}
+                bars = looks.errors(method, 100 * points[["change", "low", "high"]].rename(columns={"change": "mean"}))
+                axes.errorbar(beside, 100 * points["change"], bars, **{"fillstyle": "none", "elinewidth": 0.6} | look)
                 axes.plot(beside[points["hit"]], 100 * points["change"][points["hit"]], **look)
         # A change that is nothing but rounding is drawn as none.
         low, high = row[0].get_ylim()
@@ -216,8 +218,8 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     grid[0, 0].set_ylabel("classes that change")
     # A count: where no class changes, too, the axis has whole numbers.
     grid[0, 0].set_ylim(0, max(1.0, 1.05 * grid[0, 0].get_ylim()[1]))
-    for method in methods:
-        grid[0, 0].plot([], [], label=method, **style.look(methods, method))
+    for method in looks.order(methods):
+        grid[0, 0].plot([], [], **looks.line(method))
     for metric in metrics:
         grid[0, 0].plot([], [], label=metric, color="grey", linestyle=LINES[metric])
     style.legend_below(figure, grid[0, 0])

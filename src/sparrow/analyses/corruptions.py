@@ -136,32 +136,33 @@ def draw(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
 
     from sparrow.results.figures import style
 
-    table = style.select(pd.read_csv(source[0]), dataset=spec.dataset, model=spec.model)
+    of_study = pd.read_csv(source[0])
+    looks, table = style.looks(svg, spec, of_study), style.select(of_study, dataset=spec.dataset, model=spec.model)
     table["group"] = table["kind"].map({kind: group for group, kinds in GROUPS.items() for kind in kinds} | {"none": "none"})
     groups = [group for group in GROUPS if (table["group"] == group).any()]
     dense, pruned = (style.select(table, stage=stage) for stage in ("dense", spec.stage))
     methods, ratios = sorted(pruned["method"].unique()), sorted(pruned["ratio"].unique())
-    figure, grid = style.panels(max(len(groups), 1), len(spec.objectives), height=1.5, sharex=True, sharey="row")
+    shape = max(len(groups), 1), len(spec.objectives)
+    figure, grid = style.panels(*shape, width=looks.width, height=1.5, sharex=True, sharey="row")
     for row, group in zip(grid, groups, strict=False):
         kinds = table.loc[table["group"] == group, "kind"].nunique()
         row[0].set_ylabel(f"{group} (%)\n{kinds} kind{'s' * (kinds > 1)}")
         for axes, objective in zip(row, spec.objectives, strict=True):
-            for method in methods:
+            for method in looks.order(methods):
                 rows = style.select(pruned, objective=objective, method=method)
-                look = style.look(methods, method)
                 points = _over_seeds(style.select(rows, group=group)).reindex(ratios)
                 axes.errorbar(
                     [style.position(ratio) for ratio in ratios],
                     points["mean"],
-                    style.error_bars(points),
-                    label=method,
+                    looks.errors(method, points),
                     capsize=2,
                     elinewidth=0.8,
-                    **look,
+                    **looks.line(method),
                 )
                 clean = _over_seeds(style.select(rows, group="none")).reindex(ratios)
                 across = [style.position(ratio) for ratio in ratios]
-                axes.plot(across, clean["mean"], linestyle=":", linewidth=0.8, color=look["color"])
+                if looks.stands_out(method):
+                    axes.plot(across, clean["mean"], linestyle=":", linewidth=0.8, color=looks.of(method)["color"])
             parents = style.select(dense, objective=objective, group=group)
             if len(parents):
                 axes.axhline(_over_seeds(parents)["mean"].iloc[0], color="grey", linestyle="--", linewidth=1, label="dense")
@@ -173,6 +174,8 @@ def draw(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
         axes.set_xlabel("pruning ratio")
     for axes in grid[:, 0]:
         style.from_zero(axes)
+    for axes in grid.flat:
+        looks.name_ends(axes)
     style.legend_below(figure, grid[0, 0])
     style.write(figure, svg, png)
 

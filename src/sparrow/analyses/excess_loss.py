@@ -32,7 +32,7 @@ BibTeX:
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -149,24 +149,26 @@ def draw(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
 
     from sparrow.results.figures import style
 
-    rows, spreads = (
-        style.select(pd.read_csv(path), dataset=spec.dataset, model=spec.model, stage=spec.stage) for path in source
-    )
+    of_study = [pd.read_csv(path) for path in source]
+    looks = style.looks(svg, spec, of_study[0])
+    rows, spreads = (style.select(table, dataset=spec.dataset, model=spec.model, stage=spec.stage) for table in of_study)
     methods, ratios = sorted(rows["method"].unique()), sorted(rows["ratio"].unique())
     middle = style.middle_ratio(rows)
-    figure, grid = style.panels(2, len(spec.objectives), sharey="row")
+    figure, grid = style.panels(2, len(spec.objectives), width=looks.width, sharey="row")
     for column, objective in enumerate(spec.objectives):
         above, below = grid[:, column]
-        for method in methods:
-            look: dict[str, Any] = dict(style.look(methods, method))
+        for method in looks.order(methods):
             own = style.select(spreads, objective=objective, method=method).groupby("ratio")
             points = pd.DataFrame(own["violation"].agg(mean="mean", low="min", high="max")).reindex(ratios)
             across = [style.position(ratio) for ratio in ratios]
-            above.errorbar(across, points["mean"], style.error_bars(points), label=method, capsize=2, elinewidth=0.8, **look)
-            above.plot(across, own["by_chance"].mean().reindex(ratios), color=look["color"], linestyle=":", linewidth=1)
+            bars = looks.errors(method, points)
+            above.errorbar(across, points["mean"], bars, capsize=2, elinewidth=0.8, **looks.line(method))
+            if looks.stands_out(method):
+                chance = own["by_chance"].mean().reindex(ratios)
+                above.plot(across, chance, color=looks.of(method)["color"], linestyle=":", linewidth=1)
             classes = style.select(rows, objective=objective, method=method, ratio=middle)
-            bars = style.error_bars(classes.rename(columns={"excess_loss": "mean"}))
-            look |= {"linestyle": "none", "elinewidth": 0.5, "alpha": 0.7}
+            bars = looks.errors(method, classes.rename(columns={"excess_loss": "mean"}))
+            look = looks.point(method) | {"elinewidth": 0.5, "alpha": 0.7}
             below.errorbar(classes["dense_loss"], classes["excess_loss"], bars, **look)
         style.compression_axis(above, ratios)
         below.axhline(0, color="grey", linewidth=1)
@@ -176,5 +178,7 @@ def draw(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
     grid[0, 0].set_ylabel("excess loss of classes:\nlargest - smallest")
     grid[1, 0].set_ylabel("excess loss of a class" + (f"\nratio {middle:g}" if ratios else ""))
     style.from_zero(grid[0, 0])
+    for axes in grid[0]:
+        looks.name_ends(axes)
     style.legend_below(figure, grid[0, 0])
     style.write(figure, svg, png)

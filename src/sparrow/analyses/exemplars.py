@@ -157,23 +157,26 @@ def draw(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
 
     from sparrow.results.figures import style
 
-    table = style.select(pd.read_csv(source[0]), dataset=spec.dataset, model=spec.model, stage=spec.stage)
+    of_study = pd.read_csv(source[0])
+    looks = style.looks(svg, spec, of_study)
+    table = style.select(of_study, dataset=spec.dataset, model=spec.model, stage=spec.stage)
     methods, ratios, objectives = sorted(table["method"].unique()), sorted(table["ratio"].unique()), spec.objectives
     names = [name for name in PANELS if name in ("class", "benign") or (table["vote"] == "robust").any()]
-    figure, grid = style.panels(len(names), len(objectives), height=1.7, sharey="row", sharex=True)
+    figure, grid = style.panels(len(names), len(objectives), width=looks.width, height=1.7, sharey="row", sharex=True)
     for name, row in zip(names, grid, strict=True):
         row[0].set_ylabel(PANELS[name])
         for axes, objective in zip(row, objectives, strict=True):
             own = style.select(table, objective=objective, vote=name if name in VOTES else "class")
-            for method in methods:
-                points, look = style.select(own, method=method).sort_values("ratio"), style.look(methods, method)
+            for method in looks.order(methods):
+                points, look = style.select(own, method=method).sort_values("ratio"), looks.line(method)
                 across = [style.position(ratio) for ratio in points["ratio"]]
                 if name in VOTES:
-                    bars = 100 * style.error_bars(points.rename(columns={"share": "mean"}))
-                    axes.errorbar(across, 100 * points["share"], bars, label=method, capsize=2, elinewidth=0.8, **look)
+                    bars = looks.errors(method, 100 * points[["share", "low", "high"]].rename(columns={"share": "mean"}))
+                    axes.errorbar(across, 100 * points["share"], bars, capsize=2, elinewidth=0.8, **look)
                 else:
-                    axes.plot(across, 100 * points[f"{name}_on_dense"], label=method, **look)
-                    axes.plot(across, 100 * points[f"{name}_off_dense"], linestyle=":", linewidth=0.8, fillstyle="none", **look)
+                    axes.plot(across, 100 * points[f"{name}_on_dense"], **look)
+                    hollow = {"label": None, "linestyle": ":", "linewidth": 0.8, "fillstyle": "none"}
+                    axes.plot(across, 100 * points[f"{name}_off_dense"], **look | hollow)
             floor = own["floor"].mean()
             if name in VOTES and floor == floor:
                 axes.axhline(
@@ -190,5 +193,7 @@ def draw(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
         style.from_zero(row[0])
     for axes in (grid[names.index(name), 0] for name in names if name not in VOTES):
         axes.set_ylim(-3, 103)
+    for axes in grid.flat:
+        looks.name_ends(axes)
     style.legend_below(figure, grid[0, 0])
     style.write(figure, svg, png)

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from sparrow.results.figures.style import Looks
     from sparrow.results.flips import Pair
     from sparrow.results.study_tables import Tables
 
@@ -167,23 +168,24 @@ def draw(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
     from sparrow.files.paths import DENSE
     from sparrow.results.figures import style
 
-    flips, deciles = (style.select(pd.read_csv(source[n]), dataset=spec.dataset, model=spec.model) for n in (0, 3))
+    of_study = [pd.read_csv(source[place]) for place in (0, 3)]
+    looks = style.looks(svg, spec, of_study[0])
+    flips, deciles = (style.select(table, dataset=spec.dataset, model=spec.model) for table in of_study)
     churn, tenths_of_churn = (style.select(table, stage=DENSE) for table in (flips, deciles))
     flips, deciles = (style.select(table, stage=spec.stage) for table in (flips, deciles))
     methods, ratios = sorted(flips["method"].unique()), sorted(flips["ratio"].unique())
     middle = style.middle_ratio(flips)
-    figure, grid = style.panels(2 * len(ROWS), len(spec.objectives), height=1.8, sharey="row", sharex="row")
+    figure, grid = style.panels(2 * len(ROWS), len(spec.objectives), width=looks.width, height=1.8, sharey="row", sharex="row")
     for number, (metric, word) in enumerate(ROWS.items()):
         for column, objective in enumerate(spec.objectives):
             above, below = grid[2 * number, column], grid[2 * number + 1, column]
             own, base = (style.select(table, objective=objective, metric=metric) for table in (flips, churn))
             _band(above, base.dropna(subset="auc"))
-            for method in methods:
+            for method in looks.order(methods):
                 points = style.select(own, method=method).dropna(subset="auc").sort_values("ratio")
                 interval = points.rename(columns={"auc": "mean", "auc_low": "low", "auc_high": "high"})
-                across, look = [style.position(ratio) for ratio in points["ratio"]], style.look(methods, method)
-                bars = style.error_bars(interval)
-                above.errorbar(across, points["auc"], bars, label=method, capsize=2, elinewidth=0.8, **look)
+                across, bars = [style.position(ratio) for ratio in points["ratio"]], looks.errors(method, interval)
+                above.errorbar(across, points["auc"], bars, capsize=2, elinewidth=0.8, **looks.line(method))
                 crossed = points[points["constant"] == 1]
                 style.cross_out(above, [style.position(ratio) for ratio in crossed["ratio"]], crossed["auc"])
             if own["auc"].isna().all():
@@ -191,8 +193,9 @@ def draw(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
             above.axhline(0.5, color="grey", linestyle="--", linewidth=1)
             style.compression_axis(above, ratios)
             above.set_ylim(0, 1.05)
+            looks.name_ends(above)
             tenths = style.select(deciles, objective=objective, metric=metric, ratio=middle)
-            _shares(below, style.select(tenths_of_churn, objective=objective, metric=metric), tenths, methods)
+            _shares(below, style.select(tenths_of_churn, objective=objective, metric=metric), tenths, looks)
             above.set_xlabel("pruning ratio")
             below.set_xlabel("tenths by distance, the nearest first")
             if column == 0:
@@ -213,7 +216,7 @@ def _band(axes: Axes, churn: pd.DataFrame) -> None:
         axes.axhline(value, color="grey", linewidth=1, label="trained again")
 
 
-def _shares(axes: Axes, churn: pd.DataFrame, tenths: pd.DataFrame, methods: list[str]) -> None:
+def _shares(axes: Axes, churn: pd.DataFrame, tenths: pd.DataFrame, looks: Looks) -> None:
     """Shares lost by tenths: a line for each method, beside each other, and grey for networks that were trained again."""
     from matplotlib import ticker
 
@@ -224,10 +227,11 @@ def _shares(axes: Axes, churn: pd.DataFrame, tenths: pd.DataFrame, methods: list
             churn["decile"], 100 * churn["low"].clip(lower=0), 100 * churn["high"], color="grey", alpha=0.25, lw=0
         )
         axes.plot(churn["decile"], 100 * churn["lost"], color="grey", linewidth=1)
+    methods = looks.order(tenths["method"].unique())
     for place, method in enumerate(methods):
         own = style.select(tenths, method=method)
         shift = 0.4 * ((place + 0.5) / len(methods) - 0.5)
-        bars = 100 * style.error_bars(own.rename(columns={"lost": "mean"}))
-        look: dict[str, Any] = {"elinewidth": 0.6, "linewidth": 0.8, **style.look(methods, method)}
+        bars = looks.errors(method, 100 * own[["lost", "low", "high"]].rename(columns={"lost": "mean"}))
+        look: dict[str, Any] = {"elinewidth": 0.6, "linewidth": 0.8, **looks.of(method)}
         axes.errorbar(own["decile"] + shift, 100 * own["lost"], bars, **look)
     axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))

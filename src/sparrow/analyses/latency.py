@@ -220,22 +220,22 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
 
     from sparrow.results.figures import style
 
-    table = style.select(style.by_granularity(pd.read_csv(source)), dataset=spec.dataset, model=spec.model)
-    table = style.select(table, stage=spec.stage)
-    # Networks that failed count, so that each method looks as it does in other figures.
+    of_study = style.by_granularity(pd.read_csv(source))
+    looks = style.looks(svg, spec, of_study)
+    table = style.select(of_study, dataset=spec.dataset, model=spec.model, stage=spec.stage)
     methods, objectives = sorted(table["method"].unique()), spec.objectives
     table = table.dropna(subset=["speedup", "preserved_era"])
     panels = sorted(
         set(zip(table["runtime"], table["batch_size"].astype(int), strict=True)), key=lambda one: (one[0] != "torch", one)
     )
-    figure, grid = style.panels(max(len(panels), 1), len(objectives), height=1.7, sharex="row", sharey=True)
+    figure, grid = style.panels(max(len(panels), 1), len(objectives), width=looks.width, height=1.7, sharex="row", sharey=True)
     for row, (runtime, size) in zip(grid, panels, strict=False):
         row[0].set_ylabel(f"{runtime}, {size} image{'s' * (size > 1)}\npreserved era (%)")
         for axes, objective in zip(row, objectives, strict=True):
             rows = style.select(table, objective=objective, runtime=runtime, batch_size=size)
             for (method, form), own in ((map(str, key), own) for key, own in rows.groupby(["method", "form"])):
                 points = own.groupby("ratio")[["speedup", "preserved_era"]].mean()
-                look = style.look(methods, method) | {"fillstyle": FORMS[form], "linewidth": 0.8}
+                look = looks.of(method) | {"fillstyle": FORMS[form], "linewidth": 0.8}
                 axes.plot(points["speedup"], 100 * points["preserved_era"], **look)
                 crossed = points[points.index.isin(style.constant(own))]
                 style.cross_out(axes, crossed["speedup"].tolist(), (100 * crossed["preserved_era"]).tolist())
@@ -247,8 +247,8 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     for axes in grid[-1]:
         axes.set_xlabel("times as fast as dense")
     style.from_zero(grid[0, 0])
-    for method in methods:
-        grid[0, 0].plot([], [], linewidth=0.8, label=method, **style.look(methods, method))
+    for method in looks.order(methods):
+        grid[0, 0].plot([], [], **looks.line(method) | {"linewidth": 0.8})
     for form in sorted(set(table["form"]), reverse=True):
         grid[0, 0].plot([], [], marker="o", fillstyle=FORMS[form], color="grey", linestyle="", label=form)
     style.legend_below(figure, grid[0, 0])

@@ -225,15 +225,15 @@ def draw(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
 
     from sparrow.results.figures import style
 
-    potential, excess = (
-        style.select(pd.read_csv(path), dataset=spec.dataset, model=spec.model, stage=spec.stage) for path in source
-    )
+    of_study = [pd.read_csv(path) for path in source]
+    looks = style.looks(svg, spec, of_study[1])
+    potential, excess = (style.select(table, dataset=spec.dataset, model=spec.model, stage=spec.stage) for table in of_study)
     severities = sorted(potential["severity"].dropna().unique())
     middle = severities[(len(severities) - 1) // 2] if severities else None
     of_a_kind = potential["distribution"].isin(KINDS)
     shown = pd.concat([potential[~of_a_kind], potential[of_a_kind & (potential["severity"] == middle)]])
     names = [f"{name}" if pd.isna(severity) else f"{name} {severity:g}" for name, severity in _named(shown)]
-    methods, ratios = sorted(excess["method"].unique()), sorted(excess["ratio"].unique())
+    methods, ratios = looks.order(excess["method"].unique()), sorted(excess["ratio"].unique())
     tall = max(len(names) * (0.09 * len(methods) + 0.12), 1.5)
     ratio_of_heights: dict[str, Any] = {"gridspec_kw": {"height_ratios": [tall, 2.0]}}
     figure, grid = style.panels(2, len(spec.objectives), height=(tall + 2) / 2, sharex=True, sharey="row", **ratio_of_heights)
@@ -243,7 +243,7 @@ def draw(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
     for column, objective in enumerate(spec.objectives):
         above, below = grid[:, column]
         for place, method in enumerate(methods):
-            look, rows = style.look(methods, method), style.select(shown, objective=objective, method=method)
+            look, rows = looks.of(method), style.select(shown, objective=objective, method=method)
             _bars(above, rows, [*_named(shown)], (place + 0.5) / len(methods), 0.8 / len(methods), look)
             lines = style.select(excess, objective=objective, method=method)
             for shift, (name, fill) in enumerate((("era", "full"), ("corrupted", "none"))):
@@ -254,12 +254,11 @@ def draw(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
                 below.errorbar(
                     [style.position(ratio) + aside for ratio in points.index],
                     points["mean"],
-                    style.error_bars(points),
-                    label=method if name == "era" else None,
+                    looks.errors(method, points),
+                    label=looks.label(method) if name == "era" else None,
                     fillstyle=fill,
-                    linewidth=0.8,
                     elinewidth=0.6,
-                    **look,
+                    **look | {"linewidth": 0.8},
                 )
         for number, (name, severity) in enumerate(_named(shown)):
             own = style.select(shown, objective=objective, distribution=name)

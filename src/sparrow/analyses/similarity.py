@@ -63,6 +63,7 @@ from sparrow.results.specs.figures import FigureSpec
 from sparrow.settings import Analysis, Columns, Need, Requirement, Scope, unique
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from matplotlib.axes import Axes
 
@@ -305,23 +306,25 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
 
     from sparrow.results.figures import style
 
-    table = style.select(pd.read_csv(source), dataset=spec.dataset, model=spec.model)
+    of_study = pd.read_csv(source)
+    looks, table = style.looks(svg, spec, of_study), style.select(of_study, dataset=spec.dataset, model=spec.model)
     dense, pruned = (style.select(table, stage=stage) for stage in ("dense", spec.stage))
     methods, ratios, objectives = sorted(pruned["method"].unique()), sorted(pruned["ratio"].unique()), spec.objectives
     middle = style.middle_ratio(pruned)
-    figure, grid = style.panels(1 + len(MEASURES), len(objectives), height=1.7, sharey=True)
+    figure, grid = style.panels(1 + len(MEASURES), len(objectives), width=looks.width, height=1.7, sharey=True)
     line = {"color": "grey", "linewidth": 1}
     for column, objective in enumerate(objectives):
         own, others = style.select(pruned, objective=objective), style.select(dense, objective=objective)
         above, *below = grid[:, column]
-        for method in methods:
-            rows, look = style.select(own, method=method), style.look(methods, method)
+        for method in looks.order(methods):
+            rows, look = style.select(own, method=method), looks.of(method)
             least = rows.groupby(["ratio", "seed"])["retained"].min().rename("value").reset_index()
             points = _over_seeds(least, "ratio").reindex(ratios)
-            _errorbar(above, [style.position(ratio) for ratio in ratios], points, label=method, **look)
+            errors = looks.errors(method, points)
+            _errorbar(above, [style.position(ratio) for ratio in ratios], points, errors, label=looks.label(method), **look)
             for axes, measure in zip(below, MEASURES, strict=True):
                 points = _over_seeds(style.select(rows, ratio=middle).rename(columns={measure: "value"}), "layer")
-                _errorbar(axes, points.index, points, **look)
+                _errorbar(axes, points.index, points, looks.errors(method, points), **look)
         if len(others):
             above.axhline(
                 100 * others.groupby("seed")["retained"].min().mean(), linestyle="--", label="dense, other seed", **line
@@ -341,6 +344,8 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     for words, axes in zip(MEASURES.values(), grid[1:, 0], strict=True):
         axes.set_ylabel(f"{words} (%)" + (f"\nratio {middle:g}" if ratios else ""))
     grid[0, 0].set_ylim(0, 103)
+    for axes in grid[0]:
+        looks.name_ends(axes)
     style.legend_below(figure, grid[0, 0])
     style.write(figure, svg, png)
 
@@ -352,8 +357,8 @@ def _over_seeds(rows: pd.DataFrame, key: str) -> pd.DataFrame:
     return pd.DataFrame((100 * rows["value"]).groupby(rows[key]).agg(mean="mean", low="min", high="max"))
 
 
-def _errorbar(axes: Axes, across: Sequence[float] | pd.Index, points: pd.DataFrame, **look: Any) -> None:
+def _errorbar(
+    axes: Axes, across: Sequence[float] | pd.Index, points: pd.DataFrame, errors: np.ndarray | None, **look: Any
+) -> None:
     """Draw means with their lowest and highest value."""
-    from sparrow.results.figures import style
-
-    axes.errorbar(across, points["mean"], style.error_bars(points), capsize=2, elinewidth=0.8, **look)
+    axes.errorbar(across, points["mean"], errors, capsize=2, elinewidth=0.8, **look)

@@ -99,29 +99,29 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
 
     from sparrow.results.figures import style
 
-    table = style.select(pd.read_csv(source), dataset=spec.dataset, model=spec.model)
+    of_study = pd.read_csv(source)
+    looks, table = style.looks(svg, spec, of_study), style.select(of_study, dataset=spec.dataset, model=spec.model)
     dense, pruned = (style.select(table, stage=stage) for stage in ("dense", spec.stage))
     methods, ratios = sorted(pruned["method"].unique()), sorted(pruned["ratio"].unique())
     middle = style.middle_ratio(pruned)
     objectives = spec.objectives
-    figure, grid = style.panels(2, len(objectives), sharey="row")
+    figure, grid = style.panels(2, len(objectives), width=looks.width, sharey="row")
     for column, objective in enumerate(objectives):
         above, below = grid[:, column]
-        for method in methods:
-            rows, look = style.select(pruned, objective=objective, method=method), style.look(methods, method)
+        for method in looks.order(methods):
+            rows = style.select(pruned, objective=objective, method=method)
             # A network that failed leaves a gap.
             points = _unstable(rows, "ratio").reindex(ratios)
             above.errorbar(
                 [style.position(ratio) for ratio in ratios],
                 points["mean"],
-                style.error_bars(points),
-                label=method,
+                looks.errors(method, points),
                 capsize=2,
                 elinewidth=0.8,
-                **look,
+                **looks.line(method),
             )
             points = _unstable(style.select(rows, ratio=middle), "layer")
-            below.plot(points.index, points["mean"], **look)
+            below.plot(points.index, points["mean"], **looks.of(method))
         parents = style.select(dense, objective=objective)
         if len(parents):
             line = {"color": "grey", "linestyle": "--", "linewidth": 1}
@@ -137,6 +137,8 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     grid[1, 0].set_ylabel("unstable ReLUs (%)" + (f"\nratio {middle:g}" if ratios else ""))
     for row in grid:
         style.from_zero(row[0])
+    for axes in grid[0]:
+        looks.name_ends(axes)
     style.legend_below(figure, grid[0, 0])
     style.write(figure, svg, png)
 

@@ -51,6 +51,7 @@ from sparrow.results.specs.figures import FigureSpec
 from sparrow.settings import Analysis, Columns, Need, Scope, unique
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from matplotlib.axes import Axes
 
@@ -142,22 +143,24 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
 
     from sparrow.results.figures import style
 
-    table = pd.read_csv(source)
-    table = style.select(table, dataset=spec.dataset, model=spec.model)
+    of_study = pd.read_csv(source)
+    looks, table = style.looks(svg, spec, of_study), style.select(of_study, dataset=spec.dataset, model=spec.model)
     table = table[table["stage"].isin(["dense", spec.stage]) & table["from_stage"].isin(["dense", spec.stage])]
     pruned = style.select(table, stage=spec.stage)
     methods, ratios = sorted(pruned["method"].unique()), sorted(pruned["ratio"].unique())
     ratio = style.middle_ratio(pruned)
-    figure, grid = style.panels(2, len(spec.objectives), height=2.3, sharey="row")
+    # A matrix has room for its numbers.
+    side = max(2.3, 0.22 * len(methods) + 0.9)
+    figure, grid = style.panels(2, len(spec.objectives), width=max(looks.width, side + 0.4), height=side, sharey="row")
     for column, objective in enumerate(spec.objectives):
         above, below = grid[:, column]
         rows = style.select(table, objective=objective)
-        for method in methods:
-            look = style.look(methods, method)
+        for method in looks.order(methods):
             there = pooled(style.select(rows, method=method, from_stage="dense"), ["ratio"])
             back = pooled(style.select(rows, stage="dense", from_method=method), ["from_ratio"])
-            _line(above, there, label=method, **look)
-            _line(above, back, fillstyle="none", linestyle=":", **look)
+            _line(above, there, looks.errors(method, there), **looks.line(method))
+            if looks.stands_out(method):
+                _line(above, back, looks.errors(method, back), fillstyle="none", linestyle=":", **looks.of(method))
         dotted = {"fillstyle": "none", "linestyle": ":", "color": "black", "marker": "o"}
         above.errorbar([], [], [], label="pruned to dense (dotted)", **dotted)
         style.compression_axis(above, ratios)
@@ -165,6 +168,8 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
         above.set_xlabel("pruning ratio")
         _matrix(below, rows, ["dense", *methods], ratio)
     grid[0, 0].set_ylim(-3, 103)
+    for axes in grid[0]:
+        looks.name_ends(axes)
     grid[0, 0].set_ylabel("fooled (%)\ndense to pruned, and back")
     grid[1, 0].set_ylabel("from" + (f"\nratio {ratio:g}" if ratio is not None else ""))
     style.legend_below(figure, grid[0, 0])
@@ -184,11 +189,13 @@ def pooled(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return pd.DataFrame(shares, sums.index, columns=["mean", "low", "high"]).assign(alone=sums["alone"])
 
 
-def _line(axes: Axes, points: pd.DataFrame, **look: Any) -> None:
+def _line(axes: Axes, points: pd.DataFrame, errors: np.ndarray | None, **look: Any) -> None:
+    """Draw shares against the ratio, with their `errors`, in percent."""
     from sparrow.results.figures import style
 
     across = [style.position(ratio) for ratio in points.index]
-    axes.errorbar(across, 100 * points["mean"], 100 * style.error_bars(points), capsize=2, elinewidth=0.8, **look)
+    reach = None if errors is None else 100 * errors
+    axes.errorbar(across, 100 * points["mean"], reach, capsize=2, elinewidth=0.8, **look)
     flagged = points[points["alone"] > 0]
     axes.plot([style.position(ratio) for ratio in flagged.index], 100 * flagged["mean"], **style.CROSS)
 

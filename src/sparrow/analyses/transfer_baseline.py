@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from sparrow.inference.subjects import Seeds
+    from sparrow.results.figures.style import Looks
 
 
 class Params(Analysis):
@@ -101,17 +102,19 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
 
     from sparrow.results.figures import style
 
-    table = style.select(pd.read_csv(source), dataset=spec.dataset, model=spec.model)
+    of_study = pd.read_csv(source)
+    looks, table = style.looks(svg, spec, of_study), style.select(of_study, dataset=spec.dataset, model=spec.model)
     dense, pruned = (style.select(table, stage=stage) for stage in ("dense", spec.stage))
     methods, ratios = sorted(pruned["method"].unique()), sorted(pruned["ratio"].unique())
-    figure, grid = style.panels(1, len(spec.objectives), height=2.4, sharey=True)
+    figure, grid = style.panels(1, len(spec.objectives), width=looks.width, height=2.4, sharey=True)
     for axes, objective in zip(grid[0], spec.objectives, strict=True):
         own, others = style.select(pruned, objective=objective), style.select(dense, objective=objective)
-        for method in methods:
-            rows, look = style.select(own, method=method), style.look(methods, method)
+        for method in looks.order(methods):
+            rows = style.select(own, method=method)
             same = rows["seed"] == rows["from_seed"]
-            _line(axes, rows[same], label=method, **look)
-            _line(axes, rows[~same], fillstyle="none", linestyle=":", **look)
+            _line(axes, rows[same], looks, method)
+            if looks.stands_out(method):
+                _line(axes, rows[~same], looks, method, label=None, fillstyle="none", linestyle=":")
         hollow = {"fillstyle": "none", "linestyle": ":", "color": "black", "marker": "o"}
         axes.errorbar([], [], [], label="dense, other seed, to pruned", **hollow)
         if len(others):
@@ -121,12 +124,14 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
         axes.set_title(style.title(spec, objective))
         axes.set_xlabel("pruning ratio")
     grid[0, 0].set_ylim(-3, 103)
+    for axes in grid[0]:
+        looks.name_ends(axes)
     grid[0, 0].set_ylabel("fooled (%)")
     style.legend_below(figure, grid[0, 0])
     style.write(figure, svg, png)
 
 
-def _line(axes: Axes, rows: pd.DataFrame, **look: Any) -> None:
+def _line(axes: Axes, rows: pd.DataFrame, looks: Looks, method: str, **look: Any) -> None:
     """Draw shares against the ratio: the mean over seeds, each a mean over those whose images are tried; lowest and highest."""
     import pandas as pd
 
@@ -135,4 +140,5 @@ def _line(axes: Axes, rows: pd.DataFrame, **look: Any) -> None:
     by_seed = 100 * rows.groupby(["ratio", "seed"])["share"].mean()
     points = pd.DataFrame(by_seed.groupby("ratio").agg(mean="mean", low="min", high="max"))
     across = [style.position(ratio) for ratio in points.index]
-    axes.errorbar(across, points["mean"], style.error_bars(points), capsize=2, elinewidth=0.8, **look)
+    errors = looks.errors(method, points)
+    axes.errorbar(across, points["mean"], errors, capsize=2, elinewidth=0.8, **looks.line(method) | look)

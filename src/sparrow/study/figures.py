@@ -118,9 +118,9 @@ def spec(study: Study, dataset: str, model: str, figure: str) -> PanelsSpec:
     """What drawing the figure of that data set and model reads, besides its sources."""
     found, shown = _figure(study, figure), objectives(study, model)
     own: dict[str, Any] = {"dataset": dataset, "model": model, "objectives": shown, "code": _code(study, figure)}
+    own["stage"] = cells.shown_stage(study)
     if found.of_runs:
         return RunsFigureSpec(**own, runs=[run.identity() for run in _runs(study, dataset, model, found)])
-    own["stage"] = cells.shown_stage(study)
     own["threats"] = {objective: study.threat_of(objective) for objective in shown}
     if figure in MEASURED:
         return MeasuredFigureSpec(**own, measured={objective: cells.metrics_of(study, objective) for objective in shown})

@@ -23,35 +23,30 @@ CAPTION = (
 @opened(FigureSpec)
 def draw_accuracy(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     """Draw benign accuracy, era and vra of the fine-tuned networks of one data set and model; dashed: before pruning."""
-    table = style.select(style.by_granularity(pd.read_csv(source)), dataset=spec.dataset, model=spec.model)
+    networks = style.by_granularity(pd.read_csv(source))
+    looks, table = style.looks(svg, spec, networks), style.select(networks, dataset=spec.dataset, model=spec.model)
     pruned = table[table["stage"] == spec.stage]
     methods, ratios = sorted(pruned["method"].unique()), sorted(pruned["ratio"].unique())
     objectives = spec.objectives
-    shown = style.named(pruned, methods)
-    many = len(shown) < len(methods)
-    figure, grid = style.panels(len(style.METRICS), len(objectives), width=4.2 if many else 2.7, sharex=True, sharey=True)
+    figure, grid = style.panels(len(style.METRICS), len(objectives), width=looks.width, sharex=True, sharey=True)
     grid[0, 0].set_ylim(-3, 103)
     for row, (metric, title) in zip(grid, style.METRICS.items(), strict=True):
         row[0].set_ylabel(f"{title} (%)\n{style.images(pruned[f'{metric}_n'])}")
         for axes, objective in zip(row, objectives, strict=True):
-            ends = {}
-            for method in sorted(methods, key=lambda method: method in shown):
+            for method in looks.order(methods):
                 rows = style.select(pruned, objective=objective, method=method)
                 points = style.over_seeds(rows, metric)
                 axes.errorbar(
                     [style.position(ratio) for ratio in points.index],
                     100 * points["mean"],
-                    100 * style.error_bars(points) if method in shown else None,
+                    looks.errors(method, 100 * points),
                     capsize=2,
                     elinewidth=0.8,
-                    **style.line(shown, method),
+                    **looks.line(method),
                 )
-                if method in shown and len(points):
-                    ends[method] = style.position(points.index[-1]), 100 * points["mean"].iloc[-1]
                 crossed = points[points.index.isin(style.constant(rows))]
                 style.cross_out(axes, [style.position(ratio) for ratio in crossed.index], 100 * crossed["mean"])
-            if many:
-                style.label_ends(axes, ends, shown)
+            looks.name_ends(axes)
             dense = style.select(table, stage="dense", objective=objective)
             if len(dense):
                 axes.axhline(100 * dense[metric].mean(), color="grey", linestyle="--", linewidth=1, label="dense")

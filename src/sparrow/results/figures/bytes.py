@@ -16,8 +16,9 @@ from sparrow.results.specs.figures import FigureSpec
 DRAWN_FROM = "summary.csv"
 WITHOUT_PRUNING = True
 CAPTION = (
-    "What pruning, rounding and both of them preserve at a size. A colour for each variant, a marker for each method; "
-    "a line goes from the dense network (star) to higher pruning ratios. Bytes are those of all parameters where "
+    "What pruning, rounding and both of them preserve at a size. A colour for each variant, a marker for each method, of "
+    "more than seven for the best; a line goes from the dense network (star) to higher pruning ratios. Bytes are "
+    "those of all parameters where "
     "zeros are not stored: nonzero weights at their bits, a bit for each weight that says which these are (or the "
     "zeros themselves, where that is less), biases, norms and the steps of rounded channels at 32 bits. Of mixed "
     "precision every layer has its own bits, and the key the most that a network has on average. A better code for "
@@ -33,7 +34,8 @@ UNROUNDED = "not rounded"
 @opened(FigureSpec)
 def draw_bytes(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     """Draw era and vra of one data set and model: a colour for each variant, a marker for each method (a star: dense)."""
-    table = style.select(style.by_granularity(pd.read_csv(source)), dataset=spec.dataset, model=spec.model)
+    networks = style.by_granularity(pd.read_csv(source))
+    looks, table = style.looks(svg, spec, networks), style.select(networks, dataset=spec.dataset, model=spec.model)
     table = table[table["stage"].map(base_of).isin([DENSE, spec.stage])]
     table = table.assign(
         dense=table["stage"].map(base_of) == DENSE,
@@ -52,9 +54,10 @@ def draw_bytes(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
             for variant, colour in colours.items():
                 rows = style.select(own, variant=variant)
                 dense = rows[rows["dense"]]
-                for method in methods or [None]:
+                for method in looks.order(methods) or [""]:
                     of = pd.concat([dense, rows[~rows["dense"] & (rows["method"] == method)]])
-                    _line(axes, of, metric, color=colour, marker=style.look(methods, method)["marker"] if method else "")
+                    faint = {} if looks.stands_out(method) or not method else {"alpha": 0.25}
+                    _line(axes, of, metric, color=colour, marker=looks.of(method)["marker"] if method else "", **faint)
                 _line(axes, dense, metric, color=colour, marker="*", markersize=9)
             axes.set_xscale("log")
     for axes, objective in zip(grid[0], spec.objectives, strict=True):
@@ -63,8 +66,10 @@ def draw_bytes(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
         axes.set_xlabel("bytes of parameters")
     for variant, colour in colours.items():
         grid[0, 0].plot([], [], color=colour, label=f"{variant} ({bits[variant]:.3g} bits)" if variant else UNROUNDED)
-    for method in methods:
-        grid[0, 0].plot([], [], color="grey", linestyle="none", marker=style.look(methods, method)["marker"], label=method)
+    for method in filter(looks.stands_out, methods):
+        grid[0, 0].plot([], [], color="grey", linestyle="none", marker=looks.of(method)["marker"], label=method)
+    if looks.many:
+        grid[0, 0].plot([], [], color="grey", alpha=0.4, label=f"{style.OTHERS}, faint")
     grid[0, 0].plot([], [], color="grey", linestyle="none", marker="*", markersize=9, label="dense")
     grid[0, 0].set_ylim(-3, 103)
     style.legend_below(figure, grid[0, 0])

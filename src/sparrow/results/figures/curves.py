@@ -18,12 +18,10 @@ WITHOUT_PRUNING = True
 CAPTION = (
     "Loss (the objective's own) and benign accuracy on the validation images in each epoch of pre-training, pruning "
     "and fine-tuning, and of training under rounding where a variant does that. Fainter lines have higher pruning "
-    "ratios. Methods that do not train have no curve while pruning."
+    "ratios. Of more than seven methods the best are in colour. Methods that do not train have no curve while pruning."
 )
 
 STAGES = {"dense": "pre-training", "pruned": "pruning", "finetuned": "fine-tuning", "grafted": "grafting"}
-
-DASHES = ["-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1))]
 
 
 @opened(RunsFigureSpec)
@@ -33,6 +31,7 @@ def draw_curves(source: list[Path], svg: Path, png: Path, spec: RunsFigureSpec) 
     Darker lines have lower ratios; methods that do not learn have no curve in the pruning row.
     """
     runs = pd.DataFrame(spec.runs)
+    looks = style.looks(svg, spec, runs.assign(stage=spec.stage)[runs["stage"] != DENSE])
     tables = [read_beside(path) for path in source]
     methods = sorted(set(runs.loc[runs["stage"].map(base_of) != DENSE, "method"]))
     ratios = sorted(set(runs["ratio"]) - {0.0})
@@ -48,30 +47,24 @@ def draw_curves(source: list[Path], svg: Path, png: Path, spec: RunsFigureSpec) 
             for table, run in zip(tables, spec.runs, strict=True):
                 if run["stage"] != stage or run["objective"] != objective or table.empty:
                     continue
-                look: dict[str, Any] = {"color": "black", "alpha": 1.0}
+                look: dict[str, Any] = {"color": "black", "linewidth": 1}
                 if base_of(stage) != DENSE:
                     fade = ratios.index(run["ratio"]) / max(1, len(ratios) - 1)
-                    look = _look(methods, run["method"]) | {"alpha": 1 - 0.7 * fade}
-                loss.plot(table["epoch"], table["validation_loss"], linewidth=1, **look)
-                benign.plot(table["epoch"], 100 * table["validation_benign"], linewidth=1, **look)
+                    look = {"linewidth": 1, **looks.of(run["method"]), "alpha": 1 - 0.7 * fade, "marker": ""}
+                loss.plot(table["epoch"], table["validation_loss"], **look)
+                benign.plot(table["epoch"], 100 * table["validation_benign"], **look)
             benign.set_ylim(0, 103)
+            # Stages train for different numbers of epochs.
+            loss.sharex(benign)
+            loss.tick_params(labelbottom=False)
+            benign.set_xlabel("epoch")
             if column == 0:
                 loss.set_ylabel(f"{title}\nloss")
                 benign.set_ylabel(f"{title}\nbenign (%)")
     for axes, objective in zip(grid[0], objectives, strict=True):
         axes.set_title(objective)
-    for axes in grid[-1]:
-        axes.set_xlabel("epoch")
-    for method in methods:
-        grid[0, 0].plot([], [], label=method, **_look(methods, method))
+    for method in sorted(methods, key=lambda method: (not looks.stands_out(method), method)):
+        grid[0, 0].plot([], [], **looks.line(method) | {"marker": ""})
     grid[0, 0].plot([], [], color="black", label="dense")
     style.legend_below(figure, grid[0, 0])
     style.write(figure, svg, png)
-
-
-def _look(methods: list[str], method: str) -> dict[str, Any]:
-    """Colour and dashes of a method's curve: where colours come again, the dashes are others."""
-    return {
-        "color": style.look(methods, method)["color"],
-        "linestyle": DASHES[methods.index(method) // len(style.COLOURS) % len(DASHES)],
-    }

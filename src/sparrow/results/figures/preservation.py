@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 
 from sparrow.files.specs import opened
 from sparrow.results.figures import style
-from sparrow.results.looks import FEW
 from sparrow.results.specs.figures import MeasuredFigureSpec
 
 DRAWN_FROM = "summary.csv"
@@ -32,12 +31,14 @@ def draw_preservation(source: Path, svg: Path, png: Path, spec: MeasuredFigureSp
 
     `spec` says which of era and vra are `measured` on each of the `objectives`.
     """
-    table = style.select(style.by_granularity(pd.read_csv(source)), dataset=spec.dataset, model=spec.model, stage=spec.stage)
-    figure = _dots(table, spec) if table["method"].nunique() > FEW else _bars(table, spec)
+    networks = style.by_granularity(pd.read_csv(source))
+    looks = style.looks(svg, spec, networks)
+    table = style.select(networks, dataset=spec.dataset, model=spec.model, stage=spec.stage)
+    figure = _dots(table, spec) if looks.many else _bars(table, spec, looks)
     style.write(figure, svg, png)
 
 
-def _bars(table: pd.DataFrame, spec: MeasuredFigureSpec) -> Figure:
+def _bars(table: pd.DataFrame, spec: MeasuredFigureSpec, looks: style.Looks) -> Figure:
     """A bar for each method: a row of panels for each metric, a column for each objective."""
     methods, ratios = sorted(table["method"].unique()), sorted(table["ratio"].unique())
     figure, grid = style.panels(len(style.METRICS), len(spec.objectives), sharex=True)
@@ -55,7 +56,7 @@ def _bars(table: pd.DataFrame, spec: MeasuredFigureSpec) -> Figure:
                     width,
                     yerr=100 * style.error_bars(points),
                     error_kw={"elinewidth": 0.8, "capsize": 1.5},
-                    color=style.look(methods, method)["color"],
+                    color=looks.of(method)["color"],
                     hatch=style.HATCHES[place],
                     edgecolor="white",
                     linewidth=0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -18,6 +19,7 @@ CAPTION = (
 
 PUBLISHED = {"marker": "o", "color": "white", "markeredgecolor": "black", "linestyle": "none"}
 DENSE = {"color": "grey", "marker": "p"}
+OTHER = {"color": "#6B7280", "marker": "o"}
 ROW = 0.18
 """Inches that a network takes in height."""
 
@@ -25,13 +27,11 @@ ROW = 0.18
 @opened(FigureSpec)
 def draw_published(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     """Draw the published figures of one data set and model (hollow) and this study's (filled); a line joins the two."""
-    table = style.select(pd.read_csv(source), dataset=spec.dataset, model=spec.model)
-    table = table[table["seeds"].gt(0)]
-    # All that were measured, so that a method looks as it does in the other figures.
-    methods = sorted(set(table["method"]) - {"dense"})
-    table = table[table["source"].notna()]
+    compared = pd.read_csv(source)
+    looks = style.looks(svg, spec, compared[compared["method"] != "dense"].assign(stage=spec.stage))
+    table = style.select(compared, dataset=spec.dataset, model=spec.model)
+    table = table[table["seeds"].gt(0) & table["source"].notna()]
     metrics = [metric for metric in style.METRICS if table[f"{metric}_published"].notna().any()] or ["benign"]
-    looks = {"dense": DENSE} | {method: style.look(methods, method) for method in methods}
     sources = {name: number for number, name in enumerate(dict.fromkeys(table["source"]), start=1)}
     # From the top down.
     numbered = table.assign(number=table["source"].map(sources))
@@ -39,7 +39,7 @@ def draw_published(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None
     figure, grid = style.panels(1, len(metrics), height=0.3 + ROW * len(rows), sharey=True)
     for axes, metric in zip(grid[0], metrics, strict=True):
         for place, row in enumerate(rows):
-            theirs, ours, look = row[f"{metric}_published"], row[metric], looks[row["method"]]
+            theirs, ours, look = row[f"{metric}_published"], row[metric], _look(looks, row["method"])
             if pd.notna(theirs):
                 axes.plot([theirs, ours], [place, place], color=look["color"], linewidth=1)
                 axes.plot(ours, place, linestyle="none", **look)
@@ -49,7 +49,7 @@ def draw_published(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None
         axes.margins(x=0.08)
         axes.grid(axis="y", visible=False)
     for method in sorted(set(table["method"])):
-        grid[0, 0].plot([], [], linestyle="none", label=method, **looks[method])
+        grid[0, 0].plot([], [], linestyle="none", label=method, **_look(looks, method))
     grid[0, 0].plot([], [], label="published", **PUBLISHED)
     grid[0, 0].set_yticks(range(len(rows)), [_name(row) for row in rows], fontsize=7)
     grid[0, 0].set_ylim(-0.7, len(rows) - 0.3)
@@ -57,6 +57,13 @@ def draw_published(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None
     figure.suptitle(listed or "nothing was measured of what is published", fontsize=7, x=0.01, ha="left")
     style.legend_below(figure, grid[0, 0])
     style.write(figure, svg, png)
+
+
+def _look(looks: style.Looks, method: str) -> dict[str, Any]:
+    """Colour and marker; names stand beside the marks, so that methods which do not stand out need none of their own."""
+    if method == "dense":
+        return DENSE
+    return looks.of(method) if looks.stands_out(method) else OTHER
 
 
 def _name(row: dict) -> str:

@@ -33,14 +33,15 @@ def draw_ranking(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
 
     Crossed out, without a rank: a network of the method answers with one class.
     """
-    table = style.select(pd.read_csv(source), dataset=spec.dataset, model=spec.model, stage=spec.stage)
-    methods, columns = sorted(table["method"].unique()), sorted(set(zip(table["ratio"], table["granularity"], strict=True)))
+    ranks = pd.read_csv(source)
+    eras = ranks[ranks["metric"] == "era"]
+    looks = style.looks(svg, spec, eras.assign(era=eras["mean"], constant=eras["verdict"] == CONSTANT))
+    table = style.select(ranks, dataset=spec.dataset, model=spec.model, stage=spec.stage)
+    columns = sorted(set(zip(table["ratio"], table["granularity"], strict=True)))
     rows = [(objective, metric) for objective in spec.objectives for metric in ("era", "vra")]
     titles = {objective: style.title(spec, objective) for objective in spec.objectives}
     # With a threat, the name of a panel has no room in one line.
     between = ", " if all(titles[objective] == objective for objective in titles) else "\n"
-    era = table[(table["metric"] == "era") & (table["verdict"] != CONSTANT)]
-    shown = style.named(era.assign(era=era["mean"]), methods)
     longest = max(table.groupby(["objective", "metric", "ratio", "granularity"]).size(), default=1)
     figure, grid = style.panels(len(rows), max(len(columns), 1), height=0.5 + 0.16 * longest)
     for line, (objective, metric) in zip(grid, rows, strict=True):
@@ -53,7 +54,7 @@ def draw_ranking(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
             # From the top down, as far apart in all panels.
             heights = [longest - len(panel) + place for place in range(len(panel))]
             for height, (_, row) in zip(heights, panel.iterrows(), strict=True):
-                look = style.look(shown, row["method"]) if row["method"] in shown else OTHER
+                look = looks.of(row["method"]) if looks.stands_out(row["method"]) else OTHER
                 ends = row["mean"] - max(row["low"], 0), min(row["high"], 1) - row["mean"]
                 reach = np.clip([[ends[0]], [ends[1]]], 0, None)
                 fill = FILLS.get(row["verdict"], "full")

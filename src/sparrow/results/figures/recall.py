@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -21,7 +22,7 @@ CAPTION = (
     "test images a class that is so."
 )
 
-POINTS = {"linestyle": "none", "alpha": 0.6, "label": None}
+POINTS: dict[str, Any] = {"alpha": 0.6}
 ROWS = {"benign": "benign", "era": "era"}
 
 
@@ -32,34 +33,34 @@ def draw_recall(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> N
     Above: relative recall of each class, pruned against dense, at the middle ratio. Below: intensification at each ratio with
     its interval; no point where the dense recalls differ by no more than noise.
     """
-    table, slopes, networks = (style.select(pd.read_csv(path), dataset=spec.dataset, model=spec.model) for path in source)
+    recalls, slopes, networks = map(pd.read_csv, source)
+    looks = style.looks(svg, spec, networks)
+    table, slopes = (style.select(one, dataset=spec.dataset, model=spec.model) for one in (recalls, slopes))
     slopes = style.select(slopes, stage=spec.stage).rename(columns={"intensification": "mean"}).dropna(subset="mean")
     dense = style.select(table, stage="dense")
     pruned = style.select(table, stage=spec.stage)
     methods, ratios = sorted(pruned["method"].unique()), sorted(pruned["ratio"].unique())
-    shown = style.named(style.select(networks, stage=spec.stage), methods)
     middle = style.middle_ratio(pruned)
     objectives = spec.objectives
-    figure, grid = style.panels(2 * len(ROWS), len(objectives))
+    figure, grid = style.panels(2 * len(ROWS), len(objectives), width=looks.width)
     for number, (metric, title) in enumerate(ROWS.items()):
         pairs = pd.DataFrame(_pairs(dense, pruned, metric))
         for column, objective in enumerate(objectives):
             scatter, slope = grid[2 * number, column], grid[2 * number + 1, column]
             chosen = style.select(pairs, objective=objective) if len(pairs) else pairs
-            for method in sorted(methods, key=lambda method: method in shown):
-                look = style.line(shown, method)
+            for method in looks.order(methods):
                 rows = style.select(chosen, method=method) if len(chosen) else chosen
                 for _, row in rows.iterrows() if len(rows) else ():
                     if row["ratio"] == middle:
-                        scatter.plot(100 * row["dense"], 100 * row["pruned"], **look | POINTS)
+                        scatter.plot(100 * row["dense"], 100 * row["pruned"], **looks.point(method), **POINTS)
                 points = style.select(slopes, objective=objective, metric=metric, method=method).sort_values("ratio")
                 slope.errorbar(
                     [style.position(ratio) for ratio in points["ratio"]],
                     points["mean"],
-                    style.error_bars(points) if method in shown else None,
+                    looks.errors(method, points),
                     capsize=2,
                     elinewidth=0.8,
-                    **look,
+                    **looks.line(method),
                 )
             if style.select(slopes, objective=objective, metric=metric).empty:
                 compared = not style.select(dense, objective=objective).empty
@@ -69,6 +70,7 @@ def draw_recall(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> N
             scatter.axline((0, 0), slope=1, color="grey", linestyle="--", linewidth=1)
             slope.axhline(1, color="grey", linestyle="--", linewidth=1)
             style.compression_axis(slope, ratios)
+            looks.name_ends(slope)
             scatter.set_xlabel("dense: recall - accuracy (points)")
             slope.set_xlabel("pruning ratio")
             if column == 0:

@@ -37,12 +37,13 @@ def draw_robustness(source: Path, svg: Path, png: Path, spec: FigureSpec) -> Non
 
     A row for each method, a column for each objective; shaded: the images that no attack broke and no verifier proved.
     """
-    table = style.select(style.by_granularity(pd.read_csv(source)), dataset=spec.dataset, model=spec.model)
+    networks = style.by_granularity(pd.read_csv(source))
+    looks, table = style.looks(svg, spec, networks), style.select(networks, dataset=spec.dataset, model=spec.model)
     table = table[table["stage"].isin(["dense", spec.stage])]
     ratios, objectives = sorted(table["ratio"].unique()), spec.objectives
     # Where nothing is pruned, there is one row for the dense network.
     pruned = sorted(set(table["method"]) - {"dense"})
-    methods = style.named(table, pruned) or ["dense"]
+    methods = list(filter(looks.stands_out, pruned)) or ["dense"]
     figure, grid = style.panels(len(methods), len(objectives), height=1.3, sharex=True, sharey=True)
     for row, method in zip(grid, methods, strict=True):
         row[0].set_ylabel(f"{method}\naccuracy (%)")

@@ -33,10 +33,10 @@ MARKS = 5
 @opened(FigureSpec)
 def draw_security(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     """Draw era (lines) and vra (hollow) of one data set and model at the lowest, middle and highest ratio; dashed: dense."""
-    table = style.select(pd.read_csv(source, converters=EXACT), dataset=spec.dataset, model=spec.model)
+    curves = pd.read_csv(source, converters=EXACT)
+    looks, table = style.looks(svg, spec, curves), style.select(curves, dataset=spec.dataset, model=spec.model)
     dense, pruned = (style.select(table, stage=stage) for stage in ("dense", spec.stage))
     methods, ratios = sorted(pruned["method"].unique()), sorted(pruned["ratio"].unique())
-    named = style.named(pruned, methods)
     shown = sorted({ratios[0], ratios[(len(ratios) - 1) // 2], ratios[-1]}) if ratios else []
     # Where nothing is pruned, there is one row for the dense networks.
     parts = {f"ratio {ratio:g}\n": style.select(pruned, ratio=ratio) for ratio in shown} or {"": pruned}
@@ -47,7 +47,9 @@ def draw_security(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     denominators = {text.partition("/")[2] for text in radii}
     fractions = len(denominators) == 1 and denominators != {""}
     own = f"the threat's eps, {', '.join(radii)}" if fractions and len(radii) == 1 else "the threat's eps"
-    figure, grid = style.panels(len(parts), len(objectives), sharex=True if len(norms) == 1 else "col", sharey=True)
+    figure, grid = style.panels(
+        len(parts), len(objectives), width=looks.width, sharex=True if len(norms) == 1 else "col", sharey=True
+    )
     for row, (title, part) in zip(grid, parts.items(), strict=True):
         row[0].set_ylabel(f"{title}accuracy (%)")
         for axes, objective in zip(row, objectives, strict=True):
@@ -55,9 +57,9 @@ def draw_security(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
             axes.plot([], [], color="black", label="era (line)")
             axes.plot([], [], color="black", linestyle=":", linewidth=0.8, marker="o", fillstyle="none", label="vra (hollow)")
             _curves(axes, style.select(dense, objective=objective), 0, linestyle="--", label="dense", **DENSE)
-            for place, method in enumerate(sorted(methods, key=lambda method: method in named)):
+            for place, method in enumerate(looks.order(methods)):
                 rows = style.select(part, objective=objective, method=method)
-                _curves(axes, rows, place, **style.line(named, method))
+                _curves(axes, rows, place, **looks.line(method))
     for axes, objective in zip(grid[0], objectives, strict=True):
         axes.set_title(style.title(spec, objective))
         axes.set_xlim(left=0)
@@ -66,6 +68,8 @@ def draw_security(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
         if fractions:
             _in_fractions(axes, int(*denominators))
     grid[0, 0].set_ylim(-3, 103)
+    for axes in grid.flat:
+        looks.name_ends(axes)
     style.legend_below(figure, grid[0, 0])
     style.write(figure, svg, png)
 

@@ -21,11 +21,10 @@ CAPTION = (
 @opened(FigureSpec)
 def draw_sparsity(source: list[Path], svg: Path, png: Path, spec: FigureSpec) -> None:
     """Draw the kept share of every prunable layer of one data set and model, at each ratio (mean over seeds)."""
-    table, networks = (
-        style.select(pd.read_csv(path), dataset=spec.dataset, model=spec.model, stage=spec.stage) for path in source
-    )
+    layers, networks = map(pd.read_csv, source)
+    looks = style.looks(svg, spec, networks)
+    table = style.select(layers, dataset=spec.dataset, model=spec.model, stage=spec.stage)
     methods, ratios = sorted(table["method"].unique()), sorted(table["ratio"].unique())
-    shown = style.named(networks, methods)
     objectives = spec.objectives
     names = list(dict.fromkeys(table["layer"]))
     figure, grid = style.panels(len(objectives), max(len(ratios), 1), width=2.2, height=1.7, sharex=True, sharey=True)
@@ -34,12 +33,12 @@ def draw_sparsity(source: list[Path], svg: Path, png: Path, spec: FigureSpec) ->
         if not ratios:
             row[0].text(0.5, 0.5, "no network has a result", transform=row[0].transAxes, **style.MESSAGE)
         for axes, ratio in zip(row, ratios, strict=False):
-            for place, method in enumerate(sorted(methods, key=lambda method: method in shown)):
+            for place, method in enumerate(looks.order(methods)):
                 rows = style.select(table, objective=objective, method=method, ratio=ratio)
                 kept = 100 * (1 - rows.groupby("layer")["sparsity"].mean().reindex(names))
                 # Methods that keep the same share everywhere would hide each other.
                 shift = min(0.12, 0.8 / len(methods)) * (place - (len(methods) - 1) / 2)
-                axes.plot([i + shift for i in range(len(names))], kept, **style.line(shown, method))
+                axes.plot([i + shift for i in range(len(names))], kept, **looks.line(method))
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
             # Within a decade other ticks have labels, too.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from sparrow.files.atomic import replacing
+from sparrow.files.paths import FIGURE_PATTERN, study_table
 from sparrow.results.granularity import behind_method
-from sparrow.results.looks import COLOURS, OTHERS, standing_out
-from sparrow.results.specs.figures import FigureSpec
+from sparrow.results.looks import COLOURS, OTHERS, label_of, standing_out
+from sparrow.results.specs.figures import FigureSpec, PanelsSpec
 from sparrow.results.statistics import mean_over_seeds
 from sparrow.results.threats import in_words
 
@@ -64,27 +68,85 @@ def panels(rows: int, columns: int, width: float = 2.7, height: float = 2.0, **o
     return plt.subplots(rows, columns, figsize=(width * columns + 0.6, height * rows + 0.7), squeeze=False, **options)
 
 
-def look(methods: list[str], method: str) -> dict[str, str]:
-    """Colour and marker of a method, the same in every figure of a study."""
-    turn, position = divmod(sorted(methods).index(method), len(COLOURS))
-    # From the ninth method on colours come again, with other markers.
-    return {"color": COLOURS[position], "marker": MARKERS[(position + turn) % len(MARKERS)]}
+def looks(svg: Path, spec: PanelsSpec, table: pd.DataFrame) -> Looks:
+    """How the methods of a study look in the figure `svg` of it.
+
+    It is told by the study's summary.csv, for which all figures wait; where the figure lies beside none, by `table`, which is
+    what it is drawn from, of all data sets and models.
+    """
+    summary = svg.absolute().parents[FIGURE_PATTERN.count("/")] / study_table("summary")
+    networks = pd.read_csv(summary) if summary.exists() else table
+    pruned = networks[networks["stage"] == spec.stage]
+    return Looks(standing_out(pruned), frozenset(pruned["method"].map(label_of)))
 
 
-def named(table: pd.DataFrame, methods: list[str]) -> list[str]:
-    """Which of `methods` have a colour of their own: all of a few, of many the best by the accuracies in `table` (a row for
-    each network, `method` as in `methods`), and random pruning."""
-    metric = next((name for name in ("era", "vra", "benign") if name in table and table[name].notna().any()), None)
-    useful = table[~table["constant"].eq(True)] if "constant" in table else table
-    return standing_out(methods, None if metric is None else useful.groupby("method")[metric].mean())
+@dataclass(frozen=True)
+class Looks:
+    """How methods look in all figures of a study: those that stand out have a colour and a marker, others are FAINT.
+
+    Methods are asked for as they are shown, ` (filters)` behind their labels or not.
+    """
+
+    named: list[str]
+    """Labels of those that stand out."""
+    every: frozenset[str]
+    """Labels of all."""
+
+    @property
+    def many(self) -> bool:
+        """Whether some do not stand out."""
+        return len(self.named) < len(self.every)
+
+    @property
+    def width(self) -> float:
+        """Inches of a panel of lines: with room for names behind their ends where some stand out."""
+        return 3.8 if self.many else 2.7
+
+    def stands_out(self, method: str) -> bool:
+        """Whether it has a colour."""
+        return label_of(method) in self.named
+
+    def order(self, methods: Iterable[str]) -> list[str]:
+        """`methods` as they are drawn: first those that others are to cover, by name."""
+        return sorted(methods, key=lambda method: (self.stands_out(method), method))
+
+    def label(self, method: str) -> str:
+        """What the legend calls it."""
+        return method if self.stands_out(method) else OTHERS
+
+    def of(self, method: str) -> dict[str, Any]:
+        """Style of its line."""
+        if not self.stands_out(method):
+            return dict(FAINT)
+        place = self.named.index(label_of(method))
+        return {"color": COLOURS[place], "marker": MARKERS[place]}
+
+    def line(self, method: str) -> dict[str, Any]:
+        """Style and label of its line."""
+        return {"label": self.label(method), **self.of(method)}
+
+    def point(self, method: str) -> dict[str, Any]:
+        """Style of its marks where no line joins them."""
+        return self.of(method) | {"linestyle": "none"} | ({} if self.stands_out(method) else {"marker": "."})
+
+    def errors(self, method: str, points: pd.DataFrame) -> np.ndarray | None:
+        """`error_bars` of its line; those of lines that do not stand out would hide the others."""
+        return error_bars(points) if self.stands_out(method) else None
+
+    def name_ends(self, axes: Axes) -> None:
+        """Where some methods do not stand out, write the names of those that do behind the ends of their lines in `axes`."""
+        ends = {}
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True) if self.many else ():
+            line = handle[0] if isinstance(handle, ErrorbarContainer) else handle
+            if isinstance(line, Line2D) and label != CONSTANT and self.stands_out(label):
+                across, up = (np.asarray(values, dtype=float) for values in line.get_data())
+                if np.isfinite(up).any():
+                    last = int(np.flatnonzero(np.isfinite(up))[-1])
+                    ends[label] = float(across[last]), float(up[last])
+        _label_ends(axes, ends, {method: self.of(method)["color"] for method in ends})
 
 
-def line(shown: list[str], method: str) -> dict[str, Any]:
-    """Style and label of a method's line, where those that are `shown` have a colour and all others are FAINT."""
-    return {"label": method, **look(shown, method)} if method in shown else {"label": OTHERS, **FAINT}
-
-
-def label_ends(axes: Axes, ends: dict[str, tuple[float, float]], shown: list[str]) -> None:
+def _label_ends(axes: Axes, ends: dict[str, tuple[float, float]], colours: dict[str, str]) -> None:
     """Write the names of methods behind the ends of their lines, (across, up) by method, apart from one another."""
     low, high = axes.get_ylim()
     order = sorted(ends, key=lambda method: (ends[method][1], method))
@@ -97,7 +159,7 @@ def label_ends(axes: Axes, ends: dict[str, tuple[float, float]], shown: list[str
             textcoords="axes fraction",
             va="center",
             fontsize=6.5,
-            color=look(shown, method)["color"],
+            color=colours[method],
             arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": "#888888", "shrinkA": 0, "shrinkB": 2},
             annotation_clip=False,
         )

@@ -29,7 +29,8 @@ Value = dict[str, str]
 def answers(data: StudyData) -> list[dict[str, Any]]:
     """For each family of networks its labels, its threat, its dense network, and of each metric its parts.
 
-    A part is about one granularity: its `title`, a sentence `says`, and `rows`, one for each ratio.
+    A part is about one granularity: its `title`, a sentence `says`, `rows`, one for each ratio, and whether any of them has a
+    `control`.
     """
     controls = {one.label for one in data.spec.entries["methods"] if one.kind == CONTROL}
     found = []
@@ -84,6 +85,7 @@ def _parts(rows: pd.DataFrame, metric: str, controls: set[str], dense: pd.DataFr
                 "title": WHAT.get(granularity, granularity),
                 "says": _says(ratios, metric, controls),
                 "rows": [_row(ratio, at, metric, controls, dense) for ratio, at in ratios],
+                "control": any(at["method"].isin(controls).any() for _, at in ratios),
             }
         )
     return found
@@ -100,7 +102,7 @@ def _row(ratio: Any, at: pd.DataFrame, metric: str, controls: set[str], dense: p
         else _text("none", _failed(at)),
         "ahead": _gap(second.iloc[0], second.iloc[0]["method"]) if len(second) else _text("–"),
         "tied": _tied(at) if len(first) else _text("–"),
-        "control": [_control(row) for _, row in control.iterrows()] or [_text("–")],
+        "control": [_control(row, len(control) > 1) for _, row in control.iterrows()] or [_text("–")],
         "dense": _before(dense, metric),
     }
 
@@ -119,11 +121,11 @@ def _before(dense: pd.DataFrame, metric: str) -> Value:
     return _text(words.interval(dense.iloc[0][metric], float("nan"), float("nan")))
 
 
-def _control(row: pd.Series) -> Value:
-    """A control's accuracy, and what is to be said of it."""
-    verdict = row["verdict"]
+def _control(row: pd.Series, named: bool) -> Value:
+    """A control's accuracy, and what is to be said of it, behind its name where there are several."""
+    verdict, name = row["verdict"], f"{row['method']}: " if named else ""
     if verdict == FAILED:
-        return _text("failed")
+        return _text("failed", name[:-2])
     behind = f"{words.percent(row['behind'])} behind"
     span = f"{words.percent(row['behind_low'])} to {words.percent(row['behind_high'])}"
     said = {
@@ -133,7 +135,7 @@ def _control(row: pd.Series) -> Value:
         "likely worse": f"likely worse: {behind}, {span}",
         "worse": f"worse: {behind}, {span}",
     }
-    return _value(row, "mean", "low", "high", said.get(verdict, verdict))
+    return _value(row, "mean", "low", "high", name + said.get(verdict, verdict))
 
 
 def _tied(at: pd.DataFrame) -> Value:

@@ -70,11 +70,27 @@ def _accuracies(table: pd.DataFrame) -> list[Column]:
 
 def _kept(table: pd.DataFrame, metric: str) -> list[list | str | None]:
     """Shares of the dense network's accuracy, and why there is none where that is too small to be divided by."""
+    why = f"no ratio: the dense network's {metric} is below {100 * LEAST:g} %"
+    shares = zip(_before(table, metric), intervals(table, f"preserved_{metric}"), strict=True)
+    return [why if before < LEAST else own for before, own in shares]
+
+
+def _before(table: pd.DataFrame, metric: str) -> pd.Series:
+    """Of each network the accuracy of its dense one."""
     keys = [*LABEL_COLUMNS, "seed"]
     dense = table.loc[table["stage"] == DENSE, [*keys, metric]].rename(columns={metric: "before"})
-    before = table[keys].merge(dense.drop_duplicates(keys), how="left", on=keys)["before"].astype(float)
-    why = f"no ratio: the dense network's {metric} is below {100 * LEAST:g} %"
-    return [why if one < LEAST else own for one, own in zip(before, intervals(table, f"preserved_{metric}"), strict=True)]
+    return table[keys].merge(dense.drop_duplicates(keys), how="left", on=keys)["before"].astype(float)
+
+
+def undivided(data: StudyData) -> list[str]:
+    """The metrics of which some pruned network has no share of the dense one's, because that is below LEAST."""
+    table = data.summary
+    pruned = (table["stage"] != DENSE).to_numpy()
+    return [
+        metric
+        for metric in ("benign", "era", "vra")
+        if f"preserved_{metric}" in table and (_before(table, metric).to_numpy() < LEAST)[pruned].any()
+    ]
 
 
 def _sizes(table: pd.DataFrame) -> list[Column]:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from sparrow.files.paths import CELL_COLUMNS, DENSE, variant_of
-from sparrow.results.looks import COLOURS, FEW, OTHERS, standing_out
+from sparrow.results.looks import COLOURS, OTHERS, label_of, standing_out
 from sparrow.results.page import words
 from sparrow.results.page.study_data import StudyData
 
@@ -172,10 +172,11 @@ def _rows(data: StudyData) -> list[dict[str, Any]]:
 def failures(data: StudyData) -> list[str]:
     """The points that the first chart lacks, in words: `hydra at 0.9 (adversarial: era, vra)`."""
     lost: dict[tuple[str, str, float, str], list[str]] = {}
-    for row in _rows(data):
+    rows = _rows(data)
+    for row in rows:
         if row["failed"]:
             lost.setdefault((row["network"], row["method"], row["ratio"], row["objective"]), []).append(row["metric"])
-    several = len({network for network, *_ in lost}) > 1
+    several = len({row["network"] for row in rows}) > 1
     return [
         f"{method}{f' at {ratio:g}' if ratio else ''} ({f'{network}, ' if several else ''}{objective}: {', '.join(metrics)})"
         for (network, method, ratio, objective), metrics in lost.items()
@@ -239,16 +240,22 @@ def _menus(rows: list[dict[str, Any]], fields: tuple[str, ...]) -> tuple[list[di
 
 
 def _look(data: StudyData, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Colour, shape and opacity of methods; sets the field `look` of `rows`: the method, or OTHERS."""
-    cells = data.cells[data.cells["stage"] == data.spec.stage]
+    """Colour, shape and opacity of methods; sets the field `look` of `rows`: the method, or OTHERS.
+
+    A method looks as in all figures of the study, whichever data set is shown. Its variants (`hydra +int8`) have colours of
+    their own while there are any.
+    """
+    named = standing_out(data.summary[(data.summary["stage"] == data.spec.stage) & (data.summary["stage"] != DENSE)])
     methods = sorted({row["method"] for row in rows if row["ratio"] > 0})
-    best = data.metrics[0] if data.metrics else "benign"
-    named = standing_out(methods, cells[~cells["constant"]].groupby("shown_method")[best].mean())
+    shown = [method for method in methods if label_of(method.partition(" +")[0]) in named]
     for row in rows:
-        row["look"] = row["method"] if row["method"] in named else OTHERS
-    domain = [*named, *([OTHERS] if len(methods) > FEW else [])]
-    colours = [COLOURS[place % len(COLOURS)] for place in range(len(named))] + [GREY] * (len(domain) - len(named))
-    shapes = [SHAPES[place % len(SHAPES)] for place in range(len(domain))]
+        row["look"] = row["method"] if row["method"] in shown else OTHERS
+    places = {method: named.index(label_of(method)) for method in shown if " +" not in method}
+    for place, method in enumerate((method for method in shown if method not in places), start=len(named)):
+        places[method] = place if place < len(COLOURS) else named.index(label_of(method.partition(" +")[0]))
+    domain = [*shown, *([OTHERS] if len(shown) < len(methods) else [])]
+    colours = [COLOURS[places[method]] for method in shown] + [GREY] * (len(domain) - len(shown))
+    shapes = [SHAPES[places.get(method, len(named)) % len(SHAPES)] for method in domain]
     faint = {"test": f"datum.look == '{OTHERS}'", "value": 0.55}
     chosen = {"condition": [{"test": {"not": {"param": "chosen"}}, "value": 0.08}, faint], "value": 1}
     legend = {"title": None}

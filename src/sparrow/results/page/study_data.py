@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from sparrow.files.csv_table import EXACT
@@ -38,15 +39,25 @@ class StudyData:
 
     @cached_property
     def summary(self) -> pd.DataFrame:
-        """summary.csv."""
-        return self.table("summary")
+        """summary.csv, families in the order of the study."""
+        return self._in_order(self.table("summary"))
+
+    def _in_order(self, table: pd.DataFrame) -> pd.DataFrame:
+        """The rows of `table` by data set, model and objective as the study names them, else as they were."""
+        rooms = ("datasets", "models", "objectives")
+        known = [{one.label: place for place, one in enumerate(self.spec.entries[room])} for room in rooms]
+        places = [table[name].map(own).fillna(len(own)) for name, own in zip(LABEL_COLUMNS, known, strict=True)]
+        return table.iloc[np.lexsort(places[::-1])].reset_index(drop=True)
 
     @cached_property
     def all_ranks(self) -> pd.DataFrame:
-        """ranking.csv, where whatever summary.csv says has failed is `failed`, and nothing is told of a distance from it."""
-        table = self.table("ranking")
+        """ranking.csv, where whatever summary.csv says has failed is `failed`, and nothing is told of a distance from it.
+
+        Networks of which ranking.csv has no row, because all that they would be held against failed too, have one.
+        """
         names = [*CELL_COLUMNS, "stage"]
         lost = {(*one, name) for name in METRICS for one in self.summary.loc[self.lost[name], names].itertuples(index=False)}
+        table = self._with_unranked(self.table("ranking"))
         keys = table[[*names, "metric"]].itertuples(index=False, name=None)
         failed = pd.Series([key in lost for key in keys], table.index, dtype=bool)
         groups = pd.Series(list(table[[*GROUP, "metric"]].itertuples(index=False, name=None)), table.index, dtype=object)
@@ -57,6 +68,20 @@ class StudyData:
         table.loc[failed, ["mean", "low", "high", "sd"]] = math.nan
         table.loc[failed, "verdict"] = FAILED
         return table
+
+    def _with_unranked(self, ranked: pd.DataFrame) -> pd.DataFrame:
+        """ranking.csv and, of pruned networks that all failed where they would be compared, a row for each method."""
+        pruned = self.summary[(self.summary["stage"] == self.spec.stage) & (self.summary["stage"] != DENSE)]
+        keys = [pruned[name] for name in GROUP]
+        alone = [
+            pruned.loc[self.lost.loc[pruned.index, name].groupby(keys).transform("all"), [*GROUP, "method"]].assign(metric=name)
+            for name in self.metrics
+        ]
+        found = [table for table in (ranked, *alone) if len(table)]
+        if not found:
+            return ranked
+        together = pd.concat(found, ignore_index=True).drop_duplicates([*GROUP, "method", "metric"])
+        return self._in_order(together.reindex(columns=ranked.columns).astype({"verdict": object}))
 
     @cached_property
     def ranking(self) -> pd.DataFrame:
@@ -93,10 +118,8 @@ class StudyData:
 
     @cached_property
     def families(self) -> list[tuple[str, str, str]]:
-        """Data set, model and objective of all networks, objectives in the order of the study."""
-        order = {objective: place for place, objective in enumerate(self.spec.threats)}
-        found = self.summary[LABEL_COLUMNS].drop_duplicates().itertuples(index=False, name=None)
-        return sorted(found, key=lambda family: (family[:2], order.get(family[2], 0)))
+        """Data set, model and objective of all networks, in the order of the study."""
+        return list(self.summary[LABEL_COLUMNS].drop_duplicates().itertuples(index=False, name=None))
 
 
 def _cells(summary: pd.DataFrame) -> Sequence[tuple[tuple, pd.DataFrame]]:

@@ -59,6 +59,8 @@ def _sections(data: StudyData, drawn: list[Path]) -> dict[str, Any]:
         "chart_failures": charts.failures(data),
         "charts": {name: pack_json(one) for name, one in (("ratio", ratio_chart), ("tradeoff", tradeoff_chart)) if one},
         "cells": cells.all_cells(data),
+        "undivided": cells.undivided(data),
+        "least": f"{100 * cells.LEAST:g}\u00a0%",
         "ranks": ranks.ranks(data),
         "parts": figures.shown_figures(data.spec, {str(path.with_suffix("")): path for path in drawn if path.suffix == ".svg"}),
         "published": published.published(data),

@@ -14,6 +14,8 @@ class PanelsSpec(Spec):
     dataset: str
     model: str
     objectives: list[str]
+    stage: Literal["pruned", "finetuned", "grafted"]
+    """At which pruned networks are shown."""
 
 
 class RunsFigureSpec(PanelsSpec):
@@ -26,8 +28,6 @@ class RunsFigureSpec(PanelsSpec):
 class FigureSpec(PanelsSpec):
     """A figure drawn from tables."""
 
-    stage: Literal["pruned", "finetuned", "grafted"]
-    """At which pruned networks are shown."""
     threats: dict[str, Threat]
     """By objective."""
 
