@@ -46,6 +46,8 @@ class Pair:
     """From what both have returned to a few words on how far they agree; raises AssertionError if they do not."""
     packages: tuple[str, ...] = ()
     """Packages whose versions matter, besides torch."""
+    prepare: Callable[[], Any] | None = None
+    """Makes what both look at, before the clock runs: networks that are trained when they are first asked for."""
     in_a_job: bool = False
     """Whether theirs, too, runs as Sparrow's jobs do: with numbers below 1e-38 taken for zero, and freed memory kept."""
 
@@ -55,6 +57,8 @@ def compare(pair: Pair, repeats: int = REPEATS) -> dict[str, Any]:
 
     What is asked for once, since it takes long, runs once.
     """
+    if pair.prepare is not None:
+        pair.prepare()
     sides = (pair.theirs, pair.in_a_job), (pair.ours, True)
     first = [timed(*side) for side in sides]
     same = pair.same(*(result for _, result in first))

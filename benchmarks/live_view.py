@@ -140,7 +140,8 @@ def pairs() -> list[Pair]:
                 runs = (partial(one, what, method, ratio) for one in (look_at_all, look))
                 case = f"{what}, {MODEL}, {method} {ratio}, {count} digits"
                 packages = () if what == "AutoAttack" else ("auto_LiRPA",)
-                found.append(Pair(case, "the whole network", *runs, partial(alike, method, ratio), packages, in_a_job=True))
+                same, trained = partial(alike, method, ratio), partial(pruned, method, ratio)
+                found.append(Pair(case, "the whole network", *runs, same, packages, prepare=trained, in_a_job=True))
     return found
 
 

@@ -170,9 +170,9 @@ def pairs() -> list[Pair]:
                 (f"IBP, {BOUNDED} images", bounding, _bounds),
             ):
                 runs = [partial(one, kind, ratio, which) for which in ("masked", "small")]
-                found.append(
-                    Pair(f"{kind}, {ratio:g} of the filters gone, {what}", "its masked twin", *runs, same, in_a_job=True)
-                )
+                case = f"{kind}, {ratio:g} of the filters gone, {what}"
+                made = partial(setting, kind, ratio)
+                found.append(Pair(case, "its masked twin", *runs, same, prepare=made, in_a_job=True))
     return found
 
 

@@ -132,7 +132,8 @@ def pairs() -> list[Pair]:
     for kind, size in LARGE:
         case = f"alpha-CROWN, {kind}, {FEW} images of {size} x {size}, {ITERATIONS} iterations"
         runs = partial(alpha_before, kind, size), partial(alpha, kind, size)
-        found.append(Pair(case, "auto_LiRPA as before", *runs, no_looser, ("auto_LiRPA",), in_a_job=True))
+        learned = partial(large, kind, size)
+        found.append(Pair(case, "auto_LiRPA as before", *runs, no_looser, ("auto_LiRPA",), prepare=learned, in_a_job=True))
     for objective, settings in CASES.items():
         model = trained("cnn-small", SHAPE, objective, THREAT, epochs=20, **settings)
         batch = correct(model, SHAPE, IMAGES)
