@@ -15,7 +15,7 @@ from sparrow.networks.live_view import live_view
 from sparrow.networks.modes import eval_mode, modes_restored
 from sparrow.settings import Threat
 from sparrow.verification import guard
-from sparrow.verification.auto_lirpa_bridge import auto_lirpa
+from sparrow.verification.auto_lirpa_bridge import auto_lirpa, bounded_module
 from sparrow.verification.bounded_network import BoundedNetwork, Node, nodes
 from sparrow.verification.memory import out_of_memory
 
@@ -52,9 +52,9 @@ def bounded(model: nn.Module, images: Tensor, options: dict | None = None) -> Bo
     with flags_restored(model), naming_unsupported_layer(model, image, "IBP"):
         # A batch norm behind a linear layer has no statistics of one image.
         model.eval()
-        network: BoundedNetwork = auto_lirpa().BoundedModule(model, image, bound_opts=options)
+        network = bounded_module(model, image, options)
         if network.conv_mode == "patches" and not _right_with_patches(network):
-            network = auto_lirpa().BoundedModule(model, image, bound_opts=options | {"conv_mode": "matrix"})
+            network = bounded_module(model, image, options | {"conv_mode": "matrix"})
         _require_same_logits(network, model, image)
         return network
 
@@ -149,7 +149,7 @@ def _unsupported_part(model: nn.Module, image: Tensor, method: str) -> str:
         for name, module in leaves.items()
     ]
     try:
-        with torch.no_grad():
+        with torch.no_grad(), eval_mode(model):  # A batch norm has no statistics of one image.
             model(image)
     finally:
         for hook in hooks:
@@ -166,7 +166,7 @@ def _can_bound(layer: nn.Module, given: Tensor, method: str) -> bool:
         with torch.no_grad():
             size = layer(given).numel()
         alone = nn.Sequential(layer, nn.Flatten(), nn.Linear(size, 1)).to(given.device).eval()
-        network = auto_lirpa().BoundedModule(alone, given, bound_opts=BOUND_OPTIONS)
+        network = bounded_module(alone, given, BOUND_OPTIONS)
         network.compute_bounds(x=(perturbed(given, Threat(norm="l2", eps=0.01)),), method=method.replace("-Optimized", ""))
     except Exception:
         return False

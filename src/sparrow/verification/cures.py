@@ -17,12 +17,9 @@ from typing import Any, SupportsInt
 import torch
 from torch import Tensor
 
+from sparrow.verification import elementwise
 from sparrow.verification.bounded_network import BoundedNetwork, DivisionNode, GatherNode, LeakyReluNode, Node, PoolNode
-
-Line = tuple[Tensor, Tensor]
-"""Slope and offset (n, ...) of a line for each neuron."""
-LinearBounds = tuple[list[tuple[Tensor | None, Tensor | None]], Tensor | float, Tensor | float]
-"""Of each input of an operation the coefficients (margins, n, ...) in the lower and the upper bound, and both offsets."""
+from sparrow.verification.linear_bounds import Line, LinearBounds, by_sign
 
 L2_OPERATIONS = {"BoundConv", "BoundLinear", "BoundBatchNormalization", "BoundReshape", "BoundFlatten"}
 """Operations whose interval bounds take an l2 ball as such, or that reshape one."""
@@ -45,6 +42,7 @@ def cure(lirpa: ModuleType) -> None:
     _division(bivariate.BoundDiv)
     _batch_in_shapes(shape.BoundReshape)
     _repeated_indices(shape.BoundGather)
+    elementwise.register(lirpa)
     _l2_balls(lirpa, base)  # Last: it wraps what the others have replaced.
     # Batch norm reads `param` of its weights, which may be constants.
     constant.BoundConstant.param = property(lambda self: self.value)
@@ -153,7 +151,7 @@ def _slope_of_sqrt(kind: type) -> None:
         middle = (lower + upper) / 2
         tangent = 0.5 / middle.sqrt()
         below, above = (chord, lower.sqrt() - chord * lower), (tangent, middle.sqrt() - tangent * middle)
-        return _by_sign(self, last_lA, last_uA, below, above)
+        return by_sign(self, last_lA, last_uA, below, above)
 
     replace_methods(kind, bound_backward=bound_backward)
 
@@ -161,30 +159,18 @@ def _slope_of_sqrt(kind: type) -> None:
 def _smallest_value(node: Node) -> float:
     """A lower bound on all outputs of a node by its operation alone, which computed bounds may miss; -inf if there is none."""
     kind = type(node).__name__
-    if kind in ("BoundRelu", "BoundExp", "BoundSigmoid", "BoundSqrt", "BoundAbs"):
+    if kind in ("BoundRelu", "BoundExp", "BoundSigmoid", "BoundAbs", "BoundPow"):  # Of powers only squares are bounded.
         return 0.0
+    if kind == "BoundSqrt":
+        return math.sqrt(max(_smallest_value(node.inputs[0]), 0.0))
     if kind == "BoundAdd":
         return sum(map(_smallest_value, node.inputs))
-    if kind in ("BoundReshape", "BoundFlatten", "BoundTranspose"):
+    if kind in ("BoundReshape", "BoundFlatten", "BoundTranspose", "BoundReduceMean"):
         return _smallest_value(node.inputs[0])
     values = next(
         (found for name in ("param", "value", "buffer") if isinstance(found := getattr(node, name, None), Tensor)), None
     )
     return -math.inf if values is None or node.perturbed else float(values.min())
-
-
-def _by_sign(node: Node, last_lA: Tensor | None, last_uA: Tensor | None, below: Line, above: Line) -> LinearBounds:
-    """What `bound_backward` of an element-wise operation between two lines, each a slope and an offset, returns."""
-
-    def one_side(matrix: Tensor | None, of_positive: Line, of_negative: Line) -> tuple[Tensor | None, Tensor | int]:
-        if matrix is None:
-            return None, 0
-        positive, negative = matrix.clamp(min=0), matrix.clamp(max=0)
-        offset = node.get_bias(positive, of_positive[1]) + node.get_bias(negative, of_negative[1])
-        return positive * of_positive[0] + negative * of_negative[0], offset
-
-    (lA, lbias), (uA, ubias) = one_side(last_lA, below, above), one_side(last_uA, above, below)
-    return [(lA, uA)], lbias, ubias
 
 
 def _leaky_relu(kind: type) -> None:
@@ -208,7 +194,7 @@ def _leaky_relu(kind: type) -> None:
         steep = (-lower > upper).to(chord.dtype)
         slope = torch.where(x.upper <= 0, 1.0, torch.where(x.lower >= 0, 0.0, steep))
         tangent = slope * self.alpha + (1 - slope)
-        return _by_sign(self, last_lA, last_uA, (chord, offset), (tangent, torch.zeros_like(tangent)))
+        return by_sign(self, last_lA, last_uA, (chord, offset), (tangent, torch.zeros_like(tangent)))
 
     def interval_propagate(self: LeakyReluNode, *v: tuple) -> tuple[Tensor, Tensor]:
         lower, upper = v[0][0], v[0][1]
@@ -350,7 +336,7 @@ def _division(division: type) -> None:
 
     def bound_backward(self: DivisionNode, last_lA: Tensor | None, last_uA: Tensor | None, x: Node, y: Node) -> LinearBounds:
         if self.is_input_perturbed(1):
-            raise NotImplementedError("division by what depends on the image")
+            return by_interval(self, last_lA, last_uA, x, y)
         by = next(value for name in ("value", "forward_value", "lower") if (value := getattr(y, name, None)) is not None)
 
         def one_side(matrix: Tensor | None) -> Tensor | None:
@@ -358,7 +344,30 @@ def _division(division: type) -> None:
 
         return [(one_side(last_lA), one_side(last_uA)), (None, None)], 0.0, 0.0
 
-    replace_methods(division, forward=forward, interval_propagate=interval_propagate, bound_backward=bound_backward)
+    def by_interval(self: DivisionNode, last_lA: Tensor | None, last_uA: Tensor | None, x: Node, y: Node) -> LinearBounds:
+        """Lines in `x` alone that hold for all `y` in its range: chords, since the least quotient is concave and the largest
+        convex."""
+        least, most = y.lower.clamp(min=_smallest_value(y)), y.upper
+        if (least <= 0).any():
+            raise NotImplementedError("division by what may be 0 or below, as far as its bound says")
+        if torch.broadcast_shapes(x.lower.shape, least.shape) != x.lower.shape:
+            raise NotImplementedError("division of what is broadcast by what depends on the image")
+        low, high = x.lower, torch.max(x.upper, x.lower + 1e-8)
+
+        def chord(of_negative: Tensor, of_positive: Tensor) -> Line:
+            first, last = (torch.where(end < 0, end / of_negative, end / of_positive) for end in (low, high))
+            slope = (last - first) / (high - low)
+            return slope, first - slope * low
+
+        found, lower, upper = by_sign(self, last_lA, last_uA, chord(least, most), chord(most, least))
+        return [*found, (None, None)], lower, upper
+
+    replace_methods(
+        division,
+        forward=forward,
+        interval_propagate=interval_propagate,
+        bound_backward=bound_backward,
+    )
 
 
 def _repeated_indices(kind: type) -> None:
