@@ -72,8 +72,12 @@ def points_of(function: Elementwise, tilt: Tensor, lower: Tensor, upper: Tensor)
 
 def range_of(function: Elementwise, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
     """The smallest and the largest value (n, ...) between `lower` and `upper`, differentiable in both."""
-    values = torch.stack([function.value(point) for point in points_of(function, torch.zeros_like(lower), lower, upper)])
-    return values.amin(dim=0), values.amax(dim=0)
+    ends = function.value(lower), function.value(upper)
+    with torch.no_grad():  # Where something between them is extreme, it does not move with them.
+        between = torch.stack([function.value(one) for one in points_of(function, torch.zeros_like(lower), lower, upper)])
+        least, most = between.amin(dim=0), between.amax(dim=0)
+    lowest, highest = torch.minimum(*ends), torch.maximum(*ends)
+    return torch.where(least < lowest, least, lowest), torch.where(most > highest, most, highest)
 
 
 def lines_of(function: Elementwise, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor, Tensor]:
