@@ -90,7 +90,7 @@ LAYERS = {
     "concatenation": lambda: Written(lambda x: torch.cat([x, functional.relu(x)], 1)),
     "halves of the channels change places": lambda: Written(lambda x: torch.cat(x.chunk(2, 1)[::-1], 1)),
     "x.view(x.size(0), -1), flatten, reshape": lambda: Written(lambda x: x.view(x.size(0), -1)),
-    "Dropout, in eval mode": lambda: nn.Dropout(0.5),
+    "Dropout": lambda: nn.Dropout(0.5),
 }
 
 

@@ -61,7 +61,7 @@ def bounded(model: nn.Module, images: Tensor, options: dict | None = None) -> Bo
 
 def _require_same_logits(network: BoundedNetwork, model: nn.Module, image: Tensor) -> None:
     """Raise NetworkError if `network` gives `image` (1, c, h, w) other logits than `model`, or if a map has no pixel."""
-    with torch.no_grad(), eval_mode(model):  # To follow dropout, it has been put into train mode.
+    with torch.no_grad(), eval_mode(model):
         expected, found = model(image), network[network.final_name].forward_value
     if found.shape != expected.shape or not torch.allclose(found, expected, rtol=1e-3, atol=1e-3, equal_nan=True):
         kinds = sorted({_kind(node) for node in nodes(network)})

@@ -37,6 +37,7 @@ def cure(lirpa: ModuleType) -> None:
     _slopes_of_max_pools(pooling.BoundMaxPool)
     _windows_cut_off(pooling.BoundMaxPool)
     _unknown_operations(lirpa.BoundedModule)
+    _traced_in_eval_mode(lirpa.BoundedModule)
     _average_pool(pooling.BoundAveragePool)
     _padding_in_words(convolution.BoundConv)
     _division(bivariate.BoundDiv)
@@ -288,6 +289,14 @@ def _unknown_operations(kind: type) -> None:
             raise NotImplementedError(f"it has no bound for the operation ({', '.join(sorted(unknown))})") from error
 
     replace_methods(kind, _convert_nodes=convert_nodes)
+
+
+def _traced_in_eval_mode(kind: type) -> None:
+    """Trace networks with dropout in the mode that they are in, which is eval mode: bounds are those of the network without.
+
+    0.3 puts them into train mode, in which it has to draw what is dropped, and batch norms take the statistics of one image.
+    """
+    replace_methods(kind, check_incompatible_nodes=lambda self, model: None)
 
 
 def _padding_in_words(kind: type) -> None:

@@ -2,7 +2,6 @@
 
 GELU and Hardswish stay one function of each neuron, where the exporter makes a product of two; CELU is known, and the slopes of
 PReLUs get their axes one by one. Group and instance norms become means, differences, squares and a quotient, as layer norms do.
-Dropout is left out, which auto_LiRPA 0.3 cannot bound in train mode.
 """
 
 from __future__ import annotations
@@ -43,10 +42,6 @@ def _symbolics() -> dict[str, Callable[..., Any]]:
         # By tanh, it is a product of functions that auto_LiRPA knows.
         return g.op("sparrow::Gelu", x).setType(x.type()) if approximate == "none" else known.gelu(g, x, approximate)
 
-    def dropout(g: Any, x: Any, share: Any, train: Any) -> Any:
-        # Bounds are those of the network without, in certified training, too.
-        return x
-
     def hardswish(g: Any, x: Any) -> Any:
         return g.op("sparrow::HardSwish", x).setType(x.type())
 
@@ -71,7 +66,6 @@ def _symbolics() -> dict[str, Callable[..., Any]]:
         return known.batch_norm(g, x, scale, shift, mean, variance, False, momentum, eps, cudnn)
 
     return {
-        **dict.fromkeys(("aten::dropout", "aten::feature_dropout", "aten::alpha_dropout"), dropout),
         "aten::gelu": gelu,
         "aten::hardswish": hardswish,
         "aten::celu": celu,
