@@ -212,7 +212,7 @@ def test_what_goes_fits_all_blocks(seed: int) -> None:
     alone = [cut_out(removed, [Place("a", layer, False, every, every)])[0] for layer in (grouped, normed)]
     assert alone[0].view(3, 4).sum(1).tolist() == [int(removed.view(3, 4).sum(1).min())] * 3
     assert torch.equal(alone[1].view(6, 2), removed.view(6, 2).all(dim=1, keepdim=True).expand(6, 2))
-    assert (stays.count if stays else 0) == int((removed & ~gone).sum())
+    assert (stays.filters if stays else 0) == int((removed & ~gone).sum())
 
 
 def test_a_file_that_says_why_and_has_no_zeros_is_refused() -> None:

@@ -19,8 +19,8 @@ class Blocks(NamedTuple):
     """The blocks in which a layer takes its channels."""
 
     channels: int
-    count: int
-    """Blocks of `channels / count` consecutive channels."""
+    number: int
+    """Blocks of `channels / number` consecutive channels."""
     whole: bool
     """Whether only whole blocks can go; otherwise, all have to lose equally many channels."""
 
@@ -28,7 +28,7 @@ class Blocks(NamedTuple):
 class Stays(NamedTuple):
     """Removed filters that stay as zeros, and why."""
 
-    count: int
+    filters: int
     layer: str
     kind: str
     """Of the layer for whose sake the first of them stay."""
@@ -36,7 +36,8 @@ class Stays(NamedTuple):
     @property
     def words(self) -> str:
         """Both, as the end of a line."""
-        return f"{self.count} removed filters stay as zeros, for the channels of {self.layer} ({self.kind}) hang together"
+        stay = "1 removed filter stays" if self.filters == 1 else f"{self.filters} removed filters stay"
+        return f"{stay} as zeros, for the channels of {self.layer} ({self.kind}) hang together"
 
 
 def blocks_of(place: Place) -> Blocks | None:
@@ -72,8 +73,8 @@ def _put_back(gone: Tensor, place: Place, blocks: Blocks) -> bool:
     """Make a layer's blocks fit by having the first filters of a block stay after all; whether any do."""
     lost = torch.zeros(blocks.channels, dtype=torch.bool)
     lost[place.channels] = gone[place.filters]
-    lost = lost.view(blocks.count, -1)
-    least = torch.where(lost.all(dim=1), lost.shape[1], 0) if blocks.whole else lost.sum(dim=1).amin().expand(blocks.count)
+    lost = lost.view(blocks.number, -1)
+    least = torch.where(lost.all(dim=1), lost.shape[1], 0) if blocks.whole else lost.sum(dim=1).amin().expand(blocks.number)
     # Of those that a block loses, counted from its end.
     surplus = lost & (lost.flip(1).cumsum(1).flip(1) > least[:, None])
     back = place.filters[surplus.flatten()[place.channels]]

@@ -239,7 +239,16 @@ def _classes_fit(study: Study) -> Iterator[str]:
             needed = entry.classes_needed if section == "attacks" else 2
             for data_label, about in _descriptions(study):
                 if needed > about.classes:
-                    yield f"{section}.{label}: {entry.kind} needs {needed} classes; datasets.{data_label} has fewer"
+                    others = [kind for kind in catalogue.kinds(section) if _classes_needed(section, kind) <= about.classes]
+                    yield (
+                        f"{section}.{label}: {entry.kind} needs {needed} classes; datasets.{data_label} has {about.classes}; "
+                        f"valid: {', '.join(others)}"
+                    )
+
+
+def _classes_needed(section: str, kind: str) -> int:
+    """The fewest classes that an attack can do with; of a verifier, two."""
+    return int(catalogue.load(section, kind).Params.classes_needed) if section == "attacks" else 2
 
 
 def _schedules_fit(study: Study) -> Iterator[str]:

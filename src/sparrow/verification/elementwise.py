@@ -183,8 +183,10 @@ def register(lirpa: ModuleType) -> None:
 
 
 def _node_class(activation: type, name: str, of: Callable[[Mapping[str, Any], Sequence[Tensor]], Elementwise]) -> type:
+    initial = vars(activation)["__init__"]
+
     def __init__(self: ElementwiseNode, attr: dict[str, Any], inputs: list[Node], output_index: int, options: dict) -> None:
-        activation.__init__(self, attr, inputs, output_index, options)
+        initial(self, attr, inputs, output_index, options)
         self.attributes = attr
 
     def forward(self: ElementwiseNode, x: Tensor, *constants: Tensor) -> Tensor:
