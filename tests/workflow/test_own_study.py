@@ -30,18 +30,11 @@ def own(checkout: Checkout) -> Checkout:
     return checkout
 
 
-def _filters_masked(path: Path) -> float:
-    """The share of filters, of all layers but the last, that are gone, as far as a file of a network without residuals says."""
+def _filters_gone(path: Path) -> list[float]:
+    """The share of filters that a network without residuals has lost, cut out or masked, of each layer but the last."""
     header, tensors = read(path)
-    shares = [
-        1 - float(tensors[f"kept/0/{name}"].float().mean()) if f"kept/0/{name}" in tensors else _rows(tensors[f"mask/{name}"])
-        for name in header["prunable"][:-1]
-    ]
-    return sum(shares) / len(shares)
-
-
-def _rows(mask) -> float:
-    return 1 - float(mask.flatten(1).any(dim=1).float().mean())
+    there = {name: tensors[f"mask/{name}"].flatten(1).any(dim=1) for name in header["prunable"][:-1]}
+    return [1 - int(rows.sum()) / len(tensors.get(f"kept/0/{name}", rows)) for name, rows in there.items()]
 
 
 @pytest.mark.slow
@@ -50,22 +43,23 @@ def test_it_ends_in_its_report_without_gaps(own: Checkout) -> None:
     assert "Traceback" not in said
     summary = pd.read_csv(results / "summary.csv")
     assert len(summary) == 3 * 5
-    assert summary[["benign", "era_pgd", "era_fmn", "era", "vra_ibp", "vra_cascade", "vra"]].notna().all(axis=None)
-    assert (summary["vra"] <= summary["era"] + 1e-9).all() or (summary["vra_n"] < summary["era_n"]).all()
+    assert summary[["benign", "era_pgd", "era_fmn", "era", "vra_ibp", "vra_cascade"]].notna().all(axis=None)
 
     # What no line goes over is named, with the bound, and the other bounds count.
     leaky = summary["model"].eq("leaky")
     assert summary.loc[~leaky, "failed"].isna().all()
-    assert summary.loc[~leaky, ["vra_crown", "vra_alpha-crown"]].notna().all(axis=None)
+    assert summary.loc[~leaky, ["vra_crown", "vra_alpha-crown", "vra"]].notna().all(axis=None)
     assert summary.loc[leaky, "failed"].str.contains(r"layer 3 \(MaxPool2d\) by CROWN").all()
     assert summary.loc[leaky, "vra_crown"].isna().all()
+    # They are bounds that prove something.
+    assert summary.loc[summary["model"].eq("separable") & summary["method"].eq("dense"), "vra_crown"].gt(0).all()
 
     # Ratios are exact: of weights for lwm, of filters for the others, whether they could be cut out or not.
     weights = summary[summary["method"].eq("lwm")]
     assert weights["sparsity_masks"].between(0.49, 0.51).all()
     for method in FILTERS:
         path = results / f"drawn/leaky/adversarial/seed0/{method}-0.50/finetuned.safetensors"
-        assert _filters_masked(path) == 0.5
+        assert _filters_gone(path) == [0.5] * 4
 
     filters = summary[summary["method"].isin(FILTERS)]
     assert (filters["compact_parameters"] < filters["parameters"]).all()
