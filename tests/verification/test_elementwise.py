@@ -125,3 +125,19 @@ def test_a_layer_that_is_not_known_is_named_behind_one_that_is() -> None:
     images = torch.rand(2, 1, 6, 6)
     with pytest.raises(NetworkError, match=r"cannot bound layer 3 \(MaxPool2d\) by CROWN \("):
         smallest_margin(model.eval(), images, torch.tensor([0, 1]), Threat(eps=0.01), 3, "CROWN")
+
+
+def test_a_norm_of_what_hardly_moves_has_a_bound() -> None:
+    """Behind ReLUs that are all off, the ends of all intervals are the same number."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.LayerNorm([4, 4, 4]), nn.Flatten(), nn.Linear(64, 3)
+    )
+    model[0].bias.data.fill_(-10)
+    images = torch.rand(2, 1, 8, 8)
+    labels = model.eval()(images).argmax(dim=1)
+    with torch.no_grad():
+        margins = margin(model(images), labels)
+    found = smallest_margin(model, images, labels, Threat(eps=0.01), 3, "CROWN")
+    assert (found <= margins + ROUNDING).all()
+    assert (found > margins - 1e-2).all()

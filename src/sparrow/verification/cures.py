@@ -361,14 +361,17 @@ def _division(division: type) -> None:
             raise NotImplementedError("division by what may be 0 or below, as far as its bound says")
         if torch.broadcast_shapes(x.lower.shape, least.shape) != x.lower.shape:
             raise NotImplementedError("division of what is broadcast by what depends on the image")
-        low, high = x.lower, torch.max(x.upper, x.lower + 1e-8)
+        width = x.upper - x.lower
 
-        def chord(of_negative: Tensor, of_positive: Tensor) -> Line:
-            first, last = (torch.where(end < 0, end / of_negative, end / of_positive) for end in (low, high))
-            slope = (last - first) / (high - low)
-            return slope, first - slope * low
+        def chord(of_negative: Tensor, of_positive: Tensor, end: Callable[..., Tensor]) -> Line:
+            """From quotient to quotient; where the ends are next to each other, level with that which `end` chooses."""
+            first, last = (torch.where(value < 0, value / of_negative, value / of_positive) for value in (x.lower, x.upper))
+            slope = torch.where(width > 1e-6, (last - first) / width.clamp(min=1e-6), torch.zeros_like(width))
+            return slope, end(first - slope * x.lower, last - slope * x.upper)
 
-        found, lower, upper = by_sign(self, last_lA, last_uA, chord(least, most), chord(most, least))
+        found, lower, upper = by_sign(
+            self, last_lA, last_uA, chord(least, most, torch.minimum), chord(most, least, torch.maximum)
+        )
         return [*found, (None, None)], lower, upper
 
     replace_methods(
