@@ -73,7 +73,7 @@ def sides(kind: str, ratio: float) -> dict[str, Side]:
     masks |= filter_masks(model, layout, masks)
     for name, mask in masks.items():
         model.get_parameter(name).data.mul_(mask)
-    smaller, left, kept = cutting.cut(model, SHAPE, masks, torch.rand(8, *SHAPE, generator=generator))
+    smaller, left, kept, _ = cutting.cut(model, SHAPE, masks, torch.rand(8, *SHAPE, generator=generator))
     learn(smaller.to(DEVICE))
     return {
         which: Side(one.to(DEVICE), {name: mask.to(DEVICE) for name, mask in own.items()})

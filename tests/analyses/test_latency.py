@@ -66,7 +66,7 @@ def without_filters(family: SimpleNamespace) -> None:
     masks["0.bias"] = masks["0.weight"][:, 0, 0, 0].clone()
     for name in ("0.weight", "0.bias"):
         loaded.model.get_parameter(name).data.mul_(masks[name])
-    smaller, masks, kept = cut(loaded.model, (1, 8, 8), masks, torch.rand(2, 1, 8, 8))
+    smaller, masks, kept, _ = cut(loaded.model, (1, 8, 8), masks, torch.rand(2, 1, 8, 8))
     checkpoint.save(family.finetuned, checkpoint.Checkpoint(smaller, masks, loaded.header, kept))
 
 

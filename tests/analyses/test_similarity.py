@@ -94,7 +94,7 @@ def test_of_filters_that_are_gone_no_direction_is_left(compare, dense: Path, dig
     header = loaded.header | {"parent": None}
     masked, small = tmp_path / "masked.safetensors", tmp_path / "small.safetensors"
     checkpoint.save(masked, checkpoint.Checkpoint(loaded.model, masks, header))
-    smaller, masks, kept = cut(loaded.model, (1, 8, 8), masks, images)
+    smaller, masks, kept, _ = cut(loaded.model, (1, 8, 8), masks, images)
     checkpoint.save(small, checkpoint.Checkpoint(smaller, masks, header, kept))
     cut_out, zeros = (compare([path], [dense]) for path in (small, masked))
     first = cut_out.iloc[0]

@@ -136,7 +136,7 @@ def test_a_filter_that_was_cut_out_is_off(count, dense: Path, digits: Path, tmp_
     checkpoint.save(
         tmp_path / "masked.safetensors", checkpoint.Checkpoint(loaded.model, masks, loaded.header | {"parent": None})
     )
-    smaller, masks, kept = cut(loaded.model, (1, 8, 8), masks, images)
+    smaller, masks, kept, _ = cut(loaded.model, (1, 8, 8), masks, images)
     checkpoint.save(
         tmp_path / "small.safetensors", checkpoint.Checkpoint(smaller, masks, loaded.header | {"parent": None}, kept)
     )

@@ -100,7 +100,7 @@ def test_onnx_gives_torchs_logits_for_any_number_of_images(kind: str, tmp_path: 
 def test_a_network_without_its_filters_becomes_onnx(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     source = _write(tmp_path / "finetuned.safetensors", "cnn-small", 0.5, filters=True)
     loaded = checkpoint.load(source)
-    smaller, masks, kept = cut(loaded.model, (1, 8, 8), loaded.masks, torch.rand(2, 1, 8, 8))
+    smaller, masks, kept, _ = cut(loaded.model, (1, 8, 8), loaded.masks, torch.rand(2, 1, 8, 8))
     compact = tmp_path / "small.safetensors"
     checkpoint.save(compact, checkpoint.Checkpoint(smaller, masks, loaded.header, kept))
     assert _export(capsys, compact, "--format", "onnx", "--output", tmp_path / "net.onnx")[0] == 0

@@ -417,3 +417,35 @@ def test_a_view_that_would_say_something_else_is_not_taken(monkeypatch: pytest.M
 
     monkeypatch.setattr(_live, "_cut", cut_wrongly)
     assert live_view(model, (2, 1, 1)) is model
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+def test_a_depthwise_convolution_hands_on_what_each_unit_is_worth(padding: int) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        *(nn.Conv2d(1, 6, 3), nn.Hardswish(), nn.Conv2d(6, 6, 3, padding=padding, groups=6), nn.PReLU(6), nn.Conv2d(6, 3, 1)),
+        *(nn.GELU(), nn.Flatten(), nn.LazyLinear(4)),
+    ).eval()
+    model(torch.zeros(1, 1, 8, 8))
+    with torch.no_grad():
+        model[3].weight.copy_(torch.linspace(0, 0.5, 6))
+        model[0].weight[0] = 0  # A constant, which the depthwise filter spreads: with padding, another at the border.
+        model[2].weight[1] = 0  # A constant from there on.
+        model[4].weight[:, 2] = 0  # Nobody reads it.
+    view = live_view(model, (1, 8, 8))
+    assert_same(view, model, (1, 8, 8))
+    left = 3 + padding
+    assert shapes(view) == {
+        "0.weight": (left, 1, 3, 3),
+        "2.weight": (left, 1, 3, 3),
+        "4.weight": (3, left, 1, 1),
+        "7.weight": (4, 3 * (4 + 2 * padding) ** 2),
+    }
+    assert (view[2].groups, view[3].num_parameters) == (left, left)
+
+
+def test_one_that_is_grouped_is_kept_whole() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3, groups=2), nn.Flatten(), nn.Linear(64, 3)).eval()
+    model[0].weight.data[0] = 0
+    assert live_view(model, (1, 8, 8)) is model

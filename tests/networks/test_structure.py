@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from sparrow import catalogue
-from sparrow.errors import SparrowError
 from sparrow.networks.cutting import without_filters
 from sparrow.networks.prunable import prunable_weights
 from sparrow.networks.structure import FilterGroup, Layout, filter_masks, removed_filters
@@ -188,8 +187,11 @@ def test_a_network_without_masks_is_its_own_copy(tiny: nn.Module) -> None:
     assert smaller[0] is not tiny[0]
 
 
-def test_a_norm_without_one_entry_a_filter_is_refused() -> None:
+def test_a_norm_behind_a_flattening_is_masked_by_the_entries_of_filters() -> None:
     network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.BatchNorm1d(16), nn.Linear(16, 2))
     masks = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in prunable_weights(network).items()}
-    with pytest.raises(SparrowError, match=r"2\.weight has 16 entries for 4 filters: not supported"):
-        filter_masks(network, Layout(network, (1, 4, 4)), masks)
+    masks["0.weight"][[0, 2]] = False
+    layout = Layout(network, (1, 4, 4))
+    assert layout.groups[0].norms == ()
+    found = filter_masks(network, layout, masks)
+    assert found["2.weight"].tolist() == found["2.bias"].tolist() == ([False] * 4 + [True] * 4) * 2

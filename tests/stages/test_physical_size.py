@@ -169,7 +169,6 @@ def test_what_cannot_be_cut_stays_masked_and_says_so(
     def other_logits(first: nn.Module, second: nn.Module, images: Tensor) -> float:
         return 0.5
 
-    monkeypatch.setattr("sparrow.stages.pruned_network.require_cuttable", lambda *given: None)
     monkeypatch.setattr(cutting, "difference", other_logits)
     pruned = pruned_by(dense, digits, tmp_path, granularity="filter")
     for path in (pruned, finetuned_from(pruned, digits, training_spec, tmp_path)):

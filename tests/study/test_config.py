@@ -846,3 +846,10 @@ def test_an_objectives_own_threat_has_the_studys_norm_unless_it_says_otherwise()
         "adversarial": {"norm": "linf", "eps": 0.1},
         "crown-ibp": {"norm": "l2", "eps": 0.2},
     }
+
+
+def test_an_attack_that_needs_more_classes_names_those_that_do_not(tmp_path):
+    own = {"kind": "image-folder", "folder": str(tmp_path), "size": 8, "classes": 3}
+    line = "attacks.autoattack: autoattack needs 4 classes; datasets.own has 3; valid: fgsm, fmn, pgd, transfer"
+    with pytest.raises(ConfigError, match=line):
+        load_study(changed(("datasets", {"own": own}), ("attacks", {"autoattack": None})))

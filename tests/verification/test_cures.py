@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 
@@ -15,6 +16,7 @@ from sparrow.adversary.margin import margin
 from sparrow.errors import NetworkError
 from sparrow.models import resnet18
 from sparrow.settings import Threat
+from sparrow.training.certified_loss import Bounds
 from sparrow.verification import bounds as _bounds
 from sparrow.verification import guard
 from sparrow.verification.auto_lirpa_bridge import auto_lirpa
@@ -435,3 +437,28 @@ def test_no_shipped_residual_network_needs_patches() -> None:
     # Their bounds by CROWN were refused; whole matrices take an hour of many images, so that this looks at the mode alone.
     model = resnet18.build(resnet18.Params(), (1, 8, 8), 10).eval()
     assert _bounds.bounded(model, torch.rand(1, 1, 8, 8)).conv_mode == "matrix"
+
+
+@pytest.mark.parametrize("method", ["IBP", "CROWN"])
+def test_batch_norm_before_dropout_has_its_running_statistics(method: str) -> None:
+    """To follow dropout, 0.3 puts the network into train mode, and batch norms take the statistics of one image."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.5), nn.Linear(144, 3)]
+    layers[1].running_mean.normal_(std=0.2)
+    images = torch.rand(3, 1, 8, 8)
+    model, without = nn.Sequential(*layers).eval(), nn.Sequential(*layers[:4], layers[5]).eval()
+    labels = model(images).argmax(dim=1)
+    found, expected = (smallest_margin(one, images, labels, Threat(eps=0.01), 3, method) for one in (model, without))
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("method", ["IBP", "CROWN-IBP"])
+def test_certified_training_of_a_network_with_dropout_bounds_it_without(method: str) -> None:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 4, 3, padding=1), nn.GELU(), nn.Flatten(), nn.Dropout(0.5), nn.Linear(256, 3)]
+    images, labels, threat = torch.rand(2, 1, 8, 8), torch.tensor([0, 2]), Threat(eps=0.01)
+    model, without = nn.Sequential(*layers).train(), copy.deepcopy(nn.Sequential(*layers[:3], layers[4])).train()
+    found, expected = (Bounds().margins(one, images, labels, threat, method) for one in (model, without))
+    torch.testing.assert_close(found, expected)
+    found.sum().backward()
+    assert all(parameter.grad.isfinite().all() and parameter.grad.any() for parameter in layers[0].parameters())

@@ -520,17 +520,17 @@ for name, limit in (("little", 150), ("much", None)):
 
 
 def _unknown_layer() -> nn.Sequential:
-    return nn.Sequential(nn.Flatten(), nn.Linear(16, 6), nn.GELU(), nn.Linear(6, 4)).eval()
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 6), nn.Softshrink(), nn.Linear(6, 4)).eval()
 
 
 def _unknown_layer_between_convolutions() -> nn.Sequential:
-    layers = nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Hardswish(), nn.Conv2d(3, 5, 2), nn.Flatten(), nn.Linear(5, 4)
+    layers = nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Hardshrink(), nn.Conv2d(3, 5, 2), nn.Flatten(), nn.Linear(5, 4)
     return nn.Sequential(*layers).eval()
 
 
 @pytest.mark.parametrize(
     ("build", "named"),
-    [(_unknown_layer, r"layer 2 \(GELU\)"), (_unknown_layer_between_convolutions, r"layer 2 \(Hardswish\)")],
+    [(_unknown_layer, r"layer 2 \(Softshrink\)"), (_unknown_layer_between_convolutions, r"layer 2 \(Hardshrink\)")],
 )
 @pytest.mark.parametrize("kind", ["ibp", "alpha-crown", "branch-and-bound", "cascade"])
 def test_layer_that_cannot_be_bounded_is_named(kind: str, build, named: str) -> None:
@@ -545,8 +545,9 @@ def test_layer_that_cannot_be_bounded_is_named(kind: str, build, named: str) -> 
 
 @pytest.mark.parametrize("kind", ["crown", "alpha-crown", "branch-and-bound"])
 def test_layer_on_which_bounds_fail_only_later_is_the_network_s_fault_too(kind: str) -> None:
-    # auto_LiRPA takes Softsign for what it is made of, and gives up on the division when CROWN comes to it.
-    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 6), nn.Softsign(), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 4)).eval()
+    # auto_LiRPA takes the pooling, and gives up on windows that overlap when CROWN comes to it.
+    pooled = nn.Conv2d(1, 2, 3, padding=1), nn.MaxPool2d(3, 1, 1), nn.Flatten(), nn.Linear(32, 6), nn.ReLU(), nn.Linear(6, 4)
+    model = nn.Sequential(*pooled).eval()
     images, entry = torch.rand(2, 1, 4, 4), catalogue.load("verifiers", kind)
     labels = model(images).argmax(dim=1)
     with pytest.raises(NetworkError, match="auto_LiRPA cannot bound"):

@@ -1,106 +1,82 @@
-"""A study of the user's own images, three own networks and an own method: it ends in its report, with gaps and no losses."""
+"""A study of one's own images, of three networks with layers that Sparrow's own do not have, and of an own method: all of it
+ends in numbers, and what cannot be cut or bounded is said where the numbers are."""
 
 from __future__ import annotations
 
-import re
+import importlib.util
+import shutil
+from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+import yaml
 
-from tests.workflow.conftest import REPOSITORY, TINY, Checkout
+from sparrow.files.headers import read
+from tests.workflow.conftest import Checkout
 
-HEAD = '''"""{0}
-
-Source: a test."""
-
-from __future__ import annotations
-
-from pydantic import BaseModel, ConfigDict
-
-from sparrow.lazy_torch import torch
-
-
-class Params(BaseModel):
-    """Nothing to choose."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def check(params: Params, shape: tuple[int, int, int]) -> None:
-    """Images of 8 x 8 fit."""
-
-
-def build(params: Params, shape: tuple[int, int, int], classes: int) -> torch.nn.Module:
-    """The network."""
-    nn = torch.nn
-'''
-END = "nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, classes))\n"
-FRONT = "    return nn.Sequential(nn.Conv2d(shape[0], 8, 3, padding=1), "
-NETWORKS = {
-    "normed": FRONT + "nn.LayerNorm([8, 8, 8]), nn.ReLU(), " + END,
-    "depthwise": FRONT + "nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.BatchNorm2d(8), nn.ReLU(), " + END,
-    "odd": """
-    class Halves(nn.Module):
-        def forward(self, maps):
-            first, second = maps.chunk(2, 1)
-            return torch.cat([second, first], 1)
-
-"""
-    + FRONT
-    + "nn.GroupNorm(2, 8), nn.SiLU(), Halves(), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), "
-    + END,
-}
-STUDY = TINY | {
-    "datasets": {"own": {"kind": "image-folder", "folder": "images", "size": 8, "channels": 1, "classes": 2}},
-    "models": dict.fromkeys(NETWORKS),
-    "methods": {"smallest-sum": None, "lwm": {"granularity": "filter"}},
-    "ratios": [0.5],
-    "training": {stage: {"epochs": 1, "batch_size": 16} for stage in ("pretrain", "prune", "finetune")},
-    "attacks": {"pgd": {"samples": 6, "steps": 2}},
-    "verifiers": {"ibp": {"samples": 4}},
-    "analyses": {
-        "stability": {"samples": 4},
-        "latency": {"batch_sizes": [1], "runtimes": ["torch"], "repeats": 6},
-    },
-}
+OWN = Path(__file__).parent / "own_networks"
+FILTERS = ["lwm-filter", "random-filter", "least-spread"]
 
 
 @pytest.fixture
 def own(checkout: Checkout) -> Checkout:
-    """A checkout with their files in it."""
-    source = checkout.root / "src/sparrow"
-    for name, lines in NETWORKS.items():
-        (source / f"models/{name}.py").write_text(HEAD.format(f"The network {name}.") + lines)
-    (method,) = re.findall(
-        r"<!-- example: smallest_sum.py -->\n```python\n(.+?)```", (REPOSITORY / "README.md").read_text(), re.S
-    )
-    (source / "methods/smallest_sum.py").write_text(method)
-    images = np.random.default_rng(0)
-    for name, shade in (("dark", 40), ("light", 160)):
-        (checkout.root / "images" / name).mkdir(parents=True)
-        for number in range(20):
-            pixels = (shade + images.integers(0, 60, (8, 8))).astype(np.uint8)
-            Image.fromarray(pixels).save(checkout.root / "images" / name / f"{number}.png")
-    checkout.write(STUDY)
+    """A checkout with the images, the entries and the study in it."""
+    shutil.copytree(OWN / "entries", checkout.root / "entries", ignore=shutil.ignore_patterns("__pycache__"))
+    spec = importlib.util.spec_from_file_location("images", OWN / "images.py")
+    images = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(images)
+    images.draw(checkout.root / "images", each=29)
+    checkout.write(yaml.safe_load((OWN / "study.yaml").read_text()))
     return checkout
 
 
+def _filters_gone(path: Path) -> list[float]:
+    """The share of filters that a network without residuals has lost, cut out or masked, of each layer but the last."""
+    header, tensors = read(path)
+    there = {name: tensors[f"mask/{name}"].flatten(1).any(dim=1) for name in header["prunable"][:-1]}
+    return [1 - int(rows.sum()) / len(tensors.get(f"kept/0/{name}", rows)) for name, rows in there.items()]
+
+
 @pytest.mark.slow
-def test_it_ends_in_its_report_with_gaps_and_without_losses(own: Checkout) -> None:
+def test_it_ends_in_its_report_without_gaps(own: Checkout) -> None:
     said, results = own.run(), own.root / "results"
     assert "Traceback" not in said
     summary = pd.read_csv(results / "summary.csv")
-    # What the filters of a network forbid is one gap for it, and every other network has its accuracies.
-    gaps = summary["method"].eq("lwm") & summary["model"].isin(["normed", "odd"])
-    assert summary.loc[gaps, "failed"].str.contains("0: filters cannot be cut out").all()
-    assert summary.loc[gaps, "era"].isna().all()
-    assert summary.loc[~gaps, ["benign", "era"]].notna().all(axis=None)
-    assert summary.loc[summary["model"].eq("depthwise") & summary["method"].eq("lwm"), "compact_parameters"].notna().any()
-    assert set(summary["model"]) == set(NETWORKS)
-    assert set(summary["method"]) >= {"smallest-sum", "lwm"}
-    assert "filters cannot be cut out" in (results / "tables/summary.html").read_text()
+    assert len(summary) == 3 * 5
+    assert summary[["benign", "era_pgd", "era_fmn", "era", "vra_ibp", "vra_cascade"]].notna().all(axis=None)
+
+    # What no line goes over is named, with the bound, and the other bounds count.
+    leaky = summary["model"].eq("leaky")
+    assert summary.loc[~leaky, "failed"].isna().all()
+    assert summary.loc[~leaky, ["vra_crown", "vra_alpha-crown", "vra"]].notna().all(axis=None)
+    assert summary.loc[leaky, "failed"].str.contains(r"layer 3 \(MaxPool2d\) by CROWN").all()
+    assert summary.loc[leaky, "vra_crown"].isna().all()
+    # They are bounds that prove something.
+    assert summary.loc[summary["model"].eq("separable") & summary["method"].eq("dense"), "vra_crown"].gt(0).all()
+
+    # Ratios are exact: of weights for lwm, of filters for the others, whether they could be cut out or not.
+    weights = summary[summary["method"].eq("lwm")]
+    assert weights["sparsity_masks"].between(0.49, 0.51).all()
+    for method in FILTERS:
+        path = results / f"drawn/leaky/adversarial/seed0/{method}-0.50/finetuned.safetensors"
+        assert _filters_gone(path) == [0.5] * 4
+
+    filters = summary[summary["method"].isin(FILTERS)]
+    assert (filters["compact_parameters"] < filters["parameters"]).all()
+    told = filters.groupby("model")["uncut"]
+    assert told.get_group("separable").isna().all()
+    assert (
+        told.get_group("convnext").str.contains(r"removed filters stay as zeros, for the channels of 1 \(ChannelNorm\)").all()
+    )
+    assert told.get_group("leaky").str.contains("removed filters stay as zeros").all()
+
+    times = pd.read_csv(results / "latency.csv")
+    assert set(times["model"]) == {"separable", "convnext", "leaky"}
+    for _, rows in times[times["method"].isin(FILTERS)].groupby(["model", "method"]):
+        assert {(form, runtime) for form in ("masked", "compact") for runtime in ("torch", "onnxruntime")} == set(
+            zip(rows["form"], rows["runtime"], strict=True)
+        )
+    page = (results / "tables/report.html").read_text()
+    assert "separable" in page
+    assert "removed filters stay as zeros" in page
     assert own.planned() == []
-    own.run("--report", "report.html")
-    assert (own.root / "report.html").stat().st_size > 100_000

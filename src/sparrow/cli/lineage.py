@@ -71,8 +71,8 @@ def _block(link: Link, teacher: Link | None) -> str:
     else:
         lines += _line("model", _in_words(header.get("model")))
     if "uncut" in header:
-        lines += _line("size", f"masked: {header['uncut']}")
-    elif header.get("multiply_adds_left", header.get("multiply_adds")) != header.get("multiply_adds"):
+        lines += _line("stays masked", header["uncut"])
+    if header.get("multiply_adds_left", header.get("multiply_adds")) != header.get("multiply_adds"):
         lines += _line("size", f"without the filters that it lost: {header.get('parameters_left', '?')} parameters are left")
     config = header.get("config")
     if config:

@@ -20,11 +20,13 @@ from sparrow.networks.structure import Layout
 def of(path: Path, tensors: Mapping[str, Tensor], network: nn.Module) -> Kept:
     """What a file says to have kept of the tensors of `network`. Raises CheckpointError if it has none such."""
     shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    layers = dict(network.named_modules())
     found = kept_in(tensors)
     for name, slices in found.items():
         shape = shapes.get(name, ())
         for dim, there in slices.items():
-            fits = 0 <= dim < len(shape) and tuple(there.shape) == (shape[dim],)
+            groups = getattr(layers.get(name.rpartition(".")[0]), "groups", 1) if dim == 1 else 1
+            fits = 0 <= dim < len(shape) and tuple(there.shape) == ((groups, shape[dim]) if groups > 1 else (shape[dim],))
             if not fits or there.dtype != torch.bool or not there.any():
                 size = shape or "no tensor"
                 raise CheckpointError(f"{path}: what it kept of {name} does not fit: that is {size} in this architecture")
@@ -38,12 +40,14 @@ def require_same_as_masks(
 
     `whole` is the network as its architecture builds it.
     """
-    if "uncut" in header:
-        raise CheckpointError(f"{path}: its filters are cut out, and its header says why they are not ({header['uncut']})")
     wide = cutting.expanded_masks(masks, kept)
     for name, weight in prunable_weights(whole).items():
         wide.setdefault(name, torch.ones_like(weight, dtype=torch.bool, device="cpu"))
-    expected = cutting.kept_slices(whole, tuple(header["shape"]), wide)
+    # Where the header says why, groups of filters may have stayed whole.
+    spared = [name for name in masks if "uncut" in header and 0 not in kept.get(name, {})]
+    expected, _, zeros = cutting.slices_of(whole, tuple(header["shape"]), wide, spared)
+    if "uncut" in header and not zeros:
+        raise CheckpointError(f"{path}: its filters are cut out, and its header says why they are not ({header['uncut']})")
     for name in sorted(expected.keys() | kept.keys()):
         ours, theirs = expected.get(name, {}), kept.get(name, {})
         if ours.keys() != theirs.keys() or not all(torch.equal(ours[dim], theirs[dim]) for dim in ours):

@@ -67,7 +67,7 @@ def kept_in(tensors: Mapping[str, Any]) -> dict[str, dict[int, Any]]:
 
 def full_shape(shape: Sequence[int], slices: Mapping[int, Any]) -> tuple[int, ...]:
     """The shape of a tensor before it lost all but these `slices` (see `kept_in`); `shape` is what it has now."""
-    return tuple(len(slices[dimension]) if dimension in slices else size for dimension, size in enumerate(shape))
+    return tuple(slices[dimension].shape[-1] if dimension in slices else size for dimension, size in enumerate(shape))
 
 
 def failure(path: Path) -> dict[str, Any] | None:

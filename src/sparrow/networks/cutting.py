@@ -9,53 +9,89 @@ the small network: the weights that would read a removed filter, and its running
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from sparrow.errors import NetworkError
-from sparrow.networks.prunable import PRUNABLE, prunable_weights
-from sparrow.networks.structure import (
-    FilterGroup,
-    Layout,
-    dependencies,
-    filter_masks,
-    filter_removal,
-    is_depthwise,
-    removed_filters,
-)
+from sparrow.networks.channel_blocks import Stays, cut_out
+from sparrow.networks.channel_graph import ChannelGraph, Place, is_depthwise
+from sparrow.networks.prunable import CHANNEL_NORMS, PRUNABLE, prunable_weights
+from sparrow.networks.structure import Layout, removed_filters
 
 TOLERANCE = 1e-5
 """Largest difference of a logit up to which two networks count as the same, relative to the largest logit, or to 1 if more."""
 BATCH_SIZE = 256
 
 Slices = Mapping[int, Tensor]
-"""Of one tensor, by dimension: which of the slices that it had (n,) are still there. Dimensions that lost none are left out."""
+"""Of one tensor, by dimension: which of the slices that it had (n,) are still there. Dimensions that lost none are left out.
+Of what a convolution in groups reads (groups, n): each group has others, and as many."""
 Kept = Mapping[str, Slices]
 """The `Slices` of each tensor that lost some, by its state dict name."""
 
 
-def cut(
-    model: nn.Module, shape: tuple[int, int, int], masks: Mapping[str, Tensor], images: Tensor
-) -> tuple[nn.Module, dict[str, Tensor], Kept]:
-    """A copy of `model` (on the CPU) without the filters that `masks` remove, the masks of what is left, and what was kept.
+class Cut(NamedTuple):
+    """What is left of a network."""
 
-    Raises NetworkError if these filters cannot be cut out, or if that changes the logits of `images` (n, c, h, w).
+    model: nn.Module
+    """On the CPU."""
+    masks: dict[str, Tensor]
+    """Of what is left."""
+    kept: Kept
+    uncut: str | None
+    """Why removed filters are there as zeros; None where none are, but for one of a layer that lost all."""
+
+
+def cut(model: nn.Module, shape: tuple[int, int, int], masks: Mapping[str, Tensor], images: Tensor) -> Cut:
+    """A copy of `model` without the filters that `masks` remove, as far as the logits of `images` (n, c, h, w) stay the same.
+
+    Layers that share filters are cut by themselves, if not all can be. Raises NetworkError if none can be.
     """
     whole, images = copy.deepcopy(model).cpu().eval(), images.cpu()
+    faults: dict[str, str] = {}
+    if fault := _fault(whole, shape, masks, images, ()):
+        faults = _faults_of_groups(whole, shape, masks, images, fault)
+        if _fault(whole, shape, masks, images, faults):
+            raise NetworkError(fault)
+    kept, staying, _ = slices_of(whole, shape, masks, faults)
+    if faults and not kept:
+        raise NetworkError(fault or "")
+    left = {name: sliced(mask.cpu(), kept.get(name, {})) for name, mask in masks.items()}
+    told = [f"{name.removesuffix('.weight')}: {fault}" for name, fault in faults.items()]
+    told += [f"{name.removesuffix('.weight')}: {stays.words}" for name, stays in staying.items()]
+    return Cut(narrowed(whole, kept).train(model.training), left, kept, "; ".join(told) or None)
+
+
+def _faults_of_groups(
+    whole: nn.Module, shape: tuple[int, int, int], masks: Mapping[str, Tensor], images: Tensor, fault: str
+) -> dict[str, str]:
+    """Why the filters of some groups cannot be cut out, each by itself, by the group's first layer.
+
+    Raises NetworkError with the `fault` of all together if it is not known which groups there are.
+    """
     try:
-        kept = kept_slices(whole, shape, masks)
-        smaller = narrowed(whole, kept)
-        apart = difference(whole, smaller, images) if kept else 0.0
+        groups = Layout(whole, shape).groups
+    except Exception:  # As in `_fault`.
+        raise NetworkError(fault) from None
+    names = [group.layers[0] for group in groups if removed_filters(group, masks).any()]
+    found = {name: _fault(whole, shape, masks, images, set(names) - {name}) for name in names}
+    return {name: fault for name, fault in found.items() if fault}
+
+
+def _fault(
+    whole: nn.Module, shape: tuple[int, int, int], masks: Mapping[str, Tensor], images: Tensor, spared: Collection[str]
+) -> str | None:
+    """Why removed filters cannot be cut out, but for those of the `spared` groups; None if the logits stay the same."""
+    try:
+        kept = kept_slices(whole, shape, masks, spared)
+        apart = difference(whole, narrowed(whole, kept), images) if kept else 0.0
     except MemoryError:
         raise
     except Exception as error:  # The layers of a network are the user's, and torch_pruning fails in ways of its own.
-        raise NetworkError(f"its removed filters cannot be cut out ({' '.join(str(error).split())})") from None
-    if not apart <= TOLERANCE:
-        raise NetworkError(f"without its removed filters its logits differ by {apart:.2g} (relative)")
-    left = {name: sliced(mask.cpu(), kept.get(name, {})) for name, mask in masks.items()}
-    return smaller.train(model.training), left, kept
+        return f"its removed filters cannot be cut out ({' '.join(str(error).split())})"
+    return None if apart <= TOLERANCE else f"without its removed filters its logits differ by {apart:.2g} (relative)"
 
 
 def without_filters(model: nn.Module, shape: tuple[int, int, int], masks: Mapping[str, Tensor]) -> nn.Module:
@@ -80,52 +116,76 @@ def with_fewer_filters(model: nn.Module, shape: tuple[int, int, int], gone: floa
     return without_filters(model, shape, masks)
 
 
-def kept_slices(model: nn.Module, shape: tuple[int, int, int], masks: Mapping[str, Tensor]) -> Kept:
+def kept_slices(
+    model: nn.Module, shape: tuple[int, int, int], masks: Mapping[str, Tensor], spared: Collection[str] = ()
+) -> Kept:
     """What is left of each tensor of `model` that loses something with the filters that `masks` remove, see `without_filters`.
 
-    Raises NetworkError, naming the layer, for one whose channels are not known.
+    Groups stay as they are whose first layer is `spared`, and so do filters that a layer needs which takes channels in blocks
+    (`channel_blocks`). Raises NetworkError, naming the layer, for one whose channels are not known.
     """
-    network = copy.deepcopy(model).cpu().eval()
-    names = {module: name for name, module in network.named_modules()}
-    modules = dict(network.named_modules())
+    return slices_of(model, shape, masks, spared).kept
+
+
+class Sliced(NamedTuple):
+    """What can be cut out of a network."""
+
+    kept: Kept
+    staying: dict[str, Stays]
+    """What stays as zeros for the sake of other layers, by the first layer of a group."""
+    zeros: int
+    """How many removed filters stay as zeros, for whatever reason, but for the first of each group that lost all."""
+
+
+def slices_of(
+    model: nn.Module, shape: tuple[int, int, int], masks: Mapping[str, Tensor], spared: Collection[str] = ()
+) -> Sliced:
+    """As `kept_slices`, and what stays."""
     kept: dict[str, dict[int, Tensor]] = {}
-    gone = {group: removed_filters(group, masks) for group in Layout(network, shape).groups}
-    for removed in gone.values():
-        if removed.all():
-            removed[0] = False
-    if not any(removed.any() for removed in gone.values()):
-        return kept
-    graph, pruning = dependencies(network, shape)
-    for group, removed in gone.items():
-        if not removed.any():
-            continue
-        first = modules[group.layers[0].removesuffix(".weight")]
-        places = removed.nonzero().flatten().tolist()
-        for dependency, lost in graph.get_pruning_group(first, filter_removal(pruning, first), idxs=places):
-            module = dependency.target.module
-            if isinstance(module, nn.Parameter):
-                raise NetworkError("a parameter of no layer has an entry for each filter")
-            if module not in names:  # An operation without tensors, as an addition.
-                continue
-            own = dependency.handler == filter_removal(pruning, module)
-            for key, tensor, dim in _with_channels(names[module], module, own):
-                slices = kept.setdefault(f"{names[module]}.{key}".removeprefix("."), {})
-                slices.setdefault(dim, torch.ones(tensor.shape[dim], dtype=torch.bool))[lost] = False
-    return kept
+    staying: dict[str, Stays] = {}
+    gone = {group.layers[0]: _without_all(removed_filters(group, masks)) for group in Layout(model, shape).groups}
+    zeros = sum(int(removed.sum()) for removed in gone.values())
+    gone = {name: removed for name, removed in gone.items() if name not in spared and removed.any()}
+    if not gone:
+        return Sliced(kept, staying, zeros)
+    graph = ChannelGraph(model, shape)
+    for name, removed in gone.items():
+        places = graph.places(name.removesuffix(".weight"))
+        lost, stays = cut_out(removed, places)
+        zeros -= int(lost.sum())
+        if stays is not None:
+            staying[name] = stays
+        for place in places if lost.any() else []:
+            for key, tensor, dim in _with_channels(place):
+                # Each group of a convolution reads channels of its own.
+                there = torch.ones(getattr(place.module, "groups", 1) if dim else 1, tensor.shape[dim], dtype=torch.bool)
+                there = kept.setdefault(key, {}).setdefault(dim, there if len(there) > 1 else there[0])
+                there.view(-1)[place.channels[lost[place.filters]]] = False
+    return Sliced(kept, staying, zeros)
 
 
-def _with_channels(name: str, module: nn.Module, own: bool) -> Iterator[tuple[str, Tensor, int]]:
-    """The tensors of a layer that have an entry for each channel, and the dimension: of its `own` filters, or of its inputs."""
-    if isinstance(module, PRUNABLE) and not own and not is_depthwise(module):
-        if getattr(module, "groups", 1) > 1:
-            raise NetworkError(f"{name}: a convolution in groups reads the filters")
-        yield "weight", module.weight, 1
+def _without_all(removed: Tensor) -> Tensor:
+    """The filters (n,) that are `removed`, but for the first if these are all."""
+    if removed.all():
+        removed[0] = False
+    return removed
+
+
+def _with_channels(place: Place) -> Iterator[tuple[str, Tensor, int]]:
+    """The tensors that have an entry for each channel: names, and the dimension, 0 for filters of a layer, 1 for its inputs."""
+    module, name = place.module, place.layer
+    if isinstance(module, nn.Parameter):
+        # torch_pruning takes the last axis with several entries for the channels.
+        yield name, module, max(axis for axis, size in enumerate(module.shape) if size > 1)
+        return
+    if isinstance(module, PRUNABLE) and not place.own:
+        yield f"{name}.weight", module.weight, 1
         return
     for key, tensor in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)):
         if tensor.dim() > 1 and not isinstance(module, PRUNABLE):
             raise NetworkError(f"{name}: it is not known where a {type(module).__name__} has its channels")
         if tensor.dim():  # Not the number of batches.
-            yield key, tensor, 0
+            yield f"{name}.{key}".removeprefix("."), tensor, 0
 
 
 def narrowed(model: nn.Module, kept: Kept) -> nn.Module:
@@ -152,7 +212,9 @@ def narrowed(model: nn.Module, kept: Kept) -> nn.Module:
 def sliced(tensor: Tensor, slices: Slices) -> Tensor:
     """A copy of the `slices` of a tensor."""
     for dim, there in slices.items():
-        tensor = tensor.index_select(dim, there.nonzero().flatten().to(tensor.device))
+        blocks = tensor.chunk(len(there)) if there.dim() > 1 else [tensor]
+        rows = there.view(len(blocks), -1).to(tensor.device)
+        tensor = torch.cat([block.index_select(dim, row.nonzero().flatten()) for block, row in zip(blocks, rows, strict=True)])
     return tensor.clone()
 
 
@@ -164,8 +226,13 @@ def count_anew(module: nn.Module) -> None:
         if is_depthwise(module):  # Filters per channel stay.
             module.groups = len(module.weight)
         module.out_channels, module.in_channels = len(module.weight), module.weight.shape[1] * module.groups
-    elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) and module.weight is not None:
+    elif isinstance(module, nn.GroupNorm):
+        size = module.num_channels // module.num_groups
+        module.num_channels, module.num_groups = len(module.weight), len(module.weight) // size
+    elif isinstance(module, CHANNEL_NORMS) and not isinstance(module, nn.LayerNorm) and module.weight is not None:
         module.num_features = len(module.weight)
+    elif isinstance(module, nn.PReLU):
+        module.num_parameters = len(module.weight)
 
 
 def expanded(smaller: nn.Module, fresh: nn.Module, kept: Kept) -> nn.Module:
@@ -201,8 +268,13 @@ def _expanded_mask(mask: Tensor, slices: Slices) -> Tensor:
 def spread_out(tensor: Tensor, slices: Slices) -> Tensor:
     """`tensor` with zeros where the other slices of the one that it was cut from have been."""
     for dim, there in slices.items():
-        shape = [*tensor.shape[:dim], len(there), *tensor.shape[dim + 1 :]]
-        tensor = tensor.new_zeros(shape).index_copy_(dim, there.nonzero().flatten().to(tensor.device), tensor)
+        blocks = tensor.chunk(len(there)) if there.dim() > 1 else [tensor]
+        rows = there.view(len(blocks), -1).to(tensor.device)
+        wide = []
+        for block, row in zip(blocks, rows, strict=True):
+            shape = [*block.shape[:dim], len(row), *block.shape[dim + 1 :]]
+            wide.append(block.new_zeros(shape).index_copy_(dim, row.nonzero().flatten(), block))
+        tensor = torch.cat(wide)
     return tensor
 
 
@@ -215,54 +287,3 @@ def difference(first: nn.Module, second: nn.Module, images: Tensor) -> float:
             # `maximum` hands on what is not a number.
             apart, largest = torch.maximum(apart, (before - after).abs().max()), torch.maximum(largest, before.abs().max())
     return float(apart / largest)
-
-
-def require_cuttable(model: nn.Module, shape: tuple[int, int, int]) -> None:
-    """Raise NetworkError, naming the layers, if of some group a filter cannot be cut out without changing other outputs.
-
-    A filter is cut out of each group, and the logits are compared: so any kind of layer that ties channels together is found.
-    """
-    masks = {name: torch.ones_like(weight, dtype=torch.bool, device="cpu") for name, weight in prunable_weights(model).items()}
-    for group in _groups(model, shape):
-        if _filters(group, masks) > 1 and not _cuts(model, shape, group, masks):
-            layers = ", ".join(name.removesuffix(".weight") for name in group.layers)
-            raise NetworkError(
-                f"{layers}: filters cannot be cut out of this network without changing what the others give (another layer "
-                "ties their channels together); valid: methods with granularity weight"
-            )
-
-
-def _groups(model: nn.Module, shape: tuple[int, int, int]) -> list[FilterGroup]:
-    """`Layout.groups`. Raises NetworkError where torch_pruning cannot trace the network."""
-    try:
-        return Layout(model, shape).groups
-    except Exception as error:  # torch_pruning's tracing, on layers that it does not know
-        message = " ".join(str(error).split())
-        raise NetworkError(
-            f"filters cannot be cut out of this network ({message}); valid: methods with granularity weight"
-        ) from None
-
-
-def _filters(group: FilterGroup, masks: Mapping[str, Tensor]) -> int:
-    """Number of filters of each layer of the group."""
-    return len(masks[group.layers[0]])
-
-
-def _cuts(model: nn.Module, shape: tuple[int, int, int], group: FilterGroup, masks: Mapping[str, Tensor]) -> bool:
-    """Whether cutting out the last filter of `group` gives the logits that zeros in its place give."""
-    last = _filters(group, masks) - 1
-    trial = {name: mask.clone() for name, mask in masks.items()}
-    zeroed = copy.deepcopy(model).cpu().eval()
-    images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
-    for name in group.layers:
-        trial[name][last] = False
-    try:
-        others = filter_masks(zeroed, Layout(zeroed, shape), trial)
-        with torch.no_grad():
-            for name, parameter in zeroed.named_parameters():
-                mask = trial[name] if name in trial else others.get(name)
-                if mask is not None:
-                    parameter.mul_(mask)
-        return difference(zeroed, without_filters(zeroed, shape, trial), images) <= TOLERANCE
-    except Exception:  # Of whatever kind: the layers behind it do not fit any more.
-        return False

@@ -1,9 +1,10 @@
 """Which units of a network cannot matter: those that are the same for every image, and those that no logit depends on.
 
 A unit is a channel of a convolution or a neuron of a linear layer, in eval mode. Forwards, a unit is constant if all its
-weights from units that are not are zero; batch norms, ReLUs, pooling, additions and flattening hand constants on. Backwards, a
-unit is kept if a kept unit reads it and it is no constant that can be folded into what reads it. Units that residual additions
-join go together or not at all. What no rule here can follow keeps all that it reads and all that it puts out.
+weights from units that are not are zero; batch norms, ReLUs, pooling, additions, flattening and depthwise convolutions hand
+constants on. Backwards, a unit is kept if a kept unit reads it and it is no constant that can be folded into what reads it.
+Units that residual additions or depthwise convolutions join go together or not at all. What no rule here can follow keeps all
+that it reads and all that it puts out.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
+from sparrow.networks.channel_graph import is_depthwise
 from sparrow.networks.dropout import Dropout
 from sparrow.networks.grafting import Grafted
 from sparrow.networks.normalise_layer import Normalise
@@ -25,8 +27,11 @@ BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
 NORM_DIMENSIONS: dict[type[nn.Module], int] = {nn.BatchNorm1d: 2, nn.BatchNorm2d: 4}
 ELEMENTWISE = {
     *(nn.ReLU, nn.LeakyReLU, nn.ReLU6, nn.Hardtanh, nn.ELU, nn.GELU, nn.SiLU, nn.Softplus, nn.Tanh, nn.Sigmoid),
+    *(nn.SELU, nn.CELU, nn.Mish, nn.Hardswish, nn.Hardsigmoid),
     *(nn.Identity, nn.Dropout, nn.Dropout2d, Dropout),
     *(torch.relu, functional.relu, torch.tanh, torch.sigmoid, "relu", "tanh", "sigmoid"),
+    *(functional.leaky_relu, functional.relu6, functional.hardtanh, functional.elu, functional.gelu, functional.silu),
+    *(functional.softplus, functional.mish, functional.hardswish, functional.hardsigmoid),
 }
 """Layers, functions and methods whose outputs each depend on one input alone; dropout in eval mode is one of them."""
 POOLS: set[object] = {
@@ -80,7 +85,7 @@ class Tied(NamedTuple):
     """A layer with parameters for each of the `units` entries of the second axis of what it reads, in one stream."""
 
     name: str
-    layer: BatchNorm | Grafted
+    layer: BatchNorm | Grafted | nn.Conv2d | nn.PReLU
     units: int
     stream: int
 
@@ -251,6 +256,12 @@ class _Walk(fx.Interpreter):
             constant = given.constant | flat.view(-1, *[1] * (value.dim() - 2))
         elif type(layer) is Grafted and layer.kept.shape == value.shape[1:]:
             constant = given.constant | ((layer.kept == 0) & (layer.slope == 0))
+        elif type(layer) is nn.PReLU:
+            constant = given.constant
+            if layer.num_parameters == 1:
+                return given._replace(value=value)
+        elif type(layer) is nn.Conv2d and is_depthwise(layer) and value.dim() == 4:
+            constant = _filled(given.constant_units() | ~nonzero_pairs(layer.weight).any(1), value)
         else:
             return self._of_reader(name, layer, given, value)
         self.tied.append(Tied(name, layer, value.shape[1], given.stream))

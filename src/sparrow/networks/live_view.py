@@ -132,8 +132,13 @@ def _cut_tied(layer: nn.Module, tied: Tied, kept: Tensor) -> None:
     for name, buffer in list(layer.named_buffers()):
         if buffer.dim():  # The number of batches is one for all.
             setattr(layer, name, buffer[kept])
+    count = int(kept.sum())
     if isinstance(layer, NORMS):
-        layer.num_features = int(kept.sum())
+        layer.num_features = count
+    elif isinstance(layer, nn.PReLU):
+        layer.num_parameters = count
+    elif isinstance(layer, nn.Conv2d):  # Depthwise.
+        layer.in_channels = layer.out_channels = layer.groups = count
 
 
 def _gives_the_same_logits(view: nn.Module, model: nn.Module, shape: tuple[int, ...]) -> bool:

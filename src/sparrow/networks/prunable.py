@@ -1,4 +1,4 @@
-"""The tensors of a network that can be pruned, and its batch norms."""
+"""The tensors of a network that can be pruned, and its norms."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import cast
 from torch import Tensor, nn
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+CHANNEL_NORMS = (*NORMS, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d, nn.GroupNorm, nn.LayerNorm)
+"""Batch norms, and all others that may have a scale and a shift for each channel."""
 PRUNABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from types import ModuleType
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from sparrow.errors import SparrowError
-from sparrow.networks.prunable import NORMS, PRUNABLE, prunable_weights
+from sparrow.errors import NetworkError
+from sparrow.networks.channel_graph import ChannelGraph
+from sparrow.networks.filter_norms import filters_of_entries, is_aligned, kept_entries, norms_of_filters
+from sparrow.networks.prunable import PRUNABLE, prunable_weights
 from sparrow.settings import RebuiltOnResume
-
-if TYPE_CHECKING:
-    from torch_pruning import DependencyGraph
 
 
 @dataclass(frozen=True)
@@ -27,13 +24,15 @@ class FilterGroup:
     layers: tuple[str, ...]
     """State dict names of the weights that hold the filters, in the network's order."""
     norms: tuple[str, ...]
-    """Names of the batch norms that the filters' outputs go through."""
+    """Names of the norms that the filters' outputs go through, with a scale and a shift for each filter."""
     readers: tuple[str, ...]
     """State dict names of the weights whose inputs are the filters' outputs."""
+    other_norms: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    """Norms behind a flattening or a concatenation: their names, and the filter that each of their entries is of, or -1."""
 
     @property
     def besides(self) -> list[str]:
-        """Names of what else may have an entry for each filter: biases of the layers, scales and shifts of the norms."""
+        """Names of what else may have an entry for each filter, in order: biases of layers, scales and shifts of norms."""
         biases = [f"{name.removesuffix('.weight')}.bias" for name in self.layers]
         return biases + [f"{norm}.{parameter}" for norm in self.norms for parameter in ("weight", "bias")]
 
@@ -47,30 +46,35 @@ class Layout(RebuiltOnResume):
     @cached_property
     def groups(self) -> list[FilterGroup]:
         """All groups of filters that can be removed; the output layer, whose filters are the classes, is in none."""
-        model = copy.deepcopy(self._model).cpu().eval()
-        names = {module: name for name, module in model.named_modules()}
-        order = list(prunable_weights(model))
-        graph, pruning = dependencies(model, self._shape)
+        graph = ChannelGraph(self._model, self._shape)
+        layers, modules = graph.layers(), list(dict(graph.model.named_modules()))
         found: dict[tuple[str, ...], FilterGroup] = {}
-        for module in model.modules():
-            if not isinstance(module, PRUNABLE) or module not in graph.module2node:  # A layer that no image goes through.
-                continue
-            removed = graph.get_pruning_group(module, filter_removal(pruning, module), idxs=[0])
-            outputs: set[str] = set()
-            readers: set[str] = set()
-            norms: set[str] = set()
-            for dependency, _ in removed:
-                target = dependency.target.module
-                if isinstance(target, PRUNABLE):
-                    own = is_depthwise(target) or dependency.handler == filter_removal(pruning, target)
-                    side = outputs if own else readers
-                    side.add(f"{names[target]}.weight")
-                elif isinstance(target, NORMS):
-                    norms.add(names[target])
-            if readers:
-                layers, reading = (tuple(name for name in order if name in chosen) for chosen in (outputs, readers))
-                found[layers] = FilterGroup(layers, tuple(name for name in names.values() if name in norms), reading)
+        for layer in layers:
+            places = graph.places(layer, 1)
+            own, reading = (
+                {place.layer for place in places if place.is_prunable and place.own is side} for side in (True, False)
+            )
+            names, readers = (tuple(f"{name}.weight" for name in layers if name in chosen) for chosen in (own, reading))
+            if names and readers and names not in found:
+                size = len(graph.model.get_parameter(names[0]))
+                norms = sorted((place for place in places if place.is_norm), key=lambda place: modules.index(place.layer))
+                aligned = tuple(norm.layer for norm in norms if is_aligned(norm, size))
+                # All filters are followed only where that is needed: in wide networks it takes long.
+                every = graph.places(layer) if len(aligned) < len(norms) else []
+                others = tuple(
+                    (place.layer, filters_of_entries(place)) for place in every if place.is_norm and place.layer not in aligned
+                )
+                found[names] = FilterGroup(names, aligned, readers, others)
         return list(found.values())
+
+    @cached_property
+    def zeroed_norms(self) -> frozenset[str]:
+        """Names of the norms whose scales and shifts are masked with the filters that they belong to.
+
+        That they belong there is tried: without half of all filters, the input of a norm has to be the same number all over
+        the channels that are of these. No norm is masked that sees other channels there than torch_pruning's graph says.
+        """
+        return frozenset(norms_of_filters(copy.deepcopy(self._model).cpu().eval(), self._shape, self.groups))
 
     def filters(self, weights: Mapping[str, Tensor]) -> dict[str, int]:
         """How many filters each group has, by the name of its first layer."""
@@ -101,38 +105,31 @@ def removed_filters(group: FilterGroup, masks: Mapping[str, Tensor]) -> Tensor:
 
 
 def filter_masks(model: nn.Module, layout: Layout, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Masks of the biases and batch norm parameters that belong to filters, by name: False where `masks` remove the filter.
+    """Masks of the biases and of the norms' parameters that belong to filters, by name: False where `masks` remove the filter.
 
-    Raises SparrowError for a norm that does not have one entry a filter, as behind a flattening or a concatenation.
+    Norms that see something else than the filters are left alone (`Layout.zeroed_norms`).
     """
+    found: dict[str, Tensor] = {}
     parameters = dict(model.named_parameters())
-    result: dict[str, Tensor] = {}
     for group in layout.groups:
         kept = ~removed_filters(group, masks)
-        names = [name for name in group.besides if name in parameters]
-        for name in names:
-            if len(parameters[name]) != len(kept):
-                raise SparrowError(f"{name} has {len(parameters[name])} entries for {len(kept)} filters: not supported")
-        result |= {name: kept.to(parameters[name].device) for name in names}
-    return result
+        for name, there in kept_entries(group, kept, layout.zeroed_norms):
+            if name in parameters:
+                like = parameters[name]
+                mask = there.view(-1, *[1] * (like.dim() - 1)).expand(like.shape).to(like.device)
+                found[name] = found[name] & mask if name in found else mask.clone()
+    return found
 
 
-def dependencies(model: nn.Module, shape: tuple[int, int, int]) -> tuple[DependencyGraph, ModuleType]:
-    """torch_pruning's graph of the network, and torch_pruning itself, which is imported late."""
-    import torch_pruning
-
-    return torch_pruning.DependencyGraph().build_dependency(model, example_inputs=torch.zeros(1, *shape)), torch_pruning
-
-
-def filter_removal(pruning: ModuleType, module: nn.Module) -> Callable[..., object]:
-    """The function of torch_pruning that removes filters of a layer of this kind."""
-    return pruning.prune_linear_out_channels if isinstance(module, nn.Linear) else pruning.prune_conv_out_channels
-
-
-def is_depthwise(module: nn.Module) -> bool:
-    """Whether it is a convolution with one filter for each channel, which can only be removed with that channel."""
-    groups = getattr(module, "groups", 1)
-    return groups > 1 and groups == module.in_channels == module.out_channels
+def require_followed(model: nn.Module, shape: tuple[int, int, int]) -> None:
+    """Raise NetworkError if it is not known which of its layers share filters: where torch_pruning cannot trace the network."""
+    try:
+        groups = Layout(model, shape).groups
+    except Exception as error:  # torch_pruning fails in ways of its own at layers that it does not know.
+        message = " ".join(str(error).split())
+        raise NetworkError(f"its filters cannot be followed ({message}); valid: methods with granularity weight") from None
+    if not groups:
+        raise NetworkError("it has no filters that could be removed; valid: methods with granularity weight")
 
 
 def _pixels(module: nn.Module, output: Tensor) -> int:

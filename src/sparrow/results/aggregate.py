@@ -253,7 +253,7 @@ def _row(path: Path, done: list[analyses.Done], spec: AggregateSpec) -> Row:
     }
     if lost and not kept and size["uncut"] is None and not all(mask.all() for mask in masks.values()):
         size["uncut"] = EARLIER
-    if lost and size["uncut"] is None:
+    if lost and (kept or size["uncut"] is None):
         size["compact_parameters"] = header.get("parameters_left", np.nan)
         size["compact_multiply_adds"] = header.get("multiply_adds_left", np.nan)
     reasons = list(outcomes.failed.values())

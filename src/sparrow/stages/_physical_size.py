@@ -17,12 +17,16 @@ IMAGES = 256
 def at_physical_size(whole: Checkpoint, images: Tensor) -> Checkpoint:
     """A checkpoint without the filters that its masks remove, if its logits on the first `images` (n, c, h, w) are the same.
 
-    If they cannot be cut out, or if that gives other logits, it stays masked, and its header says why under `uncut`.
+    What cannot be cut out, or would give other logits, stays masked, and the header says why under `uncut`.
     """
     device = next(whole.model.parameters()).device
     try:
-        smaller, masks, kept = cutting.cut(whole.model, tuple(whole.header["shape"]), whole.masks, images[:IMAGES])
+        found = cutting.cut(whole.model, tuple(whole.header["shape"]), whole.masks, images[:IMAGES])
     except NetworkError as error:
         print(f"stays masked: {error}")
         return replace(whole, header=whole.header | {"uncut": str(error)})
-    return Checkpoint(smaller.to(device), masks, whole.header, kept)
+    header = whole.header
+    if found.uncut is not None:
+        print(f"stays masked in part: {found.uncut}")
+        header = header | {"uncut": found.uncut}
+    return Checkpoint(found.model.to(device), found.masks, header, found.kept)

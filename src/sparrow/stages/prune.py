@@ -38,7 +38,7 @@ def prune(parent: Path, data: Path, output: Path, curve: Path, trace: Path, cost
     Filters that it removes are cut out at the end, also by a method that trains, where removed ones may come back until then.
 
     Raises SparrowError if the method's masks do not have the ratio, or if the ratio leaves a layer no filter, NetworkError if
-    filters cannot be cut out.
+    it is not known which layers share filters.
     """
     with interruption.deferred(), resumable(output, spec.model_dump(), parent, data) as resume, record_cost(cost):
         kind = spec.method["kind"]

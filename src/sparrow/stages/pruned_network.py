@@ -14,9 +14,8 @@ from sparrow.errors import SparrowError
 from sparrow.jobs.costs import METER
 from sparrow.jobs.no_gradient import loss_blamed
 from sparrow.jobs.resume_point import ResumePoint
-from sparrow.networks.cutting import require_cuttable
 from sparrow.networks.prunable import norm_layers, norm_parameters, prunable_weights
-from sparrow.networks.structure import Layout, filter_masks
+from sparrow.networks.structure import Layout, filter_masks, require_followed
 from sparrow.pruning.params import Method
 from sparrow.pruning.pruner import Batch, Masks, Pruner, Weights
 from sparrow.pruning.ratio import shortage
@@ -82,7 +81,7 @@ def pruned(
     """Prune `model`, for images of `shape`, in place; `training` is asked for by methods that need batches or a schedule.
 
     Raises SparrowError if the method's masks do not have the ratio, or if the ratio leaves a layer no filter, NetworkError if
-    filters cannot be cut out.
+    it is not known which layers share filters.
     """
     kind, params, name = how.kind, how.params, how.name
     pruner = require_pruner(how.entry.prepare(params, how.ratio, generator), name)
@@ -90,7 +89,7 @@ def pruned(
     require_pattern(params, weights, kind)
     alive = {key: weight.detach() != 0 for key, weight in weights.items()}
     if pruner.budget != "weights":
-        require_cuttable(model, shape)
+        require_followed(model, shape)
         if line := shortage(params, layout.filters(weights), how.ratio):
             raise SparrowError(f"{name}: {line}")
     pruner.network = model

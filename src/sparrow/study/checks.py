@@ -239,7 +239,15 @@ def _classes_fit(study: Study) -> Iterator[str]:
             needed = entry.classes_needed if section == "attacks" else 2
             for data_label, about in _descriptions(study):
                 if needed > about.classes:
-                    yield f"{section}.{label}: {entry.kind} needs {needed} classes; datasets.{data_label} has fewer"
+                    others = [kind for kind in catalogue.kinds("attacks") if _classes_needed(kind) <= about.classes]
+                    valid = f"; valid: {', '.join(others)}" if section == "attacks" and others else ""
+                    has = f"datasets.{data_label} has {about.classes}"
+                    yield f"{section}.{label}: {entry.kind} needs {needed} classes; {has}{valid}"
+
+
+def _classes_needed(attack: str) -> int:
+    """The fewest classes that an attack of this kind can do with."""
+    return int(catalogue.load("attacks", attack).Params.classes_needed)
 
 
 def _schedules_fit(study: Study) -> Iterator[str]:

@@ -102,7 +102,8 @@ class Bounds:
                     for node in view.modules():
                         node.training &= type(node) is not bounds.auto_lirpa().operators.BoundBatchNormalization
                 final_shape: Any = view.final_shape
-                return METER.watch(bounds.margins(view, images, labels, threat, final_shape[1], method))
+                with bounds.naming_unsupported_layer(model, images[:1].detach(), method):
+                    return METER.watch(bounds.margins(view, images, labels, threat, final_shape[1], method))
 
 
 def normalises_batches(model: nn.Module) -> bool:

@@ -13,13 +13,16 @@ import types
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib import metadata
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sparrow.errors import SparrowError
+from sparrow.verification.bounded_network import BoundedNetwork
 from sparrow.verification.cures import cure, method_of, replace_methods
+from sparrow.verification.traced_operations import traced_as_bounded
 
 Member = tuple[str, Tensor | None]
 """Name of a parameter or buffer, and the tensor."""
@@ -47,6 +50,13 @@ def auto_lirpa() -> types.ModuleType:
             f"auto_LiRPA does not work with torch {torch.__version__}: {error}; "
             "the versions in envs/requirements.txt are known to work together"
         ) from error
+
+
+def bounded_module(model: nn.Module, image: Tensor, options: dict[str, Any]) -> BoundedNetwork:
+    """auto_LiRPA's BoundedModule of `model`, traced with an `image` (1, c, h, w)."""
+    lirpa = auto_lirpa()
+    with traced_as_bounded():
+        return lirpa.BoundedModule(model, image, bound_opts=options)
 
 
 def _bridge_numpy() -> None:

@@ -36,6 +36,8 @@ class Node(nn.Module):
     device: torch.device
     interval: tuple
     """Lower and upper bounds (n, ...) that auto_LiRPA's interval arithmetic has left; around an l2 ball, its centre twice."""
+    requires_input_bounds: list[int]
+    """Numbers of the inputs whose bounds its lines need."""
     is_input_perturbed: Callable[[int], bool]
     """Whether its input of this number depends on the image."""
     get_bias: Callable[[Tensor, Tensor], Tensor]
@@ -60,6 +62,14 @@ class LeakyReluNode(Node):
 
     alpha: float
     """Its slope below 0."""
+
+
+class ElementwiseNode(Node):
+    """A function of each neuron by itself."""
+
+    attributes: dict[str, Any]
+    function: Any
+    """An `elementwise.Elementwise`, once it has been evaluated."""
 
 
 class PoolNode(Node):

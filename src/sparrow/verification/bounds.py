@@ -15,7 +15,7 @@ from sparrow.networks.live_view import live_view
 from sparrow.networks.modes import eval_mode, modes_restored
 from sparrow.settings import Threat
 from sparrow.verification import guard
-from sparrow.verification.auto_lirpa_bridge import auto_lirpa
+from sparrow.verification.auto_lirpa_bridge import auto_lirpa, bounded_module
 from sparrow.verification.bounded_network import BoundedNetwork, Node, nodes
 from sparrow.verification.memory import out_of_memory
 
@@ -52,21 +52,17 @@ def bounded(model: nn.Module, images: Tensor, options: dict | None = None) -> Bo
     with flags_restored(model), naming_unsupported_layer(model, image, "IBP"):
         # A batch norm behind a linear layer has no statistics of one image.
         model.eval()
-        network: BoundedNetwork = auto_lirpa().BoundedModule(model, image, bound_opts=options)
+        network = bounded_module(model, image, options)
         if network.conv_mode == "patches" and not _right_with_patches(network):
-            network = auto_lirpa().BoundedModule(model, image, bound_opts=options | {"conv_mode": "matrix"})
+            network = bounded_module(model, image, options | {"conv_mode": "matrix"})
         _require_same_logits(network, model, image)
         return network
 
 
 def _require_same_logits(network: BoundedNetwork, model: nn.Module, image: Tensor) -> None:
     """Raise NetworkError if `network` gives `image` (1, c, h, w) other logits than `model`, or if a map has no pixel."""
-    with torch.no_grad(), eval_mode(model):  # To follow dropout, it has been put into train mode.
+    with torch.no_grad(), eval_mode(model):
         expected, found = model(image), network[network.final_name].forward_value
-        if any(type(node).__name__ == "BoundDropout" for node in network.modules()):
-            # Its first pass, in train mode, has dropped some.
-            network.eval()
-            found = network(image)
     if found.shape != expected.shape or not torch.allclose(found, expected, rtol=1e-3, atol=1e-3, equal_nan=True):
         kinds = sorted({_kind(node) for node in nodes(network)})
         raise NetworkError(f"auto_LiRPA computes other logits than {type(model).__name__} does, from {', '.join(kinds)}")
@@ -149,7 +145,7 @@ def _unsupported_part(model: nn.Module, image: Tensor, method: str) -> str:
         for name, module in leaves.items()
     ]
     try:
-        with torch.no_grad():
+        with torch.no_grad(), eval_mode(model):  # A batch norm has no statistics of one image.
             model(image)
     finally:
         for hook in hooks:
@@ -166,7 +162,8 @@ def _can_bound(layer: nn.Module, given: Tensor, method: str) -> bool:
         with torch.no_grad():
             size = layer(given).numel()
         alone = nn.Sequential(layer, nn.Flatten(), nn.Linear(size, 1)).to(given.device).eval()
-        network = auto_lirpa().BoundedModule(alone, given, bound_opts=BOUND_OPTIONS)
+        # By whole matrices, which every network falls back to.
+        network = bounded_module(alone, given, BOUND_OPTIONS | {"conv_mode": "matrix"})
         network.compute_bounds(x=(perturbed(given, Threat(norm="l2", eps=0.01)),), method=method.replace("-Optimized", ""))
     except Exception:
         return False

@@ -17,12 +17,9 @@ from typing import Any, SupportsInt
 import torch
 from torch import Tensor
 
+from sparrow.verification import elementwise
 from sparrow.verification.bounded_network import BoundedNetwork, DivisionNode, GatherNode, LeakyReluNode, Node, PoolNode
-
-Line = tuple[Tensor, Tensor]
-"""Slope and offset (n, ...) of a line for each neuron."""
-LinearBounds = tuple[list[tuple[Tensor | None, Tensor | None]], Tensor | float, Tensor | float]
-"""Of each input of an operation the coefficients (margins, n, ...) in the lower and the upper bound, and both offsets."""
+from sparrow.verification.linear_bounds import Line, LinearBounds, by_sign
 
 L2_OPERATIONS = {"BoundConv", "BoundLinear", "BoundBatchNormalization", "BoundReshape", "BoundFlatten"}
 """Operations whose interval bounds take an l2 ball as such, or that reshape one."""
@@ -40,11 +37,13 @@ def cure(lirpa: ModuleType) -> None:
     _slopes_of_max_pools(pooling.BoundMaxPool)
     _windows_cut_off(pooling.BoundMaxPool)
     _unknown_operations(lirpa.BoundedModule)
+    _traced_in_eval_mode(lirpa.BoundedModule)
     _average_pool(pooling.BoundAveragePool)
     _padding_in_words(convolution.BoundConv)
     _division(bivariate.BoundDiv)
     _batch_in_shapes(shape.BoundReshape)
     _repeated_indices(shape.BoundGather)
+    elementwise.register(lirpa)
     _l2_balls(lirpa, base)  # Last: it wraps what the others have replaced.
     # Batch norm reads `param` of its weights, which may be constants.
     constant.BoundConstant.param = property(lambda self: self.value)
@@ -153,7 +152,7 @@ def _slope_of_sqrt(kind: type) -> None:
         middle = (lower + upper) / 2
         tangent = 0.5 / middle.sqrt()
         below, above = (chord, lower.sqrt() - chord * lower), (tangent, middle.sqrt() - tangent * middle)
-        return _by_sign(self, last_lA, last_uA, below, above)
+        return by_sign(self, last_lA, last_uA, below, above)
 
     replace_methods(kind, bound_backward=bound_backward)
 
@@ -161,30 +160,18 @@ def _slope_of_sqrt(kind: type) -> None:
 def _smallest_value(node: Node) -> float:
     """A lower bound on all outputs of a node by its operation alone, which computed bounds may miss; -inf if there is none."""
     kind = type(node).__name__
-    if kind in ("BoundRelu", "BoundExp", "BoundSigmoid", "BoundSqrt", "BoundAbs"):
+    if kind in ("BoundRelu", "BoundExp", "BoundSigmoid", "BoundAbs", "BoundPow"):  # Of powers only squares are bounded.
         return 0.0
+    if kind == "BoundSqrt":
+        return math.sqrt(max(_smallest_value(node.inputs[0]), 0.0))
     if kind == "BoundAdd":
         return sum(map(_smallest_value, node.inputs))
-    if kind in ("BoundReshape", "BoundFlatten", "BoundTranspose"):
+    if kind in ("BoundReshape", "BoundFlatten", "BoundTranspose", "BoundReduceMean"):
         return _smallest_value(node.inputs[0])
     values = next(
         (found for name in ("param", "value", "buffer") if isinstance(found := getattr(node, name, None), Tensor)), None
     )
     return -math.inf if values is None or node.perturbed else float(values.min())
-
-
-def _by_sign(node: Node, last_lA: Tensor | None, last_uA: Tensor | None, below: Line, above: Line) -> LinearBounds:
-    """What `bound_backward` of an element-wise operation between two lines, each a slope and an offset, returns."""
-
-    def one_side(matrix: Tensor | None, of_positive: Line, of_negative: Line) -> tuple[Tensor | None, Tensor | int]:
-        if matrix is None:
-            return None, 0
-        positive, negative = matrix.clamp(min=0), matrix.clamp(max=0)
-        offset = node.get_bias(positive, of_positive[1]) + node.get_bias(negative, of_negative[1])
-        return positive * of_positive[0] + negative * of_negative[0], offset
-
-    (lA, lbias), (uA, ubias) = one_side(last_lA, below, above), one_side(last_uA, above, below)
-    return [(lA, uA)], lbias, ubias
 
 
 def _leaky_relu(kind: type) -> None:
@@ -208,7 +195,7 @@ def _leaky_relu(kind: type) -> None:
         steep = (-lower > upper).to(chord.dtype)
         slope = torch.where(x.upper <= 0, 1.0, torch.where(x.lower >= 0, 0.0, steep))
         tangent = slope * self.alpha + (1 - slope)
-        return _by_sign(self, last_lA, last_uA, (chord, offset), (tangent, torch.zeros_like(tangent)))
+        return by_sign(self, last_lA, last_uA, (chord, offset), (tangent, torch.zeros_like(tangent)))
 
     def interval_propagate(self: LeakyReluNode, *v: tuple) -> tuple[Tensor, Tensor]:
         lower, upper = v[0][0], v[0][1]
@@ -304,6 +291,14 @@ def _unknown_operations(kind: type) -> None:
     replace_methods(kind, _convert_nodes=convert_nodes)
 
 
+def _traced_in_eval_mode(kind: type) -> None:
+    """Trace networks with dropout in the mode that they are in, which is eval mode: bounds are those of the network without.
+
+    0.3 puts them into train mode, in which it has to draw what is dropped, and batch norms take the statistics of one image.
+    """
+    replace_methods(kind, check_incompatible_nodes=lambda self, model: None)
+
+
 def _padding_in_words(kind: type) -> None:
     """Compute the numbers of `padding="same"` and `"valid"`, which the graph has as words."""
     initial = method_of(kind, "__init__")
@@ -350,7 +345,7 @@ def _division(division: type) -> None:
 
     def bound_backward(self: DivisionNode, last_lA: Tensor | None, last_uA: Tensor | None, x: Node, y: Node) -> LinearBounds:
         if self.is_input_perturbed(1):
-            raise NotImplementedError("division by what depends on the image")
+            return by_interval(self, last_lA, last_uA, x, y)
         by = next(value for name in ("value", "forward_value", "lower") if (value := getattr(y, name, None)) is not None)
 
         def one_side(matrix: Tensor | None) -> Tensor | None:
@@ -358,7 +353,33 @@ def _division(division: type) -> None:
 
         return [(one_side(last_lA), one_side(last_uA)), (None, None)], 0.0, 0.0
 
-    replace_methods(division, forward=forward, interval_propagate=interval_propagate, bound_backward=bound_backward)
+    def by_interval(self: DivisionNode, last_lA: Tensor | None, last_uA: Tensor | None, x: Node, y: Node) -> LinearBounds:
+        """Lines in `x` alone that hold for all `y` in its range: chords, since the least quotient is concave and the largest
+        convex."""
+        least, most = y.lower.clamp(min=_smallest_value(y)), y.upper
+        if (least <= 0).any():
+            raise NotImplementedError("division by what may be 0 or below, as far as its bound says")
+        if torch.broadcast_shapes(x.lower.shape, least.shape) != x.lower.shape:
+            raise NotImplementedError("division of what is broadcast by what depends on the image")
+        width = x.upper - x.lower
+
+        def chord(of_negative: Tensor, of_positive: Tensor, end: Callable[..., Tensor]) -> Line:
+            """From quotient to quotient; where the ends are next to each other, level with that which `end` chooses."""
+            first, last = (torch.where(value < 0, value / of_negative, value / of_positive) for value in (x.lower, x.upper))
+            slope = torch.where(width > 1e-6, (last - first) / width.clamp(min=1e-6), torch.zeros_like(width))
+            return slope, end(first - slope * x.lower, last - slope * x.upper)
+
+        found, lower, upper = by_sign(
+            self, last_lA, last_uA, chord(least, most, torch.minimum), chord(most, least, torch.maximum)
+        )
+        return [*found, (None, None)], lower, upper
+
+    replace_methods(
+        division,
+        forward=forward,
+        interval_propagate=interval_propagate,
+        bound_backward=bound_backward,
+    )
 
 
 def _repeated_indices(kind: type) -> None:

@@ -67,7 +67,7 @@ def _warned(data: StudyData) -> list[dict[str, Any]]:
     columns = {
         "era_warnings": ("an attack met something that may make {} look more robust than they are (marked †)", "mind"),
         "warnings": ("the making of {} told of something odd", "mind"),
-        "uncut": ("the filters of {} could not be cut out, and are there as zeros", "mind"),
+        "uncut": ("filters of {} could not be cut out, or not all, and are there as zeros", "mind"),
     }
     for column, (text, weight) in columns.items():
         rows = summary[summary[column].notna()] if column in summary else summary.iloc[:0]
