@@ -27,9 +27,11 @@ from sparrow.reproducible import device_name, pick_device
 REPOSITORY = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
 REPEATS = 5
+CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "processor": time.process_time}
+"""What seconds are counted by: on a machine with other work, `processor` leaves out what that took."""
 M_MMAP_THRESHOLD = -3  # <malloc.h>
-COLUMNS = ["case", "against", "theirs_s", "ours_s", "ratio", "lowest", "highest", "repeats", "same", "device", "threads"]
-COLUMNS += ["torch", "versions", "revision"]
+COLUMNS = ["case", "against", "theirs_s", "ours_s", "ratio", "lowest", "highest", "repeats", "clock", "same", "device"]
+COLUMNS += ["threads", "torch", "versions", "revision"]
 
 
 @dataclass
@@ -52,7 +54,7 @@ class Pair:
     """Whether theirs, too, runs as Sparrow's jobs do: with numbers below 1e-38 taken for zero, and freed memory kept."""
 
 
-def compare(pair: Pair, repeats: int = REPEATS) -> dict[str, Any]:
+def compare(pair: Pair, repeats: int = REPEATS, clock: str = "wall") -> dict[str, Any]:
     """Run both in turn, once unmeasured and `repeats` times for the clock; the row of the table, which is printed, too.
 
     What is asked for once, since it takes long, runs once.
@@ -60,12 +62,12 @@ def compare(pair: Pair, repeats: int = REPEATS) -> dict[str, Any]:
     if pair.prepare is not None:
         pair.prepare()
     sides = (pair.theirs, pair.in_a_job), (pair.ours, True)
-    first = [timed(*side) for side in sides]
+    first = [timed(*side, CLOCKS[clock]) for side in sides]
     same = pair.same(*(result for _, result in first))
     times: list[tuple[float, ...]] = [tuple(seconds for seconds, _ in first)] if repeats == 1 else []
     for number in range(repeats - len(times)):
         # Who goes first changes: the second finds a cache filled, or a processor that has slowed down.
-        taken = [timed(*side)[0] for side in (sides if number % 2 == 0 else reversed(sides))]
+        taken = [timed(*side, CLOCKS[clock])[0] for side in (sides if number % 2 == 0 else reversed(sides))]
         times.append(tuple(taken if number % 2 == 0 else reversed(taken)))
     ratios = sorted(theirs / ours for theirs, ours in times)
     row = {
@@ -77,6 +79,7 @@ def compare(pair: Pair, repeats: int = REPEATS) -> dict[str, Any]:
         "lowest": rounded(ratios[0]),
         "highest": rounded(ratios[-1]),
         "repeats": repeats,
+        "clock": clock,
         "same": same,
     }
     row |= about(pair.packages)
@@ -100,14 +103,14 @@ def _as_in_a_job(wanted: bool) -> None:
             libc.mallopt(option, value)
 
 
-def timed(one: Callable[[], Any], in_a_job: bool) -> tuple[float, Any]:
-    """Seconds, and what it returns."""
+def timed(one: Callable[[], Any], in_a_job: bool, clock: Callable[[], float] = time.perf_counter) -> tuple[float, Any]:
+    """Seconds by `clock`, and what it returns."""
     _as_in_a_job(in_a_job)
-    begin = time.perf_counter()
+    begin = clock()
     result = one()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return time.perf_counter() - begin, result
+    return clock() - begin, result
 
 
 def rounded(value: float) -> float:
@@ -152,6 +155,9 @@ def main(name: str, pairs: Callable[[], list[Pair]], description: str) -> None:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help="cases with this in their name")
     parser.add_argument("--repeats", type=int, default=REPEATS, help="pairs for the clock")
+    parser.add_argument(
+        "--clock", choices=CLOCKS, default="wall", help="the wall's, or the processor time of this process alone"
+    )
     options = parser.parse_args()
     chosen = [pair for pair in pairs() if not options.only or options.only in pair.case]
     if not chosen:
@@ -159,5 +165,5 @@ def main(name: str, pairs: Callable[[], list[Pair]], description: str) -> None:
     here = about()
     print(f"{name}: {here['device']}, {here['threads']} threads, torch {here['torch']}")
     for pair in chosen:
-        path = write(name, [compare(pair, options.repeats)])
+        path = write(name, [compare(pair, options.repeats, options.clock)])
     print(f"written to {path}")

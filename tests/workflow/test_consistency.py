@@ -164,7 +164,7 @@ def test_latencies_that_were_cut_or_are_about_another_network_are_refused(result
 
 def test_a_curve_that_was_cut_is_not_drawn(results: Path) -> None:
     path = SEED / "dense.curve.csv"
-    spec = {"dataset": "digits", "model": "cnn-small", "objectives": ["benign"], "code": "test"}
+    spec = {"dataset": "digits", "model": "cnn-small", "objectives": ["benign"], "code": "test", "stage": "finetuned"}
     spec["runs"] = [{"stage": "dense", "objective": "benign", "method": "dense", "ratio": 0.0}]
     draw_curves([path], Path("a.svg"), Path("a.png"), spec)
     cut(path, 1)
