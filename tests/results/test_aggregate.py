@@ -414,7 +414,7 @@ def cut(study, tmp_path):
             masks[f"{layer}.weight"][1::2] = False
         for name, parameter in model.named_parameters():
             parameter.fill_(1).mul_(masks.get(name, 1))
-    smaller, masks, kept = cut_out(model, (1, 8, 8), masks, torch.rand(2, 1, 8, 8))
+    smaller, masks, kept, _ = cut_out(model, (1, 8, 8), masks, torch.rand(2, 1, 8, 8))
     checkpoint.save(path, checkpoint.Checkpoint(smaller, masks, header_of(path), kept))
     write_outcomes(path, FINETUNED_OUTCOMES)
     return [*study, path]
@@ -474,13 +474,28 @@ def test_a_masked_network_of_an_earlier_version_says_the_same_but_what_is_left(c
     assert after["uncut"] == EARLIER
 
 
-def test_a_network_that_could_not_be_cut_says_why(cut, run):
-    rewrite_header(cut[2], uncut="its logits differ")
+def test_a_network_that_could_be_cut_in_part_says_why_beside_what_is_left(cut, run):
+    rewrite_header(cut[2], uncut="its logits differ", parameters_left=123, multiply_adds_left=456)
     table = run(cut).set_index("method")
     found = table.loc["lwm-filter"]
     assert (found["uncut"], found["granularity"], found["era"]) == ("its logits differ", "filter", 4 / 8)
-    assert found[LEFT].isna().all()
+    assert found[LEFT].tolist() == [123, 456]
     assert table.loc[["dense", "lwm"], "uncut"].isna().all()
+
+
+def test_a_network_that_could_not_be_cut_says_why(study, run, tmp_path):
+    path = write_network(tmp_path, FILTERED)
+    loaded = checkpoint.load(path)
+    biases = {f"{layer}.bias": loaded.model.get_parameter(f"{layer}.bias") for layer in ("0", "2", "5")}
+    masks = loaded.masks | {name: torch.arange(len(bias)) % 2 == 0 for name, bias in biases.items()}
+    for name, mask in masks.items():
+        mask[1::2] = False
+        loaded.model.get_parameter(name).data.mul_(mask)
+    checkpoint.save(path, checkpoint.Checkpoint(loaded.model, masks, header_of(path) | {"uncut": "its logits differ"}, {}))
+    write_outcomes(path, FINETUNED_OUTCOMES)
+    found = run([*study, path]).set_index("method").loc["lwm-filter"]
+    assert (found["uncut"], found["granularity"], found["era"]) == ("its logits differ", "filter", 4 / 8)
+    assert found[LEFT].isna().all()
 
 
 def test_recall_is_one_row_for_every_class_of_every_network(study, run):

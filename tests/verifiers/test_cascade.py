@@ -433,7 +433,7 @@ def test_no_memory_for_the_bounds_is_not_a_network_that_cannot_be_bounded(monkey
     def full(*unused: object, **unused_too: object) -> None:
         raise FULL["torch"]
 
-    monkeypatch.setattr(_bounds, "auto_lirpa", lambda: types.SimpleNamespace(BoundedModule=full))
+    monkeypatch.setattr("sparrow.verification.auto_lirpa_bridge.auto_lirpa", lambda: types.SimpleNamespace(BoundedModule=full))
     with pytest.raises(RuntimeError, match="can't allocate memory"):
         _bounds.bounded(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), torch.rand(1, 1, 2, 2))
 
