@@ -57,4 +57,4 @@ def test_constant_networks_are_counted():
 
 def test_dense_networks_at_chance_are_named_once():
     (line,) = marks.sentences(summary({"benign_low": 0.1}, {"benign_low": 0.04}, {"objective": "benign"}))
-    assert line.startswith("the dense networks of digits/mlp/trades are no better than chance")
+    assert line.startswith("the dense networks of digits/mlp/trades are not told from chance")

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from sparrow import catalogue
-from sparrow.errors import CheckpointError
+from sparrow.errors import CheckpointError, SparrowError
 from sparrow.files import checkpoint
 from sparrow.files.headers import read_header, sha256
 from sparrow.files.lineage import chain
@@ -73,3 +74,33 @@ def test_a_network_that_cannot_be_drawn_is_a_gap(training_spec: dict, tmp_path: 
     told = initial(tmp_path / "initial.safetensors", tmp_path / "cost", spec)
     assert "not finite" in told
     assert "not finite" in read_header(tmp_path / "initial.safetensors")["failed"]
+
+
+class Wide(nn.Module):
+    """A network of a pair of logits too many, or of another kind of answer."""
+
+    def __init__(self, answer: str) -> None:
+        super().__init__()
+        self.answer, self.last = answer, nn.LazyLinear(10) if answer == "lazy" else nn.Linear(64, 12)
+
+    def forward(self, images: Tensor) -> object:
+        logits = self.last(images if self.answer == "maps" else images.flatten(1))
+        return [logits] if self.answer == "list" else logits
+
+
+@pytest.mark.parametrize(
+    ("answer", "line"),
+    [
+        ("wide", r"gives a tensor \(2, 12\) for 2 images of 1 x 8 x 8; valid: logits \(2, 10\), one a class"),
+        ("list", r"gives a list for 2 images of 1 x 8 x 8; valid: logits"),
+        ("maps", "cannot take images of 1 x 8 x 8: mat1 and mat2 shapes cannot be multiplied"),
+        ("lazy", "last.weight has no size before the first image; give its layer one in `build`"),
+    ],
+)
+def test_a_network_that_does_not_fit_its_data_set_is_refused(
+    answer: str, line: str, training_spec: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It used to be trained, pruned and attacked, and the first bound to be blamed."""
+    monkeypatch.setattr("sparrow.models.cnn_small.build", lambda params, shape, classes: Wide(answer))
+    with pytest.raises(SparrowError, match=f"^models.cnn-small: {line}"):
+        initial_network(tmp_path, training_spec)

@@ -57,7 +57,7 @@ def test_the_page_of_the_study_carries_its_figures_and_tables_and_is_small(finis
 def test_a_study_without_gaps_has_no_warning_but_of_what_two_epochs_are_too_few_for(finished: Checkout) -> None:
     search, network = [line for line in finished.said.splitlines() if "warning:" in line]
     assert search.startswith(f"warning: {DENSE.removesuffix('dense')}harp-0.90/pruned.safetensors: methods.harp: ")
-    assert network.startswith("warning: the dense networks of digits/cnn-small/benign are no better than chance")
+    assert network.startswith("warning: the dense networks of digits/cnn-small/benign are not told from chance")
     assert pd.read_csv(finished.root / "results/summary.csv")["failed"].isna().all()
 
 

@@ -136,7 +136,7 @@ def test_a_training_that_diverges_is_told_of_once_and_the_study_goes_on(swept: C
     (last,) = warnings[1:]
     gaps = "warning: 2 of 4 networks have no full result; the column `failed` of results/summary.csv says why; "
     # What was trained for an epoch on few images has learned nothing.
-    assert last.startswith(f"{gaps}the dense networks of digits/cnn-small/benign are no better than chance")
+    assert last.startswith(f"{gaps}the dense networks of digits/cnn-small/benign are not told from chance")
 
 
 def test_a_network_that_failed_is_a_gap_in_the_summary(swept: Checkout) -> None:

@@ -17,6 +17,7 @@ from sparrow.estimate.operations import count_operations
 from sparrow.estimate.rates import Row, row_of
 from sparrow.estimate.unit import CHANNELS_LAST, Unit, bound_spec, label_of
 from sparrow.networks.cutting import with_fewer_filters
+from sparrow.networks.fit import require_fit
 from sparrow.reproducible import flush_denormals, pick_device, seed_everything, software_and_device
 from sparrow.settings import Settings, Threat
 from sparrow.study import cells, job_specs
@@ -88,9 +89,12 @@ class _Entries:
         self._found.setdefault(("verifiers", "crown"), {"kind": "crown"})  # The bounds of stable ReLUs.
 
     def network(self, unit: Unit) -> nn.Module:
-        """A network as large as the unit's. Raises NetworkError if filters cannot be cut out of this model."""
-        entry, params = catalogue.from_spec("models", self._found["models", unit.model])
+        """A network as large as the unit's. Raises SparrowError if it does not fit its data set, NetworkError if filters cannot
+        be cut out of this model."""
+        spec = self._found["models", unit.model]
+        entry, params = catalogue.from_spec("models", spec)
         whole = entry.build(params, unit.shape, unit.classes)
+        require_fit(whole, unit.shape, unit.classes, f"models.{spec['kind']}")
         return with_fewer_filters(whole, unit.shape, unit.filters_gone).train() if unit.filters_gone else whole
 
     def loss(self, unit: Unit) -> Callable:

@@ -158,8 +158,8 @@ class _Images:
         if found is None:
             raise SparrowError(
                 f"datasets.{label}: {params.kind} does not say how many images it has (`images: ClassVar = (900, None)` in its "
-                f"Params would), and {prepared} is not there yet; prepare it first (snakemake --cores 1 --configfile "
-                f"STUDY.yaml {prepared}); valid without: {', '.join(_counted())}"
+                f"Params would), and {prepared} is not there yet; prepare it first (sparrow run STUDY.yaml --cores 1 "
+                f"{prepared}); valid without: {', '.join(_counted())}"
             )
         self.train, self.validation, self.test = found
         self.train += 0 if params.extra_share else extra.count(params)

@@ -8,7 +8,7 @@ import pandas as pd
 def sentences(summary: pd.DataFrame) -> list[str]:
     """At most two sentences: on networks that answer with one class, and on dense networks at chance.
 
-    A network is at chance if its benign accuracy is no better, within its interval, than naming the most frequent class.
+    A network is at chance if its benign accuracy is not told, by its interval, from that of naming the most frequent class.
     """
     constant = summary[summary["constant"].eq(True)]
     dense = summary[(summary["stage"] == "dense") & (summary["benign_low"] <= summary["chance"])]
@@ -17,5 +17,5 @@ def sentences(summary: pd.DataFrame) -> list[str]:
         lines.append(f"{len(constant)} of {len(summary)} networks answer with one class, whatever they see (column `constant`)")
     if len(dense):
         names = ", ".join(dict.fromkeys(f"{row.dataset}/{row.model}/{row.objective}" for row in dense.itertuples()))
-        lines.append(f"the dense networks of {names} are no better than chance: what pruning preserves of them says nothing")
+        lines.append(f"the dense networks of {names} are not told from chance: what pruning preserves of them says little")
     return lines

@@ -10,6 +10,7 @@ from sparrow import catalogue
 from sparrow.files import checkpoint
 from sparrow.files.specs import opened
 from sparrow.jobs.costs import record_cost
+from sparrow.networks.fit import require_fit
 from sparrow.reproducible import pick_device, seed_everything, software_and_device
 from sparrow.stages._failure import failed_checkpoint, recorded
 from sparrow.stages._origin import header
@@ -31,9 +32,13 @@ def initial(output: Path, cost: Path, spec: InitialSpec) -> None:
 
 
 def drawn(spec: InitialSpec) -> nn.Module:
-    """The network with its initial weights, on the CPU, from torch's global generator."""
+    """The network with its initial weights, on the CPU, from torch's global generator.
+
+    Raises SparrowError if it does not take the images of its data set, or gives other logits than one a class.
+    """
     entry, params = catalogue.from_spec("models", spec.model)
     model = entry.build(params, spec.shape, spec.classes)
+    require_fit(model, spec.shape, spec.classes, f"models.{spec.model['kind']}")
     if spec.initialisation:
         initialise(model, spec.initialisation, spec.cell.seed)
     return model
