@@ -1,7 +1,7 @@
 """CROWN of ResNet-18 on images of 32 x 32, one by one: seconds and peak memory. No ratio: nothing else bounds it here.
 
 python benchmarks/resnet18_crown.py cut 10      with three quarters of its filters cut, digits that it has learned; 15 minutes
-python benchmarks/resnet18_crown.py dense 1     untrained, and noise; an hour or two on one core
+python benchmarks/resnet18_crown.py dense 1     untrained, and noise; three quarters of an hour
 """
 
 from __future__ import annotations

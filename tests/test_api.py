@@ -23,6 +23,7 @@ from torch.nn.utils import prune as torch_prune
 
 import sparrow
 from sparrow.api import calls as api
+from sparrow.api import given
 from sparrow.data import store
 from sparrow.files import checkpoint
 from sparrow.stages.attack import attack
@@ -58,7 +59,8 @@ def few() -> tuple[nn.Module, Tensor, Tensor]:
 def test_examples_of_the_docstrings() -> None:
     names: dict[str, object] = {}
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
-    found = sorted(doctest.DocTestFinder(exclude_empty=True).find(api, "api"), key=lambda one: one.lineno or 0)
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    found = sorted(finder.find(api, "api"), key=lambda one: one.lineno or 0) + finder.find(given, "given")
     for example in found:
         example.globs = names
         runner.run(example, clear_globs=False)

@@ -158,8 +158,10 @@ def _sums(group: list[Price]) -> tuple[str, str, str, str]:
 
 
 def _hours(hours: float) -> str:
-    """Two decimals, or two digits of what is less than that."""
-    return f"{hours:,.2f}" if hours >= 0.1 or not hours else f"{hours:.2g}" if hours >= 0.0001 else "0.0001"
+    """Hours with two decimals, or with two digits where that would say too little."""
+    if hours >= 0.1 or not hours:
+        return f"{hours:,.2f}"
+    return f"{hours:.2g}" if hours >= 0.0001 else "<0.0001"
 
 
 def _cell(text: str, width: int, column: int) -> str:
