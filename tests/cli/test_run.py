@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
+from sparrow.cli import run
 from sparrow.cli._display import Display, drawn
 from sparrow.cli._said import Said
 from sparrow.cli.main import main
@@ -115,3 +118,24 @@ def test_a_study_runs_where_its_snakefile_is(
     Path("Snakefile").touch()
     assert main(["run", "study.yaml"]) == 1
     assert capsys.readouterr().err == "error: study.yaml: no such file; valid: a study such as config.yaml\n"
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_run_that_ends_well_names_the_report_that_it_has_made(
+    status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = yaml.safe_load(Path("config.yaml").read_text())
+    monkeypatch.chdir(tmp_path)
+    Path("Snakefile").touch()
+    Path("study.yaml").write_text(yaml.safe_dump(study | {"results": "found"}))
+    ends: subprocess.CompletedProcess[str] = subprocess.CompletedProcess([], status)
+    monkeypatch.setattr(run.subprocess, "run", lambda command, check: ends)
+    assert main(["run", "study.yaml"]) == status
+    assert capsys.readouterr().out == "", "none has been made yet"
+    page = Path("found/tables/report.html")
+    page.parent.mkdir(parents=True)
+    page.touch()
+    assert main(["run", "study.yaml"]) == status
+    assert capsys.readouterr().out == ("" if status else f"The study's report: {page}\n")
+    assert main(["run", "study.yaml", "--dry-run"]) == status
+    assert capsys.readouterr().out == "", "nothing was run"

@@ -18,6 +18,7 @@ from sparrow.cli._display import Display
 from sparrow.cli._said import Said
 from sparrow.errors import SparrowError
 from sparrow.estimate.standing import Whole
+from sparrow.files import paths
 from sparrow.study.config import Study
 
 PLAIN = {"-n", "--dry-run", "--dryrun", "--unlock", "--touch", "-h", "--help"}
@@ -45,9 +46,21 @@ def run(options: argparse.Namespace) -> int:
         raise SparrowError(f"{options.study}: no such file; valid: a study such as config.yaml")
     command = [sys.executable, "-m", "snakemake", "--workflow-profile", PROFILE, "--configfile", str(options.study)]
     command += options.snakemake
-    if options.plain or not sys.stdout.isatty() or PLAIN & set(options.snakemake):
+    if PLAIN & set(options.snakemake):
         return subprocess.run(command, check=False).returncode
-    return _live(command, options.study)
+    live = sys.stdout.isatty() and not options.plain
+    status = _live(command, options.study) if live else subprocess.run(command, check=False).returncode
+    if not status and (page := _page(options.study)):
+        print(f"The study's report: {page}")
+    return status
+
+
+def _page(path: Path) -> Path | None:
+    """The page of a study, if it has been made."""
+    from sparrow.study.load import read_study
+
+    page = Path(read_study(path).results, paths.study_page("report"))
+    return page if page.is_file() else None
 
 
 def _live(command: list[str], path: Path) -> int:
