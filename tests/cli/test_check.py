@@ -186,11 +186,13 @@ def test_files_that_are_no_entries_are_told_all_at_once_in_a_line_each(tmp_path:
     shutil.copytree(Path(sparrow.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
     for name, (text, _) in BROKEN.items():
         (package / f"methods/{name}.py").write_text(text)
+    (package / "models/empty.py").touch()
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(STUDY))
     command = [sys.executable, "-m", "sparrow", "check", "study.yaml"]
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "src")}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     lines = done.stderr.removeprefix("error: ").splitlines()
-    expected = [f"{package}/methods/{name}.py: {BROKEN[name][1]}" for name in sorted(BROKEN)]
-    assert [line.startswith(start) for line, start in zip(lines, expected, strict=True)] == [True] * len(BROKEN), lines
+    expected = [f"{package}/models/empty.py: has no Params, check, build; sparrow.models says what a file there defines"]
+    expected += [f"{package}/methods/{name}.py: {BROKEN[name][1]}" for name in sorted(BROKEN)]
+    assert [line.startswith(start) for line, start in zip(lines, expected, strict=True)] == [True] * len(expected), lines

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, Wi
 
 from sparrow.files.paths import base_of, variant_of
 from sparrow.settings import Ratios, Settings, Threat, unique
-from sparrow.study.entry_types import entries, own_entries
+from sparrow.study.entry_types import entries, own_entries, require_entries
 from sparrow.study.mistakes import FOLDER, LABEL
 from sparrow.study.pipelines import PIPELINES
 from sparrow.study.sections import (
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     Verifiers: TypeAlias = dict[str, Any]
     Analyses: TypeAlias = dict[str, Any]
 else:
+    require_entries()
     DataSets, Models, Objectives = entries("datasets"), entries("models"), entries("objectives", ObjectiveOptions)
     Methods, Attacks, Verifiers = entries("methods", MethodOptions), entries("attacks"), entries("verifiers")
     Analyses = entries("analyses")

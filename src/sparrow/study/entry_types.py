@@ -31,18 +31,23 @@ def _fill_kinds(section: Any) -> Any:
     return filled
 
 
-def entries(room: Room, options: type[Settings] | None = None) -> Any:
-    """Type of a section: label to the parameters of one entry of `room` and `options`, told apart by `kind`.
+def require_entries() -> None:
+    """Raise ConfigError, with a line for each file of any room that is no entry."""
+    mistakes = []
+    for room in catalogue.PACKAGES:
+        for kind in catalogue.kinds(room):
+            try:
+                require_contract(room, kind)
+            except ConfigError as error:
+                mistakes.append(str(error))
+    if mistakes:
+        raise ConfigError("\n".join(mistakes))
 
-    Raises ConfigError, a line for each file of `room` that is no entry.
-    """
-    variants, mistakes = [], []
+
+def entries(room: Room, options: type[Settings] | None = None) -> Any:
+    """Type of a section: label to the parameters of one entry of `room` and `options`, told apart by `kind`."""
+    variants = []
     for kind in catalogue.kinds(room):
-        try:
-            require_contract(room, kind)
-        except ConfigError as error:
-            mistakes.append(str(error))
-            continue
         params = catalogue.load(room, kind).Params
         fields: dict[str, Any] = {"kind": (Literal[kind], Field(kind, description=f"The label, if it is not `{kind}`."))}
         if options is not None:
@@ -52,8 +57,6 @@ def entries(room: Room, options: type[Settings] | None = None) -> Any:
         variant = create_model(name, __base__=params, __cls_kwargs__=DESCRIBED, **fields)
         variant.__doc__ = catalogue.summary(room, kind)
         variants.append(variant)
-    if mistakes:
-        raise ConfigError("\n".join(mistakes))
     # Types that are made at run time are values to a type checker, so they are put together as such.
     annotated: Any = Annotated
     label = Annotated[str, Field(pattern=LABEL)]
