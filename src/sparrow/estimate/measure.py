@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sparrow import catalogue
 from sparrow.data.store import Part
 from sparrow.errors import NetworkError
+from sparrow.estimate.codes import code_of
 from sparrow.estimate.operations import count_operations
 from sparrow.estimate.rates import Row, row_of
 from sparrow.estimate.unit import CHANNELS_LAST, Unit, bound_spec, label_of
@@ -29,8 +30,8 @@ from sparrow.verification.memory import memory_limited, out_of_memory
 IMAGES = 128
 """Batch size when a forward pass or an input gradient is timed."""
 BATCH_MULTIPLY_ADDS = 2e10
-"""When a bound is timed, the batch is chosen so that it takes about this many multiply-adds, since one image's bound may take
-10^6 or 10^10."""
+"""When a bound is timed, the batch is the job's, or as much of it as takes about this many multiply-adds, since one image's
+bound may take 10^6 or 10^10."""
 
 
 def this_device() -> dict[str, Any]:
@@ -59,17 +60,13 @@ def measure(study: Study, units: Iterable[Unit], repeats: int, warn: Callable[[s
             model = known.network(unit).to(pick_device())
             row = _step(known, unit, model, repeats) if unit.what == "step" else _image(known, unit, model, repeats)
         except NetworkError as error:
-            warn(f"{_name(unit)}: {error}")
+            warn(f"{unit.what_for_people}: {error}")
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
-            warn(f"{_name(unit)}: does not fit into memory")
+            warn(f"{unit.what_for_people}: does not fit into memory")
         else:
-            yield row_of(unit, made, *row, repeats)
-
-
-def _name(unit: Unit) -> str:
-    return f"{unit.model}{unit.size}, {unit.entry or unit.what}"
+            yield row_of(unit, made, *row, repeats, code_of(unit))
 
 
 class _Entries:
@@ -191,7 +188,7 @@ def _image(known: _Entries, unit: Unit, model: nn.Module, repeats: int) -> tuple
 
     with memory_limited(params.memory_mb):
         one = _count(run, unit)
-        size = max(1, min(params.batch_size, int(BATCH_MULTIPLY_ADDS // max(one, 1))))
+        size = max(1, min(unit.batch_size, int(BATCH_MULTIPLY_ADDS // max(one, 1))))
         while True:
             try:
                 return _timed(run, unit, size, repeats), one
