@@ -711,10 +711,8 @@ def test_shipped_times_and_ones_own_are_both_named(study: Path, monkeypatch: pyt
     assert main(["cost", str(study)]) == 0
     said = capsys.readouterr().out
     assert "Step times are from the table that comes with Sparrow (benchmarks/results/steps.csv) and steps.csv." in said
-    assert (
-        "Not known:\n- neither measured nor counted, which `sparrow cost --measure` does on this machine: cnn-small: " in said
-    )
-    assert "cnn-small: bound of ibp\n" in said
+    assert "does on this machine:\n  cnn-small: bound of ibp\n" in said
+    assert "  cnn-small: gradient\n" not in said
 
 
 def test_a_bound_is_measured_on_as_many_images_as_a_job_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -724,9 +722,16 @@ def test_a_bound_is_measured_on_as_many_images_as_a_job_bounds(monkeypatch: pyte
     study = load_study(SMALL)
     (unit,) = {unit for one in works(study) for unit in one.units if unit.what == "bound"}
     (measured,) = measure(study, [unit], 2, pytest.fail)
-    assert measured.unit == unit
+    assert (measured.unit, measured.repeats) == (unit, 2)
     # One image to be counted, then a warm-up, and twice.
     assert found == [1, 5, 5, 5]
+    # What takes long is not done again.
+    found.clear()
+    monkeypatch.setattr("sparrow.estimate.measure.LONG", 0.0)
+    (measured,) = measure(study, [unit], 2, pytest.fail)
+    assert measured.repeats == 1
+    assert measured.seconds > 0
+    assert found == [1, 5]
 
 
 def test_the_command_measures_what_is_missing_and_keeps_it(study: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -253,9 +253,10 @@ def _not_known(priced: list[Price]) -> Iterator[str]:
     yield from dict.fromkeys(f"- {price.work.why}" for price in unknown if price.work.why)
     missing = list(dict.fromkeys(unit.what_for_people for price in unknown for unit in price.missing))
     if missing:
-        more = f", and {len(missing) - SHOWN:,} more" if len(missing) > SHOWN else ""
-        units = "; ".join(missing[:SHOWN])
-        yield f"- neither measured nor counted, which `sparrow cost --measure` does on this machine: {units}{more}"
+        yield "- neither measured nor counted, which `sparrow cost --measure` does on this machine:"
+        yield from (f"  {unit}" for unit in missing[:SHOWN])
+    if len(missing) > SHOWN:
+        yield f"  and {len(missing) - SHOWN:,} more"
 
 
 def _line(path: Path, price: Price) -> tuple:
