@@ -437,6 +437,17 @@ def test_a_bound_of_the_nearest_number_of_images_is_used_and_said() -> None:
     assert of_a_cpu.rate(CROWN)[:2] == (pytest.approx(2e8 / 4e12), "derived")
 
 
+@pytest.mark.parametrize(("batch_size", "code", "told"), [(512, "", "512"), (1, "", "an unknown number"), (1, "a b", "1")])
+def test_it_is_told_how_many_images_a_bound_was_measured_on(
+    study: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, batch_size: int, code: str, told: str
+) -> None:
+    monkeypatch.setattr("sparrow.estimate.codes.entry_digest", lambda module: "a" if "models" in module else "b")
+    bound = row(CROWN._replace(batch_size=batch_size), 0.1, 10**8)._replace(code=code)
+    write_rows(Path("steps.csv"), [*ROWS[:-1], bound])
+    assert main(["cost", str(study)]) == 0
+    assert f"nearest: measured, but of bounds of {told} instead of 50 images at a time: " in capsys.readouterr().out
+
+
 def test_the_stages_add_up() -> None:
     found = prices(works(load_study(STUDY)), Rates(ROWS, "gpu"), {})
     # By hand: benign steps of 0.5 s, IBP's of 1, 2 and 4 s before, on and past its ramp.

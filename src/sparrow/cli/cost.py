@@ -205,7 +205,7 @@ def _legend(priced: list[Price], rates: Rates, kind: str, tables: dict[Path, lis
     speed = "; ".join(f"{rates.speed(p).teraflops:g} TFLOP/s in {p} ({rates.speed(p).reason})" for p in precisions)
     small = ". It is too little for small networks, which do not keep a GPU busy" if kind == "gpu" else ""
     batches = dict.fromkeys(
-        f"{rate.row.batch_size:,} instead of {unit.batch_size:,}"
+        f"{_at_once(rate.row)} instead of {unit.batch_size:,}"
         for price in priced
         for unit, rate in price.rates.items()
         if rate.by == "nearest"
@@ -214,6 +214,11 @@ def _legend(priced: list[Price], rates: Rates, kind: str, tables: dict[Path, lis
     lines = [text.format(**words) for name, text in MEANING.items() if name in used]
     head = f"Hours of a {kind.upper()}, but for what has run." if "run" in used else f"Hours of a {kind.upper()}."
     return "\n".join([head, *_sources(priced, tables), *lines])
+
+
+def _at_once(row: Row) -> str:
+    """How many images a bound was measured on; tables that know of no code had 1 there, whatever it was."""
+    return f"{row.batch_size:,}" if row.code or row.batch_size > 1 else "an unknown number"
 
 
 def _sources(priced: list[Price], tables: dict[Path, list[Row]]) -> Iterator[str]:
