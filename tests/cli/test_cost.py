@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -27,7 +28,7 @@ from sparrow.estimate.rates import Rates, Row, read_rows, write_rows
 from sparrow.estimate.total import prices
 from sparrow.estimate.unit import Unit, label_of
 from sparrow.estimate.work import Work, at_their_sizes, phases, works
-from sparrow.files.headers import FORMAT, KEYS, KEYS_OF
+from sparrow.files.headers import FORMAT, KEYS, KEYS_OF, read_header
 from sparrow.files.lineage import DATA
 from sparrow.files.paths import parse
 from sparrow.study import job_specs
@@ -56,7 +57,7 @@ DIGITS = ((1, 8, 8), 10)
 # 1,797 images, of which 360 are for testing and 270 for validation, in batches of 128.
 TRAIN_BATCHES, VALIDATION_BATCHES = 10, 3
 FORWARD, GRADIENT = (Unit(what, "cnn-small", "", 1.0, *DIGITS, 1) for what in ("forward", "gradient"))
-CROWN = Unit("bound", "cnn-small", "crown", 1.0, *DIGITS, 1)
+CROWN = Unit("bound", "cnn-small", "crown", 1.0, *DIGITS, 50)
 SMOOTHING_FORWARDS = 10 * (100 + 10_000)
 
 
@@ -158,7 +159,7 @@ def test_networks_that_lost_filters_are_priced_at_their_size_and_what_came_befor
     methods = {"lwm": None, "filters": {"kind": "hydra", "granularity": "filter"}}
     training = STUDY["training"] | {"finetune": {"epochs": 3, "batch_size": 128, "distillation": {}}}
     changes = {"methods": methods, "ratios": [0.5, 0.75], "training": training}
-    found = works(load_study(STUDY | changes | {"analyses": {"stability": {"samples": 30}}}))
+    found = works(load_study(STUDY | changes))
 
     def units(stage: str, entry: str) -> dict[tuple[float, ...], dict[Unit, float]]:
         return {
@@ -194,10 +195,10 @@ def test_an_analysis_of_several_networks_counts_each_at_its_size() -> None:
 
 def test_what_is_left_of_a_network_is_priced_as_the_whole_one_until_it_has_been_counted() -> None:
     half = FORWARD._replace(filters_gone=0.5)
-    assert Rates([row(FORWARD, 1.0, 1)], "gpu").seconds(half) == (1.0, "whole")
-    assert Rates([row(FORWARD, None, 10**9)], "gpu", 4.0).seconds(half) == (pytest.approx(2e9 / 4e12), "whole")
-    assert Rates([row(FORWARD, 1.0, 1), row(half, 0.3, 1)], "gpu").seconds(half) == (0.3, "measured")
-    assert Rates([row(step("benign"), 1.0, 1)], "gpu").seconds(half) is None
+    assert Rates([row(FORWARD, 1.0, 1)], "gpu").rate(half)[:2] == (1.0, "whole")
+    assert Rates([row(FORWARD, None, 10**9)], "gpu", 4.0).rate(half)[:2] == (pytest.approx(2e9 / 4e12), "whole")
+    assert Rates([row(FORWARD, 1.0, 1), row(half, 0.3, 1)], "gpu").rate(half)[:2] == (0.3, "measured")
+    assert Rates([row(step("benign"), 1.0, 1)], "gpu").rate(half) is None
 
 
 def test_a_penalty_costs_two_passes_both_ways_wherever_the_objective_trains() -> None:
@@ -220,6 +221,53 @@ def test_a_data_set_that_has_been_prepared_is_looked_at(tmp_path: Path) -> None:
     assert dense.steps == 4 * 2
     assert [unit.shape for unit in dense.units] == [(3, 8, 8)]
     assert crown.images == 30
+
+
+def _touch(folder: Path, images: int) -> None:
+    """So many files in four class folders, none of which is an image."""
+    for place in range(images):
+        path = folder / f"class{place % 4}" / f"{place}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_the_images_of_a_folder_or_zip_are_counted_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    _touch(Path("images"), 100)
+    _touch(Path("others"), 30)
+    shutil.make_archive("zipped", "zip", "images")
+    own = {"kind": "image-folder", "size": 8, "classes": 4, "test": 0.2, "validation": 0.16}
+    for folder in ("images", "zipped.zip"):
+        dense, crown = (
+            work(*of, datasets={"own": own | {"folder": folder}}) for of in (("pretrain",), ("verify", "benign", "crown"))
+        )
+        # 20 images for testing, 16 for validation; 64 to train with, in one batch.
+        assert {unit.batch_size: count for unit, count in dense.units.items()} == {64: 4 * (1 + 1)}
+        assert (crown.images, next(iter(crown.units)).batch_size) == (20, 20)
+    official = {"own": own | {"folder": "images", "test_folder": "others"}}
+    assert work("verify", entry="crown", datasets=official).images == 30
+    (unit,) = work("pretrain", datasets=official).units
+    assert unit.batch_size == 100 - 16
+
+
+def test_a_data_set_that_nobody_can_count_is_told_and_the_others_are_priced(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _touch(Path("few"), 2)
+    few = {"kind": "image-folder", "folder": "few", "size": 8, "classes": 3}
+    study.write_text(yaml.safe_dump(SMALL | {"datasets": {"digits": None, "few": few}}))
+    write_rows(Path("steps.csv"), ROWS[:1])
+    assert main(["cost", str(study)]) == 0
+    said = capsys.readouterr().out
+    assert "- datasets.few: 2 images, too few for training, validation and test\n" in said
+    assert [line.split()[-1] for line in said.splitlines() if line.startswith("pretrain ")] == ["measured", "unknown"]
+    monkeypatch.setattr(catalogue.load("datasets", "digits").Params, "images", None)
+    assert main(["cost", str(study)]) == 0
+    said = capsys.readouterr().out
+    assert "- datasets.digits: digits does not say how many images it has" in said
+    assert "prepare it first (sparrow run STUDY.yaml --cores 1 tiny/digits/data.safetensors)\n" in said
+    # How many jobs there are is known all the same.
+    assert "36 cells, 4 dense networks, 162 jobs (data 2, initial 4, pretrain 4, " in said
 
 
 @pytest.mark.parametrize(("share", "images"), [(None, 1167 + 600), (0.5, 1167)])
@@ -257,6 +305,87 @@ def test_logits_are_a_pass_for_each_image_and_each_draw_of_noise() -> None:
     assert not [one for one in works(load_study(STUDY)) if one.stage == "outputs"]
 
 
+EXAMPLES = {"fgsm": None, "pgd": None, "far": {"kind": "pgd", "eps": 0.3}, "fmn": None}
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "jobs", "networks", "each"),
+    [
+        # Of each seed nine pruned networks and their dense one, each tried with those of all by three attacks: the one that
+        # knows distances, and two at this radius.
+        ("transfer", {}, 2, 10, 10 * 3 + 1),
+        ("transfer", {"attacks": ["pgd"], "samples": 7}, 2, 10, 10 * 1 + 1),
+        # Of each cell two seeds' networks and two dense ones, with the dense ones' images.
+        ("transfer-baseline", {}, 9, 4, 2 * 3 + 1),
+    ],
+)
+def test_images_that_pass_from_network_to_network_cost_a_pass_each(
+    kind: str, settings: dict, jobs: int, networks: int, each: int
+) -> None:
+    changes = {"objectives": {"benign": None}, "attacks": EXAMPLES, "analyses": {kind: settings}}
+    found = [one for one in works(load_study(STUDY | changes)) if one.entry == kind]
+    images = settings.get("samples", 360)
+    pruned = max(found, key=lambda one: len(one.jobs))
+    assert (len(pruned.jobs), pruned.images, pruned.units) == (jobs, images * networks, {FORWARD: images * networks * each})
+    # Dense networks have a job of their own where networks of all seeds are compared.
+    rest = [one.units for one in found if one is not pruned]
+    assert rest == ([{FORWARD: images * 2 * each}] if kind == "transfer-baseline" else [])
+
+
+@pytest.mark.parametrize(("named", "passes"), [(None, 3), (["pgd", "fgsm"], 2), (["fmn"], 1)])
+def test_a_transfer_attack_costs_a_pass_for_each_table_whose_images_it_tries(named: list[str] | None, passes: int) -> None:
+    attacks = EXAMPLES | {"transfer": {"samples": 30, "attacks": named}}
+    found = work("attack", entry="transfer", attacks=attacks)
+    assert found.units == {FORWARD: 30 * passes}
+
+
+def test_mixed_precision_costs_as_many_choices_as_it_may_try(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mixed = {"average_bits": 4, "candidates": [2, 4, 8], "images": 20, "n0": 10, "n": 90}
+    changes = {
+        "objectives": {"benign": None},
+        "variants": {"mixed": {"mixed_precision": mixed}, "trained": {"mixed_precision": mixed, "epochs": 2}},
+        "evaluate": ["dense", "dense+mixed", "dense+trained"],
+    }
+    found = {one.entry: one for one in works(load_study(STUDY | changes), lambda *about: 4) if one.stage == "quantise"}
+    # Four layers, and two candidates below the first.
+    choices = {FORWARD: 4 * 4 * 2 * 20 * 100}
+    assert found["mixed"].units == choices
+    assert found["trained"].units == choices | {step("benign"): 2 * (TRAIN_BATCHES + VALIDATION_BATCHES)}
+    # The command counts the layers itself: CNN-small has four.
+    study.write_text(yaml.safe_dump(STUDY | changes))
+    assert main(["cost", str(study), "--csv", "rows.csv", "--tflops", "1"]) == 0
+    assert "variants" not in capsys.readouterr().out
+    write_rows(Path("steps.csv"), ROWS)
+    assert main(["cost", str(study), "--csv", "rows.csv"]) == 0
+    (line,) = (line for line in csv.DictReader(Path("rows.csv").read_text().splitlines()) if line["entry"] == "mixed")
+    assert float(line["hours"]) == pytest.approx(2 * 4 * 4 * 2 * 20 * 100 * 0.001 / 3600, rel=1e-5)
+
+
+def test_a_network_whose_layers_nobody_can_count_is_told(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def build(*arguments: Any) -> None:
+        raise ValueError("no such width\nat all")
+
+    monkeypatch.setattr(catalogue.load("models", "cnn-small"), "build", build)
+    changes = {"variants": {"mixed": {"mixed_precision": {"average_bits": 4}}}, "evaluate": ["dense", "dense+mixed"]}
+    study.write_text(yaml.safe_dump(STUDY | changes))
+    assert main(["cost", str(study)]) == 0
+    assert (
+        "- variants.mixed.mixed_precision: how often a choice of bits is tried, of 110,000 forward passes each "
+        "(models.cnn-small cannot be built: no such width)\n" in capsys.readouterr().out
+    )
+
+
+def test_an_entry_that_declares_no_passes_is_told(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delattr(catalogue.load("attacks", "fgsm"), "passes")
+    study.write_text(yaml.safe_dump(STUDY | {"attacks": {"mine": {"kind": "fgsm"}}}))
+    assert main(["cost", str(study)]) == 0
+    assert "- attacks.mine: the file of fgsm declares no `passes`\n" in capsys.readouterr().out
+
+
 def test_verifiers() -> None:
     assert work("verify", entry="crown").units == {CROWN: 50}
     assert work("verify", entry="smoothing").units == {FORWARD: SMOOTHING_FORWARDS}
@@ -265,12 +394,58 @@ def test_verifiers() -> None:
 def test_a_cascade_is_the_sum_of_its_bounds_and_a_complete_one_takes_its_time() -> None:
     cascade = {"samples": 7, "bounds": ["crown", "branch-and-bound"], "seconds": 12}
     found = work("verify", entry="cascade", verifiers={"cascade": cascade})
-    assert found.units == {CROWN: 7}
+    assert found.units == {CROWN._replace(batch_size=7): 7}
     assert found.limit == 7 * 12
 
 
 def test_stable_relus_are_one_bound() -> None:
-    assert work("analyse", entry="stability", analyses={"stability": {"samples": 30}}).units == {CROWN: 30}
+    found = work("analyse", entry="stability", analyses={"stability": {"samples": 30}})
+    assert found.units == {CROWN._replace(batch_size=30): 30}
+    # The analysis says itself how many images it bounds at a time.
+    found = work("analyse", entry="stability", analyses={"stability": {"samples": 30, "batch_size": 8}})
+    assert found.units == {CROWN._replace(batch_size=8): 30}
+
+
+def test_a_bound_is_of_as_many_images_at_a_time_as_a_job_has() -> None:
+    for samples, batch_size, at_once in ((50, 512, 50), (50, 20, 20), (None, 512, 360)):
+        verifiers = {"crown": {"samples": samples, "batch_size": batch_size}}
+        (unit,) = work("verify", entry="crown", verifiers=verifiers).units
+        assert unit.batch_size == at_once
+    # A cascade's members have their own batches.
+    cascade = {"samples": 40, "bounds": ["crown", "alpha-crown"], "batch_size": 30, "alpha_batch_size": 8}
+    found = work("verify", entry="cascade", verifiers={"cascade": cascade}).units
+    assert {unit.entry.split()[0]: unit.batch_size for unit in found} == {"crown": 30, "alpha-crown": 8}
+    grafting = {"epochs": 1, "batch_size": 64, "images": 40}
+    changes = {"grafting": grafting, "evaluate": ["dense", "grafted"], "objectives": {"benign": None}}
+    assert {unit.what: unit.batch_size for unit in work("graft", **changes).units} == {"step": 64, "bound": 40}
+
+
+def test_a_step_is_of_no_more_images_than_there_are() -> None:
+    training = {stage: {"epochs": 2, "batch_size": 2000} for stage in STUDY["training"]}
+    assert list(work("pretrain", training=training, objectives={"benign": None}).units) == [step("benign", batch_size=TRAIN)]
+
+
+def test_a_bound_of_the_nearest_number_of_images_is_used_and_said() -> None:
+    crowns = [CROWN._replace(batch_size=size) for size in (1, 40, 512)]
+    known = Rates([row(unit, size, 10**8) for unit, size in zip(crowns, (9.0, 2.0, 1.0), strict=True)], "gpu")
+    expected = {1: (9.0, "measured"), 5: (9.0, "nearest"), 20: (2.0, "nearest"), 300: (1.0, "nearest"), 512: (1.0, "measured")}
+    assert {size: known.rate(CROWN._replace(batch_size=size))[:2] for size in expected} == expected
+    # Of steps there is none such: what one takes is not in proportion to its images.
+    assert Rates([row(step("benign"), 1.0, 10**9)], "gpu").rate(step("benign", batch_size=64)).by == "derived"
+    # What has been counted is counted for one image, whatever the batch.
+    of_a_cpu = Rates([row(crowns[2], 1.0, 10**8, "cpu")], "gpu", 4.0)
+    assert of_a_cpu.rate(CROWN)[:2] == (pytest.approx(2e8 / 4e12), "derived")
+
+
+@pytest.mark.parametrize(("batch_size", "code", "told"), [(512, "", "512"), (1, "", "an unknown number"), (1, "a b", "1")])
+def test_it_is_told_how_many_images_a_bound_was_measured_on(
+    study: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, batch_size: int, code: str, told: str
+) -> None:
+    monkeypatch.setattr("sparrow.estimate.codes.entry_digest", lambda module: "a" if "models" in module else "b")
+    bound = row(CROWN._replace(batch_size=batch_size), 0.1, 10**8)._replace(code=code)
+    write_rows(Path("steps.csv"), [*ROWS[:-1], bound])
+    assert main(["cost", str(study)]) == 0
+    assert f"nearest: measured, but of bounds of {told} instead of 50 images at a time: " in capsys.readouterr().out
 
 
 def test_the_stages_add_up() -> None:
@@ -302,7 +477,7 @@ def test_what_is_not_measured_is_derived_and_what_is_not_counted_is_unknown() ->
 
 
 def test_the_last_of_two_measurements_counts() -> None:
-    assert Rates([row(FORWARD, 1.0, 1), row(FORWARD, 2.0, 1)], "gpu").seconds(FORWARD) == (2.0, "measured")
+    assert Rates([row(FORWARD, 1.0, 1), row(FORWARD, 2.0, 1)], "gpu").rate(FORWARD)[:2] == (2.0, "measured")
 
 
 DENSE = ["digits/cnn-small/benign/seed0/dense", "digits/cnn-small/benign/seed1/dense"]
@@ -360,6 +535,15 @@ def test_initial_networks_that_have_been_drawn_count_as_all_that_has_run(ran: Pa
     _write(ran / f"{job}.safetensors", header | {"config": spec.config()})
     (ran / f"{job}.cost.json").write_text(json.dumps({"seconds": 7}))
     assert known() == TRAINED | ATTACKED | {job: 7.0}
+
+
+def test_jobs_of_an_own_network_that_has_changed_since_say_nothing(ran: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sparrow.estimate.finished.is_own", lambda module: module == "sparrow.models.cnn_small")
+    assert known() == {}
+    for job in DENSE:
+        spec, header = job_specs.pretrain_spec(load_study(STUDY), parse(job).parent), read_header(ran / f"{job}.safetensors")
+        _write(ran / f"{job}.safetensors", header | {"code": spec.code})
+    assert known() == TRAINED | ATTACKED
 
 
 LONGER = {"training": STUDY["training"] | {"pretrain": {"epochs": 4000, "batch_size": 128}}}
@@ -422,12 +606,13 @@ def test_a_table_of_step_times_is_read_as_it_was_written(tmp_path: Path) -> None
     assert read_rows(path) == rows
 
 
-def test_a_table_from_before_networks_were_cut_is_read_as_of_whole_ones(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unknown", [{"code"}, {"filters_gone", "code"}])
+def test_an_older_table_is_read_as_of_whole_networks_and_code_that_nobody_noted(tmp_path: Path, unknown: set[str]) -> None:
     path = tmp_path / "steps.csv"
     write_rows(path, ROWS)
     lines = list(csv.DictReader(path.read_text().splitlines()))
     with open(path, "w", newline="") as file:
-        table = csv.DictWriter(file, [name for name in Row._fields if name != "filters_gone"], extrasaction="ignore")
+        table = csv.DictWriter(file, [name for name in Row._fields if name not in unknown], extrasaction="ignore")
         table.writeheader()
         table.writerows(lines)
     assert read_rows(path) == ROWS
@@ -498,9 +683,70 @@ def test_studies_of_digits_are_priced_out_of_the_box(
     assert " 0.00 " not in said
 
 
+SMALL = STUDY | {"objectives": {"benign": None}, "verifiers": {"ibp": {"samples": 5}}, "attacks": {"fgsm": None}}
+
+
+def test_what_was_measured_in_this_folder_is_used_unless_another_table_is_named(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study.write_text(yaml.safe_dump(SMALL))
+    ibp = Unit("bound", "cnn-small", "ibp", 1.0, *DIGITS, 5)
+
+    def table(path: str, seconds: float, kind: str = "cpu") -> None:
+        write_rows(Path(path), [row(unit, seconds, 10**6, kind) for unit in (step("benign"), GRADIENT, ibp)])
+
+    def said(*options: str) -> tuple[str, str]:
+        """From where the step times are, and the total."""
+        assert main(["cost", str(study), *options]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        (total,) = (line.split()[3] for line in lines if line.startswith("total"))
+        return "\n".join(line for line in lines if line.startswith(("Hours of", "Step times"))), total
+
+    assert said() == ("Hours of a GPU.", "?")
+    table("steps.csv", 1.0)
+    named, total = said()
+    # One's own times say whose hours are meant.
+    assert named == "Hours of a CPU.\nStep times are from steps.csv."
+    table("other.csv", 2.0, "gpu")
+    other, twice = said("--steps", "other.csv")
+    assert other == "Hours of a GPU.\nStep times are from other.csv."
+    assert float(twice) == pytest.approx(2 * float(total), abs=0.011)
+    assert said("--device", "gpu")[0] == "Hours of a GPU.\nStep times are from steps.csv."
+
+
+def test_shipped_times_and_ones_own_are_both_named(study: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr("sparrow.cli.cost.SHIPPED", Path("shipped.csv"))
+    study.write_text(yaml.safe_dump(SMALL))
+    write_rows(Path("shipped.csv"), [row(unit, 1.0, 10**6, "cpu") for unit in (step("benign"), GRADIENT)])
+    write_rows(Path("steps.csv"), [row(step("benign"), 2.0, 10**6, "cpu")])
+    assert main(["cost", str(study)]) == 0
+    said = capsys.readouterr().out
+    assert "Step times are from the table that comes with Sparrow (benchmarks/results/steps.csv) and steps.csv." in said
+    assert "does on this machine:\n  cnn-small: bound of ibp\n" in said
+    assert "  cnn-small: gradient\n" not in said
+
+
+def test_a_bound_is_measured_on_as_many_images_as_a_job_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry, found = catalogue.load("verifiers", "ibp"), []
+    real = entry.bound
+    monkeypatch.setattr(entry, "bound", lambda *a: (found.append(len(a[1])), real(*a))[1])
+    study = load_study(SMALL)
+    (unit,) = {unit for one in works(study) for unit in one.units if unit.what == "bound"}
+    (measured,) = measure(study, [unit], 2, pytest.fail)
+    assert (measured.unit, measured.repeats) == (unit, 2)
+    # One image to be counted, then a warm-up, and twice.
+    assert found == [1, 5, 5, 5]
+    # What takes long is not done again.
+    found.clear()
+    monkeypatch.setattr("sparrow.estimate.measure.LONG", 0.0)
+    (measured,) = measure(study, [unit], 2, pytest.fail)
+    assert measured.repeats == 1
+    assert measured.seconds > 0
+    assert found == [1, 5]
+
+
 def test_the_command_measures_what_is_missing_and_keeps_it(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    small = STUDY | {"objectives": {"benign": None}, "verifiers": {"ibp": {"samples": 5}}, "attacks": {"fgsm": None}}
-    study.write_text(yaml.safe_dump(small))
+    study.write_text(yaml.safe_dump(SMALL))
     assert main(["cost", str(study), "--measure", "--repeats", "1"]) == 0
     rows = read_rows(Path("steps.csv"))
     assert [r.what for r in rows] == ["step", "gradient", "bound"]
@@ -518,8 +764,7 @@ def test_the_command_measures_what_is_missing_and_keeps_it(study: Path, capsys: 
 
 
 def test_what_is_measured_here_is_counted_for_another_device(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    small = {"objectives": {"benign": None}, "verifiers": {"ibp": {"samples": 5}}, "attacks": {"fgsm": None}}
-    study.write_text(yaml.safe_dump(STUDY | small))
+    study.write_text(yaml.safe_dump(SMALL))
     assert main(["cost", str(study), "--measure", "--repeats", "1", "--device", "gpu"]) == 0
     assert {r.kind for r in read_rows(Path("steps.csv"))} == {"cpu"}
     said = capsys.readouterr().out
@@ -567,7 +812,7 @@ def test_steps_and_bounds_are_measured_against_their_objectives_threat(monkeypat
         (yaml.safe_dump(STUDY | {"seeds": []}), "study.yaml: seeds:"),
         (
             yaml.safe_dump(STUDY | {"datasets": {"own": {"kind": "image-folder", "folder": "x", "size": 8, "classes": 10}}}),
-            "datasets.own: image-folder does not say how many images it has",
+            "datasets.own.folder: x: no such file or folder",
         ),
     ],
 )

@@ -222,6 +222,31 @@ def test_a_contract_that_is_broken_is_told(room: str, old: str, new: str, messag
     assert refused(room).startswith(message)
 
 
+ANALYSIS = """
+from typing import ClassVar
+from sparrow.settings import Analysis, Columns, Scope
+
+class Params(Analysis):
+    scope: ClassVar[Scope] = "family"
+    tables: ClassVar[Columns] = {"own": ("share",)}
+
+def analyse(subject, params):
+    return []
+
+"""
+
+
+@pytest.mark.parametrize("given", ["params, classes", "params, classes, networks, dense, attacks"])
+def test_the_passes_of_an_analysis_may_ask_how_many_networks_it_is_given(given: str, entry_of) -> None:
+    entry_of("analyses", f"{ANALYSIS}def passes({given}):\n    return 1, 0\n")
+    contracts.require_contract("analyses", "own")
+    entry_of("analyses", f"{ANALYSIS}def passes(params, classes, networks):\n    return 1, 0\n")
+    assert refused("analyses") == (
+        "passes(params, classes, networks) cannot be called; valid: passes(params, classes) or passes(params, classes, "
+        "networks, dense, attacks)"
+    )
+
+
 def test_a_flag_without_its_annotation_is_told(entry_of, monkeypatch: pytest.MonkeyPatch) -> None:
     def load(room: str, kind: str) -> None:
         entry_of("methods", METHOD.replace("needs: ClassVar[Needs] =", "needs ="))

@@ -37,9 +37,11 @@ one network (scopes `network` and `pair`) in the first table, but none that ever
 failed for all networks; `draw(source, svg, png, spec)`, the figure of one data set and model from the table of all jobs, or a
 list of them where there are several (`@opened(FigureSpec)`, from `sparrow.files.specs` and `sparrow.results.specs.figures`,
 types its `spec`; `sparrow.results.figures.style` has what figures share); `passes(params, classes)`, forward passes and input
-gradients for each image of each network (of what needs `corrupted` images, for each of these), or `members(params)`, verifiers
-whose bounds it computes, by which `sparrow cost` prices it. Files are read whenever a study is planned: what takes long to
-import (torch: `sparrow.lazy_torch`) is imported inside of functions.
+gradients for each image of each network (of what needs `corrupted` images, for each of these), which may be
+`passes(params, classes, networks, dense, attacks)`, where that depends on how many networks a job is given, how many of them as
+dense ones, and of how many attacks it reads examples; or `members(params)`, verifiers whose bounds it computes, in batches of
+the analysis's own `batch_size` if it has one. By these `sparrow cost` prices it. Files are read whenever a study is planned:
+what takes long to import (torch: `sparrow.lazy_torch`) is imported inside of functions.
 
 An analysis that measures time says `timed = True`: it is given a family, since times can be compared within one job alone, has
 columns `method`, `ratio` and `stage`, and lies beside what each network preserves in a table of its own, never in summary.csv,

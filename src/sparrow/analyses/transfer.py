@@ -83,6 +83,11 @@ class Params(Analysis):
     """Images per batch."""
 
 
+def passes(params: Params, classes: int, networks: int, dense: int, attacks: int) -> tuple[int, int]:
+    """Forward passes and gradients for each image of each network: it as it is, and every network's images of each attack."""
+    return networks * attacks + 1, 0
+
+
 def analyse(subject: Family, params: Params) -> list[tuple[Any, ...]]:
     """A row for each network and each other one whose images are tried on it. A network that failed has none."""
     from sparrow.inference.tried_examples import answers

@@ -65,6 +65,11 @@ class Params(Analysis):
     """Images per batch."""
 
 
+def passes(params: Params, classes: int, networks: int, dense: int, attacks: int) -> tuple[int, int]:
+    """Forward passes and gradients for each image of each network: it as it is, and each dense one's images of each attack."""
+    return dense * attacks + 1, 0
+
+
 def analyse(subject: Seeds, params: Params) -> list[tuple[Any, ...]]:
     """A row for each network and each dense one, but itself, whose images are tried on it. A network that failed has none."""
     from sparrow.inference.tried_examples import answers

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from sparrow.catalogue import Room, module_name
 from sparrow.errors import CheckpointError, SparrowError
 from sparrow.estimate.work import Work
 from sparrow.files.cost import read_cost
@@ -16,14 +17,16 @@ from sparrow.files.headers import OUTPUTS_FORMAT, read_header
 from sparrow.files.lineage import DATA
 from sparrow.files.paths import COST, INITIAL, NETWORK, OUTPUTS, TABLE, checkpoint_of, data_path, parse, study_table
 from sparrow.study import analyses, job_specs
+from sparrow.study.code_digest import is_own
 from sparrow.study.config import Study
 
 
 def finished_jobs(study: Study, works: Iterable[Work]) -> dict[str, float]:
     """Seconds of each job that has run, by the path of its cost: its `*.cost.json`, or else its row in `costs.csv`.
 
-    A cost is left out if the file beside it was made under another configuration. Of a table of outcomes, the number of images
-    and the configuration of its checkpoint are compared; the settings of its attack or verifier are not known.
+    A cost is left out if the file beside it was made under another configuration, or by other code of entries of one's own.
+    Of a table of outcomes, the number of images and the configuration of its checkpoint are compared; the settings of its
+    attack or verifier are not known.
     Raises SparrowError, naming the file, if a cost cannot be read.
     """
     results, found = Path(study.results), {}
@@ -68,6 +71,7 @@ def _current(study: Study) -> Callable[[Work, str], bool]:
     def network(path: str) -> bool:
         own, spec = _header(results / f"{path}{NETWORK}"), job_specs.checkpoint_spec(study, parse(path))
         same = (own.get("model"), own.get("config")) == (_plain(spec.model), _plain(spec.config()))
+        same = same and (own.get("code") == spec.code or not any(map(is_own, _modules(spec))))
         # An initial network knows no images.
         return same and (own["stage"] == INITIAL or own["data"] == data(parse(path).parent.dataset))
 
@@ -88,6 +92,15 @@ def _current(study: Study) -> Callable[[Work, str], bool]:
         return checkpoint is not None and network(checkpoint.path)
 
     return current
+
+
+def _modules(spec: Any) -> Iterator[str]:
+    """Full names of the modules of the entries by which a checkpoint is made."""
+    rooms: dict[str, Room] = {"model": "models", "objective": "objectives", "method": "methods"}
+    for name, room in rooms.items():
+        entry = getattr(spec, name, None)
+        if entry:
+            yield module_name(room, entry["kind"])
 
 
 def _header(path: Path, *expected: str) -> dict[str, Any]:

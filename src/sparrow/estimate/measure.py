@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sparrow import catalogue
 from sparrow.data.store import Part
 from sparrow.errors import NetworkError
+from sparrow.estimate.codes import code_of
 from sparrow.estimate.operations import count_operations
 from sparrow.estimate.rates import Row, row_of
 from sparrow.estimate.unit import CHANNELS_LAST, Unit, bound_spec, label_of
@@ -29,8 +30,11 @@ from sparrow.verification.memory import memory_limited, out_of_memory
 IMAGES = 128
 """Batch size when a forward pass or an input gradient is timed."""
 BATCH_MULTIPLY_ADDS = 2e10
-"""When a bound is timed, the batch is chosen so that it takes about this many multiply-adds, since one image's bound may take
-10^6 or 10^10."""
+"""When a bound is timed, the batch is the job's, or as much of it as takes about this many multiply-adds, since one image's
+bound may take 10^6 or 10^10."""
+
+LONG = 5.0
+"""A pass or a bound of a batch that takes more seconds when it is run first is not run again: nothing warms up for so long."""
 
 
 def this_device() -> dict[str, Any]:
@@ -47,7 +51,7 @@ def this_device() -> dict[str, Any]:
 
 
 def measure(study: Study, units: Iterable[Unit], repeats: int, warn: Callable[[str], None]) -> Iterator[Row]:
-    """A Row for each unit: its multiply-adds, and its seconds on average over `repeats` runs.
+    """A Row for each unit: its multiply-adds, and its seconds on average over `repeats` runs, or of one if that is `LONG`.
 
     A unit that fails with a NetworkError, or does not fit into memory, is left out, and `warn` is called with the reason.
     """
@@ -57,19 +61,15 @@ def measure(study: Study, units: Iterable[Unit], repeats: int, warn: Callable[[s
         seed_everything("cost", unit)
         try:
             model = known.network(unit).to(pick_device())
-            row = _step(known, unit, model, repeats) if unit.what == "step" else _image(known, unit, model, repeats)
+            found = _step(known, unit, model, repeats) if unit.what == "step" else _image(known, unit, model, repeats)
         except NetworkError as error:
-            warn(f"{_name(unit)}: {error}")
+            warn(f"{unit.what_for_people}: {error}")
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
-            warn(f"{_name(unit)}: does not fit into memory")
+            warn(f"{unit.what_for_people}: does not fit into memory")
         else:
-            yield row_of(unit, made, *row, repeats)
-
-
-def _name(unit: Unit) -> str:
-    return f"{unit.model}{unit.size}, {unit.entry or unit.what}"
+            yield row_of(unit, made, *found, code_of(unit))
 
 
 class _Entries:
@@ -163,19 +163,20 @@ class _Clock(Hooks):
             raise _StepsDone
 
 
-def _step(known: _Entries, unit: Unit, model: nn.Module, repeats: int) -> tuple[float, int]:
-    """Seconds and multiply-adds of a step of the training loop, on average, since some objectives choose bounds at random."""
+def _step(known: _Entries, unit: Unit, model: nn.Module, repeats: int) -> tuple[float, int, int]:
+    """Seconds and multiply-adds of a step of the training loop, on average, since some objectives choose bounds at random; and
+    over how many."""
     device, clock = pick_device(), _Clock(repeats)
     parts = {"train": _part(unit, 2 * repeats * unit.batch_size, device), "validation": _part(unit, 1, device)}
     precision, layout = unit.precision.removesuffix(CHANNELS_LAST), unit.precision.endswith(CHANNELS_LAST)
     schedule = Schedule(epochs=1, batch_size=unit.batch_size, lr=1e-6, precision=precision, channels_last=layout)
     with suppress(_StepsDone):
         train(model, known.loss(unit), parts, schedule, model.parameters(), torch.Generator(), clock)
-    return clock.seconds, clock.multiply_adds
+    return clock.seconds, clock.multiply_adds, repeats
 
 
-def _image(known: _Entries, unit: Unit, model: nn.Module, repeats: int) -> tuple[float, int]:
-    """Seconds and multiply-adds for one image; timed in a batch, and divided by its size."""
+def _image(known: _Entries, unit: Unit, model: nn.Module, repeats: int) -> tuple[float, int, int]:
+    """Seconds and multiply-adds for one image; timed in a batch, and divided by its size; and how often that was timed."""
     model.eval()
     if unit.what != "bound":
         passes = {"forward": _forward, "gradient": _gradient}[unit.what]
@@ -183,7 +184,9 @@ def _image(known: _Entries, unit: Unit, model: nn.Module, repeats: int) -> tuple
         def run_pass(part: Part) -> None:
             passes(model, part.images)
 
-        return _timed(run_pass, unit, IMAGES, repeats), _count(run_pass, unit)
+        one = _count(run_pass, unit)
+        seconds, runs = _timed(run_pass, unit, IMAGES, repeats)
+        return seconds, one, runs
     bound, params = known.bound(unit)
 
     def run(part: Part) -> Tensor:
@@ -191,13 +194,15 @@ def _image(known: _Entries, unit: Unit, model: nn.Module, repeats: int) -> tuple
 
     with memory_limited(params.memory_mb):
         one = _count(run, unit)
-        size = max(1, min(params.batch_size, int(BATCH_MULTIPLY_ADDS // max(one, 1))))
+        size = max(1, min(unit.batch_size, int(BATCH_MULTIPLY_ADDS // max(one, 1))))
         while True:
             try:
-                return _timed(run, unit, size, repeats), one
+                seconds, runs = _timed(run, unit, size, repeats)
             except (MemoryError, RuntimeError) as error:
                 if size == 1 or not out_of_memory(error):
                     raise
+            else:
+                return seconds, one, runs
             size //= 2
 
 
@@ -208,14 +213,18 @@ def _count(run: Callable[[Part], Any], unit: Unit) -> int:
     return count.multiply_adds
 
 
-def _timed(run: Callable[[Part], Any], unit: Unit, size: int, repeats: int) -> float:
-    """Seconds of `run` for an image in a batch of `size`."""
+def _timed(run: Callable[[Part], Any], unit: Unit, size: int, repeats: int) -> tuple[float, int]:
+    """Seconds of `run` for an image in a batch of `size`, and over how many runs: after a first one, unless that was `LONG`."""
     part = _part(unit, size, pick_device())
+    start = _now()
     run(part)
+    first = _now() - start
+    if first > LONG:
+        return first / size, 1
     start = _now()
     for _ in range(repeats):
         run(part)
-    return (_now() - start) / repeats / size
+    return (_now() - start) / repeats / size, repeats
 
 
 def _forward(model: nn.Module, images: Tensor) -> None:

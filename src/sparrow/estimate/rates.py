@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -54,6 +55,9 @@ class Row(NamedTuple):
     """For a step, or for one image; None if only the multiply-adds were counted."""
     multiply_adds: int
     repeats: int
+    code: str = ""
+    """Digests of the entries' own code, of the unit's model and of its objective or verifier; nothing in rows that come with
+    Sparrow, and in tables from before there were any."""
 
     @property
     def unit(self) -> Unit:
@@ -64,11 +68,11 @@ class Row(NamedTuple):
         return Unit(*about, self.filters_gone)
 
 
-def row_of(unit: Unit, made: dict[str, Any], seconds: float | None, multiply_adds: int, repeats: int) -> Row:
+def row_of(unit: Unit, made: dict[str, Any], seconds: float | None, multiply_adds: int, repeats: int, code: str = "") -> Row:
     """The Row of `unit`; `made` has kind, device, threads and versions (`measure.this_device`)."""
     about = {key: made[key] for key in Row._fields[:5]}
     own = unit._asdict() | {"shape": "x".join(map(str, unit.shape))}
-    return Row(**about, **own, seconds=seconds, multiply_adds=multiply_adds, repeats=repeats)
+    return Row(**about, **own, seconds=seconds, multiply_adds=multiply_adds, repeats=repeats, code=code)
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -77,10 +81,12 @@ def read_rows(path: Path) -> list[Row]:
         raise SparrowError(f"{path}: no such file; valid: a table that `sparrow cost --measure` wrote")
     with open(path, newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        # Tables from before cut networks have no column for them.
-        if tuple(reader.fieldnames or ()) not in (Row._fields, tuple(name for name in Row._fields if name != "filters_gone")):
+        # Tables from before networks were cut, and from before their code was known, have no columns for it.
+        missing = [name for name in Row._fields if name not in (reader.fieldnames or ())]
+        columns = [name for name in Row._fields if name not in missing]
+        if list(reader.fieldnames or ()) != columns or missing not in ([], ["code"], ["filters_gone", "code"]):
             raise SparrowError(f"{path}: not a table of step times; its columns must be {', '.join(Row._fields)}")
-        return [_row(path, reader.line_num, {"filters_gone": "0"} | line) for line in reader]
+        return [_row(path, reader.line_num, {"filters_gone": "0", "code": ""} | line) for line in reader]
 
 
 _NUMBERS = {
@@ -102,6 +108,8 @@ def _row(path: Path, number: int, line: dict[str, str]) -> Row:
         values["seconds"] = float(line["seconds"]) if line["seconds"] else None
         row = Row(**values)
         row.unit  # noqa: B018 - raises ValueError for a shape that is not three numbers
+        if row.batch_size < 1:
+            raise ValueError(f"batch_size is {row.batch_size}, must be at least 1")
     except (TypeError, ValueError) as error:
         raise SparrowError(f"{path}: line {number}: not a step time: {error}") from None
     return row
@@ -112,38 +120,52 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
     write_csv(path, Row._fields, rows)
 
 
+class Rate(NamedTuple):
+    """The seconds of a unit, and what they come from."""
+
+    seconds: float
+    by: str
+    """`measured`; `nearest`, a bound that was measured on another number of images at a time; `derived` from multiply-adds; or
+    `whole`, any of these of a network with all of its filters, where some are gone."""
+    row: Row
+
+
 class Rates:
     """Seconds of units on one kind of device."""
 
     def __init__(self, rows: Sequence[Row], kind: Kind, teraflops: float | None = None) -> None:
         """Of several rows for a unit, the last is used; `teraflops` replaces the assumed speeds."""
         self._kind, self._teraflops = kind, teraflops
-        self._seconds = {row.unit: row.seconds for row in rows if row.kind == kind and row.seconds is not None}
-        self._multiply_adds = {row.unit: row.multiply_adds for row in rows}
+        self._measured = {row.unit: row for row in rows if row.kind == kind and row.seconds is not None}
+        self._counted = {row.unit: row for row in rows}
         # The operations of a step do not depend on its precision, and grow as the batch.
-        self._by_image = {_any_batch(row.unit): row.multiply_adds / row.batch_size for row in rows}
+        self._by_image = {any_batch(row.unit): row for row in rows}
+        self._bounds: dict[Unit, list[Row]] = {}
+        for unit, row in self._measured.items():
+            if unit.what == "bound":
+                self._bounds.setdefault(any_batch(unit), []).append(row)
 
-    def seconds(self, unit: Unit) -> tuple[float, str] | None:
-        """Seconds, and `measured` or `derived`; None if the unit's multiply-adds are unknown.
-
-        Of a network that lost filters, if nobody has counted those of what is left, `whole`: the seconds with all filters.
-        """
+    def rate(self, unit: Unit) -> Rate | None:
+        """The seconds of a unit; None if not even its multiply-adds are known."""
         found = self._of(unit)
         if found is None and unit.filters_gone and (whole := self._of(unit._replace(filters_gone=0.0))):
-            return whole[0], "whole"
+            return whole._replace(by="whole")
         return found
 
-    def _of(self, unit: Unit) -> tuple[float, str] | None:
-        """Seconds, and `measured` or `derived`, of a network of this very size."""
-        if unit in self._seconds:
-            return self._seconds[unit], "measured"
-        counted: float | None = self._multiply_adds.get(unit)
-        if counted is None:
-            by_image = self._by_image.get(_any_batch(unit))
-            counted = None if by_image is None else by_image * unit.batch_size
-        if counted is None:
+    def _of(self, unit: Unit) -> Rate | None:
+        """The seconds of a unit of a network of this very size."""
+        if unit in self._measured:
+            return _as_measured(self._measured[unit], "measured")
+        near = self._bounds.get(any_batch(unit))
+        if near:
+            # Of two as near, the one of more images.
+            best = min(near, key=lambda row: (abs(math.log(row.batch_size / unit.batch_size)), -row.batch_size))
+            return _as_measured(best, "nearest")
+        row = self._counted.get(unit) or self._by_image.get(any_batch(unit))
+        if row is None:
             return None
-        return 2 * counted / (self.speed(unit.precision).teraflops * 1e12), "derived"
+        counted = row.multiply_adds * (unit.batch_size / row.batch_size if unit.what == "step" else 1)
+        return Rate(2 * counted / (self.speed(unit.precision).teraflops * 1e12), "derived", row)
 
     def speed(self, precision: str) -> Speed:
         """The speed from which `derived` seconds are computed."""
@@ -152,5 +174,11 @@ class Rates:
         return ASSUMED[self._kind, precision.removesuffix(CHANNELS_LAST)]
 
 
-def _any_batch(unit: Unit) -> Unit:
+def _as_measured(row: Row, by: str) -> Rate:
+    assert row.seconds is not None, "rows without seconds are not among those measured"
+    return Rate(row.seconds, by, row)
+
+
+def any_batch(unit: Unit) -> Unit:
+    """The unit whatever its batch and its precision, for comparison."""
     return unit._replace(batch_size=1, precision="")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
+from sparrow import catalogue
 from sparrow.settings import Settings
 from sparrow.study import job_specs
 
@@ -27,7 +28,8 @@ class Unit(NamedTuple):
     shape: tuple[int, int, int]
     classes: int
     batch_size: int
-    """Images of a step; 1 for units that are for one image, whatever the batch."""
+    """Images of a step; of a bound, those that a job bounds at a time, if memory allows; 1 for passes and gradients, whatever
+    the batch."""
     precision: str = "float32"
     """Precision of a step, followed by `CHANNELS_LAST` if batches have that layout."""
     filters_gone: float = 0.0
@@ -37,6 +39,21 @@ class Unit(NamedTuple):
     def size(self) -> str:
         """What a line that names the model says behind it of its size; nothing, of a whole network."""
         return f" without {100 * self.filters_gone:g} % of its filters" if self.filters_gone else ""
+
+    @property
+    def what_for_people(self) -> str:
+        """The unit in a few words: `cnn-small: step of trades beta=6.0`."""
+        what = {"step": "step of ", "bound": "bound of "}.get(self.what, self.what)
+        at = f", {self.progress:g} of the ramp" if self.what == "step" and self.progress != 1 else ""
+        return f"{self.model}{self.size}: {what}{self.entry}{at}"
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Full names of the modules of the model and, of a step or a bound, of the objective or the verifier."""
+        names = [catalogue.module_name("models", self.model.split(" ")[0])]
+        rooms: dict[str, catalogue.Room] = {"step": "objectives", "bound": "verifiers"}
+        room = rooms.get(self.what)
+        return (*names, catalogue.module_name(room, self.entry.split(" ")[0])) if room else tuple(names)
 
 
 def label_of(spec: dict[str, Any]) -> str:

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from sparrow import catalogue
-from sparrow.data import extra
-from sparrow.data.split import sizes
 from sparrow.errors import SparrowError
+from sparrow.estimate.images import Images, Uncounted
 from sparrow.estimate.unit import CHANNELS_LAST, Unit, bound_spec, label_of
-from sparrow.files.headers import read_header
-from sparrow.files.lineage import DATA
-from sparrow.files.paths import (
-    GRAFTED,
-    INITIAL,
-    OUTPUTS,
-    corrupted_job,
-    data_job,
-    data_path,
-    outputs_job,
-    stage_of,
-    variant_of,
-)
+from sparrow.files.paths import GRAFTED, INITIAL, OUTPUTS, corrupted_job, data_job, outputs_job, stage_of, variant_of
 from sparrow.study import analyses, cells, job_specs
 from sparrow.study.config import Study
 from sparrow.training.schedule import Schedule
@@ -71,14 +58,20 @@ class Work:
     not_priced: bool = False
     """Whether it has no units: it takes seconds, or minutes if many networks are timed."""
     unknown: bool = False
-    """Whether an entry does not declare its units."""
+    """Whether nobody can say what its units are."""
+    why: str = ""
+    """What is not known of them, in words."""
     jobs: list[str] = field(default_factory=list)
     """The paths of their costs below the results, without the suffix."""
 
 
-def works(study: Study) -> list[Work]:
-    """All work of a study, by stage. Raises SparrowError for a data set whose number of images is unknown."""
-    found = {name: _Images(study, name) for name in study.datasets}
+def works(study: Study, layers: Callable[[Study, str, str], int] | None = None) -> list[Work]:
+    """All work of a study, by stage.
+
+    `layers` says how many layers a model, by label, has on a data set (`estimate.layers`); without it, the choice of bits in
+    mixed precision is unknown. Raises SparrowError, naming key or file, for a data set whose files are not there.
+    """
+    found = {name: Images(study, name) for name in study.datasets}
     every: dict[Any, Work] = {}
 
     def add(
@@ -90,9 +83,12 @@ def works(study: Study) -> list[Work]:
         *arguments: Any,
         gone: tuple[float, ...] = (0.0,),
     ) -> None:
-        key = (stage, *labels, entry, gone, *(repr(one) for one in arguments if isinstance(one, Schedule)))
+        key = (stage, *labels, entry, gone, *(repr(one) for one in arguments if isinstance(one, Schedule | int)))
         if key not in every:
-            every[key] = make(study, Work(stage, *labels, entry, filters_gone=gone), found.get(labels[0]), *arguments)
+            try:
+                every[key] = make(study, Work(stage, *labels, entry, filters_gone=gone), found.get(labels[0]), *arguments)
+            except Uncounted as error:
+                every[key] = Work(stage, *labels, entry, filters_gone=gone, unknown=True, why=str(error))
         every[key].jobs.append(job)
 
     for name in study.datasets:
@@ -105,13 +101,10 @@ def works(study: Study) -> list[Work]:
             add(one.path, _nothing, stage, one.parent.labels, "")
         elif variant_of(one.stage):
             rounding = job_specs.quantise_spec(study, one)
-            if rounding.mixed_precision:
-                # How often smoothing is tried is a matter of the layers, of which few models say beforehand how many they have.
-                add(one.path, _untold, stage, one.parent.labels, variant_of(one.stage))
-            elif rounding.schedule is None:
+            if rounding.mixed_precision is None and rounding.schedule is None:
                 add(one.path, _nothing, stage, one.parent.labels, variant_of(one.stage))
             else:
-                add(one.path, _training, stage, one.parent.labels, variant_of(one.stage), rounding.schedule, gone=gone)
+                add(one.path, _rounding, stage, one.parent.labels, variant_of(one.stage), rounding.schedule, layers, gone=gone)
         elif one.stage == GRAFTED:
             assert study.grafting is not None, "nothing is grafted without it"
             add(one.path, _grafting, stage, one.parent.labels, "", study.grafting.schedule, gone=gone)
@@ -136,49 +129,15 @@ def works(study: Study) -> list[Work]:
         parent = job.networks[0].parent.labels if job.networks else (job.place, "", "")
         labels = ("", "", "") if study.analyses[job.label].scope == "tables" else parent
         shares = tuple(sorted(cells.filters_gone(study, one) for one in {*job.networks, *job.dense}))
-        add(job.path, _analysis, "analyse", labels, job.label, len(shares), gone=shares)
+        add(job.path, _analysis, "analyse", labels, job.label, len(shares), len(job.dense), gone=shares)
     return sorted(every.values(), key=lambda work: STAGES.index(work.stage))
 
 
-class _Images:
-    """Numbers of images in each part of a data set; their shape, and the number of classes."""
-
-    def __init__(self, study: Study, label: str) -> None:
-        params = study.datasets[label]
-        entry = catalogue.load("datasets", params.kind)
-        self.shape, self.classes = entry.describe(params)
-        prepared = Path(study.results, data_path(label))
-        if prepared.is_file():
-            header = read_header(prepared, DATA)
-            self.train, self.validation, self.test = (header["parts"][name] for name in ("train", "validation", "test"))
-            # Extra images that are a fixed share of each batch do not lengthen an epoch.
-            self.train -= header.get("extra", {}).get("images", 0) if params.extra_share else 0
-            return
-        found = sizes(params)
-        if found is None:
-            raise SparrowError(
-                f"datasets.{label}: {params.kind} does not say how many images it has (`images: ClassVar = (900, None)` in its "
-                f"Params would), and {prepared} is not there yet; prepare it first (sparrow run STUDY.yaml --cores 1 "
-                f"{prepared}); valid without: {', '.join(_counted())}"
-            )
-        self.train, self.validation, self.test = found
-        self.train += 0 if params.extra_share else extra.count(params)
-
-
-def _counted() -> Iterator[str]:
-    return (kind for kind in catalogue.kinds("datasets") if catalogue.load("datasets", kind).Params.images)
-
-
-def _nothing(study: Study, work: Work, images: _Images) -> Work:
+def _nothing(study: Study, work: Work, images: Images) -> Work:
     return work
 
 
-def _untold(study: Study, work: Work, images: _Images) -> Work:
-    work.unknown = True
-    return work
-
-
-def _training(study: Study, work: Work, images: _Images, schedule: Schedule) -> Work:
+def _training(study: Study, work: Work, images: Images, schedule: Schedule) -> Work:
     _steps(study, work, schedule, images)
     if work.stage == "finetune":
         _distilled(study, work, images, schedule)
@@ -186,6 +145,31 @@ def _training(study: Study, work: Work, images: _Images, schedule: Schedule) -> 
     if work.stage == "finetune" and study.distillation(work.objective):
         # The teacher has lost nothing.
         _add_passes(study, work, images, schedule.epochs * images.train)
+    return work
+
+
+def _rounding(
+    study: Study,
+    work: Work,
+    images: Images,
+    schedule: Schedule | None,
+    layers: Callable[[Study, str, str], int] | None,
+) -> Work:
+    """The choice of bits, which is tried at most as often as `MixedPrecision` says, and the training under rounding."""
+    if schedule is not None:
+        _steps(study, work, schedule, images)
+    if (mixed := study.variants[work.entry].mixed_precision) is not None:
+        own = min(mixed.images, images.train) * (mixed.n0 + mixed.n)
+        once = f"variants.{work.entry}.mixed_precision: how often a choice of bits is tried, of {own:,} forward passes each"
+        try:
+            if layers is None:
+                raise SparrowError("nobody has counted the layers")
+            count = layers(study, work.model, work.dataset)
+        except SparrowError as error:
+            work.units, work.unknown, work.why = {}, True, f"{once} ({error})"
+            return work
+        _add_passes(study, work, images, count * count * (len(mixed.candidates) - 1) * own)
+    at_their_sizes(work)
     return work
 
 
@@ -199,7 +183,7 @@ def at_their_sizes(work: Work) -> None:
     }
 
 
-def _distilled(study: Study, work: Work, images: _Images, schedule: Schedule) -> None:
+def _distilled(study: Study, work: Work, images: Images, schedule: Schedule) -> None:
     """Add what learning from a teacher takes of the student, on top of the objective's own steps, whose backward pass is that
     of this loss."""
     params, objective = study.distillation(work.objective), study.objectives[work.objective]
@@ -212,7 +196,7 @@ def _distilled(study: Study, work: Work, images: _Images, schedule: Schedule) ->
     _add_passes(study, work, images, seen * forwards, seen * params.steps if searches else 0)
 
 
-def _add_passes(study: Study, work: Work, images: _Images, forwards: float, gradients: float = 0) -> None:
+def _add_passes(study: Study, work: Work, images: Images, forwards: float, gradients: float = 0) -> None:
     """Add forward passes and input gradients of single images to `work`."""
     plain = label_of(job_specs.entry_spec(study, "models", work.model)), *_PLAIN, images.shape, images.classes, 1
     for unit, count in ((Unit("forward", *plain), forwards), (Unit("gradient", *plain), gradients)):
@@ -220,24 +204,24 @@ def _add_passes(study: Study, work: Work, images: _Images, forwards: float, grad
             work.units[unit] = work.units.get(unit, 0) + count
 
 
-def _pruning(study: Study, work: Work, images: _Images, schedule: Schedule) -> Work:
+def _pruning(study: Study, work: Work, images: Images, schedule: Schedule) -> Work:
     return _steps(study, work, schedule, images, study.methods[work.entry])
 
 
-def _grafting(study: Study, work: Work, images: _Images, schedule: Schedule) -> Work:
+def _grafting(study: Study, work: Work, images: Images, schedule: Schedule) -> Work:
     """The training of grafted networks, and the bounds on training images that say which neurons become lines."""
     _steps(study, work, schedule, images)
     grafting = study.grafting
     assert grafting is not None, "nothing is grafted without it"
-    unit = Unit(
-        "bound", label_of(job_specs.entry_spec(study, "models", work.model)), "crown", 1.0, images.shape, images.classes, 1
-    )
-    work.units[unit] = min(grafting.images, images.train)
+    count = min(grafting.images, images.train)
+    model = label_of(job_specs.entry_spec(study, "models", work.model))
+    size = min(schedule.batch_size, count)
+    work.units[Unit("bound", model, "crown", 1.0, images.shape, images.classes, size)] = count
     at_their_sizes(work)
     return work
 
 
-def _steps(study: Study, work: Work, schedule: Schedule, images: _Images, method: Any = None) -> Work:
+def _steps(study: Study, work: Work, schedule: Schedule, images: Images, method: Any = None) -> Work:
     """Add the steps of a schedule, by their place on the ramp, to `work`; a batch of validation images counts as a step."""
     per_epoch = len(schedule.batches(images.train, study.models[work.model].batch_norm))
     work.steps = schedule.epochs * per_epoch
@@ -248,8 +232,9 @@ def _steps(study: Study, work: Work, schedule: Schedule, images: _Images, method
     model = label_of(job_specs.entry_spec(study, "models", work.model))
     objective = label_of(job_specs.entry_spec(study, "objectives", work.objective))
     precision = schedule.precision + (CHANNELS_LAST if schedule.channels_last else "")
+    size = min(schedule.batch_size, images.train)
     for progress, share in phases(schedule, epochs).items():
-        unit = Unit("step", model, objective, progress, images.shape, images.classes, schedule.batch_size, precision)
+        unit = Unit("step", model, objective, progress, images.shape, images.classes, size, precision)
         work.units[unit] = share * each
     if study.objectives[work.objective].nrs:
         # Interval bounds take a pass for the centre and one for the radius, in validation as well.
@@ -268,16 +253,22 @@ def phases(schedule: Schedule, epochs: float) -> dict[float, float]:
     return {at: share for at, share in ((0.0, before), (0.5, ramp), (1.0, epochs - before - ramp)) if share > 0}
 
 
-def _evaluation(study: Study, work: Work, images: _Images, table: cells.Table) -> Work:
+def _evaluation(study: Study, work: Work, images: Images, table: cells.Table) -> Work:
     params = getattr(study, table.room)[table.entry]
+    if getattr(params, "transfers", False) and "attacks" in type(params).model_fields:
+        sources = cells.attacks_transferred_by(study, table, work.objective)
+        params = params.model_copy(update={"attacks": [source.name for source in sources]})
     work.images = min(params.samples or images.test, images.test)
-    model = label_of(job_specs.entry_spec(study, "models", work.model))
-    _decide(work, catalogue.load(table.room, params.kind), table.room, params.kind, params, model, images)
+    _decide(_Priced(work, images, work.images), table.room, params.kind, params, _model(study, work))
     at_their_sizes(work)
     return work
 
 
-def _outputs(study: Study, work: Work, images: _Images) -> Work:
+def _model(study: Study, work: Work) -> str:
+    return label_of(job_specs.entry_spec(study, "models", work.model))
+
+
+def _outputs(study: Study, work: Work, images: Images) -> Work:
     """A forward pass for each test image as it is, and one for each draw of noise."""
     asked = study.recorded_outputs
     assert asked is not None, "no logits are written down in a study that does not ask for them"
@@ -287,33 +278,56 @@ def _outputs(study: Study, work: Work, images: _Images) -> Work:
     return work
 
 
-def _decide(work: Work, entry: Any, room: catalogue.Room, kind: str, params: Any, model: str, images: _Images) -> None:
-    """Add the units of one attack, verifier or analysis to `work`; of one that consists of others, the units of each."""
+class _Priced(NamedTuple):
+    """A job that looks at images, and what it is given."""
+
+    work: Work
+    images: Images
+    at_once: int
+    """Most images of one network, which are bounded in one batch if that is as large."""
+    batch_size: int | None = None
+    """The batch of an analysis, whatever its verifiers have by themselves."""
+    given: tuple[int, ...] = ()
+    """Numbers of networks and of dense ones that an analysis is given, and of attacks whose examples it reads."""
+
+
+def _decide(job: _Priced, room: catalogue.Room, kind: str, params: Any, model: str) -> None:
+    """Add the units of one attack, verifier or analysis to a job's work; of one that consists of others, the units of each."""
+    entry, work, images = catalogue.load(room, kind), job.work, job.images
     if hasattr(entry, "members"):
         for member, settings in entry.members(params).items():
-            of = "verifiers" if room == "analyses" else room
-            _decide(work, catalogue.load(of, member), of, member, settings, model, images)
+            _decide(job, "verifiers" if room == "analyses" else room, member, settings, model)
         return
     if hasattr(entry, "longest"):
         work.limit += work.images * entry.longest(params)
         return
+    plain = images.shape, images.classes
     if hasattr(entry, "passes"):
-        forwards, gradients = _passes(entry, room, kind, params, images.classes)
-        counts = {Unit("forward", model, *_PLAIN, images.shape, images.classes, 1): forwards}
-        counts |= {Unit("gradient", model, *_PLAIN, images.shape, images.classes, 1): gradients}
+        forwards, gradients = _passes(entry, room, kind, params, images.classes, job.given)
+        counts = {Unit("forward", model, *_PLAIN, *plain, 1): forwards, Unit("gradient", model, *_PLAIN, *plain, 1): gradients}
     elif hasattr(entry, "bound"):
-        counts = {Unit("bound", model, label_of(bound_spec(kind, params)), 1.0, images.shape, images.classes, 1): 1}
+        size = min(job.batch_size or params.batch_size, job.at_once)
+        counts = {Unit("bound", model, label_of(bound_spec(kind, params)), 1.0, *plain, size): 1}
     else:
         work.unknown = True
+        asked = {"analyses": "`passes` or `members`", "attacks": "`passes`"}.get(room, "`passes`, `longest` or `members`")
+        work.why = f"{room}.{work.entry}: the file of {kind} declares no {asked}"
         return
     for unit, count in counts.items():
         if count:
             work.units[unit] = work.units.get(unit, 0) + count * work.images
 
 
-def _passes(entry: Any, room: catalogue.Room, kind: str, params: Any, classes: int) -> tuple[float, float]:
+def _passes(
+    entry: Any, room: catalogue.Room, kind: str, params: Any, classes: int, given: tuple[int, ...]
+) -> tuple[float, float]:
     """Forward passes and input gradients of an image, as the entry declares them. Raises SparrowError if it declares others."""
-    declared = entry.passes(params, classes)
+    try:
+        inspect.signature(entry.passes).bind(params, classes)
+    except TypeError:
+        declared = entry.passes(params, classes, *given)
+    else:
+        declared = entry.passes(params, classes)
     numbers = isinstance(declared, tuple) and [value for value in declared if isinstance(value, int | float) and value >= 0]
     if not numbers or not len(declared) == len(numbers) == 2:
         raise SparrowError(f"{room}: passes of {kind} returns {declared!r}; valid: two numbers, (forward passes, gradients)")
@@ -323,18 +337,19 @@ def _passes(entry: Any, room: catalogue.Room, kind: str, params: Any, classes: i
 _PLAIN = ("", 1.0)
 
 
-def _analysis(study: Study, work: Work, images: _Images | None, networks: int) -> Work:
+def _analysis(study: Study, work: Work, images: Images | None, networks: int, dense: int) -> Work:
     """Add the units of an analysis to `work`, for each image of each network, if its module declares them."""
     params = study.analyses[work.entry]
     if images is None or not networks or params.timed:
         work.not_priced = True
         return work
-    samples = getattr(params, "samples", None) or images.test
-    work.images = min(samples, images.test) * networks
+    each = min(getattr(params, "samples", None) or images.test, images.test)
     if "corrupted" in params.needs:
         asked = job_specs.corrupted_images(study, work.dataset)
-        work.images = min(asked.samples or images.test, images.test) * len(asked.kinds) * len(asked.severities) * networks
-    model = label_of(job_specs.entry_spec(study, "models", work.model))
-    _decide(work, catalogue.load("analyses", params.kind), "analyses", params.kind, params, model, images)
+        each = min(asked.samples or images.test, images.test) * len(asked.kinds) * len(asked.severities)
+    work.images = each * networks
+    attacks = cells.attacks_to_try(study, getattr(params, "attacks", None), work.objective)
+    job = _Priced(work, images, each, getattr(params, "batch_size", None), (networks, dense, len(attacks)))
+    _decide(job, "analyses", params.kind, params, _model(study, work))
     at_their_sizes(work)
     return work

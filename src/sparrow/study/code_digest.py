@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from sparrow.catalogue import own_folders
+from sparrow.catalogue import PACKAGES, own_folders
 
 PACKAGE = "sparrow"
 
@@ -44,6 +44,26 @@ def function_digest(module: str, *roots: str) -> str:
     for name in sorted(_closure((*imported, module.rpartition(".")[0]))):
         digest.update(f"{name}\n{_code(name)}\n".encode())
     return digest.hexdigest()[:16]
+
+
+@cache
+def entry_digest(module: str) -> str:
+    """Hex digest (16 digits) of an entry's file and of those that it imports from the rooms of entries, one's own or Sparrow's:
+    of what the entry itself is, and not of what all of them stand on.
+
+    Raises ModuleNotFoundError if there is no such module.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(_closure((module,))):
+        if name.rpartition(".")[0] in PACKAGES.values():
+            digest.update(f"{name}\n{_code(name)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def is_own(module: str) -> bool:
+    """Whether a module lies in a folder of entries of one's own (`catalogue.own_folders`), and not in Sparrow."""
+    path = _path(module)
+    return path is not None and any(path.is_relative_to(folder) for folder in own_folders())
 
 
 def _leading_from(body: list[ast.stmt], roots: tuple[str, ...]) -> list[ast.stmt]:

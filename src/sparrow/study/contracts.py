@@ -30,7 +30,8 @@ class Contract(NamedTuple):
     functions: dict[str, str]
     """The functions that it defines and what they are given, by place; of names with a bar between them, one."""
     others: dict[str, str]
-    """Functions that it may define besides, or that are given something else than those whose place they take, likewise."""
+    """Functions that it may define besides, or that are given something else than those whose place they take, likewise; of
+    arguments with a bar between them, the one or the other."""
     moved: dict[str, str]
     """Constants of the file that stood for flags before, by name, and the flags that do now."""
 
@@ -71,7 +72,12 @@ CONTRACTS: dict[Room, Contract] = {
         {"certify": "model, images, params, threat, classes, generator, white", **_PRICED},
         {"NORMS": "norms", "SMOOTHED": "smoothed", "ONE_BY_ONE": "one_by_one"},
     ),
-    "analyses": Contract("sparrow.settings:Analysis", {"analyse": "subject, params"}, _PRICED, {}),
+    "analyses": Contract(
+        "sparrow.settings:Analysis",
+        {"analyse": "subject, params"},
+        _PRICED | {"passes": "params, classes|params, classes, networks, dense, attacks"},
+        {},
+    ),
 }
 
 
@@ -168,13 +174,18 @@ def _require_signatures(entry: ModuleType, contract: Contract) -> None:
         function = getattr(entry, name)
         if not callable(function):
             raise ConfigError(f"{entry.__file__}: {name} is {function!r}; valid: a function {name}({arguments})")
-        signature = inspect.signature(function)
-        try:
-            signature.bind(*arguments.split(", "))
-        except TypeError:
-            raise ConfigError(
-                f"{entry.__file__}: {name}{_untyped(signature)} cannot be called; valid: {name}({arguments})"
-            ) from None
+        signature, ways = inspect.signature(function), arguments.split("|")
+        if not any(_takes(signature, way) for way in ways):
+            valid = " or ".join(f"{name}({way})" for way in ways)
+            raise ConfigError(f"{entry.__file__}: {name}{_untyped(signature)} cannot be called; valid: {valid}")
+
+
+def _takes(signature: inspect.Signature, arguments: str) -> bool:
+    try:
+        signature.bind(*arguments.split(", "))
+    except TypeError:
+        return False
+    return True
 
 
 def _untyped(signature: inspect.Signature) -> inspect.Signature:
