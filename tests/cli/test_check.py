@@ -155,6 +155,20 @@ def test_a_file_that_holds_no_study_is_one_line(text: str, line: str, checked) -
     assert lines[0].startswith(line)
 
 
+def test_a_folder_with_images_of_fewer_classes_is_told(checked) -> None:
+    for name in ("red/0.png", "blue/0.png", "green/notes.txt"):
+        Path("photos", name).parent.mkdir(parents=True, exist_ok=True)
+        Path("photos", name).touch()
+    images = {"kind": "image-folder", "folder": "photos", "size": 8, "classes": 3}
+    line = "datasets.mine.folder: photos: has 2 folders with images in them (blue, red); the data set has 3 classes"
+    assert checked(_changed(datasets={"mine": images})) == (1, [line])
+    status, lines = checked(_changed(datasets={"mine": images | {"classes": 2}}))
+    assert (status, lines[0][:6]) == (0, "valid;")
+    Path("photos.zip").write_text("no zip")
+    line = "datasets.mine.folder: photos.zip: neither a folder nor a zip (File is not a zip file)"
+    assert checked(_changed(datasets={"mine": images | {"folder": "photos.zip"}})) == (1, [line])
+
+
 def test_a_results_folder_that_is_a_file_is_told(checked) -> None:
     Path("mine").touch()
     assert checked(_changed(results="mine")) == (1, ["results: mine: cannot be written to: mine is a file"])

@@ -70,11 +70,13 @@ def _unsaid(study: Study) -> Iterator[str]:
 
 
 def _data_is_there(study: Study) -> Iterator[str]:
-    """A line for each data set whose files (the user's own images, the archive of its corrupted ones) are missing."""
+    """A line for each data set whose files (the user's own images, the archive of its corrupted ones) are missing, or are of
+    other classes."""
     from sparrow.study import sources
 
     for label, params in study.datasets.items():
         yield from sources.missing(label, params)
+        yield from sources.misfits(label, params)
         if archive := sources.missing_archive(label, params):
             yield archive
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
@@ -11,7 +12,12 @@ from sparrow.errors import SparrowError
 
 
 def count_images(folder: Path, suffixes: tuple[str, ...]) -> int:
-    """The files of `folder`, or of a zip, with one of `suffixes` that lie in a class folder and are not hidden.
+    """The files of `folder`, or of a zip, that `count_by_class` counts, in all. Raises as that does."""
+    return sum(count_by_class(folder, suffixes).values())
+
+
+def count_by_class(folder: Path, suffixes: tuple[str, ...]) -> Counter[str]:
+    """The files of each class folder of `folder`, or of a zip, with one of `suffixes` and not hidden, by the folder's name.
 
     Class folders are the first that not all images share. Raises SparrowError, naming it, if it is neither folder nor zip.
     """
@@ -19,7 +25,7 @@ def count_images(folder: Path, suffixes: tuple[str, ...]) -> int:
     depth = 0
     while images and len({path.parts[depth] for path in images}) == 1 and all(len(path.parts) > depth + 2 for path in images):
         depth += 1
-    return sum(len(path.parts) > depth + 1 for path in images)
+    return Counter(path.parts[depth] for path in images if len(path.parts) > depth + 1)
 
 
 def _paths(folder: Path) -> Iterable[PurePosixPath]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, Protocol
 
 from sparrow import catalogue
 from sparrow.data.corruptions.params import Corruptions
 from sparrow.data.files import files_below
+from sparrow.data.folder_count import count_by_class
 from sparrow.errors import SparrowError
 
 
@@ -47,6 +49,30 @@ def missing(label: str, params: DataSet) -> Iterator[str]:
     for path in _paths(params):
         if not os.path.exists(path):
             yield f"datasets.{label}.{told[path]}: {path}: no such file or folder, and images are to be read from it"
+
+
+def misfits(label: str, params: DataSet) -> Iterator[str]:
+    """A line, naming the key, for each folder or zip of class folders that has images in more or fewer than the data set has
+    classes.
+
+    Files are known by their names alone. What is not there, and data sets that do not say which files are images (`SUFFIXES`),
+    have none.
+    """
+    entry = catalogue.load("datasets", params.kind)
+    if not (hasattr(entry, "SUFFIXES") and hasattr(entry, "files")):
+        return
+    told = {os.path.expanduser(value): key for key, value in params if isinstance(value, str)}
+    classes = entry.describe(params).classes
+    for path in filter(os.path.exists, entry.files(params)):
+        key = f"datasets.{label}.{told.get(path, 'files')}"
+        try:
+            found = sorted(count_by_class(Path(path), tuple(entry.SUFFIXES)))
+        except SparrowError as error:
+            yield f"{key}: {error}"
+            continue
+        if len(found) != classes:
+            some = f" ({', '.join(found[:3])}{', ...' if len(found) > 3 else ''})" if found else ""
+            yield f"{key}: {path}: has {len(found)} folders with images in them{some}; the data set has {classes} classes"
 
 
 def archive(params: DataSet) -> list[str]:
