@@ -136,7 +136,7 @@ def summary_html(lay_out):
         ("nonzero", "12,345"),
         ("effective", "2,345"),
         ("era", "40.2 [35.2, 45.2]"),
-        ("preserved benign", "100.0 [100.0, 100.0]"),
+        ("preserved benign", "100.0"),  # an interval without a width is none
         ("preserved era", "–"),  # the dense network was never robust
         ("preserved vra", "0.0"),  # nothing is left: no interval
     ],

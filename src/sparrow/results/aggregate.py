@@ -35,7 +35,7 @@ from sparrow.results import analyses, marks
 from sparrow.results.decisions import decisions
 from sparrow.results.intensification import Pair, intensifications
 from sparrow.results.outcomes import Outcomes, read_outcomes
-from sparrow.results.ranking import Hits, rank
+from sparrow.results.ranking import Hits
 from sparrow.results.recall import recalls
 from sparrow.results.security import curve
 from sparrow.results.specs.aggregate import AggregateSpec, MethodFacts
@@ -43,6 +43,7 @@ from sparrow.results.statistics import accuracy, preserved
 from sparrow.results.storage import FULL, STORED, storage
 from sparrow.results.table_file import write_table
 from sparrow.results.threats import with_text
+from sparrow.results.ties import ranked
 
 LAYER_COLUMNS = ["layer", "weights", "nonzero", "sparsity", "bits"]
 SIZES = ["sparsity_masks", "sparsity_prunable", "sparsity_all", "parameters", "nonzero", "multiply_adds"]
@@ -120,7 +121,7 @@ def aggregate(networks: list[Path], analysed: list[Path], folder: Path, spec: Ag
         "layers": _layers(rows),
         "recall": _stacked((row, recalls(row.outcomes)) for row in rows),
         "intensification": intensifications(_pairs(rows, dense)),
-        "ranking": rank(_hits(row) for row in rows if row.pruned),
+        "ranking": ranked(_hits(row) for row in rows if row.pruned),
         "security": _stacked((row, curve(row.outcomes).assign(constant=row.outcomes.constant())) for row in rows),
         "decisions": _stacked((row, decisions(row.outcomes)) for row in rows),
     }

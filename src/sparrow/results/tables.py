@@ -37,7 +37,9 @@ COMPACT_NOTE = " Left: of a network that lost whole filters, without them."
 RANKING_CAPTION = (
     "Accuracies in percent with 95 % intervals, over seeds where there are several (Student), else over images (Wilson). "
     "Behind: the best method's accuracy minus this one's, on the same seeds and images, with a 95 % interval that covers "
-    "training again and testing on other images. Within the noise: it holds 0. Worse: it does not, even with Holm's "
+    "training again and testing on other images. Level: methods of the same accuracy share the first rank, and none is the "
+    "best; there is no interval where every pair of outcomes differs alike. Within the noise: it holds 0. Worse: it does "
+    "not, even with Holm's "
     "adjustment over the methods of a comparison; likely worse: only without. Constant: a network of the method answers with "
     "one class, whatever it sees, and has no rank. A share of the weights "
     "is not that share of the filters: each granularity is compared by itself. Costs are per network, "
@@ -236,7 +238,8 @@ def _span(counts: pd.Series) -> str:
 def _with_interval(row: pd.Series, name: str) -> str:
     if pd.isna(row[name]):
         return "–"
-    if pd.isna(row[f"{name}_low"]):
+    # An interval without a width is no evidence.
+    if pd.isna(row[f"{name}_low"]) or row[f"{name}_low"] == row[f"{name}_high"]:
         return f"{100 * row[name]:.1f}"
     return f"{100 * row[name]:.1f} [{100 * row[f'{name}_low']:.1f}, {100 * row[f'{name}_high']:.1f}]"
 

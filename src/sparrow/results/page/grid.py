@@ -63,11 +63,11 @@ def numbers(values: pd.Series) -> list[float | None]:
 
 
 def intervals(table: pd.DataFrame, name: str, low: str | None = None, high: str | None = None) -> list[list | None]:
-    """Of each row the value `name` and the ends of its interval, None without a value."""
+    """Of each row the value `name` and the ends of its interval, None without a value or of an interval without a width."""
     ends = low or f"{name}_low", high or f"{name}_high"
     values = zip(*(table[column] if column in table else [math.nan] * len(table) for column in (name, *ends)), strict=True)
     found = [[_number(value) for value in row] for row in values]
-    return [row if row[0] is not None else None for row in found]
+    return [None if row[0] is None else row if row[1] != row[2] else [row[0], None, None] for row in found]
 
 
 def _number(value: Any) -> float | None:

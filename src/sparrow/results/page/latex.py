@@ -58,7 +58,7 @@ def _plain(text: object) -> str:
 def _with_interval(mean: float, low: float, high: float) -> str:
     if math.isnan(mean):
         return "--"
-    if math.isnan(low) or math.isnan(high):
+    if not words.has_width(low, high):
         return words.percent(mean)
     return f"{words.percent(mean)} [{words.percent(max(low, 0))}, {words.percent(min(high, 1))}]"
 

@@ -17,8 +17,9 @@ from sparrow.results.granularity import behind_method
 from sparrow.results.ranking import FAILED, GROUP
 from sparrow.results.specs.page import PageSpec
 from sparrow.results.statistics import mean_over_seeds
+from sparrow.results.ties import LEVEL_WITH_BEST
 
-COMPARED = ("best", "within the noise", "likely worse", "worse")
+COMPARED = ("best", LEVEL_WITH_BEST, "within the noise", "likely worse", "worse")
 NOT_COMPARED = "not compared"
 """The verdict where the network that others are held against has failed."""
 METRICS = {"benign": "benign accuracy", "era": "era (no attack succeeds)", "vra": "vra (some verifier proves it)"}

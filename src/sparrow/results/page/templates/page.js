@@ -17,7 +17,7 @@ function save(blob, name) {
 // Numbers.
 const percent = (value) => ((Math.sign(value) * Math.round(Math.abs(1000 * value).toFixed(4))) / 10 + 0).toFixed(1);
 const number = (value) => (Number.isInteger(value) ? value.toLocaleString("en") : Math.abs(value) >= 100 ? value.toLocaleString("en", { maximumFractionDigits: 0 }) : String(Number(value.toPrecision(4))));
-const verdicts = { best: "best", "not compared": "within", "within the noise": "within", worse: "worse", "likely worse": "likely", constant: "constant", failed: "failed" };
+const verdicts = { best: "best", level: "within", "not compared": "within", "within the noise": "within", worse: "worse", "likely worse": "likely", constant: "constant", failed: "failed" };
 const forms = {
   text: (value) => (value in verdicts ? `<span class="verdict-${verdicts[value]}">${value}</span>` : escaped(value ?? "")),
   mark: (value) => escaped(value ?? ""),
