@@ -637,3 +637,14 @@ def test_many_methods_are_preserved_on_a_line_each(tmp_path, monkeypatch):
 def test_bars_are_told_apart_without_colour(tmp_path, monkeypatch):
     axes = drawn_axes(FIGURES["preservation"], STUDY, tmp_path, monkeypatch)[0]
     assert len({bar.get_hatch() for bar in axes.patches}) == len(STUDY["methods"])
+
+
+def test_a_vra_by_fewer_verifiers_than_others_is_a_gap(tmp_path, monkeypatch):
+    def partly(study):
+        table = summary(study)
+        return table.assign(vra_without=table["method"].map({"lwm": "crown"}))
+
+    axes = drawn_axes(draw_from_table(draw_accuracy, partly), STUDY | {"objectives": ["benign"]}, tmp_path, monkeypatch)
+    _, era, vra = ({one.get_label(): len(one[0].get_ydata()) for one in panel.containers} for panel in axes)
+    assert era == {"hydra": 2, "lwm": 2}
+    assert vra == {"hydra": 2, "lwm": 0}

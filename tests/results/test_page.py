@@ -527,6 +527,39 @@ def test_the_page_offers_what_the_study_has() -> None:
     assert len(set(tables)) == len(tables)
 
 
+def test_a_vra_above_era_is_marked_with_the_images_of_both(told) -> None:
+    high = network("hydra") | {"vra": 0.9, "vra_low": 0.8, "vra_high": 0.95, "vra_n": 200, "era_n": 1000}
+    data = told([network("dense", 0.0), high, network("lwm")])
+    found = unpacked(cells.all_cells(data).packed)
+    titles = [head["title"] for head in found["columns"]]
+    rows = [dict(zip(titles, row, strict=True)) for row in found["rows"]]
+    assert [row["vra"][3:] for row in rows] == [[], ["§ of 200 images, era of 1,000"], []]
+    assert [row[""] for row in rows] == ["", "§", ""]
+    (one,) = (doubt for doubt in doubts.doubts(data) if "above the era" in doubt["text"])
+    assert one["about"] == ["vra of 200 images, era of 1,000: hydra at 0.9"]
+    assert "% S: vra of 200 images, era of 1,000." in latex.tables(data)["summary.tex"]
+    spec = charts.ratio_chart(data)
+    assert spec is not None
+    assert [row["note"] for row in spec["data"]["values"] if row["note"]] == ["vra is of 200 images, era of 1,000"]
+
+
+def test_a_vra_by_some_of_the_verifiers_is_shown_and_compared_with_nothing(told) -> None:
+    partial = network("hydra", failed="crown: no memory") | {"vra_by": "ibp", "vra_without": "crown"}
+    ranked = [rank("hydra", 1, 0.4, "best", metric="vra"), rank("lwm", 2, 0.39, "worse", metric="vra")]
+    data = told([network("dense", 0.0), partial, network("lwm")], ranked)
+    found = unpacked(cells.all_cells(data).packed)
+    titles = [head["title"] for head in found["columns"]]
+    rows = [dict(zip(titles, row, strict=True)) for row in found["rows"]]
+    assert rows[1]["vra"] == [0.4, 0.35, 0.44, "‡ by ibp; failed: crown"]
+    assert rows[1][""] == "!‡"
+    means = data.cells.set_index("method")
+    assert np.isnan(means.loc["hydra", "vra"])
+    assert means.loc["hydra", "era"] == 0.8
+    assert data.ranking["verdict"].tolist() == ["failed", "not compared"]
+    (one,) = (doubt for doubt in doubts.doubts(data) if "some of the verifiers" in doubt["text"])
+    assert one["about"] == ["by ibp; failed: crown: hydra at 0.9"]
+
+
 PAIRS = "on each of 50 images, under each of 3 seeds"
 LEVEL = {"behind": 0.0, "behind_low": np.nan, "behind_high": np.nan, "images": 50, "seeds": 3}
 

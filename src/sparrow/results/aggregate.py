@@ -32,6 +32,7 @@ from sparrow.files.paths import (
 )
 from sparrow.files.specs import opened
 from sparrow.results import analyses, marks
+from sparrow.results.comparable import verified_by_some, verifiers_behind
 from sparrow.results.decisions import decisions
 from sparrow.results.intensification import Pair, intensifications
 from sparrow.results.outcomes import Outcomes, read_outcomes
@@ -367,7 +368,8 @@ def _summary_line(row: Row, dense: Outcomes | None, spec: AggregateSpec) -> dict
     line |= _measure("era", own.robust())
     for name in spec.verifiers:
         line |= _measure(f"vra_{name}", _hit((own.verifiers | own.smoothed).get(name), "verified"))
-    line |= _measure("vra", own.verified())
+    line |= _measure("vra", verified_by_some(own))
+    line |= verifiers_behind(own, spec.objectives[row.identity["objective"]])
     for name, metric in (("benign", Outcomes.correct), ("era", Outcomes.robust), ("vra", Outcomes.verified)):
         before, after = metric(dense) if dense else NONE, metric(own)
         # A network that failed, or whose dense parent did, has nothing to compare.

@@ -14,6 +14,7 @@ from sparrow.files.csv_table import EXACT
 from sparrow.files.paths import CELL_COLUMNS, LABEL_COLUMNS
 from sparrow.results import marks
 from sparrow.results.budget import CHAIN, budgets
+from sparrow.results.comparable import ABOVE, PARTIAL, above_era, by_some
 from sparrow.results.table_file import write_table
 from sparrow.results.table_filter import with_menus
 from sparrow.results.threats import in_words
@@ -49,6 +50,13 @@ RANKING_CAPTION = (
 )
 MARK = " †"
 MARK_NOTE = " †: an attack met something that may make the network look more robust than it is."
+ABOVE_NOTE = (
+    f" {ABOVE}: the vra is above the era, and the two are of different images; on the same ones, that would be a contradiction."
+)
+PARTIAL_NOTE = (
+    f" {PARTIAL}: the vra is by some of the verifiers, since others failed; it is less than it would be, and is in no mean, "
+    "figure, rank or share."
+)
 CSS: list[CSSDict] = [
     {"selector": "", "props": "border-collapse: collapse; font: 13px system-ui, sans-serif; margin: 1em"},
     {
@@ -89,9 +97,16 @@ def summary_table(table: pd.DataFrame, output: Path) -> None:
         shown[metric] = [_with_interval(row, metric) for _, row in table.iterrows()]
     odd = _warned(table)
     shown["era"] = [era + MARK if warned else era for era, warned in zip(shown["era"], odd, strict=True)]
+    said = [{ABOVE: above_era(row), PARTIAL: by_some(row)} for row in table.to_dict("records")]
+    shown["vra"] = [
+        vra + "".join(f" {mark} ({note})" for mark, note in notes.items() if note)
+        for vra, notes in zip(shown["vra"], said, strict=True)
+    ]
     for metric in METRICS:
         shown[f"preserved {metric}"] = [_with_interval(row, f"preserved_{metric}") for _, row in table.iterrows()]
     note = MARK_NOTE if odd.any() else ""
+    note += ABOVE_NOTE if any(notes[ABOVE] for notes in said) else ""
+    note += PARTIAL_NOTE if any(notes[PARTIAL] for notes in said) else ""
     if table["constant"].eq(True).any():
         shown.insert(len(KEYS), "one class", table["constant"].map({True: "yes"}).fillna(""))
     for column in ("warnings", "era_warnings"):

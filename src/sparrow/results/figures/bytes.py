@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from sparrow.files.paths import DENSE, base_of, variant_of
 from sparrow.files.specs import opened
+from sparrow.results.comparable import with_whole_vra
 from sparrow.results.figures import style
 from sparrow.results.specs.figures import FigureSpec
 
@@ -34,7 +35,7 @@ UNROUNDED = "not rounded"
 @opened(FigureSpec)
 def draw_bytes(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     """Draw era and vra of one data set and model: a colour for each variant, a marker for each method (a star: dense)."""
-    networks = style.by_granularity(pd.read_csv(source))
+    networks = style.by_granularity(with_whole_vra(pd.read_csv(source)))
     looks, table = style.looks(svg, spec, networks), style.select(networks, dataset=spec.dataset, model=spec.model)
     table = table[table["stage"].map(base_of).isin([DENSE, spec.stage])]
     table = table.assign(

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sparrow.files.specs import opened
+from sparrow.results.comparable import with_whole_vra
 from sparrow.results.figures import style
 from sparrow.results.specs.figures import MeasuredFigureSpec
 
@@ -31,7 +32,7 @@ def draw_preservation(source: Path, svg: Path, png: Path, spec: MeasuredFigureSp
 
     `spec` says which of era and vra are `measured` on each of the `objectives`.
     """
-    networks = style.by_granularity(pd.read_csv(source))
+    networks = style.by_granularity(with_whole_vra(pd.read_csv(source)))
     looks = style.looks(svg, spec, networks)
     table = style.select(networks, dataset=spec.dataset, model=spec.model, stage=spec.stage)
     figure = _dots(table, spec) if looks.many else _bars(table, spec, looks)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sparrow.files.specs import opened
+from sparrow.results.comparable import with_whole_vra
 from sparrow.results.figures import style
 from sparrow.results.specs.figures import FigureSpec
 
@@ -37,7 +38,7 @@ def draw_robustness(source: Path, svg: Path, png: Path, spec: FigureSpec) -> Non
 
     A row for each method, a column for each objective; shaded: the images that no attack broke and no verifier proved.
     """
-    networks = style.by_granularity(pd.read_csv(source))
+    networks = style.by_granularity(with_whole_vra(pd.read_csv(source)))
     looks, table = style.looks(svg, spec, networks), style.select(networks, dataset=spec.dataset, model=spec.model)
     table = table[table["stage"].isin(["dense", spec.stage])]
     ratios, objectives = sorted(table["ratio"].unique()), spec.objectives

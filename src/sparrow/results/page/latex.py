@@ -7,6 +7,7 @@ import math
 import pandas as pd
 
 from sparrow.files.paths import DENSE
+from sparrow.results.comparable import above_era
 from sparrow.results.page import words
 from sparrow.results.page.study_data import METRICS, StudyData
 
@@ -27,7 +28,10 @@ def _summary(data: StudyData) -> str:
     table["method"] = [
         f"{name}$^\\times$" if one else name for name, one in zip(table["method"], cells["constant"], strict=True)
     ]
+    above = [above_era(row) for row in cells.to_dict("records")]
+    table["vra"] = [rf"{one}$^\S$" if said else one for one, said in zip(table["vra"], above, strict=True)]
     note = "% Percent of test images, 95 % intervals. x: answers with one class.\n"
+    note += "".join(f"% S: vra {said}.\n" for said in dict.fromkeys(filter(None, above)))
     return note + _booktabs(table)
 
 

@@ -24,7 +24,7 @@ const forms = {
   long: (value) => (value ? `<div title="${escaped(value)}">${escaped(value)}</div>` : ""),
   number: (value) => (value === null ? "–" : number(value)),
   percent: (value) => (value === null ? "–" : percent(value)),
-  interval: (value) => (value === null ? "–" : typeof value === "string" ? `<span title="${escaped(value)}">–</span>` : percent(value[0]) + (value[1] === null ? "" : `<small>${percent(value[1])} to ${percent(value[2])}</small>`)),
+  interval: (value) => (value === null ? "–" : typeof value === "string" ? `<span title="${escaped(value)}">–</span>` : percent(value[0]) + (value[1] === null ? "" : `<small>${percent(value[1])} to ${percent(value[2])}</small>`) + (value[3] ? `<small class="note">${escaped(value[3])}</small>` : "")),
 };
 const numeric = (form) => ["number", "percent", "interval"].includes(form);
 const plain = (value, form) => (Array.isArray(value) ? value[0] : numeric(form) && typeof value === "string" ? null : value);
