@@ -23,6 +23,7 @@ from sparrow.radius import text
 from sparrow.results.aggregate import EARLIER, aggregate
 from sparrow.results.collected import write_collected
 from sparrow.results.comparable import above_era
+from sparrow.stages._attack_warnings import about_attack, about_distances
 from sparrow.stages._failure import failed_checkpoint
 from sparrow.stages._origin import header
 from sparrow.stages.specs.base import CheckpointSpec
@@ -755,6 +756,29 @@ def test_a_failed_table_has_no_line_of_outcomes(study, run, room, name, empty, l
     write_failed(study[1].with_suffix("") / room / f"{name}.csv", BOUND)
     outcomes = run(study, "outcomes")
     assert set(outcomes[outcomes["stage"] == "finetuned"]["name"]) == {"fgsm", "pgd", "ibp", "crown"} - {name}
+
+
+def test_a_network_of_one_class_is_marked_as_such_and_not_once_more_by_what_follows(study, run):
+    texts = [*about_attack([1, 1], ["", ""], None), *about_distances(torch.tensor([math.inf, math.inf])), "something else"]
+    for network in study:
+        table = network.with_suffix("") / "attacks/pgd.csv"
+        found = pd.read_csv(table, dtype={"eps": str})
+        found["flags"] = "; ".join(texts)
+        if network == study[1]:
+            found = found.assign(prediction=9, status="broken", distance=0.0)
+        found.to_csv(table, index=False)
+    for name, room in (("fgsm", "attacks"), ("ibp", "verifiers"), ("crown", "verifiers")):
+        table = study[1].with_suffix("") / room / f"{name}.csv"
+        found = pd.read_csv(table, dtype={"eps": str}).assign(prediction=9)
+        found["status"] = "broken" if room == "attacks" else "falsified"
+        if room == "verifiers":
+            found["decided"] = "misclassified"
+        found.to_csv(table, index=False)
+    summary = run(study)
+    assert summary["constant"].tolist() == [False, True]
+    assert summary["era_warnings"].tolist() == ["pgd: " + "; ".join(texts), "pgd: something else"]
+    # What the attack met is still known.
+    assert set(run(study, "outcomes").query("name == 'pgd'")["warnings"]) == {"; ".join(texts)}
 
 
 def test_a_vra_says_which_verifiers_it_is_by(study, run):

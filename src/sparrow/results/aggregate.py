@@ -376,7 +376,10 @@ def _summary_line(row: Row, dense: Outcomes | None, spec: AggregateSpec) -> dict
         both = after.index.intersection(before.index)
         values = preserved(after[both].to_numpy(), before[both].to_numpy()) if len(both) else (np.nan,) * 3
         line |= dict(zip(_names(f"preserved_{name}"), values, strict=True))
-    line["era_warnings"] = "; ".join(f"{name}: {text}" for name, text in own.warnings().items() if text)
+    warnings = own.warnings()
+    if line["constant"]:
+        warnings = {name: marks.beside_constant(text) for name, text in warnings.items()}
+    line["era_warnings"] = "; ".join(f"{name}: {text}" for name, text in warnings.items() if text)
     return line
 
 

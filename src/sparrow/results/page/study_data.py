@@ -108,9 +108,8 @@ class StudyData:
         """Means over seeds of the dense networks and of the pruned ones that figures show, with 95 % intervals.
 
         A row for each cell and stage (variants, too): `seeds`, `constant` (whether one of the networks answers with one class),
-        and of each of METRICS the mean, `_low` and `_high`, as shares, `_n` images, and `_failed`: how many networks a failure left
-        without.
-        Where that is any, there is no mean: those that are left may be easier ones.
+        and of each of METRICS the mean, `_low` and `_high`, as shares, `_n` images, and `_failed`: how many networks a failure
+        left without. Where that is any, there is no mean: those that are left may be easier ones.
         """
         lost = self.lost.add_suffix("_lost")
         shown = self.summary.join(lost)[self.summary["stage"].map(base_of).isin([DENSE, self.spec.stage])]
