@@ -211,3 +211,34 @@ def test_benign_era_and_vra_start_at_the_dense_network(drawn, tmp_path):
     ]
     assert [90.0, 90.0, 90.0] in lines
     assert [30.0, 50.0, 66.0] in lines
+
+
+def in_a_study(folder, failed):
+    """The place of a figure of a study in whose summary.csv every network of `failed` objectives has failed."""
+    place = folder / "figures"
+    place.mkdir(parents=True)
+    rows = [who | {"failed": "no" if who["objective"] in failed else None} for who in networks()]
+    pd.DataFrame(rows).to_csv(folder / "summary.csv", index=False)
+    return place
+
+
+NO_RELU = "these networks have no ReLU, and no other activation is counted"
+
+
+@pytest.mark.parametrize(("failed", "words"), [([], NO_RELU), (["ibp"], "no network has a result")])
+def test_where_no_relu_was_counted_stability_says_why_and_draws_no_axes(failed, words, drawn, tmp_path):
+    place = in_a_study(tmp_path, failed)
+    table = table_of("stability")
+    table = table[table["objective"] != "ibp"]
+    spec = {key: value for key, value in SPEC.items() if key != "measured"}
+    files = tmp_path / "stability.csv", place / "stability.svg", place / "stability.png"
+    table.to_csv(files[0], index=False)
+    draw_stability(*files, spec)
+    shown, hidden = drawn[0].axes[0], [drawn[0].axes[1], drawn[0].axes[3]]
+    assert shown.axison
+    assert [axes.axison for axes in hidden] == [False, False]
+    assert " ".join(hidden[0].texts[0].get_text().split()) == words
+    table.iloc[:0].to_csv(files[0], index=False)
+    draw_stability(*files, spec)
+    assert drawn[1].axes == []
+    assert f"ibp: {words}" in [text.get_text().splitlines()[-1] for text in drawn[1].texts]

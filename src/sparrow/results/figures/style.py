@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,10 +75,28 @@ def looks(svg: Path, spec: PanelsSpec, table: pd.DataFrame) -> Looks:
     It is told by the study's summary.csv, for which all figures wait; where the figure lies beside none, by `table`, which is
     what it is drawn from, of all data sets and models.
     """
-    summary = svg.absolute().parents[FIGURE_PATTERN.count("/")] / study_table("summary")
-    networks = pd.read_csv(summary) if summary.exists() else table
+    networks = networks_of_study(svg)
+    networks = table if networks is None else networks
     pruned = networks[networks["stage"] == spec.stage]
     return Looks(standing_out(pruned), frozenset(pruned["method"].map(label_of)))
+
+
+def networks_of_study(svg: Path) -> pd.DataFrame | None:
+    """The study's summary.csv, for which all figures wait; None where the figure `svg` lies beside none."""
+    summary = svg.absolute().parents[FIGURE_PATTERN.count("/")] / study_table("summary")
+    return pd.read_csv(summary) if summary.exists() else None
+
+
+def message(text: str) -> Figure:
+    """A figure that says why there is nothing to draw."""
+    figure = plt.figure(figsize=(5.4, 1.0))
+    figure.text(0.5, 0.5, wrapped(text, 80), **MESSAGE | {"fontsize": 9})
+    return figure
+
+
+def wrapped(text: str, width: int) -> str:
+    """`text` in lines of at most `width` characters, with the breaks that it has."""
+    return "\n".join(textwrap.fill(line, width) for line in text.splitlines())
 
 
 @dataclass(frozen=True)
