@@ -15,7 +15,8 @@ from sparrow.results.specs.figures import FigureSpec
 DRAWN_FROM = "summary.csv"
 WITHOUT_PRUNING = True
 CAPTION = (
-    "Benign accuracy, era and vra in one panel, a row for each method, from the dense network (ratio 0) on. Shaded: "
+    "Benign accuracy, era and vra in one panel, a row for each method (of more than seven the best, and random "
+    "pruning), from the dense network (ratio 0) on. Shaded: "
     "images that no attack broke and no verifier proved, of which nothing is known. Error bars are 95 % intervals; "
     "crossed out: a network that answers with one class, whatever it sees. The legend says on how many images each "
     "rests: where these differ, lines of one panel are not of the same images."
