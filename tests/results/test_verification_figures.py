@@ -242,3 +242,18 @@ def test_where_no_relu_was_counted_stability_says_why_and_draws_no_axes(failed, 
     draw_stability(*files, spec)
     assert drawn[1].axes == []
     assert f"ibp: {words}" in [text.get_text().splitlines()[-1] for text in drawn[1].texts]
+
+
+def test_bars_of_decisions_are_told_apart_without_colour_and_those_of_one_class_are_crossed_out(drawn, tmp_path):
+    place = tmp_path / "figures"
+    place.mkdir()
+    rows = [who | {"failed": None, "constant": (who["method"], who["ratio"]) == ("lwm", 0.9)} for who in networks()]
+    pd.DataFrame(rows).to_csv(tmp_path / "summary.csv", index=False)
+    table_of("decisions").to_csv(tmp_path / "decisions.csv", index=False)
+    draw_decisions(tmp_path / "decisions.csv", place / "a.svg", place / "a.png", SPEC)
+    axes = drawn[0].axes[0]
+    assert len({bars[0].get_hatch() for bars in axes.containers}) == len(axes.containers)
+    (cross,) = [line for line in axes.lines if line.get_label() == style.CONSTANT]
+    names = dict(zip(axes.get_yticks(), [text.get_text() for text in axes.get_yticklabels()], strict=True))
+    assert [names[height] for height in cross.get_ydata()] == ["lwm 0.9"]
+    assert axes.get_xlabel() == "adversarial: % of 100 images"
