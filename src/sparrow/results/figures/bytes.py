@@ -62,7 +62,8 @@ def _by_variant(table: pd.DataFrame, spec: FigureSpec, looks: style.Looks, metho
             own = style.select(table, objective=objective, variant=variant)
             dense = own[own["dense"]]
             for method in looks.order(methods):
-                _line(axes, pd.concat([dense, own[~own["dense"] & (own["method"] == method)]]), metric, **looks.of(method))
+                of = pd.concat([dense, own[~own["dense"] & (own["method"] == method)]])
+                _line(axes, of, metric, **{"linewidth": 1.5, "bars": looks.stands_out(method)} | looks.of(method))
             _line(axes, dense, metric, color="black", marker="*", markersize=9)
             axes.set_xscale("log")
             axes.set_title(style.title(spec, objective), fontsize=9)
@@ -112,14 +113,15 @@ def _together(table: pd.DataFrame, spec: FigureSpec, looks: style.Looks, methods
     return figure
 
 
-def _line(axes: Axes, rows: pd.DataFrame, metric: str, **look: Any) -> None:
-    """Draw a line through networks that differ by ratio and seed alone, from the lowest ratio on; means over seeds."""
+def _line(axes: Axes, rows: pd.DataFrame, metric: str, bars: bool = True, **look: Any) -> None:
+    """Draw a line through networks that differ by ratio and seed alone, from the lowest ratio on; means over seeds, with error
+    bars unless many would hide each other."""
     points = style.over_seeds(rows, metric)
     across = rows.groupby("ratio")["bytes"].mean().reindex(points.index)
     axes.errorbar(
         across,
         100 * points["mean"],
-        100 * style.error_bars(points),
+        100 * style.error_bars(points) if bars else None,
         **{"linewidth": 1, "capsize": 2, "elinewidth": 0.8, "zorder": 3} | look,
     )
     crossed = points[points.index.isin(style.constant(rows))]

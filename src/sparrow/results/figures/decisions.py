@@ -38,6 +38,7 @@ SEGMENTS = {
 HATCHES = {
     ("falsified", "attack"): "////",
     ("falsified", "branch-and-bound"): "....",
+    ("verified", "branch-and-bound"): "||||",
     ("verified", "alpha-crown"): "\\\\\\\\",
     ("verified", "crown"): "....",
     ("verified", "crown-ibp"): "xxxx",
