@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 from sparrow.analyses.latency import draw, turns
@@ -19,6 +20,7 @@ from sparrow.files.content import of_spec
 from sparrow.files.outcome_table import FAILED
 from sparrow.files.specs import Spec
 from sparrow.networks.cutting import cut
+from sparrow.results.figures import style
 from sparrow.results.timings import write_timings
 from sparrow.stages._evaluation import origin
 from sparrow.stages._failure import failed_checkpoint
@@ -244,3 +246,25 @@ def test_another_way_of_timing_times_again_and_another_attack_does_not() -> None
     base = spec(("analyses", {"latency": None}))
     assert spec(("analyses", {"latency": {"threads": 2}})) != base
     assert spec(("analyses", {"latency": None}), ("attacks.pgd.steps", 3)) == base
+
+
+def test_of_many_methods_those_without_their_filters_have_their_names_beside_them(tmp_path, monkeypatch) -> None:
+    who = {"dataset": "digits", "model": "cnn-small", "objective": "benign", "stage": "finetuned", "seed": 0, "constant": False}
+    timed = {"runtime": "torch", "batch_size": 1, "speedup": 1.0, "preserved_era": 0.9, "era": 0.5}
+    rows = [
+        who | timed | {"method": f"method-{number}", "ratio": ratio, "granularity": "weight", "form": "masked"}
+        for number in range(9)
+        for ratio in (0.5, 0.9)
+    ]
+    for form, speedup in (("masked", 1.0), ("compact", 3.0)):
+        # The worst of all, and so without a colour.
+        slow = {"method": "filters-first", "granularity": "filter", "form": form, "speedup": speedup, "era": 0.1}
+        rows += [who | timed | slow | {"ratio": ratio} for ratio in (0.5, 0.9)]
+    pd.DataFrame(rows).to_csv(tmp_path / "all.csv", index=False)
+    caught: list[Figure] = []
+    monkeypatch.setattr(style, "write", lambda figure, svg, png: caught.append(figure))
+    draw(tmp_path / "all.csv", tmp_path / "a.svg", tmp_path / "a.png", SPEC)
+    texts = [text for text in caught[0].axes[0].texts if text.get_text()]
+    assert [text.get_text() for text in texts] == ["filters-first (filters)"]
+    assert texts[0].xy == (3.0, pytest.approx(90))
+    style.plt.close(caught[0])

@@ -22,6 +22,8 @@ from sparrow.networks.prunable import prunable_weights
 from sparrow.radius import text
 from sparrow.results.aggregate import EARLIER, aggregate
 from sparrow.results.collected import write_collected
+from sparrow.results.comparable import above_era
+from sparrow.stages._attack_warnings import about_attack, about_distances
 from sparrow.stages._failure import failed_checkpoint
 from sparrow.stages._origin import header
 from sparrow.stages.specs.base import CheckpointSpec
@@ -721,7 +723,12 @@ def test_a_dense_parent_of_which_a_verifier_failed_still_has_its_era_preserved(s
 
 # The room and the name of a table that failed, the columns that go with it, and some that stay.
 FAILED_TABLES = [
-    ("verifiers", "crown", ["vra", "vra_low", "vra_crown", "preserved_vra"], {"vra_ibp": 1 / 8, "era": 4 / 8, "benign": 6 / 8}),
+    (
+        "verifiers",
+        "crown",
+        ["vra_crown", "preserved_vra"],
+        {"vra_ibp": 1 / 8, "vra": 1 / 8, "vra_by": "ibp", "vra_without": "crown", "era": 4 / 8, "benign": 6 / 8},
+    ),
     ("attacks", "pgd", ["era", "era_high", "era_pgd", "preserved_era"], {"era_fgsm": 5 / 8, "vra": 2 / 8, "benign": 6 / 8}),
 ]
 
@@ -749,6 +756,57 @@ def test_a_failed_table_has_no_line_of_outcomes(study, run, room, name, empty, l
     write_failed(study[1].with_suffix("") / room / f"{name}.csv", BOUND)
     outcomes = run(study, "outcomes")
     assert set(outcomes[outcomes["stage"] == "finetuned"]["name"]) == {"fgsm", "pgd", "ibp", "crown"} - {name}
+
+
+def test_a_network_of_one_class_is_marked_as_such_and_not_once_more_by_what_follows(study, run):
+    texts = [*about_attack([1, 1], ["", ""], None), *about_distances(torch.tensor([math.inf, math.inf])), "something else"]
+    for network in study:
+        table = network.with_suffix("") / "attacks/pgd.csv"
+        found = pd.read_csv(table, dtype={"eps": str})
+        found["flags"] = "; ".join(texts)
+        if network == study[1]:
+            found = found.assign(prediction=9, status="broken", distance=0.0)
+        found.to_csv(table, index=False)
+    for name, room in (("fgsm", "attacks"), ("ibp", "verifiers"), ("crown", "verifiers")):
+        table = study[1].with_suffix("") / room / f"{name}.csv"
+        found = pd.read_csv(table, dtype={"eps": str}).assign(prediction=9)
+        found["status"] = "broken" if room == "attacks" else "falsified"
+        if room == "verifiers":
+            found["decided"] = "misclassified"
+        found.to_csv(table, index=False)
+    summary = run(study)
+    assert summary["constant"].tolist() == [False, True]
+    assert summary["era_warnings"].tolist() == ["pgd: " + "; ".join(texts), "pgd: something else"]
+    # What the attack met is still known.
+    assert set(run(study, "outcomes").query("name == 'pgd'")["warnings"]) == {"; ".join(texts)}
+
+
+def test_a_vra_says_which_verifiers_it_is_by(study, run):
+    found = row(run(study), "finetuned")
+    assert (found["vra"], found["vra_by"]) == (2 / 8, "ibp, crown")
+    assert pd.isna(found["vra_without"])
+
+
+def test_without_any_verifier_that_has_a_result_there_is_no_vra(study, run):
+    for name in SPEC["verifiers"]:
+        write_failed(study[1].with_suffix("") / f"verifiers/{name}.csv", BOUND)
+    found = row(run(study), "finetuned")
+    assert pd.isna([found[name] for name in ("vra", "vra_by", "vra_without")]).all()
+    assert (found["vra_n"], found["failed"]) == (0, BOUND)
+
+
+@pytest.mark.parametrize("proven", [range(4), range(5)], ids=["on images that the attacks have not all seen", "on the same"])
+def test_a_vra_above_era_on_other_images_is_told_from_a_contradiction(study, run, proven):
+    # Of 8 images 4 fall to fgsm; crown has been asked about the other 4 alone, or about one that fell.
+    broken = {"wrong": set(), "fgsm": {4, 5, 6, 7}, "pgd": set(), "ibp": set(), "crown": set(proven)}
+    write_outcomes(study[1], broken, images={"ibp": proven, "crown": proven})
+    if 4 in proven:
+        with pytest.raises(ContradictionError, match="image 4 is verified by crown and broken by fgsm"):
+            run(study)
+        return
+    found = row(run(study), "finetuned")
+    assert (found["era"], found["era_n"], found["vra"], found["vra_n"]) == (0.5, 8, 1, 4)
+    assert above_era(found) == "of 4 images, era of 8"
 
 
 def test_a_method_of_which_a_seed_failed_is_ranked_by_none(study, run, tmp_path):

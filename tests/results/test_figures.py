@@ -10,6 +10,7 @@ from PIL import Image
 
 from sparrow.results.figures import style
 from sparrow.results.figures.accuracy import draw_accuracy
+from sparrow.results.figures.bytes import draw_bytes
 from sparrow.results.figures.curves import draw_curves
 from sparrow.results.figures.preservation import draw_preservation
 from sparrow.results.figures.ranking import draw_ranking
@@ -637,3 +638,82 @@ def test_many_methods_are_preserved_on_a_line_each(tmp_path, monkeypatch):
 def test_bars_are_told_apart_without_colour(tmp_path, monkeypatch):
     axes = drawn_axes(FIGURES["preservation"], STUDY, tmp_path, monkeypatch)[0]
     assert len({bar.get_hatch() for bar in axes.patches}) == len(STUDY["methods"])
+
+
+def test_a_vra_by_fewer_verifiers_than_others_is_a_gap(tmp_path, monkeypatch):
+    def partly(study):
+        table = summary(study)
+        return table.assign(vra_without=table["method"].map({"lwm": "crown"}))
+
+    axes = drawn_axes(draw_from_table(draw_accuracy, partly), STUDY | {"objectives": ["benign"]}, tmp_path, monkeypatch)
+    _, era, vra = ({one.get_label(): len(one[0].get_ydata()) for one in panel.containers} for panel in axes)
+    assert era == {"hydra": 2, "lwm": 2}
+    assert vra == {"hydra": 2, "lwm": 0}
+
+
+def rounded(study):
+    """The summary of a study with a variant, whose networks take a quarter of the bytes."""
+    plain = summary(study).assign(bits=32.0, index_bytes=100.0, other_bytes=100.0, failed=None)
+    plain["weight_bytes"] = 1e5 * (1 - plain["ratio"])
+    int8 = plain.assign(stage=plain["stage"] + "+int8", bits=8.0, weight_bytes=plain["weight_bytes"] / 4)
+    return pd.concat([plain, int8])
+
+
+def test_variants_of_a_few_methods_are_told_apart_by_their_lines(tmp_path, monkeypatch):
+    figure = drawn(draw_from_table(draw_bytes, rounded), STUDY | {"objectives": ["benign"]}, tmp_path, monkeypatch)
+    assert len(figure.axes) == 2
+    kinds = {(line.get_color(), line.get_linestyle()) for line in figure.axes[0].lines if line.get_label() in BITS}
+    assert kinds == {("#0072B2", "-"), ("#D55E00", "--")}
+
+
+BITS = ("not rounded", "int8 (8 bits)")
+
+
+def test_variants_of_many_methods_have_panels_of_their_own_in_which_the_best_have_their_colours(tmp_path, monkeypatch):
+    figure = drawn(draw_from_table(draw_bytes, rounded), MANY, tmp_path, monkeypatch)
+    rows = [(metric, variant) for metric in ("era", "vra") for variant in BITS]
+    assert [axes.get_ylabel() for axes in figure.axes] == [f"{metric} (%), 360 images\n{name}" for metric, name in rows]
+    assert all(axes.get_title() == "benign" for axes in figure.axes)
+    (legend,) = figure.legends
+    assert {text.get_text() for text in legend.get_texts()} == {*MANY["methods"][:5], "random", "all others", "dense"}
+    first = figure.axes[0].containers[-2][0]
+    # From the dense network to higher ratios.
+    assert list(first.get_xdata()) == pytest.approx([100200, 50200, 1200])
+
+
+def test_no_mark_of_what_many_methods_preserve_is_cut(tmp_path, monkeypatch):
+    for axes in drawn_axes(FIGURES["preservation"], MANY, tmp_path, monkeypatch):
+        low, high = axes.get_ylim()
+        heights = [float(height) for one in axes.containers for height in one[0].get_ydata()]
+        assert low + 0.2 < min(heights)
+        assert max(heights) < high - 0.2
+
+
+def test_marks_on_curves_of_many_methods_are_not_at_one_epoch(tmp_path, monkeypatch):
+    axes = drawn_axes(FIGURES["curves"], MANY, tmp_path, monkeypatch)[-1]
+    marked = {tuple(line.get_markevery()) for line in axes.lines if line.get_markevery()}
+    assert marked == {(0,), (1,), (2,)}
+
+
+def test_the_kept_share_within_a_decade_is_a_plain_number(tmp_path, monkeypatch):
+    figure = drawn(FIGURES["sparsity"], STUDY | {"ratios": [0.99]}, tmp_path, monkeypatch)
+    figure.axes[0].set_ylim(0.5, 1.5)
+    figure.draw_without_rendering()
+    labels = [one.get_text() for one in figure.axes[0].get_yticklabels(minor=True) if one.get_text()]
+    assert labels
+    assert not any("e" in label for label in labels)
+
+
+@pytest.mark.parametrize(
+    ("places", "apart"),
+    [
+        ([0.1, 0.5, 0.9], [0.1, 0.5, 0.9]),
+        # Around their middle, and not upwards.
+        ([0.5, 0.5, 0.5], [0.4, 0.5, 0.6]),
+        ([0.5, 0.52, 0.9], [0.46, 0.56, 0.9]),
+        ([0.98, 0.99], [0.9, 1.0]),
+        ([0.0, 0.01], [0.0, 0.1]),
+    ],
+)
+def test_names_move_as_little_as_they_must(places, apart):
+    assert style._apart(places, 0.1) == pytest.approx(apart)

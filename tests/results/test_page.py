@@ -73,7 +73,7 @@ def told(tmp_path: Path):
 
     def make(networks: list[dict[str, Any]] = NETWORKS, ranks: list[dict[str, Any]] = RANKS, **tables: list) -> StudyData:
         given = {"summary": networks, "ranking": ranks, "costs": [COSTS], "provenance": [{**KEYS, "data": "f" * 64}]} | tables
-        columns = {"ranking": list(RANKS[0])}
+        columns = {"ranking": [*RANKS[0], "images"]}
         for name, rows in given.items():
             pd.DataFrame(rows, columns=columns.get(name)).to_csv(tmp_path / f"{name}.csv", index=False)
         about = {"git": {"commit": "abc", "changed": []}, "packages": {"torch": "2"}, "device": "cpu", "system": "linux"}
@@ -525,3 +525,97 @@ def test_the_page_offers_what_the_study_has() -> None:
     tables = page.tables(study(analyses={"stability": None, "latency": None}))
     assert {"somewhere/summary.csv", "somewhere/ranking.csv", "somewhere/stability.csv", "somewhere/latency.csv"} <= set(tables)
     assert len(set(tables)) == len(tables)
+
+
+def test_a_vra_above_era_is_marked_with_the_images_of_both(told) -> None:
+    high = network("hydra") | {"vra": 0.9, "vra_low": 0.8, "vra_high": 0.95, "vra_n": 200, "era_n": 1000}
+    data = told([network("dense", 0.0), high, network("lwm")])
+    found = unpacked(cells.all_cells(data).packed)
+    titles = [head["title"] for head in found["columns"]]
+    rows = [dict(zip(titles, row, strict=True)) for row in found["rows"]]
+    assert [row["vra"][3:] for row in rows] == [[], ["§ of 200 images, era of 1,000"], []]
+    assert [row[""] for row in rows] == ["", "§", ""]
+    (one,) = (doubt for doubt in doubts.doubts(data) if "above the era" in doubt["text"])
+    assert one["about"] == ["vra of 200 images, era of 1,000: hydra at 0.9"]
+    assert "% S: vra of 200 images, era of 1,000." in latex.tables(data)["summary.tex"]
+    spec = charts.ratio_chart(data)
+    assert spec is not None
+    assert [row["note"] for row in spec["data"]["values"] if row["note"]] == ["vra is of 200 images, era of 1,000"]
+
+
+def test_a_vra_by_some_of_the_verifiers_is_shown_and_compared_with_nothing(told) -> None:
+    partial = network("hydra", failed="crown: no memory") | {"vra_by": "ibp", "vra_without": "crown"}
+    ranked = [rank("hydra", 1, 0.4, "best", metric="vra"), rank("lwm", 2, 0.39, "worse", metric="vra")]
+    data = told([network("dense", 0.0), partial, network("lwm")], ranked)
+    found = unpacked(cells.all_cells(data).packed)
+    titles = [head["title"] for head in found["columns"]]
+    rows = [dict(zip(titles, row, strict=True)) for row in found["rows"]]
+    assert rows[1]["vra"] == [0.4, 0.35, 0.44, "‡ by ibp; failed: crown"]
+    assert rows[1][""] == "!‡"
+    means = data.cells.set_index("method")
+    assert np.isnan(means.loc["hydra", "vra"])
+    assert means.loc["hydra", "era"] == 0.8
+    assert data.ranking["verdict"].tolist() == ["failed", "not compared"]
+    (one,) = (doubt for doubt in doubts.doubts(data) if "some of the verifiers" in doubt["text"])
+    assert one["about"] == ["by ibp; failed: crown: hydra at 0.9"]
+
+
+PAIRS = "on each of 50 images, under each of 3 seeds"
+LEVEL = {"behind": 0.0, "behind_low": np.nan, "behind_high": np.nan, "images": 50, "seeds": 3}
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ([], f"At 0.9 hydra and lwm are level (80.0\u00a0%, {PAIRS})."),
+        (
+            [rank("admm", 3, 0.7, "within the noise"), rank("random", 4, 0.1, "likely worse")],
+            f"At 0.9 hydra and lwm are level (80.0\u00a0%, {PAIRS}), and 1 of 2 others are not "
+            "told from them, and 1 only likely worse.",
+        ),
+        (
+            [rank("random", 3, 0.1, "worse")],
+            f"At 0.9 hydra and lwm are level (80.0\u00a0%, {PAIRS}), ahead of all others.",
+        ),
+        (
+            [rank("random", 1, 0.8, "level", **LEVEL)],
+            f"At 0.9 hydra, lwm and random are level (80.0\u00a0%, {PAIRS}): no method is told "
+            "to be better than random pruning.",
+        ),
+    ],
+)
+def test_a_tie_is_said_in_words_and_has_no_best(told, bare, tmp_path: Path, others: list, said: str) -> None:
+    data = told(ranks=[rank(one, 1, 0.8, "level", **LEVEL) for one in ("hydra", "lwm")] + others)
+    (part,) = card(data)["Under attack (era)"]
+    assert part["says"] == said
+    (row,) = part["rows"]
+    assert row["best"]["more"] == words.listed(["hydra", "lwm", *(one["method"] for one in others if one["rank"] == 1)])
+    assert row["ahead"] == {"value": "level", "interval": "", "more": PAIRS}
+    assert "[0.0, 0.0]" not in written(data, tmp_path)
+    assert "'best'" not in str(part).replace("'best':", "")
+
+
+def test_methods_that_are_level_on_average_alone_are_so_in_words(told) -> None:
+    ranks = [rank("hydra", 1, 0.8, "level", **LEVEL), rank("lwm", 1, 0.8, "level", **LEVEL | {"behind_low": -0.1})]
+    (part,) = card(told(ranks=ranks))["Under attack (era)"]
+    assert part["says"] == "At 0.9 hydra and lwm are level (80.0\u00a0%, on average, not on every image)."
+
+
+def test_an_interval_without_a_width_is_not_shown(told) -> None:
+    assert words.interval(0.8, 0.8, 0.8) == "80.0\u00a0%"
+    rows = [rank("hydra", 1, 0.8, "best", low=0.8, high=0.8), rank("lwm", 2, 0.7, "worse", behind_low=np.nan)]
+    data = told(ranks=[*rows, rank("random", 3, 0.6, "worse", behind_low=np.nan)])
+    (part,) = card(data)["Under attack (era)"]
+    assert part["rows"][0]["best"]["interval"] == ""
+    assert part["rows"][0]["ahead"]["interval"] == ""
+    assert part["rows"][0]["control"][0]["more"] == "worse: 20.0 behind"
+    found = unpacked(ranks.ranks(data).packed)
+    accuracy = [head["title"] for head in found["columns"]].index("accuracy")
+    assert found["rows"][0][accuracy] == [0.8, None, None]
+    assert "[80.0, 80.0]" not in latex.tables(data)["ranking.tex"]
+
+
+@pytest.mark.parametrize(("name", "said"), [("mine", "study mine"), ("study", "study"), ("my-study", "my-study")])
+def test_a_study_that_is_called_so_is_no_study_twice(told, name: str, said: str) -> None:
+    data = told()
+    assert about.about(replace(data, spec=data.spec.model_copy(update={"name": name})))["name"] == said

@@ -329,3 +329,14 @@ def test_a_figure_drawn_twice_is_the_same_to_the_byte(tmp_path):
             FIGURE,
         )
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
+
+
+def test_the_legend_of_many_methods_has_no_two_entries_that_look_alike(tmp_path, monkeypatch):
+    rows = beside([network()], [figure()])
+    many = pd.concat([rows.assign(method=f"method-{number}") for number in range(9)])
+    (legend,) = drawn(tmp_path, monkeypatch, many).legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        *(f"method-{number}" for number in range(5)),
+        "all others",
+        "published",
+    ]

@@ -136,7 +136,7 @@ def summary_html(lay_out):
         ("nonzero", "12,345"),
         ("effective", "2,345"),
         ("era", "40.2 [35.2, 45.2]"),
-        ("preserved benign", "100.0 [100.0, 100.0]"),
+        ("preserved benign", "100.0"),  # an interval without a width is none
         ("preserved era", "–"),  # the dense network was never robust
         ("preserved vra", "0.0"),  # nothing is left: no interval
     ],
@@ -436,3 +436,19 @@ def test_budgets_are_a_row_for_each_network_and_count_no_stage_behind_it(lay_out
     wanted = {"pruned": (30, nothing, nothing, 1030), "finetuned": (30, 7, nothing, 1037), "grafted": (30, 7, 5, 1042)}
     for stage, counts in wanted.items():
         assert found.loc[stage, columns].tolist() == pytest.approx(counts, nan_ok=True)
+
+
+def test_a_vra_above_era_is_marked_with_the_images_of_both(lay_out, tmp_path):
+    above = network("lwm", 0.5, era=0.2) | {"vra": 0.9, "vra_low": 0.8, "vra_high": 0.95, "vra_n": 200, "era_n": 1000}
+    table = lay_out("summary", networks=[network("dense", 0.0, stage="dense"), above])
+    dense, pruned = column(table, "vra")
+    assert pruned == "90.0 [80.0, 95.0] § (of 200 images, era of 1,000)"
+    assert "§" not in dense
+    assert "would be a contradiction" in (tmp_path / "summary.html").read_text()
+
+
+def test_a_vra_by_some_of_the_verifiers_is_marked(lay_out, tmp_path):
+    partial = network("lwm", 0.5) | {"vra_by": "ibp", "vra_without": "crown"}
+    table = lay_out("summary", networks=[network("dense", 0.0, stage="dense"), partial])
+    assert column(table, "vra")[1].endswith(" ‡ (by ibp; failed: crown)")
+    assert "by some of the verifiers" in (tmp_path / "summary.html").read_text()

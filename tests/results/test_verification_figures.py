@@ -211,3 +211,49 @@ def test_benign_era_and_vra_start_at_the_dense_network(drawn, tmp_path):
     ]
     assert [90.0, 90.0, 90.0] in lines
     assert [30.0, 50.0, 66.0] in lines
+
+
+def in_a_study(folder, failed):
+    """The place of a figure of a study in whose summary.csv every network of `failed` objectives has failed."""
+    place = folder / "figures"
+    place.mkdir(parents=True)
+    rows = [who | {"failed": "no" if who["objective"] in failed else None} for who in networks()]
+    pd.DataFrame(rows).to_csv(folder / "summary.csv", index=False)
+    return place
+
+
+NO_RELU = "these networks have no ReLU, and no other activation is counted"
+
+
+@pytest.mark.parametrize(("failed", "words"), [([], NO_RELU), (["ibp"], "no network has a result")])
+def test_where_no_relu_was_counted_stability_says_why_and_draws_no_axes(failed, words, drawn, tmp_path):
+    place = in_a_study(tmp_path, failed)
+    table = table_of("stability")
+    table = table[table["objective"] != "ibp"]
+    spec = {key: value for key, value in SPEC.items() if key != "measured"}
+    files = tmp_path / "stability.csv", place / "stability.svg", place / "stability.png"
+    table.to_csv(files[0], index=False)
+    draw_stability(*files, spec)
+    shown, hidden = drawn[0].axes[0], [drawn[0].axes[1], drawn[0].axes[3]]
+    assert shown.axison
+    assert [axes.axison for axes in hidden] == [False, False]
+    assert " ".join(hidden[0].texts[0].get_text().split()) == words
+    table.iloc[:0].to_csv(files[0], index=False)
+    draw_stability(*files, spec)
+    assert drawn[1].axes == []
+    assert f"ibp: {words}" in [text.get_text().splitlines()[-1] for text in drawn[1].texts]
+
+
+def test_bars_of_decisions_are_told_apart_without_colour_and_those_of_one_class_are_crossed_out(drawn, tmp_path):
+    place = tmp_path / "figures"
+    place.mkdir()
+    rows = [who | {"failed": None, "constant": (who["method"], who["ratio"]) == ("lwm", 0.9)} for who in networks()]
+    pd.DataFrame(rows).to_csv(tmp_path / "summary.csv", index=False)
+    table_of("decisions").to_csv(tmp_path / "decisions.csv", index=False)
+    draw_decisions(tmp_path / "decisions.csv", place / "a.svg", place / "a.png", SPEC)
+    axes = drawn[0].axes[0]
+    assert len({bars[0].get_hatch() for bars in axes.containers}) == len(axes.containers)
+    (cross,) = [line for line in axes.lines if line.get_label() == style.CONSTANT]
+    names = dict(zip(axes.get_yticks(), [text.get_text() for text in axes.get_yticklabels()], strict=True))
+    assert [names[height] for height in cross.get_ydata()] == ["lwm 0.9"]
+    assert axes.get_xlabel() == "adversarial: % of 100 images"

@@ -266,3 +266,14 @@ def test_a_function_is_what_leads_from_it(package, file, old, new, expected):
 def test_a_function_that_is_not_there_is_named(package):
     with pytest.raises(LookupError, match=r"nothing is called 'drawn'; valid: .*Params"):
         digests_of(package).function_digest("sparrow.methods.lwm", "drawn")
+
+
+def test_how_figures_look_is_no_code_of_an_analysis(package):
+    def digests():
+        made = digests_of(package)
+        names = [file.stem for file in sorted((package / "analyses").glob("*.py")) if file.stem != "__init__"]
+        return {name: made.function_digest(f"sparrow.analyses.{name}", "Params", "analyse") for name in names}
+
+    before = digests()
+    edit(package / "results/figures/style.py", "OTHERS, label_of", "OTHERS as REST, label_of")
+    assert digests() == before

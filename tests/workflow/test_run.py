@@ -66,10 +66,11 @@ def test_every_method_is_ranked_by_both_metrics(finished: Checkout) -> None:
     methods = ["harp", "hydra", "lwm"]
     assert ranking.groupby("metric")["method"].apply(sorted).to_dict() == {"era": methods, "vra": methods}
     # HARP's filters are ranked apart from the others' weights.
-    ranks = ranking.groupby(["metric", "granularity"])["rank"].apply(sorted).to_dict()
-    assert ranks == {
-        (metric, part): ranks for metric in ("era", "vra") for part, ranks in (("filter", [1]), ("weight", [1, 2]))
-    }
+    for (_, part), rows in ranking.groupby(["metric", "granularity"]):
+        # Of two epochs, methods may be level: then they share the first rank.
+        level = len(rows) > 1 and rows["mean"].nunique() == 1
+        assert sorted(rows["rank"]) == ([1] if part == "filter" else [1, 1] if level else [1, 2])
+        assert set(rows["verdict"]) == {"level"} if level else "level" not in set(rows["verdict"])
 
 
 def test_every_network_has_the_recall_of_ten_classes(finished: Checkout) -> None:

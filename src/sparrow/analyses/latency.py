@@ -24,6 +24,7 @@ from sparrow.settings import Analysis, Columns, Scope, unique
 
 if TYPE_CHECKING:
     import numpy as np
+    from matplotlib.axes import Axes
 
     from sparrow.exchange.network import Network as Plain
     from sparrow.inference.subjects import Family, Network
@@ -215,6 +216,8 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     """What sparsity buys on a CPU, and at what price: how many times as fast pruned networks are as their dense one in the same
     runtime, against the era that they preserve. Hollow: with zeros in place of the pruned weights; full: without their pruned
     filters. Lines join a method's ratios; means over seeds. A row for each runtime and batch size, a column for each objective.
+    Of more than seven methods the best are in colour, with random pruning, and all others grey; those that lost their filters
+    have their names beside them.
     """
     import pandas as pd
 
@@ -229,17 +232,24 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
         set(zip(table["runtime"], table["batch_size"].astype(int), strict=True)), key=lambda one: (one[0] != "torch", one)
     )
     figure, grid = style.panels(max(len(panels), 1), len(objectives), width=looks.width, height=1.7, sharex="row", sharey=True)
+    named: dict[Axes, dict[str, tuple[float, float]]] = {}
     for row, (runtime, size) in zip(grid, panels, strict=False):
-        row[0].set_ylabel(f"{runtime}, {size} image{'s' * (size > 1)}\npreserved era (%)")
+        row[0].set_ylabel(f"{runtime}, {size} image{'s' * (size > 1)}\npreserved era (%)", fontsize=8)
         for axes, objective in zip(row, objectives, strict=True):
             rows = style.select(table, objective=objective, runtime=runtime, batch_size=size)
+            ends: dict[str, tuple[float, float]] = {}
             for (method, form), own in ((map(str, key), own) for key, own in rows.groupby(["method", "form"])):
                 points = own.groupby("ratio")[["speedup", "preserved_era"]].mean()
                 look = looks.of(method) | {"fillstyle": FORMS[form], "linewidth": 0.8}
+                if not looks.stands_out(method):
+                    look |= {"marker": "o", "markersize": 2.5}
+                if looks.many and form != "masked":
+                    ends[method] = float(points["speedup"].iloc[-1]), 100 * float(points["preserved_era"].iloc[-1])
                 axes.plot(points["speedup"], 100 * points["preserved_era"], **look)
                 crossed = points[points.index.isin(style.constant(own))]
                 style.cross_out(axes, crossed["speedup"].tolist(), (100 * crossed["preserved_era"]).tolist())
             axes.axvline(1, color="grey", linestyle="--", linewidth=1)
+            named[axes] = ends
     for axes, objective in zip(grid[0], objectives, strict=True):
         axes.set_title(style.title(spec, objective))
         if style.select(table, objective=objective).empty:
@@ -247,6 +257,9 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     for axes in grid[-1]:
         axes.set_xlabel("times as fast as dense")
     style.from_zero(grid[0, 0])
+    for axes, ends in named.items():
+        colours = {name: looks.of(name)["color"] if looks.stands_out(name) else "#555555" for name in ends}
+        style.label_ends(axes, ends, colours)
     for method in looks.order(methods):
         grid[0, 0].plot([], [], **looks.line(method) | {"linewidth": 0.8})
     for form in sorted(set(table["form"]), reverse=True):

@@ -265,8 +265,8 @@ def _row(dense: Layer, own: Layer, seed: int, params: Params) -> tuple:
     intervals = [
         _interval(value, values, len(sums))
         for value, values in (
-            (found.retained, [draw.retained for draw in drawn]),
-            (found.cka, [draw.cka for draw in drawn]),
+            (found.retained, [one.retained for one in drawn]),
+            (found.cka, [one.cka for one in drawn]),
         )
     ]
     enough = int(len(first) >= ROWS_FOR_EACH * max(found.first, found.second))

@@ -2,7 +2,9 @@
 
 A ReLU is stable for an image if its input has one sign over the whole perturbation set, as far as CROWN can tell; bounds
 lose nothing there, and branch and bound has nothing to split. Counted over the test images that the network classifies
-correctly (all, if that is none).
+correctly (all, if that is none): each network on images of its own, so that one which has lost accuracy is counted on those
+that it still gets right. The column `images` says on how many. Of other activations nothing is counted; a network without
+ReLUs has no row.
 
 Source: Xiao et al., "Training for Faster Adversarial Robustness Verification via Inducing ReLU Stability", ICLR 2019.
 
@@ -40,7 +42,7 @@ class Params(Analysis):
     scope: ClassVar[Scope] = "network"
     needs: ClassVar[tuple[Need, ...]] = ("threat",)
     # The layer, counted from the image; its neurons; of these, means over images: always on, always off, neither; and how many
-    # images.
+    # images: those that the network classifies correctly, which are others for each.
     tables: ClassVar[Columns] = {"stability": ("layer", "neurons", "active", "inactive", "unstable", "images")}
 
     samples: int | None = Field(None, ge=1)
@@ -93,7 +95,9 @@ def analyse(subject: OneNetwork, params: Params) -> list[tuple[float, ...]]:
 @opened(FigureSpec)
 def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     """The share of unstable ReLUs. Above: in all layers, against the pruning ratio. Below: in each layer, at the middle ratio.
-    Means over seeds, with the lowest and the highest; dashed: the dense network."""
+    Means over seeds, with the lowest and the highest; dashed: the dense network. Each network is counted on the test images
+    that it classifies correctly (all, if that is none), and so on others than its neighbours: `images` in the table says on how
+    many. ReLUs alone are counted: where networks have none, there is nothing to show."""
     import pandas as pd
     from matplotlib import ticker
 
@@ -105,9 +109,19 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     methods, ratios = sorted(pruned["method"].unique()), sorted(pruned["ratio"].unique())
     middle = style.middle_ratio(pruned)
     objectives = spec.objectives
+    why = {one: _why_nothing(svg, spec, one) for one in objectives if style.select(table, objective=one).empty}
+    if len(why) == len(objectives):
+        style.write(style.message("\n".join(f"{one}: {reason}" for one, reason in why.items())), svg, png)
+        return
     figure, grid = style.panels(2, len(objectives), width=looks.width, sharey="row")
     for column, objective in enumerate(objectives):
         above, below = grid[:, column]
+        above.set_title(style.title(spec, objective))
+        if objective in why:
+            above.text(0.5, 0.5, style.wrapped(why[objective], 34), transform=above.transAxes, **style.MESSAGE)
+            above.set_axis_off()
+            below.set_axis_off()
+            continue
         for method in looks.order(methods):
             rows = style.select(pruned, objective=objective, method=method)
             # A network that failed leaves a gap.
@@ -130,17 +144,29 @@ def draw(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
             below.plot(points.index, points["mean"], marker=".", **line)
         style.compression_axis(above, ratios)
         below.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
-        above.set_title(style.title(spec, objective))
         above.set_xlabel("pruning ratio")
         below.set_xlabel("layer")
-    grid[0, 0].set_ylabel("unstable ReLUs (%)\nall layers")
-    grid[1, 0].set_ylabel("unstable ReLUs (%)" + (f"\nratio {middle:g}" if ratios else ""))
+    first = next(column for column, objective in enumerate(objectives) if objective not in why)
+    grid[0, first].set_ylabel("unstable ReLUs (%)\nall layers")
+    grid[1, first].set_ylabel("unstable ReLUs (%)" + (f"\nratio {middle:g}" if ratios else ""))
     for row in grid:
-        style.from_zero(row[0])
+        style.from_zero(row[first])
     for axes in grid[0]:
         looks.name_ends(axes)
-    style.legend_below(figure, grid[0, 0])
+    style.legend_below(figure, grid[0, first])
     style.write(figure, svg, png)
+
+
+def _why_nothing(svg: Path, spec: FigureSpec, objective: str) -> str:
+    """Why no ReLU was counted in the networks of an objective."""
+    from sparrow.results.figures import style
+
+    networks = style.networks_of_study(svg)
+    if networks is not None:
+        own = style.select(networks, dataset=spec.dataset, model=spec.model, objective=objective)
+        if own["failed"].isna().any():
+            return "these networks have no ReLU, and no other activation is counted"
+    return "no network has a result"
 
 
 def _unstable(rows: pd.DataFrame, key: str) -> pd.DataFrame:

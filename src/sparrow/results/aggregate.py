@@ -32,10 +32,11 @@ from sparrow.files.paths import (
 )
 from sparrow.files.specs import opened
 from sparrow.results import analyses, marks
+from sparrow.results.comparable import verified_by_some, verifiers_behind
 from sparrow.results.decisions import decisions
 from sparrow.results.intensification import Pair, intensifications
 from sparrow.results.outcomes import Outcomes, read_outcomes
-from sparrow.results.ranking import Hits, rank
+from sparrow.results.ranking import Hits
 from sparrow.results.recall import recalls
 from sparrow.results.security import curve
 from sparrow.results.specs.aggregate import AggregateSpec, MethodFacts
@@ -43,6 +44,7 @@ from sparrow.results.statistics import accuracy, preserved
 from sparrow.results.storage import FULL, STORED, storage
 from sparrow.results.table_file import write_table
 from sparrow.results.threats import with_text
+from sparrow.results.ties import ranked
 
 LAYER_COLUMNS = ["layer", "weights", "nonzero", "sparsity", "bits"]
 SIZES = ["sparsity_masks", "sparsity_prunable", "sparsity_all", "parameters", "nonzero", "multiply_adds"]
@@ -120,7 +122,7 @@ def aggregate(networks: list[Path], analysed: list[Path], folder: Path, spec: Ag
         "layers": _layers(rows),
         "recall": _stacked((row, recalls(row.outcomes)) for row in rows),
         "intensification": intensifications(_pairs(rows, dense)),
-        "ranking": rank(_hits(row) for row in rows if row.pruned),
+        "ranking": ranked(_hits(row) for row in rows if row.pruned),
         "security": _stacked((row, curve(row.outcomes).assign(constant=row.outcomes.constant())) for row in rows),
         "decisions": _stacked((row, decisions(row.outcomes)) for row in rows),
     }
@@ -366,14 +368,18 @@ def _summary_line(row: Row, dense: Outcomes | None, spec: AggregateSpec) -> dict
     line |= _measure("era", own.robust())
     for name in spec.verifiers:
         line |= _measure(f"vra_{name}", _hit((own.verifiers | own.smoothed).get(name), "verified"))
-    line |= _measure("vra", own.verified())
+    line |= _measure("vra", verified_by_some(own))
+    line |= verifiers_behind(own, spec.objectives[row.identity["objective"]])
     for name, metric in (("benign", Outcomes.correct), ("era", Outcomes.robust), ("vra", Outcomes.verified)):
         before, after = metric(dense) if dense else NONE, metric(own)
         # A network that failed, or whose dense parent did, has nothing to compare.
         both = after.index.intersection(before.index)
         values = preserved(after[both].to_numpy(), before[both].to_numpy()) if len(both) else (np.nan,) * 3
         line |= dict(zip(_names(f"preserved_{name}"), values, strict=True))
-    line["era_warnings"] = "; ".join(f"{name}: {text}" for name, text in own.warnings().items() if text)
+    warnings = own.warnings()
+    if line["constant"]:
+        warnings = {name: marks.beside_constant(text) for name, text in warnings.items()}
+    line["era_warnings"] = "; ".join(f"{name}: {text}" for name, text in warnings.items() if text)
     return line
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from sparrow.results.comparable import with_whole_vra
+
 # Okabe and Ito's palette, told apart by colour-blind readers; markers tell them apart in print.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442"]
 OTHERS = "all others"
@@ -27,6 +29,7 @@ def standing_out(networks: pd.DataFrame) -> list[str]:
     and benign accuracy that was measured, over all networks that do not answer with one class; methods without any come last.
     Sorted by name. They are the same for all data sets and models, so that a method looks the same in all figures of a study.
     """
+    networks = with_whole_vra(networks)
     labels = networks["method"].map(label_of)
     known = sorted(set(labels))
     if len(known) <= FEW:

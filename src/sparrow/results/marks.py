@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import pandas as pd
 
+OF_CONSTANT = ("the gradient is 0 at the start of", "no adversarial image at any distance for")
+"""How those warnings of an attack begin that a network which answers with one class gives, because it does."""
+
+
+def beside_constant(warning: str) -> str:
+    """Of the warnings of an attack on a network that answers with one class, those that this mark does not say already."""
+    return "; ".join(one for one in warning.split("; ") if not one.startswith(OF_CONSTANT))
+
 
 def sentences(summary: pd.DataFrame) -> list[str]:
     """At most two sentences: on networks that answer with one class, and on dense networks at chance.

@@ -21,6 +21,7 @@ from sparrow.files.atomic import replacing
 from sparrow.files.csv_table import EXACT
 from sparrow.files.paths import CELL_COLUMNS, LABEL_COLUMNS
 from sparrow.files.specs import opened
+from sparrow.results.comparable import with_whole_vra
 from sparrow.results.granularity import behind_method
 from sparrow.results.specs.comparison import PublishedSpec
 from sparrow.results.tables import write_html
@@ -92,7 +93,7 @@ def _within_reach(row: dict[str, Any], spec: PublishedSpec) -> bool:
 
 def measured_means(summary: pd.DataFrame, spec: PublishedSpec) -> pd.DataFrame:
     """One row per cell or dense network: its kinds, means over the seeds that have a result, and how many there are."""
-    rows = summary[summary["stage"].isin(["dense", spec.stage])]
+    rows = with_whole_vra(summary[summary["stage"].isin(["dense", spec.stage])])
     if "data_regime" not in rows:
         rows = rows.assign(data_regime=None)
     own = {

@@ -14,6 +14,7 @@ from sparrow.files.csv_table import EXACT
 from sparrow.files.paths import CELL_COLUMNS, LABEL_COLUMNS
 from sparrow.results import marks
 from sparrow.results.budget import CHAIN, budgets
+from sparrow.results.comparable import ABOVE, PARTIAL, above_era, by_some
 from sparrow.results.table_file import write_table
 from sparrow.results.table_filter import with_menus
 from sparrow.results.threats import in_words
@@ -37,7 +38,9 @@ COMPACT_NOTE = " Left: of a network that lost whole filters, without them."
 RANKING_CAPTION = (
     "Accuracies in percent with 95 % intervals, over seeds where there are several (Student), else over images (Wilson). "
     "Behind: the best method's accuracy minus this one's, on the same seeds and images, with a 95 % interval that covers "
-    "training again and testing on other images. Within the noise: it holds 0. Worse: it does not, even with Holm's "
+    "training again and testing on other images. Level: methods of the same accuracy share the first rank, and none is the "
+    "best; there is no interval where every pair of outcomes differs alike. Within the noise: it holds 0. Worse: it does "
+    "not, even with Holm's "
     "adjustment over the methods of a comparison; likely worse: only without. Constant: a network of the method answers with "
     "one class, whatever it sees, and has no rank. A share of the weights "
     "is not that share of the filters: each granularity is compared by itself. Costs are per network, "
@@ -47,6 +50,13 @@ RANKING_CAPTION = (
 )
 MARK = " †"
 MARK_NOTE = " †: an attack met something that may make the network look more robust than it is."
+ABOVE_NOTE = (
+    f" {ABOVE}: the vra is above the era, and the two are of different images; on the same ones, that would be a contradiction."
+)
+PARTIAL_NOTE = (
+    f" {PARTIAL}: the vra is by some of the verifiers, since others failed; it is less than it would be, and is in no mean, "
+    "figure, rank or share."
+)
 CSS: list[CSSDict] = [
     {"selector": "", "props": "border-collapse: collapse; font: 13px system-ui, sans-serif; margin: 1em"},
     {
@@ -87,9 +97,16 @@ def summary_table(table: pd.DataFrame, output: Path) -> None:
         shown[metric] = [_with_interval(row, metric) for _, row in table.iterrows()]
     odd = _warned(table)
     shown["era"] = [era + MARK if warned else era for era, warned in zip(shown["era"], odd, strict=True)]
+    said = [{ABOVE: above_era(row), PARTIAL: by_some(row)} for row in table.to_dict("records")]
+    shown["vra"] = [
+        vra + "".join(f" {mark} ({note})" for mark, note in notes.items() if note)
+        for vra, notes in zip(shown["vra"], said, strict=True)
+    ]
     for metric in METRICS:
         shown[f"preserved {metric}"] = [_with_interval(row, f"preserved_{metric}") for _, row in table.iterrows()]
     note = MARK_NOTE if odd.any() else ""
+    note += ABOVE_NOTE if any(notes[ABOVE] for notes in said) else ""
+    note += PARTIAL_NOTE if any(notes[PARTIAL] for notes in said) else ""
     if table["constant"].eq(True).any():
         shown.insert(len(KEYS), "one class", table["constant"].map({True: "yes"}).fillna(""))
     for column in ("warnings", "era_warnings"):
@@ -236,7 +253,8 @@ def _span(counts: pd.Series) -> str:
 def _with_interval(row: pd.Series, name: str) -> str:
     if pd.isna(row[name]):
         return "–"
-    if pd.isna(row[f"{name}_low"]):
+    # An interval without a width is no evidence.
+    if pd.isna(row[f"{name}_low"]) or row[f"{name}_low"] == row[f"{name}_high"]:
         return f"{100 * row[name]:.1f}"
     return f"{100 * row[name]:.1f} [{100 * row[f'{name}_low']:.1f}, {100 * row[f'{name}_high']:.1f}]"
 

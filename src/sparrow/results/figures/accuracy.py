@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from sparrow.files.specs import opened
+from sparrow.results.comparable import with_whole_vra
 from sparrow.results.figures import style
 from sparrow.results.specs.figures import FigureSpec
 
@@ -23,7 +24,7 @@ CAPTION = (
 @opened(FigureSpec)
 def draw_accuracy(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     """Draw benign accuracy, era and vra of the fine-tuned networks of one data set and model; dashed: before pruning."""
-    networks = style.by_granularity(pd.read_csv(source))
+    networks = style.by_granularity(with_whole_vra(pd.read_csv(source)))
     looks, table = style.looks(svg, spec, networks), style.select(networks, dataset=spec.dataset, model=spec.model)
     pruned = table[table["stage"] == spec.stage]
     methods, ratios = sorted(pruned["method"].unique()), sorted(pruned["ratio"].unique())

@@ -7,17 +7,20 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from sparrow.files.paths import DENSE, base_of, variant_of
 from sparrow.files.specs import opened
+from sparrow.results.comparable import with_whole_vra
 from sparrow.results.figures import style
 from sparrow.results.specs.figures import FigureSpec
 
 DRAWN_FROM = "summary.csv"
 WITHOUT_PRUNING = True
 CAPTION = (
-    "What pruning, rounding and both of them preserve at a size. A colour for each variant, a marker for each method, of "
-    "more than seven for the best; a line goes from the dense network (star) to higher pruning ratios. Bytes are "
+    "What pruning, rounding and both of them preserve at a size. A colour for each variant, a marker for each method; of more "
+    "than seven methods a row of panels for each variant, the best methods in colour, with random pruning, and all others "
+    "grey. A line goes from the dense network (star) to higher pruning ratios. Bytes are "
     "those of all parameters where "
     "zeros are not stored: nonzero weights at their bits, a bit for each weight that says which these are (or the "
     "zeros themselves, where that is less), biases, norms and the steps of rounded channels at 32 bits. Of mixed "
@@ -34,7 +37,7 @@ UNROUNDED = "not rounded"
 @opened(FigureSpec)
 def draw_bytes(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     """Draw era and vra of one data set and model: a colour for each variant, a marker for each method (a star: dense)."""
-    networks = style.by_granularity(pd.read_csv(source))
+    networks = style.by_granularity(with_whole_vra(pd.read_csv(source)))
     looks, table = style.looks(svg, spec, networks), style.select(networks, dataset=spec.dataset, model=spec.model)
     table = table[table["stage"].map(base_of).isin([DENSE, spec.stage])]
     table = table.assign(
@@ -45,6 +48,42 @@ def draw_bytes(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     methods = sorted(table.loc[~table["dense"], "method"].unique())
     # Most bits first.
     bits = table.groupby("variant")["bits"].max().sort_values(ascending=False, kind="stable")
+    figure = _by_variant(table, spec, looks, methods, bits) if looks.many else _together(table, spec, looks, methods, bits)
+    style.write(figure, svg, png)
+
+
+def _by_variant(table: pd.DataFrame, spec: FigureSpec, looks: style.Looks, methods: list[str], bits: pd.Series) -> Figure:
+    """A row of panels for each metric and variant, in which methods look as in all figures."""
+    rows = [(metric, str(variant)) for metric in METRICS for variant in bits.index]
+    figure, grid = style.panels(len(rows), len(spec.objectives), sharex=True, sharey=True, width=3.8, height=1.7)
+    for row, (metric, variant) in zip(grid, rows, strict=True):
+        row[0].set_ylabel(f"{metric} (%), {style.images(table[f'{metric}_n'])}\n{_name(variant, bits)}", fontsize=8)
+        for axes, objective in zip(row, spec.objectives, strict=True):
+            own = style.select(table, objective=objective, variant=variant)
+            dense = own[own["dense"]]
+            for method in looks.order(methods):
+                of = pd.concat([dense, own[~own["dense"] & (own["method"] == method)]])
+                _line(axes, of, metric, **{"linewidth": 1.5, "bars": looks.stands_out(method)} | looks.of(method))
+            _line(axes, dense, metric, color="black", marker="*", markersize=9)
+            axes.set_xscale("log")
+            axes.set_title(style.title(spec, objective), fontsize=9)
+    for axes in grid[-1]:
+        axes.set_xlabel("bytes of parameters")
+    for method in looks.order(methods):
+        grid[0, 0].plot([], [], **looks.line(method))
+    grid[0, 0].plot([], [], color="black", linestyle="none", marker="*", markersize=9, label="dense")
+    grid[0, 0].set_ylim(-3, 103)
+    style.legend_below(figure, grid[0, 0])
+    return figure
+
+
+def _name(variant: str, bits: pd.Series) -> str:
+    return f"{variant} ({bits[variant]:.3g} bits)" if variant else UNROUNDED
+
+
+def _together(table: pd.DataFrame, spec: FigureSpec, looks: style.Looks, methods: list[str], bits: pd.Series) -> Figure:
+    """A row of panels for each metric: a colour and a kind of line for each variant, a marker for each method."""
+    lines = {variant: style.LINES[place % len(style.LINES)] for place, variant in enumerate(bits.index)}
     colours = {variant: style.COLOURS[place % len(style.COLOURS)] for place, variant in enumerate(bits.index)}
     figure, grid = style.panels(len(METRICS), len(spec.objectives), sharex=True, sharey=True, width=3.2, height=2.4)
     for row, (metric, title) in zip(grid, METRICS.items(), strict=True):
@@ -56,8 +95,8 @@ def draw_bytes(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
                 dense = rows[rows["dense"]]
                 for method in looks.order(methods) or [""]:
                     of = pd.concat([dense, rows[~rows["dense"] & (rows["method"] == method)]])
-                    faint = {} if looks.stands_out(method) or not method else {"alpha": 0.25}
-                    _line(axes, of, metric, color=colour, marker=looks.of(method)["marker"] if method else "", **faint)
+                    marker = looks.of(method)["marker"] if method else ""
+                    _line(axes, of, metric, color=colour, marker=marker, linestyle=lines[variant])
                 _line(axes, dense, metric, color=colour, marker="*", markersize=9)
             axes.set_xscale("log")
     for axes, objective in zip(grid[0], spec.objectives, strict=True):
@@ -65,23 +104,25 @@ def draw_bytes(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
     for axes in grid[-1]:
         axes.set_xlabel("bytes of parameters")
     for variant, colour in colours.items():
-        grid[0, 0].plot([], [], color=colour, label=f"{variant} ({bits[variant]:.3g} bits)" if variant else UNROUNDED)
-    for method in filter(looks.stands_out, methods):
+        grid[0, 0].plot([], [], color=colour, linestyle=lines[variant], label=_name(str(variant), bits))
+    for method in methods:
         grid[0, 0].plot([], [], color="grey", linestyle="none", marker=looks.of(method)["marker"], label=method)
-    if looks.many:
-        grid[0, 0].plot([], [], color="grey", alpha=0.4, label=f"{style.OTHERS}, faint")
     grid[0, 0].plot([], [], color="grey", linestyle="none", marker="*", markersize=9, label="dense")
     grid[0, 0].set_ylim(-3, 103)
     style.legend_below(figure, grid[0, 0])
-    style.write(figure, svg, png)
+    return figure
 
 
-def _line(axes: Axes, rows: pd.DataFrame, metric: str, **look: Any) -> None:
-    """Draw a line through networks that differ by ratio and seed alone, from the lowest ratio on; means over seeds."""
+def _line(axes: Axes, rows: pd.DataFrame, metric: str, bars: bool = True, **look: Any) -> None:
+    """Draw a line through networks that differ by ratio and seed alone, from the lowest ratio on; means over seeds, with error
+    bars unless many would hide each other."""
     points = style.over_seeds(rows, metric)
     across = rows.groupby("ratio")["bytes"].mean().reindex(points.index)
     axes.errorbar(
-        across, 100 * points["mean"], 100 * style.error_bars(points), linewidth=1, capsize=2, elinewidth=0.8, zorder=3, **look
+        across,
+        100 * points["mean"],
+        100 * style.error_bars(points) if bars else None,
+        **{"linewidth": 1, "capsize": 2, "elinewidth": 0.8, "zorder": 3} | look,
     )
     crossed = points[points.index.isin(style.constant(rows))]
     style.cross_out(axes, across[crossed.index], 100 * crossed["mean"])

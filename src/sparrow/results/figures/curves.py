@@ -18,7 +18,8 @@ WITHOUT_PRUNING = True
 CAPTION = (
     "Loss (the objective's own) and benign accuracy on the validation images in each epoch of pre-training, pruning "
     "and fine-tuning, and of training under rounding where a variant does that. Fainter lines have higher pruning "
-    "ratios. Of more than seven methods the best are in colour. Methods that do not train have no curve while pruning."
+    "ratios; the mark on a line is the method's. Of more than seven methods the best are in colour, with random "
+    "pruning, and all others grey. Methods that do not train have no curve while pruning."
 )
 
 STAGES = {"dense": "pre-training", "pruned": "pruning", "finetuned": "fine-tuning", "grafted": "grafting"}
@@ -36,6 +37,7 @@ def draw_curves(source: list[Path], svg: Path, png: Path, spec: RunsFigureSpec) 
     methods = sorted(set(runs.loc[runs["stage"].map(base_of) != DENSE, "method"]))
     ratios = sorted(set(runs["ratio"]) - {0.0})
     objectives = spec.objectives
+    marked = list(filter(looks.stands_out, methods))
     # Few studies graft, and few variants train.
     stages = {stage: title for stage, title in STAGES.items() if stage != "grafted" or stage in set(runs["stage"])}
     trained = [run["stage"] for table, run in zip(tables, spec.runs, strict=True) if variant_of(run["stage"]) and len(table)]
@@ -50,7 +52,8 @@ def draw_curves(source: list[Path], svg: Path, png: Path, spec: RunsFigureSpec) 
                 look: dict[str, Any] = {"color": "black", "linewidth": 1}
                 if base_of(stage) != DENSE:
                     fade = ratios.index(run["ratio"]) / max(1, len(ratios) - 1)
-                    look = {"linewidth": 1, **looks.of(run["method"]), "alpha": 1 - 0.7 * fade, "marker": ""}
+                    look = {"linewidth": 1, **looks.of(run["method"]), "alpha": 1 - 0.7 * fade}
+                    look["markevery"] = _place_of_mark(table, run["method"], marked)
                 loss.plot(table["epoch"], table["validation_loss"], **look)
                 benign.plot(table["epoch"], 100 * table["validation_benign"], **look)
             benign.set_ylim(0, 103)
@@ -61,10 +64,17 @@ def draw_curves(source: list[Path], svg: Path, png: Path, spec: RunsFigureSpec) 
             if column == 0:
                 loss.set_ylabel(f"{title}\nloss")
                 benign.set_ylabel(f"{title}\nbenign (%)")
-    for axes, objective in zip(grid[0], objectives, strict=True):
-        axes.set_title(objective)
+    # The first stage's are out of sight where rows are many.
+    for row in grid[::2]:
+        for axes, objective in zip(row, objectives, strict=True):
+            axes.set_title(objective)
     for method in sorted(methods, key=lambda method: (not looks.stands_out(method), method)):
-        grid[0, 0].plot([], [], **looks.line(method) | {"marker": ""})
+        grid[0, 0].plot([], [], **looks.line(method))
     grid[0, 0].plot([], [], color="black", label="dense")
     style.legend_below(figure, grid[0, 0])
     style.write(figure, svg, png)
+
+
+def _place_of_mark(table: pd.DataFrame, method: str, marked: list[str]) -> list[int]:
+    """The row of a curve at which a method has its mark: elsewhere than the others that have one, and would hide it."""
+    return [int((marked.index(method) + 0.5) / len(marked) * len(table))] if method in marked else []

@@ -18,7 +18,8 @@ WITHOUT_PRUNING = True
 CAPTION = (
     "What became of the images, all seeds together, and which bound decided it: from the left what is falsified, "
     "unknown and verified, a bar for each network. Of each objective's verifiers, the one with the most kinds of "
-    "decisions is shown, at the threat that stands above; what is misclassified is wrong as it is, without an attack."
+    "decisions is shown, at the threat that stands above; what is misclassified is wrong as it is, without an attack. A "
+    "cross behind a bar: the network of a seed, or of several, answers with one class, whatever it sees."
 )
 
 # From what costs accuracy to the cheapest proof. Neighbours differ in lightness, for print and for colour-blind readers.
@@ -33,8 +34,20 @@ SEGMENTS = {
     ("verified", "crown-ibp"): "#238B45",
     ("verified", "ibp"): "#A1D99B",
 }
+# In print, and where red and green are one.
+HATCHES = {
+    ("falsified", "attack"): "////",
+    ("falsified", "branch-and-bound"): "....",
+    ("verified", "branch-and-bound"): "||||",
+    ("verified", "alpha-crown"): "\\\\\\\\",
+    ("verified", "crown"): "....",
+    ("verified", "crown-ibp"): "xxxx",
+    ("verified", "ibp"): "----",
+}
 # For bounds that are not in SEGMENTS, in turns.
 OTHERS = {"falsified": ["#FEE391", "#EC7014"], "unknown": ["#D9D9D9"], "verified": ["#01665E", "#80CDC1", "#C7EAE5"]}
+BESIDE = 103
+"""Where on the axis, in percent, a bar is crossed out."""
 LABELS = {("unknown", "nothing"): "unknown"}
 
 
@@ -65,19 +78,34 @@ def draw_decisions(source: Path, svg: Path, png: Path, spec: MeasuredFigureSpec)
             images = [counts.get((status, decided, *bar), 0) for bar in bars]
             shares = (100 * pd.Series(images, index=seen.index) / seen).fillna(0).to_numpy(dtype=float)
             label = LABELS.get((status, decided), f"{status}: {decided}")
-            axes.barh(places, shares, 0.85, left, color=colour, edgecolor="white", linewidth=0.3, label=label)
+            hatch = HATCHES.get((status, decided), "")
+            axes.barh(places, shares, 0.85, left, color=colour, edgecolor="white", linewidth=0.3, label=label, hatch=hatch)
             left += shares
         missing = "no result" if "vra" in spec.measured[objective] else "not verified"
         for place in np.array(places)[seen.isna()]:
             axes.text(2, place, missing, color="grey", fontsize=6, va="center")
         axes.set_title(_title(objective, rows, spec.threats[objective].norm))
-        axes.set_xlabel(f"% of {style.images(rows['seen'])}" if len(rows) else "% of images")
+        crossed = _constant(svg, spec, objective)
+        heights = [place for place, bar in zip(places, bars, strict=True) if bar in crossed]
+        style.cross_out(axes, [BESIDE] * len(heights), heights, clip_on=False)
+        # The title is out of sight where there are many bars.
+        axes.set_xlabel(f"{objective}: % of {style.images(rows['seen'])}" if len(rows) else f"{objective}: % of images")
         axes.set_xlim(0, 100)
         axes.set_yticks(places, ["dense" if method == "dense" else f"{method} {ratio:g}" for method, ratio in bars], fontsize=7)
         axes.grid(axis="y", visible=False)
         axes.margins(y=0.01)
     style.legend_below(figure, grid[0, 0])
     style.write(figure, svg, png)
+
+
+def _constant(svg: Path, spec: MeasuredFigureSpec, objective: str) -> set[tuple[str, float]]:
+    """Method and ratio of the networks of an objective that answer with one class, by the study's summary.csv."""
+    networks = style.networks_of_study(svg)
+    if networks is None:
+        return set()
+    own = style.select(networks, dataset=spec.dataset, model=spec.model, objective=objective)
+    own = own[own["constant"].eq(True) & own["stage"].isin(["dense", spec.stage])]
+    return set(zip(own["method"], own["ratio"], strict=True))
 
 
 def _title(objective: str, rows: pd.DataFrame, norm: str) -> str:

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sparrow.files.specs import opened
+from sparrow.results.comparable import with_whole_vra
 from sparrow.results.figures import style
 from sparrow.results.specs.figures import MeasuredFigureSpec
 
@@ -18,8 +19,9 @@ DRAWN_FROM = "summary.csv"
 CAPTION = (
     "What is preserved: each accuracy after pruning, divided by that of the dense network on the same images. Error "
     "bars are 95 % intervals: for the ratio of paired proportions where there is one seed, Student's over the seeds "
-    "where there are several. No bar: the dense network had nothing to preserve. Crossed out: a network that answers "
-    "with one class, whatever it sees."
+    "where there are several. No bar or mark: the dense network had nothing to preserve, or a network failed. Crossed out: a "
+    "network that answers with one class, whatever it sees. Of more than seven methods, each has a line, with a mark for each "
+    "ratio."
 )
 
 UNMEASURED = {"era": "not attacked", "vra": "not verified"}
@@ -31,7 +33,7 @@ def draw_preservation(source: Path, svg: Path, png: Path, spec: MeasuredFigureSp
 
     `spec` says which of era and vra are `measured` on each of the `objectives`.
     """
-    networks = style.by_granularity(pd.read_csv(source))
+    networks = style.by_granularity(with_whole_vra(pd.read_csv(source)))
     looks = style.looks(svg, spec, networks)
     table = style.select(networks, dataset=spec.dataset, model=spec.model, stage=spec.stage)
     figure = _dots(table, spec) if looks.many else _bars(table, spec, looks)
@@ -106,7 +108,7 @@ def _dots(table: pd.DataFrame, spec: MeasuredFigureSpec) -> Figure:
                         style.cross_out(axes, across if style.constant(rows) else [], [up + shift])
             _say_what_is_missing(axes, table, spec, metric, objective)
             axes.set_yticks(range(len(methods)), methods, fontsize=7)
-            axes.margins(y=0.01)
+            axes.set_ylim(-0.6, len(methods) - 0.4)
             axes.set_xlim(left=0)
     for axes, metric in zip(grid[-1], metrics, strict=True):
         axes.set_xlabel(f"% of the dense network's, {style.images(table[f'{metric}_n'])}")

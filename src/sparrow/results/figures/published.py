@@ -13,11 +13,11 @@ from sparrow.results.specs.figures import FigureSpec
 
 DRAWN_FROM = "published.csv"
 CAPTION = (
-    "Published figures (hollow) and this study's (filled), joined by a line for each network and source; the number "
+    "Published figures (rings) and this study's (filled), joined by a line for each network and source; the number "
     "in brackets is the source's. The table of the same name says in what the two are not the same experiment."
 )
 
-PUBLISHED = {"marker": "o", "color": "white", "markeredgecolor": "black", "linestyle": "none"}
+PUBLISHED = {"marker": "o", "fillstyle": "none", "color": "black", "markersize": 7, "linestyle": "none"}
 DENSE = {"color": "grey", "marker": "p"}
 OTHER = {"color": "#6B7280", "marker": "o"}
 ROW = 0.18
@@ -48,8 +48,12 @@ def draw_published(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None
         axes.set_title(style.METRICS[metric].split(" (")[0])
         axes.margins(x=0.08)
         axes.grid(axis="y", visible=False)
-    for method in sorted(set(table["method"])):
-        grid[0, 0].plot([], [], linestyle="none", label=method, **_look(looks, method))
+    methods = sorted(set(table["method"]))
+    for method in methods:
+        if method == "dense" or looks.stands_out(method):
+            grid[0, 0].plot([], [], linestyle="none", label=method, **_look(looks, method))
+    if any(method != "dense" and not looks.stands_out(method) for method in methods):
+        grid[0, 0].plot([], [], linestyle="none", label=style.OTHERS, **OTHER)
     grid[0, 0].plot([], [], label="published", **PUBLISHED)
     grid[0, 0].set_yticks(range(len(rows)), [_name(row) for row in rows], fontsize=7)
     grid[0, 0].set_ylim(-0.7, len(rows) - 0.3)

@@ -17,8 +17,8 @@ DRAWN_FROM = "ranking.csv"
 CAPTION = (
     "Methods from best to worst, with 95 % intervals (over seeds where there are several, else over images). Crossed "
     "out, without a rank: a network of the method answers with one class, whatever it sees. Hollow points are worse "
-    "than the best, half-filled ones likely so, full ones within the noise. The table of the same name says how that "
-    "is decided."
+    "than the best, half-filled ones likely so, full ones within the noise, or level where several are "
+    "first. The table of the same name says how that is decided."
 )
 
 FILLS = {"likely worse": "left", "worse": "none"}
@@ -68,7 +68,7 @@ def draw_ranking(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
             axes.set_title(f"{titles[objective]}{between}{metric}, {ratio:g}{behind_ratio(granularity)}", fontsize=8)
     for axes in grid[-1]:
         axes.set_xlabel("%")
-    for verdict, fill in {"best, or within the noise": "full", **FILLS}.items():
+    for verdict, fill in {"best, level with it, or within the noise": "full", **FILLS}.items():
         grid[0, 0].plot([], [], linestyle="none", label=verdict, fillstyle=fill, **OTHER)
     style.legend_below(figure, grid[0, 0])
     style.write(figure, svg, png)

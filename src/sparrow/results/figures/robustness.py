@@ -8,13 +8,15 @@ import numpy as np
 import pandas as pd
 
 from sparrow.files.specs import opened
+from sparrow.results.comparable import with_whole_vra
 from sparrow.results.figures import style
 from sparrow.results.specs.figures import FigureSpec
 
 DRAWN_FROM = "summary.csv"
 WITHOUT_PRUNING = True
 CAPTION = (
-    "Benign accuracy, era and vra in one panel, a row for each method, from the dense network (ratio 0) on. Shaded: "
+    "Benign accuracy, era and vra in one panel, a row for each method (of more than seven the best, and random "
+    "pruning), from the dense network (ratio 0) on. Shaded: "
     "images that no attack broke and no verifier proved, of which nothing is known. Error bars are 95 % intervals; "
     "crossed out: a network that answers with one class, whatever it sees. The legend says on how many images each "
     "rests: where these differ, lines of one panel are not of the same images."
@@ -37,7 +39,7 @@ def draw_robustness(source: Path, svg: Path, png: Path, spec: FigureSpec) -> Non
 
     A row for each method, a column for each objective; shaded: the images that no attack broke and no verifier proved.
     """
-    networks = style.by_granularity(pd.read_csv(source))
+    networks = style.by_granularity(with_whole_vra(pd.read_csv(source)))
     looks, table = style.looks(svg, spec, networks), style.select(networks, dataset=spec.dataset, model=spec.model)
     table = table[table["stage"].isin(["dense", spec.stage])]
     ratios, objectives = sorted(table["ratio"].unique()), spec.objectives

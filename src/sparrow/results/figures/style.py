@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ from sparrow.results.statistics import mean_over_seeds
 from sparrow.results.threats import in_words
 
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
+LINES = ["-", "--", ":", "-."]
+"""What tells lines of one marker apart in print."""
 HATCHES = ["", "////", "....", "xxxx", "----", "\\\\\\\\", "++++"]
 """What tells the bars of a few methods apart in print."""
 FAINT: dict[str, Any] = {"color": "#B4B9C1", "marker": "none", "linewidth": 0.8, "zorder": 1}
@@ -74,10 +77,28 @@ def looks(svg: Path, spec: PanelsSpec, table: pd.DataFrame) -> Looks:
     It is told by the study's summary.csv, for which all figures wait; where the figure lies beside none, by `table`, which is
     what it is drawn from, of all data sets and models.
     """
-    summary = svg.absolute().parents[FIGURE_PATTERN.count("/")] / study_table("summary")
-    networks = pd.read_csv(summary) if summary.exists() else table
+    networks = networks_of_study(svg)
+    networks = table if networks is None else networks
     pruned = networks[networks["stage"] == spec.stage]
     return Looks(standing_out(pruned), frozenset(pruned["method"].map(label_of)))
+
+
+def networks_of_study(svg: Path) -> pd.DataFrame | None:
+    """The study's summary.csv, for which all figures wait; None where the figure `svg` lies beside none."""
+    summary = svg.absolute().parents[FIGURE_PATTERN.count("/")] / study_table("summary")
+    return pd.read_csv(summary) if summary.exists() else None
+
+
+def message(text: str) -> Figure:
+    """A figure that says why there is nothing to draw."""
+    figure = plt.figure(figsize=(5.4, 1.0))
+    figure.text(0.5, 0.5, wrapped(text, 80), **MESSAGE | {"fontsize": 9})
+    return figure
+
+
+def wrapped(text: str, width: int) -> str:
+    """`text` in lines of at most `width` characters, with the breaks that it has."""
+    return "\n".join(textwrap.fill(line, width) for line in text.splitlines())
 
 
 @dataclass(frozen=True)
@@ -143,10 +164,10 @@ class Looks:
                 if np.isfinite(up).any():
                     last = int(np.flatnonzero(np.isfinite(up))[-1])
                     ends[label] = float(across[last]), float(up[last])
-        _label_ends(axes, ends, {method: self.of(method)["color"] for method in ends})
+        label_ends(axes, ends, {method: self.of(method)["color"] for method in ends})
 
 
-def _label_ends(axes: Axes, ends: dict[str, tuple[float, float]], colours: dict[str, str]) -> None:
+def label_ends(axes: Axes, ends: dict[str, tuple[float, float]], colours: dict[str, str]) -> None:
     """Write the names of methods behind the ends of their lines, (across, up) by method, apart from one another."""
     low, high = axes.get_ylim()
     order = sorted(ends, key=lambda method: (ends[method][1], method))
@@ -160,20 +181,36 @@ def _label_ends(axes: Axes, ends: dict[str, tuple[float, float]], colours: dict[
             va="center",
             fontsize=6.5,
             color=colours[method],
-            arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": "#888888", "shrinkA": 0, "shrinkB": 2},
+            arrowprops={
+                "arrowstyle": "-",
+                "linewidth": 0.4,
+                "color": "#888888",
+                "shrinkA": 0,
+                "shrinkB": 2,
+                "relpos": (0, 0.5),
+            },
             annotation_clip=False,
         )
 
 
 def _apart(places: list[float], gap: float) -> list[float]:
-    """Ascending places in 0..1, moved to be at least `gap` from one another: up, and down again where that leads above 1."""
-    for above in range(1, len(places)):
-        places[above] = max(places[above], places[above - 1] + gap)
+    """Ascending places in 0..1, moved to be at least `gap` from one another, as little as possible; below 0 without room.
+
+    What would overlap is spread around its middle (pool adjacent violators), so that no line to a name crosses another name.
+    """
+    blocks: list[list[float]] = []
+    for number, place in enumerate(places):
+        blocks.append([place - number * gap])
+        while len(blocks) > 1 and np.mean(blocks[-2]) > np.mean(blocks[-1]):
+            last = blocks.pop()
+            blocks[-1].extend(last)
+    spread = [float(np.mean(block)) for block in blocks for _ in block]
+    found = [max(place, 0.0) + number * gap for number, place in enumerate(spread)]
     limit = 1.0
-    for place in range(len(places) - 1, -1, -1):
-        places[place] = min(places[place], limit)
-        limit = places[place] - gap
-    return places
+    for number in range(len(found) - 1, -1, -1):
+        found[number] = min(found[number], limit)
+        limit = found[number] - gap
+    return found
 
 
 def title(spec: FigureSpec, objective: str) -> str:
@@ -234,10 +271,10 @@ def constant(rows: pd.DataFrame) -> set[float]:
     return set(rows.loc[rows["constant"].eq(True), "ratio"])
 
 
-def cross_out(axes: Axes, across: Points, up: Points) -> None:
+def cross_out(axes: Axes, across: Points, up: Points, **more: Any) -> None:
     """Cross out the points of networks that answer with one class; `legend_below` explains the cross."""
     if len(across):
-        axes.plot(across, up, label=CONSTANT, **CROSS)
+        axes.plot(across, up, label=CONSTANT, **CROSS, **more)
 
 
 def images(counts: pd.Series) -> str:

@@ -23,12 +23,13 @@ ROOMS = {
 
 
 def about(data: StudyData) -> dict[str, Any]:
-    """A headline, a sentence on the threat, numbers of networks, and the entries of each room."""
+    """A headline, the study's name, a sentence on the threat, numbers of networks, and the entries of each room."""
     spec, summary = data.spec, data.summary
     pruned = summary[summary["stage"] != DENSE]
     rooms = {title: _shown(spec.entries[room]) for room, title in ROOMS.items() if spec.entries[room]}
     return {
         "title": _title(data),
+        "name": spec.name if "study" in spec.name.lower() else f"study {spec.name}",
         "threats": _threats(data),
         "tested": [
             (title, words.listed([one.label for one in spec.entries[room]]))

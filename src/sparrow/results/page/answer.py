@@ -13,6 +13,7 @@ from sparrow.files.paths import DENSE, LABEL_COLUMNS
 from sparrow.results.page import words
 from sparrow.results.page.study_data import COMPARED, StudyData
 from sparrow.results.ranking import CONSTANT, FAILED
+from sparrow.results.ties import LEVEL_WITH_BEST
 
 NAMES = {"era": "Under attack (era)", "vra": "Proven (vra)"}
 MOST = {"era": "keeps most under attack", "vra": "keeps most that is proven"}
@@ -93,18 +94,39 @@ def _parts(rows: pd.DataFrame, metric: str, controls: set[str], dense: pd.DataFr
 
 def _row(ratio: Any, at: pd.DataFrame, metric: str, controls: set[str], dense: pd.DataFrame) -> dict[str, Any]:
     """What a card says of a ratio: best, ahead, tied, control, dense."""
-    first, second = (at[at["rank"] == place] for place in (1, 2))
+    first, second = at[at["rank"] == 1], at[at["rank"] == 2]
+    level = at[at["verdict"] == LEVEL_WITH_BEST]
     control = at[at["method"].isin(controls)]
     return {
         "ratio": f"{ratio:g}",
-        "best": _value(first.iloc[0], "mean", "low", "high", first.iloc[0]["method"])
+        "best": _value(first.iloc[0], "mean", "low", "high", words.listed([*first["method"]]))
         if len(first)
         else _text("none", _failed(at)),
-        "ahead": _gap(second.iloc[0], second.iloc[0]["method"]) if len(second) else _text("–"),
+        "ahead": _text("level", _level(level))
+        if len(level)
+        else _gap(second.iloc[0], words.listed([*second["method"]]))
+        if len(second)
+        else _text("–"),
         "tied": _tied(at) if len(first) else _text("–"),
         "control": [_control(row, len(control) > 1) for _, row in control.iterrows()] or [_text("–")],
         "dense": _before(dense, metric),
     }
+
+
+def _level(level: pd.DataFrame) -> str:
+    """In what methods of the same accuracy are level: in every outcome, or on average alone."""
+    first, others = level.iloc[0], level.iloc[1:]
+    if others["behind_low"].notna().any():
+        return "on average, not on every image"
+    return f"on {_pairs(first)}"
+
+
+def _pairs(row: pd.Series) -> str:
+    """The pairs of outcomes behind a comparison, in words: `each of 50 images, under each of 3 seeds`."""
+    images, seeds = row.get("images", float("nan")), row["seeds"]
+    of = [f"each of {words.count(int(images), 'image')}"] if pd.notna(images) else []
+    of += [f"{'under ' if of else ''}each of {words.count(int(seeds), 'seed')}"] if seeds > 1 or not of else []
+    return ", ".join(of)
 
 
 def _gap(row: pd.Series, more: str) -> Value:
@@ -127,22 +149,25 @@ def _control(row: pd.Series, named: bool) -> Value:
     if verdict == FAILED:
         return _text("failed", name[:-2])
     behind = f"{words.percent(row['behind'])} behind"
-    span = f"{words.percent(row['behind_low'])} to {words.percent(row['behind_high'])}"
+    if pd.notna(row["behind_low"]):
+        behind += f", {words.percent(row['behind_low'])} to {words.percent(row['behind_high'])}"
     said = {
         CONSTANT: "answers with one class",
         "best": "the best",
-        "within the noise": f"not told from the best: {behind}, {span}",
-        "likely worse": f"likely worse: {behind}, {span}",
-        "worse": f"worse: {behind}, {span}",
+        LEVEL_WITH_BEST: "level with the first",
+        "within the noise": f"not told from the first: {behind}",
+        "likely worse": f"likely worse: {behind}",
+        "worse": f"worse: {behind}",
     }
     return _value(row, "mean", "low", "high", name + said.get(verdict, verdict))
 
 
 def _tied(at: pd.DataFrame) -> Value:
     """How many of the others are within the noise of the best, and which; and how many are no more than likely worse."""
-    others = int(at["verdict"].isin(COMPARED).sum()) - 1
+    others = int((at["verdict"].isin(COMPARED) & (at["rank"] != 1)).sum())
     if not others:
-        return _text("–", "; ".join(filter(None, ["no other was compared", _failed(at)])))
+        alone = "no other was compared" if (at["rank"] == 1).sum() == 1 else ""
+        return _text("–", "; ".join(filter(None, [alone, _failed(at)])))
     tied = list(at.loc[at["verdict"] == "within the noise", "method"])
     likely = int((at["verdict"] == "likely worse").sum())
     names = ", ".join(tied[:NAMED]) + (f" and {len(tied) - NAMED} more" if len(tied) > NAMED else "")
@@ -173,6 +198,8 @@ def _kind(at: pd.DataFrame, metric: str, controls: set[str]) -> str:
         # A name may have braces.
         lost = _failed(at).replace("{", "{{").replace("}", "}}")
         return f"at {{}} {lost}, and no method has a rank" if lost else "at {} no method has a rank"
+    if len(first) > 1:
+        return _kind_of_tie(at, controls)
     best, others = first.iloc[0], int(at["verdict"].isin(COMPARED).sum()) - 1
     method = str(best["method"]).replace("{", "{{").replace("}", "}}")
     tied = at[at["verdict"] == "within the noise"]
@@ -189,6 +216,25 @@ def _kind(at: pd.DataFrame, metric: str, controls: set[str]) -> str:
         also = f", and {likely} only likely worse" if likely else ""
         return f"at {{}} {method} is first, but {len(tied)} of {others} others are not told from it{also}"
     return f"{method} {MOST[metric]} at {{}}" + (f" ({likely} of {others} others are only likely worse)" if likely else "")
+
+
+def _kind_of_tie(at: pd.DataFrame, controls: set[str]) -> str:
+    """What is told where several methods share the first rank: all of them by name, and none as the best."""
+    level = at[at["rank"] == 1]
+    names = words.listed([str(name).replace("{", "{{").replace("}", "}}") for name in level["method"]])
+    others = int(at["verdict"].isin(COMPARED).sum()) - len(level)
+    tied, likely = (int((at["verdict"] == verdict).sum()) for verdict in ("within the noise", "likely worse"))
+    said = f"at {{}} {names} are level ({words.percent(level.iloc[0]['mean'])}\u00a0%, {_level(level)})"
+    if set(level["method"]) & controls:
+        return f"{said}: no method is told to be better than random pruning"
+    if set(at.loc[at["verdict"] == "within the noise", "method"]) & controls:
+        return f"{said}, and not told from random pruning"
+    if tied:
+        also = f", and {likely} only likely worse" if likely else ""
+        return f"{said}, and {tied} of {others} others are not told from them{also}"
+    if not others:
+        return said
+    return f"{said}, ahead of all others" + (f", of which {likely} are only likely worse" if likely else "")
 
 
 def _rises(rows: pd.DataFrame, metric: str, dense: pd.DataFrame, data: StudyData) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from sparrow.files.paths import DENSE, LABEL_COLUMNS
+from sparrow.results.comparable import ABOVE, PARTIAL, above_era, by_some
 from sparrow.results.page.facts import STAGE, fact_columns
 from sparrow.results.page.grid import Column, Grid, grid, intervals, numbers, texts
 from sparrow.results.page.study_data import StudyData
@@ -19,6 +20,10 @@ SIZES = {
 }
 LEAST = 0.05
 """Of a dense network's accuracy below this share of the images, no ratio is shown."""
+MARKS = (
+    "✕: answers with one class, †: its attacks met something odd, !: it, or an evaluation of it, failed, "
+    f"{ABOVE}: its vra is above its era, of other images, {PARTIAL}: its vra is by some of the verifiers, others failed"
+)
 NOTES = ("failed", "warnings", "era_warnings", "uncut")
 
 
@@ -38,7 +43,7 @@ def _names(table: pd.DataFrame) -> list[Column]:
         Column("ratio", "number", [float(ratio) for ratio in ratios], chosen_by=True),
         Column("seed", "number", numbers(table["seed"]), table["seed"].nunique() > 1, chosen_by=True),
         Column("stage", "text", texts(table["stage"]), table["stage"].nunique() > 2, chosen_by=True, says=STAGE),
-        Column("", "mark", _marks(table), says="✕: answers with one class, †: its attacks met something odd, !: failed"),
+        Column("", "mark", _marks(table), says=MARKS),
     ]
 
 
@@ -47,12 +52,28 @@ def _marks(table: pd.DataFrame) -> list[str]:
     marks = marks.where(~table["constant"].eq(True), marks + "✕")
     if "era_warnings" in table:
         marks = marks.where(table["era_warnings"].isna(), marks + "†")
-    return list(marks.where(table["failed"].isna(), marks + "!"))
+    marks = marks.where(table["failed"].isna(), marks + "!")
+    return [mark + "".join(note[0] for note in notes) for mark, notes in zip(marks, _vra_notes(table), strict=True)]
+
+
+def _vra_notes(table: pd.DataFrame) -> list[list[str]]:
+    """What is to be said of each network's vra, behind a mark each: that it is above era, that verifiers failed."""
+    found = []
+    for row in table.to_dict("records"):
+        said = {ABOVE: above_era(row), PARTIAL: by_some(row)}
+        found.append([f"{mark} {note}" for mark, note in said.items() if note])
+    return found
 
 
 def _accuracies(table: pd.DataFrame) -> list[Column]:
+    notes = {"vra": ["; ".join(one) for one in _vra_notes(table)]}
     columns = [
-        Column(metric, "interval", intervals(table, metric), says=f"{says}, % of test images, 95 % interval below")
+        Column(
+            metric,
+            "interval",
+            intervals(table, metric, notes=notes.get(metric)),
+            says=f"{says}, % of test images, 95 % interval below",
+        )
         for metric, says in (
             ("benign", "Classified correctly"),
             ("era", "No attack succeeds within the threat"),
@@ -108,4 +129,5 @@ def _facts(table: pd.DataFrame) -> list[Column]:
 def _notes(table: pd.DataFrame) -> list[Column]:
     found = [Column(name.replace("_", " "), "long", texts(table[name]), name == "failed") for name in NOTES if name in table]
     digests = [Column("network", "text", texts(table["network"]), shown=False, says="Digest")] if "network" in table else []
-    return [*found, *digests]
+    by = [Column("vra by", "text", texts(table["vra_by"]), shown=False, says="Verifiers")] if "vra_by" in table else []
+    return [*found, *by, *digests]

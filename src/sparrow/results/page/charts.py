@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from sparrow.files.paths import CELL_COLUMNS, DENSE, variant_of
+from sparrow.results.comparable import above_era
 from sparrow.results.looks import COLOURS, OTHERS, label_of, standing_out
 from sparrow.results.page import words
 from sparrow.results.page.study_data import StudyData
@@ -186,6 +187,7 @@ def failures(data: StudyData) -> list[str]:
 def _point(row: Mapping[Any, Any], metric: str) -> dict[str, Any]:
     mean, low, high, failed = (row[f"{metric}{end}"] for end in ("", "_low", "_high", "_failed"))
     notes = ["answers with one class"] if row["constant"] else []
+    notes += [f"vra is {above}"] if metric == "vra" and (above := above_era(row)) else []
     notes += [f"{words.count(failed, 'network')} of {row['seeds']} failed"] if failed else []
     return {
         "network": f"{row['dataset']}, {row['model']}",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import pandas as pd
 
 from sparrow.files.paths import CELL_COLUMNS, DENSE, LABEL_COLUMNS
 from sparrow.results import marks
+from sparrow.results.comparable import ABOVE, PARTIAL, above_era, by_some
 from sparrow.results.page import words
 from sparrow.results.page.study_data import StudyData
 
@@ -22,7 +23,7 @@ NAMED = 3
 
 def doubts(data: StudyData) -> list[dict[str, Any]]:
     """Sentences, each with its weight (`bad`, `mind`) and the networks that it is about."""
-    return [*_failed(data), *_useless(data), *_warned(data), *_design(data), *_code(data)]
+    return [*_failed(data), *_useless(data), *_partial(data), *_above(data), *_warned(data), *_design(data), *_code(data)]
 
 
 def _doubt(weight: str, text: str, about: list[str] | None = None) -> dict[str, Any]:
@@ -60,6 +61,45 @@ def _useless(data: StudyData) -> list[dict[str, Any]]:
         )
         found[0] = _doubt("bad", what, _by_cell(data, constant))
     return found
+
+
+def _partial(data: StudyData) -> list[dict[str, Any]]:
+    """Networks whose vra is by some of the verifiers."""
+    said = _said(data, by_some)
+    if not said:
+        return []
+    number = words.count(sum(map(len, said.values())), "network")
+    text = (
+        f"The vra of {number} is by some of the verifiers alone, since others failed (marked {PARTIAL}): a lower bound that "
+        "stands in the table of all networks, and in no mean, chart, rank or share."
+    )
+    return [_doubt("mind", text, _lines(data, said))]
+
+
+def _above(data: StudyData) -> list[dict[str, Any]]:
+    """Networks whose vra is above their era."""
+    said = _said(data, above_era)
+    if not said:
+        return []
+    number = words.count(sum(map(len, said.values())), "network")
+    text = (
+        f"The vra of {number} is above the era (marked {ABOVE}). On the same images that would be a contradiction, and no "
+        "table would have been made; these were measured on different images."
+    )
+    return [_doubt("mind", text, [f"vra {line}" for line in _lines(data, said)])]
+
+
+def _said(data: StudyData, note: Callable[[dict[Any, Any]], str]) -> dict[str, list[Hashable]]:
+    """By what a `note` says of networks, their places in summary.csv."""
+    found: dict[str, list[Hashable]] = {}
+    for place, row in zip(data.summary.index, data.summary.to_dict("records"), strict=True):
+        if text := note(row):
+            found.setdefault(text, []).append(place)
+    return found
+
+
+def _lines(data: StudyData, said: dict[str, list[Hashable]]) -> list[str]:
+    return [f"{text}: {_first(_by_cell(data, data.summary.loc[places]))}" for text, places in said.items()]
 
 
 def _warned(data: StudyData) -> list[dict[str, Any]]:

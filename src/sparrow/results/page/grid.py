@@ -19,7 +19,7 @@ class Column(NamedTuple):
     title: str
     form: Form
     values: list[Any]
-    """Texts, numbers, or of an `interval` the three numbers; None where there is nothing."""
+    """Texts, numbers, or of an `interval` the three numbers and perhaps a note; None where there is nothing."""
     shown: bool = True
     chosen_by: bool = False
     """Whether rows can be chosen by its values, from a menu."""
@@ -62,12 +62,16 @@ def numbers(values: pd.Series) -> list[float | None]:
     return [_number(value) for value in values]
 
 
-def intervals(table: pd.DataFrame, name: str, low: str | None = None, high: str | None = None) -> list[list | None]:
-    """Of each row the value `name` and the ends of its interval, None without a value."""
+def intervals(
+    table: pd.DataFrame, name: str, low: str | None = None, high: str | None = None, notes: list[str] | None = None
+) -> list[list | None]:
+    """Of each row the value `name` and the ends of its interval, None without a value or of an interval without a width; and
+    behind them its note, if it has one."""
     ends = low or f"{name}_low", high or f"{name}_high"
     values = zip(*(table[column] if column in table else [math.nan] * len(table) for column in (name, *ends)), strict=True)
     found = [[_number(value) for value in row] for row in values]
-    return [row if row[0] is not None else None for row in found]
+    known = [None if row[0] is None else row if row[1] != row[2] else [row[0], None, None] for row in found]
+    return [[*row, note] if row and note else row for row, note in zip(known, notes or [""] * len(known), strict=True)]
 
 
 def _number(value: Any) -> float | None:

@@ -7,6 +7,7 @@ import math
 import pandas as pd
 
 from sparrow.files.paths import DENSE
+from sparrow.results.comparable import above_era
 from sparrow.results.page import words
 from sparrow.results.page.study_data import METRICS, StudyData
 
@@ -27,7 +28,10 @@ def _summary(data: StudyData) -> str:
     table["method"] = [
         f"{name}$^\\times$" if one else name for name, one in zip(table["method"], cells["constant"], strict=True)
     ]
+    above = [above_era(row) for row in cells.to_dict("records")]
+    table["vra"] = [rf"{one}$^\S$" if said else one for one, said in zip(table["vra"], above, strict=True)]
     note = "% Percent of test images, 95 % intervals. x: answers with one class.\n"
+    note += "".join(f"% S: vra {said}.\n" for said in dict.fromkeys(filter(None, above)))
     return note + _booktabs(table)
 
 
@@ -58,7 +62,7 @@ def _plain(text: object) -> str:
 def _with_interval(mean: float, low: float, high: float) -> str:
     if math.isnan(mean):
         return "--"
-    if math.isnan(low) or math.isnan(high):
+    if not words.has_width(low, high):
         return words.percent(mean)
     return f"{words.percent(mean)} [{words.percent(max(low, 0))}, {words.percent(min(high, 1))}]"
 

@@ -13,12 +13,14 @@ import pandas as pd
 
 from sparrow.files.csv_table import EXACT
 from sparrow.files.paths import CELL_COLUMNS, DENSE, LABEL_COLUMNS, base_of
+from sparrow.results.comparable import WITHOUT
 from sparrow.results.granularity import behind_method
 from sparrow.results.ranking import FAILED, GROUP
 from sparrow.results.specs.page import PageSpec
 from sparrow.results.statistics import mean_over_seeds
+from sparrow.results.ties import LEVEL_WITH_BEST
 
-COMPARED = ("best", "within the noise", "likely worse", "worse")
+COMPARED = ("best", LEVEL_WITH_BEST, "within the noise", "likely worse", "worse")
 NOT_COMPARED = "not compared"
 """The verdict where the network that others are held against has failed."""
 METRICS = {"benign": "benign accuracy", "era": "era (no attack succeeds)", "vra": "vra (some verifier proves it)"}
@@ -90,21 +92,24 @@ class StudyData:
 
     @cached_property
     def lost(self) -> pd.DataFrame:
-        """Of each network of summary.csv and each of METRICS, whether a failure left it without."""
+        """Of each network of summary.csv and each of METRICS, whether a failure left it without, or without some of its
+        verifiers."""
         summary = self.summary.reindex(columns=[*self.summary.columns, *(name for name in METRICS if name not in self.summary)])
         known = summary[list(METRICS)].notna()
         # Not every family is asked for era and vra; a network without even a benign accuracy lacks all.
         asked = known.groupby([summary[name] for name in LABEL_COLUMNS]).transform("any")
         missing = ~known & (asked | ~known[["benign"]].to_numpy())
-        return missing.mul(summary["failed"].notna(), axis="index")
+        lost = missing.mul(summary["failed"].notna(), axis="index")
+        # By fewer verifiers than others, it stands in the table of all networks alone.
+        return lost.assign(vra=lost["vra"] | summary[WITHOUT].notna()) if WITHOUT in summary else lost
 
     @cached_property
     def cells(self) -> pd.DataFrame:
         """Means over seeds of the dense networks and of the pruned ones that figures show, with 95 % intervals.
 
         A row for each cell and stage (variants, too): `seeds`, `constant` (whether one of the networks answers with one class),
-        and of each of METRICS the mean, `_low` and `_high`, as shares, and `_failed`: how many networks a failure left without.
-        Where that is any, there is no mean: those that are left may be easier ones.
+        and of each of METRICS the mean, `_low` and `_high`, as shares, `_n` images, and `_failed`: how many networks a failure
+        left without. Where that is any, there is no mean: those that are left may be easier ones.
         """
         lost = self.lost.add_suffix("_lost")
         shown = self.summary.join(lost)[self.summary["stage"].map(base_of).isin([DENSE, self.spec.stage])]
@@ -144,6 +149,7 @@ def _means(rows: pd.DataFrame) -> dict[str, object]:
         elif len(known):
             mean, low, high = (float(known.iloc[0][f"{metric}{end}"]) for end in ("", "_low", "_high"))
         found |= {metric: mean, f"{metric}_low": low, f"{metric}_high": high, f"{metric}_failed": failed}
+        found[f"{metric}_n"] = float(known[f"{metric}_n"].max()) if f"{metric}_n" in known and len(known) else float("nan")
     for size in ("nonzero", "effective_parameters", "weight_bytes", "index_bytes", "other_bytes", "compact_parameters"):
         found[size] = float(rows[size].astype(float).mean()) if size in rows else float("nan")
     return found

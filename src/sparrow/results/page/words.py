@@ -33,10 +33,16 @@ def percent(value: float) -> str:
 
 
 def interval(mean: float, low: float, high: float) -> str:
-    """A share and its interval, inside of 0 and 100 %: `85.3 % [81.2, 88.7]`."""
-    if math.isnan(low) or math.isnan(high):
+    """A share and its interval, inside of 0 and 100 %: `85.3 % [81.2, 88.7]`. One without a width, of seeds that are all alike,
+    is no evidence, and is left out."""
+    if not has_width(low, high):
         return "–" if math.isnan(mean) else f"{percent(mean)}\u00a0%"
     return f"{percent(mean)}\u00a0% [{percent(max(low, 0))}, {percent(min(high, 1))}]"
+
+
+def has_width(low: float, high: float) -> bool:
+    """Whether an interval has two ends that differ; one without a width says nothing."""
+    return not (math.isnan(low) or math.isnan(high)) and low != high
 
 
 def listed(names: Sequence[str], last: str = "and") -> str:

@@ -17,14 +17,14 @@ function save(blob, name) {
 // Numbers.
 const percent = (value) => ((Math.sign(value) * Math.round(Math.abs(1000 * value).toFixed(4))) / 10 + 0).toFixed(1);
 const number = (value) => (Number.isInteger(value) ? value.toLocaleString("en") : Math.abs(value) >= 100 ? value.toLocaleString("en", { maximumFractionDigits: 0 }) : String(Number(value.toPrecision(4))));
-const verdicts = { best: "best", "not compared": "within", "within the noise": "within", worse: "worse", "likely worse": "likely", constant: "constant", failed: "failed" };
+const verdicts = { best: "best", level: "within", "not compared": "within", "within the noise": "within", worse: "worse", "likely worse": "likely", constant: "constant", failed: "failed" };
 const forms = {
   text: (value) => (value in verdicts ? `<span class="verdict-${verdicts[value]}">${value}</span>` : escaped(value ?? "")),
   mark: (value) => escaped(value ?? ""),
   long: (value) => (value ? `<div title="${escaped(value)}">${escaped(value)}</div>` : ""),
   number: (value) => (value === null ? "–" : number(value)),
   percent: (value) => (value === null ? "–" : percent(value)),
-  interval: (value) => (value === null ? "–" : typeof value === "string" ? `<span title="${escaped(value)}">–</span>` : percent(value[0]) + (value[1] === null ? "" : `<small>${percent(value[1])} to ${percent(value[2])}</small>`)),
+  interval: (value) => (value === null ? "–" : typeof value === "string" ? `<span title="${escaped(value)}">–</span>` : percent(value[0]) + (value[1] === null ? "" : `<small>${percent(value[1])} to ${percent(value[2])}</small>`) + (value[3] ? `<small class="note">${escaped(value[3])}</small>` : "")),
 };
 const numeric = (form) => ["number", "percent", "interval"].includes(form);
 const plain = (value, form) => (Array.isArray(value) ? value[0] : numeric(form) && typeof value === "string" ? null : value);
