@@ -110,11 +110,11 @@ def test_the_answer_says_who_keeps_what_and_which_differences_are_noise(told) ->
     assert found["threat"] == "l∞, 8/255"
     assert found["dense"][1:3] == ["benign ", {"value": "95.0\u00a0%", "interval": "[90.0, 99.0]", "more": ""}]
     (part,) = found["metrics"]["Under attack (era)"]["parts"]
-    assert part["says"] == "At 0.9 hydra is first, but 1 of 2 others are not told from it."
+    assert part["says"] == "At 0.9 hydra is first, but 1 of 2 others is within the noise."
     (row,) = part["rows"]
     assert row["best"] == {"value": "80.0\u00a0%", "interval": "[75.0, 84.0]", "more": "hydra"}
     assert row["ahead"] == {"value": "1.0", "interval": "[1.0, 90.0]", "more": "lwm"}
-    assert (row["tied"]["value"], row["tied"]["more"]) == ("1 of 2", "lwm")
+    assert (row["tied"]["value"], row["tied"]["more"]) == ("1 of 2 others", "lwm")
     assert row["control"][0]["more"] == "worse: 70.0 behind, 1.0 to 90.0"
     assert row["dense"]["value"] == "80.0\u00a0%"
 
@@ -131,18 +131,33 @@ def test_a_network_of_one_class_wins_nothing_in_the_answer(told) -> None:
 @pytest.mark.parametrize(
     ("first", "others", "said"),
     [
-        ("hydra", {"lwm": "worse", "random": "worse"}, "hydra keeps most under attack at 0.9."),
+        ("hydra", {"lwm": "worse", "random": "worse"}, "At 0.9 hydra is first, ahead of all others."),
         (
             "hydra",
             {"lwm": "likely worse", "random": "worse"},
-            "hydra keeps most under attack at 0.9 (1 of 2 others are only likely worse).",
+            "At 0.9 hydra is first, ahead of all others (1 of 2 only likely).",
         ),
-        ("hydra", {"lwm": "worse", "random": "within the noise"}, "At 0.9 hydra is first, but not told from random pruning."),
-        ("hydra", {"lwm": "within the noise", "fre": "within the noise"}, "At 0.9 nothing is told apart."),
+        (
+            "hydra",
+            {"lwm": "worse", "random": "within the noise"},
+            "At 0.9 hydra is first, but random pruning is within the noise.",
+        ),
+        ("hydra", {"lwm": "within the noise", "fre": "within the noise"}, "At 0.9 all differences are within the noise."),
         (
             "random",
             {"lwm": "within the noise", "hydra": "worse"},
-            "At 0.9 no method is told to be better than random pruning (80.0\u00a0%).",
+            "At 0.9 random pruning (80.0\u00a0%) is first: 1 of 2 methods is within the noise, and none is better.",
+        ),
+        ("random", {"lwm": "worse", "hydra": "worse"}, "At 0.9 random pruning (80.0\u00a0%) is ahead of every method."),
+        (
+            "random",
+            {"lwm": "likely worse", "hydra": "worse"},
+            "At 0.9 random pruning (80.0\u00a0%) is ahead of every method (1 of 2 only likely).",
+        ),
+        (
+            "random",
+            {"lwm": "within the noise", "hydra": "within the noise"},
+            "At 0.9 random pruning (80.0\u00a0%) is first, and all differences are within the noise.",
         ),
     ],
 )
@@ -156,7 +171,85 @@ def test_a_sentence_calls_best_only_what_is_told_from_the_others(told, first: st
 
 def test_ratios_of_which_the_same_is_to_be_said_share_a_sentence(told) -> None:
     ranks = [rank(one, place, 0.8, verdict, ratio=ratio) for ratio in (0.5, 0.9, 0.99) for one, place, verdict in WON]
-    assert card(told(ranks=ranks))["Under attack (era)"][0]["says"] == "hydra keeps most under attack at 0.5, 0.9 and 0.99."
+    assert (
+        card(told(ranks=ranks))["Under attack (era)"][0]["says"] == "At 0.5, 0.9 and 0.99 hydra is first, ahead of all others."
+    )
+
+
+def test_where_all_answer_with_one_class_it_is_said_why_no_method_has_a_rank(told) -> None:
+    ranks = [rank(one, np.nan, 0.1, "constant") for one in ("hydra", "lwm")]
+    said = card(told(ranks=ranks))["Under attack (era)"][0]["says"]
+    assert said == "At 0.9 every method left a network that answers with one class, and none has a rank."
+
+
+FAILED_DENSE = "results/mine/digits/cnn-small/adversarial/seed0/dense.safetensors: epoch 1: the loss is nan; try a smaller lr"
+
+
+def test_a_dense_network_that_failed_is_the_cause_and_not_the_methods(told, bare, tmp_path: Path) -> None:
+    lost = dict.fromkeys([key for key in NETWORKS[0] if key.startswith(("benign", "era", "vra", "preserved"))], np.nan)
+    lost |= {f"{metric}_n": 0 for metric in ("benign", "era", "vra")}
+    networks = [
+        network(one, ratio, failed=FAILED_DENSE) | lost for one, ratio in (("dense", 0.0), ("hydra", 0.9), ("lwm", 0.9))
+    ]
+    data = told(networks, [])
+    data = replace(data, spec=data.spec.model_copy(update={"results": "results/mine"}))
+    (found,) = answer.answers(data)
+    assert found["cause"] == (
+        "The dense network failed (adversarial): epoch 1: the loss is nan; try a smaller lr. "
+        "So 2 networks that were to be pruned from it are missing."
+    )
+    assert not found["metrics"]
+    assert [one["text"] for one in doubts.doubts(data) if one["weight"] == "bad"] == [found["cause"]]
+    assert f'<p class="failures">{found["cause"]}</p>' in written(data, tmp_path)
+    rows = unpacked(cells.all_cells(data).packed)
+    place = [head["title"] for head in rows["columns"]].index("failed")
+    assert {row[place] for row in rows["rows"]} == {"The dense network: epoch 1: the loss is nan; try a smaller lr"}
+
+
+def test_failures_are_told_by_what_failed_and_why(told) -> None:
+    folder = "results/mine/digits/cnn-small/adversarial/seed0"
+    networks = [
+        network("dense", 0.0),
+        *(
+            network(one, failed=f"{folder}/{one}-0.90/finetuned/attacks/pgd.csv: out of {size} bytes")
+            for one, size in (("lwm", 10), ("hydra", 12))
+        ),
+        network("random", failed=f"{folder}/random-0.90/pruned.safetensors: no weight is left"),
+    ]
+    data = told(networks)
+    data = replace(data, spec=data.spec.model_copy(update={"results": "results/mine/"}))
+    bad = [one["text"] for one in doubts.doubts(data) if one["weight"] == "bad"]
+    assert bad == [
+        "Attack pgd failed (adversarial / lwm at 0.9 and adversarial / hydra at 0.9): out of 10 bytes.",
+        "Pruning failed (adversarial / random at 0.9): no weight is left.",
+        "3 networks of 4 failed, or an evaluation of them did.",
+    ]
+
+
+def test_networks_that_collapsed_and_unequal_budgets_are_told(told) -> None:
+    networks = [network("dense", 0.0), network("hydra"), network("lwm") | {"benign": 0.3}]
+    names = {**KEYS, "ratio": 0.9, "stage": "finetuned"}
+    budgets = [names | {"method": one, "chain_gradient_evaluations": spent} for one, spent in (("hydra", 3000), ("lwm", 1000))]
+    texts = {one["text"]: one["about"] for one in doubts.doubts(told(networks, budgets=budgets))}
+    (collapsed,) = (about for text, about in texts.items() if text.startswith("1 pruned network classified fewer than half"))
+    assert collapsed == ["lwm at 0.9: benign 30.0\u00a0%"]
+    (unequal,) = (text for text in texts if "unequal" in text)
+    assert unequal == (
+        "Methods had unequal budgets: of digits / cnn-small / adversarial hydra 3.0 times as many gradient evaluations as lwm."
+    )
+
+
+@pytest.mark.parametrize(("vra", "marked"), [(0.8, False), (0.7, True)])
+def test_an_era_is_doubted_unless_all_that_stands_is_proven(told, bare, tmp_path: Path, vra: float, marked: bool) -> None:
+    warned = network("hydra", era_warnings="pgd: 3 of 50 fall") | {"vra": vra}
+    data = told([network("dense", 0.0), warned, network("lwm"), network("random")])
+    (part,) = card(data)["Under attack (era)"]
+    assert ("†" in part["rows"][0]["best"]["value"]) is marked
+    assert ("†" in str(unpacked(cells.all_cells(data).packed)["rows"])) is marked
+    assert ("† may be lower" in str(unpacked(ranks.ranks(data).packed)["rows"])) is marked
+    assert any("marked †" in one["text"] for one in doubts.doubts(data)) is marked
+    assert ("an era that may be lower" in written(data, tmp_path)) is marked
+    assert "†" not in str(card(data).get("Proven (vra)"))
 
 
 def test_nothing_is_called_best_where_the_best_failed(told) -> None:
@@ -173,11 +266,17 @@ def test_methods_that_remove_filters_have_a_part_of_their_own(told) -> None:
     assert "fre" not in str(weights)
 
 
+def test_of_a_ratio_of_filters_it_is_said_how_many_weights_go(told) -> None:
+    networks = [*NETWORKS, network("fre", granularity="filter", sparsity_prunable=0.984)]
+    _, filters = card(told(networks, [*RANKS, rank("fre", 1, 0.6, "best", granularity="filter")]))["Under attack (era)"]
+    assert filters["title"] == "Whole filters (a ratio of 0.9 is 98.4\u00a0% of the weights)"
+
+
 @pytest.mark.parametrize(("before", "there"), [(0.0, True), (0.79, False)])
 def test_it_is_explained_why_more_is_proven_after_pruning(told, before: float, there: bool) -> None:
     dense = network("dense", 0.0) | {"vra": before, "vra_low": before, "vra_high": before}
     (found,) = answer.answers(told([dense, network("hydra")], [rank("hydra", 1, 0.8, "best", metric="vra")]))
-    assert bool(found["metrics"]["Proven (vra)"]["rises"]) is there
+    assert ("More is proven than before pruning at 0.9 (1 of 1 methods)." in found["metrics"]["Proven (vra)"]["rises"]) is there
     assert not found["metrics"]["Under attack (era)"]["rises"]
 
 
@@ -191,7 +290,7 @@ def test_a_share_of_almost_nothing_is_not_shown(told) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seeds", "said"), [([0], "1 (0)"), ([3, 5], "2 (3, 5)"), ([0, 1, 2], "3 (0 to 2)"), ([0, 1, 5], "3 (0, 1, 5)")]
+    ("seeds", "said"), [([0], "1 (seed 0)"), ([3, 5], "2 (3, 5)"), ([0, 1, 2], "3 (0 to 2)"), ([0, 1, 5], "3 (0, 1, 5)")]
 )
 def test_seeds_are_counted_and_named(seeds: list[int], said: str) -> None:
     assert words.seeds(seeds) == said
@@ -207,7 +306,8 @@ def test_what_failed_and_what_is_suspect_is_told_by_name(told) -> None:
     spec = spec_of(attacks={"pgd": {"steps": 7}, "fmn": None})
     found = doubts.doubts(replace(told(networks), spec=spec))
     assert [one["weight"] for one in found] == ["bad", "bad", "mind", "mind"]
-    assert found[0]["about"] == ["digits / cnn-small / adversarial / lwm at 0.9, seed 0: out of memory at <b>/here</b>"]
+    assert found[0]["text"] == "1 network failed: out of memory at <b>/here</b>."
+    assert found[0]["about"] == ["lwm at 0.9"]
     assert found[1]["text"].startswith("1 network of 4 answer with one class")
     assert found[1]["about"] == ["random at 0.9"]
     said = ["fmn: odd", "pgd: the gradient is 0 at 3 of 50 images"]
@@ -221,7 +321,11 @@ def test_a_warning_of_many_networks_has_its_attack_its_largest_number_and_the_fi
     networks += [network(one, seed=0, era_warnings="pgd: 3 of 50 fall") for one in ("dense", "admm", "lwm", "random")]
     (found,) = doubts.doubts(replace(told(networks), spec=spec_of(seeds=[0, 1, 2])))
     assert found["about"] == [
-        "pgd: up to 30 of 50 fall: 6 networks (hydra at 0.9: seeds 0, 1; dense: seed 0; admm at 0.9: seed 0; and 2 more)",
+        {
+            "text": "pgd: up to 30 of 50 fall: 6 networks "
+            "(hydra at 0.9: seeds 0, 1; dense: seed 0; admm at 0.9: seed 0; and 2 more)",
+            "more": ["lwm at 0.9: seed 0", "random at 0.9: seed 0"],
+        },
         "7 are odd: 1 network (hydra at 0.9: seed 2)",
         "pgd: 7 are odd: 1 network (hydra at 0.9: seed 0)",
     ]
@@ -270,7 +374,7 @@ def test_a_page_is_made_where_everything_failed(told, bare, tmp_path: Path) -> N
     counts = {f"{metric}_n": 0 for metric in ("benign", "era", "vra")}
     networks = [network(method, failed="<script>alert(1)</script>") | lost | counts for method in ("dense", "lwm")]
     text = written(told(networks, []), tmp_path)
-    assert "2 networks of 2 failed" in text
+    assert "2 networks failed: &lt;script" in text
     assert "<script>alert" not in text
     assert 'data-chart="ratio"' not in text
 
@@ -536,7 +640,7 @@ def test_a_vra_above_era_is_marked_with_the_images_of_both(told) -> None:
     assert [row["vra"][3:] for row in rows] == [[], ["§ of 200 images, era of 1,000"], []]
     assert [row[""] for row in rows] == ["", "§", ""]
     (one,) = (doubt for doubt in doubts.doubts(data) if "above the era" in doubt["text"])
-    assert one["about"] == ["vra of 200 images, era of 1,000: hydra at 0.9"]
+    assert one["about"] == ["vra of 200 images, era of 1,000 (hydra at 0.9)"]
     assert "% S: vra of 200 images, era of 1,000." in latex.tables(data)["summary.tex"]
     spec = charts.ratio_chart(data)
     assert spec is not None
@@ -557,7 +661,7 @@ def test_a_vra_by_some_of_the_verifiers_is_shown_and_compared_with_nothing(told)
     assert means.loc["hydra", "era"] == 0.8
     assert data.ranking["verdict"].tolist() == ["failed", "not compared"]
     (one,) = (doubt for doubt in doubts.doubts(data) if "some of the verifiers" in doubt["text"])
-    assert one["about"] == ["by ibp; failed: crown: hydra at 0.9"]
+    assert one["about"] == ["by ibp; failed: crown (hydra at 0.9)"]
 
 
 PAIRS = "on each of 50 images, under each of 3 seeds"
@@ -570,8 +674,8 @@ LEVEL = {"behind": 0.0, "behind_low": np.nan, "behind_high": np.nan, "images": 5
         ([], f"At 0.9 hydra and lwm are level (80.0\u00a0%, {PAIRS})."),
         (
             [rank("admm", 3, 0.7, "within the noise"), rank("random", 4, 0.1, "likely worse")],
-            f"At 0.9 hydra and lwm are level (80.0\u00a0%, {PAIRS}), and 1 of 2 others are not "
-            "told from them, and 1 only likely worse.",
+            f"At 0.9 hydra and lwm are level (80.0\u00a0%, {PAIRS}), and 1 of 2 others is "
+            "within the noise, 1 only likely worse.",
         ),
         (
             [rank("random", 3, 0.1, "worse")],
@@ -579,8 +683,7 @@ LEVEL = {"behind": 0.0, "behind_low": np.nan, "behind_high": np.nan, "images": 5
         ),
         (
             [rank("random", 1, 0.8, "level", **LEVEL)],
-            f"At 0.9 hydra, lwm and random are level (80.0\u00a0%, {PAIRS}): no method is told "
-            "to be better than random pruning.",
+            f"At 0.9 hydra, lwm and random are level (80.0\u00a0%, {PAIRS}): none is better than random pruning.",
         ),
     ],
 )

@@ -16,8 +16,8 @@ import pandas as pd
 from sparrow.results.outcomes import Outcomes, radius, same
 from sparrow.results.specs.outcomes import OutcomeTables
 
-ABOVE, PARTIAL = "§", "‡"
-"""Marks of a vra above era, and of one by some of the verifiers."""
+ABOVE, PARTIAL, DOUBTED = "§", "‡", "†"
+"""Marks of a vra above era, of one by some of the verifiers, and of an era that may be lower than attacks found."""
 WITHOUT = "vra_without"
 COLUMNS = ("vra", "vra_low", "vra_high")
 
@@ -63,3 +63,15 @@ def by_some(row: Mapping[Any, Any]) -> str:
     """Which verifiers a row's vra is by, and which failed, if any did; else empty."""
     without = row.get(WITHOUT)
     return f"by {row['vra_by']}; failed: {without}" if isinstance(without, str) and without else ""
+
+
+def may_be_lower(row: Mapping[Any, Any]) -> str:
+    """What attacks told of that may make a row's era larger than it is; else empty.
+
+    Nothing makes it larger than it is where every image that stands is verified, too.
+    """
+    told = row.get("era_warnings")
+    if not isinstance(told, str) or not told:
+        return ""
+    exact = row.get("vra") is not None and row.get("vra") == row.get("era") and row.get("vra_n") == row.get("era_n")
+    return "" if exact else told

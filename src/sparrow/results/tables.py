@@ -14,7 +14,7 @@ from sparrow.files.csv_table import EXACT
 from sparrow.files.paths import CELL_COLUMNS, LABEL_COLUMNS
 from sparrow.results import marks
 from sparrow.results.budget import CHAIN, budgets
-from sparrow.results.comparable import ABOVE, PARTIAL, above_era, by_some
+from sparrow.results.comparable import ABOVE, DOUBTED, PARTIAL, above_era, by_some, may_be_lower
 from sparrow.results.table_file import write_table
 from sparrow.results.table_filter import with_menus
 from sparrow.results.threats import in_words
@@ -48,8 +48,11 @@ RANKING_CAPTION = (
     "what is left. Methods that prune the initial network train what is left under the pre-training schedule, before or "
     "after; all others have the same fine-tuning, an imported fine-tuned network its own."
 )
-MARK = " †"
-MARK_NOTE = " †: an attack met something that may make the network look more robust than it is."
+MARK = f" {DOUBTED}"
+MARK_NOTE = (
+    f" {DOUBTED}: an attack met something that may make the network look more robust than it is, and not every image that "
+    "stands is verified."
+)
 ABOVE_NOTE = (
     f" {ABOVE}: the vra is above the era, and the two are of different images; on the same ones, that would be a contradiction."
 )
@@ -213,12 +216,8 @@ def facts_in_words(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def _warned(summary: pd.DataFrame) -> pd.Series:
-    """Whether each network of a summary has warnings of an attack."""
-    return (
-        summary["era_warnings"].astype(object).fillna("") != ""
-        if "era_warnings" in summary
-        else pd.Series(False, index=summary.index)
-    )
+    """Whether the era of each network of a summary may be lower than attacks found."""
+    return pd.Series([bool(may_be_lower(row)) for row in summary.to_dict("records")], index=summary.index, dtype=bool)
 
 
 def _warned_cells(ranking: pd.DataFrame, summary: pd.DataFrame) -> list[bool]:

@@ -9,19 +9,19 @@ from typing import Any
 
 import pandas as pd
 
-from sparrow.files.paths import DENSE, LABEL_COLUMNS
+from sparrow.files.paths import CELL_COLUMNS, DENSE, LABEL_COLUMNS
+from sparrow.results.comparable import DOUBTED
 from sparrow.results.page import words
+from sparrow.results.page.failures import failures, sentence
+from sparrow.results.page.sentences import NAMED, failed_in, level_in, says
 from sparrow.results.page.study_data import COMPARED, StudyData
 from sparrow.results.ranking import CONSTANT, FAILED
 from sparrow.results.ties import LEVEL_WITH_BEST
 
 NAMES = {"era": "Under attack (era)", "vra": "Proven (vra)"}
-MOST = {"era": "keeps most under attack", "vra": "keeps most that is proven"}
 WHAT = {"weight": "", "filter": "Whole filters"}
 CONTROL = "random"
 """The kind of method that everything is held against."""
-NAMED = 3
-"""At most so many methods are named in a cell; of more, their number is told."""
 
 Value = dict[str, str]
 """A cell of a card: `value`, and in small type `interval` and `more`; any may be empty."""
@@ -31,22 +31,35 @@ def answers(data: StudyData) -> list[dict[str, Any]]:
     """For each family of networks its labels, its threat, its dense network, and of each metric its parts.
 
     A part is about one granularity: its `title`, a sentence `says`, `rows`, one for each ratio, and whether any of them has a
-    `control`.
+    `control`. A family whose dense networks all failed has a `cause` in place of metrics.
     """
     controls = {one.label for one in data.spec.entries["methods"] if one.kind == CONTROL}
+    doubted = {tuple(row) for row in data.cells.loc[data.cells["doubted"], [*CELL_COLUMNS, "stage"]].to_numpy()}
+    ranking = data.ranking.assign(
+        doubted=[
+            (*row[:-1],) in doubted and row[-1] == "era"
+            for row in data.ranking[[*CELL_COLUMNS, "stage", "metric"]].itertuples(index=False, name=None)
+        ]
+    )
+    lost = {one.parent.labels: failure for failure in failures(data) if failure.is_dense for one in failure.origins}
     found = []
     for family in data.families:
-        own = _of(data.ranking, family)
+        threat = words.threat(data.spec.threats[family[2]])
+        if family in lost and _of(data.cells[data.cells["stage"] == DENSE], family)["benign"].isna().all():
+            cause = sentence(lost[family], data)
+            found.append({"family": family, "threat": threat, "dense": [], "metrics": {}, "cause": cause})
+            continue
+        own = _of(ranking, family)
         dense = _of(data.cells[data.cells["stage"] == DENSE], family)
         metrics = {
             NAMES[metric]: {
-                "parts": _parts(own[own["metric"] == metric], metric, controls, dense),
+                "parts": _parts(own[own["metric"] == metric], metric, controls, dense, _zeros(data, family)),
                 "rises": _rises(own[own["metric"] == metric], metric, dense, data),
             }
             for metric in data.metrics
         }
-        threat = words.threat(data.spec.threats[family[2]])
-        found.append({"family": family, "threat": threat, "dense": _dense(dense, data.metrics), "metrics": metrics})
+        before = _dense(dense, data.metrics)
+        found.append({"family": family, "threat": threat, "dense": before, "metrics": metrics, "cause": ""})
     return found
 
 
@@ -56,9 +69,10 @@ def _of(table: pd.DataFrame, family: tuple[str, str, str]) -> pd.DataFrame:
     return table
 
 
-def _value(row: pd.Series, name: str, low: str, high: str, more: str = "") -> Value:
+def _value(row: pd.Series, name: str, low: str, high: str, more: str = "", doubted: bool = False) -> Value:
     value, _, interval = words.interval(row[name], row[low], row[high]).partition(" [")
-    return {"value": value, "interval": f"[{interval}" if interval else "", "more": more}
+    mark = f"\u00a0{DOUBTED}" if doubted else ""
+    return {"value": f"{value}{mark}", "interval": f"[{interval}" if interval else "", "more": more}
 
 
 def _text(value: str, more: str = "") -> Value:
@@ -70,26 +84,53 @@ def _dense(dense: pd.DataFrame, metrics: list[str]) -> list[Any]:
     known = [] if dense.empty else [name for name in ("benign", *metrics) if pd.notna(dense.iloc[0][name])]
     if not known:
         return ["There is no result of the dense network."]
-    parts = [[f"{name} ", _value(dense.iloc[0], name, f"{name}_low", f"{name}_high")] for name in known]
+    row = dense.iloc[0]
+    parts = [
+        [f"{name} ", _value(row, name, f"{name}_low", f"{name}_high", doubted=name == "era" and row["doubted"])]
+        for name in known
+    ]
     between: list[Any] = [piece for place, part in enumerate(parts) for piece in ([", "] if place else []) + part]
     return ["Before pruning: ", *between, "."]
 
 
-def _parts(rows: pd.DataFrame, metric: str, controls: set[str], dense: pd.DataFrame) -> list[dict[str, Any]]:
-    """A part on the methods that remove weights, and one on those that remove anything else."""
+def _zeros(data: StudyData, family: tuple[str, str, str]) -> dict[tuple[str, float], float]:
+    """The share of prunable weights that networks have lost, mean over methods and seeds, by granularity and ratio."""
+    table = _of(data.summary[data.summary["stage"] == data.spec.stage], family)
+    if "sparsity_prunable" not in table:
+        return {}
+    means = table.groupby(["granularity", "ratio"], as_index=False)["sparsity_prunable"].mean().dropna()
+    return {(str(one[0]), float(one[1])): float(one[2]) for one in means.itertuples(index=False, name=None)}
+
+
+def _parts(
+    rows: pd.DataFrame, metric: str, controls: set[str], dense: pd.DataFrame, zeros: dict[tuple[str, float], float]
+) -> list[dict[str, Any]]:
+    """A part on the methods that remove weights, and one on those that remove anything else.
+
+    `zeros` is the share of the weights that is gone, by granularity and ratio.
+    """
     order = sorted(set(rows["granularity"].astype(str)), key=lambda name: (name != "weight", name))
     found = []
     for granularity in order:
         ratios = list(rows[rows["granularity"] == granularity].groupby("ratio", sort=True))
         found.append(
             {
-                "title": WHAT.get(granularity, granularity),
-                "says": _says(ratios, metric, controls),
+                "title": WHAT.get(granularity, granularity) + _weights_gone(granularity, [ratio for ratio, _ in ratios], zeros),
+                "says": says(ratios, controls),
                 "rows": [_row(ratio, at, metric, controls, dense) for ratio, at in ratios],
                 "control": any(at["method"].isin(controls).any() for _, at in ratios),
             }
         )
     return found
+
+
+def _weights_gone(granularity: str, ratios: list[Any], zeros: dict[tuple[str, float], float]) -> str:
+    """What share of the weights goes with a ratio of anything else."""
+    known = [(ratio, zeros[granularity, ratio]) for ratio in ratios if (granularity, ratio) in zeros]
+    if granularity == "weight" or not known:
+        return ""
+    told = words.listed([f"{ratio:g} is {words.percent(share)}\u00a0%" for ratio, share in known])
+    return f" (a ratio of {told} of the weights)"
 
 
 def _row(ratio: Any, at: pd.DataFrame, metric: str, controls: set[str], dense: pd.DataFrame) -> dict[str, Any]:
@@ -99,10 +140,10 @@ def _row(ratio: Any, at: pd.DataFrame, metric: str, controls: set[str], dense: p
     control = at[at["method"].isin(controls)]
     return {
         "ratio": f"{ratio:g}",
-        "best": _value(first.iloc[0], "mean", "low", "high", words.listed([*first["method"]]))
+        "best": _value(first.iloc[0], "mean", "low", "high", words.listed([*first["method"]]), bool(first["doubted"].any()))
         if len(first)
-        else _text("none", _failed(at)),
-        "ahead": _text("level", _level(level))
+        else _text("none", failed_in(at)),
+        "ahead": _text("level", level_in(level))
         if len(level)
         else _gap(second.iloc[0], words.listed([*second["method"]]))
         if len(second)
@@ -111,22 +152,6 @@ def _row(ratio: Any, at: pd.DataFrame, metric: str, controls: set[str], dense: p
         "control": [_control(row, len(control) > 1) for _, row in control.iterrows()] or [_text("–")],
         "dense": _before(dense, metric),
     }
-
-
-def _level(level: pd.DataFrame) -> str:
-    """In what methods of the same accuracy are level: in every outcome, or on average alone."""
-    first, others = level.iloc[0], level.iloc[1:]
-    if others["behind_low"].notna().any():
-        return "on average, not on every image"
-    return f"on {_pairs(first)}"
-
-
-def _pairs(row: pd.Series) -> str:
-    """The pairs of outcomes behind a comparison, in words: `each of 50 images, under each of 3 seeds`."""
-    images, seeds = row.get("images", float("nan")), row["seeds"]
-    of = [f"each of {words.count(int(images), 'image')}"] if pd.notna(images) else []
-    of += [f"{'under ' if of else ''}each of {words.count(int(seeds), 'seed')}"] if seeds > 1 or not of else []
-    return ", ".join(of)
 
 
 def _gap(row: pd.Series, more: str) -> Value:
@@ -155,11 +180,11 @@ def _control(row: pd.Series, named: bool) -> Value:
         CONSTANT: "answers with one class",
         "best": "the best",
         LEVEL_WITH_BEST: "level with the first",
-        "within the noise": f"not told from the first: {behind}",
+        "within the noise": f"within the noise: {behind}",
         "likely worse": f"likely worse: {behind}",
         "worse": f"worse: {behind}",
     }
-    return _value(row, "mean", "low", "high", name + said.get(verdict, verdict))
+    return _value(row, "mean", "low", "high", name + said.get(verdict, verdict), row["doubted"])
 
 
 def _tied(at: pd.DataFrame) -> Value:
@@ -167,82 +192,26 @@ def _tied(at: pd.DataFrame) -> Value:
     others = int((at["verdict"].isin(COMPARED) & (at["rank"] != 1)).sum())
     if not others:
         alone = "no other was compared" if (at["rank"] == 1).sum() == 1 else ""
-        return _text("–", "; ".join(filter(None, [alone, _failed(at)])))
+        return _text("–", "; ".join(filter(None, [alone, failed_in(at)])))
     tied = list(at.loc[at["verdict"] == "within the noise", "method"])
     likely = int((at["verdict"] == "likely worse").sum())
     names = ", ".join(tied[:NAMED]) + (f" and {len(tied) - NAMED} more" if len(tied) > NAMED else "")
-    more = "; ".join(filter(None, [names, f"{likely} likely worse" if likely else "", _failed(at)]))
-    return _text(f"{len(tied) or 'none'} of {others}", more)
-
-
-def _failed(at: pd.DataFrame) -> str:
-    """Which methods failed, in words; empty if none did."""
-    failed = list(at.loc[at["verdict"] == FAILED, "method"])
-    return f"{words.listed(failed) if len(failed) <= NAMED else words.count(len(failed), 'method')} failed" if failed else ""
-
-
-def _says(ratios: list[tuple[Any, pd.DataFrame]], metric: str, controls: set[str]) -> str:
-    """One sentence on all ratios, those of one kind together."""
-    told: dict[str, list[str]] = {}
-    for ratio, at in ratios:
-        told.setdefault(_kind(at, metric, controls), []).append(f"{ratio:g}")
-    said = "; ".join(kind.format(words.listed(own)) for kind, own in told.items())
-    # A method's name stays as it is.
-    return f"{said.replace('at', 'At', 1) if said.startswith('at ') else said}."
-
-
-def _kind(at: pd.DataFrame, metric: str, controls: set[str]) -> str:
-    """What is told at a ratio, with a place for the ratio."""
-    first = at[at["rank"] == 1]
-    if first.empty:
-        # A name may have braces.
-        lost = _failed(at).replace("{", "{{").replace("}", "}}")
-        return f"at {{}} {lost}, and no method has a rank" if lost else "at {} no method has a rank"
-    if len(first) > 1:
-        return _kind_of_tie(at, controls)
-    best, others = first.iloc[0], int(at["verdict"].isin(COMPARED).sum()) - 1
-    method = str(best["method"]).replace("{", "{{").replace("}", "}}")
-    tied = at[at["verdict"] == "within the noise"]
-    if not others:
-        return f"at {{}} {method} alone has a rank"
-    if method in controls:
-        return f"at {{}} no method is told to be better than random pruning ({words.percent(best['mean'])}\u00a0%)"
-    if set(tied["method"]) & controls:
-        return f"at {{}} {method} is first, but not told from random pruning"
-    if len(tied) == others:
-        return "at {} nothing is told apart"
-    likely = int((at["verdict"] == "likely worse").sum())
-    if len(tied):
-        also = f", and {likely} only likely worse" if likely else ""
-        return f"at {{}} {method} is first, but {len(tied)} of {others} others are not told from it{also}"
-    return f"{method} {MOST[metric]} at {{}}" + (f" ({likely} of {others} others are only likely worse)" if likely else "")
-
-
-def _kind_of_tie(at: pd.DataFrame, controls: set[str]) -> str:
-    """What is told where several methods share the first rank: all of them by name, and none as the best."""
-    level = at[at["rank"] == 1]
-    names = words.listed([str(name).replace("{", "{{").replace("}", "}}") for name in level["method"]])
-    others = int(at["verdict"].isin(COMPARED).sum()) - len(level)
-    tied, likely = (int((at["verdict"] == verdict).sum()) for verdict in ("within the noise", "likely worse"))
-    said = f"at {{}} {names} are level ({words.percent(level.iloc[0]['mean'])}\u00a0%, {_level(level)})"
-    if set(level["method"]) & controls:
-        return f"{said}: no method is told to be better than random pruning"
-    if set(at.loc[at["verdict"] == "within the noise", "method"]) & controls:
-        return f"{said}, and not told from random pruning"
-    if tied:
-        also = f", and {likely} only likely worse" if likely else ""
-        return f"{said}, and {tied} of {others} others are not told from them{also}"
-    if not others:
-        return said
-    return f"{said}, ahead of all others" + (f", of which {likely} are only likely worse" if likely else "")
+    more = "; ".join(filter(None, [names, f"{likely} likely worse" if likely else "", failed_in(at)]))
+    return _text(f"{len(tied) or 'none'} of {words.count(others, 'other')}", more)
 
 
 def _rises(rows: pd.DataFrame, metric: str, dense: pd.DataFrame, data: StudyData) -> str:
-    """Why more can be proven after pruning than before; empty where no more is."""
-    if metric != "vra" or dense.empty or not (rows.loc[rows["rank"] == 1, "low"] > dense.iloc[0]["vra_high"]).any():
+    """Where more is proven of pruned networks than of the dense one, and what may be why; empty where it is nowhere."""
+    if metric != "vra" or dense.empty:
         return ""
+    more = rows[rows["rank"].notna() & (rows["low"] > dense.iloc[0]["vra_high"])]
+    if more.empty:
+        return ""
+    ranked = rows[rows["rank"].notna()].groupby("ratio").size()
+    at = [f"{ratio:g} ({len(own)} of {ranked[ratio]} methods)" for ratio, own in more.groupby("ratio", sort=True)]
     analysed = [one.label for one in data.spec.entries["analyses"] if one.kind == "stability"]
     counted = f"; {analysed[0]}.csv counts the ReLUs whose sign no perturbation changes" if analysed else ""
     return (
-        f"More is proven after pruning than before: pruned networks are simpler, so that bounds on them are tighter{counted}."
+        f"More is proven than before pruning at {words.listed(at)}. Bounds on a network with fewer active units are often "
+        f"tighter{counted}."
     )

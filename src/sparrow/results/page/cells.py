@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from sparrow.files.paths import DENSE, LABEL_COLUMNS
-from sparrow.results.comparable import ABOVE, PARTIAL, above_era, by_some
+from sparrow.results.comparable import ABOVE, DOUBTED, PARTIAL, above_era, by_some, may_be_lower
 from sparrow.results.page.facts import STAGE, fact_columns
+from sparrow.results.page.failures import reason_of
 from sparrow.results.page.grid import Column, Grid, grid, intervals, numbers, texts
 from sparrow.results.page.study_data import StudyData
 from sparrow.results.tables import facts_in_words
@@ -21,7 +22,7 @@ SIZES = {
 LEAST = 0.05
 """Of a dense network's accuracy below this share of the images, no ratio is shown."""
 MARKS = (
-    "✕: answers with one class, †: its attacks met something odd, !: it, or an evaluation of it, failed, "
+    f"✕: answers with one class, {DOUBTED}: its era may be lower than attacks found, !: it, or an evaluation of it, failed, "
     f"{ABOVE}: its vra is above its era, of other images, {PARTIAL}: its vra is by some of the verifiers, others failed"
 )
 NOTES = ("failed", "warnings", "era_warnings", "uncut")
@@ -30,7 +31,7 @@ NOTES = ("failed", "warnings", "era_warnings", "uncut")
 def all_cells(data: StudyData) -> Grid:
     """The grid of summary.csv."""
     table = data.summary
-    return grid("cells", [*_names(table), *_accuracies(table), *_sizes(table), *_facts(table), *_notes(table)])
+    return grid("cells", [*_names(table), *_accuracies(table), *_sizes(table), *_facts(table), *_notes(data)])
 
 
 def _names(table: pd.DataFrame) -> list[Column]:
@@ -50,8 +51,7 @@ def _names(table: pd.DataFrame) -> list[Column]:
 def _marks(table: pd.DataFrame) -> list[str]:
     marks = pd.Series("", table.index)
     marks = marks.where(~table["constant"].eq(True), marks + "✕")
-    if "era_warnings" in table:
-        marks = marks.where(table["era_warnings"].isna(), marks + "†")
+    marks += [DOUBTED if may_be_lower(row) else "" for row in table.to_dict("records")]
     marks = marks.where(table["failed"].isna(), marks + "!")
     return [mark + "".join(note[0] for note in notes) for mark, notes in zip(marks, _vra_notes(table), strict=True)]
 
@@ -81,7 +81,12 @@ def _accuracies(table: pd.DataFrame) -> list[Column]:
         )
     ]
     columns += [
-        Column(f"kept {metric}", "interval", _kept(table, metric), says="Pruned over dense, %, on the same images")
+        Column(
+            f"kept {metric}",
+            "interval",
+            _kept(table, metric),
+            says="Pruned over dense, %, on the same images; above 100 the pruned network has more than the dense one",
+        )
         for metric in ("benign", "era", "vra")
         if f"preserved_{metric}" in table
     ]
@@ -126,7 +131,10 @@ def _facts(table: pd.DataFrame) -> list[Column]:
     return fact_columns(facts_in_words(table))
 
 
-def _notes(table: pd.DataFrame) -> list[Column]:
+def _notes(data: StudyData) -> list[Column]:
+    table = data.summary
+    # The row says of which network; what failed comes first.
+    table = table.assign(failed=[reason_of(text, data.spec.results) if text else "" for text in texts(table["failed"])])
     found = [Column(name.replace("_", " "), "long", texts(table[name]), name == "failed") for name in NOTES if name in table]
     digests = [Column("network", "text", texts(table["network"]), shown=False, says="Digest")] if "network" in table else []
     by = [Column("vra by", "text", texts(table["vra_by"]), shown=False, says="Verifiers")] if "vra_by" in table else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sparrow.files.paths import CELL_COLUMNS
+from sparrow.results.comparable import DOUBTED
 from sparrow.results.page.facts import STAGE, fact_columns
 from sparrow.results.page.grid import Column, Grid, grid, intervals, numbers, texts
 from sparrow.results.page.study_data import StudyData
@@ -25,6 +26,12 @@ def ranks(data: StudyData) -> Grid:
     budgets = data.table("budgets")
     spent = table[[*CELL_COLUMNS, "stage"]].merge(budgets, how="left") if len(budgets) else budgets.reindex(table.index)
     several = table["granularity"].nunique() > 1
+    cells = data.cells[data.cells["doubted"]]
+    doubted = set(cells[[*CELL_COLUMNS, "stage"]].itertuples(index=False, name=None))
+    notes = [
+        f"{DOUBTED} may be lower" if metric == "era" and row in doubted else ""
+        for metric, row in zip(table["metric"], table[[*CELL_COLUMNS, "stage"]].itertuples(index=False, name=None), strict=True)
+    ]
     columns = [
         Column("data set", "text", texts(table["dataset"]), table["dataset"].nunique() > 1, chosen_by=True),
         Column("model", "text", texts(table["model"]), table["model"].nunique() > 1, chosen_by=True),
@@ -35,7 +42,12 @@ def ranks(data: StudyData) -> Grid:
         Column("by", "text", texts(table["metric"]), chosen_by=True, says="What is compared: era or vra"),
         Column("rank", "number", numbers(table["rank"])),
         Column("method", "text", texts(table["method"]), chosen_by=True),
-        Column("accuracy", "interval", intervals(table, "mean", "low", "high"), says="%, mean over seeds, 95 % interval below"),
+        Column(
+            "accuracy",
+            "interval",
+            intervals(table, "mean", "low", "high", notes),
+            says="%, mean over seeds, 95 % interval below",
+        ),
         Column("behind", "interval", intervals(table, "behind"), says="Points behind the best, 95 % interval below"),
         Column("verdict", "text", texts(table["verdict"]), chosen_by=True, says="Explained above the table"),
     ]

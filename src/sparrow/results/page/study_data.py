@@ -13,7 +13,7 @@ import pandas as pd
 
 from sparrow.files.csv_table import EXACT
 from sparrow.files.paths import CELL_COLUMNS, DENSE, LABEL_COLUMNS, base_of
-from sparrow.results.comparable import WITHOUT
+from sparrow.results.comparable import WITHOUT, may_be_lower
 from sparrow.results.granularity import behind_method
 from sparrow.results.ranking import FAILED, GROUP
 from sparrow.results.specs.page import PageSpec
@@ -108,8 +108,9 @@ class StudyData:
         """Means over seeds of the dense networks and of the pruned ones that figures show, with 95 % intervals.
 
         A row for each cell and stage (variants, too): `seeds`, `constant` (whether one of the networks answers with one class),
-        and of each of METRICS the mean, `_low` and `_high`, as shares, `_n` images, and `_failed`: how many networks a failure
-        left without. Where that is any, there is no mean: those that are left may be easier ones.
+        `doubted` (whether the era of one may be lower than attacks found), and of each of METRICS the mean, `_low` and `_high`,
+        as shares, `_n` images, and `_failed`: how many networks a failure left without. Where that is any, there is no mean:
+        those that are left may be easier ones.
         """
         lost = self.lost.add_suffix("_lost")
         shown = self.summary.join(lost)[self.summary["stage"].map(base_of).isin([DENSE, self.spec.stage])]
@@ -139,6 +140,7 @@ def _means(rows: pd.DataFrame) -> dict[str, object]:
         "shown_method": first["method"] + behind_method(first["granularity"]),
         "seeds": len(rows),
         "constant": bool(rows["constant"].eq(True).any()) if "constant" in rows else False,
+        "doubted": any(may_be_lower(row) for row in rows.to_dict("records")),
     }
     for metric in METRICS:
         failed = int(rows[f"{metric}_lost"].sum())

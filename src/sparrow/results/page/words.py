@@ -51,7 +51,9 @@ def listed(names: Sequence[str], last: str = "and") -> str:
 
 
 def seeds(known: Sequence[int]) -> str:
-    """How many seeds there are, and which: `6 (0 to 5)`, `2 (1, 5)`."""
+    """How many seeds there are, and which: `6 (0 to 5)`, `2 (1, 5)`, `1 (seed 0)`."""
+    if len(known) == 1:
+        return f"1 (seed {known[0]})"
     lowest, highest = min(known), max(known)
     one_after_another = len(known) > 2 and sorted(known) == list(range(lowest, highest + 1))
     return f"{len(known)} ({f'{lowest} to {highest}' if one_after_another else ', '.join(map(str, known))})"

@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 
 from sparrow.files.atomic import replacing
 from sparrow.files.specs import opened
+from sparrow.results.comparable import DOUBTED
 from sparrow.results.page import cells, charts, costs, doubts, figures, latex, libraries, provenance, published, ranks
 from sparrow.results.page.about import about
 from sparrow.results.page.answer import answers
@@ -55,6 +56,7 @@ def _sections(data: StudyData, drawn: list[Path]) -> dict[str, Any]:
         "results": data.spec.results,
         "about": about(data),
         "answers": answers(data),
+        "doubted": DOUBTED if data.cells["doubted"].any() else "",
         "doubts": doubts.doubts(data),
         "chart_failures": charts.failures(data),
         "charts": {name: pack_json(one) for name, one in (("ratio", ratio_chart), ("tradeoff", tradeoff_chart)) if one},
