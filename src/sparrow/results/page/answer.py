@@ -197,7 +197,7 @@ def _tied(at: pd.DataFrame) -> Value:
     likely = int((at["verdict"] == "likely worse").sum())
     names = ", ".join(tied[:NAMED]) + (f" and {len(tied) - NAMED} more" if len(tied) > NAMED else "")
     more = "; ".join(filter(None, [names, f"{likely} likely worse" if likely else "", failed_in(at)]))
-    return _text(f"{len(tied) or 'none'} of {words.count(others, 'other')}", more)
+    return _text(f"{len(tied) or 'none'} of {others}", more)
 
 
 def _rises(rows: pd.DataFrame, metric: str, dense: pd.DataFrame, data: StudyData) -> str:

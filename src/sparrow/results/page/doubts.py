@@ -21,7 +21,7 @@ MOST_FAILURES = 3
 """At most so many kinds of failures have a sentence each."""
 COLLAPSED = 0.5
 """Below this share of its dense network's benign accuracy a pruned network has collapsed."""
-UNEQUAL = 1.5
+UNEQUAL = 1.2
 """From this ratio on of their gradient evaluations, methods had unequal budgets."""
 
 
@@ -94,22 +94,20 @@ def _budgets(data: StudyData) -> list[dict[str, Any]]:
     if name not in table:
         return []
     table = table[(table["stage"] == data.spec.stage) & (table["stage"] != DENSE) & table[name].notna()]
-    lines = []
+    lines: list[Line] = []
+    told = ""
     for family in data.families:
         own = table[(table[LABEL_COLUMNS] == list(family)).all(axis="columns")]
         spent = own.groupby("method")[name].mean().sort_values(kind="stable")
         if len(spent) > 1 and spent.iloc[-1] > UNEQUAL * spent.iloc[0] > 0:
-            most, least = spent.index[-1], spent.index[0]
-            lines.append(
-                f"{' / '.join(family)}: {most} {spent.iloc[-1] / spent.iloc[0]:.1f} times as many gradient evaluations as "
-                f"{least} ({spent.iloc[-1]:,.0f} and {spent.iloc[0]:,.0f} a network, its training before pruning counted)"
-            )
+            times = f"{spent.iloc[-1] / spent.iloc[0]:.1f} times as many gradient evaluations as {spent.index[0]}"
+            told = told or f"{spent.index[-1]} spent {times}"
+            counts = f"{spent.iloc[-1]:,.0f} and {spent.iloc[0]:,.0f} a network, of the whole chain of its trainings"
+            lines.append(f"{' / '.join(family)}: {spent.index[-1]} {times} ({counts})")
     if not lines:
         return []
-    where, _, what = lines[0].partition(": ")
-    beyond = f", and so in {words.count(len(lines) - 1, 'other family', 'other families')}" if len(lines) > 1 else ""
-    text = f"Methods had unequal budgets: of {where} {what.partition(' (')[0]}{beyond}."
-    return [doubt("mind", text, lines)]
+    where = f" in one family of networks, and budgets differ in {len(lines)} of {len(data.families)}" if len(lines) > 1 else ""
+    return [doubt("mind", f"Methods had unequal budgets: {told}{where}.", lines)]
 
 
 def _partial(data: StudyData) -> list[dict[str, Any]]:
