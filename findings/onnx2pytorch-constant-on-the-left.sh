@@ -7,8 +7,8 @@
 # Input:     [[1, 2], [3, 4]]; the constant is [[0, 1], [0, 0]].
 # Expected:  [[3, 4], [0, 0]], the second row in the first's place, as onnxruntime and onnx' own evaluator compute it.
 # Seen:      [[0, 1], [0, 3]], which is x @ A: the first column in the second's place. No warning, and the model is one
-#            Linear(in_features=2, out_features=2). With a constant that is not square the converted network raises an error
-#            when it runs. A constant on the right is right.
+#            Linear(in_features=2, out_features=2). With a constant that is not square the converted network raises an error when
+#            it runs, or has an output of another shape where shapes fit the other way round. A constant on the right is right.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
