@@ -989,7 +989,8 @@ def test_every_network_has_a_security_curve(study, tmp_path):
 
 
 def test_every_network_has_its_decisions(study, run):
-    table = run(study, "decisions")
+    every = run(study, "decisions")
+    table = every.dropna(subset="verifier")
     assert table[["stage", "verifier", "status", "decided", "images", "seen"]].to_numpy().tolist() == [
         ["dense", "ibp", "falsified", "misclassified", 1, 8],
         ["dense", "ibp", "unknown", "nothing", 5, 8],
@@ -1004,6 +1005,11 @@ def test_every_network_has_its_decisions(study, run):
         ["finetuned", "crown", "unknown", "nothing", 5, 8],
         ["finetuned", "crown", "verified", "crown", 1, 8],
     ]
+    together, summary = every[every["verifier"].isna()], run(study, "summary").set_index("stage")
+    for stage, own in together.groupby("stage"):
+        shares = own.groupby("status")["images"].sum() / own["seen"].iloc[0]
+        assert shares["verified"] == pytest.approx(summary.loc[stage, "vra"])
+        assert shares["falsified"] == pytest.approx(1 - summary.loc[stage, "era"])
 
 
 def test_verified_for_more_and_broken_for_less_is_a_contradiction(study, run):

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sparrow.results.decisions import decisions
+from sparrow.results.decisions import decisions, together
 from sparrow.results.outcomes import Outcomes
 from sparrow.results.security import POINTS, REACH, curve
 from sparrow.results.statistics import accuracy
@@ -174,7 +174,7 @@ CASCADE = decided(
 
 
 def test_decisions_are_counted_by_status_and_by_what_decided():
-    found = decisions(outcomes(verifiers={"cascade": CASCADE}))
+    found = decisions(outcomes(verifiers={"cascade": CASCADE})).dropna(subset="verifier")
     assert found[["status", "decided", "images"]].to_numpy().tolist() == [
         ["falsified", "attack", 1],
         ["falsified", "branch-and-bound", 1],
@@ -187,14 +187,14 @@ def test_decisions_are_counted_by_status_and_by_what_decided():
 
 
 def test_decisions_say_whose_they_are_and_of_how_many_images():
-    found = decisions(outcomes(verifiers={"cascade": CASCADE}))
+    found = decisions(outcomes(verifiers={"cascade": CASCADE})).dropna(subset="verifier")
     assert found[["verifier", "eps", "seen"]].drop_duplicates().to_numpy().tolist() == [["cascade", 0.1, 8]]
     assert found["images"].sum() == 8
 
 
 def test_every_radius_has_decisions_of_its_own():
     small = decided(0.05, ("verified", "ibp"), ("verified", "ibp"))
-    found = decisions(outcomes(verifiers={"cascade-eps0.05": small, "cascade": CASCADE.head(2)}))
+    found = decisions(outcomes(verifiers={"cascade-eps0.05": small, "cascade": CASCADE.head(2)})).dropna(subset="verifier")
     assert found[["verifier", "eps", "decided", "images", "seen"]].to_numpy().tolist() == [
         ["cascade-eps0.05", 0.05, "ibp", 2, 2],
         ["cascade", 0.1, "attack", 1, 2],
@@ -206,3 +206,25 @@ def test_without_verifiers_there_are_no_decisions():
     found = decisions(outcomes())
     assert found.empty
     assert list(found.columns) == ["verifier", "eps", "status", "decided", "images", "seen"]
+
+
+def test_together_an_image_counts_once_by_the_first_that_proves_it_or_else_by_what_breaks_it():
+    nothing, wrong = ("unknown", "nothing"), ("falsified", "misclassified")
+    ibp = decided(0.1, wrong, ("verified", "ibp"), nothing, nothing, nothing)
+    crown = decided(0.1, wrong, ("verified", "crown"), ("verified", "crown"), nothing, nothing)
+    larger = decided(0.2, wrong, nothing, nothing, nothing, ("falsified", "attack"))
+    pgd = attacked(0.1, INF, INF, INF, 0.1, INF)
+    own = outcomes({"pgd": pgd}, {"ibp": ibp, "crown": crown, "larger": larger})
+    found = together(own)
+    assert found["status"].tolist() == ["falsified", "verified", "verified", "falsified", "unknown"]
+    assert found["decided"].tolist() == ["misclassified", "ibp", "crown", "attack", "nothing"]
+    assert (found["status"] == "verified").tolist() == own.verified().tolist()
+    rows = decisions(own)
+    whole = rows[rows["verifier"].isna()]
+    assert whole[["eps", "status", "decided", "images", "seen"]].to_numpy().tolist() == [
+        [0.1, "falsified", "attack", 1, 5],
+        [0.1, "falsified", "misclassified", 1, 5],
+        [0.1, "unknown", "nothing", 1, 5],
+        [0.1, "verified", "crown", 1, 5],
+        [0.1, "verified", "ibp", 1, 5],
+    ]

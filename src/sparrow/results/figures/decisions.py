@@ -1,4 +1,4 @@
-"""The shares of images that each bound of a verifier has decided: a bar for each network."""
+"""The shares of images that each bound and each attack has decided: a bar for each network."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from sparrow.results.threats import in_words
 DRAWN_FROM = "decisions.csv"
 WITHOUT_PRUNING = True
 CAPTION = (
-    "What became of the images, all seeds together, and which bound decided it: from the left what is falsified, "
-    "unknown and verified, a bar for each network. Of each objective's verifiers, the one with the most kinds of "
-    "decisions is shown, at the threat that stands above; what is misclassified is wrong as it is, without an attack. A "
-    "cross behind a bar: the network of a seed, or of several, answers with one class, whatever it sees."
+    "What the study knows of each image, all seeds together, and what decided it: from the left what is falsified, "
+    "unknown and verified, a bar for each network. An image counts once, verified by the first of the study's verifiers "
+    "that proves it, so that the share that is verified is the vra; falsified are images that an attack breaks, too, and what "
+    "is misclassified is wrong as it is, without an attack. The threat stands above; decisions.csv has each verifier by "
+    "itself. A cross behind a bar: the network of a seed, or of several, answers with one class, whatever it sees."
 )
 
 # From what costs accuracy to the cheapest proof. Neighbours differ in lightness, for print and for colour-blind readers.
@@ -48,21 +49,21 @@ HATCHES = {
 OTHERS = {"falsified": ["#FEE391", "#EC7014"], "unknown": ["#D9D9D9"], "verified": ["#01665E", "#80CDC1", "#C7EAE5"]}
 BESIDE = 103
 """Where on the axis, in percent, a bar is crossed out."""
-LABELS = {("unknown", "nothing"): "unknown"}
+LABELS = {("unknown", "nothing"): "unknown", ("falsified", "misclassified"): "misclassified"}
 
 
 @opened(MeasuredFigureSpec)
 def draw_decisions(source: Path, svg: Path, png: Path, spec: MeasuredFigureSpec) -> None:
-    """Draw the shares of images (all seeds together) by deciding bound, of one data set and model, for each objective's most
-    varied verifier.
+    """Draw the shares of images (all seeds together) by what decided them, of one data set and model, by all verifiers and
+    attacks together.
 
     A bar for each network, a column for each objective; from the left what is falsified, unknown and verified.
     `spec` says which of the `objectives` have a vra, `measured`, and names their `threats`.
     """
     table = style.select(pd.read_csv(source, converters=EXACT), dataset=spec.dataset, model=spec.model)
-    table = table[table["stage"].isin(["dense", spec.stage])]
+    table = table[table["stage"].isin(["dense", spec.stage]) & table["verifier"].isna()]
     objectives = spec.objectives
-    shown = {one: _most_varied(style.select(table, objective=one), spec.threats[one].eps) for one in objectives}
+    shown = {one: style.select(table, objective=one) for one in objectives}
     table = pd.concat(shown.values())
     bars = sorted(set(zip(table["method"], table["ratio"], strict=True)), key=lambda bar: (bar[0] != "dense", bar))
     methods = list(dict.fromkeys(method for method, _ in bars))
@@ -109,21 +110,8 @@ def _constant(svg: Path, spec: MeasuredFigureSpec, objective: str) -> set[tuple[
 
 
 def _title(objective: str, rows: pd.DataFrame, norm: str) -> str:
-    """A panel's title: the objective, and below it the verifier and the threat."""
-    if rows.empty:
-        return objective
-    return f"{objective}\n{rows['verifier'].iloc[0]}, {in_words(norm, rows['eps'].iloc[0])}"
-
-
-def _most_varied(table: pd.DataFrame, eps: float) -> pd.DataFrame:
-    """The rows of the verifier with the most segments, of those at the radius `eps` if there are any; the first of equals."""
-    own = np.isclose(table["eps"].astype(float), eps)
-    if own.any():
-        table = table[own]
-    segments = table.drop_duplicates(["verifier", "status", "decided"])["verifier"]
-    if segments.empty:
-        return table
-    return style.select(table, verifier=segments.groupby(segments, sort=False).size().idxmax())
+    """A panel's title: the objective, and below it the threat."""
+    return objective if rows.empty else f"{objective}\n{in_words(norm, rows['eps'].iloc[0])}"
 
 
 def _colours(table: pd.DataFrame) -> dict[tuple[str, str], str]:
