@@ -524,6 +524,12 @@ def test_families_are_in_the_order_of_the_study_everywhere(told) -> None:
     assert [family[2] for family in data.families] == list(labels)
     spec = charts.ratio_chart(data)
     assert spec is not None
+    assert [one["transform"][0]["filter"]["equal"] for one in spec["vconcat"]] == list(labels)
+    lines = [
+        one | {"objective": label, "ratio": ratio} for label in sorted(labels) for ratio in (0.5, 0.9) for one in NETWORKS[1:2]
+    ]
+    spec = charts.ratio_chart(replace(told(lines, ranked), spec=data.spec))
+    assert spec is not None
     assert spec["facet"]["column"]["sort"] == list(labels)
     assert list(dict.fromkeys(data.ranking["objective"])) == list(labels)
     assert list(dict.fromkeys(data.cells["objective"])) == list(labels)
@@ -565,6 +571,40 @@ def test_a_networks_latency_is_that_of_its_fastest_form_and_its_budget_that_of_i
 def test_a_chart_is_one_that_vega_lite_knows(chart, told) -> None:
     vega = vl_convert.vegalite_to_vega(chart(told()), vl_version="6.4")
     assert vega["marks"]
+
+
+def test_against_one_ratio_methods_are_lines_with_the_best_at_the_top(told) -> None:
+    networks = [
+        network("dense", 0.0),
+        network("hydra"),
+        network("lwm", era=0.9, granularity="filter"),
+        network("random", era=0.1),
+    ]
+    networks += [network("fre", era=0.99, constant=True), _lost("admm")]
+    data = told(networks)
+    spec = charts.ratio_chart(data)
+    assert spec is not None
+    lines = {row["line"]: row["place"] for row in spec["data"]["values"] if row["ratio"]}
+    order = ["lwm (filters)", "hydra", "random (control)", "fre", "admm"]
+    assert sorted(lines, key=lambda line: -lines[line]) == order
+    assert "from best to worst by era" in charts.caption(data)
+    assert vl_convert.vegalite_to_vega(spec, vl_version="6.4")["marks"]
+
+
+def test_a_family_that_failed_as_a_whole_is_named_once_below_the_chart(told) -> None:
+    gone = [_lost(method, objective="trades", ratio=ratio) for method, ratio in (("dense", 0.0), ("hydra", 0.9), ("lwm", 0.9))]
+    gone[0]["stage"] = "dense"
+    assert charts.failures(told([*NETWORKS, *gone])) == ["all of trades"]
+
+
+def test_what_is_grey_is_no_cross(told) -> None:
+    methods = [network(f"m{place}", era=0.1 * place) for place in range(9)]
+    spec = charts.tradeoff_chart(told([network("dense", 0.0), *methods]))
+    assert spec is not None
+    scale = spec["spec"]["layer"][0]["encoding"]["shape"]["scale"]
+    shapes = dict(zip(scale["domain"], scale["range"], strict=True))
+    assert shapes["all others"] == "circle"
+    assert any(layer["encoding"].get("text") == {"field": "method"} for layer in spec["spec"]["layer"])
 
 
 def test_published_figures_stand_beside_measured_ones(told, bare, tmp_path: Path) -> None:

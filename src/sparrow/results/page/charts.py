@@ -9,9 +9,10 @@ from typing import Any
 import pandas as pd
 
 from sparrow.files.paths import CELL_COLUMNS, DENSE, variant_of
-from sparrow.results.comparable import above_era
+from sparrow.results.comparable import DOUBTED, above_era
 from sparrow.results.looks import COLOURS, OTHERS, label_of, standing_out
-from sparrow.results.page import words
+from sparrow.results.page import dots, words
+from sparrow.results.page.answer import CONTROL
 from sparrow.results.page.study_data import StudyData
 
 X = "M-1,-.5L-.5,-1L0,-.5L.5,-1L1,-.5L.5,0L1,.5L.5,1L0,.5L-.5,1L-1,.5L-.5,0Z"
@@ -56,6 +57,8 @@ def ratio_chart(data: StudyData) -> dict[str, Any] | None:
         return None
     ratios = sorted({row["ratio"] for row in rows if row["ratio"] > 0})
     objectives = list(dict.fromkeys(row["objective"] for row in rows))
+    if len(ratios) == 1:
+        return _dot_chart(data, rows, objectives, ratios[0])
     panels, width = _panels(objectives, data.metrics)
     params, filters = _menus(rows, ("network", "objective") if len(objectives) > SIDE_BY_SIDE else ("network",))
     pruned = {"transform": [{"filter": "datum.ratio > 0"}]}
@@ -123,13 +126,8 @@ def ratio_chart(data: StudyData) -> dict[str, Any] | None:
         },
         {
             "transform": [{"filter": "datum.failed && datum.ratio > 0"}],
-            "mark": {"type": "text", "text": "failed", "angle": 270, "align": "left", "fontSize": 11, "fontWeight": "bold"},
-            "encoding": {
-                "x": x,
-                "y": {**y, "field": "failure_at"},
-                "color": look["color"],
-                "tooltip": _tooltip(),
-            },
+            "mark": {"type": "text", "angle": 270, "align": "left", "fontSize": 11, "fontWeight": "bold", "color": "#333"},
+            "encoding": {"x": x, "y": {**y, "field": "failure_at"}, "text": {"field": "lost"}, "tooltip": _tooltip()},
         },
     ]
     return {
@@ -142,6 +140,46 @@ def ratio_chart(data: StudyData) -> dict[str, Any] | None:
         "resolve": {"scale": {"x": "shared", "y": "shared"}},
         "config": CONFIG,
     }
+
+
+def _dot_chart(data: StudyData, rows: list[dict[str, Any]], objectives: list[str], ratio: float) -> dict[str, Any]:
+    """The chart of one ratio: methods as lines, objectives below one another, or of many the one that a menu chooses."""
+    many = len(objectives) > SIDE_BY_SIDE
+    params, filters = _menus(rows, ("network", "objective") if many else ("network",))
+    panels = dots.dot_panels(rows, data.metrics, objectives, controls(data))
+    spec = {
+        "width": WIDTH // (2 * max(len(data.metrics), 1)) + 100,
+        "height": {"step": dots.STEP},
+        "layer": dots.dot_layers(_look(data, rows), _tooltip()),
+    }
+    concat = [one | {"spec": spec} for one in panels]
+    if many:
+        # One row of panels, of whatever the menu has chosen.
+        concat = [{"facet": concat[0]["facet"] | {"column": {"field": "metric", "sort": data.metrics}}, "spec": spec}]
+    return {
+        "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
+        "title": dots.title(ratio),
+        "data": {"values": rows},
+        "params": params,
+        "transform": filters,
+        "vconcat": concat,
+        "resolve": {"scale": {"color": "shared", "shape": "shared", "y": "independent"}},
+        "config": CONFIG,
+    }
+
+
+def controls(data: StudyData) -> set[str]:
+    """Labels of the methods that everything is held against."""
+    return {one.label for one in data.spec.entries["methods"] if one.kind == CONTROL}
+
+
+def caption(data: StudyData) -> str:
+    """What the first chart shows, in words."""
+    ratios = {row["ratio"] for row in _rows(data) if row["ratio"] > 0}
+    if len(ratios) == 1:
+        dotted = " Dotted: random pruning, the control." if controls(data) else ""
+        return f"{dots.sorted_by(data.metrics)} Dashed: the dense network.{dotted}"
+    return "Dashed: the dense network. Click a name in the legend to see it alone."
 
 
 def _panels(objectives: list[str], metrics: list[str]) -> tuple[dict[str, Any], int]:
@@ -167,26 +205,36 @@ def _rows(data: StudyData) -> list[dict[str, Any]]:
         beside = [one["value"] for one in found if all(one[name] == lost[name] for name in PLACE) and one["value"] is not None]
         # Where the lowest marks do not cover it.
         lost["failure_at"] = 80 if min(beside, default=100) < 22 else 1
+        # Of several at one place the first says it for all.
+        together = [one for one in found if one["failed"] and all(one[name] == lost[name] for name in PLACE)]
+        lost["lost"] = f"{words.listed([one['method'] for one in together]) if len(together) < 3 else 'several'} failed"
+        lost["lost"] = lost["lost"] if together[0] is lost else ""
     return found
 
 
 def failures(data: StudyData) -> list[str]:
-    """The points that the first chart lacks, in words: `hydra at 0.9 (adversarial: era, vra)`."""
+    """The points that the first chart lacks, in words: `hydra at 0.9 (adversarial: era, vra)`, `all of crown-ibp`."""
     lost: dict[tuple[str, str, float, str], list[str]] = {}
     rows = _rows(data)
     for row in rows:
         if row["failed"]:
             lost.setdefault((row["network"], row["method"], row["ratio"], row["objective"]), []).append(row["metric"])
     several = len({row["network"] for row in rows}) > 1
-    return [
+    whole = {(row["network"], row["objective"]) for row in rows} - {
+        (row["network"], row["objective"]) for row in rows if not row["failed"]
+    }
+    told = [f"all of {f'{network}, ' if several else ''}{objective}" for network, objective in sorted(whole)]
+    return told + [
         f"{method}{f' at {ratio:g}' if ratio else ''} ({f'{network}, ' if several else ''}{objective}: {', '.join(metrics)})"
         for (network, method, ratio, objective), metrics in lost.items()
+        if (network, objective) not in whole
     ]
 
 
 def _point(row: Mapping[Any, Any], metric: str) -> dict[str, Any]:
     mean, low, high, failed = (row[f"{metric}{end}"] for end in ("", "_low", "_high", "_failed"))
     notes = ["answers with one class"] if row["constant"] else []
+    notes += [f"{DOUBTED} may be lower than attacks found"] if metric == "era" and row["doubted"] else []
     notes += [f"vra is {above}"] if metric == "vra" and (above := above_era(row)) else []
     notes += [f"{words.count(failed, 'network')} of {row['seeds']} failed"] if failed else []
     return {
@@ -257,7 +305,8 @@ def _look(data: StudyData, rows: list[dict[str, Any]]) -> dict[str, Any]:
         places[method] = place if place < len(COLOURS) else named.index(label_of(method.partition(" +")[0]))
     domain = [*shown, *([OTHERS] if len(shown) < len(methods) else [])]
     colours = [COLOURS[places[method]] for method in shown] + [GREY] * (len(domain) - len(shown))
-    shapes = [SHAPES[places.get(method, len(named)) % len(SHAPES)] for method in domain]
+    # What is grey is a circle: a cross is what answers with one class.
+    shapes = [SHAPES[places[method] % len(SHAPES)] if method in places else SHAPES[0] for method in domain]
     faint = {"test": f"datum.look == '{OTHERS}'", "value": 0.55}
     chosen = {"condition": [{"test": {"not": {"param": "chosen"}}, "value": 0.08}, faint], "value": 1}
     legend = {"title": None}
@@ -289,6 +338,8 @@ def tradeoff_chart(data: StudyData) -> dict[str, Any] | None:
     objectives = list(dict.fromkeys(row["objective"] for row in rows))
     look = _look(data, rows)
     columns = min(len(objectives), SIDE_BY_SIDE)
+    # Against one ratio marks of many methods lie on one another; against several, a name at each would hide them.
+    alone = len({row["ratio"] for row in rows if row["ratio"] > 0}) == 1
     tooltip = [
         *_tooltip(),
         {"field": "against", "title": "against", "type": "nominal"},
@@ -319,6 +370,17 @@ def tradeoff_chart(data: StudyData) -> dict[str, Any] | None:
         "encoding": {"x": x, "y": y, "tooltip": tooltip},
         "transform": [{"filter": "datum.ratio == 0"}],
     }
+    named = {
+        "mark": {"type": "text", "align": "left", "dx": 7, "dy": -6, "fontSize": 11},
+        "encoding": {
+            "x": x,
+            "y": y,
+            "text": {"field": "method"},
+            "color": {**look["color"], "legend": None},
+            "opacity": look["opacity"],
+        },
+        "transform": [{"filter": f"datum.ratio > 0 && datum.look != '{OTHERS}'"}],
+    }
     crossed = {
         "mark": {"type": "text", "text": "✕", "fontSize": 14, "fontWeight": "bold", "color": "black"},
         "encoding": {"x": x, "y": y, "tooltip": tooltip},
@@ -338,7 +400,11 @@ def tradeoff_chart(data: StudyData) -> dict[str, Any] | None:
             "fontSize": 12,
             "offset": 8,
         },
-        "spec": {"width": min(520, WIDTH // columns), "height": 230, "layer": [points, star, crossed]},
+        "spec": {
+            "width": min(520, WIDTH // columns),
+            "height": 230,
+            "layer": [points, *([named] if alone else []), star, crossed],
+        },
         "config": CONFIG,
     }
 
