@@ -148,7 +148,7 @@ def _dot_chart(data: StudyData, rows: list[dict[str, Any]], objectives: list[str
     params, filters = _menus(rows, ("network", "objective") if many else ("network",))
     panels = dots.dot_panels(rows, data.metrics, objectives, controls(data))
     spec = {
-        "width": WIDTH // (2 * max(len(data.metrics), 1)) + 100,
+        "width": (WIDTH - 160) // max(len(data.metrics), 1),
         "height": {"step": dots.STEP},
         "layer": dots.dot_layers(_look(data, rows), _tooltip()),
     }
@@ -205,11 +205,18 @@ def _rows(data: StudyData) -> list[dict[str, Any]]:
         beside = [one["value"] for one in found if all(one[name] == lost[name] for name in PLACE) and one["value"] is not None]
         # Where the lowest marks do not cover it.
         lost["failure_at"] = 80 if min(beside, default=100) < 22 else 1
-        # Of several at one place the first says it for all.
-        together = [one for one in found if one["failed"] and all(one[name] == lost[name] for name in PLACE)]
-        lost["lost"] = f"{words.listed([one['method'] for one in together]) if len(together) < 3 else 'several'} failed"
-        lost["lost"] = lost["lost"] if together[0] is lost else ""
+        lost["lost"] = _together(found, lost)
     return found
+
+
+def _together(points: list[dict[str, Any]], lost: dict[str, Any]) -> str:
+    """What is written where a point is lost: of several at one place the first says it for all."""
+    there = [one for one in points if all(one[name] == lost[name] for name in PLACE)]
+    failed = [one["method"] for one in there if one["failed"]]
+    if failed[0] != lost["method"]:
+        return ""
+    names = "all" if len(failed) == len(there) > 1 else words.listed(failed) if len(failed) < 3 else f"{len(failed)} methods"
+    return f"{names} failed"
 
 
 def failures(data: StudyData) -> list[str]:
