@@ -298,6 +298,54 @@ def test_the_share_kept_in_each_layer_is_drawn(tmp_path, monkeypatch):
     assert list(axes.lines[0].get_ydata()) == pytest.approx([1, 1])
 
 
+def layers_drawn(kept, folder, monkeypatch):
+    """The panel of methods that keep these shares of the weights of two layers."""
+
+    def table(study):
+        rows = layers(study)
+        rows = rows[rows["method"] != "dense"]
+        places = rows["layer"].map({"0.weight": 0, "2.weight": 1})
+        return rows.assign(sparsity=[1 - kept[method][place] for method, place in zip(rows["method"], places, strict=True)])
+
+    study = STUDY | {"objectives": ["benign"], "ratios": [0.9], "methods": list(kept)}
+    return drawn_axes(draw_from_table(draw_sparsity, table), study, folder, monkeypatch)[0]
+
+
+def test_a_layer_without_weights_is_on_the_bottom_line(tmp_path, monkeypatch):
+    axes = layers_drawn({"hydra": (0.0, 0.2), "lwm": (0.1, 0.1)}, tmp_path, monkeypatch)
+    hollow = [line for line in axes.lines if line.get_markerfacecolor() == "white" and len(line.get_xdata())]
+    assert [line.get_xydata().tolist() for line in hollow] == [[[pytest.approx(-0.06), 0.0]]]
+
+
+def test_shares_that_are_nearly_equal_look_so(tmp_path, monkeypatch):
+    low, high = layers_drawn({"hydra": (0.1, 0.1), "lwm": (0.11, 0.1)}, tmp_path, monkeypatch).get_ylim()
+    assert high == pytest.approx(10 * low)
+    assert low < 10 < 11 < high
+
+
+def test_a_panel_of_networks_that_failed_says_so(tmp_path, monkeypatch):
+    draw = draw_from_table(draw_ranking, lambda study: ranking(study).query("objective == 'benign'"))
+    figure = drawn(draw, STUDY, tmp_path, monkeypatch)
+    style.say_what_is_empty(figure)
+    said = {axes.get_title(): [text.get_text() for text in axes.texts] for axes in figure.axes}
+    assert {title.partition(",")[0] for title in said} == {"benign", "trades"}
+    assert all(words == (["no result"] if title.startswith("trades") else []) for title, words in said.items())
+
+
+def test_equals_are_ranked_in_the_order_of_the_table(tmp_path, monkeypatch):
+    methods = ["c", "a", "d", "b"]
+    draw = draw_from_table(draw_ranking, lambda study: ranking(study).assign(rank=1))
+    axes = drawn_axes(draw, STUDY | {"methods": methods}, tmp_path, monkeypatch)[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == methods[::-1]
+
+
+def test_of_one_ratio_what_does_not_stand_out_is_a_mark():
+    looks = looks_of([f"m{number}" for number in range(9)])
+    faint = next(method for method in looks.every if not looks.stands_out(method))
+    assert looks.line(faint, 1)["marker"] == "."
+    assert looks.line(faint, 2)["marker"] == "none"
+
+
 def test_a_method_that_does_not_learn_has_no_curve_of_pruning(tmp_path, monkeypatch):
     study = STUDY | {"methods": ["lwm"], "objectives": ["benign"]}
     axes = drawn_axes(draw_from_curves, study, tmp_path, monkeypatch)

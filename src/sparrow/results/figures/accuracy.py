@@ -43,7 +43,7 @@ def draw_accuracy(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
                     looks.errors(method, 100 * points),
                     capsize=2,
                     elinewidth=0.8,
-                    **looks.line(method),
+                    **looks.line(method, len(points)),
                 )
                 crossed = points[points.index.isin(style.constant(rows))]
                 style.cross_out(axes, [style.position(ratio) for ratio in crossed.index], 100 * crossed["mean"])

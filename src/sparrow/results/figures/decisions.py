@@ -82,7 +82,7 @@ def draw_decisions(source: Path, svg: Path, png: Path, spec: MeasuredFigureSpec)
             hatch = HATCHES.get((status, decided), "")
             axes.barh(places, shares, 0.85, left, color=colour, edgecolor="white", linewidth=0.3, label=label, hatch=hatch)
             left += shares
-        missing = "no result" if "vra" in spec.measured[objective] else "not verified"
+        missing = style.NO_RESULT if "vra" in spec.measured[objective] else "not verified"
         for place in np.array(places)[seen.isna()]:
             axes.text(2, place, missing, color="grey", fontsize=6, va="center")
         axes.set_title(_title(objective, rows, spec.threats[objective].norm))

@@ -118,7 +118,8 @@ def _dots(table: pd.DataFrame, spec: MeasuredFigureSpec) -> Figure:
 
 def _say_what_is_missing(axes: Axes, table: pd.DataFrame, spec: MeasuredFigureSpec, metric: str, objective: str) -> None:
     """Say in a panel without a value why there is none."""
-    if table.loc[table["objective"] == objective, f"preserved_{metric}"].isna().all():
+    rows = table[table["objective"] == objective]
+    if rows[f"preserved_{metric}"].isna().all():
         unmeasured = metric in UNMEASURED and metric not in spec.measured[objective]
-        words = UNMEASURED[metric] if unmeasured else "nothing to preserve"
+        words = UNMEASURED[metric] if unmeasured else "nothing to preserve" if rows[metric].notna().any() else style.NO_RESULT
         axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", color="grey")

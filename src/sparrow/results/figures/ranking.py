@@ -50,7 +50,8 @@ def draw_ranking(source: Path, svg: Path, png: Path, spec: FigureSpec) -> None:
             line[0].set_title(f"{titles[objective]}{between}{metric}", fontsize=8)
         for axes, (ratio, granularity) in zip(line, columns, strict=False):
             panel = style.select(table, objective=objective, metric=metric, ratio=ratio, granularity=granularity)
-            panel = panel.sort_values("rank", ascending=False, na_position="first")
+            # Equals in the order that they have there; from the bottom up.
+            panel = panel[::-1].sort_values("rank", ascending=False, na_position="first", kind="stable")
             # From the top down, as far apart in all panels.
             heights = [longest - len(panel) + place for place in range(len(panel))]
             for height, (_, row) in zip(heights, panel.iterrows(), strict=True):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib import ticker
+from matplotlib.axes import Axes
 
 from sparrow.files.specs import opened
 from sparrow.results.figures import style
@@ -15,7 +17,8 @@ DRAWN_FROM = ("layers.csv", "summary.csv")
 CAPTION = (
     "The share of weights that is left in each layer, counted in the checkpoints, from the input (1) to the logits. "
     "Methods that keep the same share in every layer lie on a level line. Marks of one layer stand beside one another, so that "
-    "none hides another; each ratio has an axis of its own. Of more than seven methods the best are in colour, with random "
+    "none hides another; each ratio has an axis of its own, of a decade or more. A hollow mark on the bottom line: no weight "
+    "of the layer is left. Of more than seven methods the best are in colour, with random "
     "pruning, and all others grey."
 )
 
@@ -25,6 +28,14 @@ class _Plain(ticker.LogFormatter):
 
     def __call__(self, x: float, pos: int | None = None) -> str:
         return f"{x:g}" if super().__call__(x, pos) else ""
+
+
+def _widen(axes: Axes) -> None:
+    """Show a decade or more: shares that differ by a tenth are not to look like opposites."""
+    low, high = axes.get_ylim()
+    if high < 10 * low:
+        middle = (low * high) ** 0.5
+        axes.set_ylim(middle / 10**0.5, middle * 10**0.5)
 
 
 @opened(FigureSpec)
@@ -48,8 +59,14 @@ def draw_sparsity(source: list[Path], svg: Path, png: Path, spec: FigureSpec) ->
                 kept = 100 * (1 - rows.groupby("layer")["sparsity"].mean().reindex(names))
                 # Methods that keep the same share everywhere would hide each other.
                 shift = 0.12 * (named.index(method) - (len(named) - 1) / 2) if method in named else 0.0
-                axes.plot([i + shift for i in range(len(names))], kept, **looks.line(method))
+                look = looks.line(method, len(names))
+                axes.plot([i + shift for i in range(len(names))], kept, **look)
+                gone = [i + shift for i in np.flatnonzero(kept == 0)]
+                mark = {"linestyle": "none", "marker": "o", **look, "label": None, "markerfacecolor": "white"}
+                if gone:
+                    axes.plot(gone, [0.0] * len(gone), transform=axes.get_xaxis_transform(), clip_on=False, **mark)
             axes.set_yscale("log")
+            _widen(axes)
             axes.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
             # Within a decade other ticks have labels, too.
             axes.yaxis.set_minor_formatter(_Plain())

@@ -41,6 +41,8 @@ LEGEND_HANDLE, LEGEND_CHARACTER, LEGEND_ROW = 0.55, 0.07, 0.19
 CONSTANT = "answers with one class"
 CROSS: dict[str, Any] = {"color": "black", "marker": "x", "markersize": 6, "linestyle": "none", "zorder": 5}
 """Style of the cross on networks that answer with one class for all images."""
+NO_RESULT = "no result"
+"""What is said where networks, or what was to be measured on them, failed."""
 MESSAGE: dict[str, Any] = {"ha": "center", "va": "center", "color": "grey", "fontsize": 7}
 METRICS = {"benign": "benign accuracy", "era": "era (all attacks)", "vra": "vra (any verifier)"}
 
@@ -142,9 +144,10 @@ class Looks:
         place = self.named.index(label_of(method))
         return {"color": COLOURS[place], "marker": MARKERS[place]}
 
-    def line(self, method: str) -> dict[str, Any]:
-        """Style and label of its line."""
-        return {"label": self.label(method), **self.of(method)}
+    def line(self, method: str, points: int = 2) -> dict[str, Any]:
+        """Style and label of its line through `points`; one of a single point is a mark."""
+        faint = {"marker": "."} if points < 2 and not self.stands_out(method) else {}
+        return {"label": self.label(method), **self.of(method), **faint}
 
     def point(self, method: str) -> dict[str, Any]:
         """Style of its marks where no line joins them."""
@@ -304,7 +307,11 @@ def legend_below(figure: Figure, axes: Axes | None = None) -> None:
 
 
 def write(figure: Figure, svg: Path, png: Path) -> None:
-    """Write the figure as SVG, PNG and, beside the SVG, PDF, with the same bytes for the same picture, and close it."""
+    """Write the figure as SVG, PNG and, beside the SVG, PDF, with the same bytes for the same picture, and close it.
+
+    A panel in which nothing was drawn says so.
+    """
+    say_what_is_empty(figure)
     undated = {"metadata": {"CreationDate": None}}
     files: dict[Path, dict[str, Any]] = {
         svg: {"metadata": {"Date": None}},
@@ -315,6 +322,19 @@ def write(figure: Figure, svg: Path, png: Path) -> None:
         with replacing(path) as partial:
             figure.savefig(partial, format=path.suffix[1:], **options)
     plt.close(figure)
+
+
+def say_what_is_empty(figure: Figure) -> None:
+    """Write NO_RESULT into the panels of `figure` in which nothing was drawn."""
+    for axes in figure.axes:
+        if axes.axison and axes.get_visible() and not axes.texts and _is_empty(axes):
+            axes.text(0.5, 0.5, NO_RESULT, transform=axes.transAxes, **MESSAGE)
+
+
+def _is_empty(axes: Axes) -> bool:
+    """Whether nothing but lines without a point was drawn."""
+    drawn = [*axes.patches, *axes.collections, *axes.images]
+    return not drawn and not any(np.isfinite(np.asarray(line.get_ydata(), dtype=float)).any() for line in axes.lines)
 
 
 def by_granularity(table: pd.DataFrame) -> pd.DataFrame:
