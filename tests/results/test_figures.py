@@ -332,6 +332,19 @@ def test_a_panel_of_networks_that_failed_says_so(tmp_path, monkeypatch):
     assert all(words == (["no result"] if title.startswith("trades") else []) for title, words in said.items())
 
 
+@pytest.mark.parametrize(("name", "table"), [("accuracy", summary), ("ranking", ranking)])
+def test_only_panels_without_a_point_are_said_to_be_empty(name, table, tmp_path, monkeypatch):
+    def made(study):
+        rows = table(study)
+        metrics = [name for name in rows if name.startswith(("benign", "era", "vra", "mean", "low", "high"))]
+        return rows.assign(**{name: rows[name].mask(rows["objective"] == "trades") for name in metrics})
+
+    draw = draw_from_table({"accuracy": draw_accuracy, "ranking": draw_ranking}[name], made)
+    figure = drawn(draw, STUDY, tmp_path, monkeypatch)
+    style.say_what_is_empty(figure)
+    assert sum(bool(axes.texts) for axes in figure.axes) == len(figure.axes) / 2
+
+
 def test_equals_are_ranked_in_the_order_of_the_table(tmp_path, monkeypatch):
     methods = ["c", "a", "d", "b"]
     draw = draw_from_table(draw_ranking, lambda study: ranking(study).assign(rank=1))

@@ -60,7 +60,7 @@ def draw_sparsity(source: list[Path], svg: Path, png: Path, spec: FigureSpec) ->
                 # Methods that keep the same share everywhere would hide each other.
                 shift = 0.12 * (named.index(method) - (len(named) - 1) / 2) if method in named else 0.0
                 look = looks.line(method, len(names))
-                axes.plot([i + shift for i in range(len(names))], kept, **look)
+                axes.plot([i + shift for i in range(len(names))], kept.mask(kept == 0), **look)
                 gone = [i + shift for i in np.flatnonzero(kept == 0)]
                 mark = {"linestyle": "none", "marker": "o", **look, "label": None, "markerfacecolor": "white"}
                 if gone:

@@ -17,6 +17,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -332,9 +333,12 @@ def say_what_is_empty(figure: Figure) -> None:
 
 
 def _is_empty(axes: Axes) -> bool:
-    """Whether nothing but lines without a point was drawn."""
-    drawn = [*axes.patches, *axes.collections, *axes.images]
-    return not drawn and not any(np.isfinite(np.asarray(line.get_ydata(), dtype=float)).any() for line in axes.lines)
+    """Whether nothing was drawn but lines across all of it, such as that of the threat, and what has no point."""
+    points = [line.get_xydata() for line in axes.lines if line.get_transform() == axes.transData]
+    points += [path.vertices for one in axes.collections if not isinstance(one, PathCollection) for path in one.get_paths()]
+    points += [one.get_offsets() for one in axes.collections if isinstance(one, PathCollection)]
+    found = any(np.isfinite(np.ma.filled(np.ma.asarray(one, dtype=float), np.nan)).all(axis=1).any() for one in points)
+    return not (found or axes.patches or axes.images)
 
 
 def by_granularity(table: pd.DataFrame) -> pd.DataFrame:

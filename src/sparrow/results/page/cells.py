@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from sparrow.files.paths import DENSE, LABEL_COLUMNS
@@ -31,7 +33,15 @@ NOTES = ("failed", "warnings", "era_warnings", "uncut")
 def all_cells(data: StudyData) -> Grid:
     """The grid of summary.csv."""
     table = data.summary
-    return grid("cells", [*_names(table), *_accuracies(table), *_sizes(table), *_facts(table), *_notes(data)])
+    # The row says of which network; what failed comes first.
+    reasons = [reason_of(text, data.spec.results) if text else "" for text in texts(table["failed"])]
+    table = table.assign(failed=pd.Series(reasons, table.index).replace("", None))
+    return grid("cells", [*_names(table), *_accuracies(table), *_sizes(table), *_facts(table), *_notes(table)])
+
+
+def marks(data: StudyData) -> str:
+    """The marks that some network of summary.csv has."""
+    return "".join(sorted(set("".join(_marks(data.summary)))))
 
 
 def _names(table: pd.DataFrame) -> list[Column]:
@@ -71,7 +81,7 @@ def _accuracies(table: pd.DataFrame) -> list[Column]:
         Column(
             metric,
             "interval",
-            intervals(table, metric, notes=notes.get(metric)),
+            _or_failed(table, intervals(table, metric, notes=notes.get(metric))),
             says=f"{says}, % of test images, 95 % interval below",
         )
         for metric, says in (
@@ -92,6 +102,14 @@ def _accuracies(table: pd.DataFrame) -> list[Column]:
     ]
     single = [name for name in map(str, table) if name.startswith(("era_", "vra_")) and f"{name}_low" in table]
     return columns + [Column(name.replace("_", " ", 1), "interval", intervals(table, name), shown=False) for name in single]
+
+
+def _or_failed(table: pd.DataFrame, found: Sequence[list | None]) -> list[list | str | None]:
+    """Accuracies, and the reason where a network that failed has none."""
+    return [
+        own if own is not None or not reason else f"failed: {reason}"
+        for own, reason in zip(found, texts(table["failed"]), strict=True)
+    ]
 
 
 def _kept(table: pd.DataFrame, metric: str) -> list[list | str | None]:
@@ -131,10 +149,7 @@ def _facts(table: pd.DataFrame) -> list[Column]:
     return fact_columns(facts_in_words(table))
 
 
-def _notes(data: StudyData) -> list[Column]:
-    table = data.summary
-    # The row says of which network; what failed comes first.
-    table = table.assign(failed=[reason_of(text, data.spec.results) if text else "" for text in texts(table["failed"])])
+def _notes(table: pd.DataFrame) -> list[Column]:
     found = [Column(name.replace("_", " "), "long", texts(table[name]), name == "failed") for name in NOTES if name in table]
     digests = [Column("network", "text", texts(table["network"]), shown=False, says="Digest")] if "network" in table else []
     by = [Column("vra by", "text", texts(table["vra_by"]), shown=False, says="Verifiers")] if "vra_by" in table else []

@@ -62,6 +62,8 @@ def _sections(data: StudyData, drawn: list[Path]) -> dict[str, Any]:
         "chart_caption": charts.caption(data),
         "charts": {name: pack_json(one) for name, one in (("ratio", ratio_chart), ("tradeoff", tradeoff_chart)) if one},
         "cells": cells.all_cells(data),
+        "marks": cells.marks(data),
+        "verdicts": set(data.all_ranks["verdict"]),
         "undivided": cells.undivided(data),
         "least": f"{100 * cells.LEAST:g}\u00a0%",
         "ranks": ranks.ranks(data),

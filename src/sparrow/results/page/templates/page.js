@@ -24,7 +24,7 @@ const forms = {
   long: (value) => (value ? `<div title="${escaped(value)}">${escaped(value)}</div>` : ""),
   number: (value) => (value === null ? "–" : number(value)),
   percent: (value) => (value === null ? "–" : percent(value)),
-  interval: (value) => (value === null ? "–" : typeof value === "string" ? `<span title="${escaped(value)}">–</span>` : percent(value[0]) + (value[1] === null ? "" : `<small>${percent(value[1])} to ${percent(value[2])}</small>`) + (value[3] ? `<small class="note">${escaped(value[3])}</small>` : "")),
+  interval: (value) => (value === null ? "–" : typeof value === "string" ? `<span title="${escaped(value)}"${value.startsWith("failed") ? ' class="lost">failed' : ">–"}</span>` : percent(value[0]) + (value[1] === null ? "" : `<small>${percent(value[1])} to ${percent(value[2])}</small>`) + (value[3] ? `<small class="note">${escaped(value[3])}</small>` : "")),
 };
 const numeric = (form) => ["number", "percent", "interval"].includes(form);
 const plain = (value, form) => (Array.isArray(value) ? value[0] : numeric(form) && typeof value === "string" ? null : value);
@@ -70,6 +70,8 @@ async function grid(place, DataTable) {
     },
     language: { lengthMenu: "_MENU_ rows" },
   });
+  const said = columns.filter((head) => head.says && head.shown && head.title).map((head) => `<b>${escaped(head.title)}</b>: ${escaped(head.says)}`);
+  if (said.length) place.insertAdjacentHTML("beforeend", `<p class="says">${said.join(". ")}.</p>`);
   if (!few) place.querySelector(".menus").append(...columns.flatMap((head, index) => (head.menu ? [menu(table, head, index, rows)] : [])));
   place.addEventListener("click", (event) => event.target.closest("td.long div")?.classList.toggle("open"));
   addEventListener("beforeprint", () => table.page.len(rows.length <= 400 ? -1 : 100).draw());
@@ -81,6 +83,7 @@ async function figure(image) {
   image.src = URL.createObjectURL(blob);
   await image.decode();
   image.blob = blob;
+  image.closest("figure").classList.toggle("wide", image.naturalWidth > 1.5 * image.naturalHeight);
 }
 
 async function png(image) {
