@@ -604,7 +604,16 @@ def test_what_is_grey_is_no_cross(told) -> None:
     scale = spec["spec"]["layer"][0]["encoding"]["shape"]["scale"]
     shapes = dict(zip(scale["domain"], scale["range"], strict=True))
     assert shapes["all others"] == "circle"
-    assert any(layer["encoding"].get("text") == {"field": "method"} for layer in spec["spec"]["layer"])
+
+
+def test_of_one_ratio_the_trade_off_begins_with_what_differs(told) -> None:
+    networks = [network(method, effective_parameters=size) for method, size in (("hydra", 80), ("lwm", 70))]
+    for ratios, said in (((0.9,), "effective parameters"), ((0.9, 0.95), "parameters that are not zero")):
+        spec = charts.tradeoff_chart(
+            told([network("dense", 0.0), *(one | {"ratio": ratio} for one in networks for ratio in ratios)])
+        )
+        assert spec is not None
+        assert spec["params"][0]["value"] == said
 
 
 def test_published_figures_stand_beside_measured_ones(told, bare, tmp_path: Path) -> None:

@@ -333,7 +333,11 @@ def tradeoff_chart(data: StudyData) -> dict[str, Any] | None:
     againsts = list(dict.fromkeys(row["against"] for row in rows))
     params, filters = _menus(rows, ("network",))
     params = [
-        {"name": "menu_against", "value": againsts[0], "bind": {"input": "select", "options": againsts, "name": "against "}},
+        {
+            "name": "menu_against",
+            "value": _most_telling(rows, againsts),
+            "bind": {"input": "select", "options": againsts, "name": "against "},
+        },
         {
             "name": "menu_metric",
             "value": data.metrics[0],
@@ -345,8 +349,6 @@ def tradeoff_chart(data: StudyData) -> dict[str, Any] | None:
     objectives = list(dict.fromkeys(row["objective"] for row in rows))
     look = _look(data, rows)
     columns = min(len(objectives), SIDE_BY_SIDE)
-    # Against one ratio marks of many methods lie on one another; against several, a name at each would hide them.
-    alone = len({row["ratio"] for row in rows if row["ratio"] > 0}) == 1
     tooltip = [
         *_tooltip(),
         {"field": "against", "title": "against", "type": "nominal"},
@@ -377,17 +379,6 @@ def tradeoff_chart(data: StudyData) -> dict[str, Any] | None:
         "encoding": {"x": x, "y": y, "tooltip": tooltip},
         "transform": [{"filter": "datum.ratio == 0"}],
     }
-    named = {
-        "mark": {"type": "text", "align": "left", "dx": 7, "dy": -6, "fontSize": 11},
-        "encoding": {
-            "x": x,
-            "y": y,
-            "text": {"field": "method"},
-            "color": {**look["color"], "legend": None},
-            "opacity": look["opacity"],
-        },
-        "transform": [{"filter": f"datum.ratio > 0 && datum.look != '{OTHERS}'"}],
-    }
     crossed = {
         "mark": {"type": "text", "text": "✕", "fontSize": 14, "fontWeight": "bold", "color": "black"},
         "encoding": {"x": x, "y": y, "tooltip": tooltip},
@@ -408,12 +399,20 @@ def tradeoff_chart(data: StudyData) -> dict[str, Any] | None:
             "offset": 8,
         },
         "spec": {
-            "width": min(520, WIDTH // columns),
+            "width": min(700, WIDTH // columns),
             "height": 230,
-            "layer": [points, *([named] if alone else []), star, crossed],
+            "layer": [points, star, crossed],
         },
         "config": CONFIG,
     }
+
+
+def _most_telling(rows: list[dict[str, Any]], againsts: list[str]) -> str:
+    """The quantity that a chart begins with: the first, or of networks of one ratio that by which they differ most."""
+    pruned = [row for row in rows if row["ratio"] > 0]
+    if len({row["ratio"] for row in pruned}) > 1:
+        return againsts[0]
+    return max(againsts, key=lambda against: len({row["cost"] for row in pruned if row["against"] == against}))
 
 
 def _with_costs(data: StudyData) -> list[dict[str, Any]]:
