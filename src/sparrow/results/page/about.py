@@ -39,6 +39,11 @@ def about(data: StudyData) -> dict[str, Any]:
         "facts": [
             ("networks", f"{len(summary):,}"),
             ("of them pruned", f"{len(pruned):,}"),
+            *(
+                [("failed, in all or in part", f"{summary['failed'].notna().sum():,}")]
+                if summary["failed"].notna().any()
+                else []
+            ),
             ("methods", f"{pruned['method'].nunique():,}"),
             ("ratios", ", ".join(f"{ratio:g}" for ratio in spec.ratios) or "–"),
             ("seeds", words.seeds(spec.seeds)),

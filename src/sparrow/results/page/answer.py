@@ -54,7 +54,7 @@ def answers(data: StudyData) -> list[dict[str, Any]]:
         metrics = {
             NAMES[metric]: {
                 "parts": _parts(own[own["metric"] == metric], metric, controls, dense, _zeros(data, family)),
-                "rises": _rises(own[own["metric"] == metric], metric, dense, data),
+                "rises": _rises(metric, family, data),
             }
             for metric in data.metrics
         }
@@ -129,7 +129,7 @@ def _weights_gone(granularity: str, ratios: list[Any], zeros: dict[tuple[str, fl
     known = [(ratio, zeros[granularity, ratio]) for ratio in ratios if (granularity, ratio) in zeros]
     if granularity == "weight" or not known:
         return ""
-    told = words.listed([f"{ratio:g} is {words.percent(share)}\u00a0%" for ratio, share in known])
+    told = words.listed([f"{ratio:g} is about {words.percent(share)}\u00a0%" for ratio, share in known])
     return f" (a ratio of {told} of the weights)"
 
 
@@ -145,13 +145,17 @@ def _row(ratio: Any, at: pd.DataFrame, metric: str, controls: set[str], dense: p
         else _text("none", failed_in(at)),
         "ahead": _text("level", level_in(level))
         if len(level)
-        else _gap(second.iloc[0], words.listed([*second["method"]]))
+        else _gap(second.iloc[0], words.listed([f"{row['method']}{_mark(row)}" for _, row in second.iterrows()]))
         if len(second)
         else _text("–"),
         "tied": _tied(at) if len(first) else _text("–"),
         "control": [_control(row, len(control) > 1) for _, row in control.iterrows()] or [_text("–")],
         "dense": _before(dense, metric),
     }
+
+
+def _mark(row: pd.Series) -> str:
+    return f"\u00a0{DOUBTED}" if row["doubted"] else ""
 
 
 def _gap(row: pd.Series, more: str) -> Value:
@@ -200,18 +204,23 @@ def _tied(at: pd.DataFrame) -> Value:
     return _text(f"{len(tied) or 'none'} of {others}", more)
 
 
-def _rises(rows: pd.DataFrame, metric: str, dense: pd.DataFrame, data: StudyData) -> str:
-    """Where more is proven of pruned networks than of the dense one, and what may be why; empty where it is nowhere."""
-    if metric != "vra" or dense.empty:
+def _rises(metric: str, family: tuple[str, str, str], data: StudyData) -> str:
+    """Where more is proven of pruned networks than of the dense one, on the same images; empty where it is nowhere."""
+    rows, share = _of(data.summary[data.summary["stage"] == data.spec.stage], family), "preserved_vra_low"
+    if metric != "vra" or share not in rows or data.spec.stage == DENSE:
         return ""
-    more = rows[rows["rank"].notna() & (rows["low"] > dense.iloc[0]["vra_high"])]
-    if more.empty:
+    rows = rows[rows["vra"].notna() & ~rows["constant"].eq(True)]
+    # Of a dense network without any there is no share.
+    before = _of(data.summary[data.summary["stage"] == DENSE], family)["vra_high"].max()
+    above = (rows[share] > 1) | (rows[share].isna() & (rows["vra_low"] > before))
+    more = above.groupby([rows["ratio"], rows["method"]]).all()
+    if not more.any():
         return ""
-    ranked = rows[rows["rank"].notna()].groupby("ratio").size()
-    at = [f"{ratio:g} ({len(own)} of {ranked[ratio]} methods)" for ratio, own in more.groupby("ratio", sort=True)]
+    counts = more.groupby("ratio").agg(["sum", "size"])
+    at = [f"{ratio:g} ({some} of {words.count(every, 'method')})" for ratio, some, every in counts.itertuples() if some]
     analysed = [one.label for one in data.spec.entries["analyses"] if one.kind == "stability"]
     counted = f"; {analysed[0]}.csv counts the ReLUs whose sign no perturbation changes" if analysed else ""
     return (
-        f"More is proven than before pruning at {words.listed(at)}. Bounds on a network with fewer active units are often "
-        f"tighter{counted}."
+        f"More is proven than of the dense network at {words.listed(at)}: the share that is kept of its vra, with its "
+        f"95\u00a0% interval, is above 100\u00a0%. Bounds on a network with fewer active units are often tighter{counted}."
     )

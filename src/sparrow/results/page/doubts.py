@@ -60,8 +60,9 @@ def _useless(data: StudyData) -> list[dict[str, Any]]:
     constant = summary[summary["constant"].eq(True)]
     found = [doubt("bad", f"{sentence[0].upper()}{sentence[1:]}.") for sentence in marks.sentences(summary)]
     if len(constant) and found:
+        known = summary["benign"].notna().sum()
         what = (
-            f"{words.count(len(constant), 'network')} of {len(summary):,} answer with one class, whatever they see: robust on "
+            f"{words.count(len(constant), 'network')} of {known:,} answer with one class, whatever they see: robust on "
             "that class, and of no use. They are marked ✕ in tables, crossed out in figures, and have no rank."
         )
         found[0] = doubt("bad", what, by_cell(data, constant))

@@ -8,12 +8,23 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from sparrow.files.paths import DENSE, Checkpoint, checkpoint_of
+from sparrow.files.paths import LABEL_COLUMNS, Checkpoint, checkpoint_of, stage_of
 from sparrow.results.page import words
 from sparrow.results.page.study_data import StudyData
 
-STEPS = {DENSE: "The dense network", "pruned": "Pruning", "finetuned": "Fine-tuning", "grafted": "Grafting"}
-ROOMS = {"attacks": "Attack", "verifiers": "Verifier", "analyses": "Analysis"}
+DENSE_NETWORK = "The dense network"
+STEPS = {
+    "initial": DENSE_NETWORK,
+    "pretrain": DENSE_NETWORK,
+    "prune": "Pruning",
+    "finetune": "Fine-tuning",
+    "graft": "Grafting",
+    "quantise": "Rounding",
+    "attack": "Attack",
+    "verify": "Verifier",
+    "analyse": "Analysis",
+}
+"""What failed, by the stage whose job did."""
 
 
 class Failure(NamedTuple):
@@ -30,7 +41,7 @@ class Failure(NamedTuple):
     @property
     def is_dense(self) -> bool:
         """Whether networks could not be trained at all, so that nothing was there to be pruned."""
-        return self.step == STEPS[DENSE]
+        return self.step == DENSE_NETWORK
 
 
 def failures(data: StudyData) -> list[Failure]:
@@ -79,19 +90,20 @@ def _parsed(text: str, results: str) -> tuple[str, str, Checkpoint | None]:
     if not found or not file.startswith(base):
         return "", text, None
     job = str(PurePosixPath(file[len(base) :]).with_suffix(""))
-    origin, (*_, room, name) = checkpoint_of(job), ("", "", *job.split("/"))
+    origin = checkpoint_of(job)
     if origin is None:
         return "", text, None
-    step = f"{ROOMS[room]} {name}" if room in ROOMS else STEPS.get(origin.stage, f"Stage {origin.stage}")
-    return step, reason, origin
+    stage = stage_of(job)
+    step = STEPS.get(stage, stage)
+    return f"{step} {PurePosixPath(job).name}" if stage in ("attack", "verify", "analyse") else step, reason, origin
 
 
 def _name(one: Checkpoint, data: StudyData) -> str:
     """A network by what sets it apart in its study: `crown-ibp`, `crown-ibp / hydra at 0.9, seed 1`."""
     parts = [
         str(value)
-        for column, value in zip(("dataset", "model", "objective"), one.parent.labels, strict=True)
-        if data.summary[column].nunique() > 1 or column == "objective"
+        for column, value in zip(LABEL_COLUMNS, one.parent.labels, strict=True)
+        if data.summary[column].nunique() > 1 or column == LABEL_COLUMNS[-1]
     ]
     cell = f" / {one.cell.method} at {one.cell.ratio:g}" if one.cell else ""
     return " / ".join(parts) + cell + (f", seed {one.parent.seed}" if len(data.spec.seeds) > 1 else "")

@@ -18,7 +18,7 @@ def says(ratios: list[tuple[Any, pd.DataFrame]], controls: set[str]) -> str:
     """One sentence on all ratios, those of one kind together."""
     told: dict[str, list[str]] = {}
     for ratio, at in ratios:
-        told.setdefault(_kind(at, controls), []).append(f"{ratio:g}")
+        told.setdefault(_kind(at, controls) + _apart(at), []).append(f"{ratio:g}")
     return (
         "; ".join(f"{'at' if place else 'At'} {words.listed(own)} {kind}" for place, (kind, own) in enumerate(told.items()))
         + "."
@@ -48,6 +48,15 @@ def _kind(at: pd.DataFrame, controls: set[str]) -> str:
     return f"{best['method']} is first, ahead of all others" + (
         f" ({len(likely)} of {others} only likely)" if len(likely) else ""
     )
+
+
+def _apart(at: pd.DataFrame) -> str:
+    """Who is compared with nobody, because of a network that answers with one class; empty where none has a rank, or all."""
+    constant = list(at.loc[at["verdict"] == CONSTANT, "method"])
+    if not constant or at["rank"].isna().all():
+        return ""
+    names = words.listed(constant) if len(constant) <= NAMED else words.count(len(constant), "method")
+    return f" ({names} {'answers' if len(constant) == 1 else 'answer'} with one class: no rank)"
 
 
 def _ahead(likely: int, others: int) -> str:
@@ -99,7 +108,7 @@ def level_in(level: pd.DataFrame) -> str:
     """In what methods of the same accuracy are level: in every outcome, or on average alone."""
     first, others = level.iloc[0], level.iloc[1:]
     if others["behind_low"].notna().any():
-        return "on average, not on every image"
+        return "on average, not image by image"
     return f"on {_pairs(first)}"
 
 

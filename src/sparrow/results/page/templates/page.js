@@ -109,6 +109,7 @@ let unfolded = [];
 addEventListener("beforeprint", () => (unfolded = folded()).forEach((one) => (one.open = true)));
 addEventListener("afterprint", () => unfolded.forEach((one) => (one.open = false)));
 document.addEventListener("click", async (event) => {
+  if (event.target.closest("[data-unfold]")) document.querySelector("#about details").open = true;
   const button = event.target.closest("button");
   if (!button) return;
   const { name, table, packed, type } = button.dataset;
