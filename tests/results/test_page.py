@@ -110,7 +110,10 @@ def test_the_answer_says_who_keeps_what_and_which_differences_are_noise(told) ->
     assert found["threat"] == "l∞, 8/255"
     assert found["dense"][1:3] == ["benign ", {"value": "95.0\u00a0%", "interval": "[90.0, 99.0]", "more": ""}]
     (part,) = found["metrics"]["Under attack (era)"]["parts"]
-    assert part["says"] == "At 0.9 hydra is first, but 1 of 2 others is within the noise."
+    assert (
+        part["says"]
+        == "At 0.9 hydra is first (80.0\u00a0% [75.0, 84.0]; random 10.0\u00a0%), but 1 of 2 others is within the noise."
+    )
     (row,) = part["rows"]
     assert row["best"] == {"value": "80.0\u00a0%", "interval": "[75.0, 84.0]", "more": "hydra"}
     assert row["ahead"] == {"value": "1.0", "interval": "[1.0, 90.0]", "more": "lwm"}
@@ -125,7 +128,9 @@ def test_a_network_of_one_class_wins_nothing_in_the_answer(told) -> None:
     assert (row["control"][0]["value"], row["control"][0]["more"]) == ("99.0\u00a0%", "answers with one class")
     assert row["best"]["more"] == "hydra"
     assert row["tied"]["more"] == "no other was compared"
-    assert part["says"] == "At 0.9 hydra alone has a rank (random answers with one class: no rank)."
+    assert part["says"] == (
+        "At 0.9 hydra alone has a rank (80.0\u00a0% [75.0, 84.0]; random 99.0\u00a0%) (random answers with one class: no rank)."
+    )
 
 
 @pytest.mark.parametrize(
@@ -142,7 +147,11 @@ def test_a_network_of_one_class_wins_nothing_in_the_answer(told) -> None:
             {"lwm": "worse", "random": "within the noise"},
             "At 0.9 hydra is first, but random pruning is within the noise.",
         ),
-        ("hydra", {"lwm": "within the noise", "fre": "within the noise"}, "At 0.9 all differences are within the noise."),
+        (
+            "hydra",
+            {"lwm": "within the noise", "fre": "within the noise"},
+            "At 0.9 hydra is first, but all differences are within the noise.",
+        ),
         (
             "random",
             {"lwm": "within the noise", "hydra": "worse"},
@@ -166,13 +175,18 @@ def test_a_sentence_calls_best_only_what_is_told_from_the_others(told, first: st
         rank(first, 1, 0.8, "best"),
         *(rank(one, 2 + place, 0.7, verdict) for place, (one, verdict) in enumerate(others.items())),
     ]
-    assert card(told(ranks=ranks))["Under attack (era)"][0]["says"] == said
+    said_of_it = card(told(ranks=ranks))["Under attack (era)"][0]["says"]
+    assert said_of_it.replace(" (80.0\u00a0% [75.0, 84.0])", "").replace(KEPT, "") == said
+
+
+KEPT = " (80.0\u00a0% [75.0, 84.0]; random 70.0\u00a0%)"
 
 
 def test_ratios_of_which_the_same_is_to_be_said_share_a_sentence(told) -> None:
     ranks = [rank(one, place, 0.8, verdict, ratio=ratio) for ratio in (0.5, 0.9, 0.99) for one, place, verdict in WON]
-    assert (
-        card(told(ranks=ranks))["Under attack (era)"][0]["says"] == "At 0.5, 0.9 and 0.99 hydra is first, ahead of all others."
+    assert card(told(ranks=ranks))["Under attack (era)"][0]["says"] == (
+        "At 0.5, 0.9 and 0.99 hydra is first (80.0\u00a0% [75.0, 84.0], 80.0\u00a0% [75.0, 84.0] and 80.0\u00a0% [75.0, 84.0]; "
+        "random 80.0\u00a0%, 80.0\u00a0% and 80.0\u00a0%), ahead of all others."
     )
 
 
@@ -489,7 +503,7 @@ def test_what_the_summary_says_has_failed_is_neither_best_nor_what_others_are_he
 def test_a_ratio_at_which_every_network_failed_has_a_row_that_says_so(told) -> None:
     data = told([*NETWORKS, *(_lost(method, ratio=0.99) for method in ("hydra", "lwm", "random"))])
     (part,) = card(data)["Under attack (era)"]
-    assert part["says"].endswith("; at 0.99 hydra, lwm and random failed, and no method has a rank.")
+    assert part["says"].endswith(". At 0.99 hydra, lwm and random failed, and no method has a rank.")
     assert [row["ratio"] for row in part["rows"]] == ["0.9", "0.99"]
     assert [part["rows"][1][name]["value"] for name in ("best", "ahead", "tied")] == ["none", "–", "–"]
     assert part["rows"][1]["best"]["more"] == "hydra, lwm and random failed"

@@ -13,7 +13,7 @@ from sparrow.files.paths import CELL_COLUMNS, DENSE, LABEL_COLUMNS
 from sparrow.results.comparable import DOUBTED
 from sparrow.results.page import words
 from sparrow.results.page.failures import failures, sentence
-from sparrow.results.page.sentences import NAMED, failed_in, level_in, says
+from sparrow.results.page.sentences import NAMED, failed_in, level_in, mark_of, says
 from sparrow.results.page.study_data import COMPARED, StudyData
 from sparrow.results.ranking import CONSTANT, FAILED
 from sparrow.results.ties import LEVEL_WITH_BEST
@@ -145,17 +145,13 @@ def _row(ratio: Any, at: pd.DataFrame, metric: str, controls: set[str], dense: p
         else _text("none", failed_in(at)),
         "ahead": _text("level", level_in(level))
         if len(level)
-        else _gap(second.iloc[0], words.listed([f"{row['method']}{_mark(row)}" for _, row in second.iterrows()]))
+        else _gap(second.iloc[0], words.listed([f"{row['method']}{mark_of(row)}" for _, row in second.iterrows()]))
         if len(second)
         else _text("–"),
         "tied": _tied(at) if len(first) else _text("–"),
         "control": [_control(row, len(control) > 1) for _, row in control.iterrows()] or [_text("–")],
         "dense": _before(dense, metric),
     }
-
-
-def _mark(row: pd.Series) -> str:
-    return f"\u00a0{DOUBTED}" if row["doubted"] else ""
 
 
 def _gap(row: pd.Series, more: str) -> Value:

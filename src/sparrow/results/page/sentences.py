@@ -6,23 +6,44 @@ from typing import Any
 
 import pandas as pd
 
+from sparrow.results.comparable import DOUBTED
 from sparrow.results.page import words
 from sparrow.results.page.study_data import COMPARED
 from sparrow.results.ranking import CONSTANT, FAILED
 
+KEPT = "\0"
+"""Where a sentence says what is kept, once it is known of which ratios it is."""
 NAMED = 3
 """At most so many methods are named in a cell; of more, their number is told."""
 
 
 def says(ratios: list[tuple[Any, pd.DataFrame]], controls: set[str]) -> str:
-    """One sentence on all ratios, those of one kind together."""
-    told: dict[str, list[str]] = {}
+    """A sentence for all ratios of which the same is to be said, with what the first keeps there, and random pruning."""
+    told: dict[str, list[tuple[str, pd.DataFrame]]] = {}
     for ratio, at in ratios:
-        told.setdefault(_kind(at, controls) + _apart(at), []).append(f"{ratio:g}")
-    return (
-        "; ".join(f"{'at' if place else 'At'} {words.listed(own)} {kind}" for place, (kind, own) in enumerate(told.items()))
-        + "."
-    )
+        told.setdefault(_kind(at, controls) + _apart(at), []).append((f"{ratio:g}", at))
+    found = []
+    for kind, own in told.items():
+        kept = _kept([at for _, at in own], controls) if KEPT in kind else ""
+        found.append(f"At {words.listed([ratio for ratio, _ in own])} {kind.replace(KEPT, kept)}.")
+    return " ".join(found)
+
+
+def _kept(groups: list[pd.DataFrame], controls: set[str]) -> str:
+    """What the first keeps at each of several ratios, with its interval, and what random pruning does: in brackets."""
+    firsts = [at[at["rank"] == 1].iloc[0] for at in groups]
+    kept = words.listed([words.interval(one["mean"], one["low"], one["high"]) + mark_of(one) for one in firsts])
+    others = [at[at["method"].isin(controls) & at["mean"].notna()] for at in groups]
+    if any(len(one) != 1 for one in others) or set(firsts[0][["method"]]) & controls:
+        return f" ({kept})"
+    rows = [one.iloc[0] for one in others]
+    beside = words.listed([f"{words.percent(one['mean'])}\u00a0%{mark_of(one)}" for one in rows])
+    return f" ({kept}; {rows[0]['method']} {beside})"
+
+
+def mark_of(row: pd.Series) -> str:
+    """The mark behind an accuracy that may be lower than attacks found."""
+    return f"\u00a0{DOUBTED}" if row["doubted"] else ""
 
 
 def _kind(at: pd.DataFrame, controls: set[str]) -> str:
@@ -35,17 +56,17 @@ def _kind(at: pd.DataFrame, controls: set[str]) -> str:
     best, others = first.iloc[0], int(at["verdict"].isin(COMPARED).sum()) - 1
     tied, likely = (at[at["verdict"] == verdict] for verdict in ("within the noise", "likely worse"))
     if not others:
-        return f"{best['method']} alone has a rank"
+        return f"{best['method']} alone has a rank{KEPT}"
     if best["method"] in controls:
         return _control_first(f"random pruning ({words.percent(best['mean'])}\u00a0%)", others, len(tied), len(likely))
     if set(tied["method"]) & controls:
-        return f"{best['method']} is first, but random pruning is within the noise"
+        return f"{best['method']} is first{KEPT}, but random pruning is within the noise"
     if len(tied) == others:
-        return "all differences are within the noise"
+        return f"{best['method']} is first{KEPT}, but all differences are within the noise"
     also = f", {len(likely)} only likely worse" if len(likely) else ""
     if len(tied):
-        return f"{best['method']} is first, but {len(tied)} of {others} others {_are(len(tied))} within the noise{also}"
-    return f"{best['method']} is first, ahead of all others" + (
+        return f"{best['method']} is first{KEPT}, but {len(tied)} of {others} others {_are(len(tied))} within the noise{also}"
+    return f"{best['method']} is first{KEPT}, ahead of all others" + (
         f" ({len(likely)} of {others} only likely)" if len(likely) else ""
     )
 
