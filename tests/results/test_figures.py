@@ -332,6 +332,16 @@ def test_a_panel_of_networks_that_failed_says_so(tmp_path, monkeypatch):
     assert all(words == (["no result"] if title.startswith("trades") else []) for title, words in said.items())
 
 
+def test_a_line_across_a_panel_is_no_result():
+    figure, (dense, threat, drawn_one) = style.plt.subplots(1, 3)
+    dense.axhline(90)
+    threat.axvline(0.1)
+    drawn_one.plot([1], [2])
+    style.say_what_is_empty(figure)
+    assert [bool(axes.texts) for axes in figure.axes] == [True, True, False]
+    style.plt.close(figure)
+
+
 @pytest.mark.parametrize(("name", "table"), [("accuracy", summary), ("ranking", ranking)])
 def test_only_panels_without_a_point_are_said_to_be_empty(name, table, tmp_path, monkeypatch):
     def made(study):

@@ -190,6 +190,21 @@ def test_ratios_of_which_the_same_is_to_be_said_share_a_sentence(told) -> None:
     )
 
 
+def test_marks_and_verdicts_are_explained_where_they_occur(told, bare, tmp_path: Path) -> None:
+    plain = written(told(), tmp_path)
+    assert not any(
+        one in plain for one in ("✕ answers with one class, whatever it sees. ", "<em>Level</em>", "! it, or an evaluation")
+    )
+    networks = [network("dense", 0.0), network("hydra"), network("lwm", constant=True), _lost("random")]
+    level = [rank(one, 1, 0.8, "level", **LEVEL) for one in ("hydra", "lwm")]
+    data = told(networks, level)
+    marked = written(data, tmp_path)
+    assert all(one in marked for one in ("<em>Level</em>", "! it, or an evaluation", "✕ answers with one class"))
+    grid_of = unpacked(cells.all_cells(data).packed)
+    place = [head["title"] for head in grid_of["columns"]].index("era")
+    assert [row[place] for row in grid_of["rows"]][-1] == "failed: out of memory"
+
+
 def test_where_all_answer_with_one_class_it_is_said_why_no_method_has_a_rank(told) -> None:
     ranks = [rank(one, np.nan, 0.1, "constant") for one in ("hydra", "lwm")]
     said = card(told(ranks=ranks))["Under attack (era)"][0]["says"]

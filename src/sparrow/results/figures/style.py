@@ -334,7 +334,7 @@ def say_what_is_empty(figure: Figure) -> None:
 
 def _is_empty(axes: Axes) -> bool:
     """Whether nothing was drawn but lines across all of it, such as that of the threat, and what has no point."""
-    points = [line.get_xydata() for line in axes.lines if line.get_transform() == axes.transData]
+    points = [line.get_xydata() for line in axes.lines if line.get_transform() is axes.transData]
     points += [path.vertices for one in axes.collections if not isinstance(one, PathCollection) for path in one.get_paths()]
     points += [one.get_offsets() for one in axes.collections if isinstance(one, PathCollection)]
     found = any(np.isfinite(np.ma.filled(np.ma.asarray(one, dtype=float), np.nan)).all(axis=1).any() for one in points)

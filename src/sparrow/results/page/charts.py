@@ -22,7 +22,7 @@ SHAPES = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross"
 GREY = "#b9bec6"
 SIDE_BY_SIDE = 3
 """So many objectives have panels beside one another; of more, a menu chooses one."""
-WIDTH = 1080
+WIDTH = 1060
 """Pixels of all panels of a row together."""
 PLACE = ("network", "objective", "metric", "ratio")
 CONFIG = {
