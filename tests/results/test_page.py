@@ -618,7 +618,7 @@ def test_against_one_ratio_methods_are_lines_with_the_best_at_the_top(told) -> N
     lines = {row["line"]: row["place"] for row in spec["data"]["values"] if row["ratio"]}
     order = ["lwm (filters)", "hydra", "random (control)", "fre", "admm"]
     assert sorted(lines, key=lambda line: -lines[line]) == order
-    assert "from best to worst by era" in charts.caption(data)
+    assert "from best to worst by era" in charts.caption(data, spec)
     assert vl_convert.vegalite_to_vega(spec, vl_version="6.4")["marks"]
 
 

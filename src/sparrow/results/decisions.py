@@ -15,15 +15,15 @@ def decisions(outcomes: Outcomes) -> pd.DataFrame:
 
     Rows without a `verifier` are what the study knows of the network at its threat (`together`).
     """
-    parts = []
-    for name, table in outcomes.verifiers.items():
-        counts = table.groupby(["status", "decided"]).size().rename("images").reset_index()
-        parts.append(counts.assign(verifier=name, eps=table["eps"].iloc[0], seen=len(table)))
+    parts = [_counted(table, name, radius(table)) for name, table in outcomes.verifiers.items()]
     known = together(outcomes)
-    if len(known):
-        counts = known.groupby(["status", "decided"]).size().rename("images").reset_index()
-        parts.append(counts.assign(verifier=None, eps=outcomes.eps, seen=len(known)))
+    parts += [_counted(known, None, outcomes.eps)] if len(known) else []
     return pd.concat(parts)[COLUMNS] if parts else pd.DataFrame(columns=COLUMNS)
+
+
+def _counted(table: pd.DataFrame, verifier: str | None, eps: float) -> pd.DataFrame:
+    counts = table.groupby(["status", "decided"]).size().rename("images").reset_index()
+    return counts.assign(verifier=verifier, eps=eps, seen=len(table))
 
 
 def together(outcomes: Outcomes) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from sparrow.files.paths import CELL_COLUMNS, DENSE, LABEL_COLUMNS
+from sparrow.files.paths import DENSE, LABEL_COLUMNS
 from sparrow.results.comparable import DOUBTED
 from sparrow.results.page import words
 from sparrow.results.page.failures import failures, sentence
@@ -20,8 +20,6 @@ from sparrow.results.ties import LEVEL_WITH_BEST
 
 NAMES = {"era": "Under attack (era)", "vra": "Proven (vra)"}
 WHAT = {"weight": "", "filter": "Whole filters"}
-CONTROL = "random"
-"""The kind of method that everything is held against."""
 
 Value = dict[str, str]
 """A cell of a card: `value`, and in small type `interval` and `more`; any may be empty."""
@@ -33,14 +31,7 @@ def answers(data: StudyData) -> list[dict[str, Any]]:
     A part is about one granularity: its `title`, a sentence `says`, `rows`, one for each ratio, and whether any of them has a
     `control`. A family whose dense networks all failed has a `cause` in place of metrics.
     """
-    controls = {one.label for one in data.spec.entries["methods"] if one.kind == CONTROL}
-    doubted = {tuple(row) for row in data.cells.loc[data.cells["doubted"], [*CELL_COLUMNS, "stage"]].to_numpy()}
-    ranking = data.ranking.assign(
-        doubted=[
-            (*row[:-1],) in doubted and row[-1] == "era"
-            for row in data.ranking[[*CELL_COLUMNS, "stage", "metric"]].itertuples(index=False, name=None)
-        ]
-    )
+    ranking = data.ranking.assign(doubted=data.doubted(data.ranking))
     lost = {one.parent.labels: failure for failure in failures(data) if failure.is_dense for one in failure.origins}
     found = []
     for family in data.families:
@@ -53,7 +44,7 @@ def answers(data: StudyData) -> list[dict[str, Any]]:
         dense = _of(data.cells[data.cells["stage"] == DENSE], family)
         metrics = {
             NAMES[metric]: {
-                "parts": _parts(own[own["metric"] == metric], metric, controls, dense, _zeros(data, family)),
+                "parts": _parts(own[own["metric"] == metric], metric, data.controls, dense, _zeros(data, family)),
                 "rises": _rises(metric, family, data),
             }
             for metric in data.metrics

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from sparrow.files.paths import DENSE, LABEL_COLUMNS
+from sparrow.files.paths import DENSE
 from sparrow.results.comparable import ABOVE, DOUBTED, PARTIAL, above_era, by_some, may_be_lower
 from sparrow.results.page.facts import STAGE, fact_columns
 from sparrow.results.page.failures import reason_of
@@ -36,7 +36,7 @@ def all_cells(data: StudyData) -> Grid:
     # The row says of which network; what failed comes first.
     reasons = [reason_of(text, data.spec.results) if text else "" for text in texts(table["failed"])]
     table = table.assign(failed=pd.Series(reasons, table.index).replace("", None))
-    return grid("cells", [*_names(table), *_accuracies(table), *_sizes(table), *_facts(table), *_notes(table)])
+    return grid("cells", [*_names(table), *_accuracies(data, table), *_sizes(table), *_facts(table), *_notes(table)])
 
 
 def marks(data: StudyData) -> str:
@@ -75,7 +75,7 @@ def _vra_notes(table: pd.DataFrame) -> list[list[str]]:
     return found
 
 
-def _accuracies(table: pd.DataFrame) -> list[Column]:
+def _accuracies(data: StudyData, table: pd.DataFrame) -> list[Column]:
     notes = {"vra": ["; ".join(one) for one in _vra_notes(table)]}
     columns = [
         Column(
@@ -94,7 +94,7 @@ def _accuracies(table: pd.DataFrame) -> list[Column]:
         Column(
             f"kept {metric}",
             "interval",
-            _kept(table, metric),
+            _kept(data, metric),
             says="Pruned over dense, %, on the same images; above 100 the pruned network has more than the dense one",
         )
         for metric in ("benign", "era", "vra")
@@ -112,18 +112,11 @@ def _or_failed(table: pd.DataFrame, found: Sequence[list | None]) -> list[list |
     ]
 
 
-def _kept(table: pd.DataFrame, metric: str) -> list[list | str | None]:
+def _kept(data: StudyData, metric: str) -> list[list | str | None]:
     """Shares of the dense network's accuracy, and why there is none where that is too small to be divided by."""
     why = f"no ratio: the dense network's {metric} is below {100 * LEAST:g} %"
-    shares = zip(_before(table, metric), intervals(table, f"preserved_{metric}"), strict=True)
+    shares = zip(data.before(metric), intervals(data.summary, f"preserved_{metric}"), strict=True)
     return [why if before < LEAST else own for before, own in shares]
-
-
-def _before(table: pd.DataFrame, metric: str) -> pd.Series:
-    """Of each network the accuracy of its dense one."""
-    keys = [*LABEL_COLUMNS, "seed"]
-    dense = table.loc[table["stage"] == DENSE, [*keys, metric]].rename(columns={metric: "before"})
-    return table[keys].merge(dense.drop_duplicates(keys), how="left", on=keys)["before"].astype(float)
 
 
 def undivided(data: StudyData) -> list[str]:
@@ -133,7 +126,7 @@ def undivided(data: StudyData) -> list[str]:
     return [
         metric
         for metric in ("benign", "era", "vra")
-        if f"preserved_{metric}" in table and (_before(table, metric).to_numpy() < LEAST)[pruned].any()
+        if f"preserved_{metric}" in table and (data.before(metric).to_numpy() < LEAST)[pruned].any()
     ]
 
 

@@ -12,7 +12,6 @@ from sparrow.files.paths import CELL_COLUMNS, DENSE, variant_of
 from sparrow.results.comparable import DOUBTED, above_era
 from sparrow.results.looks import COLOURS, OTHERS, label_of, standing_out
 from sparrow.results.page import dots, words
-from sparrow.results.page.answer import CONTROL
 from sparrow.results.page.study_data import StudyData
 
 X = "M-1,-.5L-.5,-1L0,-.5L.5,-1L1,-.5L.5,0L1,.5L.5,1L0,.5L-.5,1L-1,.5L-.5,0Z"
@@ -146,7 +145,7 @@ def _dot_chart(data: StudyData, rows: list[dict[str, Any]], objectives: list[str
     """The chart of one ratio: methods as lines, objectives below one another, or of many the one that a menu chooses."""
     many = len(objectives) > SIDE_BY_SIDE
     params, filters = _menus(rows, ("network", "objective") if many else ("network",))
-    panels = dots.dot_panels(rows, data.metrics, objectives, controls(data))
+    panels = dots.dot_panels(rows, data.metrics, objectives, data.controls)
     spec = {
         "width": (WIDTH - 160) // max(len(data.metrics), 1),
         "height": {"step": dots.STEP},
@@ -155,7 +154,7 @@ def _dot_chart(data: StudyData, rows: list[dict[str, Any]], objectives: list[str
     concat = [one | {"spec": spec} for one in panels]
     if many:
         # One row of panels, of whatever the menu has chosen.
-        concat = [{"facet": concat[0]["facet"] | {"column": {"field": "metric", "sort": data.metrics}}, "spec": spec}]
+        concat = [{"facet": {"column": {"field": "metric", "sort": data.metrics}}, "spec": spec}]
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
         "title": dots.title(ratio),
@@ -168,16 +167,10 @@ def _dot_chart(data: StudyData, rows: list[dict[str, Any]], objectives: list[str
     }
 
 
-def controls(data: StudyData) -> set[str]:
-    """Labels of the methods that everything is held against."""
-    return {one.label for one in data.spec.entries["methods"] if one.kind == CONTROL}
-
-
-def caption(data: StudyData) -> str:
-    """What the first chart shows, in words."""
-    ratios = {row["ratio"] for row in _rows(data) if row["ratio"] > 0}
-    if len(ratios) == 1:
-        dotted = " Dotted: random pruning, the control." if controls(data) else ""
+def caption(data: StudyData, chart: dict[str, Any] | None) -> str:
+    """What `ratio_chart` shows, in words."""
+    if chart and "vconcat" in chart:
+        dotted = " Dotted: random pruning, the control." if data.controls else ""
         return f"{dots.sorted_by(data.metrics)} Dashed: the dense network.{dotted}"
     return "Dashed: the dense network. Click a name in the legend to see it alone."
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from sparrow.results.looks import label_of
+
 STEP = 17
 """Pixels of a line."""
 CONSTANT, FAILED, NOTHING = -1000.0, -2000.0, -3000.0
@@ -18,12 +20,13 @@ def dot_panels(
 ) -> list[dict[str, Any]]:
     """Of each of the `objectives` that a chart shows below one another a row of panels, one for each of the `metrics`.
 
-    Sets the fields `line` of `rows`, a method's name, and `place`, by which lines are sorted: its value by the first metric.
-    Those of `control` are named so.
+    Sets the fields `control` and `line` of `rows`, a method's name, behind which those of `control` are called so, and `place`,
+    by which lines are sorted: its value by the first metric.
     """
     by_line: dict[tuple[str, str, str], float] = {}
     for row in rows:
-        row["line"] = row["method"] + (" (control)" if row["method"].partition(" (")[0] in control else "")
+        row["control"] = label_of(row["method"]) in control
+        row["line"] = row["method"] + (" (control)" if row["control"] else "")
         if row["metric"] == metrics[0] and row["ratio"] > 0:
             by_line[row["network"], row["objective"], row["line"]] = _place(row)
     for row in rows:
@@ -76,7 +79,7 @@ def dot_layers(look: dict[str, Any], tooltip: list[dict[str, str]]) -> list[dict
             "encoding": {"x": x, "tooltip": tooltip},
         },
         {
-            "transform": [{"filter": "datum.ratio > 0 && datum.value != null && indexof(datum.line, ' (control)') > 0"}],
+            "transform": [{"filter": "datum.ratio > 0 && datum.value != null && datum.control"}],
             "mark": {"type": "rule", "strokeDash": [1, 3], "color": "#666"},
             "encoding": {"x": x, "tooltip": tooltip},
         },

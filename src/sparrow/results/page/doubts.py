@@ -31,13 +31,13 @@ def doubts(data: StudyData) -> list[dict[str, Any]]:
     return [one for tell in told for one in tell(data)]
 
 
-def _names(rows: pd.DataFrame, column: str | None = None) -> list[str]:
+def _names(rows: pd.DataFrame, column: str) -> list[str]:
     """Networks in words, with what a column says of each."""
     found = []
     for row in rows.to_dict("records"):
         ratio = "" if row["stage"] == DENSE else f" at {row['ratio']:g}"
         name = f"{row['dataset']} / {row['model']} / {row['objective']} / {row['method']}{ratio}, seed {row['seed']}"
-        found.append(f"{name}: {row[column]}" if column else name)
+        found.append(f"{name}: {row[column]}")
     return found
 
 
@@ -58,7 +58,7 @@ def _failed(data: StudyData) -> list[dict[str, Any]]:
 def _useless(data: StudyData) -> list[dict[str, Any]]:
     summary = data.summary
     constant = summary[summary["constant"].eq(True)]
-    found = [doubt("bad", f"{sentence[0].upper()}{sentence[1:]}.") for sentence in marks.sentences(summary)]
+    found = [doubt("bad", f"{one[0].upper()}{one[1:]}.") for one in marks.sentences(summary)]
     if len(constant) and found:
         known = summary["benign"].notna().sum()
         what = (
@@ -71,10 +71,9 @@ def _useless(data: StudyData) -> list[dict[str, Any]]:
 
 def _collapsed(data: StudyData) -> list[dict[str, Any]]:
     """Pruned networks that are wrong of most images as these are, which hides behind an era or a vra alone."""
-    summary, keys = data.summary, [*LABEL_COLUMNS, "seed"]
-    dense = summary.loc[summary["stage"] == DENSE, [*keys, "benign"]].drop_duplicates(keys)
-    before = summary[keys].merge(dense, how="left", on=keys)["benign"].to_numpy()
-    gone = (summary["stage"] != DENSE) & (summary["benign"] < COLLAPSED * before) & ~summary["constant"].eq(True)
+    summary = data.summary
+    few = summary["benign"] < COLLAPSED * data.before("benign")
+    gone = (summary["stage"] != DENSE) & few & ~summary["constant"].eq(True)
     if not gone.any():
         return []
     rows = summary[gone]

@@ -79,8 +79,9 @@ def sentence(failure: Failure, data: StudyData) -> str:
     lost = len(failure.rows) - len(failure.origins)
     if not failure.step or lost <= 0:
         return f"{what}: {failure.reason}."
-    made = "were to be pruned from it" if failure.is_dense else "were to be made from it"
-    return f"{what}: {failure.reason}. So {words.count(lost, 'network')} that {made} {'is' if lost == 1 else 'are'} missing."
+    made = "pruned" if failure.is_dense else "made"
+    source, was, is_ = "it" if len(failure.origins) == 1 else "them", *(("was", "is") if lost == 1 else ("were", "are"))
+    return f"{what}: {failure.reason}. So {words.count(lost, 'network')} that {was} to be {made} from {source} {is_} missing."
 
 
 def _parsed(text: str, results: str) -> tuple[str, str, Checkpoint | None]:

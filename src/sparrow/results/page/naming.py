@@ -20,6 +20,7 @@ Line = str | dict[str, Any]
 
 
 def doubt(weight: str, text: str, about: Sequence[Line] = ()) -> dict[str, Any]:
+    """A sentence, its weight (`bad`, `mind`) and the lines under it, of many the first LISTED before those to unfold."""
     more = {"text": f"and {len(about) - LISTED} more", "more": list(about[LISTED:])}
     return {"weight": weight, "text": text, "about": [*about[:LISTED], *([more] if len(about) > LISTED else [])]}
 
@@ -46,8 +47,8 @@ def in_cells(data: StudyData, rows: pd.DataFrame) -> list[tuple[str, pd.DataFram
         ratio = "" if cell["stage"] == DENSE else f" at {cell['ratio']:g}"
         name = " / ".join([*(str(cell[label]) for label in shown), f"{cell['method']}{ratio}"])
         seeds = sorted(own["seed"].astype(int))
-        named = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}"
+        which = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}"
         every = len(seeds) == len(data.spec.seeds)
-        name += f": {'all ' + str(len(seeds)) + ' seeds' if every else named}" if len(data.spec.seeds) > 1 else ""
+        name += f": {'all ' + str(len(seeds)) + ' seeds' if every else which}" if len(data.spec.seeds) > 1 else ""
         found.append((name, own))
     return found

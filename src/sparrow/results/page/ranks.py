@@ -26,12 +26,7 @@ def ranks(data: StudyData) -> Grid:
     budgets = data.table("budgets")
     spent = table[[*CELL_COLUMNS, "stage"]].merge(budgets, how="left") if len(budgets) else budgets.reindex(table.index)
     several = table["granularity"].nunique() > 1
-    cells = data.cells[data.cells["doubted"]]
-    doubted = set(cells[[*CELL_COLUMNS, "stage"]].itertuples(index=False, name=None))
-    notes = [
-        f"{DOUBTED} may be lower" if metric == "era" and row in doubted else ""
-        for metric, row in zip(table["metric"], table[[*CELL_COLUMNS, "stage"]].itertuples(index=False, name=None), strict=True)
-    ]
+    notes = [f"{DOUBTED} may be lower" if doubted else "" for doubted in data.doubted(table)]
     columns = [
         Column("data set", "text", texts(table["dataset"]), table["dataset"].nunique() > 1, chosen_by=True),
         Column("model", "text", texts(table["model"]), table["model"].nunique() > 1, chosen_by=True),

@@ -34,7 +34,7 @@ def _kept(groups: list[pd.DataFrame], controls: set[str]) -> str:
     firsts = [at[at["rank"] == 1].iloc[0] for at in groups]
     kept = words.listed([words.interval(one["mean"], one["low"], one["high"]) + mark_of(one) for one in firsts])
     others = [at[at["method"].isin(controls) & at["mean"].notna()] for at in groups]
-    if any(len(one) != 1 for one in others) or set(firsts[0][["method"]]) & controls:
+    if any(len(one) != 1 for one in others) or firsts[0]["method"] in controls:
         return f" ({kept})"
     rows = [one.iloc[0] for one in others]
     beside = words.listed([f"{words.percent(one['mean'])}\u00a0%{mark_of(one)}" for one in rows])
@@ -66,9 +66,7 @@ def _kind(at: pd.DataFrame, controls: set[str]) -> str:
     also = f", {len(likely)} only likely worse" if len(likely) else ""
     if len(tied):
         return f"{best['method']} is first{KEPT}, but {len(tied)} of {others} others {_are(len(tied))} within the noise{also}"
-    return f"{best['method']} is first{KEPT}, ahead of all others" + (
-        f" ({len(likely)} of {others} only likely)" if len(likely) else ""
-    )
+    return f"{best['method']} is first{KEPT}, {_ahead(len(likely), others)}"
 
 
 def _apart(at: pd.DataFrame) -> str:

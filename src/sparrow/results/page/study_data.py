@@ -26,6 +26,10 @@ NOT_COMPARED = "not compared"
 METRICS = {"benign": "benign accuracy", "era": "era (no attack succeeds)", "vra": "vra (some verifier proves it)"}
 
 
+CONTROL = "random"
+"""The kind of method that everything is held against."""
+
+
 @dataclass(frozen=True)
 class StudyData:
     """What the sections of the page read."""
@@ -116,6 +120,24 @@ class StudyData:
         shown = self.summary.join(lost)[self.summary["stage"].map(base_of).isin([DENSE, self.spec.stage])]
         rows = [dict(zip([*CELL_COLUMNS, "stage"], key, strict=True)) | _means(one) for key, one in _cells(shown)]
         return pd.DataFrame(rows)
+
+    @cached_property
+    def controls(self) -> set[str]:
+        """Labels of the methods that everything is held against."""
+        return {one.label for one in self.spec.entries["methods"] if one.kind == CONTROL}
+
+    def doubted(self, ranks: pd.DataFrame) -> list[bool]:
+        """Whether each row of ranking.csv is on an era that may be lower than attacks found."""
+        keys = [*CELL_COLUMNS, "stage"]
+        cells = set(self.cells.loc[self.cells["doubted"], keys].itertuples(index=False, name=None))
+        rows = ranks[[*keys, "metric"]].itertuples(index=False, name=None)
+        return [metric == "era" and tuple(cell) in cells for *cell, metric in rows]
+
+    def before(self, metric: str) -> pd.Series:
+        """Of each row of summary.csv the accuracy of its dense network."""
+        keys = [*LABEL_COLUMNS, "seed"]
+        dense = self.summary.loc[self.summary["stage"] == DENSE, [*keys, metric]].rename(columns={metric: "before"})
+        return self.summary[keys].merge(dense.drop_duplicates(keys), how="left", on=keys)["before"].astype(float)
 
     @cached_property
     def metrics(self) -> list[str]:

@@ -15,6 +15,7 @@ from sparrow.results.page.study_data import StudyData
 
 
 def warned(data: StudyData) -> list[dict[str, Any]]:
+    """Doubts about networks of which an attack, a training or a pruning warned."""
     summary, found = data.summary, []
     columns = {
         "era_warnings": (

@@ -59,7 +59,7 @@ def _sections(data: StudyData, drawn: list[Path]) -> dict[str, Any]:
         "doubted": DOUBTED if data.cells["doubted"].any() else "",
         "doubts": doubts.doubts(data),
         "chart_failures": charts.failures(data),
-        "chart_caption": charts.caption(data),
+        "chart_caption": charts.caption(data, ratio_chart),
         "charts": {name: pack_json(one) for name, one in (("ratio", ratio_chart), ("tradeoff", tradeoff_chart)) if one},
         "cells": cells.all_cells(data),
         "marks": cells.marks(data),
